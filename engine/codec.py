@@ -1,0 +1,200 @@
+"""Events as the log keeps them: JSON text, salted payload digests, and the chain of hashes (`log.md`).
+
+What is on disk is a promise, so this module is exact. A row's hash covers values, never a form of storage; `data` and
+`payload` are kept as the text written and verified as stored, never encoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from engine.core.events import Event, Recorded
+from store.records import NO_HASH, EventRow, StoredEvent
+
+_DOMAIN: Final = b"perdure-event-1\n"
+_NULL: Final = b"\x00" + bytes(8)
+_INTEGER: Final = struct.Struct(">BQq")
+_LENGTH: Final = struct.Struct(">BQ")
+
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+decode_json: Callable[[str | bytes], Any] = msgspec.json.Decoder().decode
+
+
+class UnknownEvent(Exception):
+    """An event of a type or version that this program does not know: it must not be skipped."""
+
+    def __init__(self, name: str, version: int) -> None:
+        super().__init__(f"event {name} version {version} is not known to this version of Perdure")
+
+
+class Vocabulary:
+    """The event types of one kind of stream, by name and version."""
+
+    def __init__(self, types: Iterable[type[Event]]) -> None:
+        self._decoders = {(cls.__name__, 1): msgspec.json.Decoder(cls) for cls in types}
+
+    def names(self) -> list[str]:
+        """The names of all types, in the order given."""
+        return [name for name, _ in self._decoders]
+
+    def read(self, row: EventRow) -> Recorded:
+        """The event of a row. An erased payload reads as null. Raises `UnknownEvent`."""
+        decoder = self._decoders.get((row.type, row.version))
+        if decoder is None:
+            raise UnknownEvent(row.type, row.version)
+        payload = None if row.payload is None else decode_json(row.payload)
+        return Recorded(row.seq, row.recorded_at, row.actor, row.caused_by, decoder.decode(row.data), payload)
+
+    def read_all(self, stored: Iterable[StoredEvent]) -> list[Recorded]:
+        """The events of several rows."""
+        return [self.read(item.row) for item in stored]
+
+
+class Chain(NamedTuple):
+    """Where rows are added: whose stream it is, and the hash of its last event."""
+
+    organization_id: bytes
+    stream_id: bytes
+    hash: bytes = NO_HASH
+
+    def write(self, events: Sequence[Recorded], random: Callable[[int], bytes]) -> tuple[EventRow, ...]:
+        """The rows of events that follow; `random(n)` gives n bytes for the salts."""
+        rows: list[EventRow] = []
+        previous = self.hash
+        salts = random(16 * len(events))
+        for index, recorded in enumerate(events):
+            row = self._row(recorded, previous, salts[16 * index : 16 * index + 16])
+            previous = row.hash
+            rows.append(row)
+        return tuple(rows)
+
+    def _row(self, recorded: Recorded, previous: bytes, salt: bytes) -> EventRow:
+        payload, digest = None, None
+        if recorded.payload is None:
+            salt_or_null = None
+        else:
+            encoded = encode_json(recorded.payload)
+            payload, digest, salt_or_null = encoded.decode(), payload_digest(salt, encoded), salt
+        row = EventRow(
+            self.stream_id,
+            recorded.seq,
+            self.organization_id,
+            type(recorded.event).__name__,
+            1,
+            recorded.recorded_at,
+            recorded.actor,
+            recorded.caused_by,
+            encode_json(recorded.event).decode(),
+            payload,
+            salt_or_null,
+            digest,
+            NO_HASH,
+        )
+        return row._replace(hash=event_hash(row, previous))
+
+
+def payload_digest(salt: bytes, payload: bytes) -> bytes:
+    """SHA-256 of the salt and the payload's UTF-8."""
+    return hashlib.sha256(salt + payload).digest()
+
+
+def event_hash(row: EventRow, previous: bytes) -> bytes:
+    """The hash of a row, chained to that of the event before it (`log.md`, An event row)."""
+    return hashlib.sha256(
+        b"".join(
+            (
+                _DOMAIN,
+                _bytes(row.organization_id),
+                _bytes(row.stream_id),
+                _INTEGER.pack(1, 8, row.seq),
+                _text(row.type),
+                _INTEGER.pack(1, 8, row.version),
+                _INTEGER.pack(1, 8, row.recorded_at),
+                _text(row.actor),
+                _NULL if row.caused_by is None else _INTEGER.pack(1, 8, row.caused_by),
+                _text(row.data),
+                _NULL if row.payload_digest is None else _bytes(row.payload_digest),
+                previous,
+            )
+        )
+    ).digest()
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    return _LENGTH.pack(2, len(encoded)) + encoded
+
+
+def _bytes(value: bytes) -> bytes:
+    return _LENGTH.pack(3, len(value)) + value
+
+
+# --- verification ------------------------------------------------------------------------------------------------
+
+
+class Break(NamedTuple):
+    """The first place of a stream where the log does not hold together, and why."""
+
+    stream_id: bytes
+    seq: int
+    reason: str
+
+
+def verify_stream(
+    stream_id: bytes, stored: Sequence[StoredEvent], head: tuple[int, bytes] | None
+) -> Break | None:
+    """Walk a stream's chain as stored: seqs, positions, hashes, payload digests, and the head that `streams` has.
+
+    A payload may be missing only if a later `Erased` event of the stream names its seq.
+    """
+    erased = _erased_seqs(stored)
+    previous, position = NO_HASH, 0
+    for expected, (at, row) in enumerate(stored, start=1):
+        reason = _defect(row, expected, previous, erased)
+        if reason is None and at <= position:
+            reason = f"position {at} does not ascend"
+        if reason is not None:
+            return Break(stream_id, expected, reason)
+        previous, position = row.hash, at
+    found = (len(stored), previous)
+    if head is not None and head != found:
+        reason = (
+            f"the stream ends at seq {found[0]}, its head says {head[0]}"
+            if head[0] != found[0]
+            else "the head's hash is not that of the last event"
+        )
+        return Break(stream_id, min(head[0], found[0]) + (head[0] != found[0]), reason)
+    return None
+
+
+def _defect(row: EventRow, expected: int, previous: bytes, erased: Mapping[int, int]) -> str | None:
+    if row.seq != expected:
+        return f"event {row.seq} stands where event {expected} is due"
+    if event_hash(row, previous) != row.hash:
+        return "the hash does not match the event and the one before it"
+    return _payload_defect(row, erased)
+
+
+def _payload_defect(row: EventRow, erased: Mapping[int, int]) -> str | None:
+    if row.payload_digest is None:
+        return None if row.payload is None and row.payload_salt is None else "a payload without a digest"
+    if row.payload is None or row.payload_salt is None:
+        is_erased = row.payload is None and row.payload_salt is None and erased.get(row.seq, 0) > row.seq
+        return None if is_erased else "the payload is missing, and no later event says that it was erased"
+    if payload_digest(row.payload_salt, row.payload.encode()) != row.payload_digest:
+        return "the payload does not match its digest"
+    return None
+
+
+def _erased_seqs(stored: Sequence[StoredEvent]) -> dict[int, int]:
+    """Seqs whose payload was erased, and the seq of the event that says so."""
+    found: dict[int, int] = {}
+    for _, row in stored:
+        if row.type == "Erased":
+            found.update(dict.fromkeys(decode_json(row.data)["seqs"], row.seq))
+    return found

@@ -1,0 +1,119 @@
+"""The commands of an execution: requests, which `decide` answers. All are about one stream."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class Trigger(msgspec.Struct, frozen=True):
+    """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen."""
+
+    workspace: str
+    workflow: str
+    workflow_version: int
+    definition_sha256: str
+    trigger: str
+    input: Any
+    process_id: str | None = None
+    is_test: bool = False
+
+
+class Advance(msgspec.Struct, frozen=True):
+    """Go on with an execution whose last decision stopped at the limit of transitions."""
+
+
+class Succeeded(msgspec.Struct, frozen=True):
+    """A step returned this JSON value."""
+
+    result: Any
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A step failed with an error name and a cause."""
+
+    error: str | None
+    cause: str | None
+
+
+class CompleteTask(msgspec.Struct, frozen=True):
+    """What the step gave that was called for the `TaskScheduled` event of that seq."""
+
+    scope: str
+    state: str
+    seq: int
+    attempt: int
+    visit: int
+    outcome: Succeeded | Failed
+
+
+class FireTimer(msgspec.Struct, frozen=True):
+    """The timer that the event of that seq set has come due."""
+
+    timer: int
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """End a wait with this payload as its result: the wait of that id, or at that state, or the only open one.
+
+    With `may_hold` a refusal that time may lift is not recorded: the caller holds the request and asks again.
+    """
+
+    payload: Any
+    wait: str | None = None
+    state: str | None = None
+    may_hold: bool = False
+
+
+class Terminate(msgspec.Struct, frozen=True):
+    """End the execution from outside."""
+
+    reason: str
+
+
+class Recover(msgspec.Struct, frozen=True):
+    """The process that owned the execution is gone; `died` says that it did not stop cleanly."""
+
+    died: bool
+
+
+class Redispatch(msgspec.Struct, frozen=True):
+    """Dispatch the suspect task that is held in this scope."""
+
+    scope: str
+
+
+class Quarantine(msgspec.Struct, frozen=True):
+    """Deciding `command` raised `defect`, the name of an exception."""
+
+    command: str
+    defect: str
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """Change nothing: the answer is only to be remembered under an idempotency key."""
+
+    answer: Any
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """Record that a command about this execution was refused before it could be decided here."""
+
+    command: str
+    message: str
+
+
+Command: TypeAlias = (
+    Trigger
+    | Advance
+    | CompleteTask
+    | FireTimer
+    | Resume
+    | Terminate
+    | Recover
+    | Redispatch
+    | Quarantine
+    | Confirm
+    | Refuse
+)

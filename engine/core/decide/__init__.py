@@ -1,0 +1,52 @@
+"""`decide`: the pure answer to a command. Nothing else knows a rule of an execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from engine.core import commands as c
+from engine.core.decide.complete import complete_task, fire_timer, go_on
+from engine.core.decide.end import quarantine, terminate
+from engine.core.decide.recover import recover, redispatch
+from engine.core.decide.refuse import refuse
+from engine.core.decide.resume import resume
+from engine.core.decide.start import trigger
+from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from engine.core.refs import Missing
+from engine.core.state import State
+
+_DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
+    c.Trigger: trigger,
+    c.Advance: go_on,
+    c.CompleteTask: complete_task,
+    c.FireTimer: fire_timer,
+    c.Resume: resume,
+    c.Terminate: terminate,
+    c.Recover: recover,
+    c.Redispatch: redispatch,
+    c.Quarantine: quarantine,
+    c.Refuse: lambda state, command, facts: refuse(
+        state, facts, command.command, "CONFLICT", command.message
+    ),
+    c.Confirm: lambda _state, command, _facts: Decision((), (), command.answer),
+}
+
+
+def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
+    """Answer a command. `state` is left as it is; the same arguments give the same answer.
+
+    Anything raised is a defect of ours (or of a damaged log), never the fault of a caller: the driver quarantines
+    the execution.
+    """
+    if state.status == "new" and not isinstance(command, c.Trigger):
+        return Rejection("NOT_FOUND", "there is no such execution")
+    if state.is_quarantined and not isinstance(command, c.Terminate | c.Quarantine | c.Confirm | c.Refuse):
+        return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
+    try:
+        return _DECIDE[type(command)](state, command, facts)
+    except Missing as missing:
+        return Need(seqs=(missing.seq,))
+
+
+__all__ = ["decide"]

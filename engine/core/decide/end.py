@@ -1,0 +1,35 @@
+"""Ends that come from outside the definition: termination, and quarantine (which is a pause for repair)."""
+
+from __future__ import annotations
+
+from engine.core.commands import Quarantine, Terminate
+from engine.core.decide.draft import Draft
+from engine.core.decide.refuse import refuse, stale
+from engine.core.decision import Decision, Facts, Outcome
+from engine.core.events import ExecutionQuarantined, ExecutionTerminated
+from engine.core.refs import ref
+from engine.core.state import State
+
+TERMINATED = "terminated"
+ALREADY_TERMINATED = "already terminated"
+
+
+def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
+    """End the execution now. What its steps give later is recorded as ignored."""
+    if state.status == "terminated":
+        return Decision((), (), ALREADY_TERMINATED)
+    if state.is_over:
+        message = f"the execution has already ended: it is {state.status}"
+        return refuse(state, facts, "terminate", "CONFLICT", message, {"status": state.status})
+    draft = Draft(state, facts)
+    draft.emit(ExecutionTerminated(ref(draft.next_seq, "reason")), {"reason": command.reason})
+    return draft.decision(TERMINATED)
+
+
+def quarantine(state: State, command: Quarantine, facts: Facts) -> Outcome:
+    """Set the execution aside: only a termination is accepted from here on."""
+    if state.is_over or state.is_quarantined:
+        return stale("there is nothing left to set aside")
+    draft = Draft(state, facts)
+    draft.emit(ExecutionQuarantined(command.command, command.defect))
+    return draft.decision()

@@ -1,0 +1,36 @@
+"""Refusals: values, and (for those that the state caused) events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.core.decide.draft import Draft
+from engine.core.decision import RECORDED_REFUSALS, Code, Facts, Rejection
+from engine.core.events import CommandRefused
+from engine.core.state import State
+
+
+def refuse(
+    state: State,
+    facts: Facts,
+    command: str,
+    code: Code,
+    message: str,
+    details: Mapping[str, Any] | None = None,
+) -> Rejection:
+    """Refuse a command that an outside party sent, and record it.
+
+    The first 32 of a stream are recorded one by one, then one at each power of two, so that a caller who never
+    stops asking cannot fill the log.
+    """
+    count = state.refusals + facts.refusals + 1
+    draft = Draft(state, facts)
+    if count <= RECORDED_REFUSALS or count & (count - 1) == 0:
+        draft.emit(CommandRefused(command, code, count))
+    return Rejection(code, message, details or {}, tuple(draft.steps), is_counted=True)
+
+
+def stale(message: str) -> Rejection:
+    """Refuse a command from inside whose moment has passed; nobody needs to know."""
+    return Rejection("STALE", message)

@@ -1,0 +1,39 @@
+"""The beginning of an execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core.commands import Trigger
+from engine.core.decide.draft import Draft
+from engine.core.decide.enter import advance
+from engine.core.decision import Facts, Outcome, Rejection
+from engine.core.events import ExecutionStarted
+from engine.core.refs import ref
+from engine.core.state import State
+
+
+def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
+    """Start the execution, and pass through all states that need nobody."""
+    if state.status != "new":
+        return Rejection("CONFLICT", "the execution has been started before")
+    draft = Draft(state, facts)
+    payload: dict[str, Any] = {"input": command.input}
+    if command.process_id is not None:
+        payload["process_id"] = command.process_id
+    draft.emit(
+        ExecutionStarted(
+            kind="execution",
+            workspace=command.workspace,
+            workflow=command.workflow,
+            workflow_version=command.workflow_version,
+            definition_sha256=command.definition_sha256,
+            trigger=command.trigger,
+            start_at=facts.machine.start_at,
+            input=ref(draft.next_seq, "input"),
+            is_test=command.is_test,
+        ),
+        payload,
+    )
+    advance(draft)
+    return draft.decision(facts.execution)

@@ -1,0 +1,84 @@
+"""What `decide` answers: a decision, a rejection, or what it needs to see first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from engine.core.draft import Step
+from engine.core.effects import Effect
+from engine.core.refs import Payloads
+from engine.language import Machine
+
+Code: TypeAlias = Literal[
+    "VALIDATION_ERROR",
+    "NOT_FOUND",
+    "CONFLICT",
+    "NOT_WAITING",
+    "AMBIGUOUS_WAIT",
+    "WAIT_EXPIRED",
+    "UNAVAILABLE",
+    "STALE",
+]
+"""Why a command was refused. `STALE`: it comes from inside (a timer, a recovery) and its moment has passed."""
+
+
+class Decision(NamedTuple):
+    """Append first: only when `steps` are on disk may `answer` be told and `effects` be run. No steps: a no-op."""
+
+    steps: tuple[Step, ...]
+    effects: tuple[Effect, ...]
+    answer: Any = None
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """The command was refused. `details` are JSON values; `steps` record the refusal, where it is recorded.
+
+    `is_early`: time may lift it, so the caller may hold the request. `is_counted`: it is one of the refusals that the
+    stream counts, whether or not this one is recorded.
+    """
+
+    code: Code
+    message: str
+    details: Mapping[str, Any] = {}
+    steps: tuple[Step, ...] = ()
+    is_early: bool = False
+    is_counted: bool = False
+
+
+class Need(NamedTuple):
+    """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same."""
+
+    seqs: tuple[int, ...] = ()
+    waits: tuple[str, ...] = ()
+
+
+Outcome: TypeAlias = Decision | Rejection | Need
+
+
+class Facts(NamedTuple):
+    """What a decision may know beside state and command. `chance` draws an id, the same ones if asked again.
+
+    `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
+    how many commands were refused without a record since the last recorded one. `names` are those of the context
+    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name.
+    """
+
+    execution: str
+    machine: Machine
+    payloads: Payloads
+    now: int
+    actor: str
+    chance: Callable[[], str]
+    known_waits: Mapping[str, str | None] = {}
+    refusals: int = 0
+    names: Mapping[str, str] = {}
+
+
+RECORDED_REFUSALS: Final = 32
+"""So many refusals of a stream are recorded one by one; then one at each power of two (`log.md`)."""
+
+TRANSITIONS_MAX: Final = 256
+"""So many states a decision passes at the most before others have their turn."""

@@ -1,0 +1,64 @@
+"""The draft of a decision: the events so far, and the state after them. Shared by all kinds of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from engine.core.events import Event, Recorded
+
+
+class Folded(Protocol):
+    """What every stream's state tells."""
+
+    seq: int
+    recorded_at: int
+
+
+S = TypeVar("S", bound=Folded)
+
+
+class Step(NamedTuple):
+    """One event of a decision, and the state after it."""
+
+    recorded: Recorded
+    state: Any
+
+
+class Draft(Generic[S]):
+    """Collects what a decision says. Whoever emits computes first, so that an error leaves nothing half said."""
+
+    __slots__ = ("_actor", "_evolve", "_now", "caused_by", "payloads", "state", "steps")
+
+    def __init__(
+        self,
+        state: S,
+        evolve: Callable[[S, Recorded], S],
+        *,
+        now: int,
+        actor: str,
+        caused_by: int | None = None,
+    ) -> None:
+        self.state = state
+        self.caused_by = caused_by
+        self.steps: list[Step] = []
+        self.payloads: dict[int, Any] = {}
+        self._evolve = evolve
+        self._now = now
+        self._actor = actor
+
+    @property
+    def next_seq(self) -> int:
+        """The seq of the event that is emitted next, for references to its own payload."""
+        return self.state.seq + 1
+
+    def emit(self, event: Event, payload: Mapping[str, Any] | None = None) -> None:
+        """Add an event. `recorded_at` never falls within a stream, whatever the clock does."""
+        seq = self.state.seq + 1
+        at = max(self._now, self.state.recorded_at)
+        recorded = Recorded(seq, at, self._actor, self.caused_by, event, payload or None)
+        self.state = self._evolve(self.state, recorded)
+        self.steps.append(Step(recorded, self.state))
+        if payload:
+            self.payloads[seq] = payload
+        self.caused_by = seq

@@ -1,0 +1,48 @@
+"""References to business data: where in the stream a value stands.
+
+A payload stands in one place, `events.payload`; state, projections and later events point there. A reference is the
+text `SEQ/POINTER`: the event's seq, and a JSON Pointer (RFC 6901) into its payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+Ref: TypeAlias = str
+Payloads: TypeAlias = Mapping[int, Any]
+"""Payloads of a stream by seq, as far as they are loaded."""
+
+
+class Missing(LookupError):
+    """A referenced payload is not loaded; `seq` says which. The driver loads it and decides again (`Need`)."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"the payload of event {seq} is not loaded")
+        self.seq = seq
+
+
+def ref(seq: int, member: str) -> Ref:
+    """The reference to a top-level member of the payload of event `seq`."""
+    return f"{seq}/{member}"
+
+
+def seq_of(reference: Ref) -> int:
+    """The seq of the event that holds the value."""
+    return int(reference[: reference.index("/")])
+
+
+def resolve(reference: Ref, payloads: Payloads) -> Any:
+    """The value that a reference points to.
+
+    Raises `Missing` if its payload is not loaded, `LookupError` if the payload has no such place (the log is damaged).
+    """
+    head, *tokens = reference.split("/")
+    seq = int(head)
+    if seq not in payloads:
+        raise Missing(seq)
+    value = payloads[seq]
+    for token in tokens:
+        name = token.replace("~1", "/").replace("~0", "~")
+        value = value[int(name)] if isinstance(value, list) else value[name]
+    return value

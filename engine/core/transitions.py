@@ -1,0 +1,64 @@
+"""The legal moves of an execution, as data: (status, event) to the statuses that may follow.
+
+`evolve` looks every event up here; what is missing is an error. The diagram in the README is drawn from this table.
+`running` is: in a task, in a Wait state, or between two states. `waiting` is: in open waits and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+Status: TypeAlias = Literal["new", "running", "waiting", "completed", "failed", "terminated"]
+
+TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "terminated"})
+
+_RUNNING: Final[frozenset[Status]] = frozenset({"running"})
+_ALIVE: Final[frozenset[Status]] = frozenset({"running", "waiting"})
+_WAITING: Final[frozenset[Status]] = frozenset({"waiting"})
+
+TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
+    ("new", "ExecutionStarted"): _RUNNING,
+    ("running", "StatePassed"): _ALIVE,
+    ("running", "TaskScheduled"): _ALIVE,
+    ("running", "TaskSucceeded"): _ALIVE,
+    ("running", "TaskSubmitted"): _ALIVE,
+    ("running", "TaskFailed"): _ALIVE,
+    ("running", "TaskInterrupted"): _RUNNING,
+    ("running", "TaskRedispatched"): _RUNNING,
+    ("running", "WaitOpened"): _ALIVE,
+    ("running", "WaitResumed"): _RUNNING,
+    ("waiting", "WaitResumed"): _RUNNING,
+    ("waiting", "TaskScheduled"): _RUNNING,
+    ("running", "TimerSet"): _ALIVE,
+    ("running", "TimerFired"): _RUNNING,
+    ("running", "ExecutionSucceeded"): frozenset({"completed"}),
+    ("running", "ExecutionFailed"): frozenset({"failed"}),
+    ("running", "ExecutionTerminated"): frozenset({"terminated"}),
+    ("waiting", "ExecutionTerminated"): frozenset({"terminated"}),
+    ("running", "ExecutionQuarantined"): _RUNNING,
+    ("waiting", "ExecutionQuarantined"): _WAITING,
+    # What may be said beside the course of things, also after the end; it moves nothing.
+    **{
+        (status, event): frozenset({status})
+        for status in ("running", "waiting", *sorted(TERMINAL))
+        for event in ("CommandRefused", "ResultIgnored")
+    },
+}
+
+
+class IllegalTransition(Exception):
+    """An event that the table does not allow: the log is damaged, or `decide` has a defect."""
+
+    def __init__(self, status: Status, event: str, after: Status | None = None) -> None:
+        move = f"{event} in status {status}" + (f" leading to {after}" if after else "")
+        super().__init__(f"not a legal transition: {move}")
+        self.status = status
+        self.event = event
+
+
+def check(before: Status, event: str, after: Status) -> None:
+    """Raise `IllegalTransition` unless the table allows this move."""
+    allowed = TRANSITIONS.get((before, event))
+    if allowed is None or after not in allowed:
+        raise IllegalTransition(before, event, after)

@@ -1,0 +1,213 @@
+"""A workflow's stream: its versions, from draft to archive. What an auditor may ask about a definition stands here.
+
+The definition itself is kept beside the log (`workflow_versions`), content-addressed by the digest in the event.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from engine.core.decision import Decision, Rejection
+from engine.core.draft import Draft
+from engine.core.events import Event, Recorded
+from engine.core.refs import Ref, ref
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+class WorkflowCreated(Event, frozen=True):
+    """The first event. Payload: `name`, `description`."""
+
+    kind: Literal["workflow"]
+    workspace: str
+
+
+class VersionAdded(Event, frozen=True):
+    """A version with this definition; a draft, unless it is published at once."""
+
+    version: int
+    definition_sha256: str
+    is_published: bool = True
+
+
+class VersionPublished(Event, frozen=True):
+    """A draft can now be run."""
+
+    version: int
+    definition_sha256: str
+
+
+class WorkflowDescribed(Event, frozen=True):
+    """Payload: the new `name` or `description`, or both."""
+
+    name: Ref | None = None
+    description: Ref | None = None
+
+
+class WorkflowArchived(Event, frozen=True):
+    """No run starts from here on; history stays."""
+
+
+EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, WorkflowArchived)
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """A definition's stored text, the SHA-256 of its bytes, and the mock payload given with it (JSON text)."""
+
+    text: str
+    sha256: str
+    mock_payload: str | None = None
+
+
+class CreateWorkflow(msgspec.Struct, frozen=True):
+    """Create a workflow with its first version."""
+
+    workspace: str
+    name: str
+    description: str | None
+    definition: Definition
+    is_published: bool = True
+
+
+class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True):
+    """Change what is given. A new definition makes the next version; `is_published` publishes a draft.
+
+    `current` is the definition of the latest version, as whoever asks has seen it.
+    """
+
+    current: Definition
+
+    name: str | None = None
+    description: str | None = None
+    definition: Definition | None = None
+    is_published: bool | None = None
+
+
+class ArchiveWorkflow(msgspec.Struct, frozen=True):
+    """Take the workflow out of use."""
+
+
+Command: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow
+
+# --- state -------------------------------------------------------------------------------------------------------
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A version; drafts have no `published_at`."""
+
+    definition_sha256: str
+    created_at: int
+    created_by: str
+    published_at: int | None = None
+
+
+class WorkflowState(msgspec.Struct):
+    """A workflow. `status` is `new` before the first event."""
+
+    status: Literal["new", "draft", "published", "archived"] = "new"
+    seq: int = 0
+    recorded_at: int = 0
+    created_at: int = 0
+    created_by: str = ""
+    modified_by: str | None = None
+    workspace: str = ""
+    name: Ref = ""
+    description: Ref | None = None
+    versions: dict[int, Version] = {}
+
+    @property
+    def latest(self) -> int:
+        return max(self.versions, default=0)
+
+
+def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
+    """The state after one more event."""
+    after: WorkflowState = state.__copy__()
+    after.seq, after.recorded_at = recorded.seq, recorded.recorded_at
+    after.modified_by = recorded.actor if state.seq else None
+    event = recorded.event
+    match event:
+        case WorkflowCreated():
+            after.status, after.workspace = "draft", event.workspace
+            after.created_at, after.created_by = recorded.recorded_at, recorded.actor
+            after.name = ref(recorded.seq, "name")
+            has_description = recorded.payload is None or "description" in recorded.payload
+            after.description = ref(recorded.seq, "description") if has_description else None
+        case VersionAdded():
+            published_at = recorded.recorded_at if event.is_published else None
+            version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at)
+            after.versions = {**state.versions, event.version: version}
+            if event.is_published:
+                after.status = "published"
+        case VersionPublished():
+            version = msgspec.structs.replace(state.versions[event.version], published_at=recorded.recorded_at)
+            after.versions = {**state.versions, event.version: version}
+            after.status = "published"
+        case WorkflowDescribed():
+            after.name = event.name or state.name
+            after.description = event.description or state.description
+        case WorkflowArchived():
+            after.status = "archived"
+        case _:
+            message = f"{type(event).__name__} is no event of a workflow"
+            raise TypeError(message)
+    return after
+
+
+def decide(state: WorkflowState, command: Command, *, now: int, actor: str) -> Decision | Rejection:
+    """Answer a command; the answer of a decision is the number of the version it is about."""
+    draft = Draft(state, evolve, now=now, actor=actor)
+    match command:
+        case CreateWorkflow():
+            if state.status != "new":
+                return Rejection("CONFLICT", "the workflow exists already")
+            _create(draft, command)
+        case _ if state.status == "new":
+            return Rejection("NOT_FOUND", "there is no such workflow")
+        case ArchiveWorkflow():
+            if state.status != "archived":
+                draft.emit(WorkflowArchived())
+        case _ if state.status == "archived":
+            return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
+        case ChangeWorkflow():
+            refused = _change(draft, command)
+            if refused is not None:
+                return refused
+    return Decision(tuple(draft.steps), (), draft.state.latest)
+
+
+def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
+    payload: dict[str, Any] = {"name": command.name}
+    if command.description is not None:
+        payload["description"] = command.description
+    draft.emit(WorkflowCreated("workflow", command.workspace), payload)
+    draft.emit(VersionAdded(1, command.definition.sha256, command.is_published))
+
+
+def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
+    latest = draft.state.versions[draft.state.latest]
+    if command.current.sha256 != latest.definition_sha256:
+        return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
+    is_new = command.definition is not None and command.definition.sha256 != latest.definition_sha256
+    if command.is_published is False and not is_new and latest.published_at is not None:
+        message = "status: a published version never changes; a draft needs a new definition beside it"
+        return Rejection("CONFLICT", message)
+    payload = {
+        name: value
+        for name, value in (("name", command.name), ("description", command.description))
+        if value is not None
+    }
+    if payload:
+        places = {name: ref(draft.next_seq, name) for name in payload}
+        draft.emit(WorkflowDescribed(**places), payload)
+    if command.definition is not None and is_new:
+        wants = command.is_published
+        is_published = latest.published_at is not None if wants is None else wants
+        draft.emit(VersionAdded(draft.state.latest + 1, command.definition.sha256, is_published))
+    elif command.is_published and latest.published_at is None:
+        draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256))
+    return None

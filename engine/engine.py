@@ -1,0 +1,316 @@
+"""The embedded engine: Perdure inside a Python program, with calls that act in organization and workspace `default`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+
+from engine.core import ids
+from engine.core.events import Recorded
+from engine.core.transitions import TERMINAL
+from engine.errors import EngineFailed
+from engine.opening import open_store
+from engine.runtime.access import Access
+from engine.runtime.callers import Caller, IdempotencyKey
+from engine.runtime.catalog import Workflows
+from engine.runtime.clock import Clock, SystemClock, wait_until
+from engine.runtime.node import Node
+from engine.runtime.reading import ExecutionView, Reading
+from engine.runtime.runs import TERMINATION_REASON, Runs
+from engine.steps import Registry
+from engine.steps.builtin import builtin_steps
+from engine.steps.http import HttpClient
+from store.protocols import Store
+
+
+class Workflow(NamedTuple):
+    """A workflow, as `create_workflow` gives it."""
+
+    id: str
+    name: str
+    version: int
+    warnings: list[str]
+
+
+class Execution(NamedTuple):
+    """An execution that has been started. The same call again gives the same one."""
+
+    id: str
+    process_id: str
+
+
+class Result(NamedTuple):
+    """How an execution ended. `status`: completed, failed, timed_out or terminated."""
+
+    status: str
+    output: Any
+    error: str | None
+    cause: str | None
+
+
+class ExecutionSummary(NamedTuple):
+    """One execution of a page. Instants are milliseconds since the epoch."""
+
+    id: str
+    process_id: str
+    workflow_id: str
+    workflow_version: int
+    status: str
+    state: str | None
+    created_at: int
+    modified_at: int
+    ended_at: int | None
+
+
+class Page(NamedTuple):
+    """A page of executions, newest first; `last_key` asks for the next, null if there is none."""
+
+    items: list[ExecutionSummary]
+    last_key: str | None
+
+
+class Engine:
+    """A durable state-machine engine. Open it with `Engine.open`.
+
+    Every call that changes something returns after the change is on disk. What it raises is in `engine.errors`.
+    """
+
+    def __init__(self, store: Store, node: Node, registry: Registry, http: HttpClient) -> None:
+        self._http = http
+        self._default: Caller | None = None
+        self.store = store
+        self.node = node
+        self.workflows = Workflows(node, registry)
+        self.runs = Runs(node, self.workflows)
+        self.reading = Reading(store)
+        self.access = Access(node)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        database: str | Store,
+        *,
+        steps: Registry | None = None,
+        clock: Clock | None = None,
+        allow_private_addresses: bool = False,
+    ) -> AsyncIterator[Self]:
+        """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
+
+        `steps` are the steps of your own; the built-in ones are there anyway. Raises `store.errors.DatabaseInUse` if
+        another process serves the file.
+        """
+        engine = await cls.start(
+            database, steps=steps, clock=clock, allow_private_addresses=allow_private_addresses
+        )
+        try:
+            yield engine
+        finally:
+            await asyncio.shield(engine.close())
+
+    @classmethod
+    async def start(
+        cls,
+        database: str | Store,
+        *,
+        steps: Registry | None = None,
+        clock: Clock | None = None,
+        allow_private_addresses: bool = False,
+    ) -> Self:
+        """Open without a block; `close` must be called in the end."""
+        store = await open_store(database) if isinstance(database, str) else database
+        http = HttpClient(allow_private=allow_private_addresses)
+        registry = builtin_steps(http).merged(steps or Registry())
+        node = Node(store, clock or SystemClock(), registry)
+        engine = cls(store, node, registry, http)
+        try:
+            await node.start()
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start."""
+        await self.node.drain(grace_s)
+        await self._http.close()
+        await self.store.close()
+
+    async def _caller(self) -> Caller:
+        if self._default is None:
+            actor = f"embedded:{os.getpid()}"
+            self._default = await self.access.default_caller(actor)
+        return self._default
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    async def create_workflow(
+        self, name: str, definition: Any, *, description: str | None = None
+    ) -> Workflow:
+        """Create and publish a workflow from an Amazon States Language definition (an object, or JSON text).
+
+        Raises `engine.errors.Invalid`, with every problem in `details["errors"]`.
+        """
+        saved = await self.workflows.create(
+            await self._caller(), name, definition, description=description
+        )
+        return Workflow(
+            ids.text(saved.workflow.workflow_id),
+            saved.workflow.name,
+            saved.version.version,
+            [f"{warning.path}: {warning.message}" for warning in saved.warnings],
+        )
+
+    async def trigger(
+        self,
+        workflow_id: str,
+        run_input: Any = None,
+        *,
+        process_id: str | None = None,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Execution:
+        """Start an execution; without an input that is `{}`.
+
+        With a process id the same call gives the same execution, for ever; another input under it raises `Conflict`.
+        """
+        value = {} if run_input is None else run_input
+        request = ["trigger", workflow_id, version, process_id, value]
+        answered = await self.runs.trigger(
+            await self._caller(),
+            ids.parse(workflow_id),
+            value,
+            version=version,
+            process_id=process_id,
+            trigger="MANUAL",
+            idempotency=_key(idempotency_key, request),
+        )
+        return Execution(answered.answer, process_id or answered.answer)
+
+    async def resume(
+        self,
+        process_id: str,
+        payload: Any,
+        *,
+        wait_id: str | None = None,
+        state: str | None = None,
+        hold: float = 2.0,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """End a wait: `restarted`, or `already restarted` if an earlier resume did.
+
+        A call that comes before its wait is held for `hold` seconds. Raises `NotWaiting`, `AmbiguousWait`,
+        `WaitExpired`, `Conflict` or `NotFound`.
+        """
+        answered = await self.runs.resume(
+            await self._caller(),
+            process_id,
+            payload,
+            wait_id=wait_id,
+            state=state,
+            hold_ms=round(hold * 1000),
+            idempotency=_key(idempotency_key, ["resume", process_id, wait_id, state, payload]),
+        )
+        return answered.answer
+
+    async def terminate(
+        self,
+        process_id: str,
+        reason: str = TERMINATION_REASON,
+        *,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """End an execution from outside: `terminated`, or `already terminated`. Raises `Conflict` or `NotFound`."""
+        answered = await self.runs.terminate(
+            await self._caller(),
+            process_id,
+            reason,
+            idempotency=_key(idempotency_key, ["terminate", process_id, reason]),
+        )
+        return answered.answer
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
+        """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
+        stream_id = ids.parse(execution_id)
+        clock = self.node.clock
+        deadline = None if timeout is None else clock.now() + round(timeout * 1000)
+        with self.node.processor.watchers.watch(stream_id) as watch:
+            while True:
+                view = await self._ended(stream_id, is_changing=watch.is_changing)
+                if view is not None:
+                    return Result(view.row.status, view.output, view.error, view.cause)
+                if self.node.processor.failure is not None:
+                    message = "the engine has stopped after a failed commit"
+                    raise EngineFailed(message)
+                if deadline is None:
+                    await watch.changed.wait()
+                elif not await wait_until(clock, deadline, watch.changed):
+                    message = f"execution {execution_id} has not ended within {timeout} s"
+                    raise TimeoutError(message)
+                watch.changed.clear()
+
+    async def _ended(self, stream_id: bytes, *, is_changing: bool) -> ExecutionView | None:
+        """The execution if it has ended; not looked up while it is known to go on."""
+        if is_changing:
+            return None
+        view = await self.reading.execution(await self._caller(), stream_id)
+        return view if view.row.status in TERMINAL else None
+
+    async def events(self, execution_id: str, *, follow: bool = False) -> AsyncIterator[Recorded]:
+        """The events of an execution in order; with `follow` also those to come, until it has ended."""
+        stream_id = ids.parse(execution_id)
+        await self.reading.execution(await self._caller(), stream_id)
+        after = 0
+        with self.node.processor.watchers.watch(stream_id) as watch:
+            while True:
+                watch.changed.clear()
+                for recorded in await self.reading.events(stream_id, after=after):
+                    after = recorded.seq
+                    yield recorded
+                view = await self.reading.execution(await self._caller(), stream_id)
+                if not follow or (view.row.status in TERMINAL and view.row.seq <= after):
+                    return
+                if view.row.seq <= after:
+                    await watch.changed.wait()
+
+    async def executions(
+        self,
+        *,
+        workflow_id: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page:
+        """A page of executions, newest first. `after` is the `last_key` of the page before."""
+        rows, has_more = await self.reading.page(
+            await self._caller(),
+            workflow_id=None if workflow_id is None else ids.parse(workflow_id),
+            before=None if after is None else ids.parse(after),
+            limit=limit,
+        )
+        names = await self.store.process_ids_of([row.execution_id for row in rows])
+        items = [
+            ExecutionSummary(
+                id=ids.text(row.execution_id),
+                process_id=names.get(row.execution_id, ids.text(row.execution_id)),
+                workflow_id=ids.text(row.workflow_id),
+                workflow_version=row.workflow_version,
+                status=row.status,
+                state=row.state,
+                created_at=row.created_at,
+                modified_at=row.modified_at,
+                ended_at=row.ended_at,
+            )
+            for row in rows
+        ]
+        return Page(items, items[-1].id if has_more else None)
+
+
+def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:
+    return None if key is None else IdempotencyKey(key, request)

@@ -1,0 +1,89 @@
+"""What an engine raises. `api` maps each to its HTTP status by `code`.
+
+PerdureError
+├── Refused                 a request that was understood and refused; nothing changed
+│   ├── Invalid             VALIDATION_ERROR   a field is wrong; the message names field, problem and what is accepted
+│   ├── NotFound            NOT_FOUND
+│   ├── Conflict            CONFLICT           the state does not allow it
+│   ├── NotWaiting          NOT_WAITING        no wait that the call could mean has opened
+│   ├── AmbiguousWait       AMBIGUOUS_WAIT     several waits are open; `details["waits"]` lists them
+│   └── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
+├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
+└── EngineFailed            UNAVAILABLE        a commit failed and may be durable or not: the engine has stopped
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class PerdureError(Exception):
+    """Anything that an engine raises on purpose. `details` are JSON values."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(
+        self, message: str, details: Mapping[str, Any] | None = None, *, position: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details or {})
+        self.position = position
+        """Where the log stood when the answer became true, if it rests on the log."""
+
+
+class Refused(PerdureError):
+    """The request was understood and refused."""
+
+
+class Invalid(Refused):
+    """A field is wrong."""
+
+    code = "VALIDATION_ERROR"
+
+
+class NotFound(Refused):
+    """What the request names is not there, or not to be seen by who asks."""
+
+    code = "NOT_FOUND"
+
+
+class Conflict(Refused):
+    """The state does not allow it."""
+
+    code = "CONFLICT"
+
+
+class NotWaiting(Refused):
+    """No wait that the call could mean has opened."""
+
+    code = "NOT_WAITING"
+
+
+class AmbiguousWait(Refused):
+    """Several waits are open, and the call names none."""
+
+    code = "AMBIGUOUS_WAIT"
+
+
+class WaitExpired(Refused):
+    """The wait that the call means is over, and was not resumed."""
+
+    code = "WAIT_EXPIRED"
+
+
+class Unavailable(PerdureError):
+    """Nothing was done: the engine is draining, full, or cannot reach its store."""
+
+    code = "UNAVAILABLE"
+
+
+class EngineFailed(Unavailable):
+    """The engine has stopped, since a commit's fate is unknown. A restart reads back what is on disk."""
+
+
+REFUSALS: Mapping[str, type[PerdureError]] = {
+    cls.code: cls
+    for cls in (Invalid, NotFound, Conflict, NotWaiting, AmbiguousWait, WaitExpired, Unavailable)
+}

@@ -1,0 +1,47 @@
+"""The definition language: Amazon States Language, from JSON to compiled states.
+
+Pure: nothing here knows the time, chance, the disk or the engine. ``problems`` checks a definition,
+``compile_machine`` compiles it, and the states of the Machine say what each does with its input and result.
+"""
+
+from engine.language.context import context_object
+from engine.language.definition import compile_machine, compile_state, problems
+from engine.language.errors import DefinitionError, Problem, StatesError
+from engine.language.instants import format_instant, parse_instant
+from engine.language.machine import Machine
+from engine.language.resources import Resource, parse_resource
+from engine.language.states import (
+    ChoiceState,
+    FailState,
+    PassState,
+    State,
+    SucceedState,
+    TaskState,
+    WaitState,
+)
+from engine.language.steps import literal_errors, steps_of, warnings
+
+__all__ = [
+    "ChoiceState",
+    "DefinitionError",
+    "FailState",
+    "Machine",
+    "PassState",
+    "Problem",
+    "Resource",
+    "State",
+    "StatesError",
+    "SucceedState",
+    "TaskState",
+    "WaitState",
+    "compile_machine",
+    "compile_state",
+    "context_object",
+    "format_instant",
+    "literal_errors",
+    "parse_instant",
+    "parse_resource",
+    "problems",
+    "steps_of",
+    "warnings",
+]

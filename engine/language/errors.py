@@ -1,0 +1,69 @@
+"""The errors of the definition language.
+
+    DefinitionError      a definition that cannot be compiled; carries every Problem
+    StatesError          an error that the States Language names, met while a state runs
+
+``Problem`` is a value, not an exception: a definition usually has several, and all are told at once.
+"""
+
+from typing import Final
+
+import msgspec
+
+# The reserved error names that this package raises itself (States Language spec, appendix A).
+RUNTIME: Final = "States.Runtime"
+PARAMETER_PATH_FAILURE: Final = "States.ParameterPathFailure"
+RESULT_PATH_MATCH_FAILURE: Final = "States.ResultPathMatchFailure"
+NO_CHOICE_MATCHED: Final = "States.NoChoiceMatched"
+
+# Where the spec and the service disagree. The spec names an error of its own for each; AWS's service has
+# been seen to report States.Runtime for the first two (the causes below are its words) and
+# States.ReferencePathConflict for the third. We follow the spec; a recorded case would settle it here.
+ABSENT_PARAMETER: Final = PARAMETER_PATH_FAILURE
+NO_CHOICE: Final = NO_CHOICE_MATCHED
+RESULT_PATH_CONFLICT: Final = RESULT_PATH_MATCH_FAILURE
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong, or unwise, in a definition.
+
+    Attributes:
+        path: JSON Pointer (RFC 6901) to the place in the definition; "" is the whole of it.
+        message: What is wrong there, in one sentence for the author of the definition.
+    """
+
+    path: str
+    message: str
+
+
+class DefinitionError(ValueError):
+    """A definition that cannot be compiled.
+
+    Attributes:
+        problems: Everything that is wrong with it, in document order; never empty.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        """Keep all problems; the first one is the exception's text."""
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(f"{first.path or 'definition'}: {first.message}{more}")
+        self.problems = problems
+
+
+class StatesError(Exception):
+    """A runtime error of the States Language.
+
+    AWS puts "An error occurred while executing the state 'NAME' (entered at the event id #N). " before
+    the cause. Whoever knows the event adds that; ``cause`` holds the rest.
+
+    Attributes:
+        error: The error name, for example ``States.Runtime``.
+        cause: What happened, in words for a human.
+    """
+
+    def __init__(self, error: str, cause: str) -> None:
+        """Keep the name and the cause."""
+        super().__init__(f"{error}: {cause}")
+        self.error = error
+        self.cause = cause

@@ -1,0 +1,104 @@
+"""Payload templates: Parameters and ResultSelector.
+
+A template is JSON in which a member whose name ends in ``.$`` is replaced by the member without that ending,
+its value by what its path finds. Everything else stands for itself, and is shared with every payload made
+from the template, since nobody mutates a value.
+"""
+
+from typing import Final
+
+from engine.language.expressions import Evaluate, Expression, parameter
+from engine.language.findings import Findings, Place
+from engine.language.paths import PathError, compile_path
+from engine.language.values import Context, Json, shown
+
+DYNAMIC: Final = ".$"
+INTRINSIC: Final = "States."
+
+
+def compile_template(source: Json, place: Place, findings: Findings) -> Expression | None:
+    """Compile a payload template; tell the findings what is wrong with it.
+
+    Returns:
+        The template, of which parts are missing if anything was found; None if it is not an object.
+    """
+    if type(source) is not dict:
+        findings.add(place, "must be an object")
+        return None
+    compiler = _Compiler(findings)
+    evaluate = compiler.node(source, place)
+    return Expression(source, evaluate or (lambda _value, _context: source), compiler.uses_context)
+
+
+class _Compiler:
+    """Compiles one template; a part that is static, and stands for itself, compiles to None."""
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+        self.uses_context = False
+
+    def node(self, value: Json, place: Place) -> Evaluate | None:
+        if type(value) is dict:
+            return self.members(value, place)
+        if type(value) is list:
+            return self.items(value, place)
+        return None
+
+    def members(self, members: dict[str, Json], place: Place) -> Evaluate | None:
+        static: dict[str, Json] = {}
+        dynamic: list[tuple[str, Evaluate]] = []
+        for name, value in members.items():
+            at = place / name
+            if name.endswith(DYNAMIC):
+                target, evaluate = name[: -len(DYNAMIC)], self.reference(name, value, at)
+                if target in members:
+                    self.findings.add(at, f"the object has both {shown(target)} and {shown(name)}")
+            else:
+                target, evaluate = name, self.node(value, at)
+            static[target] = value  # of a dynamic member too: this fixes the order of the members
+            if evaluate is not None:
+                dynamic.append((target, evaluate))
+        return _fill_members(static, dynamic) if dynamic else None
+
+    def items(self, items: list[Json], place: Place) -> Evaluate | None:
+        dynamic = [
+            (index, evaluate)
+            for index, item in enumerate(items)
+            if (evaluate := self.node(item, place / index)) is not None
+        ]
+        return _fill_items(items, dynamic) if dynamic else None
+
+    def reference(self, name: str, value: Json, place: Place) -> Evaluate | None:
+        if type(value) is not str:
+            self.findings.add(place, "the value of a member whose name ends in .$ must be a path")
+            return None
+        if value.startswith(INTRINSIC):
+            self.findings.add(place, "intrinsic functions are not supported yet")
+            return None
+        try:
+            expression = parameter(compile_path(value), name)
+        except PathError as error:
+            self.findings.add(place, str(error))
+            return None
+        self.uses_context = self.uses_context or expression.uses_context
+        return expression.evaluate
+
+
+def _fill_members(static: dict[str, Json], dynamic: list[tuple[str, Evaluate]]) -> Evaluate:
+    def evaluate(value: Json, context: Context) -> Json:
+        payload = static.copy()
+        for name, find in dynamic:
+            payload[name] = find(value, context)
+        return payload
+
+    return evaluate
+
+
+def _fill_items(static: list[Json], dynamic: list[tuple[int, Evaluate]]) -> Evaluate:
+    def evaluate(value: Json, context: Context) -> Json:
+        payload = static.copy()
+        for index, find in dynamic:
+            payload[index] = find(value, context)
+        return payload
+
+    return evaluate

@@ -1,0 +1,18 @@
+"""Which store a database URL means."""
+
+from __future__ import annotations
+
+from engine.errors import Invalid
+from store.protocols import Store
+
+
+async def open_store(url: str, *, read_only: bool = False) -> Store:
+    """Open the database that a URL names: `sqlite:///runs.db` (a path), `sqlite:////var/lib/runs.db` (an absolute one).
+
+    Raises `Invalid` for another kind of URL, `store.errors.StoreError` if it cannot be opened.
+    """
+    if url.startswith("sqlite:"):
+        from store.sqlite import open_sqlite  # noqa: PLC0415 the driver is imported by who uses it
+
+        return await open_sqlite(url, read_only=read_only)
+    raise Invalid(f"database: {url.split(':')[0]!r} is not supported; use sqlite:///PATH", {"field": "database"})

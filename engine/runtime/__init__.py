@@ -1,0 +1,1 @@
+"""The driver: it sees the world (clock, chance, store, steps) and feeds the pure core."""

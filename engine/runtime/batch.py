@@ -1,0 +1,110 @@
+"""A batch: what one transaction appends, and who is waiting for it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.codec import encode_json
+from engine.core.decision import Decision, Rejection
+from engine.runtime.hot import HotStream
+from engine.runtime.kinds import Rows
+from engine.runtime.orders import Order
+from store.records import Claim, EventRow, Head, IdempotencyRow, Row, StreamAppend, TimerRow
+
+
+class Part:
+    """What one stream gains in a batch; several decisions may have added to it."""
+
+    __slots__ = ("claims", "deletes", "events", "expected", "hot", "puts")
+
+    def __init__(self, hot: HotStream, expected: Head) -> None:
+        self.hot = hot
+        self.expected = expected
+        self.events: list[EventRow] = []
+        self.claims: list[Claim] = []
+        self.puts: list[Row] = []
+        self.deletes: list[TimerRow] = []
+
+    def append(self) -> StreamAppend:
+        """The part as the store takes it; the row that shows the whole state is made once, here."""
+        hot = self.hot
+        row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id) if self.events else None
+        puts = self.puts if row is None else [*self.puts, row]
+        return StreamAppend(
+            hot.stream_id,
+            hot.kind.name,
+            hot.organization_id,
+            hot.workspace_id,
+            self.expected,
+            tuple(self.events),
+            tuple(self.claims),
+            tuple(puts),
+            tuple(self.deletes),
+        )
+
+
+class Waiting(msgspec.Struct, eq=False):
+    """An order whose outcome rests on a batch: it is told, and its effects are run, when that is on disk."""
+
+    order: Order
+    hot: HotStream
+    outcome: Decision | Rejection | None
+
+
+class Batch:
+    """Parts by stream, in the order in which they were decided, and everybody who waits."""
+
+    def __init__(self) -> None:
+        self.parts: dict[bytes, Part] = {}
+        self.waiting: list[Waiting] = []
+        self.claimed: dict[tuple[str, bytes, str], Order] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting)
+
+    def add(
+        self,
+        hot: HotStream,
+        expected: Head,
+        events: tuple[EventRow, ...],
+        rows: Rows,
+        claims: list[Claim],
+    ) -> None:
+        """Add what one decision says about a stream; `expected` is its head before."""
+        part = self.parts.get(hot.stream_id)
+        if part is None:
+            part = self.parts[hot.stream_id] = Part(hot, expected)
+        part.events.extend(events)
+        part.claims.extend(claims)
+        part.puts.extend(rows.puts)
+        part.deletes.extend(rows.deletes)
+        hot.batch = self
+
+    def seal(self) -> list[StreamAppend]:
+        """The batch as the store takes it. Called when nothing is decided into it any more."""
+        return [part.append() for part in self.parts.values()]
+
+    def remove(self, stream_id: bytes) -> list[Order]:
+        """Take a stream out; gives the orders that must be decided again."""
+        self.parts.pop(stream_id, None)
+        again = [item.order for item in self.waiting if item.hot.stream_id == stream_id]
+        self.waiting = [item for item in self.waiting if item.hot.stream_id != stream_id]
+        gone = set(map(id, again))
+        self.claimed = {key: order for key, order in self.claimed.items() if id(order) not in gone}
+        return again
+
+
+def claims_of(order: Order, answer: object, now: int) -> list[Claim]:
+    """The rows that an order claims; a remembered answer is kept as JSON."""
+    claims: list[Claim] = []
+    if order.process_id is not None:
+        claims.append(order.process_id)
+    if order.remembered is not None:
+        workspace_id, key, salt, digest = order.remembered
+        answer_text = encode_json(answer).decode()
+        claims.append(
+            IdempotencyRow(
+                order.organization_id, workspace_id, key, order.stream_id, salt, digest, answer_text, now
+            )
+        )
+    return claims

@@ -1,0 +1,189 @@
+"""Workflows: creating, changing and finding them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from engine.codec import decode_json, encode_json
+from engine.core import ids, workflow
+from engine.errors import Conflict, Invalid, NotFound
+from engine.language import Machine, Problem, problems, steps_of, warnings
+from engine.runtime.callers import Caller
+from engine.runtime.node import Node
+from engine.runtime.sending import send
+from engine.steps import Registry
+from store.records import WorkflowRow, WorkflowVersionRow
+
+
+class Published(NamedTuple):
+    """A version that can be run."""
+
+    workflow: WorkflowRow
+    version: WorkflowVersionRow
+    machine: Machine
+
+
+class Saved(NamedTuple):
+    """A workflow after a change, the version it is about, and warnings about its definition."""
+
+    workflow: WorkflowRow
+    version: WorkflowVersionRow
+    warnings: list[Problem]
+
+
+class Workflows:
+    """The workflows of a node's store."""
+
+    def __init__(self, node: Node, registry: Registry) -> None:
+        self._node = node
+        self._store = node.store
+        self._registry = registry
+        self._published: dict[tuple[bytes, int | None], Published] = {}
+
+    # --- changing ------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        caller: Caller,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        is_published: bool = True,
+        mock_payload: Any = None,
+    ) -> Saved:
+        """Create a workflow with its first version.
+
+        Raises `Invalid` with every problem of the definition in `details["errors"]`.
+        """
+        workflow_id = self._node.processor.new_id()
+        command = workflow.CreateWorkflow(
+            ids.text(caller.workspace_id), name, description, self._definition(definition, mock_payload), is_published
+        )
+        await send(self._node, caller, "workflow", workflow_id, command)
+        return await self._saved(caller, workflow_id)
+
+    async def change(
+        self,
+        caller: Caller,
+        workflow_id: bytes,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        definition: Any = None,
+        mock_payload: Any = None,
+        is_published: bool | None = None,
+    ) -> Saved:
+        """Change what is given; a changed definition makes the next version."""
+        row = await self.workflow(caller, workflow_id)
+        latest = await self.version(caller, workflow_id, row.latest_version)
+        command = workflow.ChangeWorkflow(
+            current=_as_definition(latest),
+            name=name,
+            description=description,
+            definition=None if definition is None else self._definition(definition, mock_payload),
+            is_published=is_published,
+        )
+        await send(self._node, caller, "workflow", workflow_id, command)
+        self._forget(workflow_id)
+        return await self._saved(caller, workflow_id)
+
+    async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
+        """Let no run start any more."""
+        await self.workflow(caller, workflow_id)
+        await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
+        self._forget(workflow_id)
+        return await self.workflow(caller, workflow_id)
+
+    def _definition(self, definition: Any, mock_payload: Any) -> workflow.Definition:
+        found = problems(definition)
+        if not found:
+            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
+            found = self._unserved(definition)
+        if found:
+            errors = [{"path": problem.path, "message": problem.message} for problem in found]
+            first = f"{found[0].path or '/'}: {found[0].message}"
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise Invalid(f"definition: {first}{more}", {"errors": errors})
+        text = encode_json(definition)
+        mock = None if mock_payload is None else encode_json(mock_payload).decode()
+        return workflow.Definition(text.decode(), hashlib.sha256(text).hexdigest(), mock)
+
+    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
+        known = ", ".join(sorted(self._registry.names()))
+        return [
+            Problem(pointer, f"no step {name!r} is registered; there are: {known}")
+            for pointer, name in steps_of(definition)
+            if self._registry.get(name) is None
+        ]
+
+    async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+        row = await self.workflow(caller, workflow_id)
+        version = await self.version(caller, workflow_id, row.latest_version)
+        return Saved(row, version, warnings(decode_json(version.definition)))
+
+    def _forget(self, workflow_id: bytes) -> None:
+        self._published = {key: value for key, value in self._published.items() if key[0] != workflow_id}
+
+    # --- finding -------------------------------------------------------------------------------------------------
+
+    async def workflow(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
+        """A workflow of the caller's workspace. Raises `NotFound`."""
+        row = await self._store.workflow(workflow_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
+        return row
+
+    async def version(self, caller: Caller, workflow_id: bytes, version: int | None) -> WorkflowVersionRow:
+        """A version of a workflow of the caller's workspace; without a number the latest published one."""
+        row = await self.workflow(caller, workflow_id)
+        if version is None:
+            found = await self._store.latest_published(workflow_id)
+        else:
+            found = await self._store.workflow_version(workflow_id, version)
+        if found is None:
+            wanted = "published version" if version is None else f"version {version}"
+            raise NotFound(f"workflow {ids.text(row.workflow_id)} has no {wanted}")
+        return found
+
+    async def runnable(
+        self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool = False
+    ) -> Published:
+        """The version that a trigger means. Raises `NotFound`, or `Conflict` for a draft or an archived workflow."""
+        found = self._published.get((workflow_id, version))
+        if found is None or found.workflow.workspace_id != caller.workspace_id:
+            found = await self._read_runnable(caller, workflow_id, version, is_test=is_test)
+        return found
+
+    async def _read_runnable(
+        self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool
+    ) -> Published:
+        row = await self.workflow(caller, workflow_id)
+        if row.status == "archived":
+            raise Conflict(f"workflow {ids.text(workflow_id)} is archived: no run of it starts")
+        found = await self._wanted(row, version, is_test=is_test)
+        machine = await self._node.definitions.machine(workflow_id, found.version)
+        published = Published(row, found, machine)
+        if found.published_at is not None:
+            self._published[workflow_id, version] = published
+        return published
+
+    async def _wanted(self, row: WorkflowRow, version: int | None, *, is_test: bool) -> WorkflowVersionRow:
+        shown = ids.text(row.workflow_id)
+        if version is None and not is_test:
+            found = await self._store.latest_published(row.workflow_id)
+            if found is None:
+                raise Conflict(f"workflow {shown} is a draft; publish it, or run it with test=true")
+            return found
+        found = await self._store.workflow_version(row.workflow_id, version or row.latest_version)
+        if found is None:
+            raise NotFound(f"workflow {shown} has no version {version}")
+        if found.published_at is None and not is_test:
+            raise Conflict(f"version {version} of workflow {shown} is a draft; publish it, or run it with test=true")
+        return found
+
+
+def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
+    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload)

@@ -1,0 +1,104 @@
+"""Hot streams: the states of what is under way, bounded in number. What only waits is rows on disk and nothing else."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from store.records import NEW_STREAM, Head
+
+if TYPE_CHECKING:
+    from engine.language import Machine
+    from engine.runtime.batch import Batch
+    from engine.runtime.kinds import Kind
+
+
+class HotStream:
+    """A stream in memory: its state as decided, which may be ahead of the disk by the batches in flight.
+
+    `batch` is the last batch, not yet committed, that an event of it is in; `pins` keep it in memory.
+    """
+
+    __slots__ = (
+        "batch",
+        "head",
+        "kind",
+        "machine",
+        "organization_id",
+        "payloads",
+        "pins",
+        "state",
+        "stream_id",
+        "workspace_id",
+    )
+
+    def __init__(
+        self, kind: Kind, stream_id: bytes, organization_id: bytes, workspace_id: bytes | None
+    ) -> None:
+        self.kind = kind
+        self.stream_id = stream_id
+        self.organization_id = organization_id
+        self.workspace_id = workspace_id
+        self.head: Head = NEW_STREAM
+        self.state: Any = kind.initial()
+        self.payloads: dict[int, Any] = {}
+        self.machine: Machine | None = None
+        self.batch: Batch | None = None
+        self.pins = 0
+
+    def prune(self) -> None:
+        """Let go of payloads that no later decision looks at."""
+        live = self.kind.live_seqs(self.state)
+        if live is not None and len(self.payloads) > len(live) + 4:
+            self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
+
+
+class HotStreams:
+    """The hot streams by id; the least recently used go first, but never one with something in flight."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._streams: OrderedDict[bytes, HotStream] = OrderedDict()
+        self._refusals: OrderedDict[bytes, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def get(self, stream_id: bytes) -> HotStream | None:
+        hot = self._streams.get(stream_id)
+        if hot is not None:
+            self._streams.move_to_end(stream_id)
+        return hot
+
+    def add(self, hot: HotStream) -> None:
+        self._streams[hot.stream_id] = hot
+        if len(self._streams) > self._limit:
+            self._evict()
+
+    def drop(self, stream_id: bytes) -> None:
+        self._streams.pop(stream_id, None)
+
+    def settle(self, hot: HotStream) -> None:
+        """After a commit: a stream that only waits leaves memory."""
+        if hot.batch is None and not hot.pins and hot.kind.is_idle(hot.state):
+            if self._streams.get(hot.stream_id) is hot:
+                del self._streams[hot.stream_id]
+
+    def refusals(self, stream_id: bytes) -> int:
+        """How many commands about the stream were refused since the last refusal that was recorded."""
+        return self._refusals.get(stream_id, 0)
+
+    def count_refusal(self, stream_id: bytes, *, recorded: bool) -> None:
+        """Count a refusal. A count that is forgotten (a restart, too many streams) only delays the next record."""
+        if recorded:
+            self._refusals.pop(stream_id, None)
+            return
+        self._refusals[stream_id] = self._refusals.get(stream_id, 0) + 1
+        if len(self._refusals) > self._limit:
+            self._refusals.popitem(last=False)
+
+    def _evict(self) -> None:
+        for stream_id, hot in self._streams.items():
+            if hot.batch is None and not hot.pins:
+                del self._streams[stream_id]
+                return

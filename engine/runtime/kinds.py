@@ -1,0 +1,291 @@
+"""The kinds of streams, each with its own fold, its own rules and its own rows; the processor treats all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from engine import projections
+from engine.codec import Vocabulary
+from engine.core import events, ids
+from engine.core import organization as organizations
+from engine.core import workflow as workflows
+from engine.core.commands import Trigger
+from engine.core.decide import decide
+from engine.core.decision import Facts, Need, Outcome
+from engine.core.draft import Step
+from engine.core.evolve import evolve
+from engine.core.refs import Payloads, resolve, seq_of
+from engine.core.state import InTask, State, initial_state
+from engine.language import Machine
+from store.records import (
+    ApiKeyRow,
+    OrganizationRow,
+    Row,
+    StreamKind,
+    TimerRow,
+    WorkflowRow,
+    WorkflowVersionRow,
+    WorkspaceRow,
+)
+
+EXECUTION_EVENTS: tuple[type[events.Event], ...] = tuple(
+    cls for cls in vars(events).values() if isinstance(cls, type) and issubclass(cls, events.Event) and cls is not events.Event
+)
+
+
+class Stream(NamedTuple):
+    """What a decision may see of a stream, beside its state and the command."""
+
+    stream_id: bytes
+    organization_id: bytes
+    payloads: Payloads
+    machine: Machine | None
+    now: int
+    actor: str
+    chance: Callable[[], str]
+    known_waits: Mapping[str, str | None]
+    refusals: int
+
+
+class Rows(NamedTuple):
+    """Rows that go with a stream's events."""
+
+    puts: Sequence[Row]
+    deletes: Sequence[TimerRow] = ()
+
+
+class Kind(Protocol):
+    """One kind of stream."""
+
+    name: StreamKind
+    vocabulary: Vocabulary
+
+    def initial(self) -> Any:
+        """The state before the first event."""
+        ...
+
+    def evolve(self, state: Any, recorded: events.Recorded) -> Any: ...
+
+    def decide(self, state: Any, command: Any, stream: Stream) -> Outcome: ...
+
+    def creates(self, command: Any) -> bool:
+        """Whether the command is the first of a new stream."""
+        ...
+
+    def rows(self, before: Any, steps: Sequence[Step], command: Any, stream: Stream) -> Rows:
+        """The rows that the events of one decision ask for; the state's own row comes from `row`."""
+        ...
+
+    def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:
+        """The row that shows the whole state, put once a batch."""
+        ...
+
+    def live_seqs(self, state: Any) -> frozenset[int] | None:
+        """Seqs of the payloads that a later decision may look at; `None`: all."""
+        ...
+
+    def is_idle(self, state: Any) -> bool:
+        """Whether the stream only waits, so that nothing of it needs to stay in memory."""
+        ...
+
+
+class ExecutionKind:
+    """Executions."""
+
+    name: StreamKind = "execution"
+    vocabulary = Vocabulary(EXECUTION_EVENTS)
+
+    def initial(self) -> State:
+        return initial_state()
+
+    def evolve(self, state: State, recorded: events.Recorded) -> State:
+        return evolve(state, recorded)
+
+    def creates(self, command: Any) -> bool:
+        return isinstance(command, Trigger)
+
+    def decide(self, state: State, command: Any, stream: Stream) -> Outcome:
+        if stream.machine is None:
+            message = "an execution is decided with its definition at hand"
+            raise TypeError(message)
+        facts = Facts(
+            execution=ids.text(stream.stream_id),
+            machine=stream.machine,
+            payloads=stream.payloads,
+            now=stream.now,
+            actor=stream.actor,
+            chance=stream.chance,
+            known_waits=stream.known_waits,
+            refusals=stream.refusals,
+        )
+        return decide(state, command, facts)
+
+    def rows(self, before: State, steps: Sequence[Step], _command: Any, stream: Stream) -> Rows:
+        found = projections.changes(stream.stream_id, stream.organization_id, before, steps)
+        return Rows([*found.waits, *found.timers], found.timers_gone)
+
+    def row(self, state: State, stream_id: bytes, organization_id: bytes) -> Row | None:
+        return projections.execution_row(stream_id, organization_id, state)
+
+    def live_seqs(self, state: State) -> frozenset[int] | None:
+        references = [state.input]
+        for frame in state.frames.values():
+            references.append(frame.input)
+            if isinstance(frame.phase, InTask):
+                references.append(frame.phase.parameters)
+        return frozenset(map(seq_of, references))
+
+    def is_idle(self, state: State) -> bool:
+        return state.is_over or all(
+            frame.phase is not None and not isinstance(frame.phase, InTask) for frame in state.frames.values()
+        )
+
+
+class _AdministrativeKind:
+    """What workflows and organizations share: they are small, rare, and keep all their payloads at hand."""
+
+    def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:  # noqa: ARG002 one of a kind
+        return None
+
+    def live_seqs(self, state: Any) -> frozenset[int] | None:  # noqa: ARG002
+        return None
+
+    def is_idle(self, state: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+class WorkflowKind(_AdministrativeKind):
+    """Workflows."""
+
+    name: StreamKind = "workflow"
+    vocabulary = Vocabulary(workflows.EVENTS)
+
+    def initial(self) -> workflows.WorkflowState:
+        return workflows.WorkflowState()
+
+    def evolve(self, state: workflows.WorkflowState, recorded: events.Recorded) -> workflows.WorkflowState:
+        return workflows.evolve(state, recorded)
+
+    def creates(self, command: Any) -> bool:
+        return isinstance(command, workflows.CreateWorkflow)
+
+    def decide(self, state: workflows.WorkflowState, command: Any, stream: Stream) -> Outcome:
+        return workflows.decide(state, command, now=stream.now, actor=stream.actor)
+
+    def rows(
+        self, before: workflows.WorkflowState, steps: Sequence[Step], command: Any, stream: Stream
+    ) -> Rows:
+        state: workflows.WorkflowState = steps[-1].state
+        payloads = {**stream.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        changed = [n for n, version in state.versions.items() if before.versions.get(n) != version]
+        return Rows(
+            [
+                self._workflow(state, payloads, stream),
+                *(self._version(n, state, _definition(command, state.versions[n]), stream) for n in changed),
+            ],
+        )
+
+    def _workflow(
+        self, state: workflows.WorkflowState, payloads: Payloads, stream: Stream
+    ) -> WorkflowRow:
+        return WorkflowRow(
+            workflow_id=stream.stream_id,
+            organization_id=stream.organization_id,
+            workspace_id=ids.parse(state.workspace),
+            name=resolve(state.name, payloads),
+            description=resolve(state.description, payloads) if state.description else None,
+            status=state.status,
+            latest_version=state.latest,
+            created_at=state.created_at,
+            created_by=state.created_by,
+            modified_at=state.recorded_at,
+            modified_by=state.modified_by,
+        )
+
+    def _version(
+        self, number: int, state: workflows.WorkflowState, definition: workflows.Definition, stream: Stream
+    ) -> WorkflowVersionRow:
+        version = state.versions[number]
+        return WorkflowVersionRow(
+            workflow_id=stream.stream_id,
+            version=number,
+            organization_id=stream.organization_id,
+            workspace_id=ids.parse(state.workspace),
+            definition=definition.text,
+            definition_digest=bytes.fromhex(definition.sha256),
+            mock_payload=definition.mock_payload,
+            created_at=version.created_at,
+            created_by=version.created_by,
+            published_at=version.published_at,
+        )
+
+
+def _definition(command: Any, version: workflows.Version) -> workflows.Definition:
+    """The definition that a command carries for a version: the new one, or that of the draft it publishes."""
+    carried = (command.definition, getattr(command, "current", None))
+    return next(d for d in carried if d is not None and d.sha256 == version.definition_sha256)
+
+
+class OrganizationKind(_AdministrativeKind):
+    """Organizations."""
+
+    name: StreamKind = "organization"
+    vocabulary = Vocabulary(organizations.EVENTS)
+
+    def initial(self) -> organizations.OrganizationState:
+        return organizations.OrganizationState()
+
+    def evolve(
+        self, state: organizations.OrganizationState, recorded: events.Recorded
+    ) -> organizations.OrganizationState:
+        return organizations.evolve(state, recorded)
+
+    def creates(self, command: Any) -> bool:
+        return isinstance(command, organizations.CreateOrganization)
+
+    def decide(self, state: organizations.OrganizationState, command: Any, stream: Stream) -> Outcome:
+        return organizations.decide(
+            state, command, now=stream.now, actor=stream.actor, payloads=stream.payloads
+        )
+
+    def rows(
+        self, before: organizations.OrganizationState, steps: Sequence[Step], command: Any, stream: Stream
+    ) -> Rows:
+        state: organizations.OrganizationState = steps[-1].state
+        payloads = {**stream.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        organization, at = stream.organization_id, state.recorded_at
+        puts: list[Row] = []
+        if not before.seq:
+            puts.append(OrganizationRow(organization, command.name, command.secret, at))
+        for workspace, seq in state.workspaces.items():
+            if workspace not in before.workspaces:
+                puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
+        for name, key in state.keys.items():
+            if before.keys.get(name) != key:
+                puts.append(_key_row(key, organization, payloads))
+        return Rows(puts)
+
+
+def _key_row(key: organizations.Key, organization: bytes, payloads: Payloads) -> ApiKeyRow:
+    return ApiKeyRow(
+        key_id=ids.parse(key.created.key),
+        organization_id=organization,
+        workspace_id=ids.parse(key.created.workspace),
+        name=payloads[key.seq]["name"],
+        key_digest=bytes.fromhex(key.created.sha256),
+        scopes=" ".join(key.created.scopes),
+        created_at=key.created_at,
+        created_by=key.created_by,
+        expires_at=key.created.expires_at,
+        revoked_at=key.revoked_at,
+    )
+
+
+KINDS: Mapping[StreamKind, Kind] = {
+    "execution": ExecutionKind(),
+    "workflow": WorkflowKind(),
+    "organization": OrganizationKind(),
+}
+
+__all__ = ["KINDS", "Kind", "Need", "Rows", "Stream"]

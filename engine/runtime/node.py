@@ -1,0 +1,137 @@
+"""A node: the processor and everything around it, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from engine.core import commands as c
+from engine.core import effects as fx
+from engine.runtime.clock import Clock
+from engine.runtime.hot import HotStream
+from engine.runtime.loader import Definitions, Loader
+from engine.runtime.orders import Order, Reply, Told
+from engine.runtime.processor import Processor
+from engine.runtime.recovery import Recovery
+from engine.runtime.tasks import Tasks
+from engine.runtime.timers import Timers
+from engine.steps import Registry
+from store.protocols import Store
+from store.records import NodeRow, TimerRow
+
+
+class Node:
+    """One process that serves a store. `start` before use; `drain` at the end, once."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        registry: Registry,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+        tasks_max: int = 1000,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.definitions = Definitions(store)
+        self.processor = Processor(store, Loader(store, self.definitions), clock, random)
+        self.processor.on_effect = self._on_effect
+        self.tasks = Tasks(registry, self._complete, limit=tasks_max)
+        self.timers = Timers(store, clock, self._fire)
+        self.recovery = Recovery(store, self.send, self._watch_suspect)
+        self.random = random
+        self.id = self.processor.new_id()
+        self.name = f"{platform.node() or 'node'}:{os.getpid()}"
+        self.actor = f"engine:{self.name}"
+        self.draining = asyncio.Event()
+        self._suspect: tuple[bytes, str] | None = None
+        self._suspect_done = asyncio.Event()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take up what was under way; from here on orders are taken in."""
+        await self._seed_ids()
+        await self.recovery.survey()
+        now = self.clock.now()
+        dead = await self.store.node_started(NodeRow(self.id, self.name, now, now, None))
+        self.processor.position = await self.store.position()
+        self.recovery.start(died=bool(dead))
+        await self.timers.start()
+
+    async def _seed_ids(self) -> None:
+        """New ids sort above all that exist, wherever the clock has been since."""
+        for organization in await self.store.organizations():
+            for row in await self.store.execution_page(
+                organization_id=organization.organization_id, limit=1
+            ):
+                self.processor.seed_ids(row.execution_id)
+
+    async def drain(self, grace_s: float = 5.0) -> None:
+        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye."""
+        self.processor.stop_intake()
+        self.draining.set()
+        self.processor.watchers.notify_all()
+        await self.recovery.close()
+        await self.timers.close()
+        await self.tasks.close(grace_s)
+        if self.processor.failure is None:
+            await self.processor.settle()
+            await self.store.node_stopped(self.id, self.clock.now())
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    def send(self, stream_id: bytes, command: Any) -> asyncio.Future[Reply]:
+        """Send a command of the engine's own about an execution that exists."""
+        return self.processor.submit(
+            Order(
+                kind="execution",
+                stream_id=stream_id,
+                organization_id=b"",
+                workspace_id=None,
+                command=command,
+                actor=self.actor,
+                reply=asyncio.get_running_loop().create_future(),
+                is_internal=True,
+            )
+        )
+
+    def _send_quietly(self, stream_id: bytes, command: Any) -> asyncio.Future[Reply] | None:
+        """Send where nobody listens: after a failed commit there is nothing left to do."""
+        return None if self.processor.failure is not None else self.send(stream_id, command)
+
+    # --- effects -------------------------------------------------------------------------------------------------
+
+    def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
+        match effect:
+            case fx.RunTask():
+                self.tasks.run(hot, effect)
+            case fx.SetTimer(due_at=due_at):
+                self.timers.arm(due_at)
+            case fx.Continue():
+                self._send_quietly(hot.stream_id, c.Advance())
+            case fx.HoldSuspect():
+                self.recovery.hold(hot.stream_id, effect)
+
+    def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
+        reply = self._send_quietly(hot.stream_id, command)
+        if reply is not None and self._suspect == (hot.stream_id, command.scope):
+            reply.add_done_callback(lambda _: self._suspect_done.set())
+
+    def _watch_suspect(self, execution_id: bytes, scope: str) -> asyncio.Event:
+        """An event that is set once the suspect's outcome is on disk. There is one suspect at a time."""
+        self._suspect = (execution_id, scope)
+        self._suspect_done = asyncio.Event()
+        return self._suspect_done
+
+    async def _fire(self, due: list[TimerRow]) -> list[TimerRow]:
+        """Fire timers; gives those that could not be fired."""
+        replies = await asyncio.gather(
+            *(self.send(timer.execution_id, c.FireTimer(timer.timer)) for timer in due),
+            return_exceptions=True,
+        )
+        return [timer for timer, reply in zip(due, replies, strict=True) if not isinstance(reply, Told)]

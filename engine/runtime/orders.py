@@ -1,0 +1,83 @@
+"""Orders: commands on their way through the processor, and what whoever sent them is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from engine.core.decision import Rejection
+from engine.language import Machine
+from store.records import Claim, IdempotencyRow, ProcessIdRow, StreamKind
+
+
+class Told(NamedTuple):
+    """An answer that no crash takes back: `position` is where the log stood when it became true."""
+
+    answer: Any
+    position: int
+
+
+class Denied(NamedTuple):
+    """A refusal, told from a state that is on disk."""
+
+    rejection: Rejection
+    position: int
+
+
+class ClaimLost(NamedTuple):
+    """Another request had the process id or idempotency key first: look it up, and answer from what is there."""
+
+    claim: Claim
+
+
+Reply: TypeAlias = Told | Denied | ClaimLost
+
+
+class Remembered(NamedTuple):
+    """The idempotency key that a request came with, and the digest of the request."""
+
+    workspace_id: bytes
+    key: str
+    salt: bytes
+    request_digest: bytes
+
+
+class Order(msgspec.Struct, eq=False):
+    """A command about one stream.
+
+    `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one order ever wins
+    each. `reply` is done when, and only when, what it says is on disk.
+    """
+
+    kind: StreamKind
+    stream_id: bytes
+    organization_id: bytes
+    workspace_id: bytes | None
+    command: Any
+    actor: str
+    reply: asyncio.Future[Reply]
+    machine: Machine | None = None
+    process_id: ProcessIdRow | None = None
+    remembered: Remembered | None = None
+    known_waits: Mapping[str, str | None] = {}
+    chances: list[str] = []
+    is_internal: bool = False
+
+    def claim_keys(self) -> list[tuple[str, bytes, str]]:
+        """What the order claims, comparable with other orders."""
+        keys = []
+        if self.process_id is not None:
+            keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
+        if self.remembered is not None:
+            keys.append(("idempotency", self.remembered.workspace_id, self.remembered.key))
+        return keys
+
+
+def claim_key(claim: Claim) -> tuple[str, bytes, str]:
+    """The same for a row."""
+    if isinstance(claim, IdempotencyRow):
+        return ("idempotency", claim.workspace_id, claim.key)
+    return ("process", claim.workspace_id, claim.process_id)

@@ -1,0 +1,436 @@
+"""The processor: everything that changes a stream goes through here, one decision after another.
+
+It takes whatever is waiting, decides it against the hot states, and appends all of it in one transaction. While that
+commits, the next batch is decided; as soon as it ends the next begins. Nothing leaves before it is on disk: answers are
+told and effects run after the commit of the last batch that they rest on, refusals and no-ops included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from engine.codec import Chain
+from engine.core import commands as c
+from engine.core import ids
+from engine.core.decision import Decision, Need, Rejection
+from engine.core.draft import Step
+from engine.core.effects import Effect
+from engine.errors import EngineFailed, Unavailable
+from engine.runtime.batch import Batch, Waiting, claims_of
+from engine.runtime.clock import Clock
+from engine.runtime.hot import HotStream, HotStreams
+from engine.runtime.kinds import KINDS, Rows, Stream
+from engine.runtime.loader import Loader
+from engine.runtime.orders import ClaimLost, Denied, Order, Reply, Told, claim_key
+from engine.runtime.watch import Watchers
+from store.errors import CommitUnknown, StoreError
+from store.protocols import Store
+from store.records import Appended, Head, Refusal
+
+_log = structlog.get_logger("perdure.processor")
+
+ORDERS_AT_ONCE: Final = 256
+"""So many orders are decided before everything else on the loop has its turn."""
+
+QUEUE_MAX: Final = 20_000
+"""So many orders from outside may wait; more are refused."""
+
+RETRY_MS: Final = 1000
+"""Work from inside is tried again so long after the store refused it."""
+
+
+class Processor:
+    """The single writer of a node. All methods are called on its event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        loader: Loader,
+        clock: Clock,
+        random: Callable[[int], bytes],
+        *,
+        hot_max: int = 10_000,
+    ) -> None:
+        self._store = store
+        self._loader = loader
+        self._clock = clock
+        self._random = random
+        self._ids = ids.IdGenerator(random)
+        self._hot = HotStreams(hot_max)
+        self._inbox: deque[Order] = deque()
+        self._loading: dict[bytes, list[Order]] = {}
+        self._open = Batch()
+        self._committing: Batch | None = None
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._is_scheduled = False
+        self._is_draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.watchers = Watchers()
+        self.failure: Exception | None = None
+        self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
+        self.on_failure: Callable[[Exception], None] = lambda _failure: None
+        self.position = 0
+
+    # --- intake --------------------------------------------------------------------------------------------------
+
+    def new_id(self) -> bytes:
+        """A new id of version 7, above all that this node has seen."""
+        return self._ids.next(self._clock.now())
+
+    def seed_ids(self, seen: bytes) -> None:
+        self._ids.seed(seen)
+
+    def submit(self, order: Order) -> asyncio.Future[Reply]:
+        """Take an order in; its reply is done once what it says is on disk.
+
+        Raises `EngineFailed` after a commit of unknown fate, `Unavailable` while draining or when too much waits.
+        """
+        if self.failure is not None:
+            raise EngineFailed("the engine has stopped after a failed commit; restart it") from self.failure
+        if not order.is_internal and (self._is_draining or len(self._inbox) >= QUEUE_MAX):
+            why = "draining" if self._is_draining else "overloaded"
+            raise Unavailable(f"the engine is {why}; repeat the call later")
+        self._put(order)
+        return order.reply
+
+    def _put(self, order: Order) -> None:
+        self._inbox.append(order)
+        self._idle.clear()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Decide what has come in, and start a commit unless one is under way."""
+        self._is_scheduled = False
+        if self.failure is not None:
+            return
+        for _ in range(min(len(self._inbox), ORDERS_AT_ONCE)):
+            self._take(self._inbox.popleft())
+        if self._inbox:
+            self._schedule()
+        if self._open and self._committing is None:
+            self._commit()
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if not (self._inbox or self._loading or self._open or self._committing or self._jobs):
+            self._idle.set()
+
+    def _take(self, order: Order) -> None:
+        if self._waits_for_a_claim(order):
+            return
+        kind = KINDS[order.kind]
+        hot = self._hot.get(order.stream_id)
+        if hot is None and kind.creates(order.command):
+            hot = HotStream(kind, order.stream_id, order.organization_id, order.workspace_id)
+            hot.machine = order.machine
+            self._hot.add(hot)
+        if hot is None:
+            self._load(order)
+        else:
+            self._decide(hot, order)
+
+    def _waits_for_a_claim(self, order: Order) -> bool:
+        """Whether an order that is not yet on disk claims the same: then its fate decides this one's."""
+        for key in order.claim_keys():
+            for batch in (self._open, self._committing):
+                first = batch.claimed.get(key) if batch else None
+                if batch is not None and first is not None:
+                    hot = next(item.hot for item in batch.waiting if item.order is first)
+                    batch.waiting.append(Waiting(order, hot, None))
+                    return True
+        return False
+
+    # --- deciding ------------------------------------------------------------------------------------------------
+
+    def _decide(self, hot: HotStream, order: Order) -> None:
+        now = self._clock.now()
+        stream = self._stream(hot, order, now)
+        try:
+            outcome = hot.kind.decide(hot.state, order.command, stream)
+        except Exception as defect:  # a defect of ours: this stream is set aside, the others go on
+            self._on_defect(hot, order, defect)
+            return
+        if isinstance(outcome, Need):
+            hot.pins += 1
+            self._start(self._fetch(hot, order, outcome))
+            return
+        if outcome.steps:
+            self._record(hot, order, outcome, stream)
+        elif isinstance(outcome, Decision) and order.remembered is not None:
+            self._claim(hot, order, outcome, now)
+        elif hot.batch is not None:
+            hot.batch.waiting.append(Waiting(order, hot, outcome))
+        else:
+            self._tell(Waiting(order, hot, outcome))
+            self._hot.settle(hot)
+
+    def _stream(self, hot: HotStream, order: Order, now: int) -> Stream:
+        drawn = 0
+
+        def chance() -> str:
+            nonlocal drawn
+            if drawn == len(order.chances):
+                order.chances = [*order.chances, ids.text(self.new_id())]
+            drawn += 1
+            return order.chances[drawn - 1]
+
+        return Stream(
+            hot.stream_id,
+            hot.organization_id,
+            hot.payloads,
+            hot.machine,
+            now,
+            order.actor,
+            chance,
+            order.known_waits,
+            self._hot.refusals(hot.stream_id),
+        )
+
+    def _record(
+        self, hot: HotStream, order: Order, outcome: Decision | Rejection, stream: Stream
+    ) -> None:
+        """Put the events of a decision into the open batch, and move the hot state on."""
+        steps = outcome.steps
+        expected, before = hot.head, hot.state
+        chain = Chain(hot.organization_id, hot.stream_id, expected.hash)
+        rows = chain.write([step.recorded for step in steps], self._random)
+        changed = hot.kind.rows(before, steps, order.command, stream)
+        claims = []
+        if isinstance(outcome, Decision):
+            claims = claims_of(order, outcome.answer, stream.now)
+            self._open.claimed.update(dict.fromkeys(order.claim_keys(), order))
+        self._move(hot, steps, Head(rows[-1].seq, rows[-1].hash, expected.epoch))
+        self._open.add(hot, expected, rows, changed, claims)
+        if isinstance(outcome, Rejection):
+            self._hot.count_refusal(hot.stream_id, recorded=True)
+        self._open.waiting.append(Waiting(order, hot, outcome))
+
+    def _move(self, hot: HotStream, steps: Sequence[Step], head: Head) -> None:
+        hot.state = steps[-1].state
+        hot.head = head
+        hot.payloads.update(
+            {step.recorded.seq: step.recorded.payload for step in steps if step.recorded.payload is not None}
+        )
+        hot.prune()
+
+    def _claim(self, hot: HotStream, order: Order, outcome: Decision, now: int) -> None:
+        """A decision without events, whose answer is remembered all the same."""
+        self._open.claimed.update(dict.fromkeys(order.claim_keys(), order))
+        self._open.add(hot, hot.head, (), Rows(()), claims_of(order, outcome.answer, now))
+        self._open.waiting.append(Waiting(order, hot, outcome))
+
+    def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
+        name = type(order.command).__name__
+        _log.error(
+            "decision_failed", stream_id=ids.text(hot.stream_id), command=name, exc_info=defect
+        )
+        if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
+            self._put(self._inner(hot, c.Quarantine(name, type(defect).__name__)))
+        if hot.batch is None:
+            self._hot.drop(hot.stream_id)
+        _fail(order, Unavailable("deciding the request failed; the execution is set aside"))
+
+    def _inner(self, hot: HotStream, command: Any) -> Order:
+        return Order(
+            kind=hot.kind.name,
+            stream_id=hot.stream_id,
+            organization_id=hot.organization_id,
+            workspace_id=hot.workspace_id,
+            command=command,
+            actor="engine:processor",
+            reply=asyncio.get_running_loop().create_future(),
+            is_internal=True,
+        )
+
+    # --- what must be read first ---------------------------------------------------------------------------------
+
+    def _load(self, order: Order) -> None:
+        """Queue behind the stream's loading; all streams that are asked for in one go are read together."""
+        waiting = self._loading.get(order.stream_id)
+        if waiting is not None:
+            waiting.append(order)
+            return
+        if not self._loader.is_collecting:
+            self._start(self._load_all())
+        self._loading[order.stream_id] = [order]
+        self._loader.want(order.stream_id)
+
+    async def _load_all(self) -> None:
+        found = await self._loader.load()
+        for stream_id, result in found.items():
+            orders = self._loading.pop(stream_id, [])
+            if isinstance(result, HotStream):
+                self._hot.add(result)
+                self._inbox.extendleft(reversed(orders))
+            else:
+                for order in orders:
+                    self._not_loaded(order, result)
+        self._schedule()
+
+    def _not_loaded(self, order: Order, result: Exception | None) -> None:
+        if result is None:
+            rejection = Rejection("NOT_FOUND", f"there is no such {order.kind}")
+            _reply(order, Denied(rejection, self.position))
+            return
+        _log.error("stream_not_loaded", stream_id=ids.text(order.stream_id), exc_info=result)
+        _fail(order, Unavailable("the stream cannot be read by this node"))
+
+    async def _fetch(self, hot: HotStream, order: Order, need: Need) -> None:
+        """Load what a decision asked for, then decide again with all else the same."""
+        try:
+            payloads = await self._loader.payloads(hot.stream_id, need.seqs)
+            waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
+        except StoreError as error:
+            _fail(order, Unavailable(str(error)))
+            return
+        finally:
+            hot.pins -= 1
+        hot.payloads.update(payloads)
+        order.known_waits = {**order.known_waits, **waits}
+        self._inbox.appendleft(order)
+        self._schedule()
+
+    # --- committing ----------------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        batch, self._open = self._open, Batch()
+        self._committing = batch
+        self._start(self._run_commit(batch))
+
+    async def _run_commit(self, batch: Batch) -> None:
+        try:
+            appended = await self._store.append(batch.seal())
+        except CommitUnknown as unknown:
+            self._stop(unknown)
+            return
+        except StoreError as error:
+            self._on_store_error(batch, error)
+        except Exception as defect:
+            self._stop(defect)
+            return
+        else:
+            self._on_appended(batch, appended)
+        self._committing = None
+        self._schedule()
+
+    def _on_appended(self, batch: Batch, appended: Appended) -> None:
+        self.position = appended.position
+        for stream_id, refusal in appended.refused.items():
+            self._on_refused(batch, stream_id, refusal)
+        for part in batch.parts.values():
+            if part.hot.batch is batch:
+                part.hot.batch = None
+        for item in batch.waiting:
+            self._tell(item)
+        for stream_id, part in batch.parts.items():
+            if part.events:
+                self.watchers.notify(stream_id, part.hot)
+            self._hot.settle(part.hot)
+
+    def _on_refused(self, batch: Batch, stream_id: bytes, refusal: Refusal) -> None:
+        """Another writer was faster: forget what was decided from the stream, read it again and decide again."""
+        again = [*batch.remove(stream_id), *self._open.remove(stream_id)]
+        self._hot.drop(stream_id)
+        lost = claim_key(refusal.claim) if refusal.claim is not None else None
+        for order in again:
+            if refusal.claim is not None and lost in order.claim_keys():
+                _reply(order, ClaimLost(refusal.claim))
+            else:
+                self._put(order)
+
+    def _on_store_error(self, batch: Batch, error: StoreError) -> None:
+        """Nothing was written: who asked from outside is told so, and work from inside is tried again later."""
+        _log.error("append_failed", error=str(error), streams=len(batch.parts))
+        again: list[Order] = []
+        for stream_id in list(batch.parts):
+            again += [*batch.remove(stream_id), *self._open.remove(stream_id)]
+            self._hot.drop(stream_id)
+        again += [item.order for item in batch.waiting]
+        for order in again:
+            if order.is_internal:
+                self._clock.call_at(self._clock.now() + RETRY_MS, lambda order=order: self._put(order))  # type: ignore[misc]
+            else:
+                _fail(order, Unavailable("the database could not take the change; repeat the call later"))
+
+    def _tell(self, item: Waiting) -> None:
+        outcome = item.outcome
+        if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
+            _reply(item.order, ClaimLost(_claim_of(item.order)))
+        elif isinstance(outcome, Rejection):
+            if outcome.is_counted and not outcome.steps:
+                self._hot.count_refusal(item.hot.stream_id, recorded=False)
+            _reply(item.order, Denied(outcome, self.position))
+        else:
+            _reply(item.order, Told(outcome.answer, self.position))
+            for effect in outcome.effects:
+                self.on_effect(item.hot, effect)
+
+    def _stop(self, failure: Exception) -> None:
+        """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""
+        _log.critical("engine_failed", error=str(failure), exc_info=failure)
+        self.failure = failure
+        failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
+        orders = [item.order for b in (self._committing, self._open) if b for item in b.waiting]
+        orders += self._inbox
+        orders += [order for waiting in self._loading.values() for order in waiting]
+        for order in orders:
+            _fail(order, failed)
+        self._idle.set()
+        self.watchers.notify_all()
+        self.on_failure(failure)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def _start(self, coroutine: Any) -> None:
+        self._idle.clear()
+        job = asyncio.get_running_loop().create_task(coroutine)
+        self._jobs.add(job)
+        job.add_done_callback(self._on_job_done)
+
+    def _on_job_done(self, job: asyncio.Task[None]) -> None:
+        self._jobs.discard(job)
+        if not job.cancelled() and (error := job.exception()) is not None:
+            self._stop(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        self._note_idle()
+
+    def stop_intake(self) -> None:
+        """Refuse new orders from outside; work from inside goes on."""
+        self._is_draining = True
+
+    async def settle(self) -> None:
+        """Wait until nothing is queued, being read or being committed."""
+        await self._idle.wait()
+
+    @property
+    def hot_count(self) -> int:
+        """How many streams are in memory."""
+        return len(self._hot)
+
+
+def _claim_of(order: Order) -> Any:
+    if order.process_id is not None:
+        return order.process_id
+    return claims_of(order, None, 0)[-1]
+
+
+def _reply(order: Order, reply: Reply) -> None:
+    if not order.reply.done():
+        order.reply.set_result(reply)
+
+
+def _fail(order: Order, error: Exception) -> None:
+    if not order.reply.done():
+        order.reply.set_exception(error)
+        if order.is_internal:
+            order.reply.exception()  # nobody may be listening

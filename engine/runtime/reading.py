@@ -1,0 +1,109 @@
+"""Reading: executions and their events, from what is on disk; never through the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from engine.codec import decode_json
+from engine.core import ids
+from engine.core.events import Recorded
+from engine.core.refs import Ref, resolve, seq_of
+from engine.errors import NotFound
+from engine.runtime.callers import Caller
+from engine.runtime.kinds import KINDS
+from store.protocols import Store
+from store.records import ExecutionRow, WaitRow
+
+
+class ExecutionView(NamedTuple):
+    """An execution as it is shown: its row, the caller's name for it, and the values its references point to."""
+
+    row: ExecutionRow
+    process_id: str
+    input: Any
+    output: Any
+    error: str | None
+    cause: str | None
+
+
+class Reading:
+    """What callers may see of executions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def execution(self, caller: Caller, execution_id: bytes) -> ExecutionView:
+        """One execution of the caller's workspace. Raises `NotFound`."""
+        row = await self._store.execution(execution_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            raise NotFound(f"there is no execution {ids.text(execution_id)}")
+        return (await self.views([row]))[0]
+
+    async def views(self, rows: Sequence[ExecutionRow]) -> list[ExecutionView]:
+        """Executions with their values."""
+        names = await self._store.process_ids_of([row.execution_id for row in rows])
+        return [await self._view(row, names.get(row.execution_id)) for row in rows]
+
+    async def _view(self, row: ExecutionRow, process_id: str | None) -> ExecutionView:
+        wanted = [r for r in (row.input_ref, row.output_ref, row.error_ref, row.cause_ref) if r is not None]
+        stored = await self._store.events_at(row.execution_id, sorted({seq_of(r) for r in wanted}))
+        payloads = {item.row.seq: decode_json(item.row.payload) for item in stored if item.row.payload}
+
+        def value(reference: Ref | None) -> Any:
+            if reference is None or seq_of(reference) not in payloads:
+                return None
+            return resolve(reference, payloads)
+
+        return ExecutionView(
+            row=row,
+            process_id=process_id or ids.text(row.execution_id),
+            input=value(row.input_ref),
+            output=value(row.output_ref),
+            error=row.error if row.error is not None else value(row.error_ref),
+            cause=value(row.cause_ref),
+        )
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        workflow_id: bytes | None = None,
+        whole_organization: bool = False,
+        before: bytes | None = None,
+        limit: int = 20,
+    ) -> tuple[list[ExecutionRow], bool]:
+        """Executions by id, newest first, below `before`; and whether more follow."""
+        if workflow_id is not None:
+            scope = {"workflow_id": workflow_id}
+        elif whole_organization:
+            scope = {"organization_id": caller.organization_id}
+        else:
+            scope = {"workspace_id": caller.workspace_id}
+        rows = await self._store.execution_page(**scope, before=before, limit=limit + 1)
+        return rows[:limit], len(rows) > limit
+
+    async def events(self, execution_id: bytes, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """Events of an execution, in order."""
+        stored = await self._store.events(execution_id, after=after, limit=limit)
+        return KINDS["execution"].vocabulary.read_all(stored)
+
+    async def last_events(self, execution_id: bytes, limit: int) -> list[Recorded]:
+        """The last events of an execution, in order."""
+        return KINDS["execution"].vocabulary.read_all(await self._store.last_events(execution_id, limit))
+
+    async def open_waits(
+        self,
+        caller: Caller,
+        *,
+        execution_id: bytes | None = None,
+        workflow_id: bytes | None = None,
+        after: bytes = b"",
+        limit: int = 100,
+    ) -> list[tuple[WaitRow, str]]:
+        """Open waits of the caller's workspace, each with its process id."""
+        rows = await self._store.open_waits(
+            caller.workspace_id, execution_id=execution_id, workflow_id=workflow_id, after=after, limit=limit
+        )
+        names = await self._store.process_ids_of([row.execution_id for row in rows])
+        return [(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]

@@ -1,0 +1,77 @@
+"""Recovery: at start, everything that was under way is taken up again.
+
+What was alive is listed before anything new is taken in, so that no run of this process is taken for an orphan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from engine.core import ids
+from engine.core.commands import Recover, Redispatch
+from engine.core.effects import HoldSuspect
+from engine.runtime.orders import Reply, Told
+from store.protocols import Store
+
+_log = structlog.get_logger("perdure.recovery")
+
+AT_ONCE: Final = 256
+
+Send = Callable[[bytes, object], Awaitable[Reply]]
+
+
+class Recovery:
+    """Takes executions up again, suspects last and one at a time."""
+
+    def __init__(
+        self, store: Store, send: Send, watch_suspect: Callable[[bytes, str], asyncio.Event]
+    ) -> None:
+        self._store = store
+        self._send = send
+        self._watch_suspect = watch_suspect
+        self._suspects: deque[tuple[bytes, HoldSuspect]] = deque()
+        self._orphans: list[bytes] = []
+        self._job: asyncio.Task[None] | None = None
+        self.is_done = asyncio.Event()
+
+    async def survey(self) -> None:
+        """List what was alive."""
+        after = b""
+        while page := await self._store.live_executions(after=after, limit=1000):
+            self._orphans += [row.execution_id for row in page]
+            after = page[-1].execution_id
+
+    def start(self, *, died: bool) -> None:
+        """Take up what was listed, in the background. `died`: the process before us did not stop cleanly."""
+        self._job = asyncio.get_running_loop().create_task(self._run(Recover(died)))
+
+    def hold(self, execution_id: bytes, suspect: HoldSuspect) -> None:
+        """A suspect task waits for its turn."""
+        self._suspects.append((execution_id, suspect))
+
+    async def _run(self, command: Recover) -> None:
+        orphans, self._orphans = self._orphans, []
+        for start in range(0, len(orphans), AT_ONCE):
+            some = orphans[start : start + AT_ONCE]
+            await asyncio.gather(*(self._send(each, command) for each in some), return_exceptions=True)
+        if orphans:
+            _log.info("recovered", executions=len(orphans), died=command.died, suspects=len(self._suspects))
+        self.is_done.set()
+        while self._suspects:
+            execution_id, suspect = self._suspects.popleft()
+            _log.warning("suspect_dispatched", execution_id=ids.text(execution_id), state=suspect.state)
+            has_ended = self._watch_suspect(execution_id, suspect.scope)
+            reply = await self._send(execution_id, Redispatch(suspect.scope))
+            if isinstance(reply, Told):
+                await has_ended.wait()
+
+    async def close(self) -> None:
+        """Go no further."""
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)

@@ -1,0 +1,335 @@
+"""Runs: triggering, resuming and terminating executions.
+
+Callers retry, race and come late. Every answer here is told from what is on disk, and the same request repeated gets
+the same answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from engine.codec import decode_json
+from engine.core import commands as c
+from engine.core import ids
+from engine.errors import Conflict, Invalid, NotFound, Unavailable
+from engine.runtime.callers import Caller, IdempotencyKey
+from engine.runtime.catalog import Published, Workflows
+from engine.runtime.clock import wait_until
+from engine.runtime.digests import canonical, is_same_request, request_digest
+from engine.runtime.node import Node
+from engine.runtime.orders import ClaimLost, Denied, Remembered
+from engine.runtime.sending import ask, refused, send
+from store.records import IdempotencyRow, ProcessIdRow
+
+PROCESS_ID_MAX: Final = 128
+KEY_MAX: Final = 255
+TRIES: Final = 20
+TERMINATION_REASON: Final = "Workflow execution terminated by user."
+
+
+class Answered(NamedTuple):
+    """An answer that is on disk: what was said, about which execution, and where the log stood then."""
+
+    answer: str
+    execution_id: bytes
+    position: int
+
+
+class Runs:
+    """Commands about executions."""
+
+    def __init__(self, node: Node, workflows: Workflows) -> None:
+        self._node = node
+        self._store = node.store
+        self._workflows = workflows
+
+    # --- trigger -------------------------------------------------------------------------------------------------
+
+    async def trigger(
+        self,
+        caller: Caller,
+        workflow_id: bytes,
+        run_input: Any,
+        *,
+        version: int | None = None,
+        process_id: str | None = None,
+        trigger: str = "REQUEST",
+        is_test: bool = False,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """Start an execution; the answer is its id as text.
+
+        The same process id with the same workflow (and version, if given) and input gives the first execution, for
+        ever. Raises `Conflict` if the process id or idempotency key belongs to another request.
+        """
+        if process_id is not None:
+            check_process_id(process_id)
+        request = _Trigger(workflow_id, version, run_input, process_id, trigger, is_test)
+        for _ in range(TRIES):
+            answered = await self._remembered(caller, idempotency)
+            if answered is None:
+                answered = await self._try_trigger(caller, request, idempotency)
+            if answered is not None:
+                return answered
+        raise Unavailable("too many requests claim this process id or idempotency key at once; repeat the call")
+
+    async def _try_trigger(
+        self, caller: Caller, request: _Trigger, idempotency: IdempotencyKey | None
+    ) -> Answered | None:
+        """Start the execution, or answer from the one that has its process id; null: look again."""
+        implied = await self._implied(caller, request)
+        if implied is not None:
+            return implied
+        try:
+            found = await self._workflows.runnable(
+                caller, request.workflow_id, request.version, is_test=request.is_test
+            )
+        except Conflict:  # archived since: a repeated trigger still gets its run
+            existing = await self._existing(caller, request)
+            if existing is None:
+                raise
+            return await self._again(caller, existing, request, idempotency)
+        execution_id = self._node.processor.new_id()
+        reply = await send(
+            self._node,
+            caller,
+            "execution",
+            execution_id,
+            _command(caller, request, found),
+            machine=found.machine,
+            process_id=self._claim(caller, request, execution_id, found.version.version),
+            remembered=self._remember(caller, idempotency),
+        )
+        if not isinstance(reply, ClaimLost):
+            return Answered(reply.answer, execution_id, reply.position)
+        existing = await self._existing(caller, request)
+        return None if existing is None else await self._again(caller, existing, request, idempotency)
+
+    def _claim(
+        self, caller: Caller, request: _Trigger, execution_id: bytes, version: int
+    ) -> ProcessIdRow | None:
+        if request.process_id is None:
+            return None
+        salt = self._node.random(16)
+        return ProcessIdRow(
+            caller.organization_id,
+            caller.workspace_id,
+            request.process_id,
+            execution_id,
+            request.workflow_id,
+            version,
+            salt,
+            request_digest(salt, request.input),
+        )
+
+    async def _existing(self, caller: Caller, request: _Trigger) -> ProcessIdRow | None:
+        if request.process_id is None:
+            return None
+        return await self._store.process_id(caller.organization_id, caller.workspace_id, request.process_id)
+
+    async def _again(
+        self,
+        caller: Caller,
+        existing: ProcessIdRow,
+        request: _Trigger,
+        idempotency: IdempotencyKey | None,
+    ) -> Answered | None:
+        """The process id is taken: by the same request, or by another."""
+        is_same = (
+            existing.workflow_id == request.workflow_id
+            and request.version in (None, existing.workflow_version)
+            and is_same_request(existing.salt, existing.request_digest, request.input)
+        )
+        return await self._settle(caller, existing.stream_id, idempotency, is_same=is_same)
+
+    async def _settle(
+        self, caller: Caller, execution_id: bytes, idempotency: IdempotencyKey | None, *, is_same: bool
+    ) -> Answered | None:
+        """Answer from the run that has the process id: remembered under an idempotency key, or refused for the log."""
+        shown = ids.text(execution_id)
+        if not is_same:
+            message = f"process_id: it belongs to execution {shown}, which has another workflow, version or input"
+            await send(self._node, caller, "execution", execution_id, c.Refuse("trigger", message))
+        if idempotency is None:
+            return Answered(shown, execution_id, self._node.processor.position)
+        reply = await send(
+            self._node,
+            caller,
+            "execution",
+            execution_id,
+            c.Confirm(shown),
+            remembered=self._remember(caller, idempotency),
+        )
+        return None if isinstance(reply, ClaimLost) else Answered(shown, execution_id, reply.position)
+
+    async def _implied(self, caller: Caller, request: _Trigger) -> Answered | None:
+        """A chosen process id may be the id of an execution, which is its process id if it has chosen none."""
+        if request.process_id is None or not is_id(request.process_id):
+            return None
+        execution_id = ids.parse(request.process_id)
+        row = await self._store.execution(execution_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            return None
+        if await self._store.process_ids_of([execution_id]):
+            return None
+        started = (await self._store.events_at(execution_id, [1]))[0].row
+        is_same = (
+            row.workflow_id == request.workflow_id
+            and request.version in (None, row.workflow_version)
+            and started.payload is not None
+            and canonical(decode_json(started.payload)["input"]) == canonical(request.input)
+        )
+        return await self._settle(caller, execution_id, None, is_same=is_same)
+
+    # --- resume and terminate ------------------------------------------------------------------------------------
+
+    async def resume(
+        self,
+        caller: Caller,
+        process_id: str,
+        payload: Any,
+        *,
+        wait_id: str | None = None,
+        state: str | None = None,
+        hold_ms: int = 2000,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """End a wait; the answer is `restarted` or `already restarted`.
+
+        While the run is alive and no wait has opened that the call could mean, it is held for `hold_ms`. Raises
+        `NotWaiting`, `AmbiguousWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        deadline = self._node.clock.now() + hold_ms
+        with self._node.processor.watchers.watch(execution_id) as watch:
+            for _ in range(TRIES * (1 + hold_ms)):
+                watch.changed.clear()
+                known = await self._remembered(caller, idempotency)
+                if known is not None:
+                    return known
+                may_hold = self._node.clock.now() < deadline
+                command = c.Resume(payload, wait_id, state, may_hold)
+                reply = await ask(
+                    self._node,
+                    caller,
+                    "execution",
+                    execution_id,
+                    command,
+                    remembered=self._remember(caller, idempotency),
+                )
+                if isinstance(reply, ClaimLost):
+                    continue
+                if not isinstance(reply, Denied):
+                    return Answered(reply.answer, execution_id, reply.position)
+                if not reply.rejection.is_early:
+                    raise refused(reply.rejection, reply.position)
+                await wait_until(self._node.clock, deadline, watch.changed)
+        raise Unavailable("the execution changes too fast to be resumed; repeat the call")
+
+    async def terminate(
+        self,
+        caller: Caller,
+        process_id: str,
+        reason: str = TERMINATION_REASON,
+        *,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """End an execution; the answer is `terminated` or `already terminated`.
+
+        Raises `Conflict` if it had ended another way, `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        for _ in range(TRIES):
+            known = await self._remembered(caller, idempotency)
+            if known is not None:
+                return known
+            reply = await send(
+                self._node,
+                caller,
+                "execution",
+                execution_id,
+                c.Terminate(reason),
+                remembered=self._remember(caller, idempotency),
+            )
+            if not isinstance(reply, ClaimLost):
+                return Answered(reply.answer, execution_id, reply.position)
+        raise Unavailable("too many requests carry this idempotency key at once; repeat the call")
+
+    # --- finding -------------------------------------------------------------------------------------------------
+
+    async def find(self, caller: Caller, process_id: str) -> bytes:
+        """The execution that a process id, chosen or implied, names in the caller's workspace. Raises `NotFound`."""
+        row = await self._store.process_id(caller.organization_id, caller.workspace_id, process_id)
+        if row is not None:
+            return row.stream_id
+        if is_id(process_id):
+            execution_id = ids.parse(process_id)
+            execution = await self._store.execution(execution_id)
+            if execution is not None and execution.workspace_id == caller.workspace_id:
+                return execution_id
+        raise NotFound(f"there is no process {process_id!r}")
+
+    # --- idempotency keys ----------------------------------------------------------------------------------------
+
+    async def _remembered(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
+        """The answer that this request got before. Raises `Conflict` if the key belongs to another request."""
+        if idempotency is None:
+            return None
+        row = await self._store.idempotency(caller.organization_id, caller.workspace_id, idempotency.key)
+        if row is None:
+            return None
+        return self._from_memory(row, idempotency)
+
+    def _from_memory(self, row: IdempotencyRow, idempotency: IdempotencyKey) -> Answered:
+        if not is_same_request(row.salt, row.request_digest, idempotency.request):
+            raise Conflict("Idempotency-Key: it was used for another request; a new request needs a new key")
+        return Answered(decode_json(row.answer), row.stream_id, self._node.processor.position)
+
+    def _remember(self, caller: Caller, idempotency: IdempotencyKey | None) -> Remembered | None:
+        if idempotency is None:
+            return None
+        salt = self._node.random(16)
+        digest = request_digest(salt, idempotency.request)
+        return Remembered(caller.workspace_id, idempotency.key, salt, digest)
+
+
+class _Trigger(NamedTuple):
+    """What a trigger asks for."""
+
+    workflow_id: bytes
+    version: int | None
+    input: Any
+    process_id: str | None
+    trigger: str
+    is_test: bool
+
+
+def _command(caller: Caller, request: _Trigger, found: Published) -> c.Trigger:
+    return c.Trigger(
+        workspace=ids.text(caller.workspace_id),
+        workflow=ids.text(request.workflow_id),
+        workflow_version=found.version.version,
+        definition_sha256=found.version.definition_digest.hex(),
+        trigger=request.trigger,
+        input=request.input,
+        process_id=request.process_id,
+        is_test=request.is_test,
+    )
+
+
+def is_id(value: str) -> bool:
+    """Whether a text has the form of an id."""
+    try:
+        ids.parse(value)
+    except ValueError:
+        return False
+    return True
+
+
+def check_process_id(value: str) -> None:
+    """Raise `Invalid` unless the value can be a process id."""
+    if not 1 <= len(value) <= PROCESS_ID_MAX or not value.isprintable() or value in (".", ".."):
+        raise Invalid(
+            f"process_id: it must have 1 to {PROCESS_ID_MAX} printable characters and be neither '.' nor '..'",
+            {"field": "process_id"},
+        )

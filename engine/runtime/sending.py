@@ -1,0 +1,68 @@
+"""Sending a command from outside, and turning what comes back into an answer or an exception."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine.core.decision import Rejection
+from engine.errors import REFUSALS, PerdureError, Unavailable
+from engine.language import Machine
+from engine.runtime.callers import Caller
+from engine.runtime.node import Node
+from engine.runtime.orders import ClaimLost, Denied, Order, Remembered, Told
+from store.records import ProcessIdRow, StreamKind
+
+
+async def send(  # noqa: PLR0913 one command, and what it may claim
+    node: Node,
+    caller: Caller,
+    kind: StreamKind,
+    stream_id: bytes,
+    command: Any,
+    *,
+    machine: Machine | None = None,
+    process_id: ProcessIdRow | None = None,
+    remembered: Remembered | None = None,
+) -> Told | ClaimLost:
+    """Send a command and wait until its answer is on disk. Raises the exception of its refusal."""
+    reply = await ask(
+        node, caller, kind, stream_id, command, machine=machine, process_id=process_id, remembered=remembered
+    )
+    if isinstance(reply, Denied):
+        raise refused(reply.rejection, reply.position)
+    return reply
+
+
+async def ask(  # noqa: PLR0913
+    node: Node,
+    caller: Caller,
+    kind: StreamKind,
+    stream_id: bytes,
+    command: Any,
+    *,
+    machine: Machine | None = None,
+    process_id: ProcessIdRow | None = None,
+    remembered: Remembered | None = None,
+) -> Told | Denied | ClaimLost:
+    """The same, with a refusal as a value."""
+    order = Order(
+        kind=kind,
+        stream_id=stream_id,
+        organization_id=caller.organization_id,
+        workspace_id=None if kind == "organization" else caller.workspace_id,
+        command=command,
+        actor=caller.actor,
+        reply=asyncio.get_running_loop().create_future(),
+        machine=machine,
+        process_id=process_id,
+        remembered=remembered,
+    )
+    return await node.processor.submit(order)
+
+
+def refused(rejection: Rejection, position: int) -> PerdureError:
+    """The exception that says what a rejection says."""
+    return REFUSALS.get(rejection.code, Unavailable)(
+        rejection.message, rejection.details, position=position
+    )

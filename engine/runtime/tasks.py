@@ -1,0 +1,140 @@
+"""Tasks: calling steps, and bringing back what they give.
+
+A step runs once its `TaskScheduled` is on disk. It may run again after a crash, under the same idempotency key; its
+result is recorded at most once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import structlog
+
+from engine.core import ids
+from engine.core.commands import CompleteTask, Failed, Succeeded
+from engine.core.effects import RunTask
+from engine.runtime.hot import HotStream
+from engine.steps import Registry, Step, StepContext
+from engine.steps.invoke import Call, call_for, failure_of
+
+_log = structlog.get_logger("perdure.tasks")
+
+Complete = Callable[[HotStream, CompleteTask], None]
+
+
+class Tasks:
+    """The steps that run now, at most `limit` at once; plain functions run in `threads` threads."""
+
+    def __init__(self, registry: Registry, complete: Complete, *, limit: int = 1000, threads: int = 32) -> None:
+        self._registry = registry
+        self._complete = complete
+        self._limit = limit
+        self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
+        self._waiting: deque[tuple[HotStream, RunTask]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+
+    def run(self, hot: HotStream, task: RunTask) -> None:
+        """Call the task's step, now or when there is room."""
+        self._waiting.append((hot, task))
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._limit and not self._is_closing:
+            hot, task = self._waiting.popleft()
+            self._start(hot, task)
+
+    def _start(self, hot: HotStream, task: RunTask) -> None:
+        try:
+            call = call_for(task.resource, task.parameters)
+        except Exception as problem:  # only parameters can be wrong here: the resource was checked at creation
+            self._finish(hot, task, failure_of(problem))
+            return
+        step = self._registry.get(call.step_name)
+        if step is None:
+            self._on_missing(hot, task, call)
+            return
+        job = _task(self._work(hot, task, step, call))
+        if not job.done():
+            self._running.add(job)
+            job.add_done_callback(self._on_done)
+
+    def _on_missing(self, hot: HotStream, task: RunTask, call: Call) -> None:
+        """A step that this node does not have. One that the run itself names is its error; one of the definition
+        is a mistake of whoever started this node, and the task waits for the next start."""
+        if call.wrap is not None:
+            cause = f"no step is registered under the name {call.step_name!r}"
+            self._finish(hot, task, Failed("Lambda.ResourceNotFoundException", cause))
+            return
+        _log.error("step_missing", step=call.step_name, execution_id=ids.text(hot.stream_id), state=task.state)
+
+    async def _work(self, hot: HotStream, task: RunTask, step: Step, call: Call) -> None:
+        context = StepContext(
+            execution_id=ids.text(hot.stream_id),
+            state=task.state,
+            attempt=task.attempt,
+            idempotency_key=task.idempotency_key,
+            wait_id=task.wait,
+        )
+        outcome: Succeeded | Failed
+        try:
+            outcome = call.outcome(await self._value(step, call.input, context))
+        except asyncio.CancelledError:
+            if self._is_closing:
+                raise  # nothing is recorded: the task is dispatched again at the next start
+            outcome = Failed("States.TaskFailed", "the step was cancelled")
+        except (Exception, SystemExit) as problem:
+            _log.warning(
+                "step_failed", execution_id=context.execution_id, state=task.state, exc_info=problem
+            )
+            outcome = failure_of(problem)
+        self._finish(hot, task, outcome)
+
+    async def _value(self, step: Step, value: Any, context: StepContext) -> Any:
+        if step.is_async:
+            return await step.call(value, context)
+        carried = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, carried.run, step.call, value, context)
+
+    def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
+        self._complete(
+            hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
+        )
+
+    def _on_done(self, job: asyncio.Task[None]) -> None:
+        self._running.discard(job)
+        if not job.cancelled() and (problem := job.exception()) is not None:
+            _log.error("task_lost", exc_info=problem)
+        self._fill()
+
+    @property
+    def running(self) -> int:
+        """How many steps run now."""
+        return len(self._running)
+
+    async def close(self, grace_s: float) -> None:
+        """Start nothing more, give what runs `grace_s` seconds to end, then cancel it."""
+        self._is_closing = True
+        self._waiting.clear()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_s)
+        for job in self._running:
+            job.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that runs to its first suspension at once where Python can do that: many steps never suspend."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)

@@ -1,0 +1,104 @@
+"""Timers: whatever is due is fired, never early, also what came due while nobody was there.
+
+The timers are rows; in memory there is only the instant of the earliest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from engine.runtime.clock import Clock, Handle
+from store.errors import StoreError
+from store.protocols import Executions
+from store.records import TimerRow
+
+_log = structlog.get_logger("perdure.timers")
+
+AT_ONCE: Final = 500
+RETRY_MS: Final = 1000
+
+
+class Timers:
+    """Looks for due timers when the earliest comes due, and fires them through the processor.
+
+    `fire` gives back the timers that could not be fired; they are left alone until the next start, so that one
+    damaged execution does not hold up the others.
+    """
+
+    def __init__(
+        self, store: Executions, clock: Clock, fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._fire = fire
+        self._next: int | None = None
+        self._alarm: Handle | None = None
+        self._job: asyncio.Task[None] | None = None
+        self._rang_again = False
+        self._stuck: set[TimerRow] = set()
+        self._is_closed = False
+
+    async def start(self) -> None:
+        """Arm for the earliest timer there is."""
+        due_at = await self._store.next_due()
+        if due_at is not None:
+            self.arm(due_at)
+
+    def arm(self, due_at: int) -> None:
+        """Something comes due at this instant (ms)."""
+        if self._is_closed or (self._next is not None and self._next <= due_at):
+            return
+        self._next = due_at
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._clock.call_at(due_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._rang_again = True
+        if self._job is None or self._job.done():
+            self._job = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        """Fire what is due and arm for the next, again if the alarm rang meanwhile."""
+        while self._rang_again and not self._is_closed:
+            self._rang_again = False
+            try:
+                await self._fire_due()
+                self._next = None
+                await self._arm_next()
+            except StoreError as error:
+                _log.error("timers_not_read", error=str(error))
+                self._next = None
+                self.arm(self._clock.now() + RETRY_MS)
+
+    async def _fire_due(self) -> None:
+        while not self._is_closed:
+            found = await self._store.due_timers(self._clock.now(), limit=AT_ONCE + len(self._stuck))
+            due = [timer for timer in found if timer not in self._stuck]
+            if not due:
+                return
+            failed = await self._fire(due)
+            if failed:
+                _log.error("timers_not_fired", count=len(failed))
+                self._stuck.update(failed)
+
+    async def _arm_next(self) -> None:
+        if not self._stuck:
+            await self.start()
+            return
+        # The earliest row may be one that is stuck: look again in a while instead.
+        self.arm(self._clock.now() + RETRY_MS)
+
+    async def close(self) -> None:
+        """Fire nothing more."""
+        self._is_closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)

@@ -1,0 +1,120 @@
+"""From a Task's resource and parameters to a call, and from what the step gave to an outcome.
+
+Nothing here waits, reads a clock or starts a task. Steps are other people's code: what they get is a copy,
+what they give is copied and checked, and what they raise is turned into text, whatever it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from engine.codec import decode_json, encode_json
+from engine.core.commands import Failed, Succeeded
+from engine.language import errors
+from engine.language.errors import StatesError
+from engine.language.resources import Resource, parse_resource, step_of_function
+from engine.steps.registry import StepFailed
+from engine.steps.values import NotJson, TooLarge, bounded, json_copy, text_of
+
+Outcome: TypeAlias = Succeeded | Failed
+
+RESULT_MAX: Final = 1_048_576
+"""Bytes of JSON text that a step's result may have."""
+CAUSE_MAX: Final = 32_768
+"""Bytes of UTF-8 that a cause may have; AWS keeps as many characters."""
+ERROR_MAX: Final = 256
+"""Bytes of UTF-8 that an error name may have."""
+
+NOT_JSON: Final = "States.TaskFailed"
+TOO_LARGE: Final = "States.DataLimitExceeded"
+
+_resource: Callable[[str], Resource] = functools.lru_cache(maxsize=1024)(parse_resource)
+
+
+class Call(NamedTuple):
+    """What a Task state asks for.
+
+    Attributes:
+        step_name: Name of the step; a registry may have none of that name.
+        input: What to give it: a copy, which the step may change.
+        wrap: Makes the state's result of the step's result, when that is JSON; None if they are the same.
+    """
+
+    step_name: str
+    input: Any
+    wrap: Callable[[Any], Any] | None = None
+
+    def outcome(self, value: Any) -> Outcome:
+        """The outcome of a call that returned this value: checked, copied, wrapped. Never raises."""
+        outcome = outcome_of(value, self.step_name)
+        if self.wrap is None or isinstance(outcome, Failed):
+            return outcome
+        return Succeeded(self.wrap(outcome.result))
+
+
+def call_for(resource_text: str, parameters: Any) -> Call:
+    """The call that a Task's resource and parameters mean.
+
+    Raises:
+        StatesError: The parameters of `lambda:invoke` name no function.
+        ValueError: The resource is malformed, or a mere wait, for which nothing is called.
+    """
+    resource = _resource(resource_text)
+    if resource.is_lambda_invoke:
+        return _lambda_call(parameters)
+    name = resource.step
+    if name is None and resource.service is not None and resource.action is not None:
+        name = f"{resource.service}:{resource.action.partition('.')[0]}"
+    if name is None:
+        raise ValueError(f"{resource_text} is a wait: there is no step to call")
+    return Call(name, fresh(parameters))
+
+
+def _lambda_call(parameters: Any) -> Call:
+    function = parameters.get("FunctionName") if type(parameters) is dict else None
+    if type(function) is not str:
+        raise StatesError(errors.RUNTIME, "The parameters of lambda:invoke must hold a FunctionName.")
+    return Call(step_of_function(function), fresh(parameters.get("Payload", {})), _lambda_result)
+
+
+def _lambda_result(result: Any) -> Any:
+    return {"ExecutedVersion": "$LATEST", "Payload": result, "StatusCode": 200}
+
+
+def fresh(value: Any) -> Any:
+    """A copy of a JSON value that shares nothing with it."""
+    return decode_json(encode_json(value))
+
+
+def outcome_of(value: Any, step_name: str = "?") -> Outcome:
+    """Make what a step returned a JSON value of its own, which later changes by the step cannot reach.
+
+    Tuples become arrays, and subclasses of str, int, float, list and dict what they are made of. A value that
+    is not JSON, or nested too deeply, gives `States.TaskFailed`; one of more than RESULT_MAX bytes of JSON text
+    gives `States.DataLimitExceeded`. Never raises. `step_name` is for the cause.
+    """
+    try:
+        return Succeeded(json_copy(value, RESULT_MAX))
+    except TooLarge as refusal:
+        error, problem = TOO_LARGE, str(refusal)
+    except NotJson as refusal:
+        error, problem = NOT_JSON, str(refusal)
+    return Failed(error, bounded(f"Step '{step_name}' returned {problem}.", CAUSE_MAX))
+
+
+def failure_of(exception: BaseException) -> Failed:
+    """Turn what a step raised into its error and cause: valid Unicode of bounded length. Never raises.
+
+    `StepFailed` and `StatesError` say both. Of any other exception the error is the name of its class and the
+    cause its text, as AWS Lambda reports it.
+    """
+    error: Any = None
+    cause: Any = None
+    if isinstance(exception, StepFailed | StatesError):
+        error, cause = exception.error, exception.cause
+    else:
+        cause = exception
+    name = text_of(error) if error else text_of(type(exception).__name__)
+    return Failed(bounded(name, ERROR_MAX), None if cause is None else bounded(text_of(cause), CAUSE_MAX))

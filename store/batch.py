@@ -1,0 +1,81 @@
+"""What every store does before it touches anything: check what it was given, see what it comes down to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from store.records import (
+    ApiKeyRow,
+    ExecutionRow,
+    IdempotencyRow,
+    OrganizationRow,
+    ProcessIdRow,
+    Row,
+    SnapshotRow,
+    StreamAppend,
+    TimerRow,
+    WaitRow,
+    WorkflowRow,
+    WorkflowVersionRow,
+    WorkspaceRow,
+)
+
+KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
+    OrganizationRow: 1,
+    WorkspaceRow: 1,
+    ApiKeyRow: 1,
+    WorkflowRow: 1,
+    WorkflowVersionRow: 2,
+    ExecutionRow: 1,
+    WaitRow: 1,
+    TimerRow: 3,
+    SnapshotRow: 1,
+    ProcessIdRow: 3,
+    IdempotencyRow: 3,
+}
+"""How many columns, from the first on, are the primary key of a row."""
+
+
+def check_batch(batch: Sequence[StreamAppend]) -> None:
+    """See that a batch keeps the contract of `Store.append`.
+
+    The unique key of the log would find a seq that is there already, but not a gap. Raises ValueError (a bug
+    of the caller's) if a stream stands twice in the batch, or has events of another stream or organization,
+    or events that do not go on from the expected seq one by one.
+    """
+    seen: set[bytes] = set()
+    for part in batch:
+        if part.stream_id in seen:
+            raise ValueError(f"stream {part.stream_id.hex()} stands twice in a batch")
+        seen.add(part.stream_id)
+        seq = part.expected.seq
+        for row in part.events:
+            seq += 1
+            if (
+                row.seq != seq
+                or row.stream_id != part.stream_id
+                or row.organization_id != part.organization_id
+            ):
+                raise ValueError(f"stream {part.stream_id.hex()}: seq {seq} was to follow, not {row[:3]}")
+
+
+def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
+    """The rows to put, by type; of those with one key only the last is left, at the place of the first."""
+    tables: dict[type[Row], dict[tuple[Any, ...], Row]] = {}
+    for part in parts:
+        for row in part.puts:
+            kind = type(row)
+            tables.setdefault(kind, {})[row[: KEY_COLUMNS[kind]]] = row
+    return {kind: list(rows.values()) for kind, rows in tables.items()}
+
+
+def execution_scope(
+    organization_id: bytes | None, workspace_id: bytes | None, workflow_id: bytes | None
+) -> tuple[str, bytes]:
+    """The column by which a page of executions is limited, and its value; ValueError unless it is one."""
+    scopes = {"organization_id": organization_id, "workspace_id": workspace_id, "workflow_id": workflow_id}
+    given = [(column, value) for column, value in scopes.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"a page of executions is of exactly one of {', '.join(scopes)}")
+    return given[0]

@@ -1,0 +1,148 @@
+"""The store in memory: the reference that the contract is read from, and what most tests run on."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from typing import Any
+
+from store.batch import check_batch, net_puts
+from store.errors import StoreError
+from store.memory.catalog import MemoryCatalog
+from store.memory.executions import MemoryExecutions
+from store.memory.tables import MemoryTable
+from store.records import (
+    NEW_STREAM,
+    ApiKeyRow,
+    Appended,
+    Claim,
+    ExecutionRow,
+    IdempotencyRow,
+    NodeRow,
+    OrganizationRow,
+    ProcessIdRow,
+    Refusal,
+    Row,
+    SnapshotRow,
+    StoredEvent,
+    StreamAppend,
+    StreamRow,
+    TimerRow,
+    WaitRow,
+    WorkflowRow,
+    WorkflowVersionRow,
+    WorkspaceRow,
+)
+
+
+class MemoryStore(MemoryExecutions, MemoryCatalog):
+    """A `Store` that forgets. Rows are immutable tuples, so what a reader got never changes under it."""
+
+    def __init__(self) -> None:
+        MemoryExecutions.__init__(self)
+        MemoryCatalog.__init__(self)
+        self._closed = False
+        self._tables: dict[type[Row], MemoryTable[Any]] = {
+            OrganizationRow: self._organizations,
+            WorkspaceRow: self._workspaces,
+            ApiKeyRow: self._api_keys,
+            WorkflowRow: self._workflows,
+            WorkflowVersionRow: self._versions,
+            ExecutionRow: self._executions,
+            WaitRow: self._waits,
+            TimerRow: self._timers,
+            SnapshotRow: self._snapshots,
+        }
+
+    async def append(self, batch: Sequence[StreamAppend]) -> Appended:
+        self._check_open()
+        check_batch(batch)
+        refused, claimed = self._admit(batch)
+        accepted = [part for part in batch if part.stream_id not in refused]
+        puts = net_puts(accepted)
+        for kind, rows in puts.items():
+            self._tables[kind].check(rows)
+        # From here on nothing can fail.
+        for claim in claimed:
+            self._claims(claim).put(claim)
+        for part in accepted:
+            self._extend(part)
+            for timer in part.deletes:
+                self._timers.delete(timer)
+        for kind, rows in puts.items():
+            for row in rows:
+                self._tables[kind].put(row)
+        return Appended(len(self._log), refused)
+
+    def _admit(self, batch: Sequence[StreamAppend]) -> tuple[dict[bytes, Refusal], list[Claim]]:
+        """What is refused, and what the others claim; of two that claim one key, the first has it."""
+        refused: dict[bytes, Refusal] = {}
+        won: dict[tuple[Any, ...], Claim] = {}
+        for part in batch:
+            stream = self._streams.get(part.stream_id)
+            if (NEW_STREAM if stream is None else stream.head) != part.expected:
+                refused[part.stream_id] = Refusal("stale")
+                continue
+            own: dict[tuple[Any, ...], Claim] = {}
+            for claim in part.claims:
+                keys = _unique_keys(claim)
+                if any(key in own or key in won or self._is_claimed(key) for key in keys):
+                    refused[part.stream_id] = Refusal("claimed", claim)
+                    break
+                own.update(dict.fromkeys(keys, claim))
+            else:
+                won.update(own)
+        return refused, list(dict.fromkeys(won.values()))
+
+    def _is_claimed(self, key: tuple[Any, ...]) -> bool:
+        kind, *values = key
+        if kind == "stream":
+            return bool(self._by_stream.all(values[0]))
+        return tuple(values) in (self._process_ids if kind is ProcessIdRow else self._idempotency).rows
+
+    def _claims(self, claim: Claim) -> MemoryTable[Any]:
+        return self._process_ids if isinstance(claim, ProcessIdRow) else self._idempotency
+
+    def _extend(self, part: StreamAppend) -> None:
+        if not part.events:
+            return
+        last = part.events[-1]
+        stream = self._streams.get(part.stream_id)
+        if stream is None:
+            stream = StreamRow(
+                part.stream_id, part.kind, part.organization_id, part.workspace_id, 0, b"", None, 0
+            )
+            insort(self._stream_ids, part.stream_id)
+        self._streams[part.stream_id] = stream._replace(seq=last.seq, hash=last.hash)
+        stored = [StoredEvent(position, row) for position, row in enumerate(part.events, len(self._log) + 1)]
+        self._log += stored
+        self._events.setdefault(part.stream_id, []).extend(stored)
+
+    async def node_started(self, node: NodeRow) -> list[NodeRow]:
+        self._check_open()
+        died = sorted(
+            (row for row in self._nodes.values() if row.stopped_at is None),
+            key=lambda row: (row.started_at, row.node_id),
+        )
+        self._nodes |= {row.node_id: row._replace(stopped_at=node.started_at) for row in died}
+        self._nodes[node.node_id] = node
+        return died
+
+    async def node_stopped(self, node_id: bytes, at: int) -> None:
+        self._check_open()
+        if node_id in self._nodes:
+            self._nodes[node_id] = self._nodes[node_id]._replace(stopped_at=at)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the store is closed")
+
+
+def _unique_keys(claim: Claim) -> list[tuple[Any, ...]]:
+    """What no other row may share with a claim: its primary key, and the one process id of a stream."""
+    if isinstance(claim, IdempotencyRow):
+        return [(IdempotencyRow, *claim[:3])]
+    return [(ProcessIdRow, *claim[:3]), ("stream", claim.stream_id)]

@@ -1,0 +1,96 @@
+"""Organizations, keys and workflows in memory."""
+
+from __future__ import annotations
+
+from store.memory.tables import Index, MemoryTable
+from store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
+
+
+class MemoryCatalog:
+    """The tables of the catalog, and `Catalog` over them."""
+
+    def __init__(self) -> None:
+        self._organizations = MemoryTable(OrganizationRow, unique=["name"])
+        self._workspaces = MemoryTable(WorkspaceRow, unique=["organization_id", "name"])
+        self._keys_of = Index[ApiKeyRow](lambda row: row.organization_id, lambda row: row.key_id)
+        self._api_keys = MemoryTable(ApiKeyRow, self._keys_of, unique=["key_digest"])
+        self._workflows_of = Index[WorkflowRow](lambda row: row.workspace_id, lambda row: row.workflow_id)
+        self._workflows = MemoryTable(WorkflowRow, self._workflows_of)
+        self._versions_of = Index[WorkflowVersionRow](lambda row: row.workflow_id, lambda row: row.version)
+        self._versions_in = Index[WorkflowVersionRow](lambda row: row.workspace_id, lambda row: row[:2])
+        self._versions_within = Index[WorkflowVersionRow](
+            lambda row: row.organization_id, lambda row: row[:2]
+        )
+        self._versions = MemoryTable(
+            WorkflowVersionRow, self._versions_of, self._versions_in, self._versions_within
+        )
+
+    async def organization(self, organization_id: bytes) -> OrganizationRow | None:
+        return self._organizations.rows.get((organization_id,))
+
+    async def organization_named(self, name: str) -> OrganizationRow | None:
+        return self._organizations.unique((name,))
+
+    async def organizations(self) -> list[OrganizationRow]:
+        return [row for _, row in sorted(self._organizations.rows.items())]
+
+    async def workspace(self, workspace_id: bytes) -> WorkspaceRow | None:
+        return self._workspaces.rows.get((workspace_id,))
+
+    async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None:
+        return self._workspaces.unique((organization_id, name))
+
+    async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None:
+        return self._api_keys.unique((key_digest,))
+
+    async def api_key(self, key_id: bytes) -> ApiKeyRow | None:
+        return self._api_keys.rows.get((key_id,))
+
+    async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]:
+        rows = [self._api_keys.rows[key_id,] for key_id in self._keys_of.all(organization_id)]
+        return [row for row in rows if workspace_id is None or row.workspace_id == workspace_id]
+
+    async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
+        return self._workflows.rows.get((workflow_id,))
+
+    async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None:
+        return self._versions.rows.get((workflow_id, version))
+
+    async def latest_published(self, workflow_id: bytes) -> WorkflowVersionRow | None:
+        versions = await self.workflow_versions(workflow_id)
+        return next((row for row in reversed(versions) if row.published_at is not None), None)
+
+    async def workflow_versions(self, workflow_id: bytes) -> list[WorkflowVersionRow]:
+        return [self._versions.rows[workflow_id, version] for version in self._versions_of.all(workflow_id)]
+
+    async def workflows(
+        self,
+        workspace_id: bytes,
+        *,
+        status: str | None = None,
+        search: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+    ) -> tuple[list[WorkflowRow], int]:
+        rows = [self._workflows.rows[workflow_id,] for workflow_id in self._workflows_of.all(workspace_id)]
+        found = [
+            row
+            for row in reversed(rows)
+            if (status is None or row.status == status)
+            and (search is None or search.lower() in row.name.lower())
+        ]
+        return found[offset : offset + limit], len(found)
+
+    async def workflow_version_page(
+        self,
+        organization_id: bytes,
+        *,
+        workspace_id: bytes | None,
+        before: tuple[bytes, int] | None = None,
+        limit: int = 20,
+    ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
+        if workspace_id is None:
+            keys = self._versions_within.below(organization_id, before, limit)
+        else:
+            keys = self._versions_in.below(workspace_id, before, limit)
+        return [(self._workflows.rows[key[:1]], self._versions.rows[key]) for key in keys]

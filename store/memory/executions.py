@@ -1,0 +1,114 @@
+"""The projections in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.batch import execution_scope
+from store.memory.log import MemoryLog
+from store.memory.tables import Index, MemoryTable
+from store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+
+_LIVE = ("pending", "running")
+
+
+class MemoryExecutions(MemoryLog):
+    """The tables of executions, waits and timers, and `Executions` over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        by_id = lambda row: row.execution_id  # noqa: E731
+        self._pages = {
+            "workflow_id": Index[ExecutionRow](lambda row: row.workflow_id, by_id),
+            "workspace_id": Index[ExecutionRow](lambda row: row.workspace_id, by_id),
+            "organization_id": Index[ExecutionRow](lambda row: row.organization_id, by_id),
+        }
+        self._live = Index[ExecutionRow](lambda row: True if row.status in _LIVE else None, by_id)
+        self._executions = MemoryTable(ExecutionRow, *self._pages.values(), self._live)
+        self._waits_of = Index[WaitRow](
+            lambda row: row.execution_id, lambda row: (row.opened_seq, row.wait_id)
+        )
+        self._open_waits = Index[WaitRow](
+            lambda row: row.workspace_id if row.outcome is None else None, lambda row: row.wait_id
+        )
+        self._waits = MemoryTable(WaitRow, self._waits_of, self._open_waits)
+        self._due = Index[TimerRow](lambda _: True, lambda row: row)
+        self._timers_of = Index[TimerRow](lambda row: row.execution_id, lambda row: row)
+        self._timers = MemoryTable(TimerRow, self._due, self._timers_of)
+
+    async def execution(self, execution_id: bytes) -> ExecutionRow | None:
+        return self._executions.rows.get((execution_id,))
+
+    async def execution_page(
+        self,
+        *,
+        organization_id: bytes | None = None,
+        workspace_id: bytes | None = None,
+        workflow_id: bytes | None = None,
+        before: bytes | None = None,
+        limit: int = 20,
+    ) -> list[ExecutionRow]:
+        column, value = execution_scope(organization_id, workspace_id, workflow_id)
+        return self._rows(self._pages[column].below(value, before, limit))
+
+    async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
+        return self._rows(self._live.above(True, after, limit))  # noqa: FBT003
+
+    def _rows(self, execution_ids: list[bytes]) -> list[ExecutionRow]:
+        return [self._executions.rows[execution_id,] for execution_id in execution_ids]
+
+    async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
+        newest_first = reversed(self._rows(self._pages["workflow_id"].all(workflow_id)))
+        wanted = (version, "completed")
+        return next((row for row in newest_first if (row.workflow_version, row.status) == wanted), None)
+
+    async def process_id(
+        self, organization_id: bytes, workspace_id: bytes, process_id: str
+    ) -> ProcessIdRow | None:
+        return self._process_ids.rows.get((organization_id, workspace_id, process_id))
+
+    async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
+        chosen = {execution_id: self._by_stream.all(execution_id) for execution_id in execution_ids}
+        return {execution_id: names[0] for execution_id, names in chosen.items() if names}
+
+    async def idempotency(
+        self, organization_id: bytes, workspace_id: bytes, key: str
+    ) -> IdempotencyRow | None:
+        return self._idempotency.rows.get((organization_id, workspace_id, key))
+
+    async def wait(self, wait_id: bytes) -> WaitRow | None:
+        return self._waits.rows.get((wait_id,))
+
+    async def waits_of(self, execution_id: bytes) -> list[WaitRow]:
+        return [self._waits.rows[wait_id,] for _, wait_id in self._waits_of.all(execution_id)]
+
+    async def open_waits(
+        self,
+        workspace_id: bytes,
+        *,
+        execution_id: bytes | None = None,
+        workflow_id: bytes | None = None,
+        after: bytes = b"",
+        limit: int = 100,
+    ) -> list[WaitRow]:
+        found: list[WaitRow] = []
+        for wait_id in self._open_waits.above(workspace_id, after, len(self._waits.rows)):
+            row = self._waits.rows[wait_id,]
+            if (
+                len(found) < limit
+                and execution_id in {None, row.execution_id}
+                and workflow_id in {None, row.workflow_id}
+            ):
+                found.append(row)
+        return found
+
+    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
+        due: list[TimerRow] = self._due.above(True, (), limit)  # noqa: FBT003
+        return [row for row in due if row.due_at <= now]
+
+    async def next_due(self) -> int | None:
+        first = self._due.above(True, (), 1)  # noqa: FBT003
+        return first[0].due_at if first else None
+
+    async def timers_of(self, execution_id: bytes) -> list[TimerRow]:
+        return self._timers_of.all(execution_id)

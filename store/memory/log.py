@@ -1,0 +1,78 @@
+"""The log in memory: streams, events, claims, and what stands beside them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
+
+from store.memory.tables import Index, MemoryTable
+from store.records import (
+    IdempotencyRow,
+    NodeRow,
+    ProcessIdRow,
+    SnapshotRow,
+    StoredEvent,
+    StreamKind,
+    StreamRow,
+)
+
+
+class MemoryLog:
+    """The primary tables of the log, and `LogReader` over them."""
+
+    def __init__(self) -> None:
+        self._streams: dict[bytes, StreamRow] = {}
+        self._stream_ids: list[bytes] = []
+        self._events: dict[bytes, list[StoredEvent]] = {}
+        self._log: list[StoredEvent] = []
+        self._nodes: dict[bytes, NodeRow] = {}
+        self._by_stream = Index[ProcessIdRow](lambda row: row.stream_id, lambda row: row.process_id)
+        self._process_ids = MemoryTable(ProcessIdRow, self._by_stream)
+        self._idempotency = MemoryTable(IdempotencyRow)
+        self._snapshots = MemoryTable(SnapshotRow)
+
+    async def stream(self, stream_id: bytes) -> StreamRow | None:
+        return self._streams.get(stream_id)
+
+    async def streams(
+        self, *, kind: StreamKind | None = None, after: bytes = b"", limit: int = 1000
+    ) -> list[StreamRow]:
+        found: list[StreamRow] = []
+        for stream_id in self._stream_ids[bisect_right(self._stream_ids, after) :]:
+            if len(found) >= limit:
+                break
+            row = self._streams[stream_id]
+            if kind is None or row.kind == kind:
+                found.append(row)
+        return found
+
+    async def events(
+        self, stream_id: bytes, *, after: int = 0, limit: int | None = None
+    ) -> list[StoredEvent]:
+        # The event with seq n is the n-th: nothing is missing from a stream.
+        end = None if limit is None else after + limit
+        return self._events.get(stream_id, [])[after:end]
+
+    async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
+        events = self._events.get(stream_id, [])
+        return events[max(0, len(events) - limit) :]
+
+    async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
+        events = self._events.get(stream_id, [])
+        return [events[seq - 1] for seq in sorted(set(seqs)) if 0 < seq <= len(events)]
+
+    async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
+        return {stream_id: list(self._events.get(stream_id, ())) for stream_id in stream_ids}
+
+    async def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
+        # Positions are 1, 2, 3 … here, so the event at position p is the p-th. It sees what is appended
+        # meanwhile.
+        while after < len(self._log):
+            yield self._log[after]
+            after += 1
+
+    async def position(self) -> int:
+        return len(self._log)
+
+    async def snapshot(self, stream_id: bytes) -> SnapshotRow | None:
+        return self._snapshots.rows.get((stream_id,))

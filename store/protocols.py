@@ -1,0 +1,226 @@
+"""What the engine asks of a store. `tests/store/contract` holds every implementation to it.
+
+Reads see only what is committed. They may run beside the writer and beside one another. Pages are keyset
+pages: they cost the same however deep they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from store.records import (
+    ApiKeyRow,
+    Appended,
+    EventRow,
+    ExecutionRow,
+    IdempotencyRow,
+    NodeRow,
+    OrganizationRow,
+    ProcessIdRow,
+    SnapshotRow,
+    StoredEvent,
+    StreamAppend,
+    StreamKind,
+    StreamRow,
+    TimerRow,
+    WaitRow,
+    WorkflowRow,
+    WorkflowVersionRow,
+    WorkspaceRow,
+)
+
+
+class LogReader(Protocol):
+    """The log itself, as auditors, replay and `verify` read it."""
+
+    async def stream(self, stream_id: bytes) -> StreamRow | None: ...
+
+    async def streams(
+        self, *, kind: StreamKind | None = None, after: bytes = b"", limit: int = 1000
+    ) -> list[StreamRow]:
+        """Streams by ascending id above `after`."""
+        ...
+
+    async def events(
+        self, stream_id: bytes, *, after: int = 0, limit: int | None = None
+    ) -> list[StoredEvent]:
+        """Events of a stream with a seq above `after`, ascending."""
+        ...
+
+    async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
+        """The last events of a stream, ascending."""
+        ...
+
+    async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
+        """The events with these seqs, ascending; those that do not exist are left out."""
+        ...
+
+    async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
+        """All events of each of these streams, ascending by seq; an empty list where there are none."""
+        ...
+
+    def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
+        """The whole log above a position, ascending, in bounded memory."""
+        ...
+
+    async def snapshot(self, stream_id: bytes) -> SnapshotRow | None: ...
+
+    async def position(self) -> int:
+        """The last position that is committed; 0 for an empty log."""
+        ...
+
+
+class Catalog(Protocol):
+    """Who may act, and which workflows there are."""
+
+    async def organization(self, organization_id: bytes) -> OrganizationRow | None: ...
+    async def organization_named(self, name: str) -> OrganizationRow | None: ...
+    async def organizations(self) -> list[OrganizationRow]: ...
+    async def workspace(self, workspace_id: bytes) -> WorkspaceRow | None: ...
+    async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None: ...
+    async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None: ...
+    async def api_key(self, key_id: bytes) -> ApiKeyRow | None: ...
+    async def api_keys(
+        self, organization_id: bytes, workspace_id: bytes | None = None
+    ) -> list[ApiKeyRow]: ...
+
+    async def workflow(self, workflow_id: bytes) -> WorkflowRow | None: ...
+    async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None: ...
+    async def latest_published(self, workflow_id: bytes) -> WorkflowVersionRow | None:
+        """The highest version that has been published."""
+        ...
+
+    async def workflow_versions(self, workflow_id: bytes) -> list[WorkflowVersionRow]:
+        """All versions of a workflow, ascending."""
+        ...
+
+    async def workflows(
+        self,
+        workspace_id: bytes,
+        *,
+        status: str | None = None,
+        search: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+    ) -> tuple[list[WorkflowRow], int]:
+        """Workflows of a workspace, newest first, and how many there are in all.
+
+        `search` is a part of the name, compared without case; `%` and `_` in it mean themselves.
+        """
+        ...
+
+    async def workflow_version_page(
+        self,
+        organization_id: bytes,
+        *,
+        workspace_id: bytes | None,
+        before: tuple[bytes, int] | None = None,
+        limit: int = 20,
+    ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
+        """A row a version by (workflow id, version) descending, below `before`; of one workspace, or all."""
+        ...
+
+
+class Executions(Protocol):
+    """The projections of executions, and the names that callers gave them."""
+
+    async def execution(self, execution_id: bytes) -> ExecutionRow | None: ...
+
+    async def execution_page(
+        self,
+        *,
+        organization_id: bytes | None = None,
+        workspace_id: bytes | None = None,
+        workflow_id: bytes | None = None,
+        before: bytes | None = None,
+        limit: int = 20,
+    ) -> list[ExecutionRow]:
+        """Executions by id descending, below `before`. Exactly one of the three says of what."""
+        ...
+
+    async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
+        """Executions that are pending or running (not those that only wait), ascending above `after`."""
+        ...
+
+    async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
+        """The newest completed execution of a version, for its mock payload."""
+        ...
+
+    async def process_id(
+        self, organization_id: bytes, workspace_id: bytes, process_id: str
+    ) -> ProcessIdRow | None: ...
+
+    async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
+        """The chosen process ids of executions; those that chose none are left out."""
+        ...
+
+    async def idempotency(
+        self, organization_id: bytes, workspace_id: bytes, key: str
+    ) -> IdempotencyRow | None: ...
+
+    async def wait(self, wait_id: bytes) -> WaitRow | None: ...
+
+    async def waits_of(self, execution_id: bytes) -> list[WaitRow]:
+        """All waits of an execution, in the order in which they were opened."""
+        ...
+
+    async def open_waits(
+        self,
+        workspace_id: bytes,
+        *,
+        execution_id: bytes | None = None,
+        workflow_id: bytes | None = None,
+        after: bytes = b"",
+        limit: int = 100,
+    ) -> list[WaitRow]:
+        """Open waits of a workspace by ascending id above `after`."""
+        ...
+
+    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
+        """Timers due at or before `now`, by (due, execution, timer)."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """When the earliest timer is due."""
+        ...
+
+    async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
+
+
+class Nodes(Protocol):
+    """Which processes served this database, and whether they stopped cleanly."""
+
+    async def node_started(self, node: NodeRow) -> list[NodeRow]:
+        """Record a start; answers with those that died uncleanly before it, by start, as they were.
+
+        They are marked as seen: their `stopped_at` becomes this start.
+        """
+        ...
+
+    async def node_stopped(self, node_id: bytes, at: int) -> None: ...
+
+
+class Store(LogReader, Catalog, Executions, Nodes, Protocol):
+    """All of it, and the one way to write."""
+
+    async def append(self, batch: Sequence[StreamAppend]) -> Appended:
+        """Append in one durable transaction.
+
+        A stream whose head differs from `expected`, or that loses a claim, is left out whole and named in the
+        answer; the others are written. Of two streams that claim one key the first in the batch has it,
+        unless it is left out itself. Positions ascend in the order given. A caller that is cancelled does not
+        learn the answer, but the batch is written all the same.
+
+        Raises ValueError if a stream stands twice in the batch, or its events do not go on from `expected`
+        one by one. Raises `CommitUnknown` if the commit failed in a way that leaves open whether it is
+        durable (the process must stop), `StoreFull` or another `StoreError` if nothing was written.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections. A store that was writing leaves one file behind (SQLite)."""
+        ...
+
+
+__all__ = ["Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store"]

@@ -1,0 +1,288 @@
+"""The rows that the store takes and returns: plain tuples, in the order of the columns in `schema.py`.
+
+The store knows nothing of the engine's types. Ids are 16 bytes, hashes 32, instants integer milliseconds
+since the epoch (UTC), JSON is text exactly as written. A row that has no value for a column carries ``None``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
+
+NO_HASH = bytes(32)
+"""The previous hash of a stream's first event (`log.md`)."""
+
+
+class Head(NamedTuple):
+    """Where a stream ends, as the writer last saw it; an append is accepted only if all three still hold."""
+
+    seq: int
+    hash: bytes
+    epoch: int
+
+
+NEW_STREAM = Head(0, NO_HASH, 0)
+
+
+class EventRow(NamedTuple):
+    """One event, as the engine hands it over; its `position` is drawn by the store when it is appended."""
+
+    stream_id: bytes
+    seq: int
+    organization_id: bytes
+    type: str
+    version: int
+    recorded_at: int
+    actor: str
+    caused_by: int | None
+    data: str
+    payload: str | None
+    payload_salt: bytes | None
+    payload_digest: bytes | None
+    hash: bytes
+
+
+class StoredEvent(NamedTuple):
+    """One event as it is read back: its place in the whole log, and the row."""
+
+    position: int
+    row: EventRow
+
+
+class StreamRow(NamedTuple):
+    """The head of a stream, and whose it is. Primary; written by every append."""
+
+    stream_id: bytes
+    kind: StreamKind
+    organization_id: bytes
+    workspace_id: bytes | None
+    seq: int
+    hash: bytes
+    owner: bytes | None
+    epoch: int
+
+    @property
+    def head(self) -> Head:
+        return Head(self.seq, self.hash, self.epoch)
+
+
+# --- claims: rows of which the first writer keeps the key ---------------------------------------------------
+
+
+class ProcessIdRow(NamedTuple):
+    """A process id of the caller's own choice, one execution's for ever. Unique over the first three."""
+
+    organization_id: bytes
+    workspace_id: bytes
+    process_id: str
+    stream_id: bytes
+    workflow_id: bytes
+    workflow_version: int
+    salt: bytes
+    request_digest: bytes
+
+
+class IdempotencyRow(NamedTuple):
+    """The answer that a request with this key got. Unique over the first three. `answer` is JSON text."""
+
+    organization_id: bytes
+    workspace_id: bytes
+    key: str
+    stream_id: bytes
+    salt: bytes
+    request_digest: bytes
+    answer: str
+    created_at: int
+
+
+Claim: TypeAlias = ProcessIdRow | IdempotencyRow
+
+# --- other primary tables -----------------------------------------------------------------------------------
+
+
+class OrganizationRow(NamedTuple):
+    """`secret` keys the HMACs that outlive an erasure. `name` is unique."""
+
+    organization_id: bytes
+    name: str
+    secret: bytes
+    created_at: int
+
+
+class WorkspaceRow(NamedTuple):
+    """A workspace of an organization; `name` is unique within it."""
+
+    workspace_id: bytes
+    organization_id: bytes
+    name: str
+    created_at: int
+
+
+class ApiKeyRow(NamedTuple):
+    """A key: only the SHA-256 of its text is kept. `scopes` is a JSON list of names."""
+
+    key_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    name: str
+    key_digest: bytes
+    scopes: str
+    created_at: int
+    created_by: str
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class WorkflowRow(NamedTuple):
+    """A workflow as it is now. `status`: draft, published or archived; `latest_version` counts drafts too."""
+
+    workflow_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    name: str
+    description: str | None
+    status: str
+    latest_version: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str | None
+
+
+class WorkflowVersionRow(NamedTuple):
+    """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256."""
+
+    workflow_id: bytes
+    version: int
+    organization_id: bytes
+    workspace_id: bytes
+    definition: str
+    definition_digest: bytes
+    mock_payload: str | None
+    created_at: int
+    created_by: str
+    published_at: int | None
+
+
+class NodeRow(NamedTuple):
+    """A process that served this database. `stopped_at` is null while it runs, and until a death is seen."""
+
+    node_id: bytes
+    name: str
+    started_at: int
+    heartbeat_at: int
+    stopped_at: int | None
+
+
+# --- projections: dropped and rebuilt from the log ----------------------------------------------------------
+
+
+class ExecutionRow(NamedTuple):
+    """An execution as it is now. `input_ref` and `output_ref` are `SEQ/JSON-POINTER` into `events.payload`.
+
+    `error` is a reserved name or one literal in the definition; any other error name stands behind
+    `error_ref`.
+    """
+
+    execution_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    workflow_id: bytes
+    workflow_version: int
+    trigger_type: str
+    status: str
+    state: str | None
+    seq: int
+    created_at: int
+    modified_at: int
+    modified_by: str | None
+    ended_at: int | None
+    input_ref: str
+    output_ref: str | None
+    error: str | None
+    error_ref: str | None
+    cause_ref: str | None
+
+
+class WaitRow(NamedTuple):
+    """A wait, open (`outcome` null) or ended: resumed, expired or cancelled."""
+
+    wait_id: bytes
+    execution_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    workflow_id: bytes
+    state: str
+    opened_seq: int
+    opened_at: int
+    due_at: int | None
+    outcome: str | None
+    ended_seq: int | None
+    ended_at: int | None
+
+
+class TimerRow(NamedTuple):
+    """One due instant of an execution. All columns are the key."""
+
+    due_at: int
+    execution_id: bytes
+    timer: int
+
+
+class SnapshotRow(NamedTuple):
+    """A fold at a seq, chained to the log by `hash`; `digest` is the SHA-256 of `data`."""
+
+    stream_id: bytes
+    seq: int
+    hash: bytes
+    format: int
+    data: str
+    digest: bytes
+
+
+Row: TypeAlias = (
+    OrganizationRow
+    | WorkspaceRow
+    | ApiKeyRow
+    | WorkflowRow
+    | WorkflowVersionRow
+    | ExecutionRow
+    | WaitRow
+    | TimerRow
+    | SnapshotRow
+)
+
+
+class StreamAppend(NamedTuple):
+    """What one stream gains in a batch: all of it or nothing.
+
+    `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist; with no
+    `events` the comparison is all that happens to it. `claims` must all be won. `puts` are inserted or
+    replaced by primary key (of several with one key the last counts), `deletes` are rows of which the primary
+    key counts; both are rows that belong to this stream. What is both deleted and put is there afterwards.
+    """
+
+    stream_id: bytes
+    kind: StreamKind
+    organization_id: bytes
+    workspace_id: bytes | None
+    expected: Head
+    events: tuple[EventRow, ...]
+    claims: tuple[Claim, ...] = ()
+    puts: tuple[Row, ...] = ()
+    deletes: tuple[TimerRow, ...] = ()
+
+
+class Refusal(NamedTuple):
+    """Why a stream's part of a batch was left out: its head had moved, or what it claimed was taken."""
+
+    reason: Literal["stale", "claimed"]
+    claim: Claim | None = None
+
+
+class Appended(NamedTuple):
+    """The answer to a batch: the log's last position after it, and the streams that were left out."""
+
+    position: int
+    refused: dict[bytes, Refusal]

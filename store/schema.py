@@ -1,0 +1,408 @@
+"""All tables, declared once for every database. Columns stand in the order of the rows in `records.py`.
+
+Ids are 16 bytes, hashes and digests 32, instants integer milliseconds. An index is here only if a statement
+asks for it: each costs some 6 µs a row. What is on disk is a promise: a change here comes with a migration.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from store.records import (
+    ApiKeyRow,
+    ExecutionRow,
+    IdempotencyRow,
+    OrganizationRow,
+    ProcessIdRow,
+    Row,
+    SnapshotRow,
+    TimerRow,
+    WaitRow,
+    WorkflowRow,
+    WorkflowVersionRow,
+    WorkspaceRow,
+)
+
+metadata = MetaData()
+
+# SQLite makes a column the row id itself only if its type is spelled INTEGER.
+_Position = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary(16), primary_key=key, nullable=null)
+
+
+def _digest(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary(32), primary_key=key, nullable=null)
+
+
+def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=null)
+
+
+def _number(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
+    return Column(name, Integer, primary_key=key, autoincrement=False, nullable=null)
+
+
+def _ms(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=key, autoincrement=False, nullable=null)
+
+
+# --- primary: never rebuilt ---------------------------------------------------------------------------------
+
+# A row id table: it appends at the end of one tree. The writer draws positions itself, so that none is used
+# twice.
+events = Table(
+    "events",
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=False),
+    _id("stream_id"),
+    _number("seq"),
+    _id("organization_id"),
+    _text("type"),
+    Column("version", SmallInteger, nullable=False),
+    _ms("recorded_at"),
+    _text("actor"),
+    _number("caused_by", null=True),
+    _text("data"),
+    _text("payload", null=True),
+    Column("payload_salt", LargeBinary(16), nullable=True),
+    _digest("payload_digest", null=True),
+    _digest("hash"),
+    UniqueConstraint("stream_id", "seq", name="events_in_stream"),
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    _id("stream_id", key=True),
+    _text("kind"),
+    _id("organization_id"),
+    _id("workspace_id", null=True),
+    _number("seq"),
+    _digest("hash"),
+    _id("owner", null=True),
+    _number("epoch"),
+    sqlite_with_rowid=False,
+)
+# The few streams that are not executions, found among millions that are.
+NOT_EXECUTION: Final = text("kind <> 'execution'")
+Index(
+    "streams_not_executions",
+    streams.c.kind,
+    streams.c.stream_id,
+    sqlite_where=NOT_EXECUTION,
+    postgresql_where=NOT_EXECUTION,
+)
+
+process_ids = Table(
+    "process_ids",
+    metadata,
+    _id("organization_id", key=True),
+    _id("workspace_id", key=True),
+    _text("process_id", key=True),
+    _id("stream_id"),
+    _id("workflow_id"),
+    _number("workflow_version"),
+    Column("salt", LargeBinary(16), nullable=False),
+    _digest("request_digest"),
+    UniqueConstraint("stream_id", name="process_ids_of_stream"),
+    sqlite_with_rowid=False,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    _id("organization_id", key=True),
+    _id("workspace_id", key=True),
+    _text("key", key=True),
+    _id("stream_id"),
+    Column("salt", LargeBinary(16), nullable=False),
+    _digest("request_digest"),
+    _text("answer"),
+    _ms("created_at"),
+    sqlite_with_rowid=False,
+)
+
+# A place in a limit and who has it; the limit's key only as an HMAC.
+slots = Table(
+    "slots",
+    metadata,
+    _digest("limit_key", key=True),
+    _number("place", key=True),
+    _id("organization_id"),
+    _id("stream_id"),
+    _ms("taken_at"),
+    sqlite_with_rowid=False,
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    _id("node_id", key=True),
+    _text("name"),
+    _ms("started_at"),
+    _ms("heartbeat_at"),
+    _ms("stopped_at", null=True),
+    sqlite_with_rowid=False,
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    _id("organization_id", key=True),
+    _text("name"),
+    Column("secret", LargeBinary, nullable=False),
+    _ms("created_at"),
+    UniqueConstraint("name", name="organizations_named"),
+    sqlite_with_rowid=False,
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    _id("workspace_id", key=True),
+    _id("organization_id"),
+    _text("name"),
+    _ms("created_at"),
+    UniqueConstraint("organization_id", "name", name="workspaces_named"),
+    sqlite_with_rowid=False,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id("key_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _text("name"),
+    _digest("key_digest"),
+    _text("scopes"),
+    _ms("created_at"),
+    _text("created_by"),
+    _ms("expires_at", null=True),
+    _ms("revoked_at", null=True),
+    UniqueConstraint("key_digest", name="api_keys_by_digest"),
+    Index("api_keys_of_organization", "organization_id", "key_id"),
+    sqlite_with_rowid=False,
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    _id("workflow_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _text("name"),
+    _text("description", null=True),
+    _text("status"),
+    _number("latest_version"),
+    _ms("created_at"),
+    _text("created_by"),
+    _ms("modified_at"),
+    _text("modified_by", null=True),
+    Index("workflows_of_workspace", "workspace_id", "workflow_id"),
+    sqlite_with_rowid=False,
+)
+
+# With a row id: definitions are large, and a tree of large keys is deep.
+workflow_versions = Table(
+    "workflow_versions",
+    metadata,
+    _id("workflow_id", key=True),
+    _number("version", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _text("definition"),
+    _digest("definition_digest"),
+    _text("mock_payload", null=True),
+    _ms("created_at"),
+    _text("created_by"),
+    _ms("published_at", null=True),
+    Index("workflow_versions_of_workspace", "workspace_id", "workflow_id", "version"),
+    Index("workflow_versions_of_organization", "organization_id", "workflow_id", "version"),
+)
+
+# The tombstone of a stream that retention removed; `seq`, `hash` and `position` are those of its last event.
+archived_streams = Table(
+    "archived_streams",
+    metadata,
+    _id("stream_id", key=True),
+    _text("kind"),
+    _id("organization_id"),
+    _id("workspace_id", null=True),
+    _number("seq"),
+    _digest("hash"),
+    Column("position", BigInteger, nullable=False),
+    _id("workflow_id", null=True),
+    _number("workflow_version", null=True),
+    _text("status", null=True),
+    _text("last_wait_outcome", null=True),
+    _digest("archive_digest"),
+    _ms("archived_at"),
+    sqlite_with_rowid=False,
+)
+
+# What the tree of checkpoints needs of events that retention removed: one row an event, so positions show
+# here too.
+leaves = Table(
+    "leaves",
+    metadata,
+    Column("position", _Position, primary_key=True, autoincrement=False),
+    _id("organization_id"),
+    _digest("leaf_hash"),
+)
+
+# `note` is the signed note as it was exported; `position` is that of the checkpoint's own event.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _id("organization_id", key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    _digest("root"),
+    _text("note"),
+    _ms("created_at"),
+)
+
+# --- projections: dropped and rebuilt from the log ----------------------------------------------------------
+
+executions = Table(
+    "executions",
+    metadata,
+    _id("execution_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _id("workflow_id"),
+    _number("workflow_version"),
+    _text("trigger_type"),
+    _text("status"),
+    _text("state", null=True),
+    _number("seq"),
+    _ms("created_at"),
+    _ms("modified_at"),
+    _text("modified_by", null=True),
+    _ms("ended_at", null=True),
+    _text("input_ref"),
+    _text("output_ref", null=True),
+    _text("error", null=True),
+    _text("error_ref", null=True),
+    _text("cause_ref", null=True),
+    Index("executions_of_workflow", "workflow_id", "execution_id"),
+    Index("executions_of_workspace", "workspace_id", "execution_id"),
+    Index("executions_of_organization", "organization_id", "execution_id"),
+    sqlite_with_rowid=False,
+)
+# Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
+LIVE: Final = text("status IN ('pending', 'running')")
+Index("executions_live", executions.c.execution_id, sqlite_where=LIVE, postgresql_where=LIVE)
+
+waits = Table(
+    "waits",
+    metadata,
+    _id("wait_id", key=True),
+    _id("execution_id"),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _id("workflow_id"),
+    _text("state"),
+    _number("opened_seq"),
+    _ms("opened_at"),
+    _ms("due_at", null=True),
+    _text("outcome", null=True),
+    _number("ended_seq", null=True),
+    _ms("ended_at", null=True),
+    Index("waits_of_execution", "execution_id", "opened_seq", "wait_id"),
+    sqlite_with_rowid=False,
+)
+OPEN: Final = text("outcome IS NULL")
+Index(
+    "waits_open_in_workspace",
+    waits.c.workspace_id,
+    waits.c.wait_id,
+    sqlite_where=OPEN,
+    postgresql_where=OPEN,
+)
+Index(
+    "waits_open_in_execution",
+    waits.c.execution_id,
+    waits.c.wait_id,
+    sqlite_where=OPEN,
+    postgresql_where=OPEN,
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    _ms("due_at", key=True),
+    _id("execution_id", key=True),
+    _number("timer", key=True),
+    Index("timers_of_execution", "execution_id", "due_at", "timer"),
+    sqlite_with_rowid=False,
+)
+
+# `due_at` is the next slot, null while the schedule is paused or has none left.
+schedules = Table(
+    "schedules",
+    metadata,
+    _id("workflow_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _number("workflow_version"),
+    _text("cron_expression"),
+    _text("timezone"),
+    _text("status"),
+    _ms("due_at", null=True),
+    _number("seq"),
+    _ms("modified_at"),
+    _text("modified_by", null=True),
+    sqlite_with_rowid=False,
+)
+
+# With a row id: a fold may be large.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    _id("stream_id", key=True),
+    _number("seq"),
+    _digest("hash"),
+    _number("format"),
+    _text("data"),
+    _digest("digest"),
+)
+
+PRIMARY: Final = (
+    *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys),
+    *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
+)
+PROJECTIONS: Final = (executions, waits, timers, schedules, snapshots)
+
+TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
+    OrganizationRow: organizations,
+    WorkspaceRow: workspaces,
+    ApiKeyRow: api_keys,
+    WorkflowRow: workflows,
+    WorkflowVersionRow: workflow_versions,
+    ExecutionRow: executions,
+    WaitRow: waits,
+    TimerRow: timers,
+    SnapshotRow: snapshots,
+    ProcessIdRow: process_ids,
+    IdempotencyRow: idempotency,
+}
+"""Where the rows of a batch go."""

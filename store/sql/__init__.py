@@ -1,0 +1,1 @@
+"""What the SQL databases have in common: reading in statements that each of them understands."""

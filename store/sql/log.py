@@ -1,0 +1,105 @@
+"""The log, read with SQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row, bindparam, func, select
+
+from store.records import EventRow, SnapshotRow, StoredEvent, StreamKind, StreamRow
+from store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
+from store.sql.session import SqlSession, in_parts
+
+_LOG_PAGE: Final = 1000
+
+_EVENTS = select(events)
+_STREAM: Final = select(streams).where(streams.c.stream_id == bindparam("stream_id"))
+_OF_STREAM: Final = _EVENTS.where(
+    events.c.stream_id == bindparam("stream_id"), events.c.seq > bindparam("after")
+)
+_FORWARD: Final = _OF_STREAM.order_by(events.c.seq)
+_FORWARD_PAGE: Final = _FORWARD.limit(bindparam("limit"))
+_BACKWARD_PAGE: Final = _OF_STREAM.order_by(events.c.seq.desc()).limit(bindparam("limit"))
+_AT: Final = _EVENTS.where(
+    events.c.stream_id == bindparam("stream_id"), events.c.seq.in_(bindparam("seqs", expanding=True))
+).order_by(events.c.seq)
+_OF_STREAMS: Final = _EVENTS.where(events.c.stream_id.in_(bindparam("stream_ids", expanding=True))).order_by(
+    events.c.stream_id, events.c.seq
+)
+_LOG: Final = (
+    _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
+)
+_SNAPSHOT: Final = select(snapshots).where(snapshots.c.stream_id == bindparam("stream_id"))
+
+# Events that retention removed have left their positions in `leaves`, so that none is used twice.
+LAST_POSITIONS: Final = select(
+    select(func.max(events.c.position)).scalar_subquery(),
+    select(func.max(leaves.c.position)).scalar_subquery(),
+)
+
+
+def stored_event(row: Row[Any]) -> StoredEvent:
+    """The event in a row of `events`."""
+    return StoredEvent(row[0], EventRow._make(row[1:]))
+
+
+class SqlLog(SqlSession):
+    """`LogReader` over SQL."""
+
+    async def stream(self, stream_id: bytes) -> StreamRow | None:
+        row = await self._first(_STREAM, {"stream_id": stream_id})
+        return None if row is None else StreamRow._make(row)
+
+    async def streams(
+        self, *, kind: StreamKind | None = None, after: bytes = b"", limit: int = 1000
+    ) -> list[StreamRow]:
+        query = select(streams).where(streams.c.stream_id > after).order_by(streams.c.stream_id).limit(limit)
+        if kind is not None:
+            query = query.where(streams.c.kind == kind)
+        if kind not in {None, "execution"}:
+            query = query.where(NOT_EXECUTION)  # what the partial index is found by
+        return [StreamRow._make(row) for row in await self._rows(query)]
+
+    async def events(
+        self, stream_id: bytes, *, after: int = 0, limit: int | None = None
+    ) -> list[StoredEvent]:
+        parameters = {"stream_id": stream_id, "after": after}
+        if limit is None:
+            rows = await self._rows(_FORWARD, parameters)
+        else:
+            rows = await self._rows(_FORWARD_PAGE, parameters | {"limit": limit})
+        return [stored_event(row) for row in rows]
+
+    async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
+        parameters = {"stream_id": stream_id, "after": 0, "limit": limit}
+        return [stored_event(row) for row in reversed(await self._rows(_BACKWARD_PAGE, parameters))]
+
+    async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
+        found: list[StoredEvent] = []
+        for some in in_parts(sorted(set(seqs))):
+            rows = await self._rows(_AT, {"stream_id": stream_id, "seqs": some})
+            found += [stored_event(row) for row in rows]
+        return found
+
+    async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
+        found: dict[bytes, list[StoredEvent]] = {stream_id: [] for stream_id in stream_ids}
+        for some in in_parts(list(found)):
+            for row in await self._rows(_OF_STREAMS, {"stream_ids": some}):
+                event = stored_event(row)
+                found[event.row.stream_id].append(event)
+        return found
+
+    async def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
+        while page := await self._rows(_LOG, {"after": after}):
+            for row in page:
+                yield stored_event(row)
+            after = page[-1][0]
+
+    async def position(self) -> int:
+        row = await self._first(LAST_POSITIONS)
+        return max((position or 0 for position in row or ()), default=0)
+
+    async def snapshot(self, stream_id: bytes) -> SnapshotRow | None:
+        row = await self._first(_SNAPSHOT, {"stream_id": stream_id})
+        return None if row is None else SnapshotRow._make(row)

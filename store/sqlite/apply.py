@@ -1,0 +1,107 @@
+"""What a batch does inside its transaction, in the order of `log.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from sqlite3 import Cursor
+from typing import Any, Final
+
+from store.batch import net_puts
+from store.records import NEW_STREAM, Appended, Refusal, StreamAppend
+from store.sqlite import statements as sql
+
+_STALE: Final = Refusal("stale")
+_NULL: Final = float("nan")
+
+
+def bound(values: Iterable[Any]) -> list[Any]:
+    """Values in the forms that the driver binds quickest.
+
+    For each None and each bytes it looks for an adapter first, which takes longer than all else about the row
+    (a third of a batch's time). It does not for a bytearray, which is stored as the same bytes, nor for a
+    float; and SQLite, which has no NaN, stores NULL for it.
+    """
+    return [
+        _NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values
+    ]
+
+
+def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) -> Appended:
+    """Write a batch behind the last `position`; what is refused leaves no trace.
+
+    Raises whatever the driver raises; the caller rolls back then.
+    """
+    refused: dict[bytes, Refusal] = {}
+    accepted: list[StreamAppend] = []
+    for part in batch:
+        refusal = _admit(cursor, part)
+        if refusal is None:
+            accepted.append(part)
+        else:
+            refused[part.stream_id] = refusal
+    position = _add_events(cursor, accepted, position)
+    _write_rows(cursor, accepted)
+    return Appended(position, refused)
+
+
+def _admit(cursor: Cursor, part: StreamAppend) -> Refusal | None:
+    """Move the stream's head and take what it claims; of two streams that claim one key, the first has it."""
+    if not part.claims:
+        return None if _move_head(cursor, part) else _STALE
+    cursor.execute("SAVEPOINT part")
+    refusal = _claim(cursor, part) if _move_head(cursor, part) else _STALE
+    if refusal is not None:
+        cursor.execute("ROLLBACK TO part")
+    cursor.execute("RELEASE part")
+    return refusal
+
+
+def _move_head(cursor: Cursor, part: StreamAppend) -> bool:
+    """Compare the head with what was expected, and move it behind the new events, if there are any."""
+    stream_id, kind, organization_id, workspace_id, expected, events = part[:6]
+    if not events:
+        if expected == NEW_STREAM:
+            return cursor.execute(sql.SEE_STREAM, (stream_id,)).fetchone() is None
+        return cursor.execute(sql.SEE_HEAD, (stream_id, *expected)).fetchone() is not None
+    last = events[-1]
+    if expected == NEW_STREAM:
+        row = (stream_id, kind, organization_id, workspace_id, last.seq, last.hash, None, 0)
+        return cursor.execute(sql.NEW_HEAD, bound(row)).rowcount == 1
+    return cursor.execute(sql.MOVE_HEAD, bound((last.seq, last.hash, stream_id, *expected))).rowcount == 1
+
+
+def _claim(cursor: Cursor, part: StreamAppend) -> Refusal | None:
+    for claim in part.claims:
+        if cursor.execute(sql.CLAIM[type(claim)], bound(claim)).rowcount != 1:
+            return Refusal("claimed", claim)
+    return None
+
+
+def _add_events(cursor: Cursor, parts: Iterable[StreamAppend], position: int) -> int:
+    """Number the events in the order given, and write them; answers with the last position."""
+    rows: list[tuple[Any, ...]] = []
+    for part in parts:
+        # As `bound`, spelled out: it is a tenth of a batch's time.
+        stream_id, organization_id = bytearray(part.stream_id), bytearray(part.organization_id)
+        for event in part.events:
+            position += 1
+            _, seq, _, kind, version, at, actor, cause, data, payload, salt, digest, chain = event
+            rows.append(
+                (
+                    *(position, stream_id, seq, organization_id, kind, version, at, actor),
+                    *(_NULL if cause is None else cause, data),
+                    *(_NULL if payload is None else payload, _NULL if salt is None else bytearray(salt)),
+                    *(_NULL if digest is None else bytearray(digest), bytearray(chain)),
+                )
+            )
+    cursor.executemany(sql.ADD_EVENT, rows)
+    return position
+
+
+def _write_rows(cursor: Cursor, parts: Sequence[StreamAppend]) -> None:
+    # Deletes first: a timer that is set again under its old key must be there afterwards.
+    deletes = [timer for part in parts for timer in part.deletes]
+    if deletes:
+        cursor.executemany(sql.DELETE_TIMER, map(bound, deletes))
+    for kind, rows in net_puts(parts).items():
+        cursor.executemany(sql.PUT[kind], map(bound, rows))

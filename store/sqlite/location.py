@@ -1,0 +1,40 @@
+"""Where a SQLite database is: paths and URLs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from store.errors import StoreError
+
+BUSY_TIMEOUT_S: Final = 5.0
+
+
+def database_path(path_or_url: str | Path) -> str:
+    """The absolute path of a database that is named by its path or by `sqlite:///PATH`.
+
+    Links are followed, so that a database has one lock file whatever name it is opened by. Raises StoreError
+    if the database would be in memory, or the URL is of another kind.
+    """
+    name = os.fspath(path_or_url)
+    if "://" in name:
+        try:
+            url = make_url(name)
+        except ArgumentError as error:
+            raise StoreError(f"{name} is not a database URL") from error
+        if url.get_backend_name() != "sqlite" or url.query or url.host:
+            raise StoreError(f"{name} does not name a SQLite file: it is written sqlite:///PATH")
+        name = url.database or ""
+    if name in {"", ":memory:"} or name.startswith("file:"):
+        raise StoreError("SQLite needs a file here; a store in memory is store.memory.MemoryStore")
+    return os.path.realpath(name)
+
+
+def sqlite_url(drivername: str, path: str, mode: str) -> URL:
+    """The URL that SQLAlchemy opens a file by; `mode` is SQLite's: ro or rw, which never makes a file."""
+    return URL.create(drivername, database=f"file:{quote(path)}", query={"mode": mode, "uri": "true"})

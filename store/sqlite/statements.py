@@ -1,0 +1,90 @@
+"""The writer's statements: declared with SQLAlchemy, compiled once, run through the driver."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
+from sqlalchemy.dialects.sqlite import dialect, insert
+
+from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
+from store.schema import TABLE_OF, events, nodes, streams, timers
+from store.sql.log import LAST_POSITIONS
+
+_DIALECT: Final = dialect(paramstyle="qmark")
+
+
+def _compile(statement: ClauseElement, *parameters: str) -> str:
+    """The text of a statement of which the parameters come in this order."""
+    compiled = statement.compile(dialect=_DIALECT)
+    order = tuple(getattr(compiled, "positiontup", None) or ())
+    if order != parameters:
+        raise AssertionError(f"{compiled}: its parameters are {order}, not {parameters}")
+    return str(compiled)
+
+
+def _columns(table: Table) -> tuple[str, ...]:
+    return tuple(table.columns.keys())
+
+
+def _upsert(table: Table) -> str:
+    """Insert a row, or replace what the row with its key has."""
+    statement = insert(table)
+    key = list(table.primary_key.columns)
+    rest = {column.name: statement.excluded[column.name] for column in table.columns if column not in key}
+    statement = (
+        statement.on_conflict_do_update(index_elements=key, set_=rest)
+        if rest
+        else statement.on_conflict_do_nothing(index_elements=key)
+    )
+    return _compile(statement, *_columns(table))
+
+
+def _claim(table: Table) -> str:
+    """Insert a row unless another has one of its unique keys."""
+    return _compile(insert(table).on_conflict_do_nothing(), *_columns(table))
+
+
+_IS_EXPECTED: Final = (
+    streams.c.stream_id == bindparam("id"),
+    streams.c.seq == bindparam("expected_seq"),
+    streams.c.hash == bindparam("expected_hash"),
+    streams.c.epoch == bindparam("expected_epoch"),
+)
+_EXPECTED: Final = ("id", "expected_seq", "expected_hash", "expected_epoch")
+
+NEW_HEAD: Final = _compile(insert(streams).on_conflict_do_nothing(), *_columns(streams))
+MOVE_HEAD: Final = _compile(
+    update(streams).where(*_IS_EXPECTED).values(seq=bindparam("new_seq"), hash=bindparam("new_hash")),
+    *("new_seq", "new_hash"),
+    *_EXPECTED,
+)
+SEE_HEAD: Final = _compile(select(streams.c.stream_id).where(*_IS_EXPECTED), *_EXPECTED)
+SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_id == bindparam("id")), "id")
+
+# No ON CONFLICT here: it would let a part of a batch survive.
+ADD_EVENT: Final = _compile(insert(events), *_columns(events))
+
+CLAIM: Final[dict[type[Row | Claim], str]] = {
+    kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)
+}
+PUT: Final[dict[type[Row | Claim], str]] = {
+    kind: _upsert(table) for kind, table in TABLE_OF.items() if kind not in CLAIM
+}
+DELETE_TIMER: Final = _compile(
+    delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
+    *(f"old_{name}" for name in _columns(timers)),
+)
+
+LAST_POSITION: Final = _compile(LAST_POSITIONS)
+
+UNCLEAN_NODES: Final = _compile(
+    select(nodes).where(nodes.c.stopped_at.is_(None)).order_by(nodes.c.started_at, nodes.c.node_id)
+)
+STOP_UNCLEAN_NODES: Final = _compile(
+    update(nodes).where(nodes.c.stopped_at.is_(None)).values(stopped_at=bindparam("at")), "at"
+)
+PUT_NODE: Final = _upsert(nodes)
+STOP_NODE: Final = _compile(
+    update(nodes).where(nodes.c.node_id == bindparam("id")).values(stopped_at=bindparam("at")), "at", "id"
+)

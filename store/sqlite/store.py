@@ -1,0 +1,124 @@
+"""A SQLite file as a store: one writer in a thread of its own, and readers beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from store.errors import StoreError
+from store.records import Appended, NodeRow, StreamAppend
+from store.sql.catalog import SqlCatalog
+from store.sql.executions import SqlExecutions
+from store.sql.log import SqlLog
+from store.sqlite.errors import store_error
+from store.sqlite.location import database_path
+from store.sqlite.lock import FileLock
+from store.sqlite.readers import check_schema, open_readers
+from store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class _WriterThread:
+    """A writer, the thread that it lives in, and the lock that makes it the only one."""
+
+    def __init__(self, path: str) -> None:
+        """Take the lock and open the database. It blocks. Raises StoreError, DatabaseInUse above all."""
+        self._lock = FileLock.acquire(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-writer")
+        try:
+            self.writer = self._thread.submit(Writer, path).result()
+        except BaseException:
+            self._end()
+            raise
+
+    async def run(self, work: Callable[[Writer], T]) -> T:
+        """Run in the thread, and to the end even if the caller is cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._thread, work, self.writer))
+
+    async def close(self) -> None:
+        """Close the writer after what it was handed before."""
+        try:
+            await self.run(Writer.close)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._thread.shutdown()
+        self._lock.release()
+
+
+class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
+    """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
+
+    def __init__(self, readers: AsyncEngine, writer: _WriterThread | None) -> None:
+        super().__init__(readers, store_error)
+        self._writer = writer
+        self._closing: asyncio.Future[None] | None = None
+
+    async def append(self, batch: Sequence[StreamAppend]) -> Appended:
+        return await self._write(lambda writer: writer.append(batch))
+
+    async def node_started(self, node: NodeRow) -> list[NodeRow]:
+        return await self._write(lambda writer: writer.node_started(node))
+
+    async def node_stopped(self, node_id: bytes, at: int) -> None:
+        return await self._write(lambda writer: writer.node_stopped(node_id, at))
+
+    async def _write(self, work: Callable[[Writer], T]) -> T:
+        if self._is_closed:
+            raise StoreError("the store is closed")
+        if self._writer is None:
+            raise StoreError("the database was opened for reading only")
+        return await self._writer.run(work)
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        # Readers first: the last connection to be closed is the one that can bring everything into one file.
+        await self._close_readers()
+        if self._writer is not None:
+            await self._writer.close()
+
+
+async def open_sqlite(path_or_url: str | Path, *, read_only: bool = False) -> SqliteStore:
+    """Open a database by its path or as `sqlite:///PATH`; unless `read_only`, make or migrate it if need be.
+
+    For writing, the file belongs to one process at a time. For reading, it can be opened beside a server,
+    after one that was killed, and at rest; nothing is written to it then.
+
+    Raises DatabaseInUse if another process (or store) writes to it, SchemaError if it is not one of Perdure's
+    or of another version, and StoreUnavailable or another StoreError if it cannot be opened.
+    """
+    path = database_path(path_or_url)
+    opening = asyncio.ensure_future(_open_to_read(path) if read_only else _open_to_write(path))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(StoreError):
+            await (await opening).close()
+        raise
+
+
+async def _open_to_read(path: str) -> SqliteStore:
+    readers = open_readers(path)
+    try:
+        await check_schema(readers)
+    except BaseException:
+        await readers.dispose()
+        raise
+    return SqliteStore(readers, None)
+
+
+async def _open_to_write(path: str) -> SqliteStore:
+    return SqliteStore(open_readers(path), await asyncio.to_thread(_WriterThread, path))

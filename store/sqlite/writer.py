@@ -1,0 +1,180 @@
+"""The one connection that writes. All of it runs in the writer's own thread."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from store.batch import check_batch
+from store.errors import CommitUnknown, StoreUnavailable
+from store.migrate import is_behind, migrate
+from store.records import Appended, NodeRow, StreamAppend
+from store.sqlite import statements as sql
+from store.sqlite.apply import apply_batch
+from store.sqlite.errors import primary_code, store_error
+from store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
+
+T = TypeVar("T")
+
+_PRAGMAS: Final = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",  # what an erasure removes is overwritten
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA wal_autocheckpoint = 1000",  # of all connections this one alone checkpoints
+)
+
+
+class Writer:
+    """Write transactions, one at a time, each whole or not at all.
+
+    After a COMMIT of which nobody knows whether it is durable every later transaction raises CommitUnknown
+    too: the position counter and all that callers remember may be wrong, and only a new start reads them
+    back.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open the database; make it, or migrate it, if need be. Raises StoreError."""
+        _make_file(path)
+        self._connection = _connect(path)
+        try:
+            self._driver = _driver(self._connection)
+            _prepare(self._connection, self._driver)
+            self._position = _last_position(self._driver)
+        except BaseException as error:
+            self._connection.close()
+            raise store_error(_cause(error)) from error
+        self._unknown: CommitUnknown | None = None
+        # The seam at which a test lets a commit fail.
+        self.commit: Callable[[sqlite3.Connection], object] = lambda driver: driver.execute("COMMIT")
+
+    def append(self, batch: Sequence[StreamAppend]) -> Appended:
+        """`Store.append`."""
+        check_batch(batch)
+        appended = self._transaction(lambda cursor: apply_batch(cursor, batch, self._position))
+        self._position = appended.position
+        return appended
+
+    def node_started(self, node: NodeRow) -> list[NodeRow]:
+        """`Store.node_started`: this process has the file to itself, so whoever did not stop has died."""
+
+        def start(cursor: sqlite3.Cursor) -> list[NodeRow]:
+            died = [NodeRow._make(row) for row in cursor.execute(sql.UNCLEAN_NODES)]
+            cursor.execute(sql.STOP_UNCLEAN_NODES, (node.started_at,))
+            cursor.execute(sql.PUT_NODE, node)
+            return died
+
+        return self._transaction(start)
+
+    def node_stopped(self, node_id: bytes, at: int) -> None:
+        """`Store.node_stopped`."""
+        self._transaction(lambda cursor: cursor.execute(sql.STOP_NODE, (at, node_id)))
+
+    def _transaction(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        if self._unknown is not None:
+            raise CommitUnknown(str(self._unknown)) from self._unknown
+        cursor = self._driver.cursor()
+        try:
+            # IMMEDIATE: a transaction that reads first and writes then is refused at once if another writes
+            # between.
+            cursor.execute("BEGIN IMMEDIATE")
+            result = work(cursor)
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, Exception):
+                raise store_error(error) from error
+            raise
+        finally:
+            cursor.close()
+        self._commit()
+        return result
+
+    def _commit(self) -> None:
+        try:
+            self.commit(self._driver)
+        except BaseException as error:
+            self._roll_back()
+            if primary_code(error) == sqlite3.SQLITE_FULL:
+                # Said of a write that was cut short, and the frame that commits is written last: it is not
+                # there. (What the system reports at fsync, no space included, is SQLITE_IOERR.)
+                raise store_error(error) from error
+            self._unknown = CommitUnknown(f"COMMIT failed, and may be durable all the same: {error}")
+            raise self._unknown from error
+
+    def _roll_back(self) -> None:
+        # After some errors SQLite has rolled back by itself. If this fails nothing is lost: without COMMIT
+        # nothing is durable, and the next BEGIN fails too.
+        with suppress(sqlite3.Error):
+            if self._driver.in_transaction:
+                self._driver.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Bring everything into the one file, and close it.
+
+        At rest the file is not in WAL mode: so reading it makes no other file, and needs no right to make
+        one.
+        """
+        try:
+            if self._unknown is None:
+                with suppress(sqlite3.Error):  # a foreign reader is at it: the next start does it
+                    self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._driver.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            self._connection.close()
+
+
+def _make_file(path: str) -> None:
+    """Make the file before SQLite does, which would give it the permissions that the umask leaves."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass  # and is not opened here: closing it again would drop the locks of a reader in this process
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be made: {error.strerror}") from error
+
+
+def _connect(path: str) -> Connection:
+    engine = create_engine(
+        sqlite_url("sqlite", path, "rw"),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",  # transactions are begun and ended here, not by the driver
+        connect_args={"timeout": BUSY_TIMEOUT_S, "cached_statements": 256},
+    )
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        raise store_error(_cause(error)) from error
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        raise TypeError(f"not a connection of sqlite3: {driver!r}")
+    return driver
+
+
+def _prepare(connection: Connection, driver: sqlite3.Connection) -> None:
+    behind = is_behind(connection)  # first of all: a file that is not ours is not touched
+    mode = driver.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreUnavailable(f"SQLite keeps the file in {mode} mode; its WAL needs a local file system")
+    for pragma in _PRAGMAS:
+        driver.execute(pragma)
+    if behind:
+        driver.execute("BEGIN IMMEDIATE")
+        migrate(connection)
+        driver.execute("COMMIT")
+
+
+def _last_position(driver: sqlite3.Connection) -> int:
+    return max(position or 0 for position in driver.execute(sql.LAST_POSITION).fetchone())
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the driver raised, out of SQLAlchemy's wrapping."""
+    return error.orig or error if isinstance(error, DBAPIError) else error

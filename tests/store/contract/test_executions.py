@@ -1,0 +1,154 @@
+"""The projection of executions and its pages."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.protocols import Store
+from store.records import ExecutionRow, StreamAppend
+from tests.store.builders import (
+    ORG,
+    OTHER_ORG,
+    OTHER_WORKFLOW,
+    OTHER_WORKSPACE,
+    WORKFLOW,
+    WORKSPACE,
+    execution,
+    head_of,
+    part,
+    process_id,
+    uid,
+)
+
+
+async def add(store: Store, *rows: ExecutionRow) -> list[StreamAppend]:
+    parts = [part(row.execution_id, puts=[row]) for row in rows]
+    await store.append(parts)
+    return parts
+
+
+async def walk(store: Store, limit: int, **scope: bytes) -> list[bytes]:
+    """The ids on all pages, one after the other."""
+    found: list[bytes] = []
+    before = None
+    while page := await store.execution_page(**scope, before=before, limit=limit):
+        found += [row.execution_id for row in page]
+        before = page[-1].execution_id
+    return found
+
+
+async def test_an_execution_is_found_by_its_id(store: Store) -> None:
+    """All columns come back as they were put."""
+    row = execution(
+        *(uid(1),),
+        **{"status": "failed", "state": None, "ended_at": 5, "output_ref": "3/", "modified_by": "key:1"},
+        **{"error": "States.Timeout", "error_ref": "4/error", "cause_ref": "4/cause"},
+    )
+    await add(store, row, execution(uid(2)))
+
+    assert await store.execution(uid(1)) == row
+    assert await store.execution(uid(3)) is None
+
+
+async def test_pages_are_of_a_workflow_a_workspace_or_an_organization(store: Store) -> None:
+    """Each scope shows its own executions only, newest first."""
+    await add(
+        *(store, execution(uid(1)), execution(uid(2), workflow_id=OTHER_WORKFLOW)),
+        execution(uid(3), workflow_id=OTHER_WORKFLOW, workspace_id=OTHER_WORKSPACE),
+        execution(uid(4), organization_id=OTHER_ORG, workspace_id=uid(9), workflow_id=uid(9)),
+    )
+
+    assert await walk(store, 10, workflow_id=WORKFLOW) == [uid(1)]
+    assert await walk(store, 10, workflow_id=OTHER_WORKFLOW) == [uid(3), uid(2)]
+    assert await walk(store, 10, workspace_id=WORKSPACE) == [uid(2), uid(1)]
+    assert await walk(store, 10, organization_id=ORG) == [uid(3), uid(2), uid(1)]
+    assert await walk(store, 10, organization_id=OTHER_ORG) == [uid(4)]
+    assert await walk(store, 10, workflow_id=uid(8)) == []
+
+
+@pytest.mark.parametrize("scope", [{}, {"workflow_id": WORKFLOW, "workspace_id": WORKSPACE}])
+async def test_a_page_is_of_exactly_one_scope(store: Store, scope: dict[str, bytes]) -> None:
+    """None or two of the three is a bug of the caller's."""
+    with pytest.raises(ValueError, match="exactly one"):
+        await store.execution_page(**scope)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 30, 999, 1000, 1001])
+async def test_a_thousand_executions_of_one_millisecond(store: Store, limit: int) -> None:
+    """Ids break the tie: every page size shows each execution exactly once, newest first."""
+    rows = [execution(uid(number)) for number in range(1000)]
+    await add(store, *rows)
+
+    assert await walk(store, limit, workflow_id=WORKFLOW) == [row.execution_id for row in reversed(rows)]
+
+
+async def test_pages_do_not_shift_while_executions_are_added_and_change(store: Store) -> None:
+    """A walk shows what was there at its start exactly once, whatever is appended between its pages."""
+    parts = await add(store, *(execution(uid(10 * number)) for number in range(1, 41)))
+    found: list[bytes] = []
+    before = None
+    while page := await store.execution_page(workspace_id=WORKSPACE, before=before, limit=7):
+        found += [row.execution_id for row in page]
+        before = page[-1].execution_id
+        newer = 1000 + len(found)
+        await add(store, execution(uid(newer)), execution(uid(newer * 10)))
+        changed = parts[len(found) % 40]
+        moved = part(changed.stream_id, head_of(changed), puts=[execution(changed.stream_id, status="completed")])
+        parts[len(found) % 40] = moved
+        await store.append([moved])
+
+    assert found == [uid(10 * number) for number in range(40, 0, -1)]
+
+
+async def test_a_page_goes_on_behind_an_id_that_is_not_there(store: Store) -> None:
+    """The position of a page is an id; nobody needs to have it."""
+    await add(store, execution(uid(1)), execution(uid(3)))
+
+    page = await store.execution_page(workflow_id=WORKFLOW, before=uid(2), limit=5)
+
+    assert [row.execution_id for row in page] == [uid(1)]
+
+
+async def test_live_executions_are_pending_or_running(store: Store) -> None:
+    """What only waits or has ended is not live; an execution moves in and out as its status changes."""
+    statuses = ["pending", "running", "waiting", "completed", "failed", "timed_out", "terminated", "running"]
+    parts = await add(*(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses))))
+
+    async def live(**wanted: object) -> list[bytes]:
+        return [row.execution_id for row in await store.live_executions(**wanted)]
+
+    assert await live() == [uid(0), uid(1), uid(7)]
+    assert await live(after=uid(0)) == [uid(1), uid(7)]
+    assert await live(limit=2) == [uid(0), uid(1)]
+    wakes, ends = parts[2], parts[1]
+    await store.append(
+        [
+            part(wakes.stream_id, head_of(wakes), puts=[execution(wakes.stream_id, status="running")]),
+            part(ends.stream_id, head_of(ends), puts=[execution(ends.stream_id, status="completed")]),
+        ]
+    )
+    assert await live() == [uid(0), uid(2), uid(7)]
+
+
+async def test_the_latest_completed_execution_of_a_version(store: Store) -> None:
+    """The newest by id that is completed, of that version of that workflow."""
+    await add(
+        *(store, execution(uid(1), status="completed"), execution(uid(2), status="completed")),
+        *(execution(uid(3)), execution(uid(4), status="completed", workflow_version=2)),
+        execution(uid(5), status="completed", workflow_id=OTHER_WORKFLOW),
+    )
+
+    latest = await store.latest_completed(WORKFLOW, 1)
+
+    assert latest == execution(uid(2), status="completed")
+    assert await store.latest_completed(WORKFLOW, 3) is None
+
+
+async def test_the_process_ids_of_a_page(store: Store) -> None:
+    """The chosen names of many executions are looked up at once; those that chose none are left out."""
+    ids = [uid(number) for number in range(12_000)]
+    claimed = ids[::4000]
+    await store.append([part(execution_id, claims=[process_id(execution_id.hex(), execution_id)]) for execution_id in claimed])
+
+    assert await store.process_ids_of(ids) == {execution_id: execution_id.hex() for execution_id in claimed}
+    assert await store.process_ids_of([]) == {}

@@ -1,0 +1,217 @@
+"""Style as a test: where modules may point, how long they may grow, what tests look like.
+
+Each failure names file, line, and what to do. All of it reads the source and imports none of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Ratchets: turn them down when the code allows it, never up.
+FUNCTION_LINES_MAX = 70
+MODULE_LINES_MAX = 500
+TEST_SLEEP_S_MAX = 0.1
+
+SHIPPED = ("engine", "store", "api", "benchmarks", "dev.py")
+PURE = ("engine/core", "engine/language")
+IMPURE = (
+    *("asyncio", "logging", "os", "random", "secrets", "socket", "time", "uuid.uuid1", "uuid.uuid4"),
+    *("aiohttp", "aiosqlite", "sqlalchemy", "starlette", "structlog"),
+    *("api", "engine.runtime", "engine.steps", "store"),
+)
+IMPURE_CALLS = ("now", "today", "utcnow", "uuid1", "uuid4")
+# Where: what must not be imported there, and what to do instead.
+ARROWS = {
+    "engine/core": (IMPURE, "pure code is given its time, chance and data: let engine.runtime pass them in"),
+    "engine/language": (
+        (*IMPURE, "engine.core"),
+        "the language knows no executions: move what both need into engine.language, or pass it in",
+    ),
+    "engine": (("api",), "the engine serves any caller: let api import it"),
+    "store": (("api", "engine"), "the store takes and gives records: let engine.runtime translate"),
+}
+
+
+class Module(NamedTuple):
+    """A source file, read and parsed; `path` is relative to the project."""
+
+    path: Path
+    lines: int
+    tree: ast.Module
+
+    @property
+    def calls(self) -> Iterator[ast.Call]:
+        return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+
+    @property
+    def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+        return (node for node in ast.walk(self.tree) if isinstance(node, kinds))
+
+    @property
+    def imports(self) -> Iterator[tuple[int, str]]:
+        """The line and the full name of everything imported, for type checking alone included."""
+        package = self.path.with_suffix("").parts[:-1]
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from ((node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else ()
+                start = ".".join([*base, *filter(None, [node.module])])
+                yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
+
+
+def modules(*folders: str) -> list[Module]:
+    """Read the Python files in these folders of the project, so far as there are any."""
+    found = []
+    for folder in folders:
+        place = ROOT / folder
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            if path.exists():
+                source = path.read_text(encoding="utf-8")
+                found.append(Module(path.relative_to(ROOT), source.count("\n"), ast.parse(source, str(path))))
+    return found
+
+
+def is_within(name: str, package: str) -> bool:
+    """Tell whether the name is the package's or of something in it."""
+    return name == package or name.startswith(f"{package}.")
+
+
+def called(call: ast.Call) -> str:
+    """Return the last part of what is called: `now` of `datetime.now()`."""
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def report(problems: list[str]) -> None:
+    """Fail with one line for each problem, if there is any."""
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+def test_imports_follow_the_arrows() -> None:
+    """The api points to the engine, the engine to the store, pure code to nothing that waits or varies."""
+    report(
+        [
+            f"{module.path}:{line}: must not import {name}: {advice}"
+            for folder, (forbidden, advice) in ARROWS.items()
+            for module in modules(folder)
+            for line, name in module.imports
+            if any(is_within(name, package) for package in forbidden)
+        ]
+    )
+
+
+def test_pure_code_reads_no_clock_and_draws_no_ids() -> None:
+    """engine.core and engine.language are told what time it is, and which ids are new."""
+    report(
+        [
+            f"{module.path}:{call.lineno}: must not call {called(call)}(): take its result as an argument"
+            for module in modules(*PURE)
+            for call in module.calls
+            if isinstance(call.func, ast.Attribute) and called(call) in IMPURE_CALLS
+        ]
+    )
+
+
+def test_pure_code_awaits_nothing() -> None:
+    """engine.core and engine.language have no async functions: the driver waits, and they decide."""
+    report(
+        [
+            f"{module.path}:{function.lineno}: {function.name} must not be async: let engine.runtime await"
+            for module in modules(*PURE)
+            for function in module.functions
+            if isinstance(function, ast.AsyncFunctionDef)
+        ]
+    )
+
+
+def test_functions_stay_short() -> None:
+    """A function outside the tests does one thing, in at most FUNCTION_LINES_MAX lines."""
+    report(
+        [
+            f"{module.path}:{function.lineno}: {function.name} has {lines} lines, and {FUNCTION_LINES_MAX} "
+            "is the most: it does several things, so give each its own function"
+            for module in modules(*SHIPPED)
+            for function in module.functions
+            if (lines := (function.end_lineno or function.lineno) - function.lineno + 1) > FUNCTION_LINES_MAX
+        ]
+    )
+
+
+def test_modules_stay_short() -> None:
+    """A module outside the tests has one subject, in at most MODULE_LINES_MAX lines."""
+    report(
+        [
+            f"{module.path}:1: has {module.lines} lines, and {MODULE_LINES_MAX} is the most: "
+            "split it by subject"
+            for module in modules(*SHIPPED)
+            if module.lines > MODULE_LINES_MAX
+        ]
+    )
+
+
+def test_tests_are_no_package() -> None:
+    """No folder of tests is a package, since tests/engine would then shadow engine."""
+    report(
+        [
+            f"{path.relative_to(ROOT)}:1: remove this file: it makes its folder shadow a package of that name"
+            for path in sorted((ROOT / "tests").rglob("__init__.py"))
+        ]
+    )
+
+
+def test_every_test_says_what_it_shows() -> None:
+    """Each test function has a docstring that says the behaviour."""
+    report(
+        [
+            f"{module.path}:{function.lineno}: {function.name} needs a docstring: "
+            "say in one sentence how the system behaves"
+            for module in modules("tests")
+            for function in module.functions
+            if function.name.startswith("test_") and not ast.get_docstring(function)
+        ]
+    )
+
+
+def test_tests_do_not_wait_for_a_fixed_time() -> None:
+    """A test pushes a clock, or polls to a deadline: a fixed sleep is too long here and too short there."""
+    report(
+        [
+            f"{module.path}:{call.lineno}: sleeps {ast.unparse(call.args[0])} s: "
+            "push the clock, or poll to a deadline"
+            for module in modules("tests")
+            for call in module.calls
+            if called(call) == "sleep"
+            if call.args and isinstance(call.args[0], ast.Constant)
+            if isinstance(call.args[0].value, int | float) and call.args[0].value > TEST_SLEEP_S_MAX
+        ]
+    )
+
+
+def test_the_front_door_needs_only_the_standard_library() -> None:
+    """dev.py runs before anything is installed."""
+    report(
+        [
+            f"{module.path}:{line}: must not import {name}: use the standard library"
+            for module in modules("dev.py")
+            for line, name in module.imports
+            if name.partition(".")[0] not in sys.stdlib_module_names
+        ]
+    )
+
+
+def test_the_front_door_can_be_read_by_an_old_python() -> None:
+    """dev.py parses on Python 3.8, so that it can say there which Python it needs."""
+    path = ROOT / "dev.py"
+    ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 8))
