@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from store.records import NO_HASH, EventRow, StoredEvent
 _DOMAIN: Final = b"perdure-event-1\n"
 _NULL: Final = b"\x00" + bytes(8)
 _INTEGER: Final = struct.Struct(">BQq")
+_INTEGERS: Final = struct.Struct(">BQqBQq")
 _LENGTH: Final = struct.Struct(">BQ")
 
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
@@ -74,28 +76,32 @@ class Chain(NamedTuple):
         return tuple(rows)
 
     def _row(self, recorded: Recorded, previous: bytes, salt: bytes) -> EventRow:
-        payload, digest = None, None
-        if recorded.payload is None:
-            salt_or_null = None
-        else:
+        payload, digest, salt_or_null = None, None, None
+        if recorded.payload is not None:
             encoded = encode_json(recorded.payload)
             payload, digest, salt_or_null = encoded.decode(), payload_digest(salt, encoded), salt
-        row = EventRow(
-            self.stream_id,
-            recorded.seq,
-            self.organization_id,
-            type(recorded.event).__name__,
+        name = type(recorded.event).__name__
+        data = encode_json(recorded.event).decode()
+        at, actor, caused_by = recorded.recorded_at, recorded.actor, recorded.caused_by
+        organization_id, stream_id, seq = self.organization_id, self.stream_id, recorded.seq
+        chained = _hash(
+            organization_id, stream_id, seq, name, 1, at, actor, caused_by, data, digest, previous
+        )
+        return EventRow(
+            stream_id,
+            seq,
+            organization_id,
+            name,
             1,
-            recorded.recorded_at,
-            recorded.actor,
-            recorded.caused_by,
-            encode_json(recorded.event).decode(),
+            at,
+            actor,
+            caused_by,
+            data,
             payload,
             salt_or_null,
             digest,
-            NO_HASH,
+            chained,
         )
-        return row._replace(hash=event_hash(row, previous))
 
 
 def payload_digest(salt: bytes, payload: bytes) -> bytes:
@@ -105,33 +111,64 @@ def payload_digest(salt: bytes, payload: bytes) -> bytes:
 
 def event_hash(row: EventRow, previous: bytes) -> bytes:
     """The hash of a row, chained to that of the event before it (`log.md`, An event row)."""
+    return _hash(
+        row.organization_id,
+        row.stream_id,
+        row.seq,
+        row.type,
+        row.version,
+        row.recorded_at,
+        row.actor,
+        row.caused_by,
+        row.data,
+        row.payload_digest,
+        previous,
+    )
+
+
+def _hash(  # noqa: PLR0913 the fields that the format names, in its order
+    organization_id: bytes,
+    stream_id: bytes,
+    seq: int,
+    name: str,
+    version: int,
+    recorded_at: int,
+    actor: str,
+    caused_by: int | None,
+    data: str,
+    payload_digest: bytes | None,
+    previous: bytes,
+) -> bytes:
+    text = data.encode()
     return hashlib.sha256(
         b"".join(
             (
                 _DOMAIN,
-                _bytes(row.organization_id),
-                _bytes(row.stream_id),
-                _INTEGER.pack(1, 8, row.seq),
-                _text(row.type),
-                _INTEGER.pack(1, 8, row.version),
-                _INTEGER.pack(1, 8, row.recorded_at),
-                _text(row.actor),
-                _NULL if row.caused_by is None else _INTEGER.pack(1, 8, row.caused_by),
-                _text(row.data),
-                _NULL if row.payload_digest is None else _bytes(row.payload_digest),
+                _bytes(organization_id),
+                _bytes(stream_id),
+                _INTEGER.pack(1, 8, seq),
+                _word(name),
+                _INTEGERS.pack(1, 8, version, 1, 8, recorded_at),
+                _word(actor),
+                _NULL if caused_by is None else _INTEGER.pack(1, 8, caused_by),
+                _LENGTH.pack(2, len(text)),
+                text,
+                _NULL if payload_digest is None else _bytes(payload_digest),
                 previous,
             )
         )
     ).digest()
 
 
-def _text(value: str) -> bytes:
-    encoded = value.encode()
-    return _LENGTH.pack(2, len(encoded)) + encoded
-
-
 def _bytes(value: bytes) -> bytes:
     return _LENGTH.pack(3, len(value)) + value
+
+
+@lru_cache(maxsize=1024)
+def _word(value: str) -> bytes:
+    """A text that recurs: a type's name, an actor."""
+    encoded = value.encode()
+    return _LENGTH.pack(2, len(encoded)) + encoded
 
 
 # --- verification ------------------------------------------------------------------------------------------------

@@ -11,15 +11,18 @@ from typing import Any, NamedTuple, Self
 from engine.core import ids
 from engine.core.events import Recorded
 from engine.core.transitions import TERMINAL
-from engine.errors import EngineFailed
+from engine.core.refs import resolve
+from engine.core.state import State
+from engine.errors import EngineFailed, NotFound
 from engine.opening import open_store
 from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Workflows
-from engine.runtime.clock import Clock, SystemClock, wait_until
+from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.node import Node
-from engine.runtime.reading import ExecutionView, Reading
+from engine.runtime.reading import Reading
 from engine.runtime.runs import TERMINATION_REASON, Runs
+from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
@@ -239,29 +242,35 @@ class Engine:
     async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
         """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
         stream_id = ids.parse(execution_id)
-        clock = self.node.clock
+        processor, clock = self.node.processor, self.node.clock
         deadline = None if timeout is None else clock.now() + round(timeout * 1000)
-        with self.node.processor.watchers.watch(stream_id) as watch:
+        with processor.watchers.watch(stream_id) as watch:
             while True:
-                view = await self._ended(stream_id, is_changing=watch.is_changing)
-                if view is not None:
-                    return Result(view.row.status, view.output, view.error, view.cause)
-                if self.node.processor.failure is not None:
+                watch.clear()
+                ended = await self._ended(stream_id, watch)
+                if ended is not None:
+                    return ended
+                if processor.failure is not None:
                     message = "the engine has stopped after a failed commit"
                     raise EngineFailed(message)
-                if deadline is None:
-                    await watch.changed.wait()
-                elif not await wait_until(clock, deadline, watch.changed):
+                if not await watch.wait(clock, deadline):
                     message = f"execution {execution_id} has not ended within {timeout} s"
                     raise TimeoutError(message)
-                watch.changed.clear()
 
-    async def _ended(self, stream_id: bytes, *, is_changing: bool) -> ExecutionView | None:
-        """The execution if it has ended; not looked up while it is known to go on."""
-        if is_changing:
+    async def _ended(self, stream_id: bytes, watch: Watch) -> Result | None:
+        """How an execution has ended, from what was just committed, or else from the store; null if it is alive."""
+        caller = await self._caller()
+        if watch.state is not None:
+            state: State = watch.state
+            if state.workspace != ids.text(caller.workspace_id):
+                raise NotFound(f"there is no execution {ids.text(stream_id)}")
+            return _result(state, watch.payloads) if state.is_over else None
+        if self.node.processor.is_hot(stream_id):
             return None
-        view = await self.reading.execution(await self._caller(), stream_id)
-        return view if view.row.status in TERMINAL else None
+        view = await self.reading.execution(caller, stream_id)
+        if view.row.status not in TERMINAL:
+            return None
+        return Result(view.row.status, view.output, view.error, view.cause)
 
     async def events(self, execution_id: str, *, follow: bool = False) -> AsyncIterator[Recorded]:
         """The events of an execution in order; with `follow` also those to come, until it has ended."""
@@ -270,7 +279,7 @@ class Engine:
         after = 0
         with self.node.processor.watchers.watch(stream_id) as watch:
             while True:
-                watch.changed.clear()
+                watch.clear()
                 for recorded in await self.reading.events(stream_id, after=after):
                     after = recorded.seq
                     yield recorded
@@ -278,7 +287,7 @@ class Engine:
                 if not follow or (view.row.status in TERMINAL and view.row.seq <= after):
                     return
                 if view.row.seq <= after:
-                    await watch.changed.wait()
+                    await watch.wait(self.node.clock)
 
     async def executions(
         self,
@@ -310,6 +319,14 @@ class Engine:
             for row in rows
         ]
         return Page(items, items[-1].id if has_more else None)
+
+
+def _result(state: State, payloads: dict[int, Any]) -> Result:
+    def value(reference: str | None) -> Any:
+        return None if reference is None else resolve(reference, payloads)
+
+    error = state.error if state.error_ref is None else value(state.error_ref)
+    return Result(state.status, value(state.output), error, value(state.cause))
 
 
 def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:

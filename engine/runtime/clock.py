@@ -58,24 +58,3 @@ class _Alarm:
 
     def cancel(self) -> None:
         self._handle.cancel()
-
-
-async def wait_until(clock: Clock, instant: int, event: asyncio.Event) -> bool:
-    """Wait for the event, at the longest until `instant`; whether the event came."""
-    late = asyncio.Event()
-    both = asyncio.get_running_loop().create_future()
-
-    def ring() -> None:
-        late.set()
-        if not both.done():
-            both.set_result(None)
-
-    alarm = clock.call_at(instant, ring)
-    waiter = asyncio.ensure_future(event.wait())
-    waiter.add_done_callback(lambda _: None if both.done() else both.set_result(None))
-    try:
-        await both
-        return event.is_set()
-    finally:
-        alarm.cancel()
-        waiter.cancel()

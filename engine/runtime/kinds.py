@@ -129,7 +129,8 @@ class ExecutionKind:
         return projections.execution_row(stream_id, organization_id, state)
 
     def live_seqs(self, state: State) -> frozenset[int] | None:
-        references = [state.input]
+        ends = (state.input, state.output, state.error_ref, state.cause)
+        references = [reference for reference in ends if reference]
         for frame in state.frames.values():
             references.append(frame.input)
             if isinstance(frame.phase, InTask):

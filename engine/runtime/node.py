@@ -23,6 +23,24 @@ from store.protocols import Store
 from store.records import NodeRow, TimerRow
 
 
+class Randomness:
+    """The system's randomness, fetched in larger pieces: a call into the kernel costs more than the bytes."""
+
+    _PIECE = 4096
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._at = 0
+
+    def draw(self, count: int) -> bytes:
+        """So many random bytes, given to nobody else."""
+        if self._at + count > len(self._bytes):
+            self._bytes = os.urandom(max(count, self._PIECE))
+            self._at = 0
+        self._at += count
+        return self._bytes[self._at - count : self._at]
+
+
 class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once."""
 
@@ -32,9 +50,10 @@ class Node:
         clock: Clock,
         registry: Registry,
         *,
-        random: Callable[[int], bytes] = os.urandom,
+        random: Callable[[int], bytes] | None = None,
         tasks_max: int = 1000,
     ) -> None:
+        random = random or Randomness().draw
         self.store = store
         self.clock = clock
         self.definitions = Definitions(store)

@@ -412,6 +412,10 @@ class Processor:
         """Wait until nothing is queued, being read or being committed."""
         await self._idle.wait()
 
+    def is_hot(self, stream_id: bytes) -> bool:
+        """Whether a stream is in memory: then it is alive, or a commit is about to say that it is not."""
+        return self._hot.get(stream_id) is not None
+
     @property
     def hot_count(self) -> int:
         """How many streams are in memory."""

@@ -14,7 +14,6 @@ from engine.core import ids
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Published, Workflows
-from engine.runtime.clock import wait_until
 from engine.runtime.digests import canonical, is_same_request, request_digest
 from engine.runtime.node import Node
 from engine.runtime.orders import ClaimLost, Denied, Remembered
@@ -203,7 +202,7 @@ class Runs:
         deadline = self._node.clock.now() + hold_ms
         with self._node.processor.watchers.watch(execution_id) as watch:
             for _ in range(TRIES * (1 + hold_ms)):
-                watch.changed.clear()
+                watch.clear()
                 known = await self._remembered(caller, idempotency)
                 if known is not None:
                     return known
@@ -223,7 +222,7 @@ class Runs:
                     return Answered(reply.answer, execution_id, reply.position)
                 if not reply.rejection.is_early:
                     raise refused(reply.rejection, reply.position)
-                await wait_until(self._node.clock, deadline, watch.changed)
+                await watch.wait(self._node.clock, deadline)
         raise Unavailable("the execution changes too fast to be resumed; repeat the call")
 
     async def terminate(

@@ -5,21 +5,58 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 
 
 class Watch:
-    """`changed` is set after each commit that changed the stream.
+    """A look-out for commits that change a stream.
 
-    `is_changing`: the last commit left it alive, so there is no need to read it to know that it goes on.
+    `state` and `payloads` are the last that were committed while watching; null before that, and whenever the last
+    commit was not the last word because the next batch has the stream too.
     """
 
-    __slots__ = ("changed", "is_changing")
+    __slots__ = ("_has_changed", "_waiter", "payloads", "state")
 
     def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self.is_changing = False
+        self.state: Any = None
+        self.payloads: dict[int, Any] = {}
+        self._has_changed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def clear(self) -> None:
+        """Forget changes so far: the next `wait` is for later ones. Call it before looking at the stream."""
+        self._has_changed = False
+
+    async def wait(self, clock: Clock, deadline: int | None = None) -> bool:
+        """Wait for a change since `clear`, at the longest until the instant `deadline`; whether one came."""
+        if self._has_changed:
+            return True
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        alarm = None if deadline is None else clock.call_at(deadline, lambda: _wake(waiter))
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if alarm is not None:
+                alarm.cancel()
+        return self._has_changed
+
+    def change(self, hot: HotStream | None) -> None:
+        """Note a commit; without a stream only wake."""
+        is_settled = hot is not None and hot.batch is None
+        self.state = hot.state if hot is not None and is_settled else None
+        self.payloads = hot.payloads if hot is not None and is_settled else {}
+        self._has_changed = True
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Watchers:
@@ -42,12 +79,12 @@ class Watchers:
                 del self._watches[stream_id]
 
     def notify(self, stream_id: bytes, hot: HotStream) -> None:
+        """A commit changed this stream."""
         for watch in self._watches.get(stream_id, ()):
-            watch.is_changing = not getattr(hot.state, "is_over", False)
-            watch.changed.set()
+            watch.change(hot)
 
     def notify_all(self) -> None:
+        """Wake everybody: the node drains or has failed."""
         for watches in self._watches.values():
             for watch in watches:
-                watch.is_changing = False
-                watch.changed.set()
+                watch.change(None)

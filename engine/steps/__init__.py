@@ -1,4 +1,4 @@
-"""Steps: what Task states call. The registry, how a step is called, and the built-in ones."""
+"""Steps: what Task states call. `registry` has them, `invoke` is how one is called, `builtin` ours."""
 
 from engine.steps.registry import Registry, Step, StepContext, StepFailed, load_registry
 

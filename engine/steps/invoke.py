@@ -16,7 +16,7 @@ from engine.language import errors
 from engine.language.errors import StatesError
 from engine.language.resources import Resource, parse_resource, step_of_function
 from engine.steps.registry import StepFailed
-from engine.steps.values import NotJson, TooLarge, bounded, json_copy, text_of
+from engine.steps.values import NotJson, TooLarge, bounded, class_name, json_copy, text_of
 
 Outcome: TypeAlias = Succeeded | Failed
 
@@ -92,8 +92,8 @@ def outcome_of(value: Any, step_name: str = "?") -> Outcome:
     """Make what a step returned a JSON value of its own, which later changes by the step cannot reach.
 
     Tuples become arrays, and subclasses of str, int, float, list and dict what they are made of. A value that
-    is not JSON, or nested too deeply, gives `States.TaskFailed`; one of more than RESULT_MAX bytes of JSON text
-    gives `States.DataLimitExceeded`. Never raises. `step_name` is for the cause.
+    is not JSON or too deep gives `States.TaskFailed`; one of more than RESULT_MAX bytes of JSON text gives
+    `States.DataLimitExceeded`. Never raises. `step_name` is for the cause.
     """
     try:
         return Succeeded(json_copy(value, RESULT_MAX))
@@ -110,11 +110,16 @@ def failure_of(exception: BaseException) -> Failed:
     `StepFailed` and `StatesError` say both. Of any other exception the error is the name of its class and the
     cause its text, as AWS Lambda reports it.
     """
-    error: Any = None
-    cause: Any = None
-    if isinstance(exception, StepFailed | StatesError):
-        error, cause = exception.error, exception.cause
-    else:
-        cause = exception
-    name = text_of(error) if error else text_of(type(exception).__name__)
-    return Failed(bounded(name, ERROR_MAX), None if cause is None else bounded(text_of(cause), CAUSE_MAX))
+    error, cause = _named(exception) if isinstance(exception, StepFailed | StatesError) else (None, exception)
+    name = "" if error is None else text_of(error)
+    return Failed(
+        bounded(name or class_name(exception), ERROR_MAX),
+        None if cause is None else bounded(text_of(cause), CAUSE_MAX),
+    )
+
+
+def _named(exception: StepFailed | StatesError) -> tuple[Any, Any]:
+    try:
+        return exception.error, exception.cause
+    except Exception:  # noqa: BLE001  # a subclass that did not call our constructor, or has its own ideas
+        return None, exception

@@ -93,8 +93,15 @@ class Step(NamedTuple):
     wants_context: bool
 
     def call(self, value: Any, context: StepContext) -> Any:
-        """Call it: gives its result, or if `is_async` a coroutine. Raises whatever the step raises."""
-        return self.function(value, context) if self.wants_context else self.function(value)
+        """Call it: gives its result, or if `is_async` a coroutine.
+
+        Raises:
+            Exception: Whatever the step raises; for StopIteration a RuntimeError, as coroutines do (PEP 479).
+        """
+        try:
+            return self.function(value, context) if self.wants_context else self.function(value)
+        except StopIteration as error:  # a future cannot carry it: whoever awaits would wait for ever
+            raise RuntimeError("the step raised StopIteration") from error
 
 
 class Registry:
@@ -177,6 +184,8 @@ def _import(module_name: str) -> Any:
 
 
 def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise ValueError('a step is registered under a name: @registry.step("name")')  # noqa: TRY004  # as below
     try:
         resource = parse_resource(name)
     except ValueError as error:
@@ -188,7 +197,7 @@ def _check_name(name: str) -> None:
 def _step_from(name: str, function: Callable[..., Any]) -> Step:
     described = f"step {name!r}: {_described(function)}"
     if not callable(function):
-        raise ValueError(f"{described} cannot be called")  # noqa: TRY004  # all that registering refuses is one kind
+        raise ValueError(f"{described} cannot be called")  # noqa: TRY004  # as all that is refused here
     called = _called(function)
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise ValueError(f"{described} is a generator: a step returns its result")

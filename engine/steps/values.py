@@ -21,7 +21,7 @@ _ELLIPSIS: Final = "…"
 
 
 class NotJson(Exception):
-    """A value that is not JSON. `problem` says what is wrong, `path` where: keys and indexes, innermost first."""
+    """A value that is not JSON. `problem` says what is wrong, `path` where: keys, innermost first."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -30,7 +30,7 @@ class NotJson(Exception):
 
     def __str__(self) -> str:
         where = "".join(f"[{key}]" if type(key) is int else f".{text_of(key)}" for key in reversed(self.path))
-        return f"{self.problem} at ${bounded(where, _PATH_MAX)}" if where else self.problem
+        return f"{self.problem} (at ${bounded(where, _PATH_MAX)})" if where else self.problem
 
 
 class TooLarge(Exception):
@@ -151,7 +151,7 @@ class _Copier:
             return self._array(list(tuple.__iter__(value)), depth + 1)
         if inspect.iscoroutine(value):
             value.close()  # or Python warns that nobody awaited it
-            raise NotJson("a coroutine, so it must be written with `async def` to be awaited")
+            raise NotJson("a coroutine: only a step written with `async def` is awaited")
         raise NotJson(f"{_a(value)}, which is not JSON")
 
 
@@ -163,12 +163,12 @@ def _integer(value: int) -> int:
 
 def _number(value: float) -> float:
     if not math.isfinite(value):
-        raise NotJson(f"{value}, which JSON has no number for,")
+        raise NotJson(f"the number {value}, which is not JSON")
     return value
 
 
 def _a(value: Any) -> str:
-    return f"a value of type {text_of(type(value).__name__)}"
+    return f"a value of type {class_name(value)}"
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -180,11 +180,12 @@ def text_of(value: Any) -> str:
         text = str.__str__(value if isinstance(value, str) else str(value))
         return text if text.isascii() else text.encode("utf-8", "replace").decode()
     except BaseException as error:  # noqa: BLE001  # __str__ is other people's code; this is the last resort
-        return f"({_class_name(value)}, whose text cannot be had: {_class_name(error)})"
+        return f"({class_name(value)}, whose text cannot be had: {class_name(error)})"
 
 
-def _class_name(value: Any) -> str:
-    name: Any = type.__dict__["__name__"].__get__(type(value))  # past a metaclass with a __name__ of its own
+def class_name(value: Any) -> str:
+    """The name of an object's class as valid Unicode. Never raises, whatever a metaclass says of it."""
+    name: Any = type.__dict__["__name__"].__get__(type(value))
     return str(name).encode("utf-8", "replace").decode()
 
 

@@ -17,7 +17,9 @@ class MemoryCatalog:
         self._workflows_of = Index[WorkflowRow](lambda row: row.workspace_id, lambda row: row.workflow_id)
         self._workflows = MemoryTable(WorkflowRow, self._workflows_of)
         self._versions_of = Index[WorkflowVersionRow](lambda row: row.workflow_id, lambda row: row.version)
-        self._versions_in = Index[WorkflowVersionRow](lambda row: row.workspace_id, lambda row: row[:2])
+        self._versions_in = Index[WorkflowVersionRow](
+            lambda row: (row.organization_id, row.workspace_id), lambda row: row[:2]
+        )
         self._versions_within = Index[WorkflowVersionRow](
             lambda row: row.organization_id, lambda row: row[:2]
         )
@@ -92,5 +94,5 @@ class MemoryCatalog:
         if workspace_id is None:
             keys = self._versions_within.below(organization_id, before, limit)
         else:
-            keys = self._versions_in.below(workspace_id, before, limit)
+            keys = self._versions_in.below((organization_id, workspace_id), before, limit)
         return [(self._workflows.rows[key[:1]], self._versions.rows[key]) for key in keys]

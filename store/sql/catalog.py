@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, func, select, tuple_
 
 from store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 from store.schema import api_keys, organizations, workflow_versions, workflows, workspaces
-from store.sql.session import SqlSession
+from store.sql.session import SqlSession, Statement
 
 _ORGANIZATIONS: Final = select(organizations).order_by(organizations.c.organization_id)
 _ORGANIZATION: Final = select(organizations).where(organizations.c.organization_id == bindparam("id"))
@@ -21,6 +21,7 @@ _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
 _KEY_BY_DIGEST: Final = select(api_keys).where(api_keys.c.key_digest == bindparam("digest"))
 _WORKFLOW: Final = select(workflows).where(workflows.c.workflow_id == bindparam("id"))
 _VERSIONS: Final = select(workflow_versions).where(workflow_versions.c.workflow_id == bindparam("id"))
+_ALL_VERSIONS: Final = _VERSIONS.order_by(workflow_versions.c.version)
 _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("version"))
 _LATEST_PUBLISHED: Final = (
     _VERSIONS.where(workflow_versions.c.published_at.is_not(None))
@@ -33,30 +34,30 @@ class SqlCatalog(SqlSession):
     """`Catalog` over SQL."""
 
     async def organization(self, organization_id: bytes) -> OrganizationRow | None:
-        row = await self._first(_ORGANIZATION, {"id": organization_id})
+        row = await self._one(_ORGANIZATION, id=organization_id)
         return None if row is None else OrganizationRow._make(row)
 
     async def organization_named(self, name: str) -> OrganizationRow | None:
-        row = await self._first(_ORGANIZATION_NAMED, {"name": name})
+        row = await self._one(_ORGANIZATION_NAMED, name=name)
         return None if row is None else OrganizationRow._make(row)
 
     async def organizations(self) -> list[OrganizationRow]:
-        return [OrganizationRow._make(row) for row in await self._rows(_ORGANIZATIONS)]
+        return [OrganizationRow._make(row) for row in await self._all(_ORGANIZATIONS)]
 
     async def workspace(self, workspace_id: bytes) -> WorkspaceRow | None:
-        row = await self._first(_WORKSPACE, {"id": workspace_id})
+        row = await self._one(_WORKSPACE, id=workspace_id)
         return None if row is None else WorkspaceRow._make(row)
 
     async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None:
-        row = await self._first(_WORKSPACE_NAMED, {"id": organization_id, "name": name})
+        row = await self._one(_WORKSPACE_NAMED, id=organization_id, name=name)
         return None if row is None else WorkspaceRow._make(row)
 
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None:
-        row = await self._first(_KEY_BY_DIGEST, {"digest": key_digest})
+        row = await self._one(_KEY_BY_DIGEST, digest=key_digest)
         return None if row is None else ApiKeyRow._make(row)
 
     async def api_key(self, key_id: bytes) -> ApiKeyRow | None:
-        row = await self._first(_KEY, {"id": key_id})
+        row = await self._one(_KEY, id=key_id)
         return None if row is None else ApiKeyRow._make(row)
 
     async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]:
@@ -65,23 +66,22 @@ class SqlCatalog(SqlSession):
         )
         if workspace_id is not None:
             query = query.where(api_keys.c.workspace_id == workspace_id)
-        return [ApiKeyRow._make(row) for row in await self._rows(query)]
+        return [ApiKeyRow._make(row) for row in await self._query(query)]
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
-        row = await self._first(_WORKFLOW, {"id": workflow_id})
+        row = await self._one(_WORKFLOW, id=workflow_id)
         return None if row is None else WorkflowRow._make(row)
 
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None:
-        row = await self._first(_VERSION, {"id": workflow_id, "version": version})
+        row = await self._one(_VERSION, id=workflow_id, version=version)
         return None if row is None else WorkflowVersionRow._make(row)
 
     async def latest_published(self, workflow_id: bytes) -> WorkflowVersionRow | None:
-        row = await self._first(_LATEST_PUBLISHED, {"id": workflow_id})
+        row = await self._one(_LATEST_PUBLISHED, id=workflow_id)
         return None if row is None else WorkflowVersionRow._make(row)
 
     async def workflow_versions(self, workflow_id: bytes) -> list[WorkflowVersionRow]:
-        query = _VERSIONS.order_by(workflow_versions.c.version)
-        return [WorkflowVersionRow._make(row) for row in await self._rows(query, {"id": workflow_id})]
+        return [WorkflowVersionRow._make(row) for row in await self._all(_ALL_VERSIONS, id=workflow_id)]
 
     async def workflows(
         self,
@@ -99,9 +99,9 @@ class SqlCatalog(SqlSession):
             wanted.append(_contains(func.lower(workflows.c.name), search.lower()))
         newest_first = workflows.c.workflow_id.desc()
         page = select(workflows).where(*wanted).order_by(newest_first).limit(limit).offset(offset)
-        rows = [WorkflowRow._make(row) for row in await self._rows(page)]
-        counted = await self._first(select(func.count()).select_from(workflows).where(*wanted))
-        return rows, 0 if counted is None else counted[0]
+        rows = [WorkflowRow._make(row) for row in await self._query(page)]
+        counted = await self._query(select(func.count()).select_from(workflows).where(*wanted))
+        return rows, counted[0][0]
 
     async def workflow_version_page(
         self,
@@ -112,14 +112,13 @@ class SqlCatalog(SqlSession):
         limit: int = 20,
     ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
         versions = workflow_versions.c
-        if workspace_id is None:
-            wanted = versions.organization_id == organization_id
-        else:
-            wanted = versions.workspace_id == workspace_id
-        query: Select[Any] = (
+        wanted = [versions.organization_id == organization_id]
+        if workspace_id is not None:
+            wanted.append(versions.workspace_id == workspace_id)
+        query: Statement = (
             select(workflows, workflow_versions)
             .join(workflow_versions, workflows.c.workflow_id == versions.workflow_id)
-            .where(wanted)
+            .where(*wanted)
             .order_by(versions.workflow_id.desc(), versions.version.desc())
             .limit(limit)
         )
@@ -128,7 +127,7 @@ class SqlCatalog(SqlSession):
         width = len(WorkflowRow._fields)
         return [
             (WorkflowRow._make(row[:width]), WorkflowVersionRow._make(row[width:]))
-            for row in await self._rows(query)
+            for row in await self._query(query)
         ]
 
 

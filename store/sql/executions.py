@@ -13,6 +13,14 @@ from store.schema import LIVE, OPEN, executions, idempotency, process_ids, timer
 from store.sql.session import SqlSession, in_parts
 
 _EXECUTION: Final = select(executions).where(executions.c.execution_id == bindparam("id"))
+_PAGES: Final = {
+    column.name: select(executions)
+    .where(column == bindparam("value"), executions.c.execution_id < bindparam("before"))
+    .order_by(executions.c.execution_id.desc())
+    .limit(bindparam("limit"))
+    for column in (executions.c.workflow_id, executions.c.workspace_id, executions.c.organization_id)
+}
+_ABOVE_ALL_IDS: Final = b"\xff" * 17
 _LIVE: Final = (
     select(executions)
     .where(LIVE, executions.c.execution_id > bindparam("after"))
@@ -46,6 +54,20 @@ _WAIT: Final = select(waits).where(waits.c.wait_id == bindparam("id"))
 _WAITS_OF: Final = (
     select(waits).where(waits.c.execution_id == bindparam("id")).order_by(waits.c.opened_seq, waits.c.wait_id)
 )
+_SCOPES_OF_WAITS: Final[list[tuple[str, ...]]] = [
+    ("workspace_id",),
+    ("workspace_id", "execution_id"),
+    ("workspace_id", "workflow_id"),
+    ("workspace_id", "execution_id", "workflow_id"),
+]
+_OPEN_WAITS: Final = {
+    columns: select(waits)
+    .where(OPEN, waits.c.wait_id > bindparam("after"))
+    .where(*(waits.c[column] == bindparam(column) for column in columns))
+    .order_by(waits.c.wait_id)
+    .limit(bindparam("limit"))
+    for columns in _SCOPES_OF_WAITS
+}
 _DUE: Final = (
     select(timers)
     .where(timers.c.due_at <= bindparam("now"))
@@ -62,7 +84,7 @@ class SqlExecutions(SqlSession):
     """`Executions` over SQL."""
 
     async def execution(self, execution_id: bytes) -> ExecutionRow | None:
-        row = await self._first(_EXECUTION, {"id": execution_id})
+        row = await self._one(_EXECUTION, id=execution_id)
         return None if row is None else ExecutionRow._make(row)
 
     async def execution_page(
@@ -75,46 +97,46 @@ class SqlExecutions(SqlSession):
         limit: int = 20,
     ) -> list[ExecutionRow]:
         column, value = execution_scope(organization_id, workspace_id, workflow_id)
-        newest_first = executions.c.execution_id.desc()
-        query = select(executions).where(executions.c[column] == value).order_by(newest_first).limit(limit)
-        if before is not None:
-            query = query.where(executions.c.execution_id < before)
-        return [ExecutionRow._make(row) for row in await self._rows(query)]
+        before = _ABOVE_ALL_IDS if before is None else before
+        rows = await self._all(_PAGES[column], value=value, before=before, limit=limit)
+        return [ExecutionRow._make(row) for row in rows]
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
-        return [ExecutionRow._make(row) for row in await self._rows(_LIVE, {"after": after, "limit": limit})]
+        return [ExecutionRow._make(row) for row in await self._all(_LIVE, after=after, limit=limit)]
 
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
-        row = await self._first(_LATEST_COMPLETED, {"workflow_id": workflow_id, "version": version})
+        row = await self._one(_LATEST_COMPLETED, workflow_id=workflow_id, version=version)
         return None if row is None else ExecutionRow._make(row)
 
     async def process_id(
         self, organization_id: bytes, workspace_id: bytes, process_id: str
     ) -> ProcessIdRow | None:
-        key = {"organization_id": organization_id, "workspace_id": workspace_id, "process_id": process_id}
-        row = await self._first(_PROCESS_ID, key)
+        row = await self._one(
+            _PROCESS_ID, organization_id=organization_id, workspace_id=workspace_id, process_id=process_id
+        )
         return None if row is None else ProcessIdRow._make(row)
 
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         found: dict[bytes, str] = {}
         for some in in_parts(list(execution_ids)):
-            rows = await self._rows(_PROCESS_IDS_OF, {"stream_ids": some})
-            found |= {row.stream_id: row.process_id for row in rows}
+            rows = await self._query(_PROCESS_IDS_OF, {"stream_ids": some})
+            found |= {stream_id: name for stream_id, name in rows}
         return found
 
     async def idempotency(
         self, organization_id: bytes, workspace_id: bytes, key: str
     ) -> IdempotencyRow | None:
-        parameters = {"organization_id": organization_id, "workspace_id": workspace_id, "key": key}
-        row = await self._first(_IDEMPOTENCY, parameters)
+        row = await self._one(
+            _IDEMPOTENCY, organization_id=organization_id, workspace_id=workspace_id, key=key
+        )
         return None if row is None else IdempotencyRow._make(row)
 
     async def wait(self, wait_id: bytes) -> WaitRow | None:
-        row = await self._first(_WAIT, {"id": wait_id})
+        row = await self._one(_WAIT, id=wait_id)
         return None if row is None else WaitRow._make(row)
 
     async def waits_of(self, execution_id: bytes) -> list[WaitRow]:
-        return [WaitRow._make(row) for row in await self._rows(_WAITS_OF, {"id": execution_id})]
+        return [WaitRow._make(row) for row in await self._all(_WAITS_OF, id=execution_id)]
 
     async def open_waits(
         self,
@@ -125,20 +147,17 @@ class SqlExecutions(SqlSession):
         after: bytes = b"",
         limit: int = 100,
     ) -> list[WaitRow]:
-        wanted = [waits.c.workspace_id == workspace_id, waits.c.wait_id > after]
-        if execution_id is not None:
-            wanted.append(waits.c.execution_id == execution_id)
-        if workflow_id is not None:
-            wanted.append(waits.c.workflow_id == workflow_id)
-        query = select(waits).where(OPEN, *wanted).order_by(waits.c.wait_id).limit(limit)
-        return [WaitRow._make(row) for row in await self._rows(query)]
+        scope = {"workspace_id": workspace_id, "execution_id": execution_id, "workflow_id": workflow_id}
+        wanted = {column: value for column, value in scope.items() if value is not None}
+        rows = await self._all(_OPEN_WAITS[tuple(wanted)], **wanted, after=after, limit=limit)
+        return [WaitRow._make(row) for row in rows]
 
     async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        return [TimerRow._make(row) for row in await self._rows(_DUE, {"now": now, "limit": limit})]
+        return [TimerRow._make(row) for row in await self._all(_DUE, now=now, limit=limit)]
 
     async def next_due(self) -> int | None:
-        row = await self._first(_NEXT_DUE)
+        row = await self._one(_NEXT_DUE)
         return None if row is None else row[0]
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]:
-        return [TimerRow._make(row) for row in await self._rows(_TIMERS_OF, {"id": execution_id})]
+        return [TimerRow._make(row) for row in await self._all(_TIMERS_OF, id=execution_id)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from store.records import EventRow, SnapshotRow, StoredEvent, StreamKind, StreamRow
 from store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
@@ -39,7 +39,7 @@ LAST_POSITIONS: Final = select(
 )
 
 
-def stored_event(row: Row[Any]) -> StoredEvent:
+def stored_event(row: Sequence[Any]) -> StoredEvent:
     """The event in a row of `events`."""
     return StoredEvent(row[0], EventRow._make(row[1:]))
 
@@ -48,7 +48,7 @@ class SqlLog(SqlSession):
     """`LogReader` over SQL."""
 
     async def stream(self, stream_id: bytes) -> StreamRow | None:
-        row = await self._first(_STREAM, {"stream_id": stream_id})
+        row = await self._one(_STREAM, stream_id=stream_id)
         return None if row is None else StreamRow._make(row)
 
     async def streams(
@@ -59,47 +59,46 @@ class SqlLog(SqlSession):
             query = query.where(streams.c.kind == kind)
         if kind not in {None, "execution"}:
             query = query.where(NOT_EXECUTION)  # what the partial index is found by
-        return [StreamRow._make(row) for row in await self._rows(query)]
+        return [StreamRow._make(row) for row in await self._query(query)]
 
     async def events(
         self, stream_id: bytes, *, after: int = 0, limit: int | None = None
     ) -> list[StoredEvent]:
-        parameters = {"stream_id": stream_id, "after": after}
         if limit is None:
-            rows = await self._rows(_FORWARD, parameters)
+            rows = await self._all(_FORWARD, stream_id=stream_id, after=after)
         else:
-            rows = await self._rows(_FORWARD_PAGE, parameters | {"limit": limit})
+            rows = await self._all(_FORWARD_PAGE, stream_id=stream_id, after=after, limit=limit)
         return [stored_event(row) for row in rows]
 
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
-        parameters = {"stream_id": stream_id, "after": 0, "limit": limit}
-        return [stored_event(row) for row in reversed(await self._rows(_BACKWARD_PAGE, parameters))]
+        rows = await self._all(_BACKWARD_PAGE, stream_id=stream_id, after=0, limit=limit)
+        return [stored_event(row) for row in reversed(rows)]
 
     async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
         found: list[StoredEvent] = []
         for some in in_parts(sorted(set(seqs))):
-            rows = await self._rows(_AT, {"stream_id": stream_id, "seqs": some})
+            rows = await self._query(_AT, {"stream_id": stream_id, "seqs": some})
             found += [stored_event(row) for row in rows]
         return found
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         found: dict[bytes, list[StoredEvent]] = {stream_id: [] for stream_id in stream_ids}
         for some in in_parts(list(found)):
-            for row in await self._rows(_OF_STREAMS, {"stream_ids": some}):
+            for row in await self._query(_OF_STREAMS, {"stream_ids": some}):
                 event = stored_event(row)
                 found[event.row.stream_id].append(event)
         return found
 
     async def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
-        while page := await self._rows(_LOG, {"after": after}):
+        while page := await self._all(_LOG, after=after):
             for row in page:
                 yield stored_event(row)
             after = page[-1][0]
 
     async def position(self) -> int:
-        row = await self._first(LAST_POSITIONS)
+        row = await self._one(LAST_POSITIONS)
         return max((position or 0 for position in row or ()), default=0)
 
     async def snapshot(self, stream_id: bytes) -> SnapshotRow | None:
-        row = await self._first(_SNAPSHOT, {"stream_id": stream_id})
+        row = await self._one(_SNAPSHOT, stream_id=stream_id)
         return None if row is None else SnapshotRow._make(row)

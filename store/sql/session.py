@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row
+from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from store.errors import StoreError
+from store.errors import StoreError, StoreUnavailable
 
 # A database takes at most some 32,000 parameters in a statement.
 _PARAMETERS_MAX: Final = 10_000
+
+# A statement, of whatever columns.
+Statement: TypeAlias = Select[*tuple[Any, ...]]
 
 T = TypeVar("T")
 
@@ -37,32 +42,45 @@ class SqlSession:
         self._is_closed = False
         self._idle = asyncio.Event()
 
-    async def _rows(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Row[Any]]:
+    async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
+        """All rows of a statement that is declared once, at the top of a module.
+
+        A database may override it with something quicker.
+        """
+        return await self._query(statement, parameters)
+
+    async def _one(self, statement: Statement, **parameters: Any) -> Sequence[Any] | None:
+        """The first row of such a statement."""
+        rows = await self._all(statement, **parameters)
+        return rows[0] if rows else None
+
+    async def _query(
+        self, statement: Statement, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Sequence[Any]]:
+        """All rows of a statement that was made for this call, or that has lists for parameters."""
+        with self._reading():
+            async with self._engine.connect() as connection:
+                return (await connection.execute(statement, parameters)).all()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         if self._is_closed:
             raise StoreError("the store is closed")
         self._reads += 1
         try:
-            async with self._engine.connect() as connection:
-                return (await connection.execute(statement, parameters)).all()
+            yield
         except DBAPIError as error:
             raise self._translate(error.orig or error) from error
+        except PoolTimeoutError as error:
+            raise StoreUnavailable(f"no connection was free to read with: {error}") from error
         finally:
             self._reads -= 1
             if not self._reads:
                 self._idle.set()
 
-    async def _first(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Row[Any] | None:
-        rows = await self._rows(statement, parameters)
-        return rows[0] if rows else None
-
-    async def _close_readers(self) -> None:
-        """Refuse further reads, let those under way end, close the connections."""
+    async def _end_reads(self) -> None:
+        """Refuse further reads, and wait for those under way."""
         self._is_closed = True
         while self._reads:
             self._idle.clear()
             await self._idle.wait()
-        await self._engine.dispose()

@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
-from sqlalchemy.dialects.sqlite import dialect, insert
+from sqlalchemy.dialects.sqlite import insert
 
 from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
 from store.schema import TABLE_OF, events, nodes, streams, timers
 from store.sql.log import LAST_POSITIONS
-
-_DIALECT: Final = dialect(paramstyle="qmark")
+from store.sqlite.compile import compile_statement
 
 
 def _compile(statement: ClauseElement, *parameters: str) -> str:
     """The text of a statement of which the parameters come in this order."""
-    compiled = statement.compile(dialect=_DIALECT)
-    order = tuple(getattr(compiled, "positiontup", None) or ())
-    if order != parameters:
-        raise AssertionError(f"{compiled}: its parameters are {order}, not {parameters}")
-    return str(compiled)
+    compiled = compile_statement(statement)
+    if compiled.names != parameters:
+        raise AssertionError(f"{compiled}: its parameters are not {parameters}")
+    return compiled.text
 
 
 def _columns(table: Table) -> tuple[str, ...]:

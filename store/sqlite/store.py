@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
-
-from sqlalchemy.ext.asyncio import AsyncEngine
+from typing import Any, TypeVar
 
 from store.errors import StoreError
 from store.records import Appended, NodeRow, StreamAppend
 from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
 from store.sql.log import SqlLog
+from store.sql.session import Statement
 from store.sqlite.errors import store_error
 from store.sqlite.location import database_path
 from store.sqlite.lock import FileLock
-from store.sqlite.readers import check_schema, open_readers
+from store.sqlite.readers import Readers, check_schema
 from store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -58,8 +58,9 @@ class _WriterThread:
 class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
 
-    def __init__(self, readers: AsyncEngine, writer: _WriterThread | None) -> None:
-        super().__init__(readers, store_error)
+    def __init__(self, readers: Readers, writer: _WriterThread | None) -> None:
+        super().__init__(readers.engine, store_error)
+        self._readers = readers
         self._writer = writer
         self._closing: asyncio.Future[None] | None = None
 
@@ -71,6 +72,13 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
 
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         return await self._write(lambda writer: writer.node_stopped(node_id, at))
+
+    async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
+        with self._reading():
+            try:
+                return await self._readers.fetch(statement, parameters)
+            except sqlite3.Error as error:
+                raise store_error(error) from error
 
     async def _write(self, work: Callable[[Writer], T]) -> T:
         if self._is_closed:
@@ -86,7 +94,8 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
 
     async def _close(self) -> None:
         # Readers first: the last connection to be closed is the one that can bring everything into one file.
-        await self._close_readers()
+        await self._end_reads()
+        await self._readers.close()
         if self._writer is not None:
             await self._writer.close()
 
@@ -111,14 +120,14 @@ async def open_sqlite(path_or_url: str | Path, *, read_only: bool = False) -> Sq
 
 
 async def _open_to_read(path: str) -> SqliteStore:
-    readers = open_readers(path)
+    readers = Readers(path)
     try:
-        await check_schema(readers)
+        await check_schema(readers.engine)
     except BaseException:
-        await readers.dispose()
+        await readers.close()
         raise
     return SqliteStore(readers, None)
 
 
 async def _open_to_write(path: str) -> SqliteStore:
-    return SqliteStore(open_readers(path), await asyncio.to_thread(_WriterThread, path))
+    return SqliteStore(Readers(path), await asyncio.to_thread(_WriterThread, path))

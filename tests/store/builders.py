@@ -137,4 +137,6 @@ def version(workflow_id: bytes, number: int, **changes: Any) -> WorkflowVersionR
 
 
 def node(number: int, **changes: Any) -> NodeRow:
-    return NodeRow(uid(number, space=0xD), f"node {number}", NOW + number, NOW + number, None)._replace(**changes)
+    return NodeRow(uid(number, space=0xD), f"node {number}", NOW + number, NOW + number, None)._replace(
+        **changes
+    )

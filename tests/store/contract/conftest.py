@@ -1,4 +1,4 @@
-"""The stores that the contract is asked of. To bind another: a context manager that opens it, and a line in the list."""
+"""The stores that keep the contract. To bind another: a context manager that opens it, and its name below."""
 
 from __future__ import annotations
 

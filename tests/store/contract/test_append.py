@@ -34,7 +34,9 @@ async def test_a_new_stream_is_made_with_its_first_events(store: Store) -> None:
     appended = await store.append([first])
 
     assert appended == (3, {})
-    assert await store.stream(A) == StreamRow(A, "execution", ORG, WORKSPACE, 3, first.events[-1].hash, None, 0)
+    assert await store.stream(A) == StreamRow(
+        A, "execution", ORG, WORKSPACE, 3, first.events[-1].hash, None, 0
+    )
     assert await store.events(A) == [(position, row) for position, row in enumerate(first.events, 1)]
 
 
@@ -113,7 +115,7 @@ async def test_rows_come_with_an_append_without_events(store: Store) -> None:
 
 
 async def test_other_streams_of_a_batch_are_not_touched_by_a_refusal(store: Store) -> None:
-    """A stale stream is left out whole; those before and after it are written, without a gap in the positions."""
+    """A stale stream is left out whole; those around it are written, without a gap in the positions."""
     await store.append([part(B)])
     batch = [
         part(A, events=2, puts=[execution(A)]),
@@ -149,7 +151,7 @@ async def test_positions_ascend_in_the_order_given(store: Store) -> None:
 
 
 async def test_puts_replace_by_key_and_the_last_one_counts(store: Store) -> None:
-    """A row is inserted or replaced whole; of several rows with one key in a batch the last is there afterwards."""
+    """A row is inserted or replaced whole; of several with one key in a batch the last is there afterwards."""
     old = execution(A, state="A", error="States.Timeout")
     first = part(A, puts=[execution(A, state="never"), old])
     await store.append([first])
@@ -162,7 +164,7 @@ async def test_puts_replace_by_key_and_the_last_one_counts(store: Store) -> None
 
 
 async def test_deletes_come_before_puts(store: Store) -> None:
-    """A timer that a batch both deletes and puts is there afterwards; to delete what is not there is no error."""
+    """A timer both deleted and put is there afterwards; to delete what is not there is no error."""
     timer, gone = TimerRow(NOW, A, 1), TimerRow(NOW, A, 2)
     first = part(A, puts=[timer, gone])
     await store.append([first])
@@ -192,7 +194,7 @@ async def test_a_batch_that_breaks_the_contract_is_a_bug(store: Store, batch: li
 
 
 async def test_an_error_leaves_nothing_behind(store: Store) -> None:
-    """A batch that breaks a unique key raises StoreError, is not there at all, and its positions are drawn again."""
+    """A batch that breaks a unique key raises StoreError and is not there; its positions are drawn again."""
     await store.append([part(A, puts=[organization(ORG, "acme")])])
     broken = [part(B, events=3, puts=[execution(B)]), part(C, puts=[organization(OTHER_ORG, "acme")])]
 

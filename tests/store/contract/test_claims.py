@@ -73,14 +73,17 @@ async def test_a_stream_that_is_left_out_has_won_nothing(store: Store) -> None:
     await store.append([part(A, claims=[process_id("a", A)])])
     lost = idempotency("key", B)
     await store.append([part(C, claims=[idempotency("key", C)])])
-    loser, next_one = part(B, claims=[process_id("b", B), lost]), part(uid(4), claims=[process_id("b", uid(4))])
+    loser, next_one = (
+        part(B, claims=[process_id("b", B), lost]),
+        part(uid(4), claims=[process_id("b", uid(4))]),
+    )
 
     assert await store.append([loser, next_one]) == (3, {B: Refusal("claimed", lost)})
     assert await store.process_ids_of([B, uid(4)]) == {uid(4): "b"}
 
 
 async def test_a_stale_stream_claims_nothing(store: Store) -> None:
-    """A stream whose head has moved leaves its claims to others, and is called stale even if they are taken."""
+    """A stream whose head has moved leaves its claims to others, and is called stale even if they are lost."""
     first = part(A, claims=[process_id("a", A)])
     await store.append([first])
     stale = part(A, claims=[idempotency("key", A), process_id("a", A)], branch="stale")

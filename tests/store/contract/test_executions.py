@@ -41,8 +41,14 @@ async def test_an_execution_is_found_by_its_id(store: Store) -> None:
     """All columns come back as they were put."""
     row = execution(
         *(uid(1),),
-        **{"status": "failed", "state": None, "ended_at": 5, "output_ref": "3/", "modified_by": "key:1"},
-        **{"error": "States.Timeout", "error_ref": "4/error", "cause_ref": "4/cause"},
+        status="failed",
+        state=None,
+        ended_at=5,
+        output_ref="3/",
+        modified_by="key:1",
+        error="States.Timeout",
+        error_ref="4/error",
+        cause_ref="4/cause",
     )
     await add(store, row, execution(uid(2)))
 
@@ -93,7 +99,9 @@ async def test_pages_do_not_shift_while_executions_are_added_and_change(store: S
         newer = 1000 + len(found)
         await add(store, execution(uid(newer)), execution(uid(newer * 10)))
         changed = parts[len(found) % 40]
-        moved = part(changed.stream_id, head_of(changed), puts=[execution(changed.stream_id, status="completed")])
+        moved = part(
+            changed.stream_id, head_of(changed), puts=[execution(changed.stream_id, status="completed")]
+        )
         parts[len(found) % 40] = moved
         await store.append([moved])
 
@@ -112,7 +120,9 @@ async def test_a_page_goes_on_behind_an_id_that_is_not_there(store: Store) -> No
 async def test_live_executions_are_pending_or_running(store: Store) -> None:
     """What only waits or has ended is not live; an execution moves in and out as its status changes."""
     statuses = ["pending", "running", "waiting", "completed", "failed", "timed_out", "terminated", "running"]
-    parts = await add(*(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses))))
+    parts = await add(
+        *(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses)))
+    )
 
     async def live(**wanted: object) -> list[bytes]:
         return [row.execution_id for row in await store.live_executions(**wanted)]
@@ -148,7 +158,12 @@ async def test_the_process_ids_of_a_page(store: Store) -> None:
     """The chosen names of many executions are looked up at once; those that chose none are left out."""
     ids = [uid(number) for number in range(12_000)]
     claimed = ids[::4000]
-    await store.append([part(execution_id, claims=[process_id(execution_id.hex(), execution_id)]) for execution_id in claimed])
+    await store.append(
+        [
+            part(execution_id, claims=[process_id(execution_id.hex(), execution_id)])
+            for execution_id in claimed
+        ]
+    )
 
     assert await store.process_ids_of(ids) == {execution_id: execution_id.hex() for execution_id in claimed}
     assert await store.process_ids_of([]) == {}

@@ -50,7 +50,7 @@ async def test_the_waits_of_an_execution_are_in_the_order_of_opening(store: Stor
 
 
 async def test_open_waits_are_paged_and_limited(store: Store) -> None:
-    """Open waits of a workspace ascend by id above a given one; an execution or a workflow can be asked for."""
+    """Open waits of a workspace ascend by id; those of an execution or a workflow can be asked for."""
     rows = [
         *(wait(uid(1), A), wait(uid(2), B), wait(uid(3), A, outcome="cancelled"), wait(uid(4), A)),
         *(wait(uid(5), B, workflow_id=OTHER_WORKFLOW), wait(uid(6), A, workspace_id=OTHER_WORKSPACE)),

@@ -1,0 +1,13 @@
+"""What an execution's events tell, in the words of whoever asks: pure functions over recorded events.
+
+One fold (`visits.follow`) makes of them a neutral course: the visits of states, and the moments of each. The
+vocabulary of Step Functions (`states_history`) and the steps of a log (`condensed`) are both read from that,
+so that a new kind of event adds a row to the fold and not another reader of the log.
+"""
+
+from engine.history.logs import condensed, event_log
+from engine.history.outline import outline
+from engine.history.schemas import schema_of
+from engine.history.states import states_history
+
+__all__ = ["condensed", "event_log", "outline", "schema_of", "states_history"]

@@ -1,0 +1,106 @@
+"""The built-in steps: `http_request`, `transform` and `log`.
+
+They are async, though two of them never wait, so that the driver calls them at once and in no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from engine.steps import http
+from engine.steps.registry import Registry, StepContext, StepFailed
+
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_LOG_FIELDS: Final = ("message", "level", "fields")
+_TRANSFORM_FIELDS: Final = ("value", "pick", "drop", "rename", "set")
+
+
+def builtin_steps(client: http.HttpClient) -> Registry:
+    """The built-in steps. `client` sends for `http_request`; whoever made it closes it."""
+    registry = Registry()
+
+    @registry.step("http_request")
+    async def http_request(value: Any, context: StepContext) -> Any:
+        return await http.call(client, value, context)
+
+    registry.step("transform")(transform)
+    registry.step("log")(log)
+    return registry
+
+
+async def log(value: Any, context: StepContext) -> Any:
+    """Write a line to the process's log; gives its input.
+
+    Input: `message`, text; `level`, one of debug, info (the default), warning, error; `fields`, an object.
+
+    Raises:
+        StepFailed: `Log.InvalidInput`, naming the field.
+    """
+    error = "Log.InvalidInput"
+    _check_fields(value, _LOG_FIELDS, error)
+    level = value.get("level", "info")
+    if level not in _LEVELS:
+        raise StepFailed(error, f"level must be one of {', '.join(_LEVELS)}.")
+    message = value.get("message")
+    if not isinstance(message, str):
+        raise StepFailed(error, "message must be text.")
+    fields = _object(value.get("fields", {}), "fields", error)
+    # The event is a constant and users' data stands in values alone: renderers for terminals print names raw.
+    getattr(context.logger, level)("step_log", text=message, fields=fields)
+    return value
+
+
+async def transform(value: Any) -> Any:
+    """Make a new object out of `value`, an object.
+
+    In this order: `pick` keeps the members that it names, in its order; `drop` leaves out those that it
+    names; `rename` maps old names to new ones, all at once; `set` puts its members in. Names that the object
+    does not have are passed over.
+
+    Raises:
+        StepFailed: `Transform.InvalidInput`, naming the field.
+    """
+    error = "Transform.InvalidInput"
+    _check_fields(value, _TRANSFORM_FIELDS, error)
+    if "value" not in value:
+        raise StepFailed(error, "value is missing.")
+    made = dict(_object(value["value"], "value", error))
+    if "pick" in value:
+        made = {name: made[name] for name in _names(value["pick"], "pick", error) if name in made}
+    for name in _names(value.get("drop", []), "drop", error):
+        made.pop(name, None)
+    made = _renamed(made, _object(value.get("rename", {}), "rename", error), error)
+    return {**made, **_object(value.get("set", {}), "set", error)}
+
+
+def _renamed(value: Mapping[str, Any], names: Mapping[str, Any], error: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, member in value.items():
+        new = names.get(name, name)
+        if not isinstance(new, str):
+            raise StepFailed(error, f"rename.{name} must be text.")
+        if new in made:
+            raise StepFailed(error, f"rename would give two members the name {new}.")
+        made[new] = member
+    return made
+
+
+def _check_fields(value: Any, known: Iterable[str], error: str) -> None:
+    if not isinstance(value, dict):
+        raise StepFailed(error, "The input must be an object.")
+    for name in value:
+        if name not in known:
+            raise StepFailed(error, f"{name} is no field of it; there are {', '.join(known)}.")
+
+
+def _object(value: Any, field: str, error: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise StepFailed(error, f"{field} must be an object.")
+    return value
+
+
+def _names(value: Any, field: str, error: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise StepFailed(error, f"{field} must be an array of names.")
+    return value

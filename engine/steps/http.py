@@ -1,0 +1,203 @@
+"""The client behind `http_request`. It reaches public addresses alone, unless told otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from engine.steps.addresses import Address, denial, literal_address
+from engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
+from engine.steps.registry import StepContext, StepFailed
+from engine.steps.values import text_of
+
+ADDRESS_REFUSED: Final = "Http.AddressRefused"
+SOCKET: Final = "States.Http.Socket"
+TIMEOUT: Final = "States.Timeout"
+TOO_LARGE: Final = "States.DataLimitExceeded"
+
+REDIRECTS_MAX: Final = 5
+BODY_MAX: Final = 1_048_576
+"""Bytes of a response's body, decompressed."""
+SHOWN_MAX: Final = 1_024
+"""Characters of an error's body that its cause quotes."""
+
+_ERRORS_FROM: Final = 400
+_REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+
+class HttpClient:
+    """Sends requests over connections that it keeps. Close it when done; a closed one sends nothing more.
+
+    Environment proxies, `.netrc` and cookies are ignored: they would mix the process's own rights into a
+    user's request.
+
+    Args:
+        allow_private: Whether loopback, private, link-local and similar addresses may be reached.
+        resolver: Looks up names; by default the system's. It is closed with the client.
+    """
+
+    def __init__(self, *, allow_private: bool = False, resolver: AbstractResolver | None = None) -> None:
+        self._allow_private = allow_private
+        self._resolver = resolver
+        self._session: aiohttp.ClientSession | None = None
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """Close all connections. Requests that are under way fail."""
+        self._is_closed = True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+        if self._resolver is not None:
+            await self._resolver.close()  # a connector closes only one of its own
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request and follow redirects.
+
+        Raises:
+            StepFailed: `States.Http.StatusCode.N` for a status from 400, `States.Http.Socket`,
+                `States.Timeout`, `States.DataLimitExceeded`, `Http.AddressRefused`, and `Http.InvalidInput`
+                for the URL of a redirect.
+        """
+        host = request.url.raw_host
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                return await self._follow(request)
+        except TimeoutError:
+            raise StepFailed(TIMEOUT, f"No answer from {host} within {request.timeout_s:g} s.") from None
+        except (aiohttp.ClientError, OSError) as error:
+            described = text_of(error) or type(error).__name__
+            raise StepFailed(SOCKET, f"The exchange with {host} failed: {described}") from error
+
+    async def _follow(self, request: HttpRequest) -> HttpResponse:
+        for _ in range(REDIRECTS_MAX + 1):
+            answer = await self._exchange(request)
+            if isinstance(answer, HttpResponse):
+                return answer
+            request = answer
+        raise StepFailed(SOCKET, f"There were more than {REDIRECTS_MAX} redirects.")
+
+    async def _exchange(self, request: HttpRequest) -> HttpResponse | HttpRequest:
+        """Send one request: gives the response, or the request that it redirects to."""
+        self._check_host(request.url)
+        async with self._opened().request(
+            request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+        ) as response:
+            location = response.headers.get("Location")
+            if response.status in _REDIRECTS and location is not None:
+                return redirected(request, response.status, location)
+            if response.status >= _ERRORS_FROM:
+                raise await _status_failure(response)
+            return _response(response, await _read(response))
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._is_closed:
+            raise StepFailed(SOCKET, "The HTTP client is closed.")
+        if self._session is None:
+            resolver = self._resolver or aiohttp.ThreadedResolver()
+            if not self._allow_private:
+                resolver = _PublicOnly(resolver)
+            connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=self._socket)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "perdure"},
+                timeout=_NO_TIMEOUT,  # ours spans redirects
+                trust_env=False,
+            )
+        return self._session
+
+    def _check_host(self, url: URL) -> None:
+        """Refuse an address that stands in the URL itself: aiohttp asks no resolver about it."""
+        host = url.raw_host or ""
+        try:
+            address = literal_address(host)
+        except ValueError:
+            raise _refused(host, "is an address in a form that is not accepted") from None
+        if address is not None and not self._allow_private:
+            _check(host, address)
+
+    def _socket(self, info: Any) -> socket.socket:
+        """Make the socket for one address. The last look, at what will really be connected to."""
+        family, kind, protocol, _, target = info
+        if not self._allow_private:
+            _check(target[0], ipaddress.ip_address(target[0]))
+        return socket.socket(family, kind, protocol)
+
+
+class _PublicOnly(AbstractResolver):
+    """Refuses a name if any of its addresses is not public. aiohttp connects to those that this gave."""
+
+    def __init__(self, inner: AbstractResolver) -> None:
+        self._inner = inner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        for result in found:
+            _check(host, ipaddress.ip_address(result["host"]))
+        return found
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def _check(host: str, address: Address) -> None:
+    kind = denial(address)
+    if kind is not None:
+        named = "is" if host == str(address) else f"is {address}, which is"
+        raise _refused(host, f"{named} {kind}")
+
+
+def _refused(host: str, why: str) -> StepFailed:
+    return StepFailed(ADDRESS_REFUSED, f"Host {host} {why}: steps may reach public addresses only.")
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > BODY_MAX:
+            raise StepFailed(TOO_LARGE, f"The response's body has more than {BODY_MAX:,} bytes, the limit.")
+    return bytes(body)
+
+
+async def _status_failure(response: aiohttp.ClientResponse) -> StepFailed:
+    """The failure for an error's status, with the beginning of what the server says about it."""
+    body = bytearray()
+    with contextlib.suppress(
+        aiohttp.ClientError, OSError
+    ):  # the status is known, whatever becomes of the body
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) >= 4 * SHOWN_MAX:  # a character has at most four bytes
+                break
+    answer = _response(response, bytes(body))
+    line = f"{answer.status} {answer.reason}".rstrip()
+    text = answer.text()[:SHOWN_MAX]
+    return StepFailed(f"States.Http.StatusCode.{answer.status}", f"{line}: {text}" if text else line)
+
+
+def _response(response: aiohttp.ClientResponse, body: bytes) -> HttpResponse:
+    return HttpResponse(
+        status=response.status,
+        reason=text_of(response.reason or ""),
+        # aiohttp decodes what is no UTF-8 into halves of surrogate pairs, which are no Unicode
+        headers=tuple((text_of(name), text_of(value)) for name, value in response.headers.items()),
+        body=body,
+    )
+
+
+async def call(client: HttpClient, value: Any, context: StepContext) -> Any:
+    """Do what the step `http_request` is asked. Raises `StepFailed`."""
+    request = read_request(value, context.idempotency_key)
+    return result_of(await client.send(request), is_aws=request.is_aws)

@@ -1,0 +1,241 @@
+"""For tests, ours and yours: a clock that is pushed, and given-when-then on the pure core.
+
+    given(definition, input={"amount": 120}) \\
+        .when(succeeded("Charge", {"ok": True})) \\
+        .then("TaskSucceeded", "ExecutionSucceeded")
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
+
+from engine.core import commands as c
+from engine.core.decide import decide
+from engine.core.decision import Decision, Facts, Need, Rejection
+from engine.core.effects import Effect
+from engine.core.events import Event, Recorded
+from engine.core.evolve import replay
+from engine.core.state import TOP, InTask, State, initial_state, visit_key
+from engine.language import Machine, compile_machine
+
+START: Final = 1_750_000_000_000
+"""The instant at which test clocks start: 2025-06-15T15:06:40Z."""
+
+
+# --- time --------------------------------------------------------------------------------------------------------
+
+
+class ManualClock:
+    """A clock that moves only when it is pushed. Implements `engine.runtime.clock.Clock`."""
+
+    def __init__(self, now: int = START) -> None:
+        self._now = now
+        self._alarms: list[_Alarm] = []
+        self._numbers = itertools.count()
+
+    def now(self) -> int:
+        return self._now
+
+    def call_at(self, instant: int, callback: Callable[[], None]) -> _Alarm:
+        alarm = _Alarm(instant, next(self._numbers), callback)
+        heapq.heappush(self._alarms, alarm)
+        if instant <= self._now:
+            self.push(0)
+        return alarm
+
+    def push(self, ms: int) -> None:
+        """Move on by `ms` milliseconds, ringing what comes due on the way at its own instant."""
+        end = self._now + ms
+        while self._alarms and self._alarms[0].instant <= end:
+            alarm = heapq.heappop(self._alarms)
+            self._now = max(self._now, alarm.instant)
+            alarm.ring()
+        self._now = end
+
+    def next_due(self) -> int | None:
+        """The earliest instant that somebody waits for."""
+        while self._alarms and self._alarms[0].is_cancelled:
+            heapq.heappop(self._alarms)
+        return self._alarms[0].instant if self._alarms else None
+
+
+class _Alarm:
+    """One call to come; in the heap by instant, then by the order of asking."""
+
+    def __init__(self, instant: int, number: int, callback: Callable[[], None]) -> None:
+        self.instant = instant
+        self._number = number
+        self._callback = callback
+        self.is_cancelled = False
+
+    def __lt__(self, other: _Alarm) -> bool:
+        return (self.instant, self._number) < (other.instant, other._number)
+
+    def ring(self) -> None:
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            self._callback()
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+# --- given, when, then -------------------------------------------------------------------------------------------
+
+EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
+
+
+class Scenario:
+    """An execution driven by hand, one command after another, on the pure core: no store, no tasks, no loop.
+
+    Wait ids are `wait-1`, `wait-2` …. `when` takes a command, or a function from the state to one.
+    """
+
+    def __init__(self, definition: Machine | Mapping[str, Any], run_input: Any, process_id: str | None) -> None:
+        self.machine = definition if isinstance(definition, Machine) else compile_machine(definition)
+        self.events: list[Recorded] = []
+        self.state: State = initial_state()
+        self.now = START
+        self.effects: tuple[Effect, ...] = ()
+        self.answer: Any = None
+        self.rejection: Rejection | None = None
+        self._payloads: dict[int, Any] = {}
+        self._new: list[Recorded] = []
+        self._waits = itertools.count(1)
+        self._send(
+            c.Trigger(
+                workspace="workspace",
+                workflow="workflow",
+                workflow_version=1,
+                definition_sha256="0" * 64,
+                trigger="REQUEST",
+                input=run_input,
+                process_id=process_id,
+            )
+        )
+
+    def after(self, ms: int) -> Self:
+        """Let time pass."""
+        self.now += ms
+        return self
+
+    def when(self, *commands: c.Command | Callable[[State], c.Command]) -> Self:
+        """Send commands, in order."""
+        self._new = []
+        for command in commands:
+            self._send(command(self.state) if callable(command) else command)
+        return self
+
+    def _send(self, command: c.Command) -> None:
+        outcome = decide(self.state, command, self._facts())
+        if isinstance(outcome, Need):
+            message = f"the decision needs {outcome}, which a scenario holds no more"
+            raise LookupError(message)
+        self.rejection = outcome if isinstance(outcome, Rejection) else None
+        self.answer = outcome.answer if isinstance(outcome, Decision) else None
+        self.effects = outcome.effects if isinstance(outcome, Decision) else ()
+        for step in outcome.steps:
+            self._new.append(step.recorded)
+            self.events.append(step.recorded)
+            self._payloads[step.recorded.seq] = step.recorded.payload
+            self.state = step.state
+
+    def _facts(self) -> Facts:
+        return Facts(
+            execution=EXECUTION,
+            machine=self.machine,
+            payloads=self._payloads,
+            now=self.now,
+            actor="key:test",
+            chance=lambda: f"wait-{next(self._waits)}",
+        )
+
+    # --- what is expected ----------------------------------------------------------------------------------------
+
+    def then(self, *expected: str | Event) -> Self:
+        """The last `when` appended exactly these events: names, or whole events."""
+        got = [
+            recorded.event if isinstance(wanted, Event) else type(recorded.event).__name__
+            for recorded, wanted in itertools.zip_longest(self._new, expected)
+            if recorded is not None
+        ]
+        _same(got, list(expected), "events")
+        return self._check_fold()
+
+    def then_nothing(self) -> Self:
+        """The last `when` changed nothing."""
+        return self.then()
+
+    def then_answers(self, answer: Any) -> Self:
+        """The last command was accepted with this answer."""
+        _same(self.rejection, None, "rejection")
+        _same(self.answer, answer, "answer")
+        return self
+
+    def then_refuses(self, code: str) -> Self:
+        """The last command was refused with this code."""
+        _same(self.rejection.code if self.rejection else None, code, "rejection")
+        return self
+
+    def then_is(self, status: str, *, output: Any = ..., error: Any = ...) -> Self:
+        """The execution has this status, and this output or error if given."""
+        _same(self.state.status, status, "status")
+        if output is not ...:
+            _same(self.value(self.state.output), output, "output")
+        if error is not ...:
+            _same(self.state.error or self.value(self.state.error_ref), error, "error")
+        return self
+
+    def value(self, reference: str | None) -> Any:
+        """The value behind a reference to a top-level member of a payload."""
+        if reference is None:
+            return None
+        seq, _, member = reference.partition("/")
+        return self._payloads[int(seq)][member]
+
+    def _check_fold(self) -> Self:
+        """What every scenario proves beside its own point: the log folds to the state."""
+        _same(replay(self.events), self.state, "fold of the log")
+        return self
+
+
+def _same(got: Any, wanted: Any, what: str) -> None:
+    if got != wanted:
+        message = f"{what}: expected {wanted!r}, got {got!r}"
+        raise AssertionError(message)
+
+
+def given(
+    definition: Machine | Mapping[str, Any], input: Any = None, *, process_id: str | None = None  # noqa: A002
+) -> Scenario:
+    """An execution of this definition that was just triggered; without an input with `{}`."""
+    return Scenario(definition, {} if input is None else input, process_id)
+
+
+def succeeded(state: str, result: Any = None, *, scope: str = TOP) -> Callable[[State], c.Command]:
+    """The step of the task in this state gives a result."""
+    return lambda at: _complete(at, state, scope, c.Succeeded(result))
+
+
+def failed(
+    state: str, error: str, cause: str | None = None, *, scope: str = TOP
+) -> Callable[[State], c.Command]:
+    """The step of the task in this state fails."""
+    return lambda at: _complete(at, state, scope, c.Failed(error, cause))
+
+
+def _complete(at: State, state: str, scope: str, outcome: c.Succeeded | c.Failed) -> c.CompleteTask:
+    frame = at.frames.get(scope)
+    task = frame.phase if frame else None
+    if frame is None or not isinstance(task, InTask) or frame.state != state:
+        message = f"no task is under way in state {state!r}"
+        raise AssertionError(message)
+    return c.CompleteTask(scope, state, task.seq, task.attempt, at.visits[visit_key(scope, state)], outcome)
+
+
+def due(scope: str = TOP) -> Callable[[State], c.Command]:
+    """The timer of the Wait state comes due (let time pass first)."""
+    return lambda at: c.FireTimer(at.frames[scope].phase.seq)  # type: ignore[union-attr]  # a test knows its phase

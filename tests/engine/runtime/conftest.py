@@ -1,0 +1,109 @@
+"""Engines on the in-memory store, whose commits can be held back, refused, and cut off by a crash."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.steps import Registry
+from engine.testing import ManualClock
+from store.memory import MemoryStore
+from store.records import Appended, StreamAppend
+
+WAITING: dict[str, Any] = {
+    "StartAt": "Ask",
+    "States": {
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "ResultPath": "$.answer", "Next": "Done"},
+        "Done": {"Type": "Succeed"},
+    },
+}
+
+
+class GatedStore(MemoryStore):
+    """A store whose commits wait while the gate is closed, and fail with what `fail_next` says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.attempts: list[Sequence[StreamAppend]] = []
+        self.fail_next: list[Exception] = []
+        self.before_append: Callable[[], Awaitable[None]] | None = None
+
+    async def append(self, batch: Sequence[StreamAppend]) -> Appended:
+        self.attempts.append(batch)
+        if self.before_append is not None:
+            action, self.before_append = self.before_append, None
+            await action()
+        await self.gate.wait()
+        if self.fail_next:
+            raise self.fail_next.pop(0)
+        return await super().append(batch)
+
+
+class Bench:
+    """A store, a clock and the engines that were started on them."""
+
+    def __init__(self) -> None:
+        self.store = GatedStore()
+        self.clock = ManualClock()
+        self.engines: list[Engine] = []
+
+    async def start(self, steps: Registry | None = None) -> Engine:
+        """Start an engine and let it recover what it finds."""
+        engine = await Engine.start(self.store, steps=steps, clock=self.clock)
+        self.engines.append(engine)
+        await eventually(engine.node.recovery.is_done.is_set)
+        return engine
+
+    async def crash(self, engine: Engine) -> None:
+        """The process is gone: what is not committed is lost, and nobody says goodbye."""
+        self.engines.remove(engine)
+        processor = engine.node.processor
+        processor.failure = RuntimeError("killed")
+        for job in (*processor._jobs, *engine.node.tasks._running):
+            job.cancel()
+        await engine.node.recovery.close()
+        await engine.node.timers.close()
+        await engine._http.close()
+
+    async def stop(self, engine: Engine) -> None:
+        """A clean stop."""
+        self.engines.remove(engine)
+        await engine.node.drain(grace_s=0)
+        await engine._http.close()
+
+    async def push(self, engine: Engine, ms: int) -> None:
+        """Let time pass, and what it sets off come to rest."""
+        self.clock.push(ms)
+        await rest(engine)
+
+
+async def eventually(condition: Callable[[], Any], *, seconds: float = 10) -> None:
+    """Poll until a condition holds; fail after a deadline."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def rest(engine: Engine) -> None:
+    """Wait until nothing is queued, read, committed or fired."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+        await engine.node.processor.settle()
+        job = engine.node.timers._job
+        if job is not None and not job.done():
+            await asyncio.wait([job])
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    made.store.gate.set()
+    for engine in list(made.engines):
+        await made.stop(engine)

@@ -1,0 +1,266 @@
+"""Answers are told from what is on disk, and from nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
+from engine.steps import Registry
+from store.errors import CommitUnknown, StoreFull
+
+from .conftest import WAITING, Bench, eventually, rest
+
+
+async def names(engine: Engine, execution_id: str) -> list[str]:
+    return [type(recorded.event).__name__ async for recorded in engine.events(execution_id)]
+
+
+async def waiting(bench: Bench) -> tuple[Engine, str]:
+    """An engine with one execution that waits."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    execution = await engine.trigger(workflow.id, {"n": 1}, process_id="P-1")
+    return engine, execution.id
+
+
+async def test_no_answer_before_the_commit(bench: Bench) -> None:
+    """Neither the winner of a race nor its losers hear anything while the commit is under way."""
+    engine, execution_id = await waiting(bench)
+    bench.store.gate.clear()
+    calls = [asyncio.create_task(engine.resume("P-1", {"by": n})) for n in range(64)]
+    await eventually(lambda: len(bench.store.attempts[-1]) == 1 and bench.store.attempts[-1][0].events)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not any(call.done() for call in calls)
+    bench.store.gate.set()
+    answers = await asyncio.gather(*calls)
+    assert sorted(answers) == ["already restarted"] * 63 + ["restarted"]
+    assert (await names(engine, execution_id)).count("WaitResumed") == 1
+
+
+async def test_a_crash_between_decision_and_commit_takes_back_nothing_that_was_told(bench: Bench) -> None:
+    """What was decided and not committed was told to nobody; after the restart the wait is still open."""
+    engine, execution_id = await waiting(bench)
+    bench.store.gate.clear()
+    calls = [asyncio.create_task(engine.resume("P-1", {"by": n})) for n in range(8)]
+    await eventually(lambda: bench.store.attempts[-1][0].events)
+    assert not any(call.done() for call in calls)
+    for call in calls:
+        call.cancel()
+    await bench.crash(engine)
+    bench.store.gate.set()
+
+    engine = await bench.start()
+    assert "WaitResumed" not in await names(engine, execution_id)
+    assert await engine.resume("P-1", {"by": "after"}) == "restarted"
+    result = await engine.result(execution_id)
+    assert result.output == {"n": 1, "answer": {"by": "after"}}
+
+
+async def test_a_refusal_waits_for_the_commit_that_it_rests_on(bench: Bench) -> None:
+    """A conflict with a termination that is not yet on disk is not told before that is."""
+    engine, _ = await waiting(bench)
+    bench.store.gate.clear()
+    ending = asyncio.create_task(engine.terminate("P-1"))
+    await eventually(lambda: bench.store.attempts[-1][0].events)
+    refused = asyncio.create_task(engine.resume("P-1", {}))
+    again = asyncio.create_task(engine.terminate("P-1"))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not (ending.done() or refused.done() or again.done())
+    bench.store.gate.set()
+    assert await ending == "terminated"
+    assert await again == "already terminated"
+    with pytest.raises(Conflict):
+        await refused
+
+
+async def test_another_writer_makes_the_decision_start_over(bench: Bench) -> None:
+    """When somebody else has moved the stream, what was decided from the old state is decided again."""
+    engine, execution_id = await waiting(bench)
+    other = await Engine.start(bench.store, clock=bench.clock)
+    bench.engines.append(other)
+    bench.store.gate.clear()
+    ours = asyncio.create_task(engine.resume("P-1", {"by": "us"}))
+    theirs = asyncio.create_task(other.resume("P-1", {"by": "them"}))
+    await eventually(lambda: sum(bool(batch[0].events) for batch in bench.store.attempts[-2:]) == 2)
+    bench.store.gate.set()
+    assert sorted([await ours, await theirs]) == ["already restarted", "restarted"]
+    assert (await names(engine, execution_id)).count("WaitResumed") == 1
+
+
+async def test_a_full_disk_is_told_and_passes(bench: Bench) -> None:
+    """While the store takes nothing a caller gets `Unavailable` and nothing has changed; afterwards all goes on."""
+    engine, execution_id = await waiting(bench)
+    bench.store.fail_next = [StoreFull("no space left")]
+    with pytest.raises(Unavailable):
+        await engine.resume("P-1", {"by": 1})
+    assert "WaitResumed" not in await names(engine, execution_id)
+    assert await engine.resume("P-1", {"by": 2}) == "restarted"
+
+
+async def test_a_step_result_survives_a_full_disk(bench: Bench) -> None:
+    """The result of a step is not lost when the store refuses it once: it is recorded a second later."""
+    steps = Registry()
+
+    @steps.step("charge")
+    async def charge(value: Any) -> Any:
+        bench.store.fail_next.append(StoreFull("no space left"))
+        return {"charged": value["amount"]}
+
+    engine = await bench.start(steps)
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "End": True}}}
+    workflow = await engine.create_workflow("charge", definition)
+    execution = await engine.trigger(workflow.id, {"amount": 5})
+    await eventually(lambda: not bench.store.fail_next)
+    await eventually(lambda: bench.clock.next_due() is not None)
+    await bench.push(engine, 1000)
+    result = await engine.result(execution.id)
+    assert result.output == {"charged": 5}
+
+
+async def test_a_commit_of_unknown_fate_stops_the_engine(bench: Bench) -> None:
+    """After an error from COMMIT nothing more is said: calls in flight and calls to come fail."""
+    engine, _ = await waiting(bench)
+    failures: list[Exception] = []
+    engine.node.processor.on_failure = failures.append
+    bench.store.fail_next = [CommitUnknown("EIO")]
+    with pytest.raises(EngineFailed):
+        await engine.resume("P-1", {})
+    with pytest.raises(EngineFailed):
+        await engine.trigger((await engine.executions()).items[0].workflow_id, {})
+    assert len(failures) == 1
+
+
+async def test_an_early_resume_is_held_until_its_wait_opens(bench: Bench) -> None:
+    """A call that comes before the wait is answered as soon as the wait opens."""
+    engine = await bench.start()
+    definition = {
+        "StartAt": "Rest",
+        "States": {
+            "Rest": {"Type": "Wait", "Seconds": 1, "Next": "Ask"},
+            "Ask": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
+        },
+    }
+    workflow = await engine.create_workflow("rest", definition)
+    await engine.trigger(workflow.id, process_id="P-2")
+    early = asyncio.create_task(engine.resume("P-2", {"early": True}, hold=2))
+    await rest(engine)
+    assert not early.done()
+    await bench.push(engine, 1000)
+    assert await early == "restarted"
+
+
+async def test_an_early_resume_is_refused_when_its_time_is_up(bench: Bench) -> None:
+    """A call that is held in vain gets `NotWaiting` with the run's status and state, and that is recorded once."""
+    engine = await bench.start()
+    definition = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    workflow = await engine.create_workflow("rest", definition)
+    execution = await engine.trigger(workflow.id, process_id="P-3")
+    early = asyncio.create_task(engine.resume("P-3", {}, hold=2))
+    await rest(engine)
+    await bench.push(engine, 1999)
+    assert not early.done()
+    await bench.push(engine, 1)
+    with pytest.raises(NotWaiting) as refused:
+        await early
+    assert refused.value.details == {"status": "running", "state": "Rest"}
+    assert (await names(engine, execution.id)).count("CommandRefused") == 1
+
+
+async def test_a_held_resume_is_answered_when_the_run_ends(bench: Bench) -> None:
+    """A run that is terminated while a call is held answers it at once."""
+    engine = await bench.start()
+    definition = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    workflow = await engine.create_workflow("rest", definition)
+    await engine.trigger(workflow.id, process_id="P-4")
+    early = asyncio.create_task(engine.resume("P-4", {}, hold=30))
+    await rest(engine)
+    await engine.terminate("P-4")
+    with pytest.raises(Conflict):
+        await early
+
+
+async def test_a_held_resume_is_answered_when_the_node_drains(bench: Bench) -> None:
+    """Draining answers held calls with `Unavailable` at once: they are not lost, they can be repeated."""
+    engine = await bench.start()
+    definition = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    workflow = await engine.create_workflow("rest", definition)
+    await engine.trigger(workflow.id, process_id="P-5")
+    early = asyncio.create_task(engine.resume("P-5", {}, hold=30))
+    await rest(engine)
+    await bench.stop(engine)
+    with pytest.raises(Unavailable):
+        await early
+
+
+async def test_trigger_once_under_a_race(bench: Bench) -> None:
+    """64 triggers with one process id and input start one execution; another input is refused, and recorded."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    calls = [engine.trigger(workflow.id, {"n": 1, "m": 2.0}, process_id="INV-7") for _ in range(64)]
+    executions = await asyncio.gather(*calls)
+    assert len({execution.id for execution in executions}) == 1
+    same = await engine.trigger(workflow.id, {"m": 2, "n": 1}, process_id="INV-7")
+    assert same.id == executions[0].id
+    with pytest.raises(Conflict):
+        await engine.trigger(workflow.id, {"n": 2}, process_id="INV-7")
+    assert (await names(engine, same.id))[-1] == "CommandRefused"
+    assert len((await engine.executions()).items) == 1
+
+
+async def test_a_process_id_may_not_be_another_runs_id(bench: Bench) -> None:
+    """Chosen and implied process ids share one namespace."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    first = await engine.trigger(workflow.id, {"n": 1})
+    again = await engine.trigger(workflow.id, {"n": 1}, process_id=first.id)
+    assert again.id == first.id
+    with pytest.raises(Conflict):
+        await engine.trigger(workflow.id, {"n": 2}, process_id=first.id)
+
+
+async def test_an_idempotency_key_gets_the_first_answer_again(bench: Bench) -> None:
+    """The winner's call repeated says `restarted` again, and never ends a later wait."""
+    engine = await bench.start()
+    definition = {
+        "StartAt": "First",
+        "States": {
+            "First": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Second"},
+            "Second": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
+        },
+    }
+    workflow = await engine.create_workflow("two", definition)
+    execution = await engine.trigger(workflow.id, process_id="P-6", idempotency_key="t-1")
+    assert (await engine.trigger(workflow.id, process_id="P-6", idempotency_key="t-1")).id == execution.id
+    calls = [engine.resume("P-6", {"n": 1}, idempotency_key="r-1") for _ in range(16)]
+    assert await asyncio.gather(*calls) == ["restarted"] * 16
+    assert (await names(engine, execution.id)).count("WaitResumed") == 1
+    with pytest.raises(Conflict):
+        await engine.resume("P-6", {"n": 2}, idempotency_key="r-1")
+    assert await engine.resume("P-6", {"n": 2}, state="Second") == "restarted"
+    assert await engine.resume("P-6", {"n": 3}, idempotency_key="r-2") == "already restarted"
+    assert await engine.resume("P-6", {"n": 3}, idempotency_key="r-2") == "already restarted"
+
+
+async def test_an_idempotency_key_outlives_a_crash(bench: Bench) -> None:
+    """The remembered answer is on disk with the event that it reports."""
+    engine, _ = await waiting(bench)
+    assert await engine.resume("P-1", {"n": 1}, idempotency_key="k") == "restarted"
+    await bench.crash(engine)
+    engine = await bench.start()
+    assert await engine.resume("P-1", {"n": 1}, idempotency_key="k") == "restarted"
+    assert await engine.resume("P-1", {"n": 1}) == "already restarted"
+
+
+async def test_unknown_processes_are_not_found(bench: Bench) -> None:
+    """A process id that nobody has used, of whatever form, is `NotFound`."""
+    engine, execution_id = await waiting(bench)
+    for name in ("P-99", "01900000-0000-7000-8000-000000000001"):
+        with pytest.raises(NotFound):
+            await engine.resume(name, {})
+    assert await engine.resume(execution_id, {}) == "restarted"

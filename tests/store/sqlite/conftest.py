@@ -1,0 +1,37 @@
+"""What the tests of the SQLite store share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Where a database is to be."""
+    return tmp_path / "perdure.db"
+
+
+@contextmanager
+def victim(database: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that serves the database, and appends to it; killed in the end, if it was not before."""
+    command = [sys.executable, "-m", "tests.store.sqlite.victim", str(database)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "READY\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def files(database: Path) -> set[str]:
+    """The names of the files beside a database, and its own."""
+    return {path.name for path in database.parent.iterdir()}

@@ -1,0 +1,152 @@
+"""The tables: what they promise to the rows, and to those who wait for an answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Table
+from sqlalchemy.dialects.sqlite import dialect
+
+from store.batch import KEY_COLUMNS
+from store.records import EventRow, NodeRow, StreamRow
+from store.schema import (
+    PRIMARY,
+    PROJECTIONS,
+    TABLE_OF,
+    events,
+    metadata,
+    nodes,
+    streams,
+)
+from store.sqlite import SqliteStore, open_sqlite
+from tests.store.builders import ORG, WORKFLOW, WORKSPACE, uid
+
+ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}
+
+
+@pytest.mark.parametrize(("row", "table"), ROWS.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_columns_stand_in_the_order_of_the_rows(row: Any, table: Table) -> None:
+    """A row can be written as it is, and made of what was read."""
+    assert tuple(table.columns.keys()) == row._fields
+
+
+def test_an_event_is_its_position_and_its_row() -> None:
+    """The one table that has a column before those of its row."""
+    assert tuple(events.columns.keys()) == ("position", *EventRow._fields)
+
+
+@pytest.mark.parametrize("row", TABLE_OF)
+def test_keys_are_the_first_columns(row: type) -> None:
+    """What all stores take for a row's key is the primary key of its table."""
+    key = list(TABLE_OF[row].primary_key.columns.keys())
+
+    assert key == list(TABLE_OF[row].columns.keys())[: KEY_COLUMNS[row]]
+
+
+def test_every_table_is_primary_or_a_projection() -> None:
+    """What is rebuilt and what never is add up to all there is."""
+    assert {*PRIMARY, *PROJECTIONS} == set(metadata.tables.values())
+    assert not {*PRIMARY} & {*PROJECTIONS}
+
+
+READS = {
+    "stream": lambda store: store.stream(uid(1)),
+    "streams": lambda store: store.streams(after=uid(1)),
+    "streams of a kind": lambda store: store.streams(kind="workflow", after=uid(1)),
+    "events": lambda store: store.events(uid(1), after=2),
+    "events, limited": lambda store: store.events(uid(1), after=2, limit=3),
+    "last_events": lambda store: store.last_events(uid(1), 3),
+    "events_at": lambda store: store.events_at(uid(1), [1, 2]),
+    "events_of": lambda store: store.events_of([uid(1), uid(2)]),
+    "log": lambda store: anext(store.log(after=3), None),
+    "position": lambda store: store.position(),
+    "snapshot": lambda store: store.snapshot(uid(1)),
+    "organization": lambda store: store.organization(ORG),
+    "organization_named": lambda store: store.organization_named("a"),
+    "workspace": lambda store: store.workspace(WORKSPACE),
+    "workspace_named": lambda store: store.workspace_named(ORG, "a"),
+    "api_key": lambda store: store.api_key(uid(1)),
+    "api_key_by_digest": lambda store: store.api_key_by_digest(bytes(32)),
+    "api_keys": lambda store: store.api_keys(ORG, WORKSPACE),
+    "workflow": lambda store: store.workflow(WORKFLOW),
+    "workflow_version": lambda store: store.workflow_version(WORKFLOW, 1),
+    "latest_published": lambda store: store.latest_published(WORKFLOW),
+    "workflow_versions": lambda store: store.workflow_versions(WORKFLOW),
+    "workflows": lambda store: store.workflows(WORKSPACE, status="draft", search="a"),
+    "versions in a workspace": lambda store: store.workflow_version_page(
+        ORG, workspace_id=WORKSPACE, before=(WORKFLOW, 2)
+    ),
+    "versions in an organization": lambda store: store.workflow_version_page(
+        ORG, workspace_id=None, before=(WORKFLOW, 2)
+    ),
+    "execution": lambda store: store.execution(uid(1)),
+    "executions of a workflow": lambda store: store.execution_page(workflow_id=WORKFLOW, before=uid(1)),
+    "executions of a workspace": lambda store: store.execution_page(workspace_id=WORKSPACE),
+    "executions of an organization": lambda store: store.execution_page(organization_id=ORG),
+    "live_executions": lambda store: store.live_executions(after=uid(1)),
+    "latest_completed": lambda store: store.latest_completed(WORKFLOW, 1),
+    "process_id": lambda store: store.process_id(ORG, WORKSPACE, "a"),
+    "process_ids_of": lambda store: store.process_ids_of([uid(1), uid(2)]),
+    "idempotency": lambda store: store.idempotency(ORG, WORKSPACE, "a"),
+    "wait": lambda store: store.wait(uid(1)),
+    "waits_of": lambda store: store.waits_of(uid(1)),
+    "open_waits": lambda store: store.open_waits(WORKSPACE, after=uid(1)),
+    "open_waits of an execution": lambda store: store.open_waits(WORKSPACE, execution_id=uid(1)),
+    "open_waits of a workflow": lambda store: store.open_waits(WORKSPACE, workflow_id=WORKFLOW),
+    "due_timers": lambda store: store.due_timers(1),
+    "next_due": lambda store: store.next_due(),
+    "timers_of": lambda store: store.timers_of(uid(1)),
+}
+
+
+class Watched(SqliteStore):
+    """Notes the statements that it runs."""
+
+    seen: list[tuple[Any, dict[str, Any]]]
+
+    async def _all(self, statement: Any, **parameters: Any) -> Any:
+        self.seen.append((statement, parameters))
+        return await super()._all(statement, **parameters)
+
+    async def _query(self, statement: Any, parameters: Any = None) -> Any:
+        self.seen.append((statement, parameters or {}))
+        return await super()._query(statement, parameters)
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
+    store = await open_sqlite(tmp_path / "perdure.db")
+    store.__class__ = Watched
+    store.seen = []
+    yield store
+    await store.close()
+
+
+def plan(path: Path, statement: Any, parameters: dict[str, Any]) -> list[str]:
+    compiled = statement.compile(dialect=dialect(paramstyle="qmark"))
+    expanded = compiled.construct_expanded_state(parameters)
+    connection = sqlite3.connect(path)
+    connection.create_function("lower", 1, lambda text: text, deterministic=True)
+    steps = [
+        row[3]
+        for row in connection.execute(
+            f"EXPLAIN QUERY PLAN {expanded.statement}", expanded.positional_parameters
+        )
+    ]
+    connection.close()
+    return steps
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_no_read_goes_through_a_whole_table(watched: Watched, tmp_path: Path, read: str) -> None:
+    """Every read finds its rows by an index, and in their order."""
+    await READS[read](watched)
+
+    steps = [step for seen in watched.seen for step in plan(tmp_path / "perdure.db", *seen)]
+    assert steps
+    slow = [step for step in steps if step.startswith("SCAN") and step != "SCAN CONSTANT ROW"]
+    assert not slow + [step for step in steps if "TEMP B-TREE" in step], steps
