@@ -1,0 +1,258 @@
+"""After a restart everything that was under way is taken up again, under the same keys."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from engine import Engine
+from engine.steps import Registry, StepContext
+
+from .conftest import WAITING, Bench, eventually, rest
+
+CHARGE: dict[str, Any] = {
+    "StartAt": "Charge",
+    "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}},
+}
+REST: dict[str, Any] = {
+    "StartAt": "Rest",
+    "States": {"Rest": {"Type": "Wait", "Seconds": 3600, "End": True}},
+}
+
+
+class Calls:
+    """A step that hangs until it is let go, and remembers who called it."""
+
+    def __init__(self) -> None:
+        self.seen: list[StepContext] = []
+        self.inputs: list[Any] = []
+        self.open = asyncio.Event()
+        self.steps = Registry()
+        self.steps.step("charge")(self.charge)
+
+    async def charge(self, value: Any, context: StepContext) -> Any:
+        self.seen.append(context)
+        self.inputs.append(value)
+        await self.open.wait()
+        return {"ok": True}
+
+
+async def names(engine: Engine, execution_id: str) -> list[str]:
+    return [type(recorded.event).__name__ async for recorded in engine.events(execution_id)]
+
+
+async def test_a_step_is_called_again_after_a_crash_under_the_same_key(bench: Bench) -> None:
+    """The repetition carries the key and the input of the first call, and the log counts the death."""
+    calls = Calls()
+    engine = await bench.start(calls.steps)
+    workflow = await engine.create_workflow("charge", CHARGE)
+    execution = await engine.trigger(workflow.id, {"amount": 7})
+    await eventually(lambda: len(calls.seen) == 1)
+    await bench.crash(engine)
+
+    calls.open.set()
+    engine = await bench.start(calls.steps)
+    assert (await engine.result(execution.id)).status == "completed"
+    assert [context.idempotency_key for context in calls.seen] == [f"{execution.id}/Charge/-/1"] * 2
+    assert calls.inputs == [{"amount": 7}] * 2
+    assert await names(engine, execution.id) == [
+        "ExecutionStarted",
+        "TaskScheduled",
+        "TaskInterrupted",
+        "TaskSucceeded",
+        "ExecutionSucceeded",
+    ]
+
+
+async def test_a_clean_stop_counts_no_death(bench: Bench) -> None:
+    """A step that a clean stop cancelled is called again, and its log says nothing of it."""
+    calls = Calls()
+    engine = await bench.start(calls.steps)
+    workflow = await engine.create_workflow("charge", CHARGE)
+    execution = await engine.trigger(workflow.id)
+    await eventually(lambda: len(calls.seen) == 1)
+    await bench.stop(engine)
+
+    calls.open.set()
+    engine = await bench.start(calls.steps)
+    assert (await engine.result(execution.id)).status == "completed"
+    assert "TaskInterrupted" not in await names(engine, execution.id)
+
+
+async def test_a_step_that_takes_processes_down_is_given_up_and_others_are_not(bench: Bench) -> None:
+    """From the third death on suspects run one at a time; after five lone deaths the guilty one fails."""
+    calls = Calls()
+    poison = Registry()
+    deadly = asyncio.Event()
+
+    @poison.step("poison")
+    async def explode(_value: Any) -> Any:
+        deadly.set()
+        await asyncio.Event().wait()
+
+    engine = await bench.start(calls.steps.merged(poison))
+    guilty_workflow = await engine.create_workflow(
+        "poison", {"StartAt": "P", "States": {"P": {"Type": "Task", "Resource": "poison", "End": True}}}
+    )
+    innocent_workflow = await engine.create_workflow("charge", CHARGE)
+    guilty = await engine.trigger(guilty_workflow.id)
+    innocent = await engine.trigger(innocent_workflow.id)
+    for _ in range(20):
+        await eventually(deadly.is_set)
+        deadly.clear()
+        calls.open.set()  # an innocent step ends when it is given the time
+        await bench.crash(engine)
+        engine = await bench.start(calls.steps.merged(poison))
+        await rest(engine)
+        if (await engine.executions(workflow_id=guilty_workflow.id)).items[0].status == "failed":
+            break
+    result = await engine.result(guilty.id)
+    assert (result.status, result.error) == ("failed", "States.TaskFailed")
+    assert (await engine.result(innocent.id)).status == "completed"
+    assert (await names(engine, guilty.id)).count("TaskRedispatched") == 5
+
+
+async def test_timers_that_came_due_while_nobody_was_there_fire_at_start(bench: Bench) -> None:
+    """An overdue timer fires right after a restart; one that is not due does not."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("rest", REST)
+    overdue = await engine.trigger(workflow.id)
+    await bench.crash(engine)
+    bench.clock.push(1800_000)
+    engine = await bench.start()
+    later = await engine.trigger(workflow.id)
+    await bench.crash(engine)
+    bench.clock.push(1800_000)
+    engine = await bench.start()
+    assert (await engine.result(overdue.id)).status == "completed"
+    await rest(engine)
+    assert (await engine.executions()).items[0].id == later.id
+    assert (await engine.executions()).items[0].status == "running"
+
+
+async def test_timers_never_fire_early(bench: Bench) -> None:
+    """A timer fires at its instant and not a millisecond before."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("rest", REST)
+    execution = await engine.trigger(workflow.id)
+    await bench.push(engine, 3600_000 - 1)
+    assert (await names(engine, execution.id))[-1] == "TimerSet"
+    await bench.push(engine, 1)
+    assert (await names(engine, execution.id))[-1] == "ExecutionSucceeded"
+
+
+async def test_two_hundred_timers_fire_once_each(bench: Bench) -> None:
+    """Timers that come due at one instant each fire exactly once."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("rest", REST)
+    executions = [await engine.trigger(workflow.id) for _ in range(200)]
+    await bench.push(engine, 3600_000)
+    for execution in executions:
+        assert (await names(engine, execution.id)).count("TimerFired") == 1
+
+
+async def test_waiting_executions_leave_memory(bench: Bench) -> None:
+    """An execution that only waits, or sleeps in a timer, is rows and nothing else."""
+    engine = await bench.start()
+    asking = await engine.create_workflow("ask", WAITING)
+    resting = await engine.create_workflow("rest", REST)
+    for number in range(50):
+        await engine.trigger(asking.id, {"n": number})
+        await engine.trigger(resting.id)
+    await rest(engine)
+    assert engine.node.processor.hot_count == 0
+
+
+async def test_a_decision_that_stops_for_breath_goes_on_after_a_crash(bench: Bench) -> None:
+    """A run cut off in the middle of a long chain of states is taken up where it was."""
+    states = {f"S{n}": {"Type": "Pass", "Next": f"S{n + 1}"} for n in range(600)}
+    engine = await bench.start()
+    workflow = await engine.create_workflow(
+        "long", {"StartAt": "S0", "States": {**states, "S600": {"Type": "Succeed"}}}
+    )
+    execution = await engine.trigger(workflow.id)
+    await bench.crash(engine)
+    engine = await bench.start()
+    assert (await engine.result(execution.id)).status == "completed"
+    assert len(await names(engine, execution.id)) == 603
+
+
+async def test_what_a_step_gives_after_the_end_is_recorded_as_ignored(bench: Bench) -> None:
+    """Terminal is final: the late result changes nothing."""
+    calls = Calls()
+    engine = await bench.start(calls.steps)
+    workflow = await engine.create_workflow("charge", CHARGE)
+    execution = await engine.trigger(workflow.id, process_id="P")
+    await eventually(lambda: len(calls.seen) == 1)
+    assert await engine.terminate("P", "changed our mind") == "terminated"
+    calls.open.set()
+    await eventually(lambda: not engine.node.tasks.running)
+    await rest(engine)
+    assert (await names(engine, execution.id))[-2:] == ["ExecutionTerminated", "ResultIgnored"]
+    result = await engine.result(execution.id)
+    assert (result.status, result.cause) == ("terminated", "changed our mind")
+    assert await engine.terminate("P") == "already terminated"
+
+
+async def test_a_step_may_not_change_what_the_log_says(bench: Bench) -> None:
+    """A step that mutates its input, or the result it gave, changes nothing that is recorded."""
+    steps = Registry()
+    given: list[Any] = []
+
+    @steps.step("charge")
+    async def charge(value: Any) -> Any:
+        value["amount"] = 0
+        result = {"items": [1]}
+        given.append(result)
+        return result
+
+    @steps.step("check")
+    def check(value: Any) -> Any:
+        given[0]["items"].append(2)
+        return value
+
+    definition = {
+        "StartAt": "Charge",
+        "States": {
+            "Charge": {"Type": "Task", "Resource": "charge", "ResultPath": "$.charge", "Next": "Check"},
+            "Check": {"Type": "Task", "Resource": "check", "End": True},
+        },
+    }
+    engine = await bench.start(steps)
+    workflow = await engine.create_workflow("charge", definition)
+    execution = await engine.trigger(workflow.id, {"amount": 7})
+    result = await engine.result(execution.id)
+    assert result.output == {"amount": 7, "charge": {"items": [1]}}
+
+
+async def test_a_decision_that_raises_sets_one_execution_aside(
+    bench: Bench, monkeypatch: Any
+) -> None:
+    """A defect of ours quarantines the execution, which can still be terminated; the others go on."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    sick = await engine.trigger(workflow.id, process_id="sick")
+    await engine.trigger(workflow.id, process_id="well")
+    from engine.core import decide as decide_module
+    from engine.core.commands import Resume
+    from engine.errors import Unavailable
+
+    real = decide_module._DECIDE[Resume]
+
+    def broken(state: Any, command: Any, facts: Any) -> Any:
+        if facts.execution == sick.id:
+            raise ZeroDivisionError
+        return real(state, command, facts)
+
+    monkeypatch.setitem(decide_module._DECIDE, Resume, broken)
+    for _ in range(2):
+        try:
+            await engine.resume("sick", {})
+        except Unavailable:
+            pass
+        else:
+            raise AssertionError
+        await rest(engine)
+    assert await engine.resume("well", {}) == "restarted"
+    assert (await names(engine, sick.id))[-1] == "ExecutionQuarantined"
+    assert await engine.terminate("sick") == "terminated"
