@@ -72,7 +72,7 @@ async def measure(total: int = 10_000, in_flight: int = 200) -> Throughput:
 def main(total: int = 10_000, in_flight: int = 200) -> int:
     """Print the figures; not 0 if any workflow did not complete."""
     found = asyncio.run(measure(total, in_flight))
-    print(  # noqa: T201 a benchmark's output
+    print(
         f"sqlite, WAL, synchronous=FULL, {in_flight} in flight: {found.completed} of {total} three-step workflows "
         f"completed in {found.seconds:.2f} s = {found.per_second:,.0f} workflows/s, "
         f"{found.events / found.seconds:,.0f} events/s, {found.bytes_on_disk / total:,.0f} bytes a workflow on disk"

@@ -84,9 +84,7 @@ class Chain(NamedTuple):
         data = encode_json(recorded.event).decode()
         at, actor, caused_by = recorded.recorded_at, recorded.actor, recorded.caused_by
         organization_id, stream_id, seq = self.organization_id, self.stream_id, recorded.seq
-        chained = _hash(
-            organization_id, stream_id, seq, name, 1, at, actor, caused_by, data, digest, previous
-        )
+        chained = _hash(organization_id, stream_id, seq, name, 1, at, actor, caused_by, data, digest, previous)
         return EventRow(
             stream_id,
             seq,
@@ -126,7 +124,7 @@ def event_hash(row: EventRow, previous: bytes) -> bytes:
     )
 
 
-def _hash(  # noqa: PLR0913 the fields that the format names, in its order
+def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its order
     organization_id: bytes,
     stream_id: bytes,
     seq: int,
@@ -182,9 +180,7 @@ class Break(NamedTuple):
     reason: str
 
 
-def verify_stream(
-    stream_id: bytes, stored: Sequence[StoredEvent], head: tuple[int, bytes] | None
-) -> Break | None:
+def verify_stream(stream_id: bytes, stored: Sequence[StoredEvent], head: tuple[int, bytes] | None) -> Break | None:
     """Walk a stream's chain as stored: seqs, positions, hashes, payload digests, and the head that `streams` has.
 
     A payload may be missing only if a later `Erased` event of the stream names its seq.

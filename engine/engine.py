@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Self
 
 from engine.core import ids
 from engine.core.events import Recorded
-from engine.core.transitions import TERMINAL
 from engine.core.refs import resolve
 from engine.core.state import State
+from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, NotFound
 from engine.opening import open_store
 from engine.runtime.access import Access
@@ -108,9 +108,7 @@ class Engine:
         `steps` are the steps of your own; the built-in ones are there anyway. Raises `store.errors.DatabaseInUse` if
         another process serves the file.
         """
-        engine = await cls.start(
-            database, steps=steps, clock=clock, allow_private_addresses=allow_private_addresses
-        )
+        engine = await cls.start(database, steps=steps, clock=clock, allow_private_addresses=allow_private_addresses)
         try:
             yield engine
         finally:
@@ -152,16 +150,12 @@ class Engine:
 
     # --- commands ------------------------------------------------------------------------------------------------
 
-    async def create_workflow(
-        self, name: str, definition: Any, *, description: str | None = None
-    ) -> Workflow:
+    async def create_workflow(self, name: str, definition: Any, *, description: str | None = None) -> Workflow:
         """Create and publish a workflow from an Amazon States Language definition (an object, or JSON text).
 
         Raises `engine.errors.Invalid`, with every problem in `details["errors"]`.
         """
-        saved = await self.workflows.create(
-            await self._caller(), name, definition, description=description
-        )
+        saved = await self.workflows.create(await self._caller(), name, definition, description=description)
         return Workflow(
             ids.text(saved.workflow.workflow_id),
             saved.workflow.name,

@@ -23,9 +23,7 @@ class PerdureError(Exception):
 
     code: ClassVar[str] = "INTERNAL_ERROR"
 
-    def __init__(
-        self, message: str, details: Mapping[str, Any] | None = None, *, position: int | None = None
-    ) -> None:
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None, *, position: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.details = dict(details or {})
@@ -84,6 +82,5 @@ class EngineFailed(Unavailable):
 
 
 REFUSALS: Mapping[str, type[PerdureError]] = {
-    cls.code: cls
-    for cls in (Invalid, NotFound, Conflict, NotWaiting, AmbiguousWait, WaitExpired, Unavailable)
+    cls.code: cls for cls in (Invalid, NotFound, Conflict, NotWaiting, AmbiguousWait, WaitExpired, Unavailable)
 }

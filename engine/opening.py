@@ -7,7 +7,7 @@ from store.protocols import Store
 
 
 async def open_store(url: str, *, read_only: bool = False) -> Store:
-    """Open the database that a URL names: `sqlite:///runs.db` (a path), `sqlite:////var/lib/runs.db` (an absolute one).
+    """Open the database that a URL names: `sqlite:///runs.db`, or with an absolute path `sqlite:////var/lib/runs.db`.
 
     Raises `Invalid` for another kind of URL, `store.errors.StoreError` if it cannot be opened.
     """
@@ -15,4 +15,6 @@ async def open_store(url: str, *, read_only: bool = False) -> Store:
         from store.sqlite import open_sqlite  # noqa: PLC0415 the driver is imported by who uses it
 
         return await open_sqlite(url, read_only=read_only)
-    raise Invalid(f"database: {url.split(':')[0]!r} is not supported; use sqlite:///PATH", {"field": "database"})
+    raise Invalid(
+        f"database: {url.split(':', maxsplit=1)[0]!r} is not supported; use sqlite:///PATH", {"field": "database"}
+    )

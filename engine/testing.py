@@ -1,6 +1,6 @@
-"""For tests, ours and yours: a clock that is pushed, and given-when-then on the pure core.
+r"""For tests, ours and yours: a clock that is pushed, and given-when-then on the pure core.
 
-    given(definition, input={"amount": 120}) \\
+given(definition, input={"amount": 120}) \\
         .when(succeeded("Charge", {"ok": True})) \\
         .then("TaskSucceeded", "ExecutionSucceeded")
 """
@@ -133,7 +133,7 @@ class Scenario:
         outcome = decide(self.state, command, self._facts())
         if isinstance(outcome, Need):
             message = f"the decision needs {outcome}, which a scenario holds no more"
-            raise LookupError(message)
+            raise LookupError(message)  # noqa: TRY004 no type is wrong
         self.rejection = outcome if isinstance(outcome, Rejection) else None
         self.answer = outcome.answer if isinstance(outcome, Decision) else None
         self.effects = outcome.effects if isinstance(outcome, Decision) else ()
@@ -209,7 +209,10 @@ def _same(got: Any, wanted: Any, what: str) -> None:
 
 
 def given(
-    definition: Machine | Mapping[str, Any], input: Any = None, *, process_id: str | None = None  # noqa: A002
+    definition: Machine | Mapping[str, Any],
+    input: Any = None,  # noqa: A002 as a user says it
+    *,
+    process_id: str | None = None,
 ) -> Scenario:
     """An execution of this definition that was just triggered; without an input with `{}`."""
     return Scenario(definition, {} if input is None else input, process_id)
@@ -220,9 +223,7 @@ def succeeded(state: str, result: Any = None, *, scope: str = TOP) -> Callable[[
     return lambda at: _complete(at, state, scope, c.Succeeded(result))
 
 
-def failed(
-    state: str, error: str, cause: str | None = None, *, scope: str = TOP
-) -> Callable[[State], c.Command]:
+def failed(state: str, error: str, cause: str | None = None, *, scope: str = TOP) -> Callable[[State], c.Command]:
     """The step of the task in this state fails."""
     return lambda at: _complete(at, state, scope, c.Failed(error, cause))
 

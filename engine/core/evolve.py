@@ -1,10 +1,12 @@
-"""`evolve`: one event's change of state. It copies what the event carries; it computes, validates and reads nothing
-else. `replay` folds many.
+"""`evolve`: one event's change of state; `replay`: the fold over many.
+
+They copy what events carry. They compute, validate and read nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any
 
 import msgspec
@@ -48,7 +50,7 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         message = f"event {recorded.seq} follows event {state.seq}"
         raise OutOfOrder(message)
     name = type(recorded.event).__name__
-    after: State = state.__copy__()
+    after = copy(state)
     after.seq = recorded.seq
     after.recorded_at = recorded.recorded_at
     if not recorded.actor.startswith("engine:"):

@@ -46,8 +46,7 @@ class IdGenerator:
         number = int.from_bytes(seen, "big")
         ms = number >> 80
         tail = ((number >> 64) & 0xFFF) << 62 | number & ((1 << 62) - 1)
-        if (ms, tail) > (self._ms, self._tail):
-            self._ms, self._tail = ms, tail
+        self._ms, self._tail = max((self._ms, self._tail), (ms, tail))
 
 
 def _layout(ms: int, tail: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -104,7 +105,7 @@ class OrganizationState(msgspec.Struct):
 
 def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
     """The state after one more event."""
-    after: OrganizationState = state.__copy__()
+    after = copy(state)
     after.seq, after.recorded_at = recorded.seq, recorded.recorded_at
     event = recorded.event
     match event:
@@ -129,31 +130,30 @@ def decide(
 ) -> Decision | Rejection:
     """Answer a command. Creating a workspace under a name that is taken answers with the one that has it."""
     draft = Draft(state, evolve, now=now, actor=actor)
-    answer: Any = None
-    match command:
-        case CreateOrganization():
-            if state.seq:
-                return Rejection("CONFLICT", "the organization exists already")
-            draft.emit(OrganizationCreated("organization"), {"name": command.name})
-        case _ if not state.seq:
-            return Rejection("NOT_FOUND", "there is no such organization")
-        case CreateWorkspace():
-            taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
-            answer = taken.get(command.name, command.workspace)
-            if command.name not in taken:
-                draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
-        case CreateKey():
-            if command.workspace not in state.workspaces:
-                return Rejection("NOT_FOUND", "there is no such workspace")
-            draft.emit(
-                KeyCreated(
-                    command.key, command.workspace, command.sha256, command.scopes, command.expires_at
-                ),
-                {"name": command.name},
-            )
-        case RevokeKey():
-            if command.key not in state.keys:
-                return Rejection("NOT_FOUND", "there is no such key")
-            if state.keys[command.key].revoked_at is None:
-                draft.emit(KeyRevoked(command.key))
-    return Decision(tuple(draft.steps), (), answer)
+    if isinstance(command, CreateOrganization):
+        if state.seq:
+            return Rejection("CONFLICT", "the organization exists already")
+        draft.emit(OrganizationCreated("organization"), {"name": command.name})
+        return Decision(tuple(draft.steps), ())
+    if not state.seq:
+        return Rejection("NOT_FOUND", "there is no such organization")
+    if isinstance(command, CreateWorkspace):
+        taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
+        if command.name not in taken:
+            draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
+        return Decision(tuple(draft.steps), (), taken.get(command.name, command.workspace))
+    return _decide_key(draft, command)
+
+
+def _decide_key(draft: Draft[OrganizationState], command: CreateKey | RevokeKey) -> Decision | Rejection:
+    state = draft.state
+    if isinstance(command, CreateKey):
+        if command.workspace not in state.workspaces:
+            return Rejection("NOT_FOUND", "there is no such workspace")
+        event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
+        draft.emit(event, {"name": command.name})
+    elif command.key not in state.keys:
+        return Rejection("NOT_FOUND", "there is no such key")
+    elif state.keys[command.key].revoked_at is None:
+        draft.emit(KeyRevoked(command.key))
+    return Decision(tuple(draft.steps), ())

@@ -44,7 +44,6 @@ class InWait(msgspec.Struct, frozen=True, tag="wait"):
     opened_at: int
 
 
-
 class InTimer(msgspec.Struct, frozen=True, tag="timer"):
     """A Wait state; `seq` is its `TimerSet`, and the timer's name."""
 
@@ -109,9 +108,7 @@ class State(msgspec.Struct):
     def open_waits(self) -> list[tuple[str, Frame, InWait]]:
         """The open waits with their scopes and frames, in the order in which they were opened."""
         found = [
-            (scope, frame, wait)
-            for scope, frame in self.frames.items()
-            if (wait := open_wait(frame.phase)) is not None
+            (scope, frame, wait) for scope, frame in self.frames.items() if (wait := open_wait(frame.phase)) is not None
         ]
         return sorted(found, key=lambda item: item[2].seq) if len(found) > 1 else found
 

@@ -5,6 +5,7 @@ The definition itself is kept beside the log (`workflow_versions`), content-addr
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -126,7 +127,7 @@ class WorkflowState(msgspec.Struct):
 
 def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
     """The state after one more event."""
-    after: WorkflowState = state.__copy__()
+    after = copy(state)
     after.seq, after.recorded_at = recorded.seq, recorded.recorded_at
     after.modified_by = recorded.actor if state.seq else None
     event = recorded.event

@@ -11,6 +11,7 @@ from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
 from engine.runtime.callers import Caller
 from engine.runtime.node import Node
+from engine.runtime.orders import Told
 from engine.runtime.sending import send
 from store.records import ApiKeyRow, OrganizationRow, WorkspaceRow
 
@@ -116,7 +117,7 @@ class Access:
             organization_id,
             organization.CreateWorkspace(new_id, name),
         )
-        row = await self._store.workspace(ids.parse(reply.answer)) if hasattr(reply, "answer") else None
+        row = await self._store.workspace(ids.parse(reply.answer)) if isinstance(reply, Told) else None
         if row is None:
             message = f"workspace {name!r} was made and cannot be found"
             raise RuntimeError(message)
@@ -134,8 +135,11 @@ class Access:
         workspace_name: str | None = None,
         expires_at: int | None = None,
     ) -> MadeKey:
-        """Make a key. Nobody grants a scope that they lack; only an operator may name another organization or
-        workspace, which is made if it is not there."""
+        """Make a key.
+
+        Nobody grants a scope that they lack; only an operator may name another organization or workspace, which is
+        made if it is not there.
+        """
         principal.require("keys.manage")
         _check_scopes(principal, scopes)
         caller = principal.caller

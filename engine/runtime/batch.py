@@ -103,8 +103,6 @@ def claims_of(order: Order, answer: object, now: int) -> list[Claim]:
         workspace_id, key, salt, digest = order.remembered
         answer_text = encode_json(answer).decode()
         claims.append(
-            IdempotencyRow(
-                order.organization_id, workspace_id, key, order.stream_id, salt, digest, answer_text, now
-            )
+            IdempotencyRow(order.organization_id, workspace_id, key, order.stream_id, salt, digest, answer_text, now)
         )
     return claims

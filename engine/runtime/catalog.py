@@ -60,7 +60,11 @@ class Workflows:
         """
         workflow_id = self._node.processor.new_id()
         command = workflow.CreateWorkflow(
-            ids.text(caller.workspace_id), name, description, self._definition(definition, mock_payload), is_published
+            ids.text(caller.workspace_id),
+            name,
+            description,
+            self._definition(definition, mock_payload),
+            is_published,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)

@@ -11,8 +11,11 @@ _EXACT_MAX: Final = 2**53
 
 
 def canonical(value: Any) -> bytes:
-    """A JSON value as one text: members sorted by code point, no white space, integers exact, a float with an
-    integral value below 2⁵³ as an integer, other floats in the shortest form that reads back the same."""
+    """A JSON value as one text, the same for equal values.
+
+    Members are sorted by code point, without white space; integers are exact, a float with an integral value below
+    2⁵³ is an integer, and other floats have the shortest form that reads back the same.
+    """
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode()
 

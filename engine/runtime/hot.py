@@ -32,9 +32,7 @@ class HotStream:
         "workspace_id",
     )
 
-    def __init__(
-        self, kind: Kind, stream_id: bytes, organization_id: bytes, workspace_id: bytes | None
-    ) -> None:
+    def __init__(self, kind: Kind, stream_id: bytes, organization_id: bytes, workspace_id: bytes | None) -> None:
         self.kind = kind
         self.stream_id = stream_id
         self.organization_id = organization_id
@@ -80,9 +78,9 @@ class HotStreams:
 
     def settle(self, hot: HotStream) -> None:
         """After a commit: a stream that only waits leaves memory."""
-        if hot.batch is None and not hot.pins and hot.kind.is_idle(hot.state):
-            if self._streams.get(hot.stream_id) is hot:
-                del self._streams[hot.stream_id]
+        is_free = hot.batch is None and not hot.pins and hot.kind.is_idle(hot.state)
+        if is_free and self._streams.get(hot.stream_id) is hot:
+            del self._streams[hot.stream_id]
 
     def refusals(self, stream_id: bytes) -> int:
         """How many commands about the stream were refused since the last refusal that was recorded."""

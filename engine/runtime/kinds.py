@@ -30,7 +30,9 @@ from store.records import (
 )
 
 EXECUTION_EVENTS: tuple[type[events.Event], ...] = tuple(
-    cls for cls in vars(events).values() if isinstance(cls, type) and issubclass(cls, events.Event) and cls is not events.Event
+    cls
+    for cls in vars(events).values()
+    if isinstance(cls, type) and issubclass(cls, events.Event) and cls is not events.Event
 )
 
 
@@ -121,7 +123,7 @@ class ExecutionKind:
         )
         return decide(state, command, facts)
 
-    def rows(self, before: State, steps: Sequence[Step], _command: Any, stream: Stream) -> Rows:
+    def rows(self, before: State, steps: Sequence[Step], command: Any, stream: Stream) -> Rows:  # noqa: ARG002
         found = projections.changes(stream.stream_id, stream.organization_id, before, steps)
         return Rows([*found.waits, *found.timers], found.timers_gone)
 
@@ -174,9 +176,7 @@ class WorkflowKind(_AdministrativeKind):
     def decide(self, state: workflows.WorkflowState, command: Any, stream: Stream) -> Outcome:
         return workflows.decide(state, command, now=stream.now, actor=stream.actor)
 
-    def rows(
-        self, before: workflows.WorkflowState, steps: Sequence[Step], command: Any, stream: Stream
-    ) -> Rows:
+    def rows(self, before: workflows.WorkflowState, steps: Sequence[Step], command: Any, stream: Stream) -> Rows:
         state: workflows.WorkflowState = steps[-1].state
         payloads = {**stream.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
         changed = [n for n, version in state.versions.items() if before.versions.get(n) != version]
@@ -187,9 +187,7 @@ class WorkflowKind(_AdministrativeKind):
             ],
         )
 
-    def _workflow(
-        self, state: workflows.WorkflowState, payloads: Payloads, stream: Stream
-    ) -> WorkflowRow:
+    def _workflow(self, state: workflows.WorkflowState, payloads: Payloads, stream: Stream) -> WorkflowRow:
         return WorkflowRow(
             workflow_id=stream.stream_id,
             organization_id=stream.organization_id,
@@ -224,7 +222,7 @@ class WorkflowKind(_AdministrativeKind):
 
 def _definition(command: Any, version: workflows.Version) -> workflows.Definition:
     """The definition that a command carries for a version: the new one, or that of the draft it publishes."""
-    carried = (command.definition, getattr(command, "current", None))
+    carried: list[workflows.Definition | None] = [command.definition, getattr(command, "current", None)]
     return next(d for d in carried if d is not None and d.sha256 == version.definition_sha256)
 
 
@@ -246,9 +244,7 @@ class OrganizationKind(_AdministrativeKind):
         return isinstance(command, organizations.CreateOrganization)
 
     def decide(self, state: organizations.OrganizationState, command: Any, stream: Stream) -> Outcome:
-        return organizations.decide(
-            state, command, now=stream.now, actor=stream.actor, payloads=stream.payloads
-        )
+        return organizations.decide(state, command, now=stream.now, actor=stream.actor, payloads=stream.payloads)
 
     def rows(
         self, before: organizations.OrganizationState, steps: Sequence[Step], command: Any, stream: Stream

@@ -70,7 +70,7 @@ class Loader:
                 events = await self._store.events_of(some)
                 for stream_id in some:
                     found[stream_id] = await self._fold(stream_id, events.get(stream_id, []))
-            except Exception as error:  # told to who asked for these streams; the others go on
+            except Exception as error:  # noqa: BLE001 told to who asked for these streams; the others go on
                 found.update(dict.fromkeys(some, error))
         return found
 
@@ -83,7 +83,7 @@ class Loader:
             if row.kind == "execution":
                 workflow_id = ids.parse(hot.state.workflow)
                 hot.machine = await self._definitions.machine(workflow_id, hot.state.workflow_version)
-        except Exception as error:  # an unknown event, a damaged row: this stream stops, no other
+        except Exception as error:  # noqa: BLE001 an unknown event, a damaged row: this stream stops, no other
             return error
         return hot
 

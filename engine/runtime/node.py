@@ -85,9 +85,7 @@ class Node:
     async def _seed_ids(self) -> None:
         """New ids sort above all that exist, wherever the clock has been since."""
         for organization in await self.store.organizations():
-            for row in await self.store.execution_page(
-                organization_id=organization.organization_id, limit=1
-            ):
+            for row in await self.store.execution_page(organization_id=organization.organization_id, limit=1):
                 self.processor.seed_ids(row.execution_id)
 
     async def drain(self, grace_s: float = 5.0) -> None:

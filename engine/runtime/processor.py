@@ -158,7 +158,7 @@ class Processor:
         stream = self._stream(hot, order, now)
         try:
             outcome = hot.kind.decide(hot.state, order.command, stream)
-        except Exception as defect:  # a defect of ours: this stream is set aside, the others go on
+        except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._on_defect(hot, order, defect)
             return
         if isinstance(outcome, Need):
@@ -197,9 +197,7 @@ class Processor:
             self._hot.refusals(hot.stream_id),
         )
 
-    def _record(
-        self, hot: HotStream, order: Order, outcome: Decision | Rejection, stream: Stream
-    ) -> None:
+    def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, stream: Stream) -> None:
         """Put the events of a decision into the open batch, and move the hot state on."""
         steps = outcome.steps
         expected, before = hot.head, hot.state
@@ -232,9 +230,7 @@ class Processor:
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
-        _log.error(
-            "decision_failed", stream_id=ids.text(hot.stream_id), command=name, exc_info=defect
-        )
+        _log.error("decision_failed", stream_id=ids.text(hot.stream_id), command=name, exc_info=defect)
         if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
             self._put(self._inner(hot, c.Quarantine(name, type(defect).__name__)))
         if hot.batch is None:
@@ -316,7 +312,7 @@ class Processor:
             return
         except StoreError as error:
             self._on_store_error(batch, error)
-        except Exception as defect:
+        except Exception as defect:  # noqa: BLE001 whatever it is, nobody knows what is on disk
             self._stop(defect)
             return
         else:

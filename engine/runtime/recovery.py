@@ -28,9 +28,7 @@ Send = Callable[[bytes, object], Awaitable[Reply]]
 class Recovery:
     """Takes executions up again, suspects last and one at a time."""
 
-    def __init__(
-        self, store: Store, send: Send, watch_suspect: Callable[[bytes, str], asyncio.Event]
-    ) -> None:
+    def __init__(self, store: Store, send: Send, watch_suspect: Callable[[bytes, str], asyncio.Event]) -> None:
         self._store = store
         self._send = send
         self._watch_suspect = watch_suspect

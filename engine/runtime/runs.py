@@ -104,9 +104,7 @@ class Runs:
         existing = await self._existing(caller, request)
         return None if existing is None else await self._again(caller, existing, request, idempotency)
 
-    def _claim(
-        self, caller: Caller, request: _Trigger, execution_id: bytes, version: int
-    ) -> ProcessIdRow | None:
+    def _claim(self, caller: Caller, request: _Trigger, execution_id: bytes, version: int) -> ProcessIdRow | None:
         if request.process_id is None:
             return None
         salt = self._node.random(16)

@@ -14,7 +14,7 @@ from engine.runtime.orders import ClaimLost, Denied, Order, Remembered, Told
 from store.records import ProcessIdRow, StreamKind
 
 
-async def send(  # noqa: PLR0913 one command, and what it may claim
+async def send(
     node: Node,
     caller: Caller,
     kind: StreamKind,
@@ -34,7 +34,7 @@ async def send(  # noqa: PLR0913 one command, and what it may claim
     return reply
 
 
-async def ask(  # noqa: PLR0913
+async def ask(
     node: Node,
     caller: Caller,
     kind: StreamKind,
@@ -63,6 +63,4 @@ async def ask(  # noqa: PLR0913
 
 def refused(rejection: Rejection, position: int) -> PerdureError:
     """The exception that says what a rejection says."""
-    return REFUSALS.get(rejection.code, Unavailable)(
-        rejection.message, rejection.details, position=position
-    )
+    return REFUSALS.get(rejection.code, Unavailable)(rejection.message, rejection.details, position=position)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -53,7 +54,7 @@ class Tasks:
     def _start(self, hot: HotStream, task: RunTask) -> None:
         try:
             call = call_for(task.resource, task.parameters)
-        except Exception as problem:  # only parameters can be wrong here: the resource was checked at creation
+        except Exception as problem:  # noqa: BLE001 only parameters can be wrong here: the resource was checked at creation
             self._finish(hot, task, failure_of(problem))
             return
         step = self._registry.get(call.step_name)
@@ -66,8 +67,11 @@ class Tasks:
             job.add_done_callback(self._on_done)
 
     def _on_missing(self, hot: HotStream, task: RunTask, call: Call) -> None:
-        """A step that this node does not have. One that the run itself names is its error; one of the definition
-        is a mistake of whoever started this node, and the task waits for the next start."""
+        """Deal with a step that this node does not have.
+
+        One that the run itself names (`lambda:invoke`) is its error; one of the definition is a mistake of whoever
+        started this node, and the task waits for the next start.
+        """
         if call.wrap is not None:
             cause = f"no step is registered under the name {call.step_name!r}"
             self._finish(hot, task, Failed("Lambda.ResourceNotFoundException", cause))
@@ -89,24 +93,19 @@ class Tasks:
             if self._is_closing:
                 raise  # nothing is recorded: the task is dispatched again at the next start
             outcome = Failed("States.TaskFailed", "the step was cancelled")
-        except (Exception, SystemExit) as problem:
-            _log.warning(
-                "step_failed", execution_id=context.execution_id, state=task.state, exc_info=problem
-            )
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 other people's code
+            _log.warning("step_failed", execution_id=context.execution_id, state=task.state, exc_info=problem)
             outcome = failure_of(problem)
         self._finish(hot, task, outcome)
 
     async def _value(self, step: Step, value: Any, context: StepContext) -> Any:
         if step.is_async:
             return await step.call(value, context)
-        carried = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, carried.run, step.call, value, context)
+        call = functools.partial(contextvars.copy_context().run, step.call, value, context)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
-        self._complete(
-            hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
-        )
+        self._complete(hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
 
     def _on_done(self, job: asyncio.Task[None]) -> None:
         self._running.discard(job)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from store.errors import StoreError
+from store.errors import StoreError, StoreUnavailable
 
 BUSY_TIMEOUT_S: Final = 5.0
 
@@ -19,7 +19,7 @@ def database_path(path_or_url: str | Path) -> str:
     """The absolute path of a database that is named by its path or by `sqlite:///PATH`.
 
     Links are followed, so that a database has one lock file whatever name it is opened by. Raises StoreError
-    if the database would be in memory, or the URL is of another kind.
+    if the database would be in memory, the URL is of another kind, or it is a folder.
     """
     name = os.fspath(path_or_url)
     if "://" in name:
@@ -32,7 +32,10 @@ def database_path(path_or_url: str | Path) -> str:
         name = url.database or ""
     if name in {"", ":memory:"} or name.startswith("file:"):
         raise StoreError("SQLite needs a file here; a store in memory is store.memory.MemoryStore")
-    return os.path.realpath(name)
+    path = os.path.realpath(name)
+    if Path(path).is_dir():
+        raise StoreUnavailable(f"{path} is a folder; name a file in it")
+    return path
 
 
 def sqlite_url(drivername: str, path: str, mode: str) -> URL:

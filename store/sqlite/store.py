@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from store.errors import StoreError
+from store.errors import StoreError, StoreUnavailable
 from store.records import Appended, NodeRow, StreamAppend
 from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
@@ -120,6 +120,8 @@ async def open_sqlite(path_or_url: str | Path, *, read_only: bool = False) -> Sq
 
 
 async def _open_to_read(path: str) -> SqliteStore:
+    if not await asyncio.to_thread(Path(path).exists):
+        raise StoreUnavailable(f"{path} does not exist")
     readers = Readers(path)
     try:
         await check_schema(readers.engine)

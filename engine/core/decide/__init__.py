@@ -26,9 +26,7 @@ _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Recover: recover,
     c.Redispatch: redispatch,
     c.Quarantine: quarantine,
-    c.Refuse: lambda state, command, facts: refuse(
-        state, facts, command.command, "CONFLICT", command.message
-    ),
+    c.Refuse: lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message),
     c.Confirm: lambda _state, command, _facts: Decision((), (), command.answer),
 }
 

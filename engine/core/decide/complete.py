@@ -58,20 +58,22 @@ def _task_failed(draft: Draft, command: CompleteTask, outcome: Failed) -> None:
     """The failure of a step, and, as nothing catches it, of the execution; the latter points to the former."""
     members: dict[str, Any] = {}
     error, error_ref, cause = describe_error(draft, outcome.error, outcome.cause, members)
-    draft.emit(
-        e.TaskFailed(command.state, error, error_ref, cause, command.attempt, command.scope), members
-    )
+    draft.emit(e.TaskFailed(command.state, error, error_ref, cause, command.attempt, command.scope), members)
     draft.emit(e.ExecutionFailed(error, error_ref, cause, command.state))
 
 
 def _ignore(draft: Draft, command: CompleteTask) -> None:
     outcome = command.outcome
-    if isinstance(outcome, Succeeded):
-        word, members = "succeeded", {"result": outcome.result}
-    else:
-        word, members = "failed", {"error": outcome.error, "cause": outcome.cause}
+    has_succeeded = isinstance(outcome, Succeeded)
     draft.emit(
-        e.ResultIgnored(command.state, word, command.attempt, command.visit, command.scope), members
+        e.ResultIgnored(
+            command.state,
+            "succeeded" if has_succeeded else "failed",
+            command.attempt,
+            command.visit,
+            command.scope,
+        ),
+        {"result": outcome.result} if has_succeeded else {"error": outcome.error, "cause": outcome.cause},
     )
 
 

@@ -109,9 +109,7 @@ def _enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> Non
         draft.emit(e.WaitOpened(state.name, wait, resource.text, reference, visit, scope), payload)
         payload = {}
     if resource.kind != "wait":
-        draft.emit(
-            e.TaskScheduled(state.name, resource.text, reference, visit, 0, wait, scope), payload
-        )
+        draft.emit(e.TaskScheduled(state.name, resource.text, reference, visit, 0, wait, scope), payload)
         run_task(draft, scope)
 
 

@@ -88,16 +88,18 @@ def fail(
     is_entry: bool = False,
 ) -> None:
     """End the execution as failed. `is_entry`: the state failed before it left an event of its own."""
+    error: str | None
+    cause: str | None
     if isinstance(problem, StatesError):
-        where = f"An error occurred while executing the state '{state.name}' (entered at the event id #{draft.state.seq})."
+        where = (
+            f"An error occurred while executing the state '{state.name}' (entered at the event id #{draft.state.seq})."
+        )
         error, cause = problem.error, f"{where} {problem.cause}"
     else:
         error, cause = problem
     members: dict[str, Any] = {}
     name, error_ref, cause_ref = describe_error(draft, error, cause, members)
-    draft.emit(
-        e.ExecutionFailed(name, error_ref, cause_ref, state.name, state.type if is_entry else None), members
-    )
+    draft.emit(e.ExecutionFailed(name, error_ref, cause_ref, state.name, state.type if is_entry else None), members)
 
 
 def describe_error(

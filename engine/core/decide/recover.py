@@ -64,8 +64,8 @@ def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None
 def _give_up(draft: Draft, scope: str, task: InTask, deaths: int) -> None:
     name = draft.state.frames[scope].state
     cause = (
-        f"The process died {deaths} times while this step ran, {DEATHS_ALONE_MAX} times with no other suspect beside it; "
-        "it is not tried again."
+        f"The process died {deaths} times while this step ran, {DEATHS_ALONE_MAX} times with no other suspect "
+        "beside it; it is not tried again."
     )
     members: dict[str, Any] = {}
     draft.caused_by = task.seq

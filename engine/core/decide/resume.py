@@ -89,7 +89,9 @@ def _not_waiting(state: State, command: Resume, facts: Facts) -> Rejection:
         what = f"wait {command.wait}"
     elif command.state is not None:
         what = f"state {command.state!r}"
-    message = f"{what} has no wait that this call could mean; the execution is {state.status} in state {state.current!r}"
+    message = (
+        f"{what} has no wait that this call could mean; the execution is {state.status} in state {state.current!r}"
+    )
     if command.may_hold and not state.is_over and command.wait is None and _may_open(command, facts):
         return Rejection("NOT_WAITING", message, details, is_early=True)
     return _refuse(state, facts, "NOT_WAITING", message, details)

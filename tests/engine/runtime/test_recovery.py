@@ -6,6 +6,9 @@ import asyncio
 from typing import Any
 
 from engine import Engine
+from engine.core import decide as decide_module
+from engine.core.commands import Resume
+from engine.errors import Unavailable
 from engine.steps import Registry, StepContext
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -225,18 +228,12 @@ async def test_a_step_may_not_change_what_the_log_says(bench: Bench) -> None:
     assert result.output == {"amount": 7, "charge": {"items": [1]}}
 
 
-async def test_a_decision_that_raises_sets_one_execution_aside(
-    bench: Bench, monkeypatch: Any
-) -> None:
+async def test_a_decision_that_raises_sets_one_execution_aside(bench: Bench, monkeypatch: Any) -> None:
     """A defect of ours quarantines the execution, which can still be terminated; the others go on."""
     engine = await bench.start()
     workflow = await engine.create_workflow("ask", WAITING)
     sick = await engine.trigger(workflow.id, process_id="sick")
     await engine.trigger(workflow.id, process_id="well")
-    from engine.core import decide as decide_module
-    from engine.core.commands import Resume
-    from engine.errors import Unavailable
-
     real = decide_module._DECIDE[Resume]
 
     def broken(state: Any, command: Any, facts: Any) -> Any:

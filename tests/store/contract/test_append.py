@@ -151,7 +151,7 @@ async def test_positions_ascend_in_the_order_given(store: Store) -> None:
 
 
 async def test_puts_replace_by_key_and_the_last_one_counts(store: Store) -> None:
-    """A row is inserted or replaced whole; of several with one key in a batch the last is there afterwards."""
+    """A row is inserted or replaced whole; of several with one key in a batch the last counts."""
     old = execution(A, state="A", error="States.Timeout")
     first = part(A, puts=[execution(A, state="never"), old])
     await store.append([first])

@@ -83,7 +83,7 @@ async def test_a_stream_that_is_left_out_has_won_nothing(store: Store) -> None:
 
 
 async def test_a_stale_stream_claims_nothing(store: Store) -> None:
-    """A stream whose head has moved leaves its claims to others, and is called stale even if they are lost."""
+    """A stream whose head moved leaves its claims to others, and is called stale even if they are taken."""
     first = part(A, claims=[process_id("a", A)])
     await store.append([first])
     stale = part(A, claims=[idempotency("key", A), process_id("a", A)], branch="stale")

@@ -61,14 +61,18 @@ timers = st.builds(TimerRow, st.integers(NOW, NOW + 2), streams, small)
 rows = st.one_of(
     st.builds(
         *(execution, streams),
-        workflow_id=workflows, workspace_id=workspaces, organization_id=organizations,
+        workflow_id=workflows,
+        workspace_id=workspaces,
+        organization_id=organizations,
         workflow_version=small,
         status=st.sampled_from(["pending", "running", "waiting", "completed", "failed"]),
         state=st.none() | names,
     ),
     st.builds(
         *(wait, streams, streams),
-        workflow_id=workflows, workspace_id=workspaces, opened_seq=small,
+        workflow_id=workflows,
+        workspace_id=workspaces,
+        opened_seq=small,
         outcome=st.none() | st.just("resumed"),
     ),
     timers,

@@ -32,6 +32,21 @@ def victim(database: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def content(database: Path) -> bytes:
+    """The bytes of a file (which the event loop may wait for here)."""
+    return database.read_bytes()
+
+
+def modes(database: Path) -> set[int]:
+    """Who may do what with a database and the files beside it."""
+    return {path.stat().st_mode & 0o777 for path in database.parent.iterdir()}
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file."""
+    return path.exists()
+
+
 def files(database: Path) -> set[str]:
     """The names of the files beside a database, and its own."""
     return {path.name for path in database.parent.iterdir()}

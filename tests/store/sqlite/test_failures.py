@@ -13,6 +13,7 @@ import pytest
 from store.errors import CommitUnknown, StoreError, StoreFull, StoreUnavailable
 from store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import event, execution, head_of, node, part, uid
+from tests.store.sqlite.conftest import content
 
 
 @pytest.fixture
@@ -157,6 +158,6 @@ async def test_what_was_removed_is_overwritten(database: Path) -> None:
     )
     await store.close()
 
-    content = database.read_bytes()
+    left = content(database)
 
-    assert not [mark for mark in marks if mark.encode() in content]
+    assert not [mark for mark in marks if mark.encode() in left]

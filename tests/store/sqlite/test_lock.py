@@ -10,7 +10,7 @@ import pytest
 from store.errors import DatabaseInUse
 from store.sqlite import open_sqlite
 from store.sqlite.lock import FileLock
-from tests.store.sqlite.conftest import victim
+from tests.store.sqlite.conftest import exists, victim
 
 
 async def test_a_second_writer_of_this_process_is_refused(database: Path, tmp_path: Path) -> None:
@@ -34,14 +34,14 @@ async def test_a_second_process_is_refused(database: Path) -> None:
             await open_sqlite(database)
         process.kill()
         process.wait()
-        assert (database.parent / "perdure.db.lock").exists()
+        assert exists(database.parent / "perdure.db.lock")
 
         store = await open_sqlite(database)
         await store.close()
 
 
 def test_a_lock_file_that_was_removed_locks_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the holder removes the file between our opening and our locking it, the new one is locked instead."""
+    """If the holder removes the file between our opening and our locking it, a new one is locked."""
     first = FileLock.acquire(str(database))
     opened = []
     really_open = os.open

@@ -22,8 +22,8 @@ from store.errors import SchemaError, StoreError
 from store.migrate import REVISIONS
 from store.schema import metadata
 from store.sqlite import open_sqlite
-from tests.store.builders import NOW, event, part, uid
-from tests.store.sqlite.conftest import ROOT, files
+from tests.store.builders import event, part, uid
+from tests.store.sqlite.conftest import ROOT, content, files
 
 
 def sql(database: Path, statement: str) -> list[Any]:
@@ -48,7 +48,7 @@ async def fresh(database: Path) -> Path:
 
 
 def test_the_migrations_make_what_the_schema_declares(fresh: Path, tmp_path: Path) -> None:
-    """Migrated from nothing, a database is word for word the one that the declared tables would make."""
+    """Migrated from nothing, a database is word for word what the declared tables would make."""
     engine = create_engine(f"sqlite:///{fresh}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -114,13 +114,21 @@ async def test_logging_stays_as_it_was(database: Path) -> None:
 async def test_a_newer_database_is_refused(fresh: Path, read_only: bool) -> None:
     """One that a later version has changed; nothing happens to it."""
     sql(fresh, "UPDATE alembic_version SET version_num = 'perdure_9999'")
-    before = fresh.read_bytes()
+    before = content(fresh)
 
     with pytest.raises(SchemaError, match="newer than perdure_0001"):
         await open_sqlite(fresh, read_only=read_only)
 
-    assert fresh.read_bytes() == before
+    assert content(fresh) == before
     assert files(fresh) == {"perdure.db"}
+
+
+def make(database: Path, statement: str | None) -> None:
+    """A file that is another's: a database, or none."""
+    if statement is None:
+        database.write_text("Dear diary, " * 1000)
+    else:
+        sql(database, statement)
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -138,16 +146,13 @@ async def test_a_file_that_is_not_ours_is_refused(
     database: Path, made_by: str | None, read_only: bool
 ) -> None:
     """Another program's database, or no database at all: refused, and not touched."""
-    if made_by is None:
-        database.write_text("Dear diary, " * 1000)
-    else:
-        sql(database, made_by)
-    before = database.read_bytes()
+    make(database, made_by)
+    before = content(database)
 
     with pytest.raises(SchemaError, match="name another one"):
         await open_sqlite(database, read_only=read_only)
 
-    assert database.read_bytes() == before
+    assert content(database) == before
     assert files(database) == {"perdure.db"}
 
 
@@ -170,4 +175,3 @@ async def test_a_migration_is_there_whole_or_not_at_all(
     opened = await open_sqlite(database)
     assert await opened.append([part(uid(1))]) == (1, {})
     await opened.close()
-    assert NOW

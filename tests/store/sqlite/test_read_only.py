@@ -15,7 +15,7 @@ import pytest
 from store.errors import SchemaError, StoreError
 from store.sqlite import open_sqlite
 from tests.store.builders import head_of, node, part, uid
-from tests.store.sqlite.conftest import files, victim
+from tests.store.sqlite.conftest import content, files, victim
 
 NOBODY = 65534
 
@@ -26,7 +26,9 @@ def state(database: Path) -> tuple[str, int]:
 
 @contextmanager
 def unprivileged(folder: Path) -> Iterator[None]:
-    """Without the right to write in a folder, also for root."""
+    """Without the right to write in a folder or to its files, also for root."""
+    for path in folder.iterdir():
+        path.chmod(0o444)
     folder.chmod(0o555)
     user = os.geteuid()
     if user == 0:
@@ -114,7 +116,7 @@ async def test_reading_at_rest_makes_no_file(database: Path) -> None:
 
 
 async def test_a_server_may_start_beside_a_reader_of_a_database_at_rest(database: Path) -> None:
-    """A reader that opened the file first neither keeps the server out nor misses what it writes, nor its stop."""
+    """Who reads the file at rest neither keeps a server out nor misses what it writes, up to its stop."""
     await (await open_sqlite(database)).close()
     reader = await open_sqlite(database, read_only=True)
     assert await reader.position() == 0
@@ -136,7 +138,6 @@ async def test_reading_at_rest_in_a_folder_that_cannot_be_written(open_folder: P
     writer = await open_sqlite(database)
     await writer.append([part(uid(1))])
     await writer.close()
-    database.chmod(0o444)
 
     with unprivileged(open_folder):
         store = await open_sqlite(database, read_only=True)
@@ -155,8 +156,6 @@ async def test_reading_what_a_killed_server_left_in_a_folder_that_cannot_be_writ
         process.stdout.readline()
         process.kill()
         process.wait()
-    for path in open_folder.iterdir():
-        path.chmod(0o444)
 
     with unprivileged(open_folder):
         store = await open_sqlite(database, read_only=True)
@@ -166,10 +165,10 @@ async def test_reading_what_a_killed_server_left_in_a_folder_that_cannot_be_writ
 
 async def test_an_empty_database_cannot_be_read(database: Path) -> None:
     """Reading does not make tables: a file without them is refused, and stays as it is."""
-    database.touch()
+    os.close(os.open(database, os.O_CREAT))
 
     with pytest.raises(SchemaError, match="start the server"):
         await open_sqlite(database, read_only=True)
 
-    assert database.stat().st_size == 0
+    assert content(database) == b""
     assert files(database) == {"perdure.db"}

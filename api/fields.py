@@ -1,0 +1,226 @@
+"""Request objects: members and query parameters as typed structs, and what is wrong with them in words.
+
+A struct declares what is accepted; `read` gives one, or raises `Invalid` with a message that names the field, what it
+is, and what would be accepted. Unknown members are refused by name; `not_yet` of a struct names those whose feature does
+not exist yet.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import inspect as types
+
+from engine.core import ids
+from engine.errors import Invalid
+
+SHOWN_MAX: Final = 60
+DIGITS_MAX: Final = 19
+
+UUID_FORM: Final = "a UUID such as 018bcfe5-6800-7000-8000-000000000000"
+
+Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra={"accepts": UUID_FORM})]
+"""The text of an id; `id_of` reads it."""
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A request object or the parameters of a query."""
+
+    not_yet: ClassVar[Mapping[str, str]] = {}
+    """Members whose feature does not exist yet, each with what to do instead, if anything."""
+
+
+R = TypeVar("R", bound=Request)
+
+_AT = re.compile(r"(?P<problem>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`", re.DOTALL)
+_TOKEN = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
+
+
+def read(kind: type[R], given: Mapping[str, Any], *, what: str = "field") -> R:
+    """The struct that `given` makes. Numbers may come as text of digits. Raises `Invalid`."""
+    try:
+        return msgspec.convert(_coerced(kind, given), kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(kind, given, str(error), what) from None
+
+
+def _coerced(kind: type[Request], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The members, with text of digits as integers, and `true` and `false` as such, where those are wanted."""
+    coerced = dict(given)
+    for field in _fields(kind):
+        value = given.get(field.encode_name)
+        if isinstance(value, str):
+            coerced[field.encode_name] = _from_text(value, _bare(field.type))
+    return coerced
+
+
+def _from_text(value: str, kind: types.Type) -> Any:
+    if isinstance(kind, types.IntType) and value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX:
+        return int(value)
+    if isinstance(kind, types.BoolType) and value in ("true", "false"):
+        return value == "true"
+    return value
+
+
+# --- what is wrong, in words -------------------------------------------------------------------------------------
+
+
+def _invalid(kind: type[Request], given: Mapping[str, Any], error: str, what: str) -> Invalid:
+    found = _AT.fullmatch(error)
+    problem, path = (found["problem"], found["path"] or "") if found else (error, "")
+    info, value, name = _at(kind, given, path)
+    unknown, missing = _UNKNOWN.fullmatch(problem), _MISSING.fullmatch(problem)
+    if unknown:
+        return _unknown(info, _joined(name, unknown["name"]), unknown["name"], what)
+    if missing:
+        field = next(f for f in _members(info) if f.encode_name == missing["name"])
+        name = _joined(name, missing["name"])
+        return Invalid(f"{name}: it is missing; {accepts(field.type)} is needed", {"field": name})
+    if not name:
+        return Invalid(f"the request is not accepted: {problem}")
+    return Invalid(f"{name}: {shown(value)} is not accepted; it must be {accepts(info)}", {"field": name})
+
+
+def _at(kind: type[Request], given: Any, path: str) -> tuple[types.Type, Any, str]:
+    """The declared type, the value and the name of the place that msgspec's path means."""
+    info: types.Type = types.type_info(kind)
+    value, name = given, ""
+    for token in _TOKEN.finditer(path):
+        info = _bare(info)
+        if token["name"] is None:
+            info = info.item_type if isinstance(info, types.ListType) else types.AnyType()
+            value = value[int(token["index"])] if token["index"] != "..." else value
+            name += f"[{token['index']}]"
+        else:
+            member = next((f for f in _members(info) if f.encode_name == token["name"]), None)
+            info = member.type if member else types.AnyType()
+            value = value.get(token["name"]) if isinstance(value, Mapping) else None
+            name = _joined(name, token["name"])
+    return info, value, name
+
+
+def _unknown(info: types.Type, name: str, last: str, what: str) -> Invalid:
+    details = {"field": name}
+    owner = _bare(info)
+    not_yet = owner.cls.not_yet if isinstance(owner, types.StructType) else {}
+    if last in not_yet:
+        instead = f"; {not_yet[last]}" if not_yet[last] else ""
+        return Invalid(f"{name}: it is not supported yet{instead}", details)
+    known = [field.encode_name for field in _members(info)]
+    close = difflib.get_close_matches(last, known, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    there = f"there are: {', '.join(known)}" if known else "there are none"
+    return Invalid(f"{shown_name(name)}: there is no such {what}{hint}; {there}", details)
+
+
+def accepts(info: types.Type) -> str:
+    """What a type accepts, in words."""
+    match info:
+        case types.Metadata(extra={"accepts": str(words)}):
+            return words
+        case types.Metadata():
+            return accepts(info.type)
+        case types.UnionType():
+            return " or ".join(accepts(t) for t in info.types)
+        case types.NoneType():
+            return "null"
+        case types.IntType(ge=low, le=high):
+            return "an integer" + _between(low, high)
+        case types.StrType(min_length=low, max_length=high):
+            return "a text" + (f"{_sized(low, high)} characters" if high is not None or low else "")
+        case types.LiteralType(values=values):
+            return " or ".join(repr(value) for value in values)
+        case types.BoolType():
+            return "true or false"
+        case types.DateTimeType():
+            return "a time such as 2030-01-31T12:00:00Z"
+        case types.ListType(min_length=low, item_type=item):
+            least = f" of at least {low}" if low else ""
+            return f"a list{least}, each of it {accepts(item)}"
+        case types.DictType() | types.StructType():
+            return "an object"
+    return "another value"
+
+
+def _between(low: int | None, high: int | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    return f" of at least {low}" if low is not None else ""
+
+
+def _sized(low: int | None, high: int | None) -> str:
+    if high is None:
+        return f" of at least {low}"
+    return f" of {low} to {high}" if low else f" of at most {high}"
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: cut, and without control characters."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
+
+
+def shown_name(name: str) -> str:
+    """A name that a caller chose, as a message shows it."""
+    name = name if name.isprintable() else repr(name)
+    return name if len(name) <= SHOWN_MAX else f"{name[:SHOWN_MAX]}…"
+
+
+def _fields(kind: type[Request]) -> tuple[types.Field, ...]:
+    return _members(types.type_info(kind))
+
+
+def _members(info: types.Type) -> tuple[types.Field, ...]:
+    bare = _bare(info)
+    return bare.fields if isinstance(bare, types.StructType) else ()
+
+
+def _bare(info: types.Type) -> types.Type:
+    """A type without what is said about it, and without its null."""
+    while True:
+        if isinstance(info, types.Metadata):
+            info = info.type
+        elif isinstance(info, types.UnionType):
+            info = next(t for t in info.types if not isinstance(t, types.NoneType))
+        else:
+            return info
+
+
+def _joined(name: str, member: str) -> str:
+    return f"{name}.{member}" if name else member
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def id_of(name: str, text: str) -> bytes:
+    """The id that a text shows. Raises `Invalid`, naming the field."""
+    try:
+        return ids.parse(text)
+    except ValueError:
+        raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
+
+
+def milliseconds(instant: datetime) -> int:
+    """An instant in milliseconds since the epoch; without an offset it is UTC."""
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return round(aware.timestamp() * 1000)
+
+
+def iso(instant: int | None) -> str | None:
+    """Milliseconds since the epoch as ISO 8601 in UTC, with `Z`."""
+    if instant is None:
+        return None
+    seconds, ms = divmod(instant, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"

@@ -1,0 +1,131 @@
+"""Problems: what a caller is told when a request is refused or fails.
+
+There is one table from error code to HTTP status. An exception of the engine carries its code; those that only HTTP
+knows are here. Two envelopes hold the same: the process API's, and the one of all other dialects (`api.md`, Errors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, TypeAlias
+
+import structlog
+from starlette.exceptions import HTTPException
+
+from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unavailable
+from store.errors import StoreError
+
+_log = structlog.get_logger("perdure.api")
+
+STATUS: Final[Mapping[str, int]] = {
+    "VALIDATION_ERROR": 400,
+    "UNAUTHORIZED": 401,
+    "FORBIDDEN": 403,
+    "NOT_FOUND": 404,
+    "METHOD_NOT_ALLOWED": 405,
+    "CONFLICT": 409,
+    "NOT_WAITING": 409,
+    "AMBIGUOUS_WAIT": 409,
+    "WAIT_EXPIRED": 409,
+    "PAYLOAD_TOO_LARGE": 413,
+    "RATE_LIMITED": 429,
+    "INTERNAL_ERROR": 500,
+    "UNAVAILABLE": 503,
+}
+
+RETRY_AFTER_S: Final[Mapping[str, int]] = {"NOT_WAITING": 2, "UNAVAILABLE": 1}
+"""When a repetition may do better: a wait that has not opened yet, a server that drains or restarts."""
+
+
+class Unauthorized(PerdureError):
+    """There is no key, or it is unknown."""
+
+    code = "UNAUTHORIZED"
+
+
+class MethodNotAllowed(PerdureError):
+    """The path is known, and has no such method."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+
+class PayloadTooLarge(PerdureError):
+    """The body is longer than the setting allows."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedType(Invalid):
+    """The body says that it is something else than JSON."""
+
+    status: ClassVar[int] = 415
+
+
+class Internal(PerdureError):
+    """A defect of ours, or of what we stand on; the log knows more, the caller need not."""
+
+
+Envelope: TypeAlias = Callable[[PerdureError], dict[str, Any]]
+
+
+def process_envelope(error: PerdureError) -> dict[str, Any]:
+    """The process API's: `{"message", "error": {"code", "details"?}}`."""
+    return {"message": error.message, "error": {"code": error.code, **_details(error)}}
+
+
+def enveloped(error: PerdureError) -> dict[str, Any]:
+    """All other dialects': `{"success": false, "error": {"code", "message", "details"?}}`."""
+    return {
+        "success": False,
+        "error": {"code": error.code, "message": error.message, **_details(error)},
+    }
+
+
+def _details(error: PerdureError) -> dict[str, Any]:
+    return {"details": error.details} if error.details else {}
+
+
+def status_of(error: PerdureError) -> int:
+    """The HTTP status of an error."""
+    if isinstance(error, UnsupportedType):
+        return error.status
+    return STATUS.get(error.code, 500)
+
+
+def headers_of(error: PerdureError) -> dict[str, str]:
+    """The headers that go with an error."""
+    headers = {}
+    if error.code in RETRY_AFTER_S:
+        headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="perdure"'
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.details["allowed"])
+    return headers
+
+
+def as_problem(error: Exception) -> PerdureError:
+    """Any exception as one that may be shown: what nobody raised on purpose is logged, and hidden."""
+    if isinstance(error, PerdureError) and error.code in STATUS and not isinstance(error, EngineFailed):
+        return error
+    if isinstance(error, EngineFailed):
+        return Unavailable("the engine has stopped after a failed commit; repeat the call when it is back")
+    if isinstance(error, StoreError):
+        _log.error("store_failed", exc_info=error)
+        return Unavailable("the database does not answer; repeat the call later")
+    if isinstance(error, HTTPException):
+        return _of_framework(error)
+    _log.error("request_failed", exc_info=error)
+    return Internal("something went wrong on our side; the log has it under this answer's X-Request-Id")
+
+
+def _of_framework(error: HTTPException) -> PerdureError:
+    headers = error.headers or {}
+    if error.status_code == 405:  # noqa: PLR2004 a status is its own name
+        allowed = sorted(filter(None, headers.get("Allow", "").replace(" ", "").split(",")))
+        message = f"there is no such method here; there are: {', '.join(allowed)}"
+        return MethodNotAllowed(message, {"allowed": allowed})
+    if error.status_code == 404:  # noqa: PLR2004
+        return NotFound("there is no such path")
+    _log.error("request_failed", exc_info=error)
+    return Internal("something went wrong on our side; the log has it under this answer's X-Request-Id")
