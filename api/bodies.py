@@ -10,14 +10,13 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from api.fields import shown
+from api.fields import shown, shown_name
 from api.problems import PayloadTooLarge, UnsupportedType
 from engine.errors import Invalid
 
@@ -44,12 +43,12 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _chunks(receive: Receive) -> Any:
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientDisconnect
+            raise Invalid("the connection was cut before the body had come")  # nobody is there to read this
         yield message.get("body", b"")
         more = message.get("more_body", False)
 
@@ -104,9 +103,9 @@ class _Parser:
         members = dict(pairs)
         if len(members) == len(pairs):
             return members
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))
-        return self._odd(f"the member {shown(name)} stands twice")
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        return self._odd(f"the member {shown(twice)} stands twice")
 
     def _float(self, text: str) -> Any:
         number = float(text)
@@ -180,7 +179,7 @@ def _pointer(place: _Place | None) -> str:
     tokens: list[str] = []
     while place is not None:
         name, place = place
-        tokens.append(shown(str(name).replace("~", "~0").replace("/", "~1"))[1:-1] if isinstance(name, str) else str(name))
+        tokens.append(shown_name(str(name).replace("~", "~0").replace("/", "~1")))
     return "the body" if not tokens else "/" + "/".join(reversed(tokens))
 
 

@@ -11,6 +11,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from msgspec import inspect as types
 
 from engine.core import ids
 from engine.errors import Invalid
+from engine.language import format_instant
 
 SHOWN_MAX: Final = 60
 DIGITS_MAX: Final = 19
@@ -55,13 +57,16 @@ def _coerced(kind: type[Request], given: Mapping[str, Any]) -> dict[str, Any]:
     """The members, with text of digits as integers, and `true` and `false` as such, where those are wanted."""
     coerced = dict(given)
     for field in _fields(kind):
-        value = given.get(field.encode_name)
-        if isinstance(value, str):
-            coerced[field.encode_name] = _from_text(value, _bare(field.type))
+        if field.encode_name in given:
+            coerced[field.encode_name] = from_text(given[field.encode_name], field.type)
     return coerced
 
 
-def _from_text(value: str, kind: types.Type) -> Any:
+def from_text(value: Any, info: types.Type) -> Any:
+    """What a text means where an integer, or true or false, is wanted; anything else as it is."""
+    kind = _bare(info)
+    if not isinstance(value, str):
+        return value
     if isinstance(kind, types.IntType) and value.isascii() and value.isdigit() and len(value) <= DIGITS_MAX:
         return int(value)
     if isinstance(kind, types.BoolType) and value in ("true", "false"):
@@ -177,6 +182,7 @@ def shown_name(name: str) -> str:
     return name if len(name) <= SHOWN_MAX else f"{name[:SHOWN_MAX]}…"
 
 
+@lru_cache(maxsize=256)
 def _fields(kind: type[Request]) -> tuple[types.Field, ...]:
     return _members(types.type_info(kind))
 
@@ -220,7 +226,4 @@ def milliseconds(instant: datetime) -> int:
 
 def iso(instant: int | None) -> str | None:
     """Milliseconds since the epoch as ISO 8601 in UTC, with `Z`."""
-    if instant is None:
-        return None
-    seconds, ms = divmod(instant, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
+    return None if instant is None else format_instant(instant)

@@ -6,11 +6,13 @@ knows are here. Two envelopes hold the same: the process API's, and the one of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
+import msgspec
 import structlog
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unavailable
 from store.errors import StoreError
@@ -65,7 +67,8 @@ class Internal(PerdureError):
     """A defect of ours, or of what we stand on; the log knows more, the caller need not."""
 
 
-Envelope: TypeAlias = Callable[[PerdureError], dict[str, Any]]
+PROCESS_PREFIX: Final = "/v2/workflows/"
+"""Where the process API is mounted."""
 
 
 def process_envelope(error: PerdureError) -> dict[str, Any]:
@@ -83,6 +86,18 @@ def enveloped(error: PerdureError) -> dict[str, Any]:
 
 def _details(error: PerdureError) -> dict[str, Any]:
     return {"details": error.details} if error.details else {}
+
+
+def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type="application/json")
+
+
+def refusal(path: str, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that failed, in the envelope of the path's dialect."""
+    problem = as_problem(error)
+    envelope = process_envelope if path.startswith(PROCESS_PREFIX) else enveloped
+    return json_response(envelope(problem), status_of(problem), {**headers_of(problem), **(headers or {})})
 
 
 def status_of(error: PerdureError) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -180,54 +180,93 @@ class Break(NamedTuple):
     reason: str
 
 
-def verify_stream(stream_id: bytes, stored: Sequence[StoredEvent], head: tuple[int, bytes] | None) -> Break | None:
-    """Walk a stream's chain as stored: seqs, positions, hashes, payload digests, and the head that `streams` has.
+class StreamVerifier:
+    """Walks one stream's chain as stored, in as many parts as it is read in: seqs, positions, hashes, digests.
 
-    A payload may be missing only if a later `Erased` event of the stream names its seq.
+    A payload may be missing only if a later `Erased` event of the stream names its seq; so what is missing is known
+    for a fault at the end only. `seq` and `hash` are the last event's, as far as the chain holds.
     """
-    erased = _erased_seqs(stored)
-    previous, position = NO_HASH, 0
-    for expected, (at, row) in enumerate(stored, start=1):
-        reason = _defect(row, expected, previous, erased)
-        if reason is None and at <= position:
-            reason = f"position {at} does not ascend"
-        if reason is not None:
-            return Break(stream_id, expected, reason)
-        previous, position = row.hash, at
-    found = (len(stored), previous)
-    if head is not None and head != found:
-        reason = (
-            f"the stream ends at seq {found[0]}, its head says {head[0]}"
-            if head[0] != found[0]
-            else "the head's hash is not that of the last event"
-        )
-        return Break(stream_id, min(head[0], found[0]) + (head[0] != found[0]), reason)
-    return None
+
+    def __init__(self, stream_id: bytes) -> None:
+        self.stream_id = stream_id
+        self.seq = 0
+        self.hash = NO_HASH
+        self._position = 0
+        self._missing: set[int] = set()
+        self._break: Break | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the chain does not hold; later events are then looked at for what they say was erased."""
+        return self._break is not None
+
+    def feed(self, stored: Iterable[StoredEvent]) -> None:
+        """Go on with the next events."""
+        for position, row in stored:
+            if self._break is None:
+                reason = self._defect(position, row)
+                if reason is None:
+                    self.seq, self.hash, self._position = row.seq, row.hash, position
+                else:
+                    self._break = Break(self.stream_id, self.seq + 1, reason)
+            if row.type == "Erased":
+                self._missing -= _erased_seqs(row)
+
+    def end(self, head: tuple[int, bytes] | None) -> Break | None:
+        """The first fault of all, if there is one; `head` is what `streams` says of the last event."""
+        found = self._break or self._head_break(head)
+        if self._missing and (found is None or min(self._missing) < found.seq):
+            reason = "the payload is missing, and no later event says that it was erased"
+            return Break(self.stream_id, min(self._missing), reason)
+        return found
+
+    def _head_break(self, head: tuple[int, bytes] | None) -> Break | None:
+        if head is None or head == (self.seq, self.hash):
+            return None
+        if head[0] != self.seq:
+            reason = f"the stream ends at seq {self.seq}, its head says {head[0]}"
+            return Break(self.stream_id, min(head[0], self.seq) + 1, reason)
+        return Break(self.stream_id, self.seq, "the head's hash is not that of the last event")
+
+    def _defect(self, position: int, row: EventRow) -> str | None:
+        if row.seq != self.seq + 1:
+            return f"event {row.seq} stands where event {self.seq + 1} is due"
+        try:
+            if event_hash(row, self.hash) != row.hash:
+                return "the hash does not match the event and the one before it"
+            reason = self._payload_defect(row)
+        except (AttributeError, TypeError, ValueError, struct.error):
+            return "a column holds what no event is written with"
+        if reason is None and position <= self._position:
+            reason = f"position {position} does not ascend"
+        return reason
+
+    def _payload_defect(self, row: EventRow) -> str | None:
+        if row.payload_digest is None:
+            is_empty = row.payload is None and row.payload_salt is None
+            return None if is_empty else "a payload without a digest"
+        if row.payload is None and row.payload_salt is None:
+            self._missing.add(row.seq)
+            return None
+        if row.payload is None or row.payload_salt is None:
+            return "half of the payload is missing"
+        if payload_digest(row.payload_salt, row.payload.encode()) != row.payload_digest:
+            return "the payload does not match its digest"
+        return None
 
 
-def _defect(row: EventRow, expected: int, previous: bytes, erased: Mapping[int, int]) -> str | None:
-    if row.seq != expected:
-        return f"event {row.seq} stands where event {expected} is due"
-    if event_hash(row, previous) != row.hash:
-        return "the hash does not match the event and the one before it"
-    return _payload_defect(row, erased)
+def verify_stream(
+    stream_id: bytes, stored: Iterable[StoredEvent], head: tuple[int, bytes] | None
+) -> Break | None:
+    """Walk a stream's chain at once (`StreamVerifier`): the first fault, if there is one."""
+    verifier = StreamVerifier(stream_id)
+    verifier.feed(stored)
+    return verifier.end(head)
 
 
-def _payload_defect(row: EventRow, erased: Mapping[int, int]) -> str | None:
-    if row.payload_digest is None:
-        return None if row.payload is None and row.payload_salt is None else "a payload without a digest"
-    if row.payload is None or row.payload_salt is None:
-        is_erased = row.payload is None and row.payload_salt is None and erased.get(row.seq, 0) > row.seq
-        return None if is_erased else "the payload is missing, and no later event says that it was erased"
-    if payload_digest(row.payload_salt, row.payload.encode()) != row.payload_digest:
-        return "the payload does not match its digest"
-    return None
-
-
-def _erased_seqs(stored: Sequence[StoredEvent]) -> dict[int, int]:
-    """Seqs whose payload was erased, and the seq of the event that says so."""
-    found: dict[int, int] = {}
-    for _, row in stored:
-        if row.type == "Erased":
-            found.update(dict.fromkeys(decode_json(row.data)["seqs"], row.seq))
-    return found
+def _erased_seqs(row: EventRow) -> set[int]:
+    """The seqs of which an `Erased` event says that their payload was erased: earlier ones only."""
+    try:
+        return {seq for seq in decode_json(row.data)["seqs"] if seq < row.seq}
+    except (KeyError, TypeError, ValueError):  # it does not read as one: its hash tells
+        return set()

@@ -238,7 +238,7 @@ class Engine:
         stream_id = ids.parse(execution_id)
         processor, clock = self.node.processor, self.node.clock
         deadline = None if timeout is None else clock.now() + round(timeout * 1000)
-        with processor.watchers.watch(stream_id) as watch:
+        with processor.watchers.watch(stream_id, for_end=True) as watch:
             while True:
                 watch.clear()
                 ended = await self._ended(stream_id, watch)

@@ -6,10 +6,9 @@ They copy what events carry. They compute, validate and read nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import copy
-from typing import Any
+from typing import Any, cast
 
-import msgspec
+from msgspec.structs import replace
 
 from engine.core import events as e
 from engine.core.refs import Ref
@@ -26,7 +25,7 @@ from engine.core.state import (
     open_wait,
     visit_key,
 )
-from engine.core.transitions import Status, check
+from engine.core.transitions import Status, check, may_follow
 
 
 class OutOfOrder(Exception):
@@ -50,10 +49,9 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         message = f"event {recorded.seq} follows event {state.seq}"
         raise OutOfOrder(message)
     name = type(recorded.event).__name__
-    after = copy(state)
-    after.seq = recorded.seq
-    after.recorded_at = recorded.recorded_at
-    if not recorded.actor.startswith("engine:"):
+    may_follow(state.status, name)
+    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
+    if name != "CommandRefused" and not recorded.actor.startswith("engine:"):
         after.modified_by = recorded.actor
     _EVOLVE[name](after, recorded.event, recorded)
     check(state.status, name, after.status)
@@ -76,6 +74,10 @@ def _status(frames: dict[str, Frame]) -> Status:
         if not isinstance(frame.phase, InWait):
             return "running"
     return "waiting"
+
+
+def _task(state: State, scope: str) -> InTask:
+    return cast("InTask", state.frames[scope].phase)  # of anything else, `replace` cannot set a task's fields
 
 
 def _stay(state: State, scope: str, phase: Phase | None) -> None:
@@ -159,18 +161,13 @@ def _task_failed(state: State, event: e.TaskFailed, _: e.Recorded) -> None:
 
 
 def _task_interrupted(state: State, event: e.TaskInterrupted, _: e.Recorded) -> None:
-    task = state.frames[event.scope].phase
-    if isinstance(task, InTask):
-        counted = msgspec.structs.replace(
-            task, deaths=event.deaths, deaths_alone=event.deaths_alone, is_held=event.is_held
-        )
-        _stay(state, event.scope, counted)
+    task = _task(state, event.scope)
+    counted = replace(task, deaths=event.deaths, deaths_alone=event.deaths_alone, is_held=event.is_held)
+    _stay(state, event.scope, counted)
 
 
 def _task_redispatched(state: State, event: e.TaskRedispatched, _: e.Recorded) -> None:
-    task = state.frames[event.scope].phase
-    if isinstance(task, InTask):
-        _stay(state, event.scope, msgspec.structs.replace(task, is_held=False))
+    _stay(state, event.scope, replace(_task(state, event.scope), is_held=False))
 
 
 def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Draft
@@ -105,8 +105,7 @@ class OrganizationState(msgspec.Struct):
 
 def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
     """The state after one more event."""
-    after = copy(state)
-    after.seq, after.recorded_at = recorded.seq, recorded.recorded_at
+    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
     event = recorded.event
     match event:
         case OrganizationCreated():
@@ -117,7 +116,7 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
             key = Key(recorded.seq, event, recorded.recorded_at, recorded.actor)
             after.keys = {**state.keys, event.key: key}
         case KeyRevoked():
-            key = msgspec.structs.replace(state.keys[event.key], revoked_at=recorded.recorded_at)
+            key = replace(state.keys[event.key], revoked_at=recorded.recorded_at)
             after.keys = {**state.keys, event.key: key}
         case _:
             message = f"{type(event).__name__} is no event of an organization"

@@ -35,14 +35,19 @@ def seq_of(reference: Ref) -> int:
 def resolve(reference: Ref, payloads: Payloads) -> Any:
     """The value that a reference points to.
 
-    Raises `Missing` if its payload is not loaded, `LookupError` if the payload has no such place (the log is damaged).
+    Raises `Missing` if its payload is not loaded, `LookupError` if the payload has no such place: it is erased, or
+    the log is damaged.
     """
     head, *tokens = reference.split("/")
     seq = int(head)
     if seq not in payloads:
         raise Missing(seq)
     value = payloads[seq]
-    for token in tokens:
-        name = token.replace("~1", "/").replace("~0", "~")
-        value = value[int(name)] if isinstance(value, list) else value[name]
+    try:
+        for token in tokens:
+            name = token.replace("~1", "/").replace("~0", "~")
+            value = value[int(name)] if isinstance(value, list) else value[name]
+    except (LookupError, TypeError, ValueError):
+        message = f"nothing stands at {reference}"
+        raise LookupError(message) from None
     return value

@@ -19,18 +19,18 @@ _WAITING: Final[frozenset[Status]] = frozenset({"waiting"})
 
 TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("new", "ExecutionStarted"): _RUNNING,
-    ("running", "StatePassed"): _ALIVE,
-    ("running", "TaskScheduled"): _ALIVE,
-    ("running", "TaskSucceeded"): _ALIVE,
+    ("running", "StatePassed"): _RUNNING,
+    ("running", "TaskScheduled"): _RUNNING,
+    ("waiting", "TaskScheduled"): _RUNNING,  # with `.waitForResume` the wait is opened first
+    ("running", "TaskSucceeded"): _RUNNING,
     ("running", "TaskSubmitted"): _ALIVE,
-    ("running", "TaskFailed"): _ALIVE,
+    ("running", "TaskFailed"): _RUNNING,
     ("running", "TaskInterrupted"): _RUNNING,
     ("running", "TaskRedispatched"): _RUNNING,
     ("running", "WaitOpened"): _ALIVE,
     ("running", "WaitResumed"): _RUNNING,
     ("waiting", "WaitResumed"): _RUNNING,
-    ("waiting", "TaskScheduled"): _RUNNING,
-    ("running", "TimerSet"): _ALIVE,
+    ("running", "TimerSet"): _RUNNING,
     ("running", "TimerFired"): _RUNNING,
     ("running", "ExecutionSucceeded"): frozenset({"completed"}),
     ("running", "ExecutionFailed"): frozenset({"failed"}),
@@ -57,8 +57,15 @@ class IllegalTransition(Exception):
         self.event = event
 
 
+def may_follow(before: Status, event: str) -> frozenset[Status]:
+    """The statuses that an event may lead to. Raises `IllegalTransition` if it may not come at all."""
+    allowed = TRANSITIONS.get((before, event))
+    if allowed is None:
+        raise IllegalTransition(before, event)
+    return allowed
+
+
 def check(before: Status, event: str, after: Status) -> None:
     """Raise `IllegalTransition` unless the table allows this move."""
-    allowed = TRANSITIONS.get((before, event))
-    if allowed is None or after not in allowed:
+    if after not in may_follow(before, event):
         raise IllegalTransition(before, event, after)

@@ -5,10 +5,10 @@ The definition itself is kept beside the log (`workflow_versions`), content-addr
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Draft
@@ -127,8 +127,7 @@ class WorkflowState(msgspec.Struct):
 
 def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
     """The state after one more event."""
-    after = copy(state)
-    after.seq, after.recorded_at = recorded.seq, recorded.recorded_at
+    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
     after.modified_by = recorded.actor if state.seq else None
     event = recorded.event
     match event:
@@ -145,7 +144,7 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
             if event.is_published:
                 after.status = "published"
         case VersionPublished():
-            version = msgspec.structs.replace(state.versions[event.version], published_at=recorded.recorded_at)
+            version = replace(state.versions[event.version], published_at=recorded.recorded_at)
             after.versions = {**state.versions, event.version: version}
             after.status = "published"
         case WorkflowDescribed():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from store.records import NEW_STREAM, Head
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from engine.language import Machine
     from engine.runtime.batch import Batch
     from engine.runtime.kinds import Kind
+
+
+PAYLOADS_AT_EASE: Final = 8
+"""With no more payloads than this a stream is not looked through for those that could go."""
 
 
 class HotStream:
@@ -46,8 +50,10 @@ class HotStream:
 
     def prune(self) -> None:
         """Let go of payloads that no later decision looks at."""
+        if len(self.payloads) <= PAYLOADS_AT_EASE:
+            return
         live = self.kind.live_seqs(self.state)
-        if live is not None and len(self.payloads) > len(live) + 4:
+        if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
 
 

@@ -12,15 +12,16 @@ from engine.runtime.hot import HotStream
 
 
 class Watch:
-    """A look-out for commits that change a stream.
+    """A look-out for commits that change a stream; with `for_end` only for the one that ends it.
 
     `state` and `payloads` are the last that were committed while watching; null before that, and whenever the last
     commit was not the last word because the next batch has the stream too.
     """
 
-    __slots__ = ("_has_changed", "_waiter", "payloads", "state")
+    __slots__ = ("_for_end", "_has_changed", "_waiter", "payloads", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, *, for_end: bool = False) -> None:
+        self._for_end = for_end
         self.state: Any = None
         self.payloads: dict[int, Any] = {}
         self._has_changed = False
@@ -47,6 +48,8 @@ class Watch:
     def change(self, hot: HotStream | None) -> None:
         """Note a commit; without a stream only wake."""
         is_settled = hot is not None and hot.batch is None
+        if self._for_end and hot is not None and not (is_settled and hot.state.is_over):
+            return
         self.state = hot.state if hot is not None and is_settled else None
         self.payloads = hot.payloads if hot is not None and is_settled else {}
         self._has_changed = True
@@ -66,9 +69,9 @@ class Watchers:
         self._watches: dict[bytes, set[Watch]] = {}
 
     @contextmanager
-    def watch(self, stream_id: bytes) -> Iterator[Watch]:
+    def watch(self, stream_id: bytes, *, for_end: bool = False) -> Iterator[Watch]:
         """Watch a stream. Begin before looking at its state, so that no change falls between."""
-        watch = Watch()
+        watch = Watch(for_end=for_end)
         self._watches.setdefault(stream_id, set()).add(watch)
         try:
             yield watch

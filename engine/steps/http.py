@@ -174,9 +174,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 async def _status_failure(response: aiohttp.ClientResponse) -> StepFailed:
     """The failure for an error's status, with the beginning of what the server says about it."""
     body = bytearray()
-    with contextlib.suppress(
-        aiohttp.ClientError, OSError
-    ):  # the status is known, whatever becomes of the body
+    with contextlib.suppress(aiohttp.ClientError, OSError):  # the status is known, whatever becomes of the body
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) >= 4 * SHOWN_MAX:  # a character has at most four bytes

@@ -34,18 +34,15 @@ _AWS_FIELDS: Final = {
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _NOT_IN_URLS: Final = re.compile(r"[\x00-\x20\x7f\\]")
+_USERINFO: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"(?!.{{255}})(?:{_LABEL}\.)*{_LABEL}\.?")
 # They frame the message or choose who gets it: one that contradicts what is sent smuggles a request.
 _HEADERS_OF_OURS: Final = frozenset(
     ("connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding")
 ) | {"upgrade"}
-_HEADERS_FOR_ANYONE: Final = frozenset(
-    ("accept", "accept-language", "content-type", "idempotency-key", "user-agent")
-)
-_JSON_TYPE: Final = re.compile(
-    r"\s*[a-z0-9.-]+/(?:[a-z0-9.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL
-)
+_HEADERS_FOR_ANYONE: Final = frozenset(("accept", "accept-language", "content-type", "idempotency-key", "user-agent"))
+_JSON_TYPE: Final = re.compile(r"\s*[a-z0-9.-]+/(?:[a-z0-9.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 _CHARSET: Final = re.compile(r';\s*charset="?([A-Za-z0-9_-]+)', re.IGNORECASE)
 # A server must not choose just any of Python's codecs: some are slow, some give what is not Unicode.
 _CHARSETS: Final = {
@@ -144,18 +141,15 @@ def read_url(text: Any, field: str, base: URL | None = None) -> URL:
         StepFailed: `Http.InvalidInput`; the cause names `field`.
     """
     if not isinstance(text, str) or not 0 < len(text) <= URL_MAX or _NOT_IN_URLS.search(text):
-        raise _invalid(
-            f"{field} must be text of 1 to {URL_MAX} characters without spaces, controls, backslashes"
-        )
+        raise _invalid(f"{field} must be text of 1 to {URL_MAX} characters without spaces, controls, backslashes")
     try:
-        url = URL(text) if base is None else base.join(URL(text))
-        url = url.with_fragment(None)
+        url = (URL(text) if base is None else base.join(URL(text))).with_fragment(None)
         host, port = url.raw_host, url.port
     except ValueError:
         raise _invalid(f"{field} is no URL") from None
     if url.scheme not in ("http", "https") or not host or not port:
         raise _invalid(f"{field} must be an http: or https: URL with a host")
-    if "@" in url.raw_authority:
+    if _USERINFO.match(text) or url.user is not None or url.password is not None:
         raise _invalid(f"{field} must hold no user and no password: send an Authorization header")
     if ":" not in host and _NAME.fullmatch(host) is None:
         raise _invalid(f"{field} has a host that is neither a name nor an address")

@@ -113,7 +113,7 @@ def failure_of(exception: BaseException) -> Failed:
     error, cause = _named(exception) if isinstance(exception, StepFailed | StatesError) else (None, exception)
     name = "" if error is None else text_of(error)
     return Failed(
-        bounded(name or class_name(exception), ERROR_MAX),
+        bounded(name or class_name(exception) or "Exception", ERROR_MAX),
         None if cause is None else bounded(text_of(cause), CAUSE_MAX),
     )
 

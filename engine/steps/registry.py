@@ -151,9 +151,7 @@ def load_registry(spec: str) -> Registry:
     """
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
-        raise ValueError(
-            f"{spec!r} does not name a registry: write MODULE:ATTRIBUTE, such as app.steps:registry"
-        )
+        raise ValueError(f"{spec!r} does not name a registry: write MODULE:ATTRIBUTE, such as app.steps:registry")
     found: Any = _import(module_name)
     for part in attribute.split("."):
         try:
@@ -178,9 +176,7 @@ def _import(module_name: str) -> Any:
             raise ValueError(f"there is no module {module_name!r} (looked in {here} too)") from error
         raise ValueError(f"module {module_name!r} cannot be imported: {error}") from error
     except Exception as error:
-        raise ValueError(
-            f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise ValueError(f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _check_name(name: str) -> None:
@@ -239,9 +235,7 @@ def _parameters(function: Callable[..., Any], described: str) -> dict[str, inspe
 def _check_input(parameters: list[inspect.Parameter], described: str) -> None:
     """Besides `context` there is one parameter, the input, which can be given by position."""
     if not parameters:
-        raise ValueError(
-            f"{described} takes no input: its first parameter is the input, under any other name"
-        )
+        raise ValueError(f"{described} takes no input: its first parameter is the input, under any other name")
     for index, parameter in enumerate(parameters):
         if index > 0 or parameter.kind not in _POSITIONAL:
             shown = _VARIADIC.get(parameter.kind, "") + parameter.name
@@ -251,17 +245,13 @@ def _check_input(parameters: list[inspect.Parameter], described: str) -> None:
             )
 
 
-def _by_position(
-    function: Callable[..., Any], context: inspect.Parameter, described: str
-) -> Callable[..., Any]:
+def _by_position(function: Callable[..., Any], context: inspect.Parameter, described: str) -> Callable[..., Any]:
     """A function that takes `context` as its second argument."""
     names = list(inspect.signature(function).parameters)
     if names.index(_CONTEXT) == 0:
         raise ValueError(f"{described} has the parameter 'context' first: the first one is the input")
     if context.kind in _VARIADIC:
-        raise ValueError(
-            f"{described} has the parameter {_VARIADIC[context.kind]}context: write it without asterisks"
-        )
+        raise ValueError(f"{described} has the parameter {_VARIADIC[context.kind]}context: write it without asterisks")
     if context.kind in _POSITIONAL:
         return function
 

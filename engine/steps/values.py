@@ -6,7 +6,7 @@ import inspect
 import math
 from typing import Any, Final
 
-from engine.codec import encode_json
+from engine.codec import decode_json, encode_json
 
 DEPTH_MAX: Final = 64
 """Levels of arrays and objects."""
@@ -51,23 +51,71 @@ def json_copy(value: Any, size_max: int) -> Any:
         TooLarge: Its JSON text has more than `size_max` bytes.
     """
     try:
-        copied = _Copier(size_max).copy(value, 0)
-        size = len(encode_json(copied))
+        text = encode_json(value) if _is_plain(value, size_max) else None
+    except TooLarge:
+        raise
+    except Exception:  # noqa: BLE001  # half of a surrogate pair, or a thread that changes the value meanwhile
+        text = None
+    if text is None:
+        text = encode_json(_carefully(value, size_max))
+    if len(text) > size_max:
+        raise TooLarge(size_max)
+    return decode_json(text)
+
+
+def _is_plain(value: Any, size_max: int) -> bool:
+    """Whether a value is such that encoding and decoding copies it; if not, `_Copier` takes a closer look.
+
+    It goes level by level, and stops before a level that must be too large: an object can hold itself many times
+    over, and sixty lists, each of which holds the one before it twice, would be 2**60 values to an encoder.
+
+    Raises:
+        TooLarge: Each value and each character is a byte of JSON at least, and there are more than `size_max`.
+    """
+    left = size_max
+    level: list[Any] = [value]
+    for _ in range(DEPTH_MAX):
+        below: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                left -= len(item)
+            elif kind is dict:
+                for key in item:
+                    if type(key) is not str:
+                        return False
+                    left -= len(key) + 1
+                below.extend(item.values())
+            elif kind is list or kind is tuple:
+                left -= len(item) + 1
+                if left >= 0:
+                    below.extend(item)
+            elif not (
+                kind is bool
+                or item is None
+                or (kind is int and _INT64_MIN <= item <= _INT64_MAX)
+                or (kind is float and math.isfinite(item))
+            ):
+                return False
+            if left < 0:
+                raise TooLarge(size_max)
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _carefully(value: Any, size_max: int) -> Any:
+    try:
+        return _Copier(size_max).copy(value, 0)
     except (NotJson, TooLarge):
         raise
     except Exception as error:  # noqa: BLE001  # a subclass's methods, or a thread that changes it meanwhile
         raise NotJson(f"a value that cannot be read ({text_of(error)})") from None
-    if size > size_max:
-        raise TooLarge(size_max)
-    return copied
 
 
 class _Copier:
-    """Copies one value. `left` bounds the work: each value and each character is a byte of JSON at least.
-
-    It counts while it copies, instead of encoding first, since a small object can hold itself many times
-    over: sixty lists, each of which holds the one before it twice, are 2**60 values.
-    """
+    """Copies one value, whatever it holds, and knows the place of what is no JSON. `left` bounds the work."""
 
     __slots__ = ("left", "size_max")
 

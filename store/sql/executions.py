@@ -120,7 +120,7 @@ class SqlExecutions(SqlSession):
         found: dict[bytes, str] = {}
         for some in in_parts(list(execution_ids)):
             rows = await self._query(_PROCESS_IDS_OF, {"stream_ids": some})
-            found |= {stream_id: name for stream_id, name in rows}
+            found |= dict(rows)
         return found
 
     async def idempotency(

@@ -47,8 +47,9 @@ class FileLock:
                 break
             os.close(descriptor)
         since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
+        with suppress(OSError):  # the text helps, but it is not the lock; the disk may be full
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
         return cls(descriptor, path)
 
     def release(self) -> None:

@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from engine.core import events as e
 from engine.core.commands import Advance, CompleteTask, Failed, FireTimer, Succeeded
-from engine.core.decide.context import context_of
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
-from engine.core.decide.leave import describe_error, leave
+from engine.core.decide.fail import fail_task
+from engine.core.decide.leave import leave_after
 from engine.core.decide.refuse import stale
 from engine.core.decision import Decision, Facts, Outcome
 from engine.core.refs import ref
 from engine.core.state import InTask, InTimer, State
-from engine.language import WaitState
+from engine.language import TaskState, WaitState
 
 
 def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision:
     """Record a step's outcome and go on. If its state has been left, it is recorded as ignored and changes nothing."""
     draft = Draft(state, facts, caused_by=command.seq)
-    frame = state.frames.get(command.scope)
-    task = frame.phase if frame else None
-    if not isinstance(task, InTask) or task.seq != command.seq:
+    task = state.task(command.scope)
+    if task is None or task.seq != command.seq:
         _ignore(draft, command)
-        return draft.decision()
-    if isinstance(command.outcome, Failed):
-        _task_failed(draft, command, command.outcome)
-    elif task.wait is not None:
-        result = ref(draft.next_seq, "result")
-        draft.emit(
-            e.TaskSubmitted(command.state, result, command.attempt, command.scope),
-            {"result": command.outcome.result},
-        )
+    elif isinstance(command.outcome, Failed):
+        fail_task(draft, command.scope, task.attempt, command.outcome.error, command.outcome.cause)
     else:
-        _task_succeeded(draft, command, command.outcome)
+        _succeed(draft, command.scope, task, command.outcome)
     return draft.decision()
 
 
-def _task_succeeded(draft: Draft, command: CompleteTask, outcome: Succeeded) -> None:
+def _succeed(draft: Draft, scope: str, task: InTask, outcome: Succeeded) -> None:
+    """Leave the state with the result; but with `.waitForResume` stay, for the output is the answer's."""
+    name = draft.state.frames[scope].state
     result = ref(draft.next_seq, "result")
-    leave(
+    payload = {"result": outcome.result}
+    if task.wait is not None:
+        draft.emit(e.TaskSubmitted(name, result, task.attempt, scope), payload)
+        return
+    state = draft.definition(scope, TaskState)
+    leave_after(
         draft,
-        command.scope,
-        draft.facts.machine.states[command.state],
-        outcome.result,
-        lambda output, following: e.TaskSucceeded(
-            command.state, result, output, following, command.attempt, command.scope
-        ),
-        payload={"result": outcome.result},
-        result_ref=result,
+        scope,
+        state,
+        lambda raw_input, context: state.output(raw_input, outcome.result, context),
+        lambda output, following: e.TaskSucceeded(name, result, output, following, task.attempt, scope),
+        payload,
     )
     advance(draft)
-
-
-def _task_failed(draft: Draft, command: CompleteTask, outcome: Failed) -> None:
-    """The failure of a step, and, as nothing catches it, of the execution; the latter points to the former."""
-    members: dict[str, Any] = {}
-    error, error_ref, cause = describe_error(draft, outcome.error, outcome.cause, members)
-    draft.emit(e.TaskFailed(command.state, error, error_ref, cause, command.attempt, command.scope), members)
-    draft.emit(e.ExecutionFailed(error, error_ref, cause, command.state))
 
 
 def _ignore(draft: Draft, command: CompleteTask) -> None:
@@ -81,7 +67,7 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     """Leave the Wait state whose timer has come due. Never early: `now` must have reached the due instant."""
     found = next(
         (
-            (scope, frame, frame.phase)
+            (scope, frame.phase)
             for scope, frame in state.frames.items()
             if isinstance(frame.phase, InTimer) and frame.phase.seq == command.timer
         ),
@@ -89,22 +75,19 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     )
     if found is None:
         return stale(f"no timer {command.timer} is set")
-    scope, frame, timer = found
+    scope, timer = found
     if facts.now < timer.due_at:
         return stale(f"timer {command.timer} is not due before {timer.due_at}")
-    definition = facts.machine.states[frame.state]
-    if not isinstance(definition, WaitState):
-        message = f"state {frame.state!r} is no Wait state"
-        raise TypeError(message)
     draft = Draft(state, facts, caused_by=timer.seq)
-    effective = definition.effective_input(draft.value(frame.input), context_of(draft, frame, definition))
-    leave(
+    definition = draft.definition(scope, WaitState)
+    leave_after(
         draft,
         scope,
         definition,
-        effective,
-        lambda output, following: e.TimerFired(frame.state, timer.seq, output, following, scope),
-        fails_here=True,
+        lambda raw_input, context: definition.output(
+            raw_input, definition.effective_input(raw_input, context), context
+        ),
+        lambda output, following: e.TimerFired(definition.name, timer.seq, output, following, scope),
     )
     advance(draft)
     return draft.decision()

@@ -5,23 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from engine.core.decide.draft import Draft
-from engine.core.state import Frame, InTask
+from engine.core.refs import seq_of
+from engine.core.state import Frame, InTask, open_wait
 from engine.language import State, context_object, format_instant
 
 
 def context_of(draft: Draft, frame: Frame, state: State, *, wait: str | None = None) -> dict[str, Any]:
     """The context object, or an empty one for a state whose expressions never look at it.
 
-    Raises `Missing` if the execution's input is asked for and not loaded.
+    `wait` is the id of a wait that is about to be opened. Raises `Missing` if the execution's input is not loaded.
     """
     if not state.needs_context:
         return {}
     facts, execution = draft.facts, draft.state
     entered: dict[str, Any] = {"Name": frame.state, "EnteredTime": format_instant(frame.entered_at)}
-    task = frame.phase
-    entered["RetryCount"] = task.attempt if isinstance(task, InTask) else 0
-    if wait is not None:
-        entered["WaitId"] = wait
+    phase = frame.phase
+    entered["RetryCount"] = phase.attempt if isinstance(phase, InTask) else 0
+    opened = open_wait(phase)
+    if wait or opened:
+        entered["WaitId"] = opened.wait if opened else wait
     names = facts.names
     return context_object(
         execution={
@@ -40,7 +42,8 @@ def context_of(draft: Draft, frame: Frame, state: State, *, wait: str | None = N
 
 
 def _process_id(draft: Draft) -> str:
-    """The caller's own name for the execution, or its id: it stands beside the input."""
-    payload = draft.payloads.get(1) or draft.facts.payloads.get(1) or {}
-    chosen = payload.get("process_id")
-    return chosen if isinstance(chosen, str) else draft.facts.execution
+    """The caller's own name for the execution, which stands beside the input, or its id."""
+    seq = seq_of(draft.state.input)
+    payloads = draft.payloads if seq in draft.payloads else draft.facts.payloads
+    name: str = payloads[seq].get("process_id", draft.facts.execution)
+    return name

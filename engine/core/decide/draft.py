@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.core.decision import Decision, Facts
 from engine.core.draft import Draft as BaseDraft
@@ -11,6 +11,9 @@ from engine.core.effects import Effect
 from engine.core.evolve import evolve
 from engine.core.refs import Ref, ref, resolve, seq_of
 from engine.core.state import State
+from engine.language import State as Definition
+
+D = TypeVar("D", bound=Definition)
 
 
 class Draft(BaseDraft[State]):
@@ -22,6 +25,15 @@ class Draft(BaseDraft[State]):
         super().__init__(state, evolve, now=facts.now, actor=facts.actor, caused_by=caused_by)
         self.facts = facts
         self.effects: list[Effect] = []
+
+    def definition(self, scope: str, kind: type[D]) -> D:
+        """The state of the definition that a scope is in. Raises `TypeError` unless it is of this type."""
+        name = self.state.frames[scope].state
+        state = self.facts.machine.states[name]
+        if not isinstance(state, kind):
+            message = f"state {name!r} is no {kind.type}: the log belongs to another definition"
+            raise TypeError(message)
+        return state
 
     def value(self, reference: Ref) -> Any:
         """The value behind a reference, of this draft or of the stream. Raises `Missing` if it is not loaded."""
@@ -37,5 +49,5 @@ class Draft(BaseDraft[State]):
         return ref(self.next_seq, member)
 
     def decision(self, answer: Any = None) -> Decision:
-        """Everything said so far."""
-        return Decision(tuple(self.steps), tuple(self.effects), answer)
+        """Everything said so far. Nothing is done any more for an execution that is over."""
+        return Decision(tuple(self.steps), () if self.state.is_over else tuple(self.effects), answer)

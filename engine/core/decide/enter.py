@@ -8,7 +8,8 @@ from typing import Any
 from engine.core import events as e
 from engine.core.decide.context import context_of
 from engine.core.decide.draft import Draft
-from engine.core.decide.leave import fail, leave
+from engine.core.decide.fail import fail, fail_state
+from engine.core.decide.leave import leave
 from engine.core.decision import TRANSITIONS_MAX
 from engine.core.effects import Continue, RunTask, SetTimer
 from engine.core.ids import percent_encoded
@@ -44,48 +45,48 @@ def _enter(draft: Draft, scope: str) -> None:
     try:
         _ENTER[state.type](draft, scope, frame, state)
     except StatesError as problem:
-        fail(draft, problem, state, is_entry=True)
+        fail_state(draft, state, problem, is_entry=True)
 
 
 def _enter_pass(draft: Draft, scope: str, frame: Frame, state: PassState) -> None:
-    context = context_of(draft, frame, state)
-    effective = state.effective_input(draft.value(frame.input), context)
+    raw_input, context = draft.value(frame.input), context_of(draft, frame, state)
+    result = state.result(state.effective_input(raw_input, context))
     leave(
         draft,
         scope,
-        state,
-        state.result(effective),
+        state.output(raw_input, result, context),
+        state.next,
         lambda output, following: e.StatePassed(state.name, "Pass", output, following, scope),
     )
 
 
 def _enter_choice(draft: Draft, scope: str, frame: Frame, state: ChoiceState) -> None:
-    context = context_of(draft, frame, state)
-    effective = state.effective_input(draft.value(frame.input), context)
+    raw_input, context = draft.value(frame.input), context_of(draft, frame, state)
+    effective = state.effective_input(raw_input, context)
     chosen = state.choose(effective, context)
     leave(
         draft,
         scope,
-        state,
-        effective,
-        lambda output, _: e.StatePassed(state.name, "Choice", output, chosen, scope),
+        state.output(raw_input, effective, context),
+        chosen,
+        lambda output, following: e.StatePassed(state.name, "Choice", output, following, scope),
     )
 
 
 def _enter_succeed(draft: Draft, scope: str, frame: Frame, state: SucceedState) -> None:
-    effective = state.effective_input(draft.value(frame.input), context_of(draft, frame, state))
+    raw_input, context = draft.value(frame.input), context_of(draft, frame, state)
     leave(
         draft,
         scope,
-        state,
-        effective,
+        state.output(raw_input, state.effective_input(raw_input, context), context),
+        None,
         lambda output, _: e.StatePassed(state.name, "Succeed", output, None, scope),
     )
 
 
 def _enter_fail(draft: Draft, _scope: str, frame: Frame, state: FailState) -> None:
     error, cause = state.failure(draft.value(frame.input), context_of(draft, frame, state))
-    fail(draft, (error, cause), state, is_entry=True)
+    fail(draft, state, error, cause, is_entry=True)
 
 
 def _enter_wait(draft: Draft, scope: str, frame: Frame, state: WaitState) -> None:

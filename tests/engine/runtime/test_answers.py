@@ -71,7 +71,7 @@ async def test_a_refusal_waits_for_the_commit_that_it_rests_on(bench: Bench) -> 
     again = asyncio.create_task(engine.terminate("P-1"))
     for _ in range(50):
         await asyncio.sleep(0)
-    assert not (ending.done() or refused.done() or again.done())
+    assert not any(call.done() for call in (ending, refused, again))
     bench.store.gate.set()
     assert await ending == "terminated"
     assert await again == "already terminated"

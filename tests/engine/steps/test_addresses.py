@@ -24,7 +24,7 @@ EMBEDDINGS = {
 @pytest.mark.parametrize(
     "text",
     [
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104  # not bound to
         "0.255.255.255",
         "10.0.0.0",
         "10.255.255.255",
@@ -115,9 +115,7 @@ def test_what_is_not_denied_is_global(address):
     assert denial(address) or address.is_global
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "8.8.8.8", "::1", "fe80::1", "::ffff:7f00:1", "2001:4860:4860::8888"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "8.8.8.8", "::1", "fe80::1", "::ffff:7f00:1", "2001:4860:4860::8888"])
 def test_a_literal_address_is_read(host):
     """An address in its usual form is itself."""
     assert str(literal_address(host)) == host
@@ -154,9 +152,7 @@ def test_an_address_in_another_form_is_refused(host):
         literal_address(host)
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "example.com", "1.example", "0x7f.example", "127.0.0.1.nip.io", "a.b2"]
-)
+@pytest.mark.parametrize("host", ["localhost", "example.com", "1.example", "0x7f.example", "127.0.0.1.nip.io", "a.b2"])
 def test_a_name_is_no_address(host):
     """Names are for the resolver."""
     assert literal_address(host) is None

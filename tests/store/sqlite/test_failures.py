@@ -59,7 +59,7 @@ async def test_a_full_disk_loses_the_batch_only(store: SqliteStore) -> None:
 
 
 async def test_no_space_at_commit_is_not_unknown(store: SqliteStore) -> None:
-    """SQLite says FULL only of a write that was cut short, before the frame that commits: nothing is there."""
+    """SQLite says FULL of a write that was cut short, before the frame that commits: nothing is there."""
     writes = store._writer.writer
     really = writes.commit
     writes.commit = failing(sqlite3.SQLITE_FULL, commits=False)

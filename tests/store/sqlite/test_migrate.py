@@ -82,7 +82,7 @@ async def test_people_can_read_the_log(fresh: Path) -> None:
 
 @pytest.mark.real_process
 def test_a_database_that_is_up_to_date_needs_no_alembic(fresh: Path) -> None:
-    """Only a database that is behind pays for the import; migrating prints nothing and leaves logging alone."""
+    """Only a database that is behind pays for the import; and migrating prints nothing."""
     program = f"""
 import asyncio, sys
 from store.sqlite import open_sqlite

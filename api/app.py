@@ -1,0 +1,42 @@
+"""The application: all dialects over one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+
+from api import health
+from api.dialects import process, resource
+from api.middleware import DropRest, RawPath, RequestLog
+from api.problems import refusal
+from api.routing import Endpoint, Route
+from api.settings import Settings
+from engine.engine import Engine
+
+ROUTES: Sequence[Route] = (*process.ROUTES, *resource.ROUTES, *health.ROUTES)
+"""Everything that can be called. Documentation and the tests' matrices are made from this table."""
+
+
+def create_app(engine: Engine, settings: Settings) -> Starlette:
+    """The ASGI application over an engine that has been started. Closing the engine is left to who started it."""
+    by_path = groupby(sorted(ROUTES, key=lambda route: route.path), key=lambda route: route.path)
+    endpoints = [(path, Endpoint(list(routes), engine, settings)) for path, routes in by_path]
+    app = Starlette(
+        routes=[Path(path, endpoint.respond, methods=endpoint.methods) for path, endpoint in endpoints],
+        middleware=[Middleware(RequestLog), Middleware(DropRest), Middleware(RawPath)],
+        exception_handlers={HTTPException: _refuse},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Answer what no route could: an unknown path, a method that it does not have."""
+    return refusal(request.scope["path"], error)

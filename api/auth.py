@@ -1,0 +1,32 @@
+"""Who asks: a key in either header, what it may do, and the two spellings of its scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from api.headers import api_key
+from api.problems import Unauthorized
+from engine.runtime.access import Access, Principal
+from engine.runtime.callers import Caller
+
+PREFIX: Final = "service.workflows."
+"""Seed 004 writes scopes with this before them: `service.workflows.runs.view` is `runs.view`."""
+
+NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
+"""Who asks what everybody may: it sees nothing of anybody's."""
+
+
+async def authenticate(access: Access, headers: Headers) -> Principal:
+    """Who a request speaks for. Raises `Unauthorized` without a key, and for one that is unknown, revoked or expired."""
+    principal = await access.principal(api_key(headers))
+    if principal is None:
+        raise Unauthorized("this key is unknown, revoked or expired")
+    return principal
+
+
+def plain_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Scopes in our spelling, each once, in the order given."""
+    return tuple(dict.fromkeys(scope.removeprefix(PREFIX) for scope in scopes))

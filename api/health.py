@@ -1,0 +1,40 @@
+"""Health: whether the process is alive, and whether it should be sent requests. Both are open to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from api.routing import Answer, Call, Route
+from engine.engine import Engine
+from engine.errors import Unavailable
+
+
+async def live(_call: Call[Any, Any]) -> Answer:
+    """The process runs and its loop turns."""
+    return Answer({"success": True, "data": {"status": "live"}})
+
+
+async def ready(call: Call[Any, Any]) -> Answer:
+    """Requests are welcome: what was under way has been taken up again, and nothing has failed or ends."""
+    problem = why_not_ready(call.engine)
+    if problem is not None:
+        raise Unavailable(f"not ready: the engine {problem}")
+    return Answer({"success": True, "data": {"status": "ready"}})
+
+
+def why_not_ready(engine: Engine) -> str | None:
+    """What keeps the engine from being ready; null if nothing does."""
+    if engine.node.processor.failure is not None:
+        return "has stopped after a failed commit"
+    if engine.node.draining.is_set():
+        return "is draining"
+    if not engine.node.recovery.is_done.is_set():
+        return "is still taking up what was under way"
+    return None
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(method="GET", path="/health/live", handler=live),
+    Route(method="GET", path="/health/ready", handler=ready),
+)

@@ -1,0 +1,77 @@
+"""Settings: a flag, else an environment variable, else the default. An error says which of these a value came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import inspect as types
+
+from api.fields import accepts, from_text
+
+BODY_MAX_BYTES: Final = 1024 * 1024
+
+
+class SettingError(Exception):
+    """A setting cannot be used; the message names it, its value, where that came from, and what is accepted."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server runs. Each has a flag (`--body-max-bytes`) and a variable (`PERDURE_BODY_MAX_BYTES`)."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, extra={"accepts": "a host name or address"})] = "127.0.0.1"
+    """The address to listen on."""
+
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8080
+    """The port to listen on; 0 takes a free one."""
+
+    database: Annotated[str, msgspec.Meta(min_length=1, extra={"accepts": "a URL such as sqlite:///runs.db"})] = (
+        "sqlite:///perdure.db"
+    )
+    """Where the log is: `sqlite:///PATH`."""
+
+    steps: Annotated[str, msgspec.Meta(min_length=1, extra={"accepts": "MODULE:REGISTRY"})] | None = None
+    """The registry of your own steps."""
+
+    log_format: Literal["json", "console"] = "json"
+    """A JSON object a line, or text for people."""
+
+    allow_private_addresses: bool = False
+    """Whether `http_request` may call private and local addresses."""
+
+    body_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1024**3)] = BODY_MAX_BYTES
+    """The longest body of a request that is taken, in bytes."""
+
+    bootstrap_key: Annotated[str, msgspec.Meta(extra={"accepts": "1 to 255 ASCII characters without spaces"})] | None = None
+    """The first key of an empty database. From the environment only: arguments can be seen by other users."""
+
+    PREFIX: ClassVar[str] = "PERDURE_"
+
+
+SECRET: Final = frozenset({"bootstrap_key"})
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """The settings that flags and environment make; a flag or variable that is null or empty counts as absent.
+
+    Raises `SettingError`.
+    """
+    values: dict[str, Any] = {}
+    for field in types.type_info(Settings).fields:
+        variable = f"{Settings.PREFIX}{field.name.upper()}"
+        candidates = ((flags.get(field.name), f"--{field.name.replace('_', '-')}"), (environment.get(variable), variable))
+        for value, source in candidates:
+            if value is not None and value != "":
+                values[field.name] = _checked(field, value, source)
+                break
+    return Settings(**values)
+
+
+def _checked(field: types.Field, value: Any, source: str) -> Any:
+    try:
+        return msgspec.convert(from_text(value, field.type), getattr(Settings, "__annotations__")[field.name])
+    except msgspec.ValidationError:
+        shown = "its value" if field.name in SECRET else repr(value)
+        message = f"{field.name}: {shown} (from {source}) is not accepted; it must be {accepts(field.type)}"
+        raise SettingError(message) from None
