@@ -20,7 +20,7 @@ NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 
 
 async def authenticate(access: Access, headers: Headers) -> Principal:
-    """Who a request speaks for. Raises `Unauthorized` without a key, and for one that is unknown, revoked or expired."""
+    """Who a request speaks for. Raises `Unauthorized` without a key that is known, and neither revoked nor expired."""
     principal = await access.principal(api_key(headers))
     if principal is None:
         raise Unauthorized("this key is unknown, revoked or expired")

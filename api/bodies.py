@@ -95,9 +95,7 @@ class _Parser:
         self.is_odd = False
 
     def parse(self, text: str) -> Any:
-        return json.loads(
-            text, object_pairs_hook=self._object, parse_float=self._float, parse_constant=self._constant
-        )
+        return json.loads(text, object_pairs_hook=self._object, parse_float=self._float, parse_constant=self._constant)
 
     def _object(self, pairs: list[tuple[str, Any]]) -> Any:
         members = dict(pairs)

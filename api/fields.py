@@ -1,15 +1,15 @@
 """Request objects: members and query parameters as typed structs, and what is wrong with them in words.
 
 A struct declares what is accepted; `read` gives one, or raises `Invalid` with a message that names the field, what it
-is, and what would be accepted. Unknown members are refused by name; `not_yet` of a struct names those whose feature does
-not exist yet.
+is, and what would be accepted. Unknown members are refused by name; `not_yet` of a struct names those whose feature
+does not exist yet.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, TypeVar
@@ -21,6 +21,8 @@ from engine.core import ids
 from engine.errors import Invalid
 from engine.language import format_instant
 
+BODY: Final = "field"
+QUERY: Final = "query parameter"
 SHOWN_MAX: Final = 60
 DIGITS_MAX: Final = 19
 
@@ -30,7 +32,7 @@ Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra={"accepts": UUID_FORM})]
 """The text of an id; `id_of` reads it."""
 
 
-class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A request object or the parameters of a query."""
 
     not_yet: ClassVar[Mapping[str, str]] = {}
@@ -45,7 +47,7 @@ _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`", re.DOTALL
 _TOKEN = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+|\.\.\.)\]")
 
 
-def read(kind: type[R], given: Mapping[str, Any], *, what: str = "field") -> R:
+def read(kind: type[R], given: Mapping[str, Any], *, what: str = BODY) -> R:
     """The struct that `given` makes. Numbers may come as text of digits. Raises `Invalid`."""
     try:
         return msgspec.convert(_coerced(kind, given), kind)
@@ -56,7 +58,7 @@ def read(kind: type[R], given: Mapping[str, Any], *, what: str = "field") -> R:
 def _coerced(kind: type[Request], given: Mapping[str, Any]) -> dict[str, Any]:
     """The members, with text of digits as integers, and `true` and `false` as such, where those are wanted."""
     coerced = dict(given)
-    for field in _fields(kind):
+    for field in members(kind):
         if field.encode_name in given:
             coerced[field.encode_name] = from_text(given[field.encode_name], field.type)
     return coerced
@@ -83,14 +85,18 @@ def _invalid(kind: type[Request], given: Mapping[str, Any], error: str, what: st
     info, value, name = _at(kind, given, path)
     unknown, missing = _UNKNOWN.fullmatch(problem), _MISSING.fullmatch(problem)
     if unknown:
-        return _unknown(info, _joined(name, unknown["name"]), unknown["name"], what)
+        return _unknown(info, shown_name(_joined(name, unknown["name"])), unknown["name"], what)
     if missing:
         field = next(f for f in _members(info) if f.encode_name == missing["name"])
         name = _joined(name, missing["name"])
         return Invalid(f"{name}: it is missing; {accepts(field.type)} is needed", {"field": name})
     if not name:
         return Invalid(f"the request is not accepted: {problem}")
-    return Invalid(f"{name}: {shown(value)} is not accepted; it must be {accepts(info)}", {"field": name})
+    if isinstance(value, str) and isinstance(_bare(info), types.DictType | types.StructType):
+        message = f"{name}: it is a JSON string; it must be an object, not the text of one"
+        return Invalid(message, {"field": name})
+    wanted = accepts(info).removesuffix(" or null") if what == QUERY else accepts(info)
+    return Invalid(f"{name}: {shown(value)} is not accepted; it must be {wanted}", {"field": name})
 
 
 def _at(kind: type[Request], given: Any, path: str) -> tuple[types.Type, Any, str]:
@@ -101,7 +107,7 @@ def _at(kind: type[Request], given: Any, path: str) -> tuple[types.Type, Any, st
         info = _bare(info)
         if token["name"] is None:
             info = info.item_type if isinstance(info, types.ListType) else types.AnyType()
-            value = value[int(token["index"])] if token["index"] != "..." else value
+            value = value[int(token["index"])] if isinstance(value, list) and token["index"] != "..." else None
             name += f"[{token['index']}]"
         else:
             member = next((f for f in _members(info) if f.encode_name == token["name"]), None)
@@ -114,7 +120,7 @@ def _at(kind: type[Request], given: Any, path: str) -> tuple[types.Type, Any, st
 def _unknown(info: types.Type, name: str, last: str, what: str) -> Invalid:
     details = {"field": name}
     owner = _bare(info)
-    not_yet = owner.cls.not_yet if isinstance(owner, types.StructType) else {}
+    not_yet = getattr(owner.cls, "not_yet", {}) if isinstance(owner, types.StructType) else {}
     if last in not_yet:
         instead = f"; {not_yet[last]}" if not_yet[last] else ""
         return Invalid(f"{name}: it is not supported yet{instead}", details)
@@ -122,36 +128,43 @@ def _unknown(info: types.Type, name: str, last: str, what: str) -> Invalid:
     close = difflib.get_close_matches(last, known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     there = f"there are: {', '.join(known)}" if known else "there are none"
-    return Invalid(f"{shown_name(name)}: there is no such {what}{hint}; {there}", details)
+    return Invalid(f"{name}: there is no such {what}{hint}; {there}", details)
 
 
 def accepts(info: types.Type) -> str:
-    """What a type accepts, in words."""
-    match info:
-        case types.Metadata(extra={"accepts": str(words)}):
-            return words
-        case types.Metadata():
-            return accepts(info.type)
-        case types.UnionType():
-            return " or ".join(accepts(t) for t in info.types)
-        case types.NoneType():
-            return "null"
-        case types.IntType(ge=low, le=high):
-            return "an integer" + _between(low, high)
-        case types.StrType(min_length=low, max_length=high):
-            return "a text" + (f"{_sized(low, high)} characters" if high is not None or low else "")
-        case types.LiteralType(values=values):
-            return " or ".join(repr(value) for value in values)
-        case types.BoolType():
-            return "true or false"
-        case types.DateTimeType():
-            return "a time such as 2030-01-31T12:00:00Z"
-        case types.ListType(min_length=low, item_type=item):
-            least = f" of at least {low}" if low else ""
-            return f"a list{least}, each of it {accepts(item)}"
-        case types.DictType() | types.StructType():
-            return "an object"
-    return "another value"
+    """What a type accepts, in words: those that its `extra` has under `accepts`, or what its kind says."""
+    if isinstance(info, types.Metadata):
+        return str((info.extra or {}).get("accepts") or accepts(info.type))
+    words = _WORDS.get(type(info))
+    return "another value" if words is None else words(info)
+
+
+def _integer(info: types.IntType) -> str:
+    return "an integer" + _between(info.ge, info.le)
+
+
+def _text(info: types.StrType) -> str:
+    low, high = info.min_length, info.max_length
+    return "a text" if not low and high is None else f"a text{_sized(low, high)} characters"
+
+
+def _list(info: types.ListType) -> str:
+    least = f" of at least {info.min_length}" if info.min_length else ""
+    return f"a list{least}, each of it {accepts(info.item_type)}"
+
+
+_WORDS: Final[Mapping[type[types.Type], Callable[[Any], str]]] = {
+    types.BoolType: lambda _: "true or false",
+    types.DateTimeType: lambda _: "a time such as 2030-01-31T12:00:00Z",
+    types.DictType: lambda _: "an object",
+    types.IntType: _integer,
+    types.ListType: _list,
+    types.LiteralType: lambda info: " or ".join(repr(value) for value in info.values),
+    types.NoneType: lambda _: "null",
+    types.StrType: _text,
+    types.StructType: lambda _: "an object",
+    types.UnionType: lambda info: " or ".join(accepts(each) for each in info.types),
+}
 
 
 def _between(low: int | None, high: int | None) -> str:
@@ -183,7 +196,8 @@ def shown_name(name: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _fields(kind: type[Request]) -> tuple[types.Field, ...]:
+def members(kind: type[msgspec.Struct]) -> tuple[types.Field, ...]:
+    """The declared members of a struct."""
     return _members(types.type_info(kind))
 
 

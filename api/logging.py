@@ -24,7 +24,7 @@ Event = MutableMapping[str, Any]
 
 def configure(log_format: str, stream: TextIO | None = None) -> None:
     """Log to `stream` (stdout) as `json` or for the `console`, for the rest of the process."""
-    stream = stream or sys.stdout
+    out = stream or sys.stdout
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -35,10 +35,10 @@ def configure(log_format: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[_name, *shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *names: _Lines(stream, names[0] if names else None),
+        logger_factory=lambda *names: _Lines(out, names[0] if names else None),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],

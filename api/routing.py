@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from api.auth import NOBODY, authenticate
 from api.bodies import parse_object, read_body
-from api.fields import Request, id_of, read, shown_name
+from api.fields import QUERY, Request, id_of, read, shown_name
 from api.headers import idempotency_key
 from api.problems import json_response, refusal
 from api.settings import Settings
@@ -32,7 +32,7 @@ B = TypeVar("B")
 PARAMETERS_MAX = 32
 
 
-class NoQuery(Request):
+class NoQuery(Request, frozen=True):
     """A query without parameters."""
 
 
@@ -51,7 +51,7 @@ class Call(Generic[Q, B]):
     `given` is the body as the JSON value that came, null if none did; `body` is what the route makes of it.
     """
 
-    def __init__(  # noqa: PLR0913 the parts of a request
+    def __init__(
         self,
         engine: Engine,
         request: HttpRequest,
@@ -153,7 +153,7 @@ class Endpoint:
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))
-        query = read(route.query, dict(parameters), what="query parameter")
+        query = read(route.query, dict(parameters), what=QUERY)
         given = await self._given(route, request)
         body = _body(route, given)
         call = Call(self._engine, request, principal, path, parameters, query, body, given)
@@ -200,4 +200,3 @@ def _body(route: Route, given: dict[str, Any] | None) -> Any:
     if not issubclass(route.body, Request):
         return given
     return None if given is None else read(route.body, given)
-

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import inspect as types
 
-from api.fields import accepts, from_text
+from api.fields import accepts, from_text, members
 
+PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
 
 
@@ -43,11 +44,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1024**3)] = BODY_MAX_BYTES
     """The longest body of a request that is taken, in bytes."""
 
-    bootstrap_key: Annotated[str, msgspec.Meta(extra={"accepts": "1 to 255 ASCII characters without spaces"})] | None = None
+    bootstrap_key: (
+        Annotated[
+            str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z", extra={"accepts": "1 to 255 ASCII characters without spaces"})
+        ]
+        | None
+    ) = None
     """The first key of an empty database. From the environment only: arguments can be seen by other users."""
 
-    PREFIX: ClassVar[str] = "PERDURE_"
 
+KINDS: Final = {field.encode_name: field.type for field in members(Settings)}
 
 SECRET: Final = frozenset({"bootstrap_key"})
 
@@ -58,20 +64,19 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
     Raises `SettingError`.
     """
     values: dict[str, Any] = {}
-    for field in types.type_info(Settings).fields:
-        variable = f"{Settings.PREFIX}{field.name.upper()}"
-        candidates = ((flags.get(field.name), f"--{field.name.replace('_', '-')}"), (environment.get(variable), variable))
-        for value, source in candidates:
+    for name, kind in KINDS.items():
+        flag, variable = f"--{name.replace('_', '-')}", f"{PREFIX}{name.upper()}"
+        for value, source in ((flags.get(name), flag), (environment.get(variable), variable)):
             if value is not None and value != "":
-                values[field.name] = _checked(field, value, source)
+                values[name] = _checked(name, kind, value, source)
                 break
     return Settings(**values)
 
 
-def _checked(field: types.Field, value: Any, source: str) -> Any:
+def _checked(name: str, kind: types.Type, value: Any, source: str) -> Any:
     try:
-        return msgspec.convert(from_text(value, field.type), getattr(Settings, "__annotations__")[field.name])
+        return getattr(msgspec.convert({name: from_text(value, kind)}, Settings), name)
     except msgspec.ValidationError:
-        shown = "its value" if field.name in SECRET else repr(value)
-        message = f"{field.name}: {shown} (from {source}) is not accepted; it must be {accepts(field.type)}"
+        shown = "its value" if name in SECRET else repr(value)
+        message = f"{name}: {shown} (from {source}) is not accepted; it must be {accepts(kind)}"
         raise SettingError(message) from None

@@ -22,6 +22,7 @@ from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.node import Node
 from engine.runtime.reading import Reading
 from engine.runtime.runs import TERMINATION_REASON, Runs
+from engine.runtime.tasks import Tasks
 from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
@@ -127,7 +128,7 @@ class Engine:
         store = await open_store(database) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
-        node = Node(store, clock or SystemClock(), registry)
+        node = Node(store, clock or SystemClock(), lambda complete: Tasks(registry, complete))
         engine = cls(store, node, registry, http)
         try:
             await node.start()

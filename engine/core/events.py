@@ -98,7 +98,10 @@ class TaskFailed(Event, frozen=True):
 
 
 class TaskInterrupted(Event, frozen=True):
-    """The process died uncleanly while the step ran. `alone`: it was the only suspect that ran."""
+    """The process ended while the step ran; `deaths` counts how often uncleanly.
+
+    `deaths_alone`: how often while it was the only suspect that ran. `is_held`: it is a suspect, and waits its turn.
+    """
 
     state: str
     deaths: int

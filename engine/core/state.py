@@ -105,6 +105,11 @@ class State(msgspec.Struct):
     def is_over(self) -> bool:
         return self.status in TERMINAL
 
+    def task(self, scope: str) -> InTask | None:
+        """The task that a scope is in, if it is in one."""
+        frame = self.frames.get(scope)
+        return frame.phase if frame is not None and isinstance(frame.phase, InTask) else None
+
     def open_waits(self) -> list[tuple[str, Frame, InWait]]:
         """The open waits with their scopes and frames, in the order in which they were opened."""
         found = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.core import ids
 from store.records import NEW_STREAM, Head
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class HotStream:
         "pins",
         "state",
         "stream_id",
+        "text",
         "workspace_id",
     )
 
     def __init__(self, kind: Kind, stream_id: bytes, organization_id: bytes, workspace_id: bytes | None) -> None:
         self.kind = kind
         self.stream_id = stream_id
+        self.text = ids.text(stream_id)
         self.organization_id = organization_id
         self.workspace_id = workspace_id
         self.head: Head = NEW_STREAM

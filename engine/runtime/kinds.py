@@ -12,12 +12,12 @@ from engine.core import organization as organizations
 from engine.core import workflow as workflows
 from engine.core.commands import Trigger
 from engine.core.decide import decide
-from engine.core.decision import Facts, Need, Outcome
+from engine.core.decision import Facts, Outcome
 from engine.core.draft import Step
 from engine.core.evolve import evolve
 from engine.core.refs import Payloads, resolve, seq_of
 from engine.core.state import InTask, State, initial_state
-from engine.language import Machine
+from engine.runtime.hot import HotStream
 from store.records import (
     ApiKeyRow,
     OrganizationRow,
@@ -36,18 +36,15 @@ EXECUTION_EVENTS: tuple[type[events.Event], ...] = tuple(
 )
 
 
-class Stream(NamedTuple):
-    """What a decision may see of a stream, beside its state and the command."""
+class Occasion(NamedTuple):
+    """What a decision may know beside the stream and the command."""
 
-    stream_id: bytes
-    organization_id: bytes
-    payloads: Payloads
-    machine: Machine | None
     now: int
     actor: str
     chance: Callable[[], str]
     known_waits: Mapping[str, str | None]
     refusals: int
+    names: Mapping[str, str]
 
 
 class Rows(NamedTuple):
@@ -69,14 +66,14 @@ class Kind(Protocol):
 
     def evolve(self, state: Any, recorded: events.Recorded) -> Any: ...
 
-    def decide(self, state: Any, command: Any, stream: Stream) -> Outcome: ...
+    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome: ...
 
     def creates(self, command: Any) -> bool:
         """Whether the command is the first of a new stream."""
         ...
 
-    def rows(self, before: Any, steps: Sequence[Step], command: Any, stream: Stream) -> Rows:
-        """The rows that the events of one decision ask for; the state's own row comes from `row`."""
+    def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
+        """The rows that one decision's events ask for; `hot` is still as before. The state's own row is `row`'s."""
         ...
 
     def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:
@@ -107,24 +104,14 @@ class ExecutionKind:
     def creates(self, command: Any) -> bool:
         return isinstance(command, Trigger)
 
-    def decide(self, state: State, command: Any, stream: Stream) -> Outcome:
-        if stream.machine is None:
+    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome:
+        if hot.machine is None:
             message = "an execution is decided with its definition at hand"
             raise TypeError(message)
-        facts = Facts(
-            execution=ids.text(stream.stream_id),
-            machine=stream.machine,
-            payloads=stream.payloads,
-            now=stream.now,
-            actor=stream.actor,
-            chance=stream.chance,
-            known_waits=stream.known_waits,
-            refusals=stream.refusals,
-        )
-        return decide(state, command, facts)
+        return decide(hot.state, command, Facts(hot.text, hot.machine, hot.payloads, *occasion))
 
-    def rows(self, before: State, steps: Sequence[Step], command: Any, stream: Stream) -> Rows:  # noqa: ARG002
-        found = projections.changes(stream.stream_id, stream.organization_id, before, steps)
+    def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:  # noqa: ARG002 one of a kind
+        found = projections.changes(hot.stream_id, hot.organization_id, hot.state, steps)
         return Rows([*found.waits, *found.timers], found.timers_gone)
 
     def row(self, state: State, stream_id: bytes, organization_id: bytes) -> Row | None:
@@ -173,24 +160,25 @@ class WorkflowKind(_AdministrativeKind):
     def creates(self, command: Any) -> bool:
         return isinstance(command, workflows.CreateWorkflow)
 
-    def decide(self, state: workflows.WorkflowState, command: Any, stream: Stream) -> Outcome:
-        return workflows.decide(state, command, now=stream.now, actor=stream.actor)
+    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome:
+        return workflows.decide(hot.state, command, now=occasion.now, actor=occasion.actor)
 
-    def rows(self, before: workflows.WorkflowState, steps: Sequence[Step], command: Any, stream: Stream) -> Rows:
+    def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
+        before: workflows.WorkflowState = hot.state
         state: workflows.WorkflowState = steps[-1].state
-        payloads = {**stream.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        payloads = {**hot.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
         changed = [n for n, version in state.versions.items() if before.versions.get(n) != version]
         return Rows(
             [
-                self._workflow(state, payloads, stream),
-                *(self._version(n, state, _definition(command, state.versions[n]), stream) for n in changed),
+                self._workflow(state, payloads, hot),
+                *(self._version(n, state, _definition(command, state.versions[n]), hot) for n in changed),
             ],
         )
 
-    def _workflow(self, state: workflows.WorkflowState, payloads: Payloads, stream: Stream) -> WorkflowRow:
+    def _workflow(self, state: workflows.WorkflowState, payloads: Payloads, hot: HotStream) -> WorkflowRow:
         return WorkflowRow(
-            workflow_id=stream.stream_id,
-            organization_id=stream.organization_id,
+            workflow_id=hot.stream_id,
+            organization_id=hot.organization_id,
             workspace_id=ids.parse(state.workspace),
             name=resolve(state.name, payloads),
             description=resolve(state.description, payloads) if state.description else None,
@@ -203,13 +191,13 @@ class WorkflowKind(_AdministrativeKind):
         )
 
     def _version(
-        self, number: int, state: workflows.WorkflowState, definition: workflows.Definition, stream: Stream
+        self, number: int, state: workflows.WorkflowState, definition: workflows.Definition, hot: HotStream
     ) -> WorkflowVersionRow:
         version = state.versions[number]
         return WorkflowVersionRow(
-            workflow_id=stream.stream_id,
+            workflow_id=hot.stream_id,
             version=number,
-            organization_id=stream.organization_id,
+            organization_id=hot.organization_id,
             workspace_id=ids.parse(state.workspace),
             definition=definition.text,
             definition_digest=bytes.fromhex(definition.sha256),
@@ -243,15 +231,15 @@ class OrganizationKind(_AdministrativeKind):
     def creates(self, command: Any) -> bool:
         return isinstance(command, organizations.CreateOrganization)
 
-    def decide(self, state: organizations.OrganizationState, command: Any, stream: Stream) -> Outcome:
-        return organizations.decide(state, command, now=stream.now, actor=stream.actor, payloads=stream.payloads)
+    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome:
+        now, actor = occasion.now, occasion.actor
+        return organizations.decide(hot.state, command, now=now, actor=actor, payloads=hot.payloads)
 
-    def rows(
-        self, before: organizations.OrganizationState, steps: Sequence[Step], command: Any, stream: Stream
-    ) -> Rows:
+    def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
+        before: organizations.OrganizationState = hot.state
         state: organizations.OrganizationState = steps[-1].state
-        payloads = {**stream.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
-        organization, at = stream.organization_id, state.recorded_at
+        payloads = {**hot.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        organization, at = hot.organization_id, state.recorded_at
         puts: list[Row] = []
         if not before.seq:
             puts.append(OrganizationRow(organization, command.name, command.secret, at))
@@ -284,5 +272,3 @@ KINDS: Mapping[StreamKind, Kind] = {
     "workflow": WorkflowKind(),
     "organization": OrganizationKind(),
 }
-
-__all__ = ["KINDS", "Kind", "Need", "Rows", "Stream"]

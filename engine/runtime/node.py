@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.core import commands as c
@@ -16,9 +16,8 @@ from engine.runtime.loader import Definitions, Loader
 from engine.runtime.orders import Order, Reply, Told
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
-from engine.runtime.tasks import Tasks
+from engine.runtime.tasks import Complete, TaskRunner
 from engine.runtime.timers import Timers
-from engine.steps import Registry
 from store.protocols import Store
 from store.records import NodeRow, TimerRow
 
@@ -42,24 +41,28 @@ class Randomness:
 
 
 class Node:
-    """One process that serves a store. `start` before use; `drain` at the end, once."""
+    """One process that serves a store. `start` before use; `drain` at the end, once.
+
+    `tasks` makes what runs steps, given what to call with their outcomes. `names` are those that the context object
+    shows (`engine.core.decision.Facts`).
+    """
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
-        registry: Registry,
+        tasks: Callable[[Complete], TaskRunner],
         *,
         random: Callable[[int], bytes] | None = None,
-        tasks_max: int = 1000,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         random = random or Randomness().draw
         self.store = store
         self.clock = clock
         self.definitions = Definitions(store)
-        self.processor = Processor(store, Loader(store, self.definitions), clock, random)
+        self.processor = Processor(store, Loader(store, self.definitions), clock, random, names=names or {})
         self.processor.on_effect = self._on_effect
-        self.tasks = Tasks(registry, self._complete, limit=tasks_max)
+        self.tasks = tasks(self._complete)
         self.timers = Timers(store, clock, self._fire)
         self.recovery = Recovery(store, self.send, self._watch_suspect)
         self.random = random

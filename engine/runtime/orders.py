@@ -30,8 +30,6 @@ class Denied(NamedTuple):
 class ClaimLost(NamedTuple):
     """Another request had the process id or idempotency key first: look it up, and answer from what is there."""
 
-    claim: Claim
-
 
 Reply: TypeAlias = Told | Denied | ClaimLost
 
@@ -65,6 +63,18 @@ class Order(msgspec.Struct, eq=False):
     known_waits: Mapping[str, str | None] = {}
     chances: list[str] = []
     is_internal: bool = False
+
+    def tell(self, reply: Reply) -> None:
+        """Give the reply, if whoever sent the order still waits for it."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        """Give an error instead."""
+        if not self.reply.done():
+            self.reply.set_exception(error)
+            if self.is_internal:
+                self.reply.exception()  # looked at: nobody may be listening
 
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
         """What the order claims, comparable with other orders."""

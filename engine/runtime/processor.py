@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -24,7 +24,7 @@ from engine.errors import EngineFailed, Unavailable
 from engine.runtime.batch import Batch, Waiting, claims_of
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream, HotStreams
-from engine.runtime.kinds import KINDS, Rows, Stream
+from engine.runtime.kinds import KINDS, Occasion, Rows
 from engine.runtime.loader import Loader
 from engine.runtime.orders import ClaimLost, Denied, Order, Reply, Told, claim_key
 from engine.runtime.watch import Watchers
@@ -55,11 +55,13 @@ class Processor:
         random: Callable[[int], bytes],
         *,
         hot_max: int = 10_000,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._loader = loader
         self._clock = clock
         self._random = random
+        self._names = names or {}
         self._ids = ids.IdGenerator(random)
         self._hot = HotStreams(hot_max)
         self._inbox: deque[Order] = deque()
@@ -155,9 +157,8 @@ class Processor:
 
     def _decide(self, hot: HotStream, order: Order) -> None:
         now = self._clock.now()
-        stream = self._stream(hot, order, now)
         try:
-            outcome = hot.kind.decide(hot.state, order.command, stream)
+            outcome = hot.kind.decide(hot, order.command, self._occasion(hot, order, now))
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._on_defect(hot, order, defect)
             return
@@ -166,7 +167,7 @@ class Processor:
             self._start(self._fetch(hot, order, outcome))
             return
         if outcome.steps:
-            self._record(hot, order, outcome, stream)
+            self._record(hot, order, outcome, now)
         elif isinstance(outcome, Decision) and order.remembered is not None:
             self._claim(hot, order, outcome, now)
         elif hot.batch is not None:
@@ -175,7 +176,7 @@ class Processor:
             self._tell(Waiting(order, hot, outcome))
             self._hot.settle(hot)
 
-    def _stream(self, hot: HotStream, order: Order, now: int) -> Stream:
+    def _occasion(self, hot: HotStream, order: Order, now: int) -> Occasion:
         drawn = 0
 
         def chance() -> str:
@@ -185,28 +186,19 @@ class Processor:
             drawn += 1
             return order.chances[drawn - 1]
 
-        return Stream(
-            hot.stream_id,
-            hot.organization_id,
-            hot.payloads,
-            hot.machine,
-            now,
-            order.actor,
-            chance,
-            order.known_waits,
-            self._hot.refusals(hot.stream_id),
-        )
+        refusals = self._hot.refusals(hot.stream_id)
+        return Occasion(now, order.actor, chance, order.known_waits, refusals, self._names)
 
-    def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, stream: Stream) -> None:
+    def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, now: int) -> None:
         """Put the events of a decision into the open batch, and move the hot state on."""
         steps = outcome.steps
-        expected, before = hot.head, hot.state
+        expected = hot.head
         chain = Chain(hot.organization_id, hot.stream_id, expected.hash)
         rows = chain.write([step.recorded for step in steps], self._random)
-        changed = hot.kind.rows(before, steps, order.command, stream)
+        changed = hot.kind.rows(hot, steps, order.command)
         claims = []
         if isinstance(outcome, Decision):
-            claims = claims_of(order, outcome.answer, stream.now)
+            claims = claims_of(order, outcome.answer, now)
             self._open.claimed.update(dict.fromkeys(order.claim_keys(), order))
         self._move(hot, steps, Head(rows[-1].seq, rows[-1].hash, expected.epoch))
         self._open.add(hot, expected, rows, changed, claims)
@@ -230,12 +222,12 @@ class Processor:
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
-        _log.error("decision_failed", stream_id=ids.text(hot.stream_id), command=name, exc_info=defect)
+        _log.error("decision_failed", stream_id=hot.text, command=name, exc_info=defect)
         if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
             self._put(self._inner(hot, c.Quarantine(name, type(defect).__name__)))
         if hot.batch is None:
             self._hot.drop(hot.stream_id)
-        _fail(order, Unavailable("deciding the request failed; the execution is set aside"))
+        order.fail(Unavailable("deciding the request failed; the execution is set aside"))
 
     def _inner(self, hot: HotStream, command: Any) -> Order:
         return Order(
@@ -277,10 +269,10 @@ class Processor:
     def _not_loaded(self, order: Order, result: Exception | None) -> None:
         if result is None:
             rejection = Rejection("NOT_FOUND", f"there is no such {order.kind}")
-            _reply(order, Denied(rejection, self.position))
+            order.tell(Denied(rejection, self.position))
             return
         _log.error("stream_not_loaded", stream_id=ids.text(order.stream_id), exc_info=result)
-        _fail(order, Unavailable("the stream cannot be read by this node"))
+        order.fail(Unavailable("the stream cannot be read by this node"))
 
     async def _fetch(self, hot: HotStream, order: Order, need: Need) -> None:
         """Load what a decision asked for, then decide again with all else the same."""
@@ -288,7 +280,7 @@ class Processor:
             payloads = await self._loader.payloads(hot.stream_id, need.seqs)
             waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
         except StoreError as error:
-            _fail(order, Unavailable(str(error)))
+            order.fail(Unavailable(str(error)))
             return
         finally:
             hot.pins -= 1
@@ -341,7 +333,7 @@ class Processor:
         lost = claim_key(refusal.claim) if refusal.claim is not None else None
         for order in again:
             if refusal.claim is not None and lost in order.claim_keys():
-                _reply(order, ClaimLost(refusal.claim))
+                order.tell(ClaimLost())
             else:
                 self._put(order)
 
@@ -357,18 +349,18 @@ class Processor:
             if order.is_internal:
                 self._clock.call_at(self._clock.now() + RETRY_MS, lambda order=order: self._put(order))  # type: ignore[misc]
             else:
-                _fail(order, Unavailable("the database could not take the change; repeat the call later"))
+                order.fail(Unavailable("the database could not take the change; repeat the call later"))
 
     def _tell(self, item: Waiting) -> None:
         outcome = item.outcome
         if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
-            _reply(item.order, ClaimLost(_claim_of(item.order)))
+            item.order.tell(ClaimLost())
         elif isinstance(outcome, Rejection):
             if outcome.is_counted and not outcome.steps:
                 self._hot.count_refusal(item.hot.stream_id, recorded=False)
-            _reply(item.order, Denied(outcome, self.position))
+            item.order.tell(Denied(outcome, self.position))
         else:
-            _reply(item.order, Told(outcome.answer, self.position))
+            item.order.tell(Told(outcome.answer, self.position))
             for effect in outcome.effects:
                 self.on_effect(item.hot, effect)
 
@@ -381,7 +373,7 @@ class Processor:
         orders += self._inbox
         orders += [order for waiting in self._loading.values() for order in waiting]
         for order in orders:
-            _fail(order, failed)
+            order.fail(failed)
         self._idle.set()
         self.watchers.notify_all()
         self.on_failure(failure)
@@ -416,21 +408,3 @@ class Processor:
     def hot_count(self) -> int:
         """How many streams are in memory."""
         return len(self._hot)
-
-
-def _claim_of(order: Order) -> Any:
-    if order.process_id is not None:
-        return order.process_id
-    return claims_of(order, None, 0)[-1]
-
-
-def _reply(order: Order, reply: Reply) -> None:
-    if not order.reply.done():
-        order.reply.set_result(reply)
-
-
-def _fail(order: Order, error: Exception) -> None:
-    if not order.reply.done():
-        order.reply.set_exception(error)
-        if order.is_internal:
-            order.reply.exception()  # nobody may be listening

@@ -13,7 +13,7 @@ from engine.errors import NotFound
 from engine.runtime.callers import Caller
 from engine.runtime.kinds import KINDS
 from store.protocols import Store
-from store.records import ExecutionRow, WaitRow
+from store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
 
 
 class ExecutionView(NamedTuple):
@@ -81,6 +81,47 @@ class Reading:
         else:
             scope = {"workspace_id": caller.workspace_id}
         rows = await self._store.execution_page(**scope, before=before, limit=limit + 1)
+        return rows[:limit], len(rows) > limit
+
+    async def process_ids(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
+        """The process ids of executions, chosen and implied."""
+        chosen = await self._store.process_ids_of([row.execution_id for row in rows])
+        return {row.execution_id: chosen.get(row.execution_id, ids.text(row.execution_id)) for row in rows}
+
+    async def workflow_names(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
+        """The names of the workflows of executions that the caller may see."""
+        wanted = {row.workflow_id for row in rows}
+        found = [await self._store.workflow(workflow_id) for workflow_id in wanted]
+        return {row.workflow_id: row.name for row in found if row is not None}
+
+    async def latest_input(self, caller: Caller, workflow_id: bytes, version: int) -> Any:
+        """The input of the newest completed execution of a version of the caller's workspace; null if none is."""
+        row = await self._store.latest_completed(workflow_id, version)
+        if row is None or row.workspace_id != caller.workspace_id:
+            return None
+        return (await self.views([row]))[0].input
+
+    async def workflow_page(
+        self, caller: Caller, *, page: int, limit: int, status: str | None = None, search: str | None = None
+    ) -> tuple[list[WorkflowRow], int]:
+        """A page, from 1, of the workflows of the caller's workspace, newest first; and how many there are in all."""
+        return await self._store.workflows(
+            caller.workspace_id, status=status, search=search, limit=limit, offset=(page - 1) * limit
+        )
+
+    async def version_page(
+        self,
+        caller: Caller,
+        *,
+        whole_organization: bool = False,
+        before: tuple[bytes, int] | None = None,
+        limit: int = 20,
+    ) -> tuple[list[tuple[WorkflowRow, WorkflowVersionRow]], bool]:
+        """Versions of workflows by (workflow id, version), newest first, below `before`; and whether more follow."""
+        workspace_id = None if whole_organization else caller.workspace_id
+        rows = await self._store.workflow_version_page(
+            caller.organization_id, workspace_id=workspace_id, before=before, limit=limit + 1
+        )
         return rows[:limit], len(rows) > limit
 
     async def events(self, execution_id: bytes, *, after: int = 0, limit: int | None = None) -> list[Recorded]:

@@ -13,11 +13,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
-from engine.core import ids
 from engine.core.commands import CompleteTask, Failed, Succeeded
 from engine.core.effects import RunTask
 from engine.runtime.hot import HotStream
@@ -27,6 +26,23 @@ from engine.steps.invoke import Call, call_for, failure_of
 _log = structlog.get_logger("perdure.tasks")
 
 Complete = Callable[[HotStream, CompleteTask], None]
+
+
+class TaskRunner(Protocol):
+    """What calls steps: `Tasks`, or in virtual time whoever is asked for their outcomes."""
+
+    def run(self, hot: HotStream, task: RunTask) -> None:
+        """Call the task's step, and complete it some time later, never within this call."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """How many steps run now."""
+        ...
+
+    async def close(self, grace_s: float) -> None:
+        """Start nothing more, and bring what runs to an end within about `grace_s` seconds."""
+        ...
 
 
 class Tasks:
@@ -76,11 +92,11 @@ class Tasks:
             cause = f"no step is registered under the name {call.step_name!r}"
             self._finish(hot, task, Failed("Lambda.ResourceNotFoundException", cause))
             return
-        _log.error("step_missing", step=call.step_name, execution_id=ids.text(hot.stream_id), state=task.state)
+        _log.error("step_missing", step=call.step_name, execution_id=hot.text, state=task.state)
 
     async def _work(self, hot: HotStream, task: RunTask, step: Step, call: Call) -> None:
         context = StepContext(
-            execution_id=ids.text(hot.stream_id),
+            execution_id=hot.text,
             state=task.state,
             attempt=task.attempt,
             idempotency_key=task.idempotency_key,

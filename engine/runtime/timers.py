@@ -94,6 +94,11 @@ class Timers:
         # The earliest row may be one that is stuck: look again in a while instead.
         self.arm(self._clock.now() + RETRY_MS)
 
+    async def settle(self) -> None:
+        """Wait until what came due so far has been fired."""
+        if self._job is not None:
+            await asyncio.wait([self._job])
+
     async def close(self) -> None:
         """Fire nothing more."""
         self._is_closed = True

@@ -63,7 +63,7 @@ def json_copy(value: Any, size_max: int) -> Any:
     return decode_json(text)
 
 
-def _is_plain(value: Any, size_max: int) -> bool:
+def _is_plain(value: Any, size_max: int) -> bool:  # noqa: C901  # one loop, for speed
     """Whether a value is such that encoding and decoding copies it; if not, `_Copier` takes a closer look.
 
     It goes level by level, and stops before a level that must be too large: an object can hold itself many times
@@ -80,22 +80,19 @@ def _is_plain(value: Any, size_max: int) -> bool:
             kind = type(item)
             if kind is str:
                 left -= len(item)
+            elif kind is int:
+                if not _INT64_MIN <= item <= _INT64_MAX:
+                    return False
             elif kind is dict:
-                for key in item:
-                    if type(key) is not str:
-                        return False
-                    left -= len(key) + 1
-                below.extend(item.values())
+                left -= len("".join(item)) + 2 * len(item)  # raises TypeError for a key that is no text
+                below += item.values()
             elif kind is list or kind is tuple:
                 left -= len(item) + 1
-                if left >= 0:
-                    below.extend(item)
-            elif not (
-                kind is bool
-                or item is None
-                or (kind is int and _INT64_MIN <= item <= _INT64_MAX)
-                or (kind is float and math.isfinite(item))
-            ):
+                below += item
+            elif kind is float:
+                if not math.isfinite(item):
+                    return False
+            elif kind is not bool and item is not None:
                 return False
             if left < 0:
                 raise TooLarge(size_max)

@@ -120,7 +120,7 @@ class SqlExecutions(SqlSession):
         found: dict[bytes, str] = {}
         for some in in_parts(list(execution_ids)):
             rows = await self._query(_PROCESS_IDS_OF, {"stream_ids": some})
-            found |= dict(rows)
+            found |= {row[0]: row[1] for row in rows}
         return found
 
     async def idempotency(

@@ -39,7 +39,8 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     """
     if state.status == "new" and not isinstance(command, c.Trigger):
         return Rejection("NOT_FOUND", "there is no such execution")
-    if state.is_quarantined and not isinstance(command, c.Terminate | c.Quarantine | c.Confirm | c.Refuse):
+    is_aside = state.is_quarantined and not state.is_over
+    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Confirm | c.Refuse):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     try:
         return _DECIDE[type(command)](state, command, facts)

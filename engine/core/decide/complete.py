@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from engine.core import events as e
 from engine.core.commands import Advance, CompleteTask, Failed, FireTimer, Succeeded
 from engine.core.decide.draft import Draft
@@ -49,18 +51,13 @@ def _succeed(draft: Draft, scope: str, task: InTask, outcome: Succeeded) -> None
 
 
 def _ignore(draft: Draft, command: CompleteTask) -> None:
-    outcome = command.outcome
-    has_succeeded = isinstance(outcome, Succeeded)
-    draft.emit(
-        e.ResultIgnored(
-            command.state,
-            "succeeded" if has_succeeded else "failed",
-            command.attempt,
-            command.visit,
-            command.scope,
-        ),
-        {"result": outcome.result} if has_succeeded else {"error": outcome.error, "cause": outcome.cause},
-    )
+    word: Literal["succeeded", "failed"]
+    match command.outcome:
+        case Succeeded(result):
+            word, payload = "succeeded", {"result": result}
+        case Failed(error, cause):
+            word, payload = "failed", {"error": error, "cause": cause}
+    draft.emit(e.ResultIgnored(command.state, word, command.attempt, command.visit, command.scope), payload)
 
 
 def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:

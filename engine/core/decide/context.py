@@ -20,7 +20,8 @@ def context_of(draft: Draft, frame: Frame, state: State, *, wait: str | None = N
     facts, execution = draft.facts, draft.state
     entered: dict[str, Any] = {"Name": frame.state, "EnteredTime": format_instant(frame.entered_at)}
     phase = frame.phase
-    entered["RetryCount"] = phase.attempt if isinstance(phase, InTask) else 0
+    if isinstance(phase, InTask) and phase.attempt:
+        entered["RetryCount"] = phase.attempt
     opened = open_wait(phase)
     if wait or opened:
         entered["WaitId"] = opened.wait if opened else wait
@@ -30,6 +31,7 @@ def context_of(draft: Draft, frame: Frame, state: State, *, wait: str | None = N
             "Id": names.get("execution_id", facts.execution),
             "Input": draft.value(execution.input),
             "Name": names.get("execution_name") or _process_id(draft),
+            "RedriveCount": 0,
             "RoleArn": names.get("role_arn", ""),
             "StartTime": format_instant(execution.started_at),
         },

@@ -13,7 +13,7 @@ from engine.core.decide.leave import leave
 from engine.core.decision import TRANSITIONS_MAX
 from engine.core.effects import Continue, RunTask, SetTimer
 from engine.core.ids import percent_encoded
-from engine.core.state import Frame, InTask, visit_key
+from engine.core.state import Frame, visit_key
 from engine.language import (
     ChoiceState,
     FailState,
@@ -111,27 +111,25 @@ def _enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> Non
         payload = {}
     if resource.kind != "wait":
         draft.emit(e.TaskScheduled(state.name, resource.text, reference, visit, 0, wait, scope), payload)
-        run_task(draft, scope)
+    run_task(draft, scope)
 
 
 def run_task(draft: Draft, scope: str) -> None:
-    """Ask for the step of the task that this scope is in to be called; after a crash, again under the same key."""
-    frame = draft.state.frames[scope]
-    task = frame.phase
-    if not isinstance(task, InTask):
-        message = f"scope {scope!r} is not in a task"
-        raise TypeError(message)
-    visit = draft.state.visits[visit_key(scope, frame.state)]
+    """Ask for the step to be called, if this scope is in a task; after a crash, again under the same key."""
+    name, task = draft.state.frames[scope].state, draft.state.task(scope)
+    if task is None:
+        return
+    visit = draft.state.visits[visit_key(scope, name)]
     draft.effects.append(
         RunTask(
             scope=scope,
-            state=frame.state,
+            state=name,
             seq=task.seq,
             attempt=task.attempt,
             visit=visit,
             resource=task.resource,
             parameters=draft.value(task.parameters),
-            idempotency_key=idempotency_key(draft.facts.execution, frame.state, scope, visit),
+            idempotency_key=idempotency_key(draft.facts.execution, name, scope, visit),
             wait=task.wait.wait if task.wait else None,
         )
     )

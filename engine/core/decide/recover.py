@@ -1,18 +1,19 @@
 """After a restart: what was under way is done again, under the same keys.
 
 A step may be what takes the process down. Every unclean death is counted for the tasks that ran; from the third on a
-task is a suspect, and suspects run one at a time. One that was the only suspect running at five deaths fails.
+task is a suspect, and suspects run one at a time. One that was the only suspect running at five deaths fails. A clean
+stop is held against nobody.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from engine.core import events as e
 from engine.core.commands import Recover, Redispatch
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance, run_task
-from engine.core.decide.leave import describe_error
+from engine.core.decide.fail import fail_task
 from engine.core.decide.refuse import stale
 from engine.core.decision import Facts, Outcome
 from engine.core.effects import HoldSuspect, SetTimer
@@ -31,7 +32,7 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
         if isinstance(frame.phase, InTask):
             _recover_task(draft, scope, frame.phase, died=command.died)
             if draft.state.is_over:
-                return draft.decision()
+                break
         elif isinstance(frame.phase, InTimer):
             draft.effects.append(SetTimer(frame.phase.due_at))
     advance(draft)
@@ -49,11 +50,11 @@ def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None
         return
     deaths = task.deaths + died
     deaths_alone = task.deaths_alone + (died and was_suspect)
+    draft.caused_by = task.seq
     if deaths_alone >= DEATHS_ALONE_MAX:
-        _give_up(draft, scope, task, deaths)
+        fail_task(draft, scope, task.attempt, "States.TaskFailed", _cause(deaths))
         return
     is_held = deaths >= SUSPECT_DEATHS
-    draft.caused_by = task.seq
     draft.emit(e.TaskInterrupted(name, deaths, deaths_alone, is_held, scope))
     if is_held:
         draft.effects.append(HoldSuspect(scope, name))
@@ -61,26 +62,19 @@ def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None
         run_task(draft, scope)
 
 
-def _give_up(draft: Draft, scope: str, task: InTask, deaths: int) -> None:
-    name = draft.state.frames[scope].state
-    cause = (
+def _cause(deaths: int) -> str:
+    return (
         f"The process died {deaths} times while this step ran, {DEATHS_ALONE_MAX} times with no other suspect "
         "beside it; it is not tried again."
     )
-    members: dict[str, Any] = {}
-    draft.caused_by = task.seq
-    error, error_ref, cause_ref = describe_error(draft, "States.TaskFailed", cause, members)
-    draft.emit(e.TaskFailed(name, error, error_ref, cause_ref, task.attempt, scope), members)
-    draft.emit(e.ExecutionFailed(error, error_ref, cause_ref, name))
 
 
 def redispatch(state: State, command: Redispatch, facts: Facts) -> Outcome:
     """Let a held suspect run: it is its turn, and no other suspect runs."""
-    frame = state.frames.get(command.scope)
-    task = frame.phase if frame else None
-    if frame is None or not isinstance(task, InTask) or not task.is_held:
+    task = state.task(command.scope)
+    if task is None or not task.is_held:
         return stale("no task is held here")
     draft = Draft(state, facts, caused_by=task.seq)
-    draft.emit(e.TaskRedispatched(frame.state, command.scope))
+    draft.emit(e.TaskRedispatched(state.frames[command.scope].state, command.scope))
     run_task(draft, command.scope)
     return draft.decision()

@@ -6,15 +6,16 @@ one question never answers the next (`api.md`, resumeWorkflow).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.core import events as e
 from engine.core.commands import Resume
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
-from engine.core.decide.leave import leave
+from engine.core.decide.leave import leave_after
 from engine.core.decide.refuse import refuse
-from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from engine.core.decision import Code, Decision, Facts, Need, Outcome, Rejection
 from engine.core.refs import ref
 from engine.core.state import Frame, InWait, State
 from engine.language import TaskState
@@ -44,16 +45,15 @@ def resume(state: State, command: Resume, facts: Facts) -> Outcome:
 def _end_wait(state: State, command: Resume, facts: Facts, opened: _Open) -> Decision:
     scope, frame, wait = opened
     draft = Draft(state, facts, caused_by=wait.seq)
-    definition = facts.machine.states[frame.state]
+    definition = draft.definition(scope, TaskState)
     result = ref(draft.next_seq, "result")
-    leave(
+    leave_after(
         draft,
         scope,
         definition,
-        command.payload,
+        lambda raw_input, context: definition.output(raw_input, command.payload, context),
         lambda output, following: e.WaitResumed(frame.state, wait.wait, result, output, following, scope),
-        payload={"result": command.payload},
-        result_ref=result,
+        {"result": command.payload},
     )
     advance(draft)
     return draft.decision(RESTARTED)
@@ -111,5 +111,7 @@ def _ambiguous(state: State, facts: Facts, meant: list[_Open]) -> Rejection:
     return _refuse(state, facts, "AMBIGUOUS_WAIT", message, {"waits": waits})
 
 
-def _refuse(state: State, facts: Facts, code: Any, message: str, details: Any = None) -> Rejection:
+def _refuse(
+    state: State, facts: Facts, code: Code, message: str, details: Mapping[str, Any] | None = None
+) -> Rejection:
     return refuse(state, facts, "resume", code, message, details)

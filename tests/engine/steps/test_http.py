@@ -273,7 +273,7 @@ async def test_fifty_requests_at_once_share_one_session(server, client):
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503, 599])
 async def test_a_status_from_400_is_an_error_of_its_own(server, client, status):
     """The error names the status; the cause has the status line and the beginning of the body."""
-    server.answers["/"] = lambda _: web.Response(status=status, reason="Quite Bad", text="é" * 2_000)
+    server.answers["/"] = lambda _: web.Response(status=status, reason="Quite Bad", text="é" * 5_000)
     failed = await failure(client, {"url": server.url})
     assert failed.error == f"States.Http.StatusCode.{status}"
     assert failed.cause == f"{status} Quite Bad: " + "é" * 1_024

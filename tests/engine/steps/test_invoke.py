@@ -325,11 +325,21 @@ def test_escapes_count_too():
     assert outcome_of("\x00" * (RESULT_MAX // 2)).error == "States.DataLimitExceeded"
 
 
-def test_a_value_that_holds_itself_many_times_over_is_refused_at_once():
-    """Sixty doublings are refused for their size without being written out."""
-    value = []
+@pytest.mark.parametrize(
+    ("value", "wrap"),
+    [
+        ([], lambda inner: [inner, inner]),
+        (1, lambda inner: (inner, inner)),
+        (None, lambda inner: {"a": inner, "b": inner}),
+        ("a" * 1_000, lambda inner: [inner] * 1_000),
+        ({"a" * 100_000: 1}, lambda inner: [inner] * 1_000),
+        ([], lambda inner: Odd(a=inner, b=inner)),
+    ],
+)
+def test_a_value_that_holds_itself_many_times_over_is_refused_at_once(value, wrap):
+    """What would be many gigabytes is refused for its size without being written out."""
     for _ in range(60):
-        value = [value, value]
+        value = wrap(value)
     assert outcome_of(value).error == "States.DataLimitExceeded"
 
 
@@ -422,3 +432,10 @@ def test_long_texts_are_cut():
     assert failure.cause.endswith("😀…")
     kept = "a" * CAUSE_MAX
     assert failure_of(ValueError(kept)).cause == kept
+
+
+@pytest.mark.parametrize("value", [Odd(a="a" * RESULT_MAX), Odd(a=10**30), [10**30, [1, {"a": object()}]]])
+def test_the_closer_look_has_the_same_limits(value):
+    """A value that holds something unusual is bounded and copied like any other."""
+    outcome = outcome_of(value)
+    assert outcome == Succeeded(value) if value == {"a": 10**30} else isinstance(outcome, Failed)

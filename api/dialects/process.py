@@ -1,0 +1,177 @@
+"""The process API (seed 002): its routes, and the commands that external systems send by process id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+
+from api.dialects import process_runs as runs
+from api.dialects import process_workflows as workflows
+from api.dialects.process_workflows import VERSION_MAX
+from api.fields import DIGITS_MAX, Request, Uuid, id_of, shown
+from api.headers import HOLD_DEFAULT_MS, preferred_wait_s
+from api.problems import PROCESS_PREFIX
+from api.routing import Answer, Call, Route
+from engine.codec import decode_json
+from engine.core import ids
+from engine.errors import Invalid
+from engine.runtime.runs import TERMINATION_REASON
+
+SOURCES: Final = ("SAP", "TEAMS")
+
+StateName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+
+
+class TriggerQuery(Request, frozen=True):
+    """`process_id` is the caller's own name for the run; `test` runs drafts too."""
+
+    process_id: str | None = None
+    test: bool = False
+
+
+class ResumeQuery(Request, frozen=True):
+    """Which wait is meant, if not the only one."""
+
+    wait_id: Uuid | None = None
+    state: StateName | None = None
+
+
+class Resume(Request, frozen=True):
+    """What becomes the output of the state that waited. `source` in it is required, and protected."""
+
+    payload: dict[str, Any]
+
+
+class Termination(Request, frozen=True):
+    """Why."""
+
+    termination_reason: Annotated[str, msgspec.Meta(max_length=1024)] = TERMINATION_REASON
+
+
+class Terminate(Request, frozen=True):
+    """The payload of a termination is an object of ours: it is not passed on to anybody."""
+
+    payload: Termination = Termination()
+
+
+async def trigger(call: Call[TriggerQuery, dict[str, Any] | None]) -> Answer:
+    """Start a run. The body is its input; under a process id the same call gives the same run."""
+    workflow_id = call.path_id("workflow_id")
+    version = _version(call.path.get("workflow_version"))
+    process_id = _process_id(call.query.process_id, call.given or {})
+    implied = None if call.query.test else {}  # a test without a body runs on something else
+    idempotency = call.idempotency(implied if call.given is None else call.given)
+    run_input = await _input(call, workflow_id, version) if call.given is None else call.given
+    answered = await call.engine.runs.trigger(
+        call.caller,
+        workflow_id,
+        run_input,
+        version=version,
+        process_id=process_id,
+        is_test=call.query.test,
+        idempotency=idempotency,
+    )
+    return Answer({"message": "success", "looply_execution_id": answered.answer})
+
+
+async def _input(call: Call[TriggerQuery, Any], workflow_id: bytes, version: int | None) -> Any:
+    """What runs without a body: an empty object, or for a test the workflow's mock payload if there is one."""
+    if not call.query.test:
+        return {}
+    found = await call.engine.workflows.runnable(call.caller, workflow_id, version, is_test=True)
+    mock = found.version.mock_payload
+    return {} if mock is None else decode_json(mock)
+
+
+def _version(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX and 1 <= int(text) <= VERSION_MAX):
+        raise Invalid(
+            f"workflow_version: {shown(text)} is not accepted; it must be an integer from 1 to {VERSION_MAX}",
+            {"field": "workflow_version"},
+        )
+    return int(text)
+
+
+def _process_id(in_query: str | None, body: dict[str, Any]) -> str | None:
+    """The process id that the body or the query has; both may, if it is the same."""
+    details = {"field": "process_id"}
+    if "process_id" not in body:
+        return in_query
+    in_body = body["process_id"]
+    if not isinstance(in_body, str):
+        raise Invalid(f"process_id: {shown(in_body)} is not accepted; it must be a text", details)
+    if in_query not in (None, in_body):
+        raise Invalid("process_id: the body has another one than the query; send one of them", details)
+    return in_body
+
+
+async def resume(call: Call[ResumeQuery, Resume]) -> Answer:
+    """End a wait: `restarted`, or `already restarted` if an earlier resume did."""
+    payload = call.body.payload
+    if payload.get("source") not in SOURCES:
+        found = f"{shown(payload['source'])} is not accepted" if "source" in payload else "it is missing"
+        raise Invalid(f"payload.source: {found}; it must be 'SAP' or 'TEAMS'", {"field": "payload.source"})
+    wait_id = call.query.wait_id
+    preferred_s = preferred_wait_s(call.headers)
+    answered = await call.engine.runs.resume(
+        call.caller,
+        call.path["process_id"],
+        payload,
+        wait_id=None if wait_id is None else ids.text(id_of("wait_id", wait_id)),
+        state=call.query.state,
+        hold_ms=HOLD_DEFAULT_MS if preferred_s is None else preferred_s * 1000,
+        idempotency=call.idempotency(call.given),
+    )
+    applied = {} if preferred_s is None else {"Preference-Applied": f"wait={preferred_s}"}
+    return Answer({"message": answered.answer}, headers=applied, position=answered.position)
+
+
+async def terminate(call: Call[Any, Terminate | None]) -> Answer:
+    """End a run from outside: `terminated`, or `already terminated`."""
+    body = call.body or Terminate()
+    answered = await call.engine.runs.terminate(
+        call.caller,
+        call.path["process_id"],
+        body.payload.termination_reason,
+        idempotency=call.idempotency(call.given or {}),
+    )
+    return Answer({"message": answered.answer})
+
+
+ROUTES: Final[Sequence[Route]] = (
+    *(
+        Route(
+            method="POST",
+            path=f"{PROCESS_PREFIX}triggerworkflow/{{workflow_id}}{version}",
+            scope="workflows.run",
+            query=TriggerQuery,
+            body=dict,
+            is_body_optional=True,
+            handler=trigger,
+        )
+        for version in ("", "/{workflow_version}")
+    ),
+    Route(
+        method="POST",
+        path=f"{PROCESS_PREFIX}resumeWorkflow/{{process_id}}",
+        scope="runs.resume",
+        query=ResumeQuery,
+        body=Resume,
+        handler=resume,
+        tells_position=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{PROCESS_PREFIX}terminateWorkflow/{{process_id}}",
+        scope="runs.terminate",
+        body=Terminate,
+        is_body_optional=True,
+        handler=terminate,
+    ),
+    *runs.ROUTES,
+    *workflows.ROUTES,
+)

@@ -1,0 +1,304 @@
+"""The resource API (seed 001): workflows as they are written, keys, and the waits that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+
+import msgspec
+
+from api.auth import plain_scopes
+from api.fields import Request, Uuid, id_of, iso, milliseconds
+from api.paging import LIMIT_DEFAULT, PageNumber, WideLimit
+from api.routing import Answer, Call, Route
+from engine.codec import decode_json
+from engine.core import ids
+from engine.errors import Invalid
+from engine.runtime.catalog import Saved
+from store.records import ApiKeyRow, WaitRow, WorkflowRow, WorkflowVersionRow
+
+PREFIX: Final = "/v1"
+
+# A name is one line; a description may have more.
+Name: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=120,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z",
+        extra={"accepts": "a text of 1 to 120 characters, none of them a control character"},
+    ),
+]
+Description: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(max_length=500, pattern=r"^[^\x00]*\Z", extra={"accepts": "a text of at most 500 characters"}),
+]
+Definition: TypeAlias = Annotated[
+    dict[str, Any], msgspec.Meta(extra={"accepts": "an object in Amazon States Language"})
+]
+WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
+
+
+def _data(data: Any, *, status: int = 200, meta: Mapping[str, Any] | None = None) -> Answer:
+    body = {"success": True, "data": data}
+    return Answer(body if meta is None else {**body, "meta": meta}, status)
+
+
+# --- workflows ---------------------------------------------------------------------------------------------------
+
+
+class RunSettings(Request, frozen=True):
+    """How runs of a workflow are bounded."""
+
+    not_yet: ClassVar[Mapping[str, str]] = {"timeoutMs": "", "concurrencyLimit": ""}
+
+
+class NewWorkflow(Request, frozen=True):
+    """A workflow and its first version."""
+
+    name: Name
+    definition: Definition
+    description: Description | None = None
+    status: Annotated[Literal["published", "draft"], msgspec.Meta(extra={"accepts": "'published' or 'draft'"})] = (
+        "published"
+    )
+    settings: RunSettings = RunSettings()
+    trigger_type: Annotated[
+        Literal["manual"], msgspec.Meta(extra={"accepts": "'manual' ('schedule' is not supported yet)"})
+    ] = "manual"
+    mock_payload: dict[str, Any] | None = None
+
+    not_yet: ClassVar[Mapping[str, str]] = {
+        "cron_expression": "",
+        "timezone": "",
+        "nodes": "send a definition in Amazon States Language",
+        "edges": "send a definition in Amazon States Language",
+        "steps": "send a definition in Amazon States Language",
+    }
+
+
+class WorkflowChange(Request, frozen=True):
+    """What is to be changed; the rest stays."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+    definition: Definition | msgspec.UnsetType = msgspec.UNSET
+    status: (
+        Annotated[
+            Literal["published", "draft"],
+            msgspec.Meta(extra={"accepts": "'published' or 'draft' (DELETE archives)"}),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "settings": "", "trigger_type": ""}
+
+
+class WorkflowsQuery(Request, frozen=True):
+    """A page of workflows; `search` is a part of the name, without regard to case."""
+
+    page: PageNumber = 1
+    limit: WideLimit = LIMIT_DEFAULT
+    status: WorkflowStatus | None = None
+    search: Annotated[str, msgspec.Meta(min_length=1, max_length=120)] | None = None
+
+
+async def create_workflow(call: Call[Any, NewWorkflow]) -> Answer:
+    """Make a workflow; its first version is published unless it is to be a draft."""
+    body = call.body
+    saved = await call.engine.workflows.create(
+        call.caller,
+        body.name,
+        body.definition,
+        description=body.description,
+        is_published=body.status == "published",
+        mock_payload=body.mock_payload,
+    )
+    return _data(_saved(saved), status=201)
+
+
+async def list_workflows(call: Call[WorkflowsQuery, None]) -> Answer:
+    """The workflows of the key's workspace, newest first."""
+    query = call.query
+    rows, total = await call.engine.reading.workflow_page(
+        call.caller, page=query.page, limit=query.limit, status=query.status, search=query.search
+    )
+    meta = {"page": query.page, "limit": query.limit, "total": total}
+    return _data([_workflow(row) for row in rows], meta=meta)
+
+
+async def get_workflow(call: Call[Any, None]) -> Answer:
+    """A workflow with its latest version."""
+    workflow_id = call.path_id("id")
+    row = await call.engine.workflows.workflow(call.caller, workflow_id)
+    version = await call.engine.workflows.version(call.caller, workflow_id, row.latest_version)
+    return _data(_with_definition(row, version))
+
+
+async def change_workflow(call: Call[Any, WorkflowChange]) -> Answer:
+    """Change a workflow. A published version never changes: another definition makes the next version."""
+    body = call.body
+    status = _given(body.status)
+    saved = await call.engine.workflows.change(
+        call.caller,
+        call.path_id("id"),
+        name=_given(body.name),
+        description=_given(body.description),
+        definition=_given(body.definition),
+        is_published=None if status is None else status == "published",
+    )
+    return _data(_saved(saved))
+
+
+async def archive_workflow(call: Call[Any, None]) -> Answer:
+    """Let no run start any more; history stays readable."""
+    return _data(_workflow(await call.engine.workflows.archive(call.caller, call.path_id("id"))))
+
+
+def _given(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+def _saved(saved: Saved) -> dict[str, Any]:
+    warnings = [{"path": warning.path, "message": warning.message} for warning in saved.warnings]
+    return {**_with_definition(saved.workflow, saved.version), "warnings": warnings}
+
+
+def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
+    mock = version.mock_payload
+    return {
+        **_workflow(row),
+        "definition": decode_json(version.definition),
+        "mock_payload": None if mock is None else decode_json(mock),
+    }
+
+
+def _workflow(row: WorkflowRow) -> dict[str, Any]:
+    return {
+        "id": ids.text(row.workflow_id),
+        "name": row.name,
+        "description": row.description,
+        "status": row.status,
+        "version": row.latest_version,
+        "trigger_type": "manual",
+        "created_at": iso(row.created_at),
+        "created_by": row.created_by,
+        "updated_at": iso(row.modified_at),
+        "updated_by": row.modified_by,
+    }
+
+
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+class NewKey(Request, frozen=True):
+    """A key. Organization and workspace are given by name, and only an operator may name others than its own."""
+
+    name: Name
+    scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=64)]
+    organization: Name | None = None
+    workspace: Name | None = None
+    expires_at: datetime | None = None
+
+
+async def create_key(call: Call[Any, NewKey]) -> Answer:
+    """Make a key. Its text is in this answer and nowhere else."""
+    body = call.body
+    expires_at = None if body.expires_at is None else milliseconds(body.expires_at)
+    if expires_at is not None and expires_at <= call.engine.node.clock.now():
+        raise Invalid("expires_at: it is in the past; it must be a time to come", {"field": "expires_at"})
+    made = await call.engine.access.create_key(
+        call.principal,
+        body.name,
+        plain_scopes(body.scopes),
+        organization_name=body.organization,
+        workspace_name=body.workspace,
+        expires_at=expires_at,
+    )
+    return _data({**_key(made.row), "key": made.text}, status=201)
+
+
+async def list_keys(call: Call[Any, None]) -> Answer:
+    """The keys of the workspace, without their texts."""
+    return _data([_key(row) for row in await call.engine.access.keys(call.principal)])
+
+
+async def revoke_key(call: Call[Any, None]) -> Answer:
+    """Revoke a key, at once and for ever."""
+    return _data(_key(await call.engine.access.revoke_key(call.principal, call.path_id("id"))))
+
+
+def _key(row: ApiKeyRow) -> dict[str, Any]:
+    return {
+        "id": ids.text(row.key_id),
+        "name": row.name,
+        "scopes": row.scopes.split(),
+        "organization_id": ids.text(row.organization_id),
+        "workspace_id": ids.text(row.workspace_id),
+        "created_at": iso(row.created_at),
+        "created_by": row.created_by,
+        "expires_at": iso(row.expires_at),
+        "revoked_at": iso(row.revoked_at),
+    }
+
+
+# --- waits -------------------------------------------------------------------------------------------------------
+
+
+class WaitsQuery(Request, frozen=True):
+    """A page of open waits, of one process or workflow if it is named; `after` is the last wait's id before it."""
+
+    process_id: str | None = None
+    workflow_id: Uuid | None = None
+    limit: WideLimit = LIMIT_DEFAULT
+    after: Uuid | None = None
+
+
+async def list_waits(call: Call[WaitsQuery, None]) -> Answer:
+    """The open waits of the key's workspace, oldest first."""
+    query, execution_id, workflow_id = call.query, None, None
+    if query.process_id is not None:
+        execution_id = await call.engine.runs.find(call.caller, query.process_id)
+    if query.workflow_id is not None:
+        workflow_id = id_of("workflow_id", query.workflow_id)
+        await call.engine.workflows.workflow(call.caller, workflow_id)
+    found = await call.engine.reading.open_waits(
+        call.caller,
+        execution_id=execution_id,
+        workflow_id=workflow_id,
+        after=b"" if query.after is None else id_of("after", query.after),
+        limit=query.limit + 1,
+    )
+    waits = [_wait(row, process_id) for row, process_id in found[: query.limit]]
+    has_more = len(found) > query.limit
+    meta = {"limit": query.limit, "has_more": has_more, "after": waits[-1]["wait_id"] if has_more else None}
+    return _data(waits, meta=meta)
+
+
+def _wait(row: WaitRow, process_id: str) -> dict[str, Any]:
+    return {
+        "wait_id": ids.text(row.wait_id),
+        "process_id": process_id,
+        "execution_id": ids.text(row.execution_id),
+        "workflow_id": ids.text(row.workflow_id),
+        "state": row.state,
+        "opened_at": iso(row.opened_at),
+    }
+
+
+def _route(method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:
+    return Route(method=method, path=f"{PREFIX}{path}", scope=scope, handler=handler, **more)
+
+
+ROUTES: Final[Sequence[Route]] = (
+    _route("POST", "/workflows", "workflows.manage", create_workflow, body=NewWorkflow),
+    _route("GET", "/workflows", "workflows.view", list_workflows, query=WorkflowsQuery),
+    _route("GET", "/workflows/{id}", "workflows.view", get_workflow),
+    _route("PATCH", "/workflows/{id}", "workflows.manage", change_workflow, body=WorkflowChange),
+    _route("DELETE", "/workflows/{id}", "workflows.manage", archive_workflow),
+    _route("POST", "/keys", "keys.manage", create_key, body=NewKey),
+    _route("GET", "/keys", "keys.manage", list_keys),
+    _route("DELETE", "/keys/{id}", "keys.manage", revoke_key),
+    _route("GET", "/waits", "runs.view", list_waits, query=WaitsQuery),
+)

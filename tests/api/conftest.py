@@ -1,0 +1,163 @@
+"""The app in process, over an engine on the in-memory store with a clock that is pushed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from api.app import create_app
+from api.settings import Settings
+from engine import Engine
+from engine.core import ids
+from engine.runtime.access import SCOPES
+from engine.steps import Registry
+from engine.testing import ManualClock
+from store.memory import MemoryStore
+
+KEY = "pk_the_operator_of_these_tests"
+PROCESS = "/v2/workflows"
+
+WAITING: dict[str, Any] = {
+    "StartAt": "Ask",
+    "States": {
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "ResultPath": "$.answer", "Next": "Done"},
+        "Done": {"Type": "Succeed"},
+    },
+}
+ENDING: dict[str, Any] = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+SLEEPING: dict[str, Any] = {
+    "StartAt": "Sleep",
+    "States": {
+        "Sleep": {"Type": "Wait", "Seconds": 60, "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
+    },
+}
+TWO_QUESTIONS: dict[str, Any] = {
+    "StartAt": "First",
+    "States": {
+        "First": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Second"},
+        "Second": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
+    },
+}
+APPROVED = {"payload": {"source": "SAP", "approved": True}}
+
+
+class Api:
+    """The app, and who calls it: an operator, and the keys that a test makes."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self.engine = engine
+        self.app = create_app(engine, settings)
+        self.key = KEY
+        self._client = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app), base_url="http://perdure.test", timeout=20
+        )
+
+    @property
+    def clock(self) -> ManualClock:
+        assert isinstance(self.engine.node.clock, ManualClock)
+        return self.engine.node.clock
+
+    @property
+    def store(self) -> MemoryStore:
+        assert isinstance(self.engine.store, MemoryStore)
+        return self.engine.store
+
+    async def send(self, method: str, url: str, *, key: str | None = KEY, **more: Any) -> httpx2.Response:
+        headers = httpx2.Headers(more.pop("headers", None))
+        if key is not None:
+            headers["x-api-key"] = key
+        return await self._client.request(method, url, headers=headers, **more)
+
+    async def get(self, url: str, **more: Any) -> httpx2.Response:
+        return await self.send("GET", url, **more)
+
+    async def post(self, url: str, **more: Any) -> httpx2.Response:
+        return await self.send("POST", url, **more)
+
+    async def ok(self, method: str, url: str, **more: Any) -> Any:
+        """The body of an answer that must be a success."""
+        response = await self.send(method, url, **more)
+        assert response.is_success, response.text
+        return response.json()
+
+    # --- what most tests begin with ------------------------------------------------------------------------------
+
+    async def workflow(self, definition: Any = None, *, key: str = KEY, **fields: Any) -> str:
+        body = {"name": "invoice approval", "definition": definition or WAITING, **fields}
+        created = await self.ok("POST", "/v1/workflows", json=body, key=key)
+        return str(created["data"]["id"])
+
+    async def trigger(self, workflow_id: str, run_input: Any = None, *, key: str = KEY, **more: Any) -> str:
+        body = {} if run_input is None else {"json": run_input}
+        answer = await self.ok("POST", f"{PROCESS}/triggerworkflow/{workflow_id}", key=key, **body, **more)
+        return str(answer["looply_execution_id"])
+
+    async def resume(self, process_id: str, body: Any = None, **more: Any) -> httpx2.Response:
+        return await self.post(f"{PROCESS}/resumeWorkflow/{process_id}", json=body or APPROVED, **more)
+
+    async def terminate(self, process_id: str, **more: Any) -> httpx2.Response:
+        return await self.post(f"{PROCESS}/terminateWorkflow/{process_id}", **more)
+
+    async def item(self, workflow_id: str, execution_id: str, *, key: str = KEY) -> dict[str, Any]:
+        query = {"workflow_id": workflow_id, "workflow_execution_id": execution_id}
+        answer = await self.ok("GET", f"{PROCESS}/getWorkflowExecutionById", params=query, key=key)
+        found: dict[str, Any] = answer["item"]
+        return found
+
+    async def new_key(self, *scopes: str, key: str = KEY, **fields: Any) -> str:
+        """A key with these scopes, or with all but `operator`."""
+        given = scopes or tuple(scope for scope in SCOPES if scope != "operator")
+        body = {"name": "a key", "scopes": given, **fields}
+        made = await self.ok("POST", "/v1/keys", json=body, key=key)
+        return str(made["data"]["key"])
+
+    async def events(self, execution_id: str) -> list[str]:
+        """The names of an execution's events."""
+        recorded = await self.engine.reading.events(ids.parse(execution_id))
+        return [type(each.event).__name__ for each in recorded]
+
+    async def push(self, ms: int) -> None:
+        """Let time pass, and what that sets going come to rest."""
+        self.clock.push(ms)
+        await self.settled()
+
+    async def settled(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        await self.engine.node.processor.settle()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+        await self.engine.close(grace_s=0)
+
+
+Start = Callable[..., Awaitable[Api]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts engines with an app each."""
+    started: list[Api] = []
+
+    async def make(settings: Settings | None = None, steps: Registry | None = None, store: Any = None) -> Api:
+        engine = await Engine.start(store or MemoryStore(), steps=steps, clock=ManualClock())
+        await engine.access.bootstrap(KEY, "cli:test")
+        await engine.node.recovery.is_done.wait()
+        api = Api(engine, settings or Settings())
+        started.append(api)
+        return api
+
+    yield make
+    for api in started:
+        await api.close()
+
+
+@pytest.fixture
+async def api(start: Start) -> Api:
+    """An engine and its app."""
+    return await start()
