@@ -7,6 +7,7 @@ text can begin a line of its own (`reliability.md`, fact 12).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
@@ -56,8 +57,9 @@ class _Lines:
         self.name = name
 
     def msg(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more: no reason to fail a request
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
     debug = info = warning = error = critical = exception = log = msg
 

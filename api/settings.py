@@ -78,5 +78,7 @@ def _checked(name: str, kind: types.Type, value: Any, source: str) -> Any:
         return getattr(msgspec.convert({name: from_text(value, kind)}, Settings), name)
     except msgspec.ValidationError:
         shown = "its value" if name in SECRET else repr(value)
-        message = f"{name}: {shown} (from {source}) is not accepted; it must be {accepts(kind)}"
+        message = (
+            f"{name}: {shown} (from {source}) is not accepted; it must be {accepts(kind).removesuffix(' or null')}"
+        )
         raise SettingError(message) from None

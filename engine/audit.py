@@ -165,8 +165,8 @@ class _Audit:
                     known.add(row.stream_id)
                     await self._owner(row)
         except StoreError as error:
-            if not self.breaks:  # else a stream has told it, and which
-                self.breaks.append(Break(bytes(16), 0, f"the log cannot be read beyond {previous}: {error}"))
+            reason = f"the log cannot be read beyond position {previous}: {error}"
+            self.breaks.append(Break(bytes(16), 0, reason))
 
     async def _owner(self, row: EventRow) -> None:
         stream = await self._store.stream(row.stream_id)

@@ -63,10 +63,11 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
         elif isinstance(event, e.WaitOpened):
             found.waits.append(_opened(execution_id, organization_id, after, event, recorded))
         if after.ended_waits is not before.ended_waits:
-            found.waits.extend(_ended(execution_id, organization_id, before, after))
-        if after.is_over and not before.is_over:
-            for timer in before.timers():
-                found.timers_gone.append(TimerRow(timer.due_at, execution_id, timer.seq))
+            found.waits.extend(_ended(execution_id, organization_id, before, after, event))
+        if len(after.frames) < len(before.frames):  # a scope is over, and what was set in it is void
+            kept = after.timers()
+            gone = [timer for timer in before.timers() if timer not in kept]
+            found.timers_gone.extend(TimerRow(timer.due_at, execution_id, timer.seq) for timer in gone)
         before = after
     return found
 
@@ -90,10 +91,14 @@ def _opened(
     )
 
 
-def _ended(execution_id: bytes, organization_id: bytes, before: State, after: State) -> Iterable[WaitRow]:
-    outcomes = {ended.wait: ended.outcome for ended in after.ended_waits.values()}
+def _ended(
+    execution_id: bytes, organization_id: bytes, before: State, after: State, event: e.Event
+) -> Iterable[WaitRow]:
+    """The waits that were open and are not any more: the one that was resumed, or all that went with a scope."""
+    resumed = event.wait if isinstance(event, e.WaitResumed) else None
+    still_open = {wait.wait for _, _, wait in after.open_waits()}
     for _, frame, wait in before.open_waits():
-        if wait.wait in outcomes:
+        if wait.wait not in still_open:
             yield WaitRow(
                 wait_id=_bytes_of(wait.wait),
                 execution_id=execution_id,
@@ -104,7 +109,7 @@ def _ended(execution_id: bytes, organization_id: bytes, before: State, after: St
                 opened_seq=wait.seq,
                 opened_at=wait.opened_at,
                 due_at=None,
-                outcome=outcomes[wait.wait],
+                outcome="resumed" if wait.wait == resumed else "cancelled",
                 ended_seq=after.seq,
                 ended_at=after.recorded_at,
             )

@@ -1,24 +1,23 @@
-r"""For tests, ours and yours: a clock that is pushed, and given-when-then on the pure core.
+"""For tests, ours and yours: a clock that is pushed, and given-when-then on the pure core.
 
-given(definition, input={"amount": 120}) \\
-        .when(succeeded("Charge", {"ok": True})) \\
-        .then("TaskSucceeded", "ExecutionSucceeded")
+given(definition, {"amount": 120}).when(succeeded("Charge", {"ok": True})).then("TaskSucceeded", "ExecutionSucceeded")
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Self, TypeAlias
 
 from engine.core import commands as c
 from engine.core.decide import decide
 from engine.core.decision import Decision, Facts, Need, Rejection
 from engine.core.effects import Effect
-from engine.core.events import Event, Recorded
+from engine.core.events import Event, Recorded, WaitOpened, WaitResumed
 from engine.core.evolve import replay
-from engine.core.state import TOP, InTask, State, initial_state, visit_key
+from engine.core.refs import Ref, resolve
+from engine.core.state import TOP, State, initial_state, visit_key
 from engine.language import Machine, compile_machine
 
 START: Final = 1_750_000_000_000
@@ -86,12 +85,18 @@ class _Alarm:
 # --- given, when, then -------------------------------------------------------------------------------------------
 
 EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
+WORKFLOW: Final = "01900000-0000-7000-8000-000000000002"
+WORKSPACE: Final = "01900000-0000-7000-8000-000000000003"
+
+Sent: TypeAlias = c.Command | Callable[[State], c.Command]
+"""A command, or a function from the state that it will meet to one."""
 
 
 class Scenario:
     """An execution driven by hand, one command after another, on the pure core: no store, no tasks, no loop.
 
-    Wait ids are `wait-1`, `wait-2` …. `when` takes a command, or a function from the state to one.
+    After each command `answer` or `rejection` is what its sender is told, `effects` is what a driver would do now.
+    Wait ids are `wait-1`, `wait-2` …; `actor` is who sends, and may be set.
     """
 
     def __init__(self, definition: Machine | Mapping[str, Any], run_input: Any, process_id: str | None) -> None:
@@ -99,16 +104,18 @@ class Scenario:
         self.events: list[Recorded] = []
         self.state: State = initial_state()
         self.now = START
+        self.actor = "key:test"
         self.effects: tuple[Effect, ...] = ()
         self.answer: Any = None
         self.rejection: Rejection | None = None
         self._payloads: dict[int, Any] = {}
         self._new: list[Recorded] = []
-        self._waits = itertools.count(1)
+        self._waits = 0
+        self._refusals = 0
         self._send(
             c.Trigger(
-                workspace="workspace",
-                workflow="workflow",
+                workspace=WORKSPACE,
+                workflow=WORKFLOW,
                 workflow_version=1,
                 definition_sha256="0" * 64,
                 trigger="REQUEST",
@@ -118,11 +125,11 @@ class Scenario:
         )
 
     def after(self, ms: int) -> Self:
-        """Let time pass."""
+        """Let time pass; a negative number sets the clock back."""
         self.now += ms
         return self
 
-    def when(self, *commands: c.Command | Callable[[State], c.Command]) -> Self:
+    def when(self, *commands: Sent) -> Self:
         """Send commands, in order."""
         self._new = []
         for command in commands:
@@ -130,18 +137,30 @@ class Scenario:
         return self
 
     def _send(self, command: c.Command) -> None:
-        outcome = decide(self.state, command, self._facts())
-        if isinstance(outcome, Need):
-            message = f"the decision needs {outcome}, which a scenario holds no more"
-            raise LookupError(message)  # noqa: TRY004 no type is wrong
+        outcome = self._decide(command)
         self.rejection = outcome if isinstance(outcome, Rejection) else None
         self.answer = outcome.answer if isinstance(outcome, Decision) else None
         self.effects = outcome.effects if isinstance(outcome, Decision) else ()
+        if self.rejection is not None and self.rejection.is_counted:
+            self._refusals = 0 if outcome.steps else self._refusals + 1
         for step in outcome.steps:
             self._new.append(step.recorded)
             self.events.append(step.recorded)
             self._payloads[step.recorded.seq] = step.recorded.payload
             self.state = step.state
+
+    def _decide(self, command: c.Command) -> Decision | Rejection:
+        """Decide as a driver does: what is needed is looked up, and all else is the same the second time."""
+        drawn = self._waits
+        facts = self._facts()
+        outcome = decide(self.state, command, facts)
+        if isinstance(outcome, Need):
+            self._waits = drawn
+            outcome = decide(self.state, command, facts._replace(known_waits=self._known_waits(outcome.waits)))
+        if isinstance(outcome, Need):
+            message = f"the decision needs {outcome}, and no scenario has it"
+            raise LookupError(message)  # noqa: TRY004 no type is wrong
+        return outcome
 
     def _facts(self) -> Facts:
         return Facts(
@@ -149,9 +168,26 @@ class Scenario:
             machine=self.machine,
             payloads=self._payloads,
             now=self.now,
-            actor="key:test",
-            chance=lambda: f"wait-{next(self._waits)}",
+            actor=self.actor,
+            chance=self._draw,
+            refusals=self._refusals,
         )
+
+    def _draw(self) -> str:
+        self._waits += 1
+        return self.wait_id(self._waits)
+
+    def wait_id(self, number: int) -> str:
+        """The id of the so-many-th wait."""
+        return f"wait-{number}"
+
+    def _known_waits(self, waits: Iterable[str]) -> dict[str, str | None]:
+        """How waits ended, which a driver reads from a table: null for one that is open, or none of this execution."""
+        events = [recorded.event for recorded in self.events]
+        resumed = {event.wait for event in events if isinstance(event, WaitResumed)}
+        opened = {event.wait for event in events if isinstance(event, WaitOpened)}
+        cancelled = opened - resumed - {wait.wait for _, _, wait in self.state.open_waits()}
+        return {wait: "resumed" if wait in resumed else "cancelled" if wait in cancelled else None for wait in waits}
 
     # --- what is expected ----------------------------------------------------------------------------------------
 
@@ -159,8 +195,7 @@ class Scenario:
         """The last `when` appended exactly these events: names, or whole events."""
         got = [
             recorded.event if isinstance(wanted, Event) else type(recorded.event).__name__
-            for recorded, wanted in itertools.zip_longest(self._new, expected)
-            if recorded is not None
+            for recorded, wanted in itertools.zip_longest(self._new, expected[: len(self._new)])
         ]
         _same(got, list(expected), "events")
         return self._check_fold()
@@ -189,12 +224,18 @@ class Scenario:
             _same(self.state.error or self.value(self.state.error_ref), error, "error")
         return self
 
-    def value(self, reference: str | None) -> Any:
-        """The value behind a reference to a top-level member of a payload."""
-        if reference is None:
-            return None
-        seq, _, member = reference.partition("/")
-        return self._payloads[int(seq)][member]
+    def then_effects(self, *expected: str | Effect) -> Self:
+        """The last command asks the driver for exactly this work: names, or whole effects."""
+        got = [
+            type(effect).__name__ if isinstance(wanted, str) else effect
+            for effect, wanted in itertools.zip_longest(self.effects, expected[: len(self.effects)])
+        ]
+        _same(got, list(expected), "effects")
+        return self
+
+    def value(self, reference: Ref | None) -> Any:
+        """The value behind a reference; null for none."""
+        return None if reference is None else resolve(reference, self._payloads)
 
     def _check_fold(self) -> Self:
         """What every scenario proves beside its own point: the log folds to the state."""
@@ -218,25 +259,39 @@ def given(
     return Scenario(definition, {} if input is None else input, process_id)
 
 
-def succeeded(state: str, result: Any = None, *, scope: str = TOP) -> Callable[[State], c.Command]:
+def succeeded(state: str, result: Any = None, *, scope: str = TOP) -> Sent:
     """The step of the task in this state gives a result."""
     return lambda at: _complete(at, state, scope, c.Succeeded(result))
 
 
-def failed(state: str, error: str, cause: str | None = None, *, scope: str = TOP) -> Callable[[State], c.Command]:
+def failed(state: str, error: str | None, cause: str | None = None, *, scope: str = TOP) -> Sent:
     """The step of the task in this state fails."""
     return lambda at: _complete(at, state, scope, c.Failed(error, cause))
 
 
 def _complete(at: State, state: str, scope: str, outcome: c.Succeeded | c.Failed) -> c.CompleteTask:
-    frame = at.frames.get(scope)
-    task = frame.phase if frame else None
-    if frame is None or not isinstance(task, InTask) or frame.state != state:
+    task = at.task(scope)
+    if task is None or at.frames[scope].state != state:
         message = f"no task is under way in state {state!r}"
         raise AssertionError(message)
     return c.CompleteTask(scope, state, task.seq, task.attempt, at.visits[visit_key(scope, state)], outcome)
 
 
-def due(scope: str = TOP) -> Callable[[State], c.Command]:
+def due(scope: str = TOP) -> Sent:
     """The timer of the Wait state comes due (let time pass first)."""
     return lambda at: c.FireTimer(at.frames[scope].phase.seq)  # type: ignore[union-attr]  # a test knows its phase
+
+
+def resumed(payload: Any = None, *, wait: str | None = None, state: str | None = None) -> Sent:
+    """An outside party answers: to the wait of that id, or at that state, or the only one that is open."""
+    return c.Resume({} if payload is None else payload, wait, state)
+
+
+def terminated(reason: str = "no longer needed") -> Sent:
+    """Somebody ends the execution."""
+    return c.Terminate(reason)
+
+
+def recovered(*, died: bool = True) -> Sent:
+    """The process is gone, uncleanly unless said otherwise, and its successor takes the execution up."""
+    return c.Recover(died)

@@ -52,11 +52,7 @@ def check_batch(batch: Sequence[StreamAppend]) -> None:
         seq = part.expected.seq
         for row in part.events:
             seq += 1
-            if (
-                row.seq != seq
-                or row.stream_id != part.stream_id
-                or row.organization_id != part.organization_id
-            ):
+            if row.seq != seq or row.stream_id != part.stream_id or row.organization_id != part.organization_id:
                 raise ValueError(f"stream {part.stream_id.hex()}: seq {seq} was to follow, not {row[:3]}")
 
 

@@ -35,9 +35,7 @@ def is_behind(connection: Connection) -> bool:
     if len(found) != 1 or not str(found[0]).startswith("perdure_"):
         raise SchemaError("the database belongs to another program; name another one")
     if found[0] not in REVISIONS:
-        raise SchemaError(
-            f"the database is at {found[0]}, newer than {REVISIONS[-1]}, the last this program knows"
-        )
+        raise SchemaError(f"the database is at {found[0]}, newer than {REVISIONS[-1]}, the last this program knows")
     return bool(found[0] != REVISIONS[-1])
 
 

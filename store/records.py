@@ -260,7 +260,7 @@ class StreamAppend(NamedTuple):
     `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist; with no
     `events` the comparison is all that happens to it. `claims` must all be won. `puts` are inserted or
     replaced by primary key (of several with one key the last counts), `deletes` are rows of which the primary
-    key counts; both are rows that belong to this stream. What is both deleted and put is there afterwards.
+    key counts; both are rows that belong to this stream. What is both put and deleted is gone afterwards.
     """
 
     stream_id: bytes

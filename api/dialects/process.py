@@ -61,7 +61,7 @@ async def trigger(call: Call[TriggerQuery, dict[str, Any] | None]) -> Answer:
     workflow_id = call.path_id("workflow_id")
     version = _version(call.path.get("workflow_version"))
     process_id = _process_id(call.query.process_id, call.given or {})
-    implied = None if call.query.test else {}  # a test without a body runs on something else
+    implied: Any = None if call.query.test else {}  # a test without a body runs on something else
     idempotency = call.idempotency(implied if call.given is None else call.given)
     run_input = await _input(call, workflow_id, version) if call.given is None else call.given
     answered = await call.engine.runs.trigger(

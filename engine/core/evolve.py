@@ -25,7 +25,7 @@ from engine.core.state import (
     open_wait,
     visit_key,
 )
-from engine.core.transitions import Status, check, may_follow
+from engine.core.transitions import IllegalTransition, Status, may_follow
 
 
 class OutOfOrder(Exception):
@@ -49,12 +49,13 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         message = f"event {recorded.seq} follows event {state.seq}"
         raise OutOfOrder(message)
     name = type(recorded.event).__name__
-    may_follow(state.status, name)
+    allowed = may_follow(state.status, name)
     after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
     if name != "CommandRefused" and not recorded.actor.startswith("engine:"):
         after.modified_by = recorded.actor
     _EVOLVE[name](after, recorded.event, recorded)
-    check(state.status, name, after.status)
+    if after.status not in allowed:
+        raise IllegalTransition(state.status, name, after.status)
     return after
 
 

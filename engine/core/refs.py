@@ -32,20 +32,23 @@ def seq_of(reference: Ref) -> int:
     return int(reference[: reference.index("/")])
 
 
-def resolve(reference: Ref, payloads: Payloads) -> Any:
-    """The value that a reference points to.
+def resolve(reference: Ref, *payloads: Payloads) -> Any:
+    """The value that a reference points to, in the first of these payloads that have its event.
 
-    Raises `Missing` if its payload is not loaded, `LookupError` if the payload has no such place: it is erased, or
-    the log is damaged.
+    Raises `Missing` if none has, `LookupError` if the payload has no such place: it is erased, or the log is damaged.
     """
     head, *tokens = reference.split("/")
     seq = int(head)
-    if seq not in payloads:
-        raise Missing(seq)
-    value = payloads[seq]
+    for known in payloads:
+        if seq in known:
+            return _follow(known[seq], tokens, reference)
+    raise Missing(seq)
+
+
+def _follow(value: Any, tokens: list[str], reference: Ref) -> Any:
     try:
         for token in tokens:
-            name = token.replace("~1", "/").replace("~0", "~")
+            name = token.replace("~1", "/").replace("~0", "~") if "~" in token else token
             value = value[int(name)] if isinstance(value, list) else value[name]
     except (LookupError, TypeError, ValueError):
         message = f"nothing stands at {reference}"

@@ -63,9 +63,3 @@ def may_follow(before: Status, event: str) -> frozenset[Status]:
     if allowed is None:
         raise IllegalTransition(before, event)
     return allowed
-
-
-def check(before: Status, event: str, after: Status) -> None:
-    """Raise `IllegalTransition` unless the table allows this move."""
-    if after not in may_follow(before, event):
-        raise IllegalTransition(before, event, after)

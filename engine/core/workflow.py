@@ -19,10 +19,12 @@ from engine.core.refs import Ref, ref
 
 
 class WorkflowCreated(Event, frozen=True):
-    """The first event. Payload: `name`, `description`."""
+    """The first event. Payload: `name`, and `description` if there is one."""
 
     kind: Literal["workflow"]
     workspace: str
+    name: Ref
+    description: Ref | None = None
 
 
 class VersionAdded(Event, frozen=True):
@@ -134,9 +136,7 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
         case WorkflowCreated():
             after.status, after.workspace = "draft", event.workspace
             after.created_at, after.created_by = recorded.recorded_at, recorded.actor
-            after.name = ref(recorded.seq, "name")
-            has_description = recorded.payload is None or "description" in recorded.payload
-            after.description = ref(recorded.seq, "description") if has_description else None
+            after.name, after.description = event.name, event.description
         case VersionAdded():
             published_at = recorded.recorded_at if event.is_published else None
             version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at)
@@ -184,7 +184,8 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
     payload: dict[str, Any] = {"name": command.name}
     if command.description is not None:
         payload["description"] = command.description
-    draft.emit(WorkflowCreated("workflow", command.workspace), payload)
+    places = {name: ref(draft.next_seq, name) for name in payload}
+    draft.emit(WorkflowCreated("workflow", command.workspace, **places), payload)
     draft.emit(VersionAdded(1, command.definition.sha256, command.is_published))
 
 

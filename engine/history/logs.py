@@ -51,7 +51,7 @@ def _shown(recorded: Recorded) -> dict[str, Any]:
         if member.name in _SHOWN_ELSEWHERE or value == member.default:
             continue
         if member.name not in REFERENCES:
-            shown[member.name] = value
+            shown["state_type" if member.name == "type" else member.name] = value
         elif value is not None and seq_of(value) != recorded.seq:
             shown[member.name.removesuffix("_ref") + "_ref"] = value
     for name, value in (recorded.payload or {}).items():

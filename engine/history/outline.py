@@ -49,6 +49,5 @@ def _condition(rule: Mapping[str, Any]) -> str:
         return f"not ({_condition(rule['Not'])})"
     comparisons = (key for key in rule if key not in {"Variable", "Next", "Comment", "Assign", "Output"})
     return " and ".join(
-        f"{rule.get('Variable', '')} {operator} {encode_json(rule[operator]).decode()}"
-        for operator in comparisons
+        f"{rule.get('Variable', '')} {operator} {encode_json(rule[operator]).decode()}" for operator in comparisons
     )

@@ -51,9 +51,7 @@ def _merge(one: _Schema, other: _Schema) -> _Schema:
             for name, member in schema["properties"].items():
                 properties[name] = _merge(properties[name], member) if name in properties else member
         merged["properties"] = properties
-        merged["required"] = [
-            name for name in properties if all(name in schema["required"] for schema in described)
-        ]
+        merged["required"] = [name for name in properties if all(name in schema["required"] for schema in described)]
     merged.update(_items([schema["items"] for schema in (one, other) if "items" in schema]))
     return merged
 

@@ -35,9 +35,7 @@ def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
         scope = TOP if moment.visit is None else moment.visit.scope
         for name, details in _SAY[moment.what](moment, course):
             previous = 0 if moment.what == "aborted" else last.get(scope, 0)
-            history.append(
-                {"id": len(history) + 1, "type": name, "previousEventId": previous, "details": details}
-            )
+            history.append({"id": len(history) + 1, "type": name, "previousEventId": previous, "details": details})
             if moment.what != "started":
                 last[scope] = len(history)
     return history

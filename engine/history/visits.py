@@ -204,9 +204,7 @@ def _task_failed(fold: _Fold, event: e.TaskFailed, recorded: e.Recorded) -> None
     fold.say("failed", visit, failure=visit.failure)
 
 
-def _in_task(
-    fold: _Fold, event: e.TaskSubmitted | e.TaskSucceeded | e.TaskFailed, recorded: e.Recorded
-) -> Visit:
+def _in_task(fold: _Fold, event: e.TaskSubmitted | e.TaskSucceeded | e.TaskFailed, recorded: e.Recorded) -> Visit:
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     return visit

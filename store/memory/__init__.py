@@ -67,11 +67,12 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
             self._claims(claim).put(claim)
         for part in accepted:
             self._extend(part)
-            for timer in part.deletes:
-                self._timers.delete(timer)
         for kind, rows in puts.items():
             for row in rows:
                 self._tables[kind].put(row)
+        for part in accepted:
+            for timer in part.deletes:
+                self._timers.delete(timer)
         return Appended(len(self._log), refused)
 
     def _admit(self, batch: Sequence[StreamAppend]) -> tuple[dict[bytes, Refusal], list[Claim]]:
@@ -109,9 +110,7 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         last = part.events[-1]
         stream = self._streams.get(part.stream_id)
         if stream is None:
-            stream = StreamRow(
-                part.stream_id, part.kind, part.organization_id, part.workspace_id, 0, b"", None, 0
-            )
+            stream = StreamRow(part.stream_id, part.kind, part.organization_id, part.workspace_id, 0, b"", None, 0)
             insort(self._stream_ids, part.stream_id)
         self._streams[part.stream_id] = stream._replace(seq=last.seq, hash=last.hash)
         stored = [StoredEvent(position, row) for position, row in enumerate(part.events, len(self._log) + 1)]

@@ -20,12 +20,8 @@ class MemoryCatalog:
         self._versions_in = Index[WorkflowVersionRow](
             lambda row: (row.organization_id, row.workspace_id), lambda row: row[:2]
         )
-        self._versions_within = Index[WorkflowVersionRow](
-            lambda row: row.organization_id, lambda row: row[:2]
-        )
-        self._versions = MemoryTable(
-            WorkflowVersionRow, self._versions_of, self._versions_in, self._versions_within
-        )
+        self._versions_within = Index[WorkflowVersionRow](lambda row: row.organization_id, lambda row: row[:2])
+        self._versions = MemoryTable(WorkflowVersionRow, self._versions_of, self._versions_in, self._versions_within)
 
     async def organization(self, organization_id: bytes) -> OrganizationRow | None:
         return self._organizations.rows.get((organization_id,))
@@ -78,8 +74,7 @@ class MemoryCatalog:
         found = [
             row
             for row in reversed(rows)
-            if (status is None or row.status == status)
-            and (search is None or search.lower() in row.name.lower())
+            if (status is None or row.status == status) and (search is None or search.lower() in row.name.lower())
         ]
         return found[offset : offset + limit], len(found)
 

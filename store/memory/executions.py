@@ -25,9 +25,7 @@ class MemoryExecutions(MemoryLog):
         }
         self._live = Index[ExecutionRow](lambda row: True if row.status in _LIVE else None, by_id)
         self._executions = MemoryTable(ExecutionRow, *self._pages.values(), self._live)
-        self._waits_of = Index[WaitRow](
-            lambda row: row.execution_id, lambda row: (row.opened_seq, row.wait_id)
-        )
+        self._waits_of = Index[WaitRow](lambda row: row.execution_id, lambda row: (row.opened_seq, row.wait_id))
         self._open_waits = Index[WaitRow](
             lambda row: row.workspace_id if row.outcome is None else None, lambda row: row.wait_id
         )
@@ -62,18 +60,14 @@ class MemoryExecutions(MemoryLog):
         wanted = (version, "completed")
         return next((row for row in newest_first if (row.workflow_version, row.status) == wanted), None)
 
-    async def process_id(
-        self, organization_id: bytes, workspace_id: bytes, process_id: str
-    ) -> ProcessIdRow | None:
+    async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None:
         return self._process_ids.rows.get((organization_id, workspace_id, process_id))
 
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         chosen = {execution_id: self._by_stream.all(execution_id) for execution_id in execution_ids}
         return {execution_id: names[0] for execution_id, names in chosen.items() if names}
 
-    async def idempotency(
-        self, organization_id: bytes, workspace_id: bytes, key: str
-    ) -> IdempotencyRow | None:
+    async def idempotency(self, organization_id: bytes, workspace_id: bytes, key: str) -> IdempotencyRow | None:
         return self._idempotency.rows.get((organization_id, workspace_id, key))
 
     async def wait(self, wait_id: bytes) -> WaitRow | None:

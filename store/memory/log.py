@@ -46,9 +46,7 @@ class MemoryLog:
                 found.append(row)
         return found
 
-    async def events(
-        self, stream_id: bytes, *, after: int = 0, limit: int | None = None
-    ) -> list[StoredEvent]:
+    async def events(self, stream_id: bytes, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
         # The event with seq n is the n-th: nothing is missing from a stream.
         end = None if limit is None else after + limit
         return self._events.get(stream_id, [])[after:end]

@@ -24,9 +24,7 @@ _VERSIONS: Final = select(workflow_versions).where(workflow_versions.c.workflow_
 _ALL_VERSIONS: Final = _VERSIONS.order_by(workflow_versions.c.version)
 _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("version"))
 _LATEST_PUBLISHED: Final = (
-    _VERSIONS.where(workflow_versions.c.published_at.is_not(None))
-    .order_by(workflow_versions.c.version.desc())
-    .limit(1)
+    _VERSIONS.where(workflow_versions.c.published_at.is_not(None)).order_by(workflow_versions.c.version.desc()).limit(1)
 )
 
 
@@ -61,9 +59,7 @@ class SqlCatalog(SqlSession):
         return None if row is None else ApiKeyRow._make(row)
 
     async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]:
-        query = (
-            select(api_keys).where(api_keys.c.organization_id == organization_id).order_by(api_keys.c.key_id)
-        )
+        query = select(api_keys).where(api_keys.c.organization_id == organization_id).order_by(api_keys.c.key_id)
         if workspace_id is not None:
             query = query.where(api_keys.c.workspace_id == workspace_id)
         return [ApiKeyRow._make(row) for row in await self._query(query)]
@@ -126,8 +122,7 @@ class SqlCatalog(SqlSession):
             query = query.where(tuple_(versions.workflow_id, versions.version) < before)
         width = len(WorkflowRow._fields)
         return [
-            (WorkflowRow._make(row[:width]), WorkflowVersionRow._make(row[width:]))
-            for row in await self._query(query)
+            (WorkflowRow._make(row[:width]), WorkflowVersionRow._make(row[width:])) for row in await self._query(query)
         ]
 
 

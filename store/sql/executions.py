@@ -108,9 +108,7 @@ class SqlExecutions(SqlSession):
         row = await self._one(_LATEST_COMPLETED, workflow_id=workflow_id, version=version)
         return None if row is None else ExecutionRow._make(row)
 
-    async def process_id(
-        self, organization_id: bytes, workspace_id: bytes, process_id: str
-    ) -> ProcessIdRow | None:
+    async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None:
         row = await self._one(
             _PROCESS_ID, organization_id=organization_id, workspace_id=workspace_id, process_id=process_id
         )
@@ -123,12 +121,8 @@ class SqlExecutions(SqlSession):
             found |= {row[0]: row[1] for row in rows}
         return found
 
-    async def idempotency(
-        self, organization_id: bytes, workspace_id: bytes, key: str
-    ) -> IdempotencyRow | None:
-        row = await self._one(
-            _IDEMPOTENCY, organization_id=organization_id, workspace_id=workspace_id, key=key
-        )
+    async def idempotency(self, organization_id: bytes, workspace_id: bytes, key: str) -> IdempotencyRow | None:
+        row = await self._one(_IDEMPOTENCY, organization_id=organization_id, workspace_id=workspace_id, key=key)
         return None if row is None else IdempotencyRow._make(row)
 
     async def wait(self, wait_id: bytes) -> WaitRow | None:

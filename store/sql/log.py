@@ -15,9 +15,7 @@ _LOG_PAGE: Final = 1000
 
 _EVENTS = select(events)
 _STREAM: Final = select(streams).where(streams.c.stream_id == bindparam("stream_id"))
-_OF_STREAM: Final = _EVENTS.where(
-    events.c.stream_id == bindparam("stream_id"), events.c.seq > bindparam("after")
-)
+_OF_STREAM: Final = _EVENTS.where(events.c.stream_id == bindparam("stream_id"), events.c.seq > bindparam("after"))
 _FORWARD: Final = _OF_STREAM.order_by(events.c.seq)
 _FORWARD_PAGE: Final = _FORWARD.limit(bindparam("limit"))
 _BACKWARD_PAGE: Final = _OF_STREAM.order_by(events.c.seq.desc()).limit(bindparam("limit"))
@@ -27,9 +25,7 @@ _AT: Final = _EVENTS.where(
 _OF_STREAMS: Final = _EVENTS.where(events.c.stream_id.in_(bindparam("stream_ids", expanding=True))).order_by(
     events.c.stream_id, events.c.seq
 )
-_LOG: Final = (
-    _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
-)
+_LOG: Final = _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
 _SNAPSHOT: Final = select(snapshots).where(snapshots.c.stream_id == bindparam("stream_id"))
 
 # Events that retention removed have left their positions in `leaves`, so that none is used twice.
@@ -61,9 +57,7 @@ class SqlLog(SqlSession):
             query = query.where(NOT_EXECUTION)  # what the partial index is found by
         return [StreamRow._make(row) for row in await self._query(query)]
 
-    async def events(
-        self, stream_id: bytes, *, after: int = 0, limit: int | None = None
-    ) -> list[StoredEvent]:
+    async def events(self, stream_id: bytes, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
         if limit is None:
             rows = await self._all(_FORWARD, stream_id=stream_id, after=after)
         else:

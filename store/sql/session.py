@@ -58,6 +58,10 @@ class SqlSession:
         self, statement: Statement, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Sequence[Any]]:
         """All rows of a statement that was made for this call, or that has lists for parameters."""
+        # Shielded: a connection that is cut off in the middle, or while it is opened, would not find back.
+        return await asyncio.shield(self._run(statement, parameters))
+
+    async def _run(self, statement: Statement, parameters: Mapping[str, Any] | None) -> Sequence[Sequence[Any]]:
         with self._reading():
             async with self._engine.connect() as connection:
                 return (await connection.execute(statement, parameters)).all()

@@ -21,9 +21,7 @@ def bound(values: Iterable[Any]) -> list[Any]:
     (a third of a batch's time). It does not for a bytearray, which is stored as the same bytes, nor for a
     float; and SQLite, which has no NaN, stores NULL for it.
     """
-    return [
-        _NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values
-    ]
+    return [_NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values]
 
 
 def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) -> Appended:
@@ -99,9 +97,9 @@ def _add_events(cursor: Cursor, parts: Iterable[StreamAppend], position: int) ->
 
 
 def _write_rows(cursor: Cursor, parts: Sequence[StreamAppend]) -> None:
-    # Deletes first: a timer that is set again under its old key must be there afterwards.
+    for kind, rows in net_puts(parts).items():
+        cursor.executemany(sql.PUT[kind], map(bound, rows))
+    # Deletes last: what one decision of a batch set, a later one may have taken back.
     deletes = [timer for part in parts for timer in part.deletes]
     if deletes:
         cursor.executemany(sql.DELETE_TIMER, map(bound, deletes))
-    for kind, rows in net_puts(parts).items():
-        cursor.executemany(sql.PUT[kind], map(bound, rows))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
+from sqlalchemy.exc import DBAPIError
+
 from store.errors import SchemaError, StoreError, StoreFull, StoreUnavailable
 
 _UNAVAILABLE: Final = {
@@ -29,6 +31,8 @@ def store_error(error: BaseException) -> StoreError:
     """The `StoreError` for an error after which nothing was written."""
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, DBAPIError):
+        error = error.orig or error  # what the driver raised, out of SQLAlchemy's wrapping
     code = primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(f"no space left: {error}")

@@ -63,9 +63,7 @@ SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_
 # No ON CONFLICT here: it would let a part of a batch survive.
 ADD_EVENT: Final = _compile(insert(events), *_columns(events))
 
-CLAIM: Final[dict[type[Row | Claim], str]] = {
-    kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)
-}
+CLAIM: Final[dict[type[Row | Claim], str]] = {kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)}
 PUT: Final[dict[type[Row | Claim], str]] = {
     kind: _upsert(table) for kind, table in TABLE_OF.items() if kind not in CLAIM
 }

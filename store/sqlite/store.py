@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +18,7 @@ from store.sql.session import Statement
 from store.sqlite.errors import store_error
 from store.sqlite.location import database_path
 from store.sqlite.lock import FileLock
-from store.sqlite.readers import Readers, check_schema
+from store.sqlite.readers import Readers
 from store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -75,10 +74,7 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
 
     async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
         with self._reading():
-            try:
-                return await self._readers.fetch(statement, parameters)
-            except sqlite3.Error as error:
-                raise store_error(error) from error
+            return await self._readers.fetch(statement, parameters)
 
     async def _write(self, work: Callable[[Writer], T]) -> T:
         if self._is_closed:
@@ -122,14 +118,13 @@ async def open_sqlite(path_or_url: str | Path, *, read_only: bool = False) -> Sq
 async def _open_to_read(path: str) -> SqliteStore:
     if not await asyncio.to_thread(Path(path).exists):
         raise StoreUnavailable(f"{path} does not exist")
-    readers = Readers(path)
-    try:
-        await check_schema(readers.engine)
-    except BaseException:
-        await readers.close()
-        raise
-    return SqliteStore(readers, None)
+    return SqliteStore(await Readers.open(path), None)
 
 
 async def _open_to_write(path: str) -> SqliteStore:
-    return SqliteStore(Readers(path), await asyncio.to_thread(_WriterThread, path))
+    writer = await asyncio.to_thread(_WriterThread, path)
+    try:
+        return SqliteStore(await Readers.open(path), writer)
+    except BaseException:
+        await writer.close()
+        raise

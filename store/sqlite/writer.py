@@ -48,7 +48,9 @@ class Writer:
             self._position = _last_position(self._driver)
         except BaseException as error:
             self._connection.close()
-            raise store_error(_cause(error)) from error
+            if isinstance(error, Exception):
+                raise store_error(error) from error
+            raise
         self._unknown: CommitUnknown | None = None
         # The seam at which a test lets a commit fail.
         self.commit: Callable[[sqlite3.Connection], object] = lambda driver: driver.execute("COMMIT")
@@ -148,7 +150,7 @@ def _connect(path: str) -> Connection:
     try:
         return engine.connect()
     except DBAPIError as error:
-        raise store_error(_cause(error)) from error
+        raise store_error(error) from error
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
@@ -173,8 +175,3 @@ def _prepare(connection: Connection, driver: sqlite3.Connection) -> None:
 
 def _last_position(driver: sqlite3.Connection) -> int:
     return max(position or 0 for position in driver.execute(sql.LAST_POSITION).fetchone())
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What the driver raised, out of SQLAlchemy's wrapping."""
-    return error.orig or error if isinstance(error, DBAPIError) else error

@@ -1,6 +1,7 @@
 """Tampering shows: whatever is changed, removed, added or reordered in a store, the audit finds it."""
 
 import asyncio
+import gc
 import itertools
 import random
 import shutil
@@ -364,9 +365,9 @@ async def test_a_definition_must_be_the_one_that_was_run(store):
             found = await broken(store)
             assert {item.stream_id for item in found} >= {row.workflow_id}
             assert len(found) > 1  # each execution of it, too
-        del rows[key]
+        store._versions.delete(row)
         assert "missing" in (await broken(store))[0].reason
-        rows[key] = row
+        store._versions.put(row)
     await added_version(store, row)
 
 
@@ -445,20 +446,11 @@ async def test_what_cannot_be_read_is_a_break(store):
             yield
 
     report = await verify(Damaged(store, None))
-    assert report.breaks == [Break(bad, 1, "it cannot be read: database disk image is malformed")]
+    assert report.breaks == [
+        Break(bad, 1, "it cannot be read: database disk image is malformed"),
+        Break(bytes(16), 0, "the log cannot be read beyond position 0: database disk image is malformed"),
+    ]
     assert report.streams == len(store._streams)
-
-
-async def test_a_log_that_cannot_be_read_is_a_break(store):
-    """Also if every stream of it could be."""
-
-    class Damaged(Meanwhile):
-        async def log(self, *, after=0):
-            raise StoreError("no such page")
-            yield
-
-    (found,) = (await verify(Damaged(store, None))).breaks
-    assert "no such page" in found.reason
 
 
 # --- in a SQLite file ----------------------------------------------------------------------------------------
@@ -476,6 +468,7 @@ def database(written, tmp_path):
     """Give a copy of the file, and a connection that may do anything to it."""
     path = shutil.copy(written, tmp_path / "runs.db")
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")
     yield path, connection
     connection.close()
 
@@ -494,7 +487,7 @@ COLUMNS = ("position", *EventRow._fields)
 FORGERIES = {
     "position": ["position + 100000", "-position"],
     "stream_id": ["zeroblob(16)", "CAST(stream_id AS TEXT)", "substr(stream_id, 2)"],
-    "seq": ["seq + 100", "-seq", "'x' || seq"],
+    "seq": ["seq + 100000", "-seq", "'x' || seq"],
     "organization_id": ["zeroblob(16)", "substr(organization_id, 2)"],
     "type": ["type || 'x'", "CAST(type AS BLOB)", "'StatePassed '"],
     "version": ["2", "'one'"],
@@ -513,18 +506,27 @@ FORGERIES = {
 async def test_a_changed_row_of_the_file_is_found(database, column):
     """Plain SQL on any column of an event, to a value of any type, is found in its stream."""
     path, connection = database
-    store = await open_sqlite(path, read_only=True)
     (last,) = connection.execute("SELECT max(position) FROM events").fetchone()
-    for position in (1, 2, 7, last // 2, last - 1, last):
+    for position in (1, 7, last // 2, last):
         original = connection.execute("SELECT * FROM events WHERE position = ?", (position,)).fetchone()
+        _, stream_id, seq, *_ = original
         for forgery in FORGERIES[column]:
             connection.execute(f"UPDATE events SET {column} = {forgery} WHERE position = ?", (position,))  # noqa: S608
-            found = [item for item in (await verify(store)).breaks if item.stream_id == original[1]]
+            found = [item for item in await breaks_of(path) if item.stream_id == stream_id]
             assert found, (position, forgery)
-            assert found[0].seq <= original[2]
+            # Where a position is too high it is the next event that does not ascend.
+            assert found[0].seq <= seq + (column == "position")
             restore(connection, original)
-    assert (await verify(store)).breaks == []
+    assert await breaks_of(path) == []
+
+
+async def breaks_of(path):
+    store = await open_sqlite(path, read_only=True)
+    found = (await verify(store)).breaks
     await store.close()
+    if any("cannot be read" in item.reason for item in found):
+        gc.collect()  # a read that failed keeps its statement, and so the file, as long as its traceback lives
+    return found
 
 
 def restore(connection, original):
@@ -563,9 +565,7 @@ async def test_a_forged_file_is_found(database, forgery):
     """Rows removed, added and changed with plain SQL, in any table that the log rests on."""
     path, connection = database
     connection.execute(forgery)
-    store = await open_sqlite(path, read_only=True)
-    assert (await verify(store)).breaks
-    await store.close()
+    assert await breaks_of(path)
 
 
 # --- projections ---------------------------------------------------------------------------------------------
@@ -583,11 +583,11 @@ async def test_a_projection_that_differs_is_found(store, table):
             assert any(f" {column} is 'other'" in told for told in await compare_projections(store))
         rows[key] = row
     assert await compare_projections(store) == []
-    key, row = next(iter(rows.items()))
-    del rows[key]
-    if table == "_executions":
-        (told,) = await compare_projections(store)
-        assert told == f"execution {ids.text(row.execution_id)}: no row"
+    row = next(iter(rows.values()))
+    getattr(store, table).delete(row)
+    (told,) = await compare_projections(store)
+    assert told.startswith(f"execution {ids.text(row.execution_id)}")
+    assert told.endswith(": no row")
 
 
 async def test_timers_that_differ_are_found(store):

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 
+import msgspec
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
@@ -325,6 +326,14 @@ def test_the_last_events_of_a_long_log_are_a_truncated_log():
     run = given(LOOP).when(succeeded("Charge", {"done": True}))
     log = event_log(run.events[-2:], total=len(run.events))
     assert (log["count"], log["truncated"], len(log["events"])) == (len(run.events), True, 2)
+
+
+def test_no_member_hides_what_an_event_is():
+    """The type of a state that was passed does not stand in the place of the event's own."""
+    passed = event_log(given(one({"Type": "Succeed"})).events, total=3)["events"][1]
+    assert (passed["type"], passed["state"], passed["state_type"]) == ("StatePassed", "A", "Succeed")
+    names = {field.name for cls in EXECUTION_EVENTS for field in msgspec.structs.fields(cls)}
+    assert not names & {"seq", "at", "actor", "state_type"}
 
 
 def test_references_are_known_as_such():

@@ -116,16 +116,12 @@ def workspace(workspace_id: bytes, name: str, organization_id: bytes = ORG) -> W
 
 
 def api_key(key_id: bytes, **changes: Any) -> ApiKeyRow:
-    row = ApiKeyRow(
-        *(key_id, ORG, WORKSPACE, "a key", digest(key_id), '["runs.view"]', NOW, "cli:test", None, None)
-    )
+    row = ApiKeyRow(*(key_id, ORG, WORKSPACE, "a key", digest(key_id), '["runs.view"]', NOW, "cli:test", None, None))
     return row._replace(**changes)
 
 
 def workflow(workflow_id: bytes, **changes: Any) -> WorkflowRow:
-    row = WorkflowRow(
-        *(workflow_id, ORG, WORKSPACE, "a workflow", None, "published", 1, NOW, "key:1", NOW, None)
-    )
+    row = WorkflowRow(*(workflow_id, ORG, WORKSPACE, "a workflow", None, "published", 1, NOW, "key:1", NOW, None))
     return row._replace(**changes)
 
 
@@ -137,6 +133,4 @@ def version(workflow_id: bytes, number: int, **changes: Any) -> WorkflowVersionR
 
 
 def node(number: int, **changes: Any) -> NodeRow:
-    return NodeRow(uid(number, space=0xD), f"node {number}", NOW + number, NOW + number, None)._replace(
-        **changes
-    )
+    return NodeRow(uid(number, space=0xD), f"node {number}", NOW + number, NOW + number, None)._replace(**changes)

@@ -132,10 +132,7 @@ def plan(path: Path, statement: Any, parameters: dict[str, Any]) -> list[str]:
     connection = sqlite3.connect(path)
     connection.create_function("lower", 1, lambda text: text, deterministic=True)
     steps = [
-        row[3]
-        for row in connection.execute(
-            f"EXPLAIN QUERY PLAN {expanded.statement}", expanded.positional_parameters
-        )
+        row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {expanded.statement}", expanded.positional_parameters)
     ]
     connection.close()
     return steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from engine.core import events as e
 from engine.core.commands import Advance, CompleteTask, Failed, FireTimer, Succeeded
@@ -51,12 +51,13 @@ def _succeed(draft: Draft, scope: str, task: InTask, outcome: Succeeded) -> None
 
 
 def _ignore(draft: Draft, command: CompleteTask) -> None:
+    outcome = command.outcome
     word: Literal["succeeded", "failed"]
-    match command.outcome:
-        case Succeeded(result):
-            word, payload = "succeeded", {"result": result}
-        case Failed(error, cause):
-            word, payload = "failed", {"error": error, "cause": cause}
+    payload: dict[str, Any]
+    if isinstance(outcome, Succeeded):
+        word, payload = "succeeded", {"result": outcome.result}
+    else:
+        word, payload = "failed", {"error": outcome.error, "cause": outcome.cause}
     draft.emit(e.ResultIgnored(command.state, word, command.attempt, command.visit, command.scope), payload)
 
 

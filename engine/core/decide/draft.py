@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from engine.core.decision import Decision, Facts
 from engine.core.draft import Draft as BaseDraft
 from engine.core.effects import Effect
 from engine.core.evolve import evolve
-from engine.core.refs import Ref, ref, resolve, seq_of
+from engine.core.refs import Ref, ref, resolve
 from engine.core.state import State
 from engine.language import State as Definition
 
@@ -37,16 +36,19 @@ class Draft(BaseDraft[State]):
 
     def value(self, reference: Ref) -> Any:
         """The value behind a reference, of this draft or of the stream. Raises `Missing` if it is not loaded."""
-        in_draft = seq_of(reference) in self.payloads
-        return resolve(reference, self.payloads if in_draft else self.facts.payloads)
+        return resolve(reference, self.payloads, self.facts.payloads)
 
-    def refer(self, value: Any, known: Mapping[Ref, Any], member: str, payload: dict[str, Any]) -> Ref:
-        """A reference to `value`: an earlier one if it is the very same object, else a new payload member."""
-        for reference, other in known.items():
-            if value is other:
-                return reference
-        payload[member] = value
-        return ref(self.next_seq, member)
+    def refer(self, value: Any, known: Ref, member: str, payload: dict[str, Any]) -> Ref:
+        """A reference to `value` for the next event, which has this payload.
+
+        It is `known`, or a member of the payload, if the value is the very object that stands there; if not, it becomes
+        a new member.
+        """
+        if value is self.value(known):
+            return known
+        name = next((name for name, other in payload.items() if value is other), member)
+        payload[name] = value
+        return ref(self.next_seq, name)
 
     def decision(self, answer: Any = None) -> Decision:
         """Everything said so far. Nothing is done any more for an execution that is over."""

@@ -101,11 +101,11 @@ def _enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> Non
     """Schedule the step; with `.waitForResume` open the wait first, so that no answer can come before it."""
     resource = state.resource
     wait = None if resource.kind == "step" else draft.facts.chance()
-    raw_input = draft.value(frame.input)
-    parameters = state.effective_input(raw_input, context_of(draft, frame, state, wait=wait))
+    context = context_of(draft, frame, state, wait=wait)
+    parameters = state.effective_input(draft.value(frame.input), context)
     visit = draft.state.visits.get(visit_key(scope, state.name), 0) + 1
     payload: dict[str, Any] = {}
-    reference = draft.refer(parameters, {frame.input: raw_input}, "parameters", payload)
+    reference = draft.refer(parameters, frame.input, "parameters", payload)
     if wait is not None:
         draft.emit(e.WaitOpened(state.name, wait, resource.text, reference, visit, scope), payload)
         payload = {}

@@ -9,7 +9,6 @@ from engine.core import events as e
 from engine.core.decide.context import context_of
 from engine.core.decide.draft import Draft
 from engine.core.decide.fail import fail_state
-from engine.core.refs import ref
 from engine.core.state import TOP
 from engine.language import StatesError, TaskState, WaitState
 
@@ -28,10 +27,7 @@ def leave(
     written again.
     """
     members = dict(payload or {})
-    frame = draft.state.frames[scope]
-    known = {frame.input: draft.value(frame.input)}
-    known.update({ref(draft.next_seq, member): value for member, value in members.items()})
-    reference = draft.refer(output, known, "output", members)
+    reference = draft.refer(output, draft.state.frames[scope].input, "output", members)
     draft.emit(event(reference, following), members)
     if scope == TOP and following is None:
         draft.emit(e.ExecutionSucceeded(reference))

@@ -85,9 +85,7 @@ def _log() -> None:
         _number("epoch"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "streams_not_executions", "streams", ["kind", "stream_id"], **_where("kind <> 'execution'")
-    )
+    op.create_index("streams_not_executions", "streams", ["kind", "stream_id"], **_where("kind <> 'execution'"))
 
 
 def _claims() -> None:
@@ -246,9 +244,7 @@ def _workflows() -> None:
         "workflow_versions",
         ["organization_id", "workflow_id", "version"],
     )
-    op.create_index(
-        "workflow_versions_of_workspace", "workflow_versions", ["workspace_id", "workflow_id", "version"]
-    )
+    op.create_index("workflow_versions_of_workspace", "workflow_versions", ["workspace_id", "workflow_id", "version"])
 
 
 def _executions() -> None:
@@ -274,9 +270,7 @@ def _executions() -> None:
         _text("cause_ref", null=True),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "executions_live", "executions", ["execution_id"], **_where("status IN ('pending', 'running')")
-    )
+    op.create_index("executions_live", "executions", ["execution_id"], **_where("status IN ('pending', 'running')"))
     op.create_index("executions_of_organization", "executions", ["organization_id", "execution_id"])
     op.create_index("executions_of_workflow", "executions", ["workflow_id", "execution_id"])
     op.create_index("executions_of_workspace", "executions", ["workspace_id", "execution_id"])
@@ -300,12 +294,8 @@ def _waits() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("waits_of_execution", "waits", ["execution_id", "opened_seq", "wait_id"])
-    op.create_index(
-        "waits_open_in_execution", "waits", ["execution_id", "wait_id"], **_where("outcome IS NULL")
-    )
-    op.create_index(
-        "waits_open_in_workspace", "waits", ["workspace_id", "wait_id"], **_where("outcome IS NULL")
-    )
+    op.create_index("waits_open_in_execution", "waits", ["execution_id", "wait_id"], **_where("outcome IS NULL"))
+    op.create_index("waits_open_in_workspace", "waits", ["workspace_id", "wait_id"], **_where("outcome IS NULL"))
     op.create_table(
         "timers",
         _big("due_at", key=True),

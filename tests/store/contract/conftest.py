@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from store.memory import MemoryStore
 from store.protocols import Store
 from store.sqlite import open_sqlite
+from store.sqlite.writer import Writer
 
 
 @asynccontextmanager
@@ -20,8 +24,18 @@ async def memory(_: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
+@cache
+def migrated() -> bytes:
+    """An empty database, so that not every test needs to migrate one."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "perdure.db")
+        Writer(str(path)).close()
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def sqlite(folder: Path) -> AsyncIterator[Store]:
+    await asyncio.to_thread((folder / "perdure.db").write_bytes, migrated())
     store = await open_sqlite(folder / "perdure.db")
     yield store
     await store.close()

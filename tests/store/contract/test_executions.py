@@ -99,9 +99,7 @@ async def test_pages_do_not_shift_while_executions_are_added_and_change(store: S
         newer = 1000 + len(found)
         await add(store, execution(uid(newer)), execution(uid(newer * 10)))
         changed = parts[len(found) % 40]
-        moved = part(
-            changed.stream_id, head_of(changed), puts=[execution(changed.stream_id, status="completed")]
-        )
+        moved = part(changed.stream_id, head_of(changed), puts=[execution(changed.stream_id, status="completed")])
         parts[len(found) % 40] = moved
         await store.append([moved])
 
@@ -120,9 +118,7 @@ async def test_a_page_goes_on_behind_an_id_that_is_not_there(store: Store) -> No
 async def test_live_executions_are_pending_or_running(store: Store) -> None:
     """What only waits or has ended is not live; an execution moves in and out as its status changes."""
     statuses = ["pending", "running", "waiting", "completed", "failed", "timed_out", "terminated", "running"]
-    parts = await add(
-        *(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses)))
-    )
+    parts = await add(*(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses))))
 
     async def live(**wanted: object) -> list[bytes]:
         return [row.execution_id for row in await store.live_executions(**wanted)]
@@ -159,10 +155,7 @@ async def test_the_process_ids_of_a_page(store: Store) -> None:
     ids = [uid(number) for number in range(12_000)]
     claimed = ids[::4000]
     await store.append(
-        [
-            part(execution_id, claims=[process_id(execution_id.hex(), execution_id)])
-            for execution_id in claimed
-        ]
+        [part(execution_id, claims=[process_id(execution_id.hex(), execution_id)]) for execution_id in claimed]
     )
 
     assert await store.process_ids_of(ids) == {execution_id: execution_id.hex() for execution_id in claimed}

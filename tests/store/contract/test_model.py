@@ -182,9 +182,7 @@ async def compare(store: Store, plan: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("backend", [backend for backend in BACKENDS if backend is not memory])
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(plan=st.lists(batches, max_size=8))
 def test_every_store_does_as_the_one_in_memory(
     tmp_path_factory: pytest.TempPathFactory, backend: Any, plan: list[Any]

@@ -105,9 +105,7 @@ async def test_a_database_that_is_locked_is_unavailable(store: SqliteStore, data
     assert await store.append([part(uid(1))]) == (1, {})
 
 
-@pytest.mark.parametrize(
-    "broken", [{"data": "\ud800"}, {"version": 2**70}, {"actor": object()}, {"actor": None}]
-)
+@pytest.mark.parametrize("broken", [{"data": "\ud800"}, {"version": 2**70}, {"actor": object()}, {"actor": None}])
 async def test_a_row_that_cannot_be_stored_spoils_nothing(store: SqliteStore, broken: dict[str, Any]) -> None:
     """What the driver cannot bind, or the table does not take, is a StoreError, and all is rolled back."""
     bad = part(uid(2))._replace(events=(event(uid(2), 1, **broken),))
@@ -149,13 +147,9 @@ async def test_what_was_removed_is_overwritten(database: Path) -> None:
     """A row that is replaced or deleted leaves no bytes in the file (`secure_delete`)."""
     store = await open_sqlite(database)
     marks = [f"mark-{number:05}" for number in range(300)]
-    first = [
-        part(uid(number), puts=[execution(uid(number), state=mark * 20)]) for number, mark in enumerate(marks)
-    ]
+    first = [part(uid(number), puts=[execution(uid(number), state=mark * 20)]) for number, mark in enumerate(marks)]
     await store.append(first)
-    await store.append(
-        [part(row.stream_id, head_of(row), puts=[execution(row.stream_id, state="B")]) for row in first]
-    )
+    await store.append([part(row.stream_id, head_of(row), puts=[execution(row.stream_id, state="B")]) for row in first])
     await store.close()
 
     left = content(database)

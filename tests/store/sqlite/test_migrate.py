@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from hatchling.builders.wheel import WheelBuilder
 from sqlalchemy import create_engine
 
 import store.migrate
@@ -66,6 +68,14 @@ def test_every_migration_is_known(fresh: Path) -> None:
 
     assert tuple(script.revision for script in reversed([*scripts.walk_revisions()])) == REVISIONS
     assert sql(fresh, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
+
+
+def test_the_migrations_are_in_the_wheel(tmp_path: Path) -> None:
+    """What is installed can make a database too."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    scripts = {f"store/migrations/versions/{revision}.py" for revision in REVISIONS}
+
+    assert {"store/migrations/env.py", *scripts} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 async def test_people_can_read_the_log(fresh: Path) -> None:
@@ -142,9 +152,7 @@ def make(database: Path, statement: str | None) -> None:
     ],
     ids=["tables", "no revision", "another's revision", "no database"],
 )
-async def test_a_file_that_is_not_ours_is_refused(
-    database: Path, made_by: str | None, read_only: bool
-) -> None:
+async def test_a_file_that_is_not_ours_is_refused(database: Path, made_by: str | None, read_only: bool) -> None:
     """Another program's database, or no database at all: refused, and not touched."""
     make(database, made_by)
     before = content(database)
@@ -156,9 +164,7 @@ async def test_a_file_that_is_not_ours_is_refused(
     assert files(database) == {"perdure.db"}
 
 
-async def test_a_migration_is_there_whole_or_not_at_all(
-    database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_migration_is_there_whole_or_not_at_all(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it fails at its end nothing of it is left, and the next start makes everything."""
 
     def break_off(connection: Any) -> None:

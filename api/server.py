@@ -1,0 +1,191 @@
+"""The server: an engine behind uvicorn, from the first line to an exit status that tells how it ended.
+
+A signal turns readiness red, refuses what is new, answers the calls that are held, lets the rest end, and drains the
+engine; all within ten seconds. A failed commit ends it the same way, with a status that is not 0 (`reliability.md`,
+fact 1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from api.settings import Settings
+from engine.engine import Engine
+from engine.errors import EngineFailed
+from engine.steps import Registry
+
+_log = structlog.get_logger("perdure.server")
+
+FAILED: Final = 70
+"""The exit status after a failed commit (`EX_SOFTWARE`)."""
+
+ANSWERING_S: Final = 3
+"""So long may answers take that are under way when the server is told to stop."""
+
+STEPS_S: Final = 4.0
+"""So long may steps take after that; then they run again at the next start."""
+
+STOPPING_S: Final = 9.5
+"""After so long the process ends whatever hangs. Nothing that was answered is lost: the next start recovers."""
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn over one engine. It is stopped by `stop`; signals are left to whoever runs it.
+
+    uvicorn itself would raise a captured signal again after its shutdown, and the exit status would be the signal's.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        config = uvicorn.Config(
+            create_app(engine, settings),
+            access_log=False,
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=ANSWERING_S,
+            ws="none",
+        )
+        super().__init__(config)
+        self._node = engine.node
+        self._node.processor.on_failure = self._on_failure
+
+    def _on_failure(self, _failure: Exception) -> None:
+        _watch_over_the_end(FAILED)
+        self.stop()
+
+    def stop(self) -> None:
+        """Take nothing new, answer what is held, and shut down; again: without waiting for answers under way."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self._node.draining.set()
+        self._node.processor.stop_intake()
+        self._node.processor.watchers.notify_all()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            self._announcing = asyncio.create_task(self._announce(sockets[0]))
+
+    async def _announce(self, listener: socket.socket) -> None:
+        """Say where we are, once what was under way has been taken up again."""
+        host, port = listener.getsockname()[:2]
+        await self._node.recovery.is_done.wait()
+        say(f"perdure: ready at http://{f'[{host}]' if ':' in host else host}:{port}")
+
+
+async def serve(settings: Settings, steps: Registry | None) -> int:
+    """Serve until a signal or a failed commit; the exit status. Raises `CannotListen`, `StoreError`, `Invalid`."""
+    listener = _bind(settings.host, settings.port)
+    stop = _Stop()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask)
+    try:
+        engine = await Engine.start(
+            settings.database, steps=steps, allow_private_addresses=settings.allow_private_addresses
+        )
+        try:
+            await _bootstrap(engine, settings)
+            server = Server(engine, settings)
+            stop.server = server
+            if not stop.is_asked and engine.node.processor.failure is None:
+                await server.serve([listener])
+        except EngineFailed:
+            _log.critical("server_failed")
+        finally:
+            await engine.close(STEPS_S)
+    finally:
+        listener.close()
+    return FAILED if engine.node.processor.failure is not None else 0
+
+
+class _Stop:
+    """The wish that the server end, which may come before there is one."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.server: Server | None = None
+
+    def ask(self) -> None:
+        if not self.is_asked:
+            _log.info("stopping")
+            _watch_over_the_end(0)
+        self.is_asked = True
+        if self.server is not None:
+            self.server.stop()
+
+
+def _watch_over_the_end(status: int) -> None:
+    """End the process if it does not end by itself: a loop that is blocked keeps no promise of its own."""
+
+    def end() -> None:
+        say("perdure: something hangs; ending without waiting for it")
+        leave(status)
+
+    timer = threading.Timer(STOPPING_S, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket at an address, not listening yet: until the engine is up a caller is refused at once."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+async def _bootstrap(engine: Engine, settings: Settings) -> None:
+    """In an empty database make the first key: the one of the setting, or a new one, which is shown once."""
+    made = await engine.access.bootstrap(settings.bootstrap_key, actor=f"cli:{_user()}")
+    if made is not None and settings.bootstrap_key is None:
+        say(f"perdure: this database is new. Its first key, with all scopes, is shown only now:\n\n    {made.text}\n")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in many containers
+        return str(os.getuid())
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; the log's lines are on stdout."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 it is what the command says
+
+
+def leave(status: int) -> None:
+    """End the process now: the thread of a plain step that is stuck would keep it alive for ever."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)

@@ -1,0 +1,285 @@
+"""Resuming: one winner, early and late answers, and calls that are held."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.api.conftest import APPROVED, ENDING, PROCESS, SLEEPING, TWO_QUESTIONS, Api, Start
+
+UNKNOWN = "01977420-0000-7000-8000-000000000000"
+
+
+def code(response: httpx2.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+async def test_the_payload_becomes_the_output_of_the_state(api: Api) -> None:
+    """All of the payload is kept, members that nobody declared too."""
+    workflow_id = await api.workflow()
+    execution_id = await api.trigger(workflow_id, {"process_id": "A"})
+    payload = {"source": "TEAMS", "deep": {"er": [1, None, "ü"]}}
+    assert (await api.resume("A", {"payload": payload})).json() == {"message": "restarted"}
+    item = await api.item(workflow_id, execution_id)
+    assert item["status"] == "completed"
+    assert item["workflow_output_payload"] == {"process_id": "A", "answer": payload}
+
+
+async def test_of_64_resumes_one_wins(api: Api) -> None:
+    """One is told `restarted`, 63 `already restarted`, and the log has one `WaitResumed`."""
+    execution_id = await api.trigger(await api.workflow(), {"process_id": "A"})
+    responses = await asyncio.gather(*(api.resume("A") for _ in range(64)))
+    assert {response.status_code for response in responses} == {200}
+    told = sorted(response.json()["message"] for response in responses)
+    assert told == ["already restarted"] * 63 + ["restarted"]
+    assert (await api.events(execution_id)).count("WaitResumed") == 1
+
+
+async def test_the_execution_id_is_the_process_id_where_none_was_chosen(api: Api) -> None:
+    """In any case of its letters."""
+    execution_id = await api.trigger(await api.workflow())
+    assert (await api.resume(execution_id.upper())).json() == {"message": "restarted"}
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({}, "payload: it is missing"),
+        ({"payload": {}}, "payload.source: it is missing"),
+        ({"payload": {"source": "sap"}}, "payload.source: 'sap'"),
+        ({"payload": {"source": None}}, "payload.source: null"),
+        ({"payload": {"source": ["SAP"]}}, "payload.source: a list"),
+        ({"payload": '{"source": "SAP"}'}, "payload: it is a JSON string"),
+        ({"payload": None}, "payload: null"),
+        ({"payload": [1]}, "payload: a list"),
+        ({**APPROVED, "payloads": {}}, "payloads: there is no such field (did you mean payload?)"),
+    ],
+)
+async def test_a_payload_must_be_an_object_with_a_source(api: Api, body: Any, says: str) -> None:
+    """What is wrong is said in words, and nothing is recorded."""
+    execution_id = await api.trigger(await api.workflow())
+    before = await api.events(execution_id)
+    response = await api.post(f"{PROCESS}/resumeWorkflow/{execution_id}", json=body)
+    assert code(response) == (400, "VALIDATION_ERROR")
+    assert response.json()["message"].startswith(says)
+    assert await api.events(execution_id) == before
+
+
+async def test_there_must_be_a_body(api: Api) -> None:
+    """Without a body there is no payload."""
+    response = await api.post(f"{PROCESS}/resumeWorkflow/A")
+    assert code(response) == (400, "VALIDATION_ERROR")
+
+
+async def test_an_unknown_process_is_404(api: Api) -> None:
+    """A process id that nobody chose, and an execution id that nobody got."""
+    for process_id in ("never", UNKNOWN):
+        assert code(await api.resume(process_id)) == (404, "NOT_FOUND")
+
+
+# --- early calls -------------------------------------------------------------------------------------------------
+
+
+async def test_an_early_call_is_held_until_the_wait_opens(api: Api) -> None:
+    """It ends the wait as soon as it opens."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    held = asyncio.create_task(api.resume(execution_id, headers={"Prefer": "wait=30"}))
+    await api.push(29_000)
+    assert not held.done()
+    await api.push(0)
+    api.clock.push(1_000)
+    assert code(await held) == (409, "NOT_WAITING")
+
+    held = asyncio.create_task(api.resume(execution_id, headers={"Prefer": "wait=30"}))
+    await api.push(29_999)
+    assert not held.done()
+    await api.push(1)
+    response = await held
+    assert response.json() == {"message": "restarted"}
+    assert response.headers["preference-applied"] == "wait=30"
+
+
+@pytest.mark.parametrize("prefer", [None, "wait=31", "wait=-1", "wait=x", "wait", "respond-async", "wait=1.5", ";;"])
+async def test_a_call_is_held_for_two_seconds_by_default(api: Api, prefer: str | None) -> None:
+    """A preference that is none counts as none (RFC 7240); the refusal says when to come back, and where the run is."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    held = asyncio.create_task(api.resume(execution_id, headers={} if prefer is None else {"Prefer": prefer}))
+    await api.push(1_999)
+    assert not held.done()
+    await api.push(1)
+    response = await held
+    assert code(response) == (409, "NOT_WAITING")
+    assert response.json()["error"]["details"] == {"status": "running", "state": "Sleep"}
+    assert int(response.headers["retry-after"]) >= 1
+    assert "preference-applied" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "prefer", ["wait=0", "respond-async, wait=0", 'WAIT="0"', "wait = 0; x=1", "foo, wait=0, wait=9"]
+)
+async def test_a_call_need_not_be_held(api: Api, prefer: str) -> None:
+    """With `wait=0`, however it is written, the answer comes at once."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    assert code(await api.resume(execution_id, headers={"Prefer": prefer})) == (409, "NOT_WAITING")
+
+
+async def test_the_refused_payload_of_an_early_call_is_not_kept(api: Api) -> None:
+    """The log has the refusal, without a payload."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    await api.resume(execution_id, headers={"Prefer": "wait=0"})
+    assert await api.events(execution_id) == ["ExecutionStarted", "TimerSet", "CommandRefused"]
+    stored = await api.store.log(after=0).__anext__()
+    assert all("approved" not in (row.payload or "") async for _, row in api.store.log())
+    assert stored
+
+
+async def test_a_held_call_is_answered_when_the_run_ends(api: Api) -> None:
+    """A run that is terminated meanwhile is a conflict at once."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    held = asyncio.create_task(api.resume(execution_id))
+    await api.settled()
+    await api.terminate(execution_id)
+    assert code(await held) == (409, "CONFLICT")
+
+
+async def test_a_held_call_is_answered_503_when_the_server_drains(start: Start) -> None:
+    """At once, and a new one too; readiness is red, liveness is not."""
+    api = await start()
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    held = asyncio.create_task(api.resume(execution_id, headers={"Prefer": "wait=30"}))
+    await api.settled()
+    draining = asyncio.create_task(api.engine.node.drain(0))
+    for response in (await held, await api.resume(execution_id)):
+        assert code(response) == (503, "UNAVAILABLE")
+        assert "retry-after" in response.headers
+        assert "x-log-position" in response.headers
+    assert code(await api.get("/health/ready", key=None)) == (503, "UNAVAILABLE")
+    assert (await api.get("/health/live", key=None)).status_code == 200
+    await draining
+
+
+async def test_a_run_that_ended_without_a_wait_is_not_waited_for(api: Api) -> None:
+    """No wait can open any more, so the answer comes at once."""
+    execution_id = await api.trigger(await api.workflow(ENDING))
+    response = await api.resume(execution_id)
+    assert code(response) == (409, "NOT_WAITING")
+    assert response.json()["error"]["details"]["status"] == "completed"
+    assert "retry-after" in response.headers
+
+
+# --- late calls, and which wait is meant -------------------------------------------------------------------------
+
+
+async def test_a_late_answer_to_one_question_does_not_answer_the_next(api: Api) -> None:
+    """`state` names the question: the first one's answer, repeated, leaves the second one open."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS))
+    url = f"{execution_id}?state=First"
+    assert (await api.resume(url)).json() == {"message": "restarted"}
+    assert (await api.resume(url)).json() == {"message": "already restarted"}
+    assert (await api.resume(f"{execution_id}?state=Second")).json() == {"message": "restarted"}
+
+
+async def test_a_wait_can_be_named_by_its_id(api: Api) -> None:
+    """Ids come from the list of waits; that of an ended wait is `already restarted`, an unknown one not waiting."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS))
+    first = (await api.ok("GET", "/v1/waits"))["data"][0]["wait_id"]
+    assert (await api.resume(f"{execution_id}?wait_id={first.upper()}")).json() == {"message": "restarted"}
+    assert (await api.resume(f"{execution_id}?wait_id={first}")).json() == {"message": "already restarted"}
+    assert code(await api.resume(f"{execution_id}?wait_id={UNKNOWN}")) == (409, "NOT_WAITING")
+    assert code(await api.resume(f"{execution_id}?wait_id=x")) == (400, "VALIDATION_ERROR")
+
+
+async def test_a_state_that_cannot_wait_is_refused_at_once(api: Api) -> None:
+    """A name that is none of the definition's waits opens none, however long the call is held."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    assert code(await api.resume(f"{execution_id}?state=Nowhere")) == (409, "NOT_WAITING")
+    assert code(await api.resume(f"{execution_id}?state=")) == (400, "VALIDATION_ERROR")
+
+
+async def test_a_terminated_run_is_a_conflict(api: Api) -> None:
+    """Also after an earlier resume."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS))
+    await api.resume(execution_id)
+    await api.terminate(execution_id)
+    assert code(await api.resume(execution_id)) == (409, "CONFLICT")
+
+
+async def test_the_winner_is_told_so_again_under_its_key(api: Api) -> None:
+    """The repeated call can never end a later wait; under the same key another call is a conflict."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS))
+    headers = {"Idempotency-Key": "r-1"}
+    responses = await asyncio.gather(*(api.resume(execution_id, headers=headers) for _ in range(16)))
+    assert [response.json() for response in responses] == [{"message": "restarted"}] * 16
+    assert (await api.events(execution_id)).count("WaitResumed") == 1
+    other = {"payload": {"source": "TEAMS"}}
+    assert code(await api.resume(execution_id, other, headers=headers)) == (409, "CONFLICT")
+    assert code(await api.resume(f"{execution_id}?state=Second", headers=headers)) == (409, "CONFLICT")
+
+
+async def test_a_repeated_loser_is_told_the_same_under_its_key(api: Api) -> None:
+    """`already restarted` is remembered as well, though a later wait is open by then."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS))
+    url, headers = f"{execution_id}?state=First", {"Idempotency-Key": "r-2"}
+    await api.resume(url)
+    for _ in range(2):
+        assert (await api.resume(url, headers=headers)).json() == {"message": "already restarted"}
+
+
+# --- the log's position ------------------------------------------------------------------------------------------
+
+
+async def test_every_answer_says_where_the_log_stood(api: Api) -> None:
+    """Answers and refusals alike carry `X-Log-Position`; what rests on the log, the position that it rests on."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS))
+    positions = []
+    for url, more in (
+        (f"{execution_id}?state=First", {}),
+        (f"{execution_id}?state=First", {}),
+        (f"{execution_id}?state=Nowhere", {}),
+        (execution_id, {"body": {"payload": 7}}),
+        ("never", {}),
+        (execution_id, {"key": "nobody"}),
+        (execution_id, {"headers": {"Content-Type": "text/plain"}}),
+    ):
+        response = await api.resume(url, **more)
+        positions.append(int(response.headers["x-log-position"]))
+    stands_at = await api.store.position()
+    assert positions[0] == stands_at - 1  # the refusal of the third call is an event too
+    assert positions[2:] == [stands_at] * 5
+
+
+# --- waits -------------------------------------------------------------------------------------------------------
+
+
+async def test_open_waits_are_listed(api: Api) -> None:
+    """Oldest first, page by page, of all or of one process or workflow; each with what a resume needs."""
+    one, other = await api.workflow(), await api.workflow(TWO_QUESTIONS)
+    for number in range(3):
+        await api.trigger(one, {"process_id": f"A{number}"})
+    execution_id = await api.trigger(other)
+    everything = (await api.ok("GET", "/v1/waits"))["data"]
+    assert [wait["process_id"] for wait in everything] == ["A0", "A1", "A2", execution_id]
+    assert everything[3].items() >= {"state": "First", "workflow_id": other, "execution_id": execution_id}.items()
+    assert everything[3]["opened_at"] == "2025-06-15T15:06:40.000Z"
+    by_process = (await api.ok("GET", "/v1/waits", params={"process_id": "A1"}))["data"]
+    by_workflow = (await api.ok("GET", "/v1/waits", params={"workflow_id": other}))["data"]
+    assert [wait["process_id"] for wait in by_process + by_workflow] == ["A1", execution_id]
+    seen, after = [], {}
+    while True:
+        page = await api.ok("GET", "/v1/waits", params={"limit": 1, **after})
+        seen += page["data"]
+        if not page["meta"]["has_more"]:
+            break
+        after = {"after": page["meta"]["after"]}
+    assert seen == everything
+    await api.resume("A0")
+    assert len((await api.ok("GET", "/v1/waits"))["data"]) == 3
+
+
+async def test_waits_of_what_is_not_there_are_404(api: Api) -> None:
+    """An unknown process or workflow is no empty list."""
+    assert code(await api.get("/v1/waits?process_id=never")) == (404, "NOT_FOUND")
+    assert code(await api.get(f"/v1/waits?workflow_id={UNKNOWN}")) == (404, "NOT_FOUND")

@@ -1,0 +1,112 @@
+"""Many clients, a store that refuses and delays, and crashes in between: what was told stays true."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.audit import compare_projections, verify
+from engine.errors import PerdureError
+from engine.steps import Registry
+from store.errors import StoreFull
+
+from .conftest import Bench, eventually, rest
+
+APPROVAL: dict[str, Any] = {
+    "StartAt": "Reserve",
+    "States": {
+        "Reserve": {"Type": "Task", "Resource": "reserve", "ResultPath": "$.reserved", "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "ResultPath": "$.answer", "Next": "Rest"},
+        "Rest": {"Type": "Wait", "Seconds": 5, "Next": "Book"},
+        "Book": {"Type": "Task", "Resource": "reserve", "End": True},
+    },
+}
+
+
+class World:
+    """Clients that write down what they were told, and a chaos that is drawn from a seed."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        self.bench = bench
+        self.chance = random.Random(seed)
+        self.started: dict[str, str] = {}
+        self.restarted: dict[str, list[int]] = {}
+        self.steps = Registry()
+        self.steps.step("reserve")(self.reserve)
+        self.workflow = ""
+
+    async def reserve(self, value: Any) -> Any:
+        for _ in range(self.chance.randrange(4)):
+            await asyncio.sleep(0)
+        return value if value.get("answer") else {"n": value["n"]}
+
+    async def client(self, engine: Engine, number: int) -> None:
+        """Trigger and resume over and over, with answers written down."""
+        for turn in range(6):
+            name = f"P-{self.chance.randrange(8)}"
+            try:
+                execution = await engine.trigger(self.workflow, {"n": name}, process_id=name)
+                assert self.started.setdefault(name, execution.id) == execution.id
+                answer = await engine.resume(name, {"by": number * 100 + turn}, hold=0)
+                if answer == "restarted":
+                    self.restarted.setdefault(name, []).append(number * 100 + turn)
+            except PerdureError:
+                pass
+            for _ in range(self.chance.randrange(6)):
+                await asyncio.sleep(0)
+
+    async def life(self, *, is_last: bool) -> None:
+        """One life of a process: it starts, serves, and is killed at a moment that nobody chose."""
+        engine = await self.bench.start(self.steps)
+        if not self.workflow:
+            self.workflow = (await engine.create_workflow("approval", APPROVAL)).id
+        clients = [asyncio.create_task(self.client(engine, n)) for n in range(6)]
+        for _ in range(self.chance.randrange(5, 60)):
+            await asyncio.sleep(0)
+            if self.chance.random() < 0.05:
+                self.bench.store.fail_next.append(StoreFull("full"))
+            if self.chance.random() < 0.1:
+                self.bench.clock.push(self.chance.randrange(3000))
+        if is_last:
+            await asyncio.gather(*clients)
+            return
+        for client in clients:
+            client.cancel()
+        self.bench.store.fail_next.clear()
+        await self.bench.crash(engine)
+        await asyncio.gather(*clients, return_exceptions=True)
+
+
+@pytest.mark.parametrize("seed", range(int(__import__("os").environ.get("SEEDS","25"))))
+async def test_what_was_told_stays_true(bench: Bench, seed: int) -> None:
+    """Whatever is refused, delayed or killed: no answer is taken back, no wait ends twice, every run comes to rest."""
+    world = World(bench, seed)
+    lives = world.chance.randrange(1, 5)
+    async with asyncio.timeout(20):
+        for number in range(lives):
+            await world.life(is_last=number == lives - 1)
+    bench.store.fail_next.clear()
+    engine = bench.engines[0]
+    for _ in range(20):
+        await bench.push(engine, 1000)
+    await eventually(lambda: not engine.node.tasks.running)
+    await rest(engine)
+
+    report = await verify(bench.store)
+    assert report.breaks == []
+    assert await compare_projections(bench.store) == []
+    for name, execution_id in world.started.items():
+        recorded = [item async for item in engine.events(execution_id)]
+        resumed = [item for item in recorded if type(item.event).__name__ == "WaitResumed"]
+        told = world.restarted.get(name, [])
+        assert len(told) <= 1
+        assert len(resumed) <= 1
+        if told and resumed[0].payload is not None:
+            assert resumed[0].payload["result"] == {"by": told[0]}
+    page = await engine.executions(limit=100)
+    assert len(page.items) == len({item.process_id for item in page.items})
+    assert {item.status for item in page.items} <= {"waiting", "completed"}
