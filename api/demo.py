@@ -161,6 +161,8 @@ class Server:
             raise Failed(f"{method} {path} got no answer: {error!r}") from error
         finally:
             connection.close()
+        if answer.status == http.HTTPStatus.UNAUTHORIZED:
+            raise Failed("the database is not new: PERDURE_BOOTSTRAP_KEY must be one of its keys")
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise Failed(f"{method} {path} was answered with {answer.status}: {text}")
         return json.loads(text)
@@ -247,13 +249,16 @@ class Story:
         """What to try next, ready to be pasted into a shell."""
         api = f"{self._server.url}/v2/workflows"
         curl = f"curl -H {shlex.quote(f'x-api-key: {self._server.key}')}"
+        post = f"{curl} -H 'content-type: application/json'"
         another = {"process_id": "INV-8", "supplier": "Ink Ltd", "amount": 800}
+        script = Path(sys.executable).with_name("perdure")
+        perdure = [str(script)] if script.exists() else PERDURE
         return [
-            f"{curl} {api}/triggerworkflow/{self._workflow} -d {shlex.quote(json.dumps(another))}",
+            f"{post} {api}/triggerworkflow/{self._workflow} -d {shlex.quote(json.dumps(another))}",
             f"{curl} {self._server.url}/v1/waits",
-            f"{curl} {api}/resumeWorkflow/INV-8 -d {shlex.quote(json.dumps(APPROVAL))}",
+            f"{post} {api}/resumeWorkflow/INV-8 -d {shlex.quote(json.dumps(APPROVAL))}",
             f"{curl} '{api}/getWorkflowExecutionHistory?workflow_id={self._workflow}&limit=5'",
-            shlex.join([*PERDURE, "verify", "--database", self._server.database]),
+            shlex.join([*perdure, "verify", "--database", self._server.database]),
         ]
 
 

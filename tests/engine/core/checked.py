@@ -47,7 +47,7 @@ class Checked(Scenario):
         self.rows: list[EventRow] = []
         self.folded: State = initial_state()
         self.tables = Tables()
-        self.duties: Counter[Effect] = Counter()
+        self.duties: list[Effect] = []
         super().__init__(definition, {} if run_input is None else run_input, process_id)
 
     def wait_id(self, number: int) -> str:
@@ -104,7 +104,7 @@ class Checked(Scenario):
 
     def _check_duties(self) -> None:
         """Whatever an execution is in, it has asked for the work that will end it, or waits for an outside party."""
-        self.duties.update(self.effects)
+        self.duties.extend(self.effects)
         if self.state.is_over or self.state.is_quarantined:
             return
         tasks = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}

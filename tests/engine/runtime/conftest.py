@@ -57,7 +57,10 @@ class Bench:
         """Start an engine and let it recover what it finds."""
         engine = await Engine.start(self.store, steps=steps, clock=self.clock)
         self.engines.append(engine)
-        await eventually(engine.node.recovery.is_done.is_set)
+        while not engine.node.recovery.is_done.is_set():
+            await rest(engine)
+            if (due := self.clock.next_due()) is not None and not engine.node.recovery.is_done.is_set():
+                self.clock.push(due - self.clock.now())  # what the store refused is tried again later
         return engine
 
     async def crash(self, engine: Engine) -> None:
@@ -97,7 +100,7 @@ async def rest(engine: Engine) -> None:
         await engine.node.processor.settle()
         job = engine.node.timers._job
         if job is not None and not job.done():
-            await asyncio.wait([job])
+            await asyncio.wait([job], timeout=0.05)  # it may wait for a store that is tried again later
 
 
 @pytest.fixture
