@@ -389,10 +389,11 @@ def test_the_context_object_names_the_execution_and_the_state():
             "Id": EXECUTION,
             "Input": {"x": 1},
             "Name": EXECUTION,
+            "RedriveCount": 0,
             "RoleArn": "",
             "StartTime": "2025-06-15T15:06:40.000Z",
         },
-        "State": {"Name": "A", "EnteredTime": "2025-06-15T15:06:40.000Z", "RetryCount": 0},
+        "State": {"Name": "A", "EnteredTime": "2025-06-15T15:06:40.000Z"},
         "StateMachine": context["StateMachine"],
     }
 

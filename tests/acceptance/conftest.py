@@ -1,0 +1,117 @@
+"""Real servers: child processes of the command `perdure serve`, with a client for each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+KEY = "pk_acceptance"
+HERE = Path(__file__).parent
+
+
+class Server:
+    """One server on one SQLite file; it can be killed, stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = f"sqlite:///{folder / 'runs.db'}"
+        self.process: asyncio.subprocess.Process | None = None
+        self.client: httpx2.AsyncClient | None = None
+
+    async def start(self) -> None:
+        """Start, and wait until it says that it is ready."""
+        self.process = await spawn("serve", "--port", "0", "--database", self.database, folder=self.folder)
+        assert self.process.stderr is not None
+        async with asyncio.timeout(30):
+            while b"ready at" not in (line := await self.process.stderr.readline()):
+                assert line, "the server ended before it was ready"
+        address = line.decode().split("ready at ")[1].strip()
+        self.client = httpx2.AsyncClient(base_url=address, headers={"x-api-key": KEY}, timeout=60)
+
+    async def kill(self) -> None:
+        """`kill -9`."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """SIGTERM; gives the exit status."""
+        return await self._end(signal.SIGTERM)
+
+    async def _end(self, number: int) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(15):
+            await self.process.communicate()
+        if self.client is not None:
+            await self.client.aclose()
+            self.client = None
+        status = self.process.returncode
+        assert status is not None
+        return status
+
+    async def get(self, path: str, **params: Any) -> Any:
+        assert self.client is not None
+        answer = await self.client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def post(self, path: str, body: Any, **params: Any) -> httpx2.Response:
+        assert self.client is not None
+        return await self.client.post(path, json=body, params=params)
+
+    async def create(self, name: str, definition: Any) -> str:
+        """Create a workflow; gives its id."""
+        answer = await self.post("/v1/workflows", {"name": name, "definition": definition})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["data"]["id"])
+
+    async def executions(self, workflow_id: str) -> list[dict[str, Any]]:
+        """All executions of a workflow, by walking over the pages."""
+        items: list[dict[str, Any]] = []
+        params: dict[str, Any] = {"workflow_id": workflow_id, "limit": 30}
+        while True:
+            page = await self.get("/v2/workflows/getWorkflowExecutionHistory", **params)
+            items += page["items"]
+            if "lastKey" not in page:
+                return items
+            params.update(page["lastKey"])
+
+
+async def spawn(*arguments: str, folder: Path) -> asyncio.subprocess.Process:
+    """Start the command `perdure`."""
+    environment = {
+        **os.environ,
+        "PERDURE_BOOTSTRAP_KEY": KEY,
+        "PERDURE_TEST_FOLDER": str(folder),
+        "PERDURE_STEPS": "steps_for_tests:registry",
+        "PYTHONPATH": str(HERE),
+    }
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import sys; from api.cli import main; sys.exit(main())",
+        *arguments,
+        env=environment,
+        cwd=HERE.parent.parent,
+        stdout=asyncio.subprocess.DEVNULL if arguments[0] == "serve" else asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    made = Server(tmp_path)
+    await made.start()
+    yield made
+    if made.process is not None and made.process.returncode is None:
+        await made.kill()
+    elif made.client is not None:
+        await made.client.aclose()

@@ -1,0 +1,30 @@
+"""Steps of the acceptance tests, loaded by real servers: they write down each call, and hang until they are let go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from engine.steps import Registry, StepContext
+
+registry = Registry()
+FOLDER = Path(os.environ.get("PERDURE_TEST_FOLDER", "."))
+
+
+@registry.step("hold")
+async def hold(value: Any, context: StepContext) -> Any:
+    """Hang until the file `open` is there."""
+    with (FOLDER / "calls").open("a") as calls:
+        calls.write(json.dumps([context.idempotency_key, value]) + "\n")
+    while not (FOLDER / "open").exists():
+        await asyncio.sleep(0.02)
+    return {"held": value["n"]}
+
+
+@registry.step("count")
+async def count(value: Any) -> Any:
+    """Give the input back."""
+    return value

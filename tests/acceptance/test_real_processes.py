@@ -1,0 +1,188 @@
+"""Real servers, really killed: what was under way goes on, and what was answered stays true."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from engine.audit import compare_projections
+from engine.opening import open_store
+
+from .conftest import Server, spawn
+
+pytestmark = pytest.mark.real_process
+
+RUNS = 200
+TRIGGER = "/v2/workflows/triggerworkflow/"
+RESUME = "/v2/workflows/resumeWorkflow/"
+
+
+def task(resource: str, **more: Any) -> dict[str, Any]:
+    return {"Type": "Task", "Resource": resource, **({"End": True} if "Next" not in more else {}), **more}
+
+
+IN_A_TASK = {"StartAt": "Hold", "States": {"Hold": task("hold")}}
+IN_A_TIMER = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 6, "End": True}}}
+WAITING = {"StartAt": "Ask", "States": {"Ask": task("wait_for_resume")}}
+
+
+async def many(calls: list[Callable[[], Awaitable[Any]]], at_once: int = 32) -> list[Any]:
+    """Make calls, so many at once."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(call: Callable[[], Awaitable[Any]]) -> Any:
+        async with places:
+            return await call()
+
+    return list(await asyncio.gather(*(one(call) for call in calls)))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+    """Poll to a deadline."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def statuses(server: Server, workflow_id: str) -> list[str]:
+    return [item["status"] for item in await server.executions(workflow_id)]
+
+
+async def check_log(server: Server) -> None:
+    """The chains hold, told by the command, and every projection is what the log folds to."""
+    process = await spawn("verify", "--database", server.database, folder=server.folder)
+    output, problems = await process.communicate()
+    assert process.returncode == 0, output.decode() + problems.decode()
+    store = await open_store(server.database, read_only=True)
+    try:
+        assert await compare_projections(store) == []
+    finally:
+        await store.close()
+
+
+async def test_runs_in_every_phase_survive_a_kill(server: Server) -> None:
+    """200 runs in a task, 200 in a timer and 200 that wait are all taken up again after `kill -9`, and end."""
+    workflows = {
+        name: await server.create(name, definition)
+        for name, definition in (("task", IN_A_TASK), ("timer", IN_A_TIMER), ("wait", WAITING))
+    }
+    calls = [
+        lambda name=name, n=n: server.post(  # type: ignore[misc]
+            TRIGGER + workflows[name], {"n": n}, process_id=f"{name}-{n}"
+        )
+        for n, name in itertools.product(range(RUNS), workflows)
+    ]
+    answers = await many(calls)
+    assert {answer.status_code for answer in answers} == {200}
+    await until(lambda: _lines(server.folder / "calls", RUNS))
+    await server.kill()
+
+    (server.folder / "open").touch()
+    await server.start()
+    resumed = await many(
+        [
+            lambda n=n: server.post(f"{RESUME}wait-{n}", {"payload": {"source": "SAP", "n": n}})  # type: ignore[misc]
+            for n in range(RUNS)
+        ]
+    )
+    assert {answer.json()["message"] for answer in resumed} == {"restarted"}
+    for workflow_id in workflows.values():
+        await until(lambda w=workflow_id: _all_completed(server, w))  # type: ignore[misc]
+    seen: dict[str, list[Any]] = {}
+    for line in (server.folder / "calls").read_text().splitlines():
+        key, value = json.loads(line)
+        seen.setdefault(key, []).append(value)
+    assert len(seen) == RUNS
+    assert all(len(values) == 2 and values[0] == values[1] for values in seen.values())
+    await check_log(server)
+
+
+async def _lines(path: Path, count: int) -> bool:
+    return path.exists() and len(path.read_text().splitlines()) >= count
+
+
+async def _all_completed(server: Server, workflow_id: str) -> bool:
+    found = await statuses(server, workflow_id)
+    return len(found) == RUNS and set(found) == {"completed"}
+
+
+async def test_what_was_answered_is_there_after_a_kill(server: Server) -> None:
+    """Clients that trigger and resume while the server is killed again and again find every answer in the log."""
+    workflow_id = await server.create("ask", WAITING)
+    started: dict[str, str] = {}
+    restarted: set[str] = set()
+    numbers = itertools.count()
+
+    async def client() -> None:
+        while True:
+            name = f"P-{next(numbers)}"
+            answer = await server.post(TRIGGER + workflow_id, {"n": name}, process_id=name)
+            if answer.status_code == 200:
+                started[name] = answer.json()["looply_execution_id"]
+            answer = await server.post(RESUME + name, {"payload": {"source": "TEAMS"}})
+            if answer.status_code == 200 and answer.json()["message"] == "restarted":
+                restarted.add(name)
+
+    for life in range(3):
+        clients = [asyncio.create_task(client()) for _ in range(16)]
+        await until(lambda goal=40 * (life + 1): _reached(restarted, goal))  # type: ignore[misc]
+        await server.kill()
+        await asyncio.gather(*clients, return_exceptions=True)
+        await server.start()
+    found = {item["workflow_execution_id"]: item for item in await server.executions(workflow_id)}
+    assert set(started.values()) <= set(found)
+    for name in restarted:
+        assert found[started[name]]["status"] == "completed"
+    await check_log(server)
+
+
+async def _reached(things: set[str], goal: int) -> bool:
+    return len(things) >= goal
+
+
+async def test_a_drain_answers_held_calls_and_ends_well(server: Server) -> None:
+    """SIGTERM while calls are held and a step hangs: the calls get 503 at once, and the status is 0 within 10 s."""
+    timer = await server.create("timer", IN_A_TIMER)
+    hanging = await server.create("task", IN_A_TASK)
+    await server.post(TRIGGER + timer, {}, process_id="held")
+    await server.post(TRIGGER + hanging, {"n": 1}, process_id="hangs")
+    assert server.client is not None
+    held = [
+        asyncio.create_task(
+            server.client.post(
+                RESUME + "held", json={"payload": {"source": "SAP"}}, headers={"Prefer": "wait=30"}
+            )
+        )
+        for _ in range(8)
+    ]
+    await until(lambda: _lines(server.folder / "calls", 1))
+    ready = await server.client.get("/health/ready")
+    assert ready.status_code == 200
+    assert server.process is not None
+    began = time.monotonic()
+    server.process.terminate()
+    answers = await asyncio.gather(*held, return_exceptions=True)
+    told = [answer.status_code for answer in answers if isinstance(answer, httpx2.Response)]
+    assert told
+    assert set(told) == {503}
+    status = await server.stop()
+    assert status == 0
+    assert time.monotonic() - began < 10
+    assert sorted(path.name for path in server.folder.iterdir()) == ["calls", "runs.db"]
+
+
+async def test_a_second_server_on_the_same_file_is_refused(server: Server) -> None:
+    """The second server says who has the file, and ends with status 2; the first goes on."""
+    process = await spawn("serve", "--port", "0", "--database", server.database, folder=server.folder)
+    _, problems = await process.communicate()
+    assert process.returncode == 2
+    assert str(server.process.pid if server.process else 0) in problems.decode()
+    assert (await server.get("/health/live")) is not None

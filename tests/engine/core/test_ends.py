@@ -1,0 +1,168 @@
+"""Ends from outside: termination in every phase, quarantine, and that the end is the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.core import events as e
+from engine.core.commands import Advance, Confirm, Quarantine, Recover, Redispatch, Refuse, Trigger
+from engine.core.decide import decide
+from engine.core.decision import Decision, Rejection
+from engine.core.state import initial_state
+from engine.testing import WORKFLOW, WORKSPACE, due, failed, recovered, resumed, succeeded, terminated
+
+from .checked import given
+
+CHARGE = {"Type": "Task", "Resource": "charge"}
+
+
+def one(state):
+    return {"StartAt": "A", "States": {"A": {**state, "End": True}}}
+
+
+SPIN = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}}
+"""A loop that never ends by itself, and pauses for breath."""
+
+PHASES = {
+    "in a task": (one(CHARGE), []),
+    "in a wait": (one({"Type": "Task", "Resource": "wait_for_resume"}), []),
+    "in a timer": (one({"Type": "Wait", "Seconds": 60}), []),
+    "in a task with an open wait": (one({"Type": "Task", "Resource": "charge.waitForResume"}), []),
+    "in a wait whose step has returned": (
+        one({"Type": "Task", "Resource": "charge.waitForResume"}),
+        [succeeded("A", 1)],
+    ),
+    "between two states": (SPIN, []),
+    "held as a suspect": (one(CHARGE), [recovered(), recovered(), recovered()]),
+    "quarantined": (one(CHARGE), [Quarantine("CompleteTask", "ValueError")]),
+}
+
+
+@pytest.fixture(params=PHASES)
+def alive(request):
+    definition, before = PHASES[request.param]
+    return given(definition).when(*before)
+
+
+# --- termination ---------------------------------------------------------------------------------------------------
+
+
+def test_a_termination_ends_the_execution_in_every_phase(alive):
+    """At once, with the reason as business data, and with nothing left open or to be done."""
+    alive.when(terminated("budget cut")).then(e.ExecutionTerminated(f"{alive.state.seq}/reason"))
+    alive.then_answers("terminated").then_is("terminated", output=None).then_effects()
+    assert alive.events[-1].payload == {"reason": "budget cut"}
+    assert alive.state.open_waits() == []
+    assert alive.state.timers() == []
+
+
+def test_a_second_termination_is_told_so(alive):
+    """It is answered as done, changes nothing, and leaves the first reason."""
+    alive.when(terminated("first"), terminated("second")).then("ExecutionTerminated").then_answers("already terminated")
+
+
+def test_after_a_termination_nothing_moves(alive):
+    """Whatever was under way gives what it gives: it is ignored, stale or refused."""
+    task, timer, frames = alive.state.task(""), alive.state.timers(), alive.state.frames
+    late = []
+    if task is not None:
+        late += [succeeded("A", 1)(alive.state), failed("A", "No")(alive.state)]
+    if timer:
+        late += [due()(alive.state)]
+    alive.after(10**9).when(terminated())
+    alive.when(*late, Advance(), Recover(died=True), Redispatch(""), resumed(), Quarantine("Resume", "KeyError"))
+    alive.then(*(["ResultIgnored"] * 2 if task else []), "CommandRefused").then_is("terminated")
+    assert frames
+
+
+@pytest.mark.parametrize(
+    ("definition", "command", "status"),
+    [
+        (one(CHARGE), succeeded("A"), "completed"),
+        (one(CHARGE), failed("A", "No"), "failed"),
+    ],
+)
+def test_a_run_that_has_ended_by_itself_cannot_be_terminated(definition, command, status):
+    """409, recorded; the end stays what it was."""
+    run = given(definition).when(command).when(terminated())
+    run.then(e.CommandRefused("terminate", "CONFLICT", 1)).then_refuses("CONFLICT").then_is(status)
+    assert run.rejection.details == {"status": status}
+
+
+def test_a_terminated_run_is_recovered_by_nobody():
+    """There is nothing to take up."""
+    given(one(CHARGE)).when(terminated(), recovered()).then("ExecutionTerminated").then_refuses("STALE")
+
+
+# --- quarantine ----------------------------------------------------------------------------------------------------
+
+
+def test_an_execution_that_cannot_be_decided_is_set_aside():
+    """The event names the command and the defect; status and phase stay."""
+    run = given(one(CHARGE)).when(Quarantine("CompleteTask", "ZeroDivisionError"))
+    run.then(e.ExecutionQuarantined("CompleteTask", "ZeroDivisionError")).then_is("running")
+    run.when(Quarantine("Resume", "KeyError")).then_nothing().then_refuses("STALE")
+
+
+def test_an_execution_that_waits_can_be_set_aside_too():
+    """It then goes on waiting, and refuses the answer."""
+    run = given(one({"Type": "Task", "Resource": "wait_for_resume"})).when(Quarantine("Resume", "KeyError"))
+    run.then_is("waiting").when(resumed()).then_nothing().then_refuses("UNAVAILABLE").then_is("waiting")
+
+
+def test_what_is_set_aside_is_told_and_does_nothing():
+    """Results, timers, recoveries and answers are refused without a record: the run waits for its repair."""
+    run = given(one(CHARGE))
+    late = succeeded("A")(run.state)
+    run.when(Quarantine("Resume", "KeyError"))
+    for command in (late, recovered(), resumed(), Advance(), Redispatch(""), due()(given(PHASES["in a timer"][0]).state)):
+        run.when(command).then_nothing().then_refuses("UNAVAILABLE")
+
+
+def test_what_is_set_aside_still_answers_for_the_past():
+    """An answer is remembered, and a refusal recorded, as for every other run."""
+    run = given(one(CHARGE)).when(Quarantine("Resume", "KeyError"))
+    run.when(Confirm("an answer")).then_nothing().then_answers("an answer")
+    run.when(Refuse("trigger", "taken")).then(e.CommandRefused("trigger", "CONFLICT", 1)).then_refuses("CONFLICT")
+
+
+def test_a_quarantine_ends_with_the_run():
+    """Once it is terminated it answers as every terminated run does, and records what comes late."""
+    run = given(one(CHARGE))
+    late = succeeded("A")(run.state)
+    run.when(Quarantine("Resume", "KeyError"), terminated()).then_is("terminated")
+    run.when(resumed()).then("CommandRefused").then_refuses("CONFLICT")
+    run.when(late).then("ResultIgnored")
+    run.when(terminated()).then_answers("already terminated")
+
+
+# --- what there is not ---------------------------------------------------------------------------------------------
+
+
+def test_a_command_about_nothing_finds_nothing():
+    """Before its first event there is no execution."""
+    facts = given(one(CHARGE))._facts()
+    commands = [resumed(), terminated(), recovered(), Advance(), Redispatch(""), Quarantine("", ""), Confirm(1)]
+    for command in [*commands, Refuse("trigger", "taken"), succeeded("A")(given(one(CHARGE)).state)]:
+        outcome = decide(initial_state(), command, facts)
+        assert isinstance(outcome, Rejection)
+        assert (outcome.code, outcome.steps) == ("NOT_FOUND", ())
+
+
+def test_an_execution_starts_once():
+    """A second trigger of the same stream is refused; ids make sure that there is none."""
+    run = given(one(CHARGE))
+    run.when(Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {})).then_nothing().then_refuses("CONFLICT")
+
+
+def test_an_answer_can_be_remembered_without_an_event():
+    """In every status."""
+    run = given(one(CHARGE)).when(Confirm({"any": "thing"})).then_nothing().then_answers({"any": "thing"})
+    run.when(succeeded("A"), Confirm(1)).then("TaskSucceeded", "ExecutionSucceeded").then_answers(1)
+
+
+def test_nothing_is_done_for_a_run_that_is_over():
+    """Effects that were asked for before the end of the same decision are dropped with it."""
+    run = given(one(CHARGE)).when(failed("A", "No"))
+    assert isinstance(decide(run.state, Confirm(1), run._facts()), Decision)
+    run.then_effects()
