@@ -175,7 +175,7 @@ class _Answers:
 class _Run:
     """One virtual-time run."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         definition: Mapping[str, Any],
         machine: Machine,

@@ -130,7 +130,6 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.definition_sha256 = event.definition_sha256
     state.trigger = event.trigger
     state.input = event.input
-    state.modified_by = None
     _put(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))
 
 

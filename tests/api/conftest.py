@@ -121,19 +121,36 @@ class Api:
         recorded = await self.engine.reading.events(ids.parse(execution_id))
         return [type(each.event).__name__ for each in recorded]
 
+    async def held(self, process_id: str, execution_id: str | None = None, **more: Any) -> asyncio.Task[Any]:
+        """A resume that is under way, and held."""
+        call = asyncio.create_task(self.resume(process_id, **more))
+        watches = self.engine.node.processor.watchers._watches
+        await eventually(lambda: ids.parse(execution_id or process_id) in watches)
+        await self.settled()
+        return call
+
     async def push(self, ms: int) -> None:
         """Let time pass, and what that sets going come to rest."""
         self.clock.push(ms)
         await self.settled()
 
     async def settled(self) -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        await self.engine.node.processor.settle()
+        """Let what can go on go on until it must wait."""
+        for _ in range(3):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            await self.engine.node.processor.settle()
 
     async def close(self) -> None:
         await self._client.aclose()
         await self.engine.close(grace_s=0)
+
+
+async def eventually(holds: Callable[[], object], timeout_s: float = 10) -> None:
+    """Wait until something holds, turning the loop meanwhile."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 Start = Callable[..., Awaitable[Api]]

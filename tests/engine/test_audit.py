@@ -132,9 +132,11 @@ def changes_of(row, other_stream):
 @pytest.mark.parametrize("column", EventRow._fields)
 async def test_a_changed_column_is_found(store, column):
     """Any other value in any column of any event is a break, in its stream and not after it."""
-    log, ask = list(store._log), next(iter(store._streams))
+    log, other = list(store._log), next(iter(store._streams))
     for index, (position, row) in enumerate(log):
-        for value in changes_of(row, ask)[column]:
+        if row.type == "StatePassed" and row.seq > 4:  # many, and alike
+            continue
+        for value in changes_of(row, other)[column]:
             if value == getattr(row, column) and type(value) is type(getattr(row, column)):
                 continue
             forged = row._replace(**{column: value})
@@ -144,8 +146,6 @@ async def test_a_changed_column_is_found(store, column):
             of_stream = [item for item in found if item.stream_id == row.stream_id]
             assert of_stream, (row.type, column, value)
             assert of_stream[0].seq <= row.seq
-        if len(log) > 300 and index > 60:
-            break
 
 
 async def test_a_changed_position_is_found(store):

@@ -292,7 +292,7 @@ def test_a_name_ends_one_wait_and_leaves_the_others_open(named):
     assert isinstance(outcome, Decision)
     after = outcome.steps[-1].state
     assert after.frames["b"] is other
-    assert [wait.wait for _, _, wait in after.open_waits()] == [wait_id(9), wait_id(1)]
+    assert [wait.wait for _, _, wait in after.open_waits()] == [wait_id(9), wait_id(2)]
     assert after.frames[""].state == "Second"
     assert replay([step.recorded for step in outcome.steps], state) == after
 

@@ -1,0 +1,23 @@
+"""`python3 dev.py bench [NAME …]`: run the benchmarks, all of them or those that are named."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from benchmarks import latency, throughput
+
+BENCHMARKS: dict[str, Callable[[], int]] = {"throughput": throughput.main, "latency": latency.main}
+
+
+def main(names: list[str]) -> int:
+    """Run benchmarks by name; not 0 if one is unknown or did not complete its work."""
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    return max([BENCHMARKS[name]() for name in names or BENCHMARKS])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""The fold: it copies, it looks every event up in the table of moves, and its state outlives the process."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from engine.core import events as e
+from engine.core.commands import Resume
+from engine.core.decide import decide
+from engine.core.decision import Need
+from engine.core.evolve import OutOfOrder, evolve, replay
+from engine.core.state import State, initial_state
+from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition
+from engine.core.workflow import WorkflowArchived
+from engine.runtime.kinds import EXECUTION_EVENTS
+from engine.testing import START, recovered, resumed, succeeded, terminated
+
+from .checked import given
+
+TELL = {
+    "StartAt": "Tell",
+    "States": {
+        "Tell": {"Type": "Task", "Resource": "notify.waitForResume", "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Pause"},
+        "Pause": {"Type": "Wait", "Seconds": 1, "End": True},
+    },
+}
+
+
+def recorded(seq, event, actor="key:test"):
+    return e.Recorded(seq, START, actor, None, event, None)
+
+
+def test_events_follow_each_other_by_one():
+    """A gap or a repetition is a damaged log, and nothing is folded from it."""
+    run = given(TELL)
+    with pytest.raises(OutOfOrder, match="event 3 follows event 1"):
+        replay([run.events[0], run.events[2]])
+    with pytest.raises(OutOfOrder, match="event 1 follows event 1"):
+        replay([run.events[0], run.events[0]])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        e.TaskSucceeded("A", "1/x", "1/x"),
+        e.WaitResumed("A", "w", "1/x", "1/x"),
+        e.TimerFired("A", 2, "1/x"),
+        e.ExecutionSucceeded("1/input"),
+        e.ExecutionTerminated("1/input"),
+        e.ExecutionQuarantined("Resume", "KeyError"),
+    ],
+)
+def test_after_the_end_the_table_allows_no_event_that_moves(event):
+    """It is refused before anything is touched."""
+    run = given(TELL).when(terminated())
+    with pytest.raises(IllegalTransition, match=f"{type(event).__name__} in status terminated"):
+        evolve(run.state, recorded(run.state.seq + 1, event))
+    run.check()
+
+
+def test_an_event_of_another_kind_of_stream_is_no_move():
+    """The table knows the events of executions only."""
+    with pytest.raises(IllegalTransition, match="WorkflowArchived in status new"):
+        evolve(initial_state(), recorded(1, WorkflowArchived()))
+
+
+def test_a_move_that_the_table_does_not_have_is_refused(monkeypatch):
+    """The table decides, whatever the fold of an event would make of the state."""
+    run = given(TELL)
+    monkeypatch.setitem(TRANSITIONS, ("running", "TaskSubmitted"), frozenset({"running"}))
+    with pytest.raises(IllegalTransition, match="TaskSubmitted in status running leading to waiting") as raised:
+        evolve(run.state, recorded(4, e.TaskSubmitted("Tell", "4/result")))
+    assert (raised.value.status, raised.value.event) == ("running", "TaskSubmitted")
+
+
+def test_an_interruption_of_what_is_no_task_is_an_error():
+    """It is not passed over: the log is damaged."""
+    run = given(TELL).when(resumed())
+    with pytest.raises(TypeError):
+        evolve(msgspec.structs.replace(run.state, status="running"), recorded(6, e.TaskInterrupted("Ask", 1)))
+
+
+def test_the_table_knows_every_event_and_every_status():
+    """Each event has a place in it, each end is final, and nothing but an execution's events is in it."""
+    statuses = {before for before, _ in TRANSITIONS} | {"new"}
+    assert {event for _, event in TRANSITIONS} == {cls.__name__ for cls in EXECUTION_EVENTS}
+    assert set().union(*TRANSITIONS.values()) <= statuses
+    for (before, event), after in TRANSITIONS.items():
+        if before in TERMINAL:
+            assert (event in {"CommandRefused", "ResultIgnored"}, after) == (True, {before})
+
+
+def test_a_state_can_be_kept_and_taken_up_again():
+    """As JSON it comes back equal at every event, in the same order, and goes on in the same way."""
+    run = given(TELL).when(recovered(), succeeded("Tell"), resumed(), resumed()).check()
+    for middle in range(len(run.events) + 1):
+        state = replay(run.events[:middle])
+        kept = msgspec.json.decode(msgspec.json.encode(state), type=State)
+        assert kept == state
+        assert list(kept.ended_waits) == list(state.ended_waits)
+        assert replay(run.events[middle:], kept) == run.state
+
+
+def test_a_state_holds_no_business_data():
+    """It has references to it only, so that an erasure needs to take nothing out of a snapshot."""
+    run = given(TELL, {"secret": "s3cret"}, process_id="INV-s3cret").when(
+        succeeded("Tell", "s3cret"), resumed({"s3cret": 1}), terminated("s3cret")
+    )
+    assert b"s3cret" not in msgspec.json.encode(run.state)
+
+
+def test_an_erased_stream_still_replays():
+    """The fold reads no payload."""
+    run = given(TELL, {"x": 1}).when(resumed({"y": 1}), resumed(), terminated())
+    assert replay([r._replace(payload=None) for r in run.events]) == run.state
+
+
+# --- what a decision lacks -----------------------------------------------------------------------------------------
+
+
+def test_a_decision_says_which_payload_it_needs():
+    """The driver loads it, and decides again with all else the same."""
+    placed = {"Type": "Task", "Resource": "wait_for_resume", "ResultPath": "$.a", "End": True}
+    run = given({"StartAt": "A", "States": {"A": placed}}, {"x": 1})
+    facts = run._facts()
+    assert decide(run.state, Resume({}), facts._replace(payloads={})) == Need(seqs=(1,))
+    assert decide(run.state, Resume({}), facts) == decide(
+        run.state, Resume({}), facts._replace(payloads={1: {"input": {"x": 1}}})
+    )
+
+
+def test_a_definition_that_does_not_fit_the_log_is_a_defect():
+    """It is raised, so that the execution is set aside; nothing is decided by the wrong definition."""
+    run = given(TELL)
+    other = given({"StartAt": "Tell", "States": {"Tell": {"Type": "Succeed"}}}).machine
+    with pytest.raises(TypeError, match="state 'Tell' is no Task: the log belongs to another definition"):
+        decide(run.state, Resume({}), run._facts()._replace(machine=other))

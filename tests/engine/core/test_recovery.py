@@ -1,0 +1,191 @@
+"""Recovery: what was under way is done again, and a step that takes the process down is found out."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.core import events as e
+from engine.core.commands import Recover, Redispatch
+from engine.core.decide import decide
+from engine.core.decide.recover import DEATHS_ALONE_MAX, SUSPECT_DEATHS
+from engine.core.decision import Decision
+from engine.core.effects import HoldSuspect, RunTask, SetTimer
+from engine.core.state import Frame, InTask
+from engine.testing import START, due, recovered, resumed, succeeded
+
+from .checked import given, wait_id
+
+
+def one(state):
+    return {"StartAt": "A", "States": {"A": {**state, "End": True}}}
+
+
+CHARGE = one({"Type": "Task", "Resource": "charge"})
+TELL = one({"Type": "Task", "Resource": "notify.waitForResume"})
+CLEANLY = recovered(died=False)
+DEATH = recovered()
+NEXT = Redispatch("")
+
+
+def test_after_a_clean_stop_a_task_is_called_again_under_the_same_key():
+    """Nothing is recorded: nothing happened that anybody must know."""
+    run = given(CHARGE)
+    first = run.effects
+    for _ in range(10):
+        run.when(CLEANLY).then_nothing().then_effects(*first)
+    run.when(succeeded("A", 1)).then_is("completed", output=1)
+
+
+def test_a_death_is_counted_and_the_task_is_called_again():
+    """The first two do not make a suspect; key and parameters are the same."""
+    run = given(CHARGE)
+    first = run.effects
+    for deaths in (1, 2):
+        run.when(DEATH).then(e.TaskInterrupted("A", deaths)).then_effects(*first)
+        assert run.events[-1].caused_by == 2
+    run.when(CLEANLY).then_nothing().then_effects(*first)
+
+
+def test_from_the_third_death_on_a_task_is_a_suspect():
+    """It is held until it is its turn, through any number of restarts, which count nothing while it is held."""
+    run = given(CHARGE).when(DEATH, DEATH, DEATH)
+    assert SUSPECT_DEATHS == 3
+    assert run.events[-1].event == e.TaskInterrupted("A", 3, 0, is_held=True)
+    run.then_effects(HoldSuspect("", "A"))
+    for again in (DEATH, CLEANLY, DEATH):
+        run.when(again).then_nothing().then_effects(HoldSuspect("", "A"))
+    run.when(NEXT).then(e.TaskRedispatched("A")).then_effects("RunTask")
+    assert run.events[-1].caused_by == 2
+    run.when(succeeded("A")).then_is("completed")
+
+
+def test_only_a_suspect_is_redispatched():
+    """And only once for each time that it is held."""
+    run = given(CHARGE).when(NEXT).then_nothing().then_refuses("STALE")
+    run.when(Redispatch("nowhere")).then_nothing().then_refuses("STALE")
+    run.when(DEATH, DEATH, DEATH, NEXT, NEXT)
+    run.then(*["TaskInterrupted"] * 3, "TaskRedispatched").then_refuses("STALE")
+
+
+def test_a_suspect_that_dies_alone_five_times_is_given_up():
+    """It fails with a reserved error, whose cause says why, and so does the execution."""
+    run = given(CHARGE).when(DEATH, DEATH, DEATH)
+    for alone in range(1, DEATHS_ALONE_MAX):
+        run.when(NEXT, DEATH).then("TaskRedispatched", e.TaskInterrupted("A", 3 + alone, alone, is_held=True))
+    run.when(NEXT, DEATH).then("TaskRedispatched", "TaskFailed", "ExecutionFailed").then_effects()
+    run.then_is("failed", error="States.TaskFailed")
+    assert "died 8 times" in run.value(run.state.cause)
+    assert run.events[-2].caused_by == 2
+
+
+def test_a_clean_stop_is_held_against_no_suspect():
+    """It waits for its turn again, with the deaths that it had."""
+    run = given(CHARGE).when(DEATH, DEATH, DEATH, NEXT)
+    for _ in range(3 * DEATHS_ALONE_MAX):
+        run.when(CLEANLY).then(e.TaskInterrupted("A", 3, 0, is_held=True)).then_effects(HoldSuspect("", "A"))
+        run.when(NEXT).then("TaskRedispatched")
+    run.when(succeeded("A")).then_is("completed")
+
+
+def test_a_next_visit_begins_with_a_clean_record():
+    """Deaths are counted for one call of a step, not for the state."""
+    definition = {
+        "StartAt": "A",
+        "States": {
+            "A": {"Type": "Task", "Resource": "charge", "Next": "B"},
+            "B": {"Type": "Task", "Resource": "charge", "End": True},
+        },
+    }
+    run = given(definition).when(DEATH, DEATH, succeeded("A"), DEATH)
+    assert run.events[-1].event == e.TaskInterrupted("B", 1)
+
+
+def test_a_step_whose_wait_is_open_is_called_again_with_the_same_wait():
+    """Its answer may be on the way, so the wait stays; once the step has returned, nothing is repeated."""
+    run = given(TELL).when(DEATH).then("TaskInterrupted").then_effects("RunTask")
+    assert run.duty(RunTask).wait == wait_id(1)
+    run.when(succeeded("A"), DEATH).then("TaskSubmitted").then_effects()
+    run.when(resumed({"ok": 1})).then_is("completed")
+
+
+def test_a_suspect_is_answered_while_it_is_held():
+    """Whoever was told by an earlier call of the step may answer; then the step is not called again."""
+    run = given(TELL).when(DEATH, DEATH, DEATH, resumed({"ok": 1})).then_is("completed")
+    run.when(NEXT).then_nothing().then_refuses("STALE")
+
+
+def test_a_wait_that_fails_with_its_suspect_is_cancelled():
+    """The step is given up, so nobody will answer."""
+    run = given(TELL).when(DEATH, DEATH, DEATH)
+    for _ in range(DEATHS_ALONE_MAX):
+        run.when(NEXT, DEATH)
+    run.then_is("failed").when(resumed()).then_refuses("WAIT_EXPIRED")
+
+
+def test_a_wait_needs_no_recovery():
+    """It is rows on disk."""
+    run = given(one({"Type": "Task", "Resource": "wait_for_resume"})).when(DEATH).then_nothing().then_effects()
+    run.when(resumed()).then_is("completed")
+
+
+def test_a_timer_is_armed_again():
+    """Also one that came due while nobody was there."""
+    run = given(one({"Type": "Wait", "Seconds": 60})).after(10**9)
+    run.when(DEATH).then_nothing().then_effects(SetTimer(START + 60_000))
+    run.when(due()).then("TimerFired", "ExecutionSucceeded")
+
+
+def test_a_run_that_paused_for_breath_goes_on():
+    """The message to go on was lost with the process."""
+    spin = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}}
+    run = given(spin).then_effects("Continue")
+    before = run.state.seq
+    run.when(DEATH).then_effects("Continue").check()
+    assert run.state.seq == before + 256
+
+
+# --- several at once: states made by hand, as branches will be -------------------------------------------------------
+
+
+def beside(run, **task):
+    """Give the state of `run` with a second task, of which this is known, in a frame of its own."""
+    frame = Frame("A", "1/input", 0, InTask(2, "charge", "1/input", 0, **task))
+    return msgspec.structs.replace(
+        run.state, frames={**run.state.frames, "b": frame}, visits={**run.state.visits, "b\nA": 1}
+    )
+
+
+def test_every_task_of_an_execution_is_taken_up():
+    """Each by its own record: the one is called again, the other one is held."""
+    run = given(CHARGE)
+    outcome = decide(beside(run, deaths=2), Recover(died=True), run._facts())
+    assert isinstance(outcome, Decision)
+    assert [step.recorded.event for step in outcome.steps] == [
+        e.TaskInterrupted("A", 1),
+        e.TaskInterrupted("A", 3, 0, is_held=True, scope="b"),
+    ]
+    assert [type(effect) for effect in outcome.effects] == [RunTask, HoldSuspect]
+
+
+def test_a_task_is_called_in_its_scope():
+    """The key of a branch or iteration has its scope in it."""
+    run = given(CHARGE)
+    outcome = decide(beside(run), Recover(died=False), run._facts())
+    assert isinstance(outcome, Decision)
+    keys = [effect.idempotency_key for effect in outcome.effects if isinstance(effect, RunTask)]
+    assert [key.split("/")[1:] for key in keys] == [["A", "-", "1"], ["A", "b", "1"]]
+
+
+def test_nothing_is_begun_for_an_execution_that_is_given_up():
+    """What was taken up before in the same decision is dropped."""
+    run = given(CHARGE)
+    hopeless = beside(run, deaths=7, deaths_alone=4)
+    hopeless = msgspec.structs.replace(hopeless, frames={**hopeless.frames, "c": hopeless.frames[""]})
+    outcome = decide(hopeless, Recover(died=True), run._facts())
+    assert isinstance(outcome, Decision)
+    assert [type(step.recorded.event) for step in outcome.steps] == [
+        e.TaskInterrupted,
+        e.TaskFailed,
+        e.ExecutionFailed,
+    ]
+    assert outcome.effects == ()
