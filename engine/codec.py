@@ -255,9 +255,7 @@ class StreamVerifier:
         return None
 
 
-def verify_stream(
-    stream_id: bytes, stored: Iterable[StoredEvent], head: tuple[int, bytes] | None
-) -> Break | None:
+def verify_stream(stream_id: bytes, stored: Iterable[StoredEvent], head: tuple[int, bytes] | None) -> Break | None:
     """Walk a stream's chain at once (`StreamVerifier`): the first fault, if there is one."""
     verifier = StreamVerifier(stream_id)
     verifier.feed(stored)

@@ -63,3 +63,16 @@ def may_follow(before: Status, event: str) -> frozenset[Status]:
     if allowed is None:
         raise IllegalTransition(before, event)
     return allowed
+
+
+def diagram() -> str:
+    """The moves that change the status, as a Mermaid state diagram: what the README shows."""
+    moves: dict[tuple[str, str], list[str]] = {}
+    for (before, event), statuses in TRANSITIONS.items():
+        for after in sorted(statuses - {before}):
+            moves.setdefault((before, after), []).append(event)
+    lines = [
+        f"    {'[*]' if before == 'new' else before} --> {after}: {'<br/>'.join(names)}"
+        for (before, after), names in moves.items()
+    ]
+    return "\n".join(["stateDiagram-v2", *lines, *(f"    {status} --> [*]" for status in sorted(TERMINAL))])

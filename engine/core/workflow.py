@@ -129,8 +129,7 @@ class WorkflowState(msgspec.Struct):
 
 def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
     """The state after one more event."""
-    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
-    after.modified_by = recorded.actor if state.seq else None
+    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at, modified_by=recorded.actor)
     event = recorded.event
     match event:
         case WorkflowCreated():
@@ -161,23 +160,18 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
 def decide(state: WorkflowState, command: Command, *, now: int, actor: str) -> Decision | Rejection:
     """Answer a command; the answer of a decision is the number of the version it is about."""
     draft = Draft(state, evolve, now=now, actor=actor)
-    match command:
-        case CreateWorkflow():
-            if state.status != "new":
-                return Rejection("CONFLICT", "the workflow exists already")
-            _create(draft, command)
-        case _ if state.status == "new":
-            return Rejection("NOT_FOUND", "there is no such workflow")
-        case ArchiveWorkflow():
-            if state.status != "archived":
-                draft.emit(WorkflowArchived())
-        case _ if state.status == "archived":
-            return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
-        case ChangeWorkflow():
-            refused = _change(draft, command)
-            if refused is not None:
-                return refused
-    return Decision(tuple(draft.steps), (), draft.state.latest)
+    refused = None
+    if isinstance(command, CreateWorkflow):
+        if state.status != "new":
+            return Rejection("CONFLICT", "the workflow exists already")
+        _create(draft, command)
+    elif state.status == "new":
+        return Rejection("NOT_FOUND", "there is no such workflow")
+    elif isinstance(command, ChangeWorkflow):
+        refused = _change(draft, command)
+    elif state.status != "archived":
+        draft.emit(WorkflowArchived())
+    return refused or Decision(tuple(draft.steps), (), draft.state.latest)
 
 
 def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
@@ -190,6 +184,8 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
 
 
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
+    if draft.state.status == "archived":
+        return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
     latest = draft.state.versions[draft.state.latest]
     if command.current.sha256 != latest.definition_sha256:
         return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")

@@ -114,7 +114,14 @@ def test_what_is_set_aside_is_told_and_does_nothing():
     run = given(one(CHARGE))
     late = succeeded("A")(run.state)
     run.when(Quarantine("Resume", "KeyError"))
-    for command in (late, recovered(), resumed(), Advance(), Redispatch(""), due()(given(PHASES["in a timer"][0]).state)):
+    for command in (
+        late,
+        recovered(),
+        resumed(),
+        Advance(),
+        Redispatch(""),
+        due()(given(PHASES["in a timer"][0]).state),
+    ):
         run.when(command).then_nothing().then_refuses("UNAVAILABLE")
 
 

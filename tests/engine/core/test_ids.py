@@ -112,7 +112,14 @@ def test_an_id_of_another_version_is_told_apart():
 
 @pytest.mark.parametrize(
     ("text", "encoded"),
-    [("Charge", "Charge"), ("", ""), ("a-b_c.d~e", "a-b_c.d~e"), ("a/b", "a%2Fb"), ("ü", "%C3%BC"), ("\ud800", "%ED%A0%80")],
+    [
+        ("Charge", "Charge"),
+        ("", ""),
+        ("a-b_c.d~e", "a-b_c.d~e"),
+        ("a/b", "a%2Fb"),
+        ("ü", "%C3%BC"),
+        ("\ud800", "%ED%A0%80"),
+    ],
 )
 def test_a_part_of_a_key_is_percent_encoded(text, encoded):
     """All but the unreserved characters of RFC 3986; nothing that a name can hold raises."""

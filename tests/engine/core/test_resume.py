@@ -360,7 +360,10 @@ def test_an_answer_that_comes_before_the_step_returns_ends_the_state():
 
 def test_a_step_that_fails_after_the_answer_changes_nothing():
     """The state has been left."""
-    definition = {"StartAt": "Tell", "States": {"Tell": {**NOTIFY, "Next": "Charge"}, "Charge": {**CHARGE, "End": True}}}
+    definition = {
+        "StartAt": "Tell",
+        "States": {"Tell": {**NOTIFY, "Next": "Charge"}, "Charge": {**CHARGE, "End": True}},
+    }
     run = given(definition)
     late = failed("Tell", "NoMail", "bounced")(run.state)
     run.when(resumed(), late).then("WaitResumed", "TaskScheduled", e.ResultIgnored("Tell", "failed"))

@@ -405,7 +405,9 @@ def test_the_execution_s_name_is_the_process_id_if_one_was_chosen():
 
 def test_the_names_may_be_given_from_outside():
     """A simulation reproduces what was recorded elsewhere."""
-    run = given(machine({**CHARGE, "ResultSelector": {"name.$": "$$.Execution.Name", "role.$": "$$.Execution.RoleArn"}}))
+    run = given(
+        machine({**CHARGE, "ResultSelector": {"name.$": "$$.Execution.Name", "role.$": "$$.Execution.RoleArn"}})
+    )
     run._facts = lambda inner=run._facts: inner()._replace(names={"execution_name": "N", "role_arn": "R"})
     run.when(succeeded("A")).then_is("completed", output={"name": "N", "role": "R"})
 

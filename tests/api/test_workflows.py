@@ -1,0 +1,244 @@
+"""Workflows: as they are written through the resource API, and as the process API shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import ENDING, PROCESS, WAITING, Api
+
+UNKNOWN = "01977420-0000-7000-8000-000000000000"
+NEW = {"name": "invoice approval", "definition": ENDING}
+SENDING_BEFORE_WAITING = {
+    "StartAt": "Send",
+    "States": {
+        "Send": {"Type": "Task", "Resource": "http_request", "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
+    },
+}
+
+
+async def test_a_workflow_is_made(api: Api) -> None:
+    """201, with what was given and what was made of it."""
+    response = await api.post("/v1/workflows", json={**NEW, "description": "two\nlines", "settings": {}})
+    assert response.status_code == 201
+    body = response.json()
+    assert body["success"] is True
+    data = body["data"]
+    assert data.items() >= {**NEW, "description": "two\nlines", "status": "published", "version": 1}.items()
+    assert data["created_at"] == data["updated_at"] == "2025-06-15T15:06:40.000Z"
+    assert data["warnings"] == []
+    shown = (await api.ok("GET", f"/v1/workflows/{data['id']}"))["data"]
+    assert data == {**shown, "warnings": []}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"name": ""}, "name: '' is not accepted; it must be a text of 1 to 120 characters"),
+        ({"name": "x" * 121}, "name: "),
+        ({"name": "two\nlines"}, "name: "),
+        ({"name": "nul\0"}, "name: "),
+        ({"name": 7}, "name: 7"),
+        ({"name": None}, "name: null"),
+        ({"description": "x" * 501}, "description: "),
+        ({"definition": [ENDING]}, "definition: a list"),
+        ({"definition": "{}"}, "definition: it is a JSON string"),
+        ({"status": "archived"}, "status: 'archived' is not accepted; it must be 'published' or 'draft'"),
+        ({"trigger_type": "webhook"}, "trigger_type: "),
+        ({"mock_payload": 7}, "mock_payload: "),
+        ({"nmae": "x"}, "nmae: there is no such field (did you mean name?)"),
+        ({"settings": {"timeout": 1}}, "settings.timeout: there is no such field"),
+    ],
+)
+async def test_what_is_wrong_is_named(api: Api, fields: dict[str, Any], says: str) -> None:
+    """With the field, its value, and what is accepted; nothing is made."""
+    response = await api.post("/v1/workflows", json={**NEW, **fields})
+    assert response.status_code == 400
+    assert response.json()["error"]["message"].startswith(says)
+    assert (await api.ok("GET", "/v1/workflows"))["meta"]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"trigger_type": "schedule"}, "trigger_type"),
+        ({"cron_expression": "0 9 * * *"}, "cron_expression"),
+        ({"timezone": "UTC"}, "timezone"),
+        ({"settings": {"timeoutMs": 1000}}, "settings.timeoutMs"),
+        ({"settings": {"concurrencyLimit": 1}}, "settings.concurrencyLimit"),
+        ({"nodes": []}, "nodes"),
+    ],
+)
+async def test_a_feature_to_come_is_refused_by_name(api: Api, fields: dict[str, Any], name: str) -> None:
+    """Never accepted and ignored."""
+    response = await api.post("/v1/workflows", json={**NEW, **fields})
+    assert response.status_code == 400
+    message = response.json()["error"]["message"]
+    assert message.startswith(f"{name}: ")
+    assert "not supported yet" in message
+
+
+async def test_every_problem_of_a_definition_is_told(api: Api) -> None:
+    """With a JSON Pointer to each, steps that nobody registered among them."""
+    definition = {"StartAt": "Nowhere", "States": {"A": {"Type": "Task", "Resource": "nobody", "Next": "B"}}}
+    response = await api.post("/v1/workflows", json={**NEW, "definition": definition})
+    assert response.status_code == 400
+    errors = response.json()["error"]["details"]["errors"]
+    assert {"/StartAt", "/States/A/Next"} <= {error["path"] for error in errors}
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "nobody", "End": True}}}
+    response = await api.post("/v1/workflows", json={**NEW, "definition": definition})
+    assert response.json()["error"]["details"]["errors"][0]["path"] == "/States/A/Resource"
+
+
+async def test_a_step_that_sends_before_a_bare_wait_is_warned_of(api: Api) -> None:
+    """Its answer could come before the wait; the workflow is made all the same."""
+    made = await api.ok("POST", "/v1/workflows", json={**NEW, "definition": SENDING_BEFORE_WAITING})
+    assert len(made["data"]["warnings"]) == 1
+    assert set(made["data"]["warnings"][0]) == {"path", "message"}
+
+
+async def test_a_changed_definition_makes_the_next_version(api: Api) -> None:
+    """The published one stays; the same definition again makes none; names change in place."""
+    workflow_id = await api.workflow(ENDING)
+    url = f"/v1/workflows/{workflow_id}"
+    changed = (await api.ok("PATCH", url, json={"definition": WAITING, "name": "new name"}))["data"]
+    assert (changed["version"], changed["name"], changed["status"]) == (2, "new name", "published")
+    assert (await api.ok("PATCH", url, json={"definition": WAITING}))["data"]["version"] == 2
+    assert (await api.ok("PATCH", url, json={"description": "d"}))["data"]["version"] == 2
+    old = await api.ok("GET", f"{PROCESS}/getWorkflowById", params={"workflow_id": workflow_id, "workflow_version": 1})
+    assert [step["name"] for step in old["item"]["workflow_steps"]] == ["Done"]
+
+
+async def test_a_draft_is_published(api: Api) -> None:
+    """By a change of its status; a published version is no draft again."""
+    workflow_id = await api.workflow(status="draft")
+    url = f"/v1/workflows/{workflow_id}"
+    assert (await api.ok("GET", url))["data"]["status"] == "draft"
+    assert (await api.ok("PATCH", url, json={"status": "published"}))["data"]["status"] == "published"
+    await api.trigger(workflow_id)
+    assert (await api.send("PATCH", url, json={"status": "draft"})).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"name": None}, {"name": ""}, {"description": None}, {"status": "archived"}, {"definition": {}}, {"version": 3}],
+)
+async def test_a_change_is_checked_like_a_new_workflow(api: Api, body: dict[str, Any]) -> None:
+    """And what is refused changes nothing."""
+    workflow_id = await api.workflow(ENDING)
+    before = await api.ok("GET", f"/v1/workflows/{workflow_id}")
+    assert (await api.send("PATCH", f"/v1/workflows/{workflow_id}", json=body)).status_code == 400
+    assert await api.ok("GET", f"/v1/workflows/{workflow_id}") == before
+
+
+async def test_a_deleted_workflow_is_archived(api: Api) -> None:
+    """Again is the same; it can still be read, and no longer be changed."""
+    workflow_id = await api.workflow(ENDING)
+    url = f"/v1/workflows/{workflow_id}"
+    for _ in range(2):
+        assert (await api.ok("DELETE", url))["data"]["status"] == "archived"
+    assert (await api.ok("GET", url))["data"]["status"] == "archived"
+    assert (await api.send("PATCH", url, json={"name": "x"})).status_code == 409
+
+
+async def test_workflows_are_listed(api: Api) -> None:
+    """Newest first, by page, status and a part of the name; `total` counts all that fit."""
+    for name in ("Alpha", "Beta 100%", "alphabet"):
+        await api.workflow(ENDING, name=name)
+    await api.workflow(ENDING, name="a draft", status="draft")
+
+    async def names(**query: Any) -> tuple[list[str], int]:
+        page = await api.ok("GET", "/v1/workflows", params=query)
+        assert page["meta"].items() >= {"page": query.get("page", 1), "limit": query.get("limit", 20)}.items()
+        return [item["name"] for item in page["data"]], page["meta"]["total"]
+
+    assert await names() == (["a draft", "alphabet", "Beta 100%", "Alpha"], 4)
+    assert await names(page=2, limit=3) == (["Alpha"], 4)
+    assert await names(page=1_000_000, limit=100) == ([], 4)
+    assert await names(status="draft") == (["a draft"], 1)
+    assert await names(search="ALPHA") == (["alphabet", "Alpha"], 2)
+    assert await names(search="%") == (["Beta 100%"], 1)
+    for wrong in ({"page": 0}, {"limit": 101}, {"status": "live"}, {"search": ""}, {"page": 10**12}):
+        assert (await api.get("/v1/workflows", params=wrong)).status_code == 400
+
+
+async def test_a_workflow_that_is_not_there_is_404(api: Api) -> None:
+    """And an id that is none 400."""
+    for method, more in (("GET", {}), ("PATCH", {"json": {}}), ("DELETE", {})):
+        assert (await api.send(method, f"/v1/workflows/{UNKNOWN}", **more)).status_code == 404
+        assert (await api.send(method, "/v1/workflows/x", **more)).status_code == 400
+
+
+# --- as the process API shows them -------------------------------------------------------------------------------
+
+
+async def test_a_version_is_shown_with_all_fields_of_the_seed(api: Api) -> None:
+    """Steps and connections, status words, and `latest` as a text."""
+    workflow_id = await api.workflow()
+    query = {"workflow_id": workflow_id, "workflow_version": 1}
+    answer = await api.ok("GET", f"{PROCESS}/getWorkflowById", params=query)
+    item = answer["item"]
+    assert set(item) == {
+        *("organization_id", "workflow_integrations", "workflow_name", "created_by", "workflow_status_version"),
+        *("modified_by", "workflow_version", "workflow_steps", "workflow_id", "modified_on", "latest"),
+        *("workflow_connections", "workflow_status", "workspace_id", "created_on", "workflow_schema"),
+    }
+    assert (item["workflow_status"], item["workflow_status_version"], item["latest"]) == ("ACTIVE", "ACTIVE_1", "true")
+    assert item["created_by"].startswith("key:")
+    assert item["created_on"] == 1_750_000_000_000
+
+
+async def test_status_words_follow_the_version(api: Api) -> None:
+    """`DRAFT`, `ACTIVE` and `ARCHIVED`; only the highest version is the latest."""
+    workflow_id = await api.workflow(ENDING)
+    await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json={"definition": WAITING, "status": "draft"})
+
+    async def rows() -> list[tuple[str, str]]:
+        page = await api.ok("GET", f"{PROCESS}/getOrganizationWorkflows")
+        return [(item["workflow_status_version"], item["latest"]) for item in page["items"]]
+
+    assert await rows() == [("DRAFT_2", "true"), ("ACTIVE_1", "false")]
+    await api.ok("DELETE", f"/v1/workflows/{workflow_id}")
+    assert await rows() == [("ARCHIVED_2", "true"), ("ARCHIVED_1", "false")]
+
+
+async def test_the_schema_is_of_the_mock_payload(api: Api) -> None:
+    """The one given with the definition, with a JSON Schema for it."""
+    workflow_id = await api.workflow(mock_payload={"amount": 5, "lines": ["a"]})
+    query = {"workflow_id": workflow_id, "workflow_version": 1}
+    item = (await api.ok("GET", f"{PROCESS}/getWorkflowSchemaById", params=query))["item"]
+    assert set(item) == {
+        *("workflow_id", "modified_on", "created_by", "workflow_mock_payload", "workflow_schema"),
+        *("modified_by", "workflow_version", "created_on"),
+    }
+    assert item["workflow_mock_payload"] == {"amount": 5, "lines": ["a"]}
+    assert item["workflow_schema"]["properties"]["amount"] == {"type": "integer"}
+
+
+async def test_without_a_mock_payload_the_latest_finished_run_gives_it(api: Api) -> None:
+    """To a key that may see runs; others are shown none."""
+    workflow_id = await api.workflow(ENDING)
+    query = {"workflow_id": workflow_id, "workflow_version": 1}
+    url = f"{PROCESS}/getWorkflowSchemaById"
+    item = (await api.ok("GET", url, params=query))["item"]
+    assert (item["workflow_mock_payload"], item["workflow_schema"]) == (None, {})
+    await api.trigger(workflow_id, {"amount": 7})
+    assert (await api.ok("GET", url, params=query))["item"]["workflow_mock_payload"] == {"amount": 7}
+    blind = await api.new_key("workflows.view")
+    assert (await api.ok("GET", url, params=query, key=blind))["item"]["workflow_mock_payload"] is None
+
+
+@pytest.mark.parametrize("path", ["getWorkflowById", "getWorkflowSchemaById"])
+async def test_both_halves_of_a_version_are_required(api: Api, path: str) -> None:
+    """A missing or wrong one is 400, an unknown one 404."""
+    workflow_id = await api.workflow()
+    for query, status in (
+        ({"workflow_id": workflow_id}, 400),
+        ({"workflow_version": 1}, 400),
+        ({"workflow_id": workflow_id, "workflow_version": 0}, 400),
+        ({"workflow_id": workflow_id, "workflow_version": 2}, 404),
+        ({"workflow_id": UNKNOWN, "workflow_version": 1}, 404),
+    ):
+        assert (await api.get(f"{PROCESS}/{path}", params=query)).status_code == status, query

@@ -1,0 +1,95 @@
+"""An organization's stream: its workspaces, and keys of which the log never has the text."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from engine.codec import Chain
+from engine.core import organization as o
+from engine.core.decision import Decision, Rejection
+from engine.core.events import CommandRefused, Recorded
+from engine.runtime.kinds import KINDS
+
+from .checked import ORGANIZATION, STREAM, salts
+
+CREATE = o.CreateOrganization("Acme", b"a secret")
+KEY = o.CreateKey("key-1", "w1", "for SAP", "5" * 64, ("runs.view", "runs.resume"), 9000)
+
+
+class Stream:
+    """An organization driven by hand; every decision is folded again from what the log keeps of it."""
+
+    def __init__(self, *commands):
+        self.state = o.OrganizationState()
+        self.events: list[Recorded] = []
+        for command in commands:
+            self.send(command)
+
+    def send(self, command):
+        before = msgspec.json.encode(self.state)
+        payloads = {r.seq: r.payload for r in self.events}
+        self.last = o.decide(self.state, command, now=1000, actor="key:a", payloads=payloads)
+        assert msgspec.json.encode(self.state) == before
+        if isinstance(self.last, Decision):
+            self.new = [step.recorded.event for step in self.last.steps]
+            self.events += [step.recorded for step in self.last.steps]
+            self.state = self.last.steps[-1].state if self.new else self.state
+        folded = o.OrganizationState()
+        for row in Chain(ORGANIZATION, STREAM).write(self.events, salts):
+            folded = o.evolve(folded, KINDS["organization"].vocabulary.read(row))
+        assert folded == self.state
+        return self
+
+    def is_refused(self, code):
+        assert isinstance(self.last, Rejection)
+        assert (self.last.code, self.last.steps) == (code, ())
+
+
+def test_an_organization_is_created_once_and_first():
+    """Its name is business data, and its secret is in no event."""
+    stream = Stream(CREATE)
+    assert stream.new == [o.OrganizationCreated("organization")]
+    assert stream.events[0].payload == {"name": "Acme"}
+    stream.send(CREATE).is_refused("CONFLICT")
+    Stream(o.CreateWorkspace("w1", "default")).is_refused("NOT_FOUND")
+
+
+def test_a_workspace_is_made_once_for_each_name():
+    """Asking for a name that is taken gives the workspace that has it."""
+    stream = Stream(CREATE, o.CreateWorkspace("w1", "default"))
+    assert (stream.new, stream.last.answer) == ([o.WorkspaceCreated("w1")], "w1")
+    stream.send(o.CreateWorkspace("w2", "default"))
+    assert (stream.new, stream.last.answer) == ([], "w1")
+    stream.send(o.CreateWorkspace("w3", "other"))
+    assert (stream.new, stream.last.answer) == ([o.WorkspaceCreated("w3")], "w3")
+    assert stream.state.workspaces == {"w1": 2, "w3": 3}
+
+
+def test_a_key_is_kept_as_a_digest_with_its_scopes():
+    """What an auditor asks about is open; the key's name is business data."""
+    stream = Stream(CREATE, o.CreateWorkspace("w1", "default"), KEY)
+    assert stream.new == [o.KeyCreated("key-1", "w1", "5" * 64, ("runs.view", "runs.resume"), 9000)]
+    assert stream.events[-1].payload == {"name": "for SAP"}
+    key = stream.state.keys["key-1"]
+    assert (key.seq, key.created_at, key.created_by, key.revoked_at) == (3, 1000, "key:a", None)
+
+
+def test_a_key_belongs_to_a_workspace_that_is_there():
+    """Another one is refused."""
+    Stream(CREATE, KEY).is_refused("NOT_FOUND")
+
+
+def test_a_key_is_revoked_once():
+    """Revoking it again is no error and no event; an unknown one is refused."""
+    stream = Stream(CREATE, o.CreateWorkspace("w1", "default"), KEY, o.RevokeKey("key-1"))
+    assert stream.new == [o.KeyRevoked("key-1")]
+    assert stream.state.keys["key-1"].revoked_at == 1000
+    assert stream.send(o.RevokeKey("key-1")).new == []
+    stream.send(o.RevokeKey("key-9")).is_refused("NOT_FOUND")
+
+
+def test_an_event_of_another_kind_of_stream_is_an_error():
+    """The fold skips nothing."""
+    with pytest.raises(TypeError, match="CommandRefused is no event of an organization"):
+        o.evolve(o.OrganizationState(), Recorded(1, 0, "key:a", None, CommandRefused("c", "CONFLICT", 1), None))
