@@ -101,8 +101,8 @@ class _Parser:
         members = dict(pairs)
         if len(members) == len(pairs):
             return members
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         return self._odd(f"the member {shown(twice)} stands twice")
 
     def _float(self, text: str) -> Any:

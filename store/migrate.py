@@ -1,7 +1,6 @@
 """Bring a database to the schema of this program.
 
-The check is plain SQL and costs nothing; alembic is imported (half a second) only when there is something to
-do.
+The check is plain SQL and costs nothing; alembic is imported (half a second) only when there is something to do.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from store.batch import execution_scope
 from store.memory.log import MemoryLog
@@ -85,16 +86,11 @@ class MemoryExecutions(MemoryLog):
         after: bytes = b"",
         limit: int = 100,
     ) -> list[WaitRow]:
-        found: list[WaitRow] = []
-        for wait_id in self._open_waits.above(workspace_id, after, len(self._waits.rows)):
-            row = self._waits.rows[wait_id,]
-            if (
-                len(found) < limit
-                and execution_id in {None, row.execution_id}
-                and workflow_id in {None, row.workflow_id}
-            ):
-                found.append(row)
-        return found
+        rows = (self._waits.rows[wait_id,] for wait_id in self._open_waits.above(workspace_id, after))
+        wanted = (
+            row for row in rows if execution_id in {None, row.execution_id} and workflow_id in {None, row.workflow_id}
+        )
+        return list(islice(wanted, limit))
 
     async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
         due: list[TimerRow] = self._due.above(True, (), limit)  # noqa: FBT003

@@ -63,8 +63,7 @@ class MemoryLog:
         return {stream_id: list(self._events.get(stream_id, ())) for stream_id in stream_ids}
 
     async def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
-        # Positions are 1, 2, 3 … here, so the event at position p is the p-th. It sees what is appended
-        # meanwhile.
+        # Positions are 1, 2, 3 … here, so the event at position p is the p-th. It sees what is appended meanwhile.
         while after < len(self._log):
             yield self._log[after]
             after += 1

@@ -39,11 +39,11 @@ class Index(Generic[R]):
     def all(self, group: Any) -> list[Any]:
         return list(self._groups.get(group, ()))
 
-    def above(self, group: Any, entry: Any, limit: int) -> list[Any]:
-        """Up to `limit` entries above this one, ascending."""
+    def above(self, group: Any, entry: Any, limit: int | None = None) -> list[Any]:
+        """Up to `limit` entries above this one (None: all), ascending."""
         entries = self._groups.get(group, [])
         start = bisect_right(entries, entry)
-        return entries[start : start + limit]
+        return entries[start : None if limit is None else start + limit]
 
     def below(self, group: Any, entry: Any | None, limit: int) -> list[Any]:
         """Up to `limit` entries below this one (None: from the end), descending."""

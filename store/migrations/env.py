@@ -2,8 +2,7 @@
 
 from alembic import context
 
-# What alembic believes of SQLite is too modest: the writer's connection begins by itself, and DDL is then
-# part of it.
+# Alembic is too modest about SQLite: the writer begins its transactions itself, and DDL is then a part of them.
 context.configure(connection=context.config.attributes["connection"], transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()

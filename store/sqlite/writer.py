@@ -33,9 +33,8 @@ _PRAGMAS: Final = (
 class Writer:
     """Write transactions, one at a time, each whole or not at all.
 
-    After a COMMIT of which nobody knows whether it is durable every later transaction raises CommitUnknown
-    too: the position counter and all that callers remember may be wrong, and only a new start reads them
-    back.
+    After a COMMIT of which nobody knows whether it is durable every later transaction raises CommitUnknown too:
+    the position counter and all that callers remember may be wrong, and only a new start reads them back.
     """
 
     def __init__(self, path: str) -> None:
@@ -82,8 +81,7 @@ class Writer:
             raise CommitUnknown(str(self._unknown)) from self._unknown
         cursor = self._driver.cursor()
         try:
-            # IMMEDIATE: a transaction that reads first and writes then is refused at once if another writes
-            # between.
+            # IMMEDIATE: one that reads first and writes then is refused at once if another writes between.
             cursor.execute("BEGIN IMMEDIATE")
             result = work(cursor)
         except BaseException as error:
@@ -102,15 +100,15 @@ class Writer:
         except BaseException as error:
             self._roll_back()
             if primary_code(error) == sqlite3.SQLITE_FULL:
-                # Said of a write that was cut short, and the frame that commits is written last: it is not
-                # there. (What the system reports at fsync, no space included, is SQLITE_IOERR.)
+                # Where a full disk shows in WAL mode. It is said of a write that was cut short, and the frame that
+                # commits is written last: it is not there. (What fsync reports, no space too, is SQLITE_IOERR.)
                 raise store_error(error) from error
             self._unknown = CommitUnknown(f"COMMIT failed, and may be durable all the same: {error}")
             raise self._unknown from error
 
     def _roll_back(self) -> None:
-        # After some errors SQLite has rolled back by itself. If this fails nothing is lost: without COMMIT
-        # nothing is durable, and the next BEGIN fails too.
+        # After some errors SQLite has rolled back by itself. If this fails nothing is lost: without COMMIT nothing
+        # is durable, and the next BEGIN fails too.
         with suppress(sqlite3.Error):
             if self._driver.in_transaction:
                 self._driver.execute("ROLLBACK")
@@ -118,8 +116,7 @@ class Writer:
     def close(self) -> None:
         """Bring everything into the one file, and close it.
 
-        At rest the file is not in WAL mode: so reading it makes no other file, and needs no right to make
-        one.
+        At rest the file is not in WAL mode: so reading it makes no other file, and needs no right to make one.
         """
         try:
             if self._unknown is None:

@@ -27,7 +27,7 @@ async def walk(api: Api, url: str, key: dict[str, Any], limit: int, meanwhile: A
     seen: list[str] = []
     query = {**key, "limit": limit}
     while True:
-        page = await api.ok("GET", url, params=query)
+        page = await api.quick(url, query)
         assert page["count"] == len(page["items"])
         seen += [item["workflow_execution_id"] for item in page["items"]]
         if "lastKey" not in page:

@@ -40,14 +40,12 @@ def wait_id(number: int) -> str:
 class Checked(Scenario):
     """A scenario that fails as soon as something that must always hold does not."""
 
-    def __init__(
-        self, definition: Machine | Mapping[str, Any], run_input: Any = None, process_id: str | None = None
-    ) -> None:
+    def __init__(self, definition: Machine | Mapping[str, Any], run_input: Any, process_id: str | None = None) -> None:
         self.rows: list[EventRow] = []
         self.folded: State = initial_state()
         self.tables = Tables()
         self.duties: list[Effect] = []
-        super().__init__(definition, {} if run_input is None else run_input, process_id)
+        super().__init__(definition, run_input, process_id)
 
     def wait_id(self, number: int) -> str:
         return wait_id(number)
@@ -195,5 +193,5 @@ def salts(count: int) -> bytes:
 
 
 def given(definition: Machine | Mapping[str, Any], run_input: Any = None, process_id: str | None = None) -> Checked:
-    """An execution that was just triggered; see `Checked`."""
-    return Checked(definition, run_input, process_id)
+    """An execution that was just triggered, without an input with `{}`; see `Checked`."""
+    return Checked(definition, {} if run_input is None else run_input, process_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.core import events as e
-from engine.core.commands import Advance, Confirm, Quarantine, Recover, Redispatch, Refuse, Trigger
+from engine.core.commands import Advance, Confirm, FireTimer, Quarantine, Recover, Redispatch, Refuse, Trigger
 from engine.core.decide import decide
 from engine.core.decision import Rejection
 from engine.core.state import initial_state
@@ -114,14 +114,7 @@ def test_what_is_set_aside_is_told_and_does_nothing():
     run = given(one(CHARGE))
     late = succeeded("A")(run.state)
     run.when(Quarantine("Resume", "KeyError"))
-    for command in (
-        late,
-        recovered(),
-        resumed(),
-        Advance(),
-        Redispatch(""),
-        due()(given(PHASES["in a timer"][0]).state),
-    ):
+    for command in (late, recovered(), resumed(), Advance(), Redispatch(""), FireTimer(2)):
         run.when(command).then_nothing().then_refuses("UNAVAILABLE")
 
 

@@ -11,7 +11,7 @@ from engine.core.decide import decide
 from engine.core.decision import Need
 from engine.core.evolve import OutOfOrder, evolve, replay
 from engine.core.state import State, initial_state
-from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition
+from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
 from engine.core.workflow import WorkflowArchived
 from engine.runtime.kinds import EXECUTION_EVENTS
 from engine.testing import START, recovered, resumed, succeeded, terminated
@@ -90,6 +90,17 @@ def test_the_table_knows_every_event_and_every_status():
     for (before, event), after in TRANSITIONS.items():
         if before in TERMINAL:
             assert (event in {"CommandRefused", "ResultIgnored"}, after) == (True, {before})
+
+
+def test_the_diagram_is_drawn_from_the_table():
+    """Every move from one status to another is a line, and every end is one."""
+    lines = diagram().splitlines()
+    assert lines[0] == "stateDiagram-v2"
+    assert "    [*] --> running: ExecutionStarted" in lines
+    assert "    waiting --> running: TaskScheduled<br/>WaitResumed" in lines
+    assert "    terminated --> [*]" in lines
+    moves = {(before, after) for (before, _), statuses in TRANSITIONS.items() for after in statuses - {before}}
+    assert len(lines) == 1 + len(moves) + len(TERMINAL)
 
 
 def test_a_state_can_be_kept_and_taken_up_again():

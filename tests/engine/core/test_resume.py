@@ -10,7 +10,7 @@ from engine.core.commands import Resume
 from engine.core.decide import decide
 from engine.core.decision import Decision, Need, Rejection
 from engine.core.effects import RunTask
-from engine.core.evolve import replay
+from engine.core.evolve import evolve, replay
 from engine.core.state import EndedWait, Frame, InTask, InWait
 from engine.testing import due, failed, resumed, succeeded, terminated
 
@@ -175,7 +175,7 @@ def test_a_call_for_a_later_question_is_held_while_another_is_open():
 
 def test_a_call_whose_id_and_state_do_not_fit_ends_nothing():
     """Both must be right."""
-    run = given(TWO).when(resumed(wait=wait_id(1), state="Second")).then_refuses("NOT_WAITING").then_is("waiting")
+    given(TWO).when(resumed(wait=wait_id(1), state="Second")).then_refuses("NOT_WAITING").then_is("waiting")
 
 
 def test_a_held_call_is_answered_as_soon_as_the_run_is_over():
@@ -295,6 +295,16 @@ def test_a_name_ends_one_wait_and_leaves_the_others_open(named):
     assert [wait.wait for _, _, wait in after.open_waits()] == [wait_id(9), wait_id(2)]
     assert after.frames[""].state == "Second"
     assert replay([step.recorded for step in outcome.steps], state) == after
+
+
+def test_a_scope_that_moves_leaves_the_execution_s_own_place_alone():
+    """The output of a branch is not the execution's, and neither is its state."""
+    run = given(TWO)
+    other = Frame("Second", "1/input", 0, InWait(1, wait_id(9), 0))
+    state = with_two_frames(run, other)
+    answered = e.WaitResumed("Second", wait_id(9), "3/result", "3/result", "First", scope="b")
+    after = evolve(state, e.Recorded(3, run.now, "key:test", 1, answered, {"result": 1}))
+    assert (after.output, after.current, after.frames["b"].state) == (None, "First", "First")
 
 
 def test_a_wait_beside_something_that_runs_leaves_the_execution_running():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from engine.core import events as e
+from engine.core.decide import decide
+from engine.core.decision import Decision
 from engine.core.effects import RunTask, SetTimer
+from engine.core.state import Frame, InTask
 from engine.testing import EXECUTION, START, due, failed, resumed, succeeded
 
 from .checked import given, wait_id
@@ -410,6 +414,17 @@ def test_the_names_may_be_given_from_outside():
     )
     run._facts = lambda inner=run._facts: inner()._replace(names={"execution_name": "N", "role_arn": "R"})
     run.when(succeeded("A")).then_is("completed", output={"name": "N", "role": "R"})
+
+
+def test_a_retry_is_counted_in_the_context():
+    """The first attempt has no count: a state made by hand, as retries will be."""
+    counted = {**CHARGE, "ResultSelector": {"tried.$": "$$.State.RetryCount"}}
+    run = given(machine(counted))
+    state = msgspec.structs.replace(run.state, frames={"": Frame("A", "1/input", 0, InTask(2, "charge", "1/input", 2))})
+    outcome = decide(state, succeeded("A")(state), run._facts())
+    assert isinstance(outcome, Decision)
+    assert outcome.steps[0].recorded.event == e.TaskSucceeded("A", "3/result", "3/output", attempt=2)
+    assert outcome.steps[0].recorded.payload == {"result": None, "output": {"tried": 2}}
 
 
 @pytest.mark.parametrize("resource", ["wait_for_resume", "charge.waitForResume"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.audit import compare_projections, verify
 from engine.steps import Registry
 from engine.testing import ManualClock
 from store.memory import MemoryStore
@@ -110,3 +111,6 @@ async def bench() -> AsyncIterator[Bench]:
     made.store.gate.set()
     for engine in list(made.engines):
         await made.stop(engine)
+    # What every test proves beside its own point: the chains hold, and the projections are what the log folds to.
+    assert (await verify(made.store)).breaks == []
+    assert await compare_projections(made.store) == []

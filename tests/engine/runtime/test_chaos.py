@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from engine import Engine
-from engine.audit import compare_projections, verify
 from engine.errors import PerdureError
 from engine.steps import Registry
 from store.errors import StoreFull
@@ -99,9 +98,6 @@ async def test_what_was_told_stays_true(bench: Bench, seed: int) -> None:
     await eventually(lambda: not engine.node.tasks.running)
     await rest(engine)
 
-    report = await verify(bench.store)
-    assert report.breaks == []
-    assert await compare_projections(bench.store) == []
     for name, execution_id in world.started.items():
         recorded = [item async for item in engine.events(execution_id)]
         resumed = [item for item in recorded if type(item.event).__name__ == "WaitResumed"]

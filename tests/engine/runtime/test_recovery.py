@@ -166,6 +166,19 @@ async def test_waiting_executions_leave_memory(bench: Bench) -> None:
     assert engine.node.processor.hot_count == 0
 
 
+async def test_more_runs_than_memory_may_hold_all_go_on(bench: Bench) -> None:
+    """With room for four hot streams fifty runs are under way at once: they are read again when their steps end."""
+    calls = Calls()
+    engine = await bench.start(calls.steps)
+    engine.node.processor._hot._limit = 4
+    workflow = await engine.create_workflow("charge", CHARGE)
+    executions = [await engine.trigger(workflow.id, {"n": n}) for n in range(50)]
+    assert engine.node.processor.hot_count <= 5
+    calls.open.set()
+    for execution in executions:
+        assert (await engine.result(execution.id)).status == "completed"
+
+
 async def test_a_decision_that_stops_for_breath_goes_on_after_a_crash(bench: Bench) -> None:
     """A run cut off in the middle of a long chain of states is taken up where it was."""
     states = {f"S{n}": {"Type": "Pass", "Next": f"S{n + 1}"} for n in range(600)}

@@ -1,0 +1,144 @@
+"""Isolation: nothing of one place shows in another's answers, on any route there is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from api.app import ROUTES
+from api.routing import Route
+from engine.runtime.access import SCOPES
+from tests.api.conftest import APPROVED, ENDING, PROCESS, Api
+
+PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))
+
+
+class Owned(NamedTuple):
+    """What A has, by the name of the parameter that asks for it."""
+
+    workflow_id: str
+    workflow_execution_id: str
+    process_id: str
+    wait_id: str
+    key_id: str
+    organization_id: str
+    secrets: tuple[str, ...]
+
+
+async def owned(api: Api) -> Owned:
+    """A workflow, a waiting run and a key of the operator's own workspace, with names that nobody else has."""
+    workflow_id = await api.workflow(name="the secret workflow", mock_payload={"secret": 1})
+    execution_id = await api.trigger(workflow_id, {"process_id": "SECRET-7"})
+    wait = (await api.ok("GET", "/v1/waits"))["data"][0]
+    key = (await api.ok("GET", "/v1/keys"))["data"][0]
+    item = await api.item(workflow_id, execution_id)
+    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], item["organization_id"], item["workspace_id"])
+    return Owned(
+        workflow_id,
+        execution_id,
+        "SECRET-7",
+        wait["wait_id"],
+        key["id"],
+        item["organization_id"],
+        (*ids, "secret", "SECRET"),
+    )
+
+
+def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
+    """Path, query and body of a request that asks for A's."""
+    values = {
+        **mine._asdict(),
+        "workflow_version": "1",
+        "id": mine.key_id if "keys" in route.path else mine.workflow_id,
+    }
+    path = route.path
+    for name, value in values.items():
+        path = path.replace(f"{{{name}}}", str(value))
+    query = {
+        name: values[name]
+        for name in route.query.__struct_fields__
+        if name in values and not (name == "process_id" and route.method == "POST")
+    }
+    bodies = {
+        f"{PROCESS}/resumeWorkflow/{{process_id}}": APPROVED,
+        f"{PROCESS}/terminateWorkflow/{{process_id}}": {},
+        "/v1/workflows": {"name": "mine", "definition": ENDING},
+        "/v1/workflows/{id}": {"name": "taken"},
+        "/v1/keys": {"name": "mine", "scopes": ["runs.view"]},
+    }
+    return path, query, bodies.get(route.path) if route.body else None
+
+
+async def ask(api: Api, route: Route, mine: Owned, key: str) -> Any:
+    path, query, body = request_for(route, mine)
+    more = {} if body is None else {"json": body}
+    return await api.send(route.method, path, params=query, key=key, **more)
+
+
+LISTS = {
+    f"{PROCESS}/getOrganizationExecutions",
+    f"{PROCESS}/getOrganizationWorkflows",
+    "/v1/workflows",
+    "/v1/keys",
+    "/v1/waits",
+}
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.scope], ids=lambda r: f"{r.method} {r.path}")
+@pytest.mark.parametrize(
+    ("place", "scopes"),
+    [({"organization": "B"}, (*PLAIN, "organization.view")), ({"workspace": "B"}, PLAIN)],
+    ids=["another organization", "another workspace"],
+)
+async def test_what_is_another_s_is_not_there(
+    api: Api, route: Route, place: dict[str, str], scopes: tuple[str, ...]
+) -> None:
+    """On every route: 404, or an empty list, or one's own; never a word of the other's, and nothing of it changes."""
+    mine = await owned(api)
+    before = await api.item(mine.workflow_id, mine.workflow_execution_id)
+    other = await api.new_key(*scopes, **place)
+    response = await ask(api, route, mine, other)
+    if route.path in LISTS:
+        assert response.status_code in (200, 201, 404)
+    else:
+        assert response.status_code == 404, response.text
+    told = response.text
+    echoed = {mine.process_id, mine.workflow_id, mine.workflow_execution_id, mine.key_id, mine.organization_id}
+    hidden = [secret for secret in mine.secrets if secret not in echoed and secret != "SECRET"]
+    if response.is_success:
+        hidden = list(mine.secrets)
+        if "workspace" in place:  # its organization is the same
+            hidden.remove(mine.organization_id)
+    assert not [secret for secret in hidden if secret in told], told
+    assert await api.item(mine.workflow_id, mine.workflow_execution_id) == before
+
+
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.scope], ids=lambda r: f"{r.method} {r.path}")
+async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -> None:
+    """Sent by its owner it succeeds: so the 404 above is for the place, and not for the request."""
+    mine = await owned(api)
+    response = await ask(api, route, mine, api.key)
+    assert response.is_success, response.text
+
+
+@pytest.mark.parametrize("path", ["getOrganizationExecutions", "getOrganizationWorkflows"])
+async def test_organization_view_widens_two_lists(api: Api, path: str) -> None:
+    """They then show all workspaces of the organization, rows that no other route would show; and no other one."""
+    mine = await owned(api)
+    foreign = await api.new_key(organization="B")
+    await api.trigger(await api.workflow(key=foreign), key=foreign)
+    narrow = await api.new_key(*PLAIN, workspace="other")
+    wide = await api.new_key(*PLAIN, "organization.view", workspace="other")
+    assert (await api.ok("GET", f"{PROCESS}/{path}", key=narrow))["count"] == 0
+    page = await api.ok("GET", f"{PROCESS}/{path}", key=wide)
+    assert [item["workflow_id"] for item in page["items"]] == [mine.workflow_id]
+    assert "the secret workflow" in str(page)
+    for route in ROUTES:
+        if route.scope and path not in route.path and route.path not in LISTS:
+            assert (await ask(api, route, mine, wide)).status_code == 404, route.path
+
+
+async def test_what_may_be_done_everywhere_needs_no_key(api: Api) -> None:
+    """Only health is open to everybody, and says nothing of anybody."""
+    assert {route.path for route in ROUTES if route.scope is None} == {"/health/live", "/health/ready"}
