@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
@@ -101,8 +102,8 @@ class _Parser:
         members = dict(pairs)
         if len(members) == len(pairs):
             return members
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         return self._odd(f"the member {shown(twice)} stands twice")
 
     def _float(self, text: str) -> Any:

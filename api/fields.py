@@ -25,6 +25,7 @@ BODY: Final = "field"
 QUERY: Final = "query parameter"
 SHOWN_MAX: Final = 60
 DIGITS_MAX: Final = 19
+INSTANT_MAX: Final = 253_402_300_799_999
 
 UUID_FORM: Final = "a UUID such as 018bcfe5-6800-7000-8000-000000000000"
 
@@ -232,10 +233,13 @@ def id_of(name: str, text: str) -> bytes:
         raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
 
 
-def milliseconds(instant: datetime) -> int:
-    """An instant in milliseconds since the epoch; without an offset it is UTC."""
+def milliseconds(name: str, instant: datetime) -> int:
+    """An instant in milliseconds since the epoch; without an offset it is UTC. Raises `Invalid` after the year 9999."""
     aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
+    found = round(aware.timestamp() * 1000)
+    if found > INSTANT_MAX:
+        raise Invalid(f"{name}: it must be a time before the year 10000", {"field": name})
+    return found
 
 
 def iso(instant: int | None) -> str | None:

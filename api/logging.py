@@ -37,7 +37,7 @@ def configure(log_format: str, stream: TextIO | None = None) -> None:
         processors=[_name, *shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *names: _Lines(out, names[0] if names else None),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
@@ -72,7 +72,10 @@ def _name(logger: Any, _method: str, event: Event) -> Event:
 
 def _as_json(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
     ordered = {"at": event.get("at"), "level": event.get("level"), "event": event.get("event"), **event}
-    return msgspec.json.encode(_plain(ordered), enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode(ordered, enc_hook=repr).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_plain(ordered), enc_hook=repr).decode()
 
 
 def _for_people(_logger: Any, _method: str, event: Event) -> str:

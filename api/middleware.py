@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from typing import Any, Final
@@ -20,6 +21,10 @@ _log = structlog.get_logger("perdure.request")
 DROPPED_MAX: Final = 16 * 1024 * 1024
 DROPPING_S: Final = 5.0
 PATH_SHOWN_MAX: Final = 128
+SEGMENTS_SHOWN: Final = 4
+"""Of a path that is none of ours the beginning is logged; what may be a process id stands behind that."""
+
+_PLAIN_PATH = re.compile(rb"[A-Za-z0-9._~/-]*")
 
 
 class RequestLog:
@@ -65,7 +70,8 @@ def _described(scope: Scope, state: dict[str, Any]) -> dict[str, Any]:
     if "route" in state:
         described["route"] = state["route"]
     else:
-        described["path"] = scope["path"][:PATH_SHOWN_MAX]
+        start = "/".join(scope["path"].split("/")[:SEGMENTS_SHOWN])
+        described["path"] = start[:PATH_SHOWN_MAX]
     if "actor" in state:
         described["actor"] = state["actor"]
     return described
@@ -142,4 +148,6 @@ class RawPath:
 def canonical_path(raw: bytes) -> str:
     """A path with one spelling for each of its segments."""
     raw = raw.partition(b"?")[0]
+    if _PLAIN_PATH.fullmatch(raw):
+        return raw.decode("ascii")
     return "/".join(quote(unquote_to_bytes(segment), safe="") for segment in raw.split(b"/"))

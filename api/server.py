@@ -32,7 +32,7 @@ _log = structlog.get_logger("perdure.server")
 FAILED: Final = 70
 """The exit status after a failed commit (`EX_SOFTWARE`)."""
 
-ANSWERING_S: Final = 3
+ANSWERING_S: Final = 2
 """So long may answers take that are under way when the server is told to stop."""
 
 STEPS_S: Final = 4.0

@@ -19,8 +19,11 @@ import msgspec
 from engine.core.refs import Ref
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all events of all streams have in common: their type's name is the class's."""
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What all events of all streams have in common: their type's name is the class's.
+
+    A member that is not known is an error: what a newer program meant by it must not be passed over.
+    """
 
 
 class ExecutionStarted(Event, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from sqlite3 import Cursor
 from typing import Any, Final
 
@@ -29,10 +30,11 @@ def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) ->
 
     Raises whatever the driver raises; the caller rolls back then.
     """
+    moved = _move_heads(cursor, batch)
     refused: dict[bytes, Refusal] = {}
     accepted: list[StreamAppend] = []
     for part in batch:
-        refusal = _admit(cursor, part)
+        refusal = None if part.stream_id in moved else _admit(cursor, part)
         if refusal is None:
             accepted.append(part)
         else:
@@ -40,6 +42,37 @@ def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) ->
     position = _add_events(cursor, accepted, position)
     _write_rows(cursor, accepted)
     return Appended(position, refused)
+
+
+def _move_heads(cursor: Cursor, batch: Sequence[StreamAppend]) -> set[bytes]:
+    """Move the heads of streams that claim nothing, many at once; gives the streams that were as expected."""
+    plain = [part for part in batch if part.events and not part.claims]
+    new = [
+        (part.stream_id, part.kind, part.organization_id, part.workspace_id, part.events[-1].seq, part.events[-1].hash)
+        for part in plain
+        if part.expected == NEW_STREAM
+    ]
+    old = [
+        (part.stream_id, *part.expected, part.events[-1].seq, part.events[-1].hash)
+        for part in plain
+        if part.expected != NEW_STREAM
+    ]
+    moved = _write(cursor, sql.NEW_HEADS, [bound((*row, None, 0)) for row in new])
+    moved += _write(cursor, sql.MOVE_HEADS, [bound(row) for row in old])
+    return {stream_id for (stream_id,) in moved}
+
+
+def _write(cursor: Cursor, statements: dict[int, str], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Run a statement over all rows, as many at once as it has sizes for; gives what it returns."""
+    returned: list[tuple[Any, ...]] = []
+    start = 0
+    for size in sql.SIZES:
+        text = statements[size]
+        while len(rows) - start >= size:
+            values = list(chain.from_iterable(rows[start : start + size]))
+            returned += cursor.execute(text, values).fetchall()
+            start += size
+    return returned
 
 
 def _admit(cursor: Cursor, part: StreamAppend) -> Refusal | None:
@@ -83,22 +116,22 @@ def _add_events(cursor: Cursor, parts: Iterable[StreamAppend], position: int) ->
         stream_id, organization_id = bytearray(part.stream_id), bytearray(part.organization_id)
         for event in part.events:
             position += 1
-            _, seq, _, kind, version, at, actor, cause, data, payload, salt, digest, chain = event
+            _, seq, _, kind, version, at, actor, cause, data, payload, salt, digest, hash_ = event
             rows.append(
                 (
                     *(position, stream_id, seq, organization_id, kind, version, at, actor),
                     *(_NULL if cause is None else cause, data),
                     *(_NULL if payload is None else payload, _NULL if salt is None else bytearray(salt)),
-                    *(_NULL if digest is None else bytearray(digest), bytearray(chain)),
+                    *(_NULL if digest is None else bytearray(digest), bytearray(hash_)),
                 )
             )
-    cursor.executemany(sql.ADD_EVENT, rows)
+    _write(cursor, sql.ADD_EVENTS, rows)
     return position
 
 
 def _write_rows(cursor: Cursor, parts: Sequence[StreamAppend]) -> None:
     for kind, rows in net_puts(parts).items():
-        cursor.executemany(sql.PUT[kind], map(bound, rows))
+        _write(cursor, sql.PUTS[kind], [bound(row) for row in rows])
     # Deletes last: what one decision of a batch set, a later one may have taken back.
     deletes = [timer for part in parts for timer in part.deletes]
     if deletes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -174,7 +175,7 @@ class Api:
 async def eventually(holds: Callable[[], object], timeout_s: float = 10) -> None:
     """Wait until something holds, turning the loop meanwhile."""
     async with asyncio.timeout(timeout_s):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 what is waited for sets no event of ours
             await asyncio.sleep(0.001)
 
 
@@ -191,6 +192,16 @@ def quiet() -> Iterator[None]:
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, drop])
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """The root logger is as it was, afterwards."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
 
 
 @pytest.fixture

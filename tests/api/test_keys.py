@@ -122,6 +122,8 @@ async def test_scopes_may_be_written_as_seed_004_does(api: Api) -> None:
         {"expires_at": "tomorrow"},
         {"expires_at": 1_900_000_000_000},
         {"expires_at": "2025-06-15T15:06:40Z"},
+        {"expires_at": "0001-01-01T00:00:00"},
+        {"expires_at": "9999-12-31T23:59:59-10:00"},
         {"organization": ""},
         {"org": "x"},
     ],

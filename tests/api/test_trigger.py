@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -113,8 +114,6 @@ async def test_a_process_id_is_a_short_printable_text(api: Api, process_id: Any)
 @pytest.mark.parametrize("process_id", ["INV/7", "a b", "Ü/ß?#%", "100%", "a+b", "%2F", "流程"])
 async def test_a_process_id_in_a_path_is_percent_encoded(api: Api, process_id: str) -> None:
     """Whatever characters it has, its percent-encoded form names it and nothing else."""
-    from urllib.parse import quote
-
     workflow_id = await api.workflow()
     await api.trigger(workflow_id, {"process_id": process_id})
     assert (await api.resume(quote(process_id, safe=""))).json() == {"message": "restarted"}

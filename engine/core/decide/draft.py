@@ -42,7 +42,7 @@ class Draft(BaseDraft[State]):
         """A reference to `value` for the next event, which has this payload.
 
         It is `known`, or a member of the payload, if the value is the very object that stands there; if not, it becomes
-        a new member.
+        a new member. (So of two equal values either may be referred to: that saves space, and means nothing.)
         """
         if value is self.value(known):
             return known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -43,6 +43,7 @@ class Checked(Scenario):
     def __init__(self, definition: Machine | Mapping[str, Any], run_input: Any, process_id: str | None = None) -> None:
         self.rows: list[EventRow] = []
         self.folded: State = initial_state()
+        self.stored: dict[int, Any] = {}
         self.tables = Tables()
         self.duties: list[Effect] = []
         super().__init__(definition, run_input, process_id)
@@ -73,11 +74,19 @@ class Checked(Scenario):
         self._check_duties()
 
     def _check_deterministic(self, command: c.Command, state: State, drawn: int, refusals: int) -> None:
-        now = self.state
-        self.state, self._waits, self._refusals = state, drawn, refusals
+        """Decided again it is the same; and another process, which has read the log, would have meant the same."""
+        before, self.state, self._waits, self._refusals = self.state, state, drawn, refusals
         again = self._decide(command)
-        self.state = now
         assert [step.recorded for step in again.steps] == self.events[state.seq :]
+        self.state = before
+        live = self.state, self._payloads
+        self.state, self._waits, self._refusals = self.folded, drawn, refusals
+        self._payloads = self.stored
+        again = self._decide(command)
+        self.state, self._payloads = live
+        assert meaning([step.recorded for step in again.steps], self.stored) == meaning(
+            self.events[state.seq :], self._payloads
+        )
         assert (again if isinstance(again, Rejection) else None) == self.rejection
         if isinstance(again, Decision):
             assert (again.answer, again.effects) == (self.answer, self.effects)
@@ -91,6 +100,7 @@ class Checked(Scenario):
         for row, live in zip(rows, events, strict=True):
             recorded = VOCABULARY.read(row)
             assert recorded == live
+            self.stored[recorded.seq] = recorded.payload
             before, self.folded = self.folded, evolve(self.folded, recorded)
             check_event(before, recorded, self.folded)
             steps.append(Step(recorded, self.folded))
@@ -177,6 +187,22 @@ def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     if after.is_over:
         assert after.status == before.status or not before.is_over
         assert not after.frames
+
+
+def meaning(events: Iterable[e.Recorded], payloads: Mapping[int, Any]) -> list[Any]:
+    """Events with values in place of references: which of two equal values is referred to has no meaning."""
+    events = list(events)
+    known = {**payloads, **{recorded.seq: recorded.payload for recorded in events}}
+    return [
+        (
+            recorded._replace(event=type(recorded.event), payload=None),
+            {
+                name: resolve(value, known) if name in REFERENCES and value is not None else value
+                for name, value in msgspec.structs.asdict(recorded.event).items()
+            },
+        )
+        for recorded in events
+    ]
 
 
 def references(event: e.Event) -> Iterator[str]:

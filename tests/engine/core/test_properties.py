@@ -1,42 +1,42 @@
-"""What holds for every definition and every sequence of commands, however senseless (`checked.py` has the list)."""
+"""What holds for every definition and every sequence of commands, however senseless (`checked.py` has the list).
+
+Hypothesis looks for the small counterexample; plain chance tries more. `PERDURE_RUNS` says how many runs.
+"""
 
 from __future__ import annotations
 
+import os
+import random
+from collections import Counter
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.codec import decode_json
 from engine.core import commands as c
 from engine.core import events as e
 from engine.core.decide import enter
 from engine.core.decide.recover import SUSPECT_DEATHS
-from engine.language import compile_machine
 from engine.testing import failed
 
+from . import generated
 from .checked import Checked
-from .generated import (
-    LITERAL_ERROR,
-    MARK,
-    RESERVED_ERROR,
-    commands,
-    definitions,
-    inputs,
-    next_command,
-    texts,
-)
+from .generated import LITERAL_ERROR, MARK, RESERVED_ERROR
 
-SETTINGS = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
 BREATH = 6
 """So few states a decision passes here, that loops pause often and cost little."""
 
+RUNS = int(os.environ.get("PERDURE_RUNS", "1000"))
 
-def started(definition, run_input, process_id):
+
+def begin(pick):
+    """Start a run of a definition that was made up."""
+    run_input, process_id = generated.run_input(pick), pick((None, f"{MARK}process"))
     with patch.object(enter, "TRANSITIONS_MAX", BREATH):
-        return Checked(definition, run_input, process_id)
+        run = Checked(generated.definition(pick), run_input, process_id)
+    assert run.value(run.state.input) == run_input
+    return run
 
 
 def send(run, command):
@@ -44,69 +44,63 @@ def send(run, command):
     before = run.state
     with patch.object(enter, "TRANSITIONS_MAX", BREATH):
         run.when(command)
+    told = {type(r.event) for r in run.events[before.seq :]}
     if before.is_over:
         assert run.state.status == before.status
-        assert {type(r.event) for r in run.events[before.seq :]} <= {e.ResultIgnored, e.CommandRefused}
+        assert told <= {e.ResultIgnored, e.CommandRefused}
     if run.rejection is not None:
-        assert {type(r.event) for r in run.events[before.seq :]} <= {e.CommandRefused}
+        assert told <= {e.CommandRefused}
     for row in run.rows[before.seq :]:
         assert MARK not in row.data + row.type + row.actor, "business data stands in `data`"
 
 
-@SETTINGS
-@given(definitions())
-def test_generated_definitions_are_valid(definition):
-    """Or else the tests below would prove nothing."""
-    compile_machine(definition)
+def send_anything(pick, run, most):
+    for _ in range(pick(range(most))):
+        send(run, generated.command(pick, run))
 
 
-@SETTINGS
-@given(st.data(), definitions(), inputs, st.one_of(st.none(), texts))
-def test_whatever_is_sent_the_log_is_the_state(data, definition, run_input, process_id):
+def logs_are_states(pick):
     """Folding, chaining, the table of moves, references, projections and the end hold after every command."""
-    run = started(definition, run_input, process_id)
-    for _ in range(data.draw(st.integers(0, 12))):
-        send(run, data.draw(commands(run)))
+    run = begin(pick)
+    send_anything(pick, run, 16)
     run.check()
-    assert decode_json(run.rows[0].payload)["input"] == run_input
+    return run
 
 
-@SETTINGS
-@given(st.data(), definitions(), inputs)
-def test_every_execution_ends_or_can_go_on(data, definition, run_input):
-    """From wherever it is, doing what is due moves it, until it is over: it never hangs."""
-    run = started(definition, run_input, None)
-    for _ in range(data.draw(st.integers(0, 4))):
-        send(run, data.draw(commands(run)))
-    for _ in range(12):
+def runs_end_or_go_on(pick):
+    """From wherever it is, doing what is due moves an execution until it is over: it never hangs."""
+    run = begin(pick)
+    send_anything(pick, run, 6)
+    for _ in range(10):
         if run.state.is_over or run.state.is_quarantined:
             break
-        command = next_command(run)
-        assert command is not None
         before = run.state.seq
-        send(run, command)
+        send(run, generated.next_command(run))
         assert run.state.seq > before
     run.check()
+    return run
 
 
-@SETTINGS
-@given(st.data(), definitions(), inputs)
-def test_a_restart_changes_the_story_by_its_deaths_only(data, definition, run_input):
+def restarts_change_no_story(pick):
     """A run that is recovered before any command does what the one does that never was."""
-    plain, restarted = (started(definition, run_input, None) for _ in range(2))
-    deaths = data.draw(st.lists(st.booleans(), max_size=SUSPECT_DEATHS - 1))
+    seed = pick(range(10**6))
+    plain, restarted = (begin(random.Random(seed).choice) for _ in range(2))
+    deaths = 0
     for _ in range(8):
         if not plain.state.is_over:
-            send(plain, next_command(plain))
-        if not restarted.state.is_over and data.draw(st.booleans()):
-            send(restarted, c.Recover(died=deaths.pop() if deaths else False))
+            send(plain, generated.next_command(plain))
+        if not restarted.state.is_over and pick((False, True)):
+            died = deaths < SUSPECT_DEATHS - 1 and pick((False, True))
+            deaths += died
+            send(restarted, c.Recover(died))
         if not restarted.state.is_over:
-            send(restarted, next_command(restarted))
+            send(restarted, generated.next_command(restarted))
     for first, second in zip(story(plain), story(restarted), strict=False):
         assert first == second
     if plain.state.is_over and restarted.state.is_over:
         assert plain.state.status == restarted.state.status
         assert plain.value(plain.state.output) == restarted.value(restarted.state.output)
+    return restarted
 
 
 def story(run):
@@ -118,9 +112,39 @@ def story(run):
     ]
 
 
-@given(st.sampled_from([RESERVED_ERROR, LITERAL_ERROR]))
-def test_names_that_everybody_may_know_stand_in_the_data(error):
-    """The property above would also hold if no error were ever told."""
+PROPERTIES = [logs_are_states, runs_end_or_go_on, restarts_change_no_story]
+
+
+@pytest.mark.parametrize("holds", PROPERTIES)
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_it_holds_for_what_hypothesis_finds(holds, data):
+    """See the property's own words; what breaks it is shrunk."""
+    holds(lambda options: data.draw(st.sampled_from(options)))
+
+
+@pytest.mark.parametrize("holds", PROPERTIES)
+def test_it_holds_by_chance(holds):
+    """The same properties, many times over; and the runs are of all kinds, or this proves nothing."""
+    seen = Counter()
+    for seed in range(RUNS):
+        try:
+            run = holds(random.Random(seed).choice)
+        except BaseException as problem:
+            problem.add_note(f"seed {seed}")
+            raise
+        seen.update({run.state.status, *(type(r.event).__name__ for r in run.events)})
+    ends = {"completed", "failed", "ExecutionSucceeded", "ExecutionFailed"}
+    assert ends | {"TaskScheduled", "TaskSucceeded", "TaskSubmitted", "WaitOpened", "WaitResumed"} <= set(seen)
+    assert {"StatePassed", "TimerSet", "TimerFired", "TaskInterrupted"} <= set(seen)
+    if holds is logs_are_states:
+        assert {"running", "waiting", "terminated", "ResultIgnored", "CommandRefused", "TaskFailed"} <= set(seen)
+        assert {"ExecutionTerminated", "ExecutionQuarantined"} <= set(seen)
+
+
+@pytest.mark.parametrize("error", [RESERVED_ERROR, LITERAL_ERROR])
+def test_a_name_that_everybody_may_know_stands_in_the_data(error):
+    """That no business data does would also hold if no error were ever told."""
     fails = {"Type": "Fail", "Error": LITERAL_ERROR}
     choice = {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsPresent": True, "Next": "Bad"}], "Default": "Charge"}
     charge = {"Type": "Task", "Resource": "charge", "End": True}

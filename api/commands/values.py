@@ -1,0 +1,43 @@
+"""What commands take: JSON in an argument or a file, read as strictly as the HTTP API reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.bodies import parse
+from engine.errors import Invalid
+
+
+def read_file(path: str, name: str) -> bytes:
+    """The bytes of a file, or of stdin if it is `-`. Raises `click.UsageError`."""
+    if path == "-":
+        return click.get_binary_stream("stdin").read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{name}: {path} cannot be read: {error.strerror}") from None
+
+
+def read_json(given: str, name: str) -> Any:
+    """The value of `JSON`, `@FILE`, or `@-` for stdin. Raises `click.UsageError`."""
+    raw = read_file(given[1:], name) if given.startswith("@") else given.encode("utf-8", "surrogateescape")
+    return parse_json(raw, name)
+
+
+def parse_json(raw: bytes, name: str) -> Any:
+    """The value of JSON text. Raises `click.UsageError`."""
+    try:
+        return parse(raw)
+    except Invalid as error:
+        raise click.UsageError(f"{name}: {error.message.replace('the body', 'it')}") from None
+
+
+def read_object(given: str | None, name: str) -> dict[str, Any]:
+    """A JSON object; without one an empty one. Raises `click.UsageError`."""
+    value = {} if given is None else read_json(given, name)
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{name}: it must be a JSON object, such as '{{\"amount\": 120}}'")
+    return value

@@ -1,0 +1,239 @@
+"""Every sequence of commands on a few tiny definitions: whatever comes in whatever order, the promises hold.
+
+The walk is breadth first. Two ways to the same state are one, where "the same" leaves out seqs, instants and
+references, of which the rules know nothing but their order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from engine.core import commands as c
+from engine.core import events as e
+from engine.core.decide import decide
+from engine.core.decision import Decision, Facts, Need, Rejection
+from engine.core.state import InTask, State, initial_state
+from engine.core.transitions import TRANSITIONS
+from engine.language import Machine, compile_machine
+from engine.testing import EXECUTION, START, WORKFLOW, WORKSPACE
+
+LATE = START + 10**9
+STEP = {"Type": "Task", "Resource": "charge"}
+ASK = {"Type": "Task", "Resource": "wait_for_resume"}
+TELL = {"Type": "Task", "Resource": "notify.waitForResume"}
+
+DEFINITIONS: dict[str, dict[str, Any]] = {
+    "ask, charge, pause": {
+        "Ask": {**ASK, "Next": "Charge"},
+        "Charge": {**STEP, "Next": "Pause"},
+        "Pause": {"Type": "Wait", "Seconds": 1, "End": True},
+    },
+    "tell, ask": {"Tell": {**TELL, "Next": "Ask"}, "Ask": {**ASK, "End": True}},
+    "ask until it is enough": {
+        "Ask": {**ASK, "Next": "Again"},
+        "Again": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.again", "IsPresent": True, "Next": "Ask"}],
+            "Default": "Done",
+        },
+        "Done": {"Type": "Succeed"},
+    },
+    "ask, and fail to leave": {"Ask": {**ASK, "OutputPath": "$.again", "Next": "Bad"}, "Bad": {"Type": "Fail"}},
+}
+MANY_VISITS = 3
+"""A loop is followed so far."""
+
+
+class Wait(NamedTuple):
+    """A wait that was opened, and how it ended; `order` says when, among those that ended."""
+
+    id: str
+    state: str
+    outcome: str | None = None
+    order: int = 0
+
+
+class Node(NamedTuple):
+    """A place that the walk has come to, with what an outside world remembers of the way."""
+
+    state: State
+    payloads: dict[int, Any]
+    tasks: tuple[c.CompleteTask, ...] = ()
+    timers: tuple[int, ...] = ()
+    waits: tuple[Wait, ...] = ()
+
+    def key(self) -> Any:
+        """What of it can matter for what follows."""
+        state = self.state
+        frames = [(frame.state, _shape(frame.phase, self)) for frame in state.frames.values()]
+        past = sorted((wait.state, wait.outcome or "") for wait in self.waits)
+        ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
+        seen = {(task.state, task.visit) for task in self.tasks}
+        flags = (state.is_quarantined, state.refusals > 0, len(self.timers))
+        return repr((state.status, frames, sorted(state.visits.items()), past, ended, sorted(seen), flags))
+
+
+def _shape(phase: Any, node: Node) -> Any:
+    if isinstance(phase, InTask):
+        return ("task", phase.attempt, phase.wait is not None, phase.deaths, phase.deaths_alone, phase.is_held)
+    return type(phase).__name__
+
+
+def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
+    """Every command that anybody could send, sensible or not, and the hour at which it comes."""
+    for called in node.tasks:
+        for outcome in (c.Succeeded({}), c.Succeeded({"again": 1}), c.Failed("NoMoney", "empty")):
+            yield c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome), START
+    for timer in (*node.timers, 99):
+        yield c.FireTimer(timer), START
+        yield c.FireTimer(timer), LATE
+    for wait in (None, "unknown", *(wait.id for wait in node.waits)):
+        for state in (None, *machine.states, "Nowhere"):
+            for payload in ({}, {"again": 1}):
+                yield c.Resume(payload, wait, state), START
+            yield c.Resume({}, wait, state, may_hold=True), START
+    yield c.Terminate("enough"), START
+    for command in (c.Recover(died=True), c.Recover(died=False), c.Redispatch(""), c.Advance()):
+        yield command, START
+    for command in (c.Quarantine("Resume", "KeyError"), c.Refuse("trigger", "taken"), c.Confirm("yes")):
+        yield command, START
+
+
+def send(node: Node, command: c.Command, now: int, machine: Machine) -> tuple[Decision | Rejection, Node]:
+    """Decide, and go on to where that leads."""
+    known = {wait.id: wait.outcome for wait in node.waits}
+    facts = Facts(EXECUTION, machine, node.payloads, now, "key:test", lambda: f"wait-{len(node.waits) + 1}")
+    outcome = decide(node.state, command, facts)
+    if isinstance(outcome, Need):
+        outcome = decide(node.state, command, facts._replace(known_waits={w: known.get(w) for w in outcome.waits}))
+    assert not isinstance(outcome, Need)
+    after = node._replace(payloads=dict(node.payloads)) if outcome.steps else node
+    for step in outcome.steps:
+        after = follow(after, step.recorded, step.state)
+    return outcome, after
+
+
+def follow(node: Node, recorded: e.Recorded, state: State) -> Node:
+    """Remember what an event tells the outside world."""
+    event = recorded.event
+    node.payloads[recorded.seq] = recorded.payload
+    node = node._replace(state=state)
+    if isinstance(event, e.TaskScheduled):
+        called = c.CompleteTask(event.scope, event.state, recorded.seq, event.attempt, event.visit, c.Succeeded(None))
+        return node._replace(tasks=(*node.tasks, called))
+    if isinstance(event, e.TimerSet):
+        return node._replace(timers=(*node.timers, recorded.seq))
+    if isinstance(event, e.WaitOpened):
+        return node._replace(waits=(*node.waits, Wait(event.wait, event.state)))
+    if isinstance(event, e.WaitResumed):
+        return node._replace(waits=ended(node.waits, event.wait, "resumed"))
+    if isinstance(event, e.TaskFailed | e.ExecutionFailed | e.ExecutionTerminated):
+        return node._replace(waits=ended(node.waits, None, "cancelled"))
+    return node
+
+
+def ended(waits: tuple[Wait, ...], wait_id: str | None, outcome: str) -> tuple[Wait, ...]:
+    """End this wait, or all that are open. One that has been ended is never ended again."""
+    assert wait_id is None or [wait.outcome for wait in waits if wait.id == wait_id] == [None], "a wait resumed twice"
+    order = sum(wait.outcome is not None for wait in waits)
+    return tuple(
+        wait._replace(outcome=outcome, order=order) if wait.outcome is None and wait_id in {None, wait.id} else wait
+        for wait in waits
+    )
+
+
+def told(node: Node, command: c.Resume, machine: Machine) -> tuple[str, bool]:
+    """What `api.md` says that a resume is told, by what the outside world remembers; and whether it may be held."""
+    if node.state.status == "terminated":
+        return "CONFLICT", False
+    if node.state.is_quarantined and not node.state.is_over:
+        return "UNAVAILABLE", False
+    fitting = [wait for wait in node.waits if command.wait in {None, wait.id} and command.state in {None, wait.state}]
+    if any(wait.outcome is None for wait in fitting):
+        return "restarted", False
+    if command.wait is not None:  # an id alone says which one was meant
+        fitting = [wait for wait in node.waits if wait.id == command.wait and wait.outcome is not None]
+    if fitting:
+        last = max(fitting, key=lambda wait: wait.order)
+        return ("already restarted" if last.outcome == "resumed" else "WAIT_EXPIRED"), False
+    may_open = command.state is None or command.state in {name for name in machine.states if is_wait(machine, name)}
+    return "NOT_WAITING", command.may_hold and command.wait is None and may_open and not node.state.is_over
+
+
+def is_wait(machine: Machine, name: str) -> bool:
+    resource = getattr(machine.states[name], "resource", None)
+    return resource is not None and resource.kind in {"wait", "step_and_wait"}
+
+
+def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: Node, machine: Machine) -> None:
+    """What is promised of every single move."""
+    names = [type(step.recorded.event).__name__ for step in outcome.steps]
+    if node.state.is_over:
+        assert after.state.status == node.state.status, "the end is not final"
+        assert set(names) <= {"ResultIgnored", "CommandRefused"}
+        assert not getattr(outcome, "effects", ())
+    if after.state.is_over:
+        assert not after.state.frames
+        assert all(wait.outcome for wait in after.waits), "a wait is open after the end"
+    assert names.count("WaitResumed") <= 1
+    assert {wait.id for wait in after.waits if wait.outcome is None} == {
+        wait.wait for _, _, wait in after.state.open_waits()
+    }
+    if isinstance(command, c.Resume):
+        word = outcome.answer if isinstance(outcome, Decision) else outcome.code
+        is_early = isinstance(outcome, Rejection) and outcome.is_early
+        assert (word, is_early) == told(node, command, machine)
+        assert ("WaitResumed" in names) == (word == "restarted")
+    elif "WaitResumed" in names:
+        pytest.fail("something else than a resume has resumed")
+
+
+def walk(machine: Machine) -> tuple[int, set[tuple[str, str, str]]]:
+    """Go everywhere; give the number of places, and the moves of the table that were made."""
+    trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {})
+    nothing = Node(initial_state(), {})
+    outcome, start = send(nothing, trigger, START, machine)
+    moves = set(moves_of(nothing, outcome))
+    waiting, seen = deque([start]), {start.key()}
+    while waiting:
+        node = waiting.popleft()
+        for command, now in ways_on(node, machine):
+            outcome, after = send(node, command, now, machine)
+            check(node, command, outcome, after, machine)
+            moves.update(moves_of(node, outcome))
+            if after is not node and max(after.state.visits.values()) <= MANY_VISITS and after.key() not in seen:
+                seen.add(after.key())
+                waiting.append(after)
+    return len(seen), moves
+
+
+def moves_of(node: Node, outcome: Decision | Rejection) -> Iterator[tuple[str, str, str]]:
+    before = node.state.status
+    for step in outcome.steps:
+        yield before, type(step.recorded.event).__name__, step.state.status
+        before = step.state.status
+
+
+@pytest.fixture(scope="module")
+def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
+    return {
+        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states}))
+        for name, states in DEFINITIONS.items()
+    }
+
+
+def test_every_sequence_of_commands_keeps_the_promises(walked):
+    """The end is final, a wait is resumed once at most and open no longer than the run, and every resume is told so."""
+    assert sum(count for count, _ in walked.values()) > 180, "the walk did not come far"
+
+
+def test_every_move_of_the_table_happens(walked):
+    """The table allows what is needed and nothing more; two moves need something else beside the wait."""
+    moves = set().union(*(made for _, made in walked.values()))
+    table = {(before, event, after) for (before, event), statuses in TRANSITIONS.items() for after in statuses}
+    beside = {("running", "WaitOpened", "running"), ("running", "TaskSubmitted", "running")}
+    assert table - moves == beside

@@ -1,0 +1,491 @@
+"""Events on disk: what is written today is read for ever, and whatever is changed behind our back is found.
+
+The files in `tests/golden/events-1` are the released format: they are added to, never changed. To add the file of a
+new event, run the tests with PERDURE_NEW_GOLDEN=1; what is there already is never written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.codec import Chain, UnknownEvent, decode_json, encode_json, event_hash, payload_digest, verify_stream
+from engine.core import events as e
+from engine.core.events import Recorded
+from engine.runtime.kinds import KINDS
+from store.records import NO_HASH, EventRow, StoredEvent
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "events-1"
+ORGANIZATION = bytes.fromhex("0190000000007000800000000000000a")
+STREAM = bytes.fromhex("01900000000070008000000000000001")
+SALT = bytes(range(16))
+PREVIOUS = hashlib.sha256(b"the event before").digest()
+CLASSES = {
+    (kind.name, name): decoder.type
+    for kind in KINDS.values()
+    for (name, _), decoder in kind.vocabulary._decoders.items()
+}
+
+
+# --- golden files ----------------------------------------------------------------------------------------------------
+
+MEMBERS: dict[str, Any] = {
+    "attempt": 2,
+    "cause": "7/cause",
+    "code": "NOT_WAITING",
+    "command": "resume",
+    "count": 64,
+    "deaths": 4,
+    "deaths_alone": 1,
+    "defect": "KeyError",
+    "definition_sha256": "d" * 64,
+    "description": "7/description",
+    "due_at": 1_750_000_060_000,
+    "entered": "Task",
+    "error": "States.TaskFailed",
+    "error_ref": "7/error",
+    "expires_at": 1_760_000_000_000,
+    "input": "7/input",
+    "is_held": True,
+    "is_published": False,
+    "is_test": True,
+    "key": "01900000-0000-7000-8000-00000000000b",
+    "name": "7/name",
+    "next": "Book “it”",
+    "output": "7/output",
+    "parameters": "3/parameters",
+    "reason": "7/reason",
+    "resource": "charge.waitForResume",
+    "result": "7/result",
+    "scope": "Map[3]/A",
+    "scopes": ["runs.view", "runs.resume"],
+    "sha256": "a" * 64,
+    "start_at": "Ask",
+    "state": "Charge/ü",
+    "timer": 5,
+    "trigger": "REQUEST",
+    "version": 3,
+    "visit": 2,
+    "wait": "01900000-0000-7000-8000-00000000000c",
+    "workflow": "01900000-0000-7000-8000-000000000002",
+    "workflow_version": 3,
+    "workspace": "01900000-0000-7000-8000-000000000003",
+}
+"""A value for each member that an event has; none is a default."""
+
+
+def example(cls: type[e.Event], *, is_full: bool) -> e.Event:
+    """Make an event with all members, or with the needed ones only."""
+    hints = get_type_hints(cls)
+    fields = [f for f in msgspec.structs.fields(cls) if is_full or f.required]
+    values = {f.name: (get_args(hints[f.name]) or (None,))[0] for f in fields if f.name in {"kind", "type", "outcome"}}
+    return msgspec.convert({f.name: MEMBERS.get(f.name) for f in fields} | values, cls)
+
+
+def golden_case(cls: type[e.Event], *, is_full: bool) -> dict[str, Any]:
+    event = example(cls, is_full=is_full)
+    payload = {"input": {"text": "ü €", "number": 1.5}, "none": None} if is_full else None
+    recorded = Recorded(7, 1_750_000_000_000, "key:test", 6 if is_full else None, event, payload)
+    (row,) = Chain(ORGANIZATION, STREAM, PREVIOUS).write([recorded], lambda _: SALT)
+    shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in row._asdict().items()}
+    return {"reads_as": msgspec.to_builtins(msgspec.structs.asdict(event)), "previous_hash": PREVIOUS.hex(), **shown}
+
+
+def write_new_golden() -> None:
+    for (_, name), cls in CLASSES.items():
+        path = GOLDEN / f"{name}.json"
+        if not path.exists():
+            cases = [golden_case(cls, is_full=True), golden_case(cls, is_full=False)]
+            path.write_text(json.dumps(cases, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if os.environ.get("PERDURE_NEW_GOLDEN"):
+    write_new_golden()
+
+CASES = [
+    pytest.param(case, id=f"{path.stem}-{'full' if case['payload'] else 'least'}")
+    for path in sorted(GOLDEN.glob("*.json"))
+    for case in json.loads(path.read_text(encoding="utf-8"))
+]
+
+
+def row_of(case: dict[str, Any]) -> EventRow:
+    binary = {"stream_id", "organization_id", "payload_salt", "payload_digest", "hash"}
+    values = {name: case[name] for name in EventRow._fields}
+    return EventRow(
+        **{name: bytes.fromhex(v) if name in binary and v is not None else v for name, v in values.items()}
+    )
+
+
+def vocabulary_of(case: dict[str, Any]) -> Any:
+    (kind,) = [kind for kind, name in CLASSES if name == case["type"]]
+    return KINDS[kind].vocabulary
+
+
+def test_every_event_has_its_golden_file():
+    """Of all three kinds of streams, and none is left over: a released event is never taken away."""
+    assert sorted(path.stem for path in GOLDEN.glob("*.json")) == sorted(name for _, name in CLASSES)
+    assert len({name for _, name in CLASSES}) == len(CLASSES), "two kinds share a name"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_released_event_is_read_as_it_was_meant(case):
+    """From bytes to meaning: every member, also those that are not written because they are at their default."""
+    recorded = vocabulary_of(case).read(row_of(case))
+    assert type(recorded.event).__name__ == case["type"]
+    assert msgspec.to_builtins(msgspec.structs.asdict(recorded.event)) == case["reads_as"]
+    assert recorded[:4] == (case["seq"], case["recorded_at"], case["actor"], case["caused_by"])
+    assert recorded.payload == (None if case["payload"] is None else json.loads(case["payload"]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_released_event_is_written_as_it_was(case):
+    """From meaning to bytes: the same text, digest and hash."""
+    (cls,) = [cls for (_, name), cls in CLASSES.items() if name == case["type"]]
+    event = msgspec.convert(case["reads_as"], cls)
+    payload = None if case["payload"] is None else json.loads(case["payload"])
+    recorded = Recorded(case["seq"], case["recorded_at"], case["actor"], case["caused_by"], event, payload)
+    previous = bytes.fromhex(case["previous_hash"])
+    chain = Chain(bytes.fromhex(case["organization_id"]), bytes.fromhex(case["stream_id"]), previous)
+    assert chain.write([recorded], lambda count: SALT[:count]) == (row_of(case),)
+
+
+@pytest.mark.parametrize("name", sorted(name for _, name in CLASSES))
+def test_a_golden_file_shows_every_member(name):
+    """One case has a value for each, the other one has those only that are always there."""
+    full, least = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    (cls,) = [cls for (_, other), cls in CLASSES.items() if other == name]
+    fields = msgspec.structs.fields(cls)
+    assert set(json.loads(full["data"])) == {field.name for field in fields}
+    assert set(json.loads(least["data"])) == {field.name for field in fields if field.required}
+    assert set(full["reads_as"]) == set(least["reads_as"]) == {field.name for field in fields}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_golden_hash_is_what_the_format_says(case):
+    """Computed once more from the words of `log.md`, with none of the code that wrote it."""
+    row = row_of(case)
+    assert log_md_hash(row, bytes.fromhex(case["previous_hash"])) == row.hash
+    if row.payload is not None:
+        assert hashlib.sha256(row.payload_salt + row.payload.encode("utf-8")).digest() == row.payload_digest
+
+
+def log_md_hash(row: EventRow, previous: bytes) -> bytes:
+    """Hash a row by the text of the format: tag byte, u64 big-endian length, value; the previous hash alone."""
+
+    def field(value: int | str | bytes | None) -> bytes:
+        if value is None:
+            tag, encoded = 0, b""
+        elif isinstance(value, int):
+            tag, encoded = 1, value.to_bytes(8, "big", signed=True)
+        elif isinstance(value, str):
+            tag, encoded = 2, value.encode("utf-8")
+        else:
+            tag, encoded = 3, value
+        return bytes([tag]) + len(encoded).to_bytes(8, "big") + encoded
+
+    fields = [
+        row.organization_id,
+        row.stream_id,
+        row.seq,
+        row.type,
+        row.version,
+        row.recorded_at,
+        row.actor,
+        row.caused_by,
+        row.data,
+        row.payload_digest,
+    ]
+    return hashlib.sha256(b"perdure-event-1\n" + b"".join(map(field, fields)) + previous).digest()
+
+
+# --- writing and reading ---------------------------------------------------------------------------------------------
+
+texts = st.text(max_size=8)  # no half of a surrogate pair: what comes in is UTF-8
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
+    max_leaves=8,
+)
+numbers = st.integers(-(2**63), 2**63 - 1)
+
+
+def recorded_passes(payloads: list[Any], times: list[int], actor: str) -> list[Recorded]:
+    return [
+        Recorded(seq, at, actor, seq - 1 or None, e.StatePassed(actor, "Pass", "1/x", f"{seq}"), payload)
+        for seq, (payload, at) in enumerate(zip(payloads, times, strict=False), start=1)
+    ]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.dictionaries(texts, json_values)), min_size=1, max_size=4),
+    st.lists(numbers, min_size=4, max_size=4),
+    texts,
+    st.integers(0, 4),
+)
+def test_what_is_written_reads_back(payloads, times, actor, cut):
+    """Any JSON, any text, any instant; in one go or in parts; and every row is hashed as the format says."""
+    events = recorded_passes(payloads, times, actor)
+    chain = Chain(ORGANIZATION, STREAM)
+    salts = iter(range(256))
+    rows = chain.write(events, lambda count: bytes(next(salts) for _ in range(count)))
+    assert [KINDS["execution"].vocabulary.read(row) for row in rows] == events
+    previous = NO_HASH
+    for row in rows:
+        assert row.hash == event_hash(row, previous) == log_md_hash(row, previous)
+        previous = row.hash
+    salts = iter(range(256))
+    first = chain.write(events[:cut], lambda count: bytes(next(salts) for _ in range(count)))
+    rest = chain._replace(hash=first[-1].hash if first else NO_HASH)
+    assert first + rest.write(events[cut:], lambda count: bytes(next(salts) for _ in range(count))) == rows
+
+
+def test_every_payload_has_a_salt_of_its_own():
+    """Equal payloads have unequal digests; an event without one has none of the three."""
+    events = recorded_passes([{"a": 1}, {"a": 1}, None], [1, 1, 1], "key:a")
+    one, two, none = Chain(ORGANIZATION, STREAM).write(events, os.urandom)
+    assert one.payload == two.payload == '{"a":1}'
+    assert len({one.payload_salt, two.payload_salt}) == len({one.payload_digest, two.payload_digest}) == 2
+    assert (none.payload, none.payload_salt, none.payload_digest) == (None, None, None)
+    assert one.payload_digest == payload_digest(one.payload_salt, b'{"a":1}')
+
+
+@pytest.mark.parametrize("change", [{"type": "StateSkipped"}, {"version": 2}, {"type": "VersionAdded"}])
+def test_an_event_that_is_not_known_is_never_skipped(change):
+    """Of another type, of another version, or of another kind of stream: reading stops."""
+    (row,) = Chain(ORGANIZATION, STREAM).write(recorded_passes([None], [1], "key:a"), os.urandom)
+    with pytest.raises(UnknownEvent, match=f"event {change.get('type', 'StatePassed')} version"):
+        KINDS["execution"].vocabulary.read_all([StoredEvent(1, row._replace(**change))])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '{"state":"A","type":"Pass","output":"1/x","skipped":true}',
+        '{"state":"A","type":"Pass"}',
+        '{"state":"A","type":"Map","output":"1/x"}',
+        '{"state":1,"type":"Pass","output":"1/x"}',
+        "[]",
+        "",
+    ],
+)
+def test_data_that_is_not_the_event_s_is_an_error(data):
+    """A member too many or too few, or a wrong value: nothing of it is guessed or passed over."""
+    (row,) = Chain(ORGANIZATION, STREAM).write(recorded_passes([None], [1], "key:a"), os.urandom)
+    with pytest.raises(msgspec.DecodeError):
+        KINDS["execution"].vocabulary.read(row._replace(data=data))
+
+
+def test_an_erased_payload_reads_as_null():
+    """Data and hash stay: the machine needs no more."""
+    (row,) = Chain(ORGANIZATION, STREAM).write(recorded_passes([{"a": 1}], [1], "key:a"), os.urandom)
+    erased = row._replace(payload=None, payload_salt=None)
+    assert KINDS["execution"].vocabulary.read(erased).payload is None
+    assert event_hash(erased, NO_HASH) == row.hash
+
+
+def test_json_is_kept_to_the_last_digit():
+    """Integers of any size and the difference between 1 and 1.0 survive."""
+    values = [2**64, -(2**70), 1, 1.0, True, 0.1, 1e22, "\u2028\x00é", {"": []}]
+    assert encode_json(values) == encode_json(decode_json(encode_json(values)))
+    assert [type(value) for value in decode_json(encode_json(values))] == [type(value) for value in values]
+
+
+# --- verification ----------------------------------------------------------------------------------------------------
+
+
+def stored_events() -> list[StoredEvent]:
+    """Five events, some with payloads, at positions with gaps."""
+    events = recorded_passes([{"n": 1}, None, {"n": 3}, {"n": 4}, None], [10, 10, 20, 30, 40], "key:a")
+    rows = Chain(ORGANIZATION, STREAM).write(events, os.urandom)
+    return [StoredEvent(10 * row.seq, row) for row in rows]
+
+
+def broken_at(stored: list[StoredEvent], head: Any = ...) -> int | None:
+    """Give the seq at which verification stops, or None."""
+    if head is ...:
+        head = (len(stored), stored[-1].row.hash)
+    found = verify_stream(STREAM, stored, head)
+    assert found is None or (found.stream_id == STREAM and found.reason)
+    return None if found is None else found.seq
+
+
+def rehashed(rows: list[EventRow]) -> list[StoredEvent]:
+    """Chain rows as they now are: what somebody would do who may write to everything."""
+    previous, stored = NO_HASH, []
+    for row in rows:
+        chained = row._replace(hash=log_md_hash(row, previous))
+        previous = chained.hash
+        stored.append(StoredEvent(10 * row.seq, chained))
+    return stored
+
+
+def flipped(value: bytes) -> bytes:
+    return bytes([value[0] ^ 1]) + value[1:]
+
+
+FORGERIES: dict[str, list[Any]] = {
+    "stream_id": [flipped(STREAM), b""],
+    "seq": [0, 2, 7, -3],
+    "organization_id": [flipped(ORGANIZATION), ORGANIZATION + b"\0"],
+    "type": ["TaskSucceeded", "statePassed", ""],
+    "version": [0, 2],
+    "recorded_at": [0, 19, 21],
+    "actor": ["key:b", "", "key:a\0"],
+    "caused_by": [None, 1, 3],
+    "data": ["{}", " "],
+    "payload": ['{"n":4}', '{"n":3} ', "", None],
+    "payload_salt": [bytes(16), b"", None],
+    "payload_digest": [bytes(32), b"", None],
+    "hash": [bytes(32), b"", NO_HASH[:31]],
+}
+
+
+@pytest.mark.parametrize("column", EventRow._fields)
+def test_a_change_of_any_column_is_found(column):
+    """At the event that was changed, whatever it was changed to."""
+    assert set(FORGERIES) == set(EventRow._fields)
+    for forged in FORGERIES[column]:
+        stored = stored_events()
+        assert broken_at(stored) is None
+        assert getattr(stored[2].row, column) != forged
+        stored[2] = stored[2]._replace(row=stored[2].row._replace(**{column: forged}))
+        assert broken_at(stored) == 3, forged
+
+
+@given(st.integers(0, 4), st.data())
+def test_a_change_of_any_bit_is_found(index, data):
+    """In the middle of what is hashed or digested."""
+    stored = stored_events()
+    row = stored[index].row
+    columns = [name for name in EventRow._fields if getattr(row, name) not in {None, ""}]
+    column = data.draw(st.sampled_from(columns))
+    value = getattr(row, column)
+    if isinstance(value, int):
+        forged: Any = value ^ (1 << data.draw(st.integers(0, 62)))
+    else:
+        encoded = value.encode() if isinstance(value, str) else value
+        at = data.draw(st.integers(0, len(encoded) - 1))
+        turned = encoded[:at] + bytes([encoded[at] ^ 1 << data.draw(st.integers(0, 6))]) + encoded[at + 1 :]
+        forged = turned.decode() if isinstance(value, str) else turned
+    stored[index] = stored[index]._replace(row=row._replace(**{column: forged}))
+    assert broken_at(stored) == index + 1
+
+
+def test_a_change_with_a_new_hash_is_found_at_the_next_event():
+    """Whoever re-hashes one event breaks the chain behind it, or, at the end, the head."""
+    for index in range(5):
+        stored = stored_events()
+        head = (5, stored[-1].row.hash)
+        row = stored[index].row._replace(actor="key:forger")
+        previous = stored[index - 1].row.hash if index else NO_HASH
+        stored[index] = stored[index]._replace(row=row._replace(hash=log_md_hash(row, previous)))
+        assert broken_at(stored, head) == (index + 2 if index < 4 else 5)
+
+
+def test_a_chain_that_was_written_anew_is_found_by_its_head():
+    """The whole stream re-hashed: the head that somebody kept tells."""
+    stored = stored_events()
+    forged = rehashed([stored[0].row._replace(actor="key:forger"), *(item.row for item in stored[1:])])
+    assert broken_at(forged) is None
+    assert broken_at(forged, (5, stored[-1].row.hash)) == 5
+
+
+def test_a_row_that_was_removed_added_or_moved_is_found():
+    """The numbers 1, 2, 3 … have no gap and no double."""
+    stored = stored_events()
+    head = (5, stored[-1].row.hash)
+    assert broken_at(stored[1:], head) == 1
+    assert broken_at([*stored[:2], *stored[3:]], head) == 3
+    assert broken_at([*stored[:2], stored[1], *stored[2:]], head) == 3
+    assert broken_at([stored[0], stored[2], stored[1], *stored[3:]], head) == 2
+
+
+def test_a_tail_that_was_cut_off_is_found_by_the_head():
+    """Without a head, nothing inside the stream can tell: heads are exported for that."""
+    stored = stored_events()
+    head = (5, stored[-1].row.hash)
+    assert broken_at(stored[:4], head) == 5
+    assert broken_at(stored[:4], None) is None
+    assert broken_at([], head) == 1
+    assert broken_at(stored, (4, stored[3].row.hash)) == 5
+    assert broken_at(stored, (5, bytes(32))) == 5
+
+
+def test_positions_ascend():
+    """The order of a stream is that of the whole log."""
+    for position in (20, 19, 0, -5):
+        stored = stored_events()
+        stored[2] = stored[2]._replace(position=position)
+        assert broken_at(stored) == 3
+
+
+# --- erasure ---------------------------------------------------------------------------------------------------------
+
+
+def erase(stored: list[StoredEvent], *seqs: int) -> list[StoredEvent]:
+    """Take payloads and salts away; digests and hashes stay."""
+    return [
+        item._replace(row=item.row._replace(payload=None, payload_salt=None)) if item.row.seq in seqs else item
+        for item in stored
+    ]
+
+
+def with_erased_event(stored: list[StoredEvent], data: str, at: int = 6) -> list[StoredEvent]:
+    """Put an `Erased` event into the stream as event `at`, and chain all again."""
+    rows = [item.row for item in stored]
+    named = rows[0]._replace(type="Erased", data=data, payload=None, payload_salt=None, payload_digest=None)
+    rows.insert(at - 1, named)
+    return rehashed([row._replace(seq=seq) for seq, row in enumerate(rows, start=1)])
+
+
+def test_a_payload_that_was_erased_by_an_event_is_no_fault():
+    """A later `Erased` names its seq."""
+    stored = with_erased_event(stored_events(), '{"seqs":[1,3]}')
+    assert broken_at(stored) is None
+    assert broken_at(erase(stored, 1, 3)) is None
+    assert broken_at(erase(stored, 1)) is None
+
+
+def test_a_payload_that_no_event_erased_is_missing():
+    """It is not named, or named by an event that came before it."""
+    assert broken_at(erase(stored_events(), 3)) == 3
+    stored = with_erased_event(stored_events(), '{"seqs":[1]}')
+    assert broken_at(erase(stored, 1, 4)) == 4
+    early = with_erased_event(stored_events(), '{"seqs":[4]}', at=3)
+    assert early[3].row.payload == '{"n":3}'
+    assert broken_at(early) is None
+    assert broken_at(erase(early, 4)) == 4
+
+
+@pytest.mark.parametrize("data", ['{"seqs":3}', "{}", "[]", "nonsense", '{"seqs":["3"]}'])
+def test_an_erasure_that_names_nothing_erases_nothing(data):
+    """Whatever its data may be."""
+    assert broken_at(erase(with_erased_event(stored_events(), data), 3)) == 3
+
+
+def test_an_erasure_is_whole():
+    """Half of a payload gone is a fault, and so is a digest that went with it."""
+    stored = with_erased_event(stored_events(), '{"seqs":[1,3]}')
+    for change in ({"payload": None}, {"payload_salt": None}):
+        broken = [item._replace(row=item.row._replace(**change)) if item.row.seq == 3 else item for item in stored]
+        assert broken_at(broken) == 3
+    gone = {"payload": None, "payload_salt": None, "payload_digest": None}
+    broken = [item._replace(row=item.row._replace(**gone)) if item.row.seq == 3 else item for item in stored]
+    assert broken_at(broken) == 3
+
+
+def test_an_erased_payload_cannot_come_back_changed():
+    """What is there is checked, also if it could have been erased."""
+    stored = with_erased_event(stored_events(), '{"seqs":[1,3]}')
+    stored[2] = stored[2]._replace(row=stored[2].row._replace(payload='{"n":5}'))
+    assert broken_at(stored) == 3
