@@ -8,7 +8,7 @@ the log's own end was cut off, with the rows of `streams`: that takes a head tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
 from engine import projections
@@ -18,7 +18,7 @@ from engine.core.draft import Step
 from engine.runtime.kinds import KINDS
 from store.errors import StoreError
 from store.protocols import Store
-from store.records import EventRow, StoredEvent, StreamKind, StreamRow, TimerRow, WaitRow
+from store.records import EventRow, ExecutionRow, StoredEvent, StreamKind, StreamRow, TimerRow, WaitRow
 
 EVENTS_AT_ONCE: Final = 128
 """So many events are held at a time; each may carry a payload of a mebibyte."""
@@ -50,6 +50,14 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
         if organization_id in {None, stream.organization_id}:
             await audit.stream(stream)
     await audit.log()
+    return AuditReport(audit.streams, audit.events, audit.breaks)
+
+
+async def verify_streams(store: Store, streams: Iterable[StreamRow]) -> AuditReport:
+    """Verify some streams alone: what `verify` checks of each."""
+    audit = _Audit(store, None)
+    for stream in streams:
+        await audit.stream(stream)
     return AuditReport(audit.streams, audit.events, audit.breaks)
 
 
@@ -248,7 +256,7 @@ async def compare_projections(store: Store) -> list[str]:
     timers = 0
     async for stream in _streams(store, "execution"):
         try:
-            fold = await _fold(store, stream)
+            fold = await fold_execution(store, stream)
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
             found.append(f"execution {ids.text(stream.stream_id)}: it cannot be folded: {error!r}")
             continue
@@ -260,15 +268,21 @@ async def compare_projections(store: Store) -> list[str]:
     return found
 
 
-class _Fold(NamedTuple):
+class Fold(NamedTuple):
     """The rows that an execution's events ask for."""
 
-    execution: Any
+    execution: ExecutionRow
     waits: dict[bytes, WaitRow]
     timers: set[TimerRow]
 
 
-async def _fold(store: Store, stream: StreamRow) -> _Fold:
+def executions_of(store: Store) -> AsyncIterator[StreamRow]:
+    """All executions' streams, by id."""
+    return _streams(store, "execution")
+
+
+async def fold_execution(store: Store, stream: StreamRow) -> Fold:
+    """Fold an execution from its first event. Raises whatever its events are not read with."""
     kind = KINDS["execution"]
     state, waits, timers = kind.initial(), dict[bytes, WaitRow](), set[TimerRow]()
     async for some in _events(store, stream.stream_id):
@@ -282,10 +296,10 @@ async def _fold(store: Store, stream: StreamRow) -> _Fold:
         timers |= set(changes.timers)
         timers -= set(changes.timers_gone)
     execution = projections.execution_row(stream.stream_id, stream.organization_id, state)
-    return _Fold(execution, waits, timers)
+    return Fold(execution, waits, timers)
 
 
-async def _differences(store: Store, execution_id: bytes, fold: _Fold) -> list[str]:
+async def _differences(store: Store, execution_id: bytes, fold: Fold) -> list[str]:
     where = f"execution {ids.text(execution_id)}"
     found = _columns(where, await store.execution(execution_id), fold.execution)
     stored = {row.wait_id: row for row in await store.waits_of(execution_id)}

@@ -68,14 +68,15 @@ class Chain(NamedTuple):
         """The rows of events that follow; `random(n)` gives n bytes for the salts."""
         rows: list[EventRow] = []
         previous = self.hash
+        owner = _owner(self.organization_id, self.stream_id)
         salts = random(16 * len(events))
         for index, recorded in enumerate(events):
-            row = self._row(recorded, previous, salts[16 * index : 16 * index + 16])
+            row = self._row(owner, recorded, previous, salts[16 * index : 16 * index + 16])
             previous = row.hash
             rows.append(row)
         return tuple(rows)
 
-    def _row(self, recorded: Recorded, previous: bytes, salt: bytes) -> EventRow:
+    def _row(self, owner: bytes, recorded: Recorded, previous: bytes, salt: bytes) -> EventRow:
         payload, digest, salt_or_null = None, None, None
         if recorded.payload is not None:
             encoded = encode_json(recorded.payload)
@@ -83,12 +84,12 @@ class Chain(NamedTuple):
         name = type(recorded.event).__name__
         data = encode_json(recorded.event).decode()
         at, actor, caused_by = recorded.recorded_at, recorded.actor, recorded.caused_by
-        organization_id, stream_id, seq = self.organization_id, self.stream_id, recorded.seq
-        chained = _hash(organization_id, stream_id, seq, name, 1, at, actor, caused_by, data, digest, previous)
+        seq = recorded.seq
+        chained = _hash(owner, seq, name, 1, at, actor, caused_by, data, digest, previous)
         return EventRow(
-            stream_id,
+            self.stream_id,
             seq,
-            organization_id,
+            self.organization_id,
             name,
             1,
             at,
@@ -110,8 +111,7 @@ def payload_digest(salt: bytes, payload: bytes) -> bytes:
 def event_hash(row: EventRow, previous: bytes) -> bytes:
     """The hash of a row, chained to that of the event before it (`log.md`, An event row)."""
     return _hash(
-        row.organization_id,
-        row.stream_id,
+        _owner(row.organization_id, row.stream_id),
         row.seq,
         row.type,
         row.version,
@@ -125,8 +125,7 @@ def event_hash(row: EventRow, previous: bytes) -> bytes:
 
 
 def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its order
-    organization_id: bytes,
-    stream_id: bytes,
+    owner: bytes,
     seq: int,
     name: str,
     version: int,
@@ -141,9 +140,7 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
     return hashlib.sha256(
         b"".join(
             (
-                _DOMAIN,
-                _bytes(organization_id),
-                _bytes(stream_id),
+                owner,
                 _INTEGER.pack(1, 8, seq),
                 _word(name),
                 _INTEGERS.pack(1, 8, version, 1, 8, recorded_at),
@@ -156,6 +153,11 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
             )
         )
     ).digest()
+
+
+def _owner(organization_id: bytes, stream_id: bytes) -> bytes:
+    """What all hashes of a stream begin with: the domain, and whose stream it is."""
+    return _DOMAIN + _bytes(organization_id) + _bytes(stream_id)
 
 
 def _bytes(value: bytes) -> bytes:

@@ -18,6 +18,7 @@ from store.records import (
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
+    Projected,
     SnapshotRow,
     StoredEvent,
     StreamAppend,
@@ -139,6 +140,13 @@ class Executions(Protocol):
         """Executions that are pending or running (not those that only wait), ascending above `after`."""
         ...
 
+    async def live_counts(self) -> dict[str, int]:
+        """How many executions are pending, running or waiting, by status; one that none has may be left out.
+
+        It looks at each of them (some 3 µs), and at nothing that has ended.
+        """
+        ...
+
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
         """The newest completed execution of a version, for its mock payload."""
         ...
@@ -207,6 +215,14 @@ class Store(LogReader, Catalog, Executions, Nodes, Protocol):
         Raises ValueError if a stream stands twice in the batch, or its events do not go on from `expected`
         one by one. Raises `CommitUnknown` if the commit failed in a way that leaves open whether it is
         durable (the process must stop), `StoreFull` or another `StoreError` if nothing was written.
+        """
+        ...
+
+    async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
+        """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+
+        Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
+        leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.
         """
         ...
 

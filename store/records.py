@@ -241,6 +241,9 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow
+"""What a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
+
 Row: TypeAlias = (
     OrganizationRow
     | WorkspaceRow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 _RANDOM_BITS = 74
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -74,6 +75,7 @@ def is_version_7(value: bytes) -> bool:
     return value[6] >> 4 == 7 and value[8] >> 6 == 2  # noqa: PLR2004 the numbers of the RFC
 
 
+@lru_cache(maxsize=1024)
 def percent_encoded(value: str) -> str:
     """Text with everything but ASCII letters, digits, `-`, `.`, `_` and `~` percent-encoded (RFC 3986)."""
     if value.isascii() and value.isalnum():

@@ -6,6 +6,7 @@ Pure: nothing here knows the time, chance, the disk or the engine. ``problems`` 
 
 from engine.language.context import context_object
 from engine.language.definition import compile_machine, compile_state, problems
+from engine.language.drawing import mermaid
 from engine.language.errors import DefinitionError, Problem, StatesError
 from engine.language.instants import format_instant, parse_instant
 from engine.language.machine import Machine
@@ -39,6 +40,7 @@ __all__ = [
     "context_object",
     "format_instant",
     "literal_errors",
+    "mermaid",
     "parse_instant",
     "parse_resource",
     "problems",

@@ -144,6 +144,8 @@ class Processor:
 
     def _waits_for_a_claim(self, order: Order) -> bool:
         """Whether an order that is not yet on disk claims the same: then its fate decides this one's."""
+        if order.process_id is None and order.remembered is None:
+            return False
         for key in order.claim_keys():
             for batch in (self._open, self._committing):
                 first = batch.claimed.get(key) if batch else None

@@ -80,7 +80,6 @@ class Tasks:
         job = _task(self._work(hot, task, step, call))
         if not job.done():
             self._running.add(job)
-            job.add_done_callback(self._on_done)
 
     def _on_missing(self, hot: HotStream, task: RunTask, call: Call) -> None:
         """Deal with a step that this node does not have.
@@ -112,6 +111,8 @@ class Tasks:
         except (Exception, SystemExit) as problem:  # noqa: BLE001 other people's code
             _log.warning("step_failed", execution_id=context.execution_id, state=task.state, exc_info=problem)
             outcome = failure_of(problem)
+        finally:
+            self._make_room()
         self._finish(hot, task, outcome)
 
     async def _value(self, step: Step, value: Any, context: StepContext) -> Any:
@@ -123,10 +124,10 @@ class Tasks:
     def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
         self._complete(hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
 
-    def _on_done(self, job: asyncio.Task[None]) -> None:
-        self._running.discard(job)
-        if not job.cancelled() and (problem := job.exception()) is not None:
-            _log.error("task_lost", exc_info=problem)
+    def _make_room(self) -> None:
+        """The current task's step has ended. (A callback of the task would cost a turn of the loop.)"""
+        if (job := asyncio.current_task()) is not None:
+            self._running.discard(job)
         self._fill()
 
     @property

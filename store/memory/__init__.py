@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from store.batch import check_batch, net_puts
@@ -21,6 +21,7 @@ from store.records import (
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
+    Projected,
     Refusal,
     Row,
     SnapshotRow,
@@ -42,6 +43,7 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
         self._closed = False
+        self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
             OrganizationRow: self._organizations,
             WorkspaceRow: self._workspaces,
@@ -56,6 +58,7 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
 
     async def append(self, batch: Sequence[StreamAppend]) -> Appended:
         self._check_open()
+        self._check_not_rebuilding()
         check_batch(batch)
         refused, claimed = self._admit(batch)
         accepted = [part for part in batch if part.stream_id not in refused]
@@ -117,8 +120,25 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         self._log += stored
         self._events.setdefault(part.stream_id, []).extend(stored)
 
+    async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
+        self._check_open()
+        self._check_not_rebuilding()
+        self._is_rebuilding = True
+        try:
+            made = [row async for row in rows]
+            self._check_open()
+        finally:
+            self._is_rebuilding = False
+        for kind in (ExecutionRow, WaitRow, TimerRow, SnapshotRow):
+            table = self._tables[kind]
+            for old in list(table.rows.values()):
+                table.delete(old)
+        for row in made:
+            self._tables[type(row)].put(row)
+
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         self._check_open()
+        self._check_not_rebuilding()
         died = sorted(
             (row for row in self._nodes.values() if row.stopped_at is None),
             key=lambda row: (row.started_at, row.node_id),
@@ -129,11 +149,16 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
 
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         self._check_open()
+        self._check_not_rebuilding()
         if node_id in self._nodes:
             self._nodes[node_id] = self._nodes[node_id]._replace(stopped_at=at)
 
     async def close(self) -> None:
         self._closed = True
+
+    def _check_not_rebuilding(self) -> None:
+        if self._is_rebuilding:
+            raise StoreError("the projections are being rebuilt")
 
     def _check_open(self) -> None:
         if self._closed:

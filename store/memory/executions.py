@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
@@ -52,6 +53,9 @@ class MemoryExecutions(MemoryLog):
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         return self._rows(self._live.above(True, after, limit))  # noqa: FBT003
+
+    async def live_counts(self) -> dict[str, int]:
+        return Counter(row.status for row in self._executions.rows.values() if row.status in (*_LIVE, "waiting"))
 
     def _rows(self, execution_ids: list[bytes]) -> list[ExecutionRow]:
         return [self._executions.rows[execution_id,] for execution_id in execution_ids]

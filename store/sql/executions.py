@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, union
 
 from store.batch import execution_scope
 from store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
@@ -26,6 +26,15 @@ _LIVE: Final = (
     .where(LIVE, executions.c.execution_id > bindparam("after"))
     .order_by(executions.c.execution_id)
     .limit(bindparam("limit"))
+)
+_ALIVE: Final = union(
+    select(executions.c.execution_id).where(LIVE),
+    select(waits.c.execution_id).where(OPEN),  # what waits has an open wait, and nothing that has ended has one
+)
+_LIVE_COUNTS: Final = (
+    select(executions.c.status, func.count())
+    .where(executions.c.execution_id.in_(_ALIVE))
+    .group_by(executions.c.status)
 )
 _LATEST_COMPLETED: Final = (
     select(executions)
@@ -103,6 +112,9 @@ class SqlExecutions(SqlSession):
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         return [ExecutionRow._make(row) for row in await self._all(_LIVE, after=after, limit=limit)]
+
+    async def live_counts(self) -> dict[str, int]:
+        return {row[0]: row[1] for row in await self._all(_LIVE_COUNTS)}
 
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
         row = await self._one(_LATEST_COMPLETED, workflow_id=workflow_id, version=version)

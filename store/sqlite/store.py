@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from store.errors import StoreError, StoreUnavailable
-from store.records import Appended, NodeRow, StreamAppend
+from store.records import Appended, NodeRow, Projected, StreamAppend
 from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
 from store.sql.log import SqlLog
@@ -22,6 +23,9 @@ from store.sqlite.readers import Readers
 from store.sqlite.writer import Writer
 
 T = TypeVar("T")
+
+_ROWS_AT_ONCE: Final = 1000
+"""So many rows of a rebuild are held at a time."""
 
 
 class _WriterThread:
@@ -71,6 +75,22 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
 
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         return await self._write(lambda writer: writer.node_stopped(node_id, at))
+
+    async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
+        await self._write(Writer.begin_rebuild)
+        try:
+            some: list[Projected] = []
+            async for row in rows:
+                some.append(row)
+                if len(some) == _ROWS_AT_ONCE:
+                    await self._write(partial(Writer.put_rebuilt, rows=some))
+                    some = []
+            await self._write(partial(Writer.put_rebuilt, rows=some))
+        except BaseException:
+            with suppress(StoreError):
+                await self._write(Writer.abandon_rebuild)
+            raise
+        await self._write(Writer.end_rebuild)
 
     async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
         with self._reading():

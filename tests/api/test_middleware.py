@@ -153,3 +153,18 @@ async def test_health_needs_no_key(api: Api) -> None:
     response = await api.get("/health/ready", key=None)
     assert response.status_code == 503
     assert "failed commit" in response.json()["error"]["message"]
+
+
+async def test_a_query_is_bounded(api: Api) -> None:
+    """So many parameters mean nothing."""
+    response = await api.get("/v1/waits?" + "&".join(f"p{n}=1" for n in range(33)))
+    assert response.status_code == 400
+    assert "more than 32 parameters" in response.json()["error"]["message"]
+
+
+async def test_an_idempotency_key_stands_once(api: Api) -> None:
+    """Two of them name no request."""
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
+    response = await api.post(f"{PROCESS}/terminateWorkflow/A", headers=headers)
+    assert response.status_code == 400
+    assert "twice" in response.json()["message"]

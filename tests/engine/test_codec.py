@@ -1,7 +1,8 @@
 """Events on disk: what is written today is read for ever, and whatever is changed behind our back is found.
 
 The files in `tests/golden/events-1` are the released format: they are added to, never changed. To add the file of a
-new event, run the tests with PERDURE_NEW_GOLDEN=1; what is there already is never written again.
+new event, run the tests with PERDURE_NEW_GOLDEN=1; what is there already is never written again. (Before the first
+release, and only then, a file may be removed to be made anew.)
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def golden_case(cls: type[e.Event], *, is_full: bool) -> dict[str, Any]:
     recorded = Recorded(7, 1_750_000_000_000, "key:test", 6 if is_full else None, event, payload)
     (row,) = Chain(ORGANIZATION, STREAM, PREVIOUS).write([recorded], lambda _: SALT)
     shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in row._asdict().items()}
-    return {"reads_as": msgspec.to_builtins(msgspec.structs.asdict(event)), "previous_hash": PREVIOUS.hex(), **shown}
+    return {"reads_as": msgspec.structs.asdict(event), "previous_hash": PREVIOUS.hex(), **shown}
 
 
 def write_new_golden() -> None:
@@ -120,9 +121,7 @@ CASES = [
 def row_of(case: dict[str, Any]) -> EventRow:
     binary = {"stream_id", "organization_id", "payload_salt", "payload_digest", "hash"}
     values = {name: case[name] for name in EventRow._fields}
-    return EventRow(
-        **{name: bytes.fromhex(v) if name in binary and v is not None else v for name, v in values.items()}
-    )
+    return EventRow(**{name: bytes.fromhex(v) if name in binary and v is not None else v for name, v in values.items()})
 
 
 def vocabulary_of(case: dict[str, Any]) -> Any:
@@ -141,7 +140,7 @@ def test_a_released_event_is_read_as_it_was_meant(case):
     """From bytes to meaning: every member, also those that are not written because they are at their default."""
     recorded = vocabulary_of(case).read(row_of(case))
     assert type(recorded.event).__name__ == case["type"]
-    assert msgspec.to_builtins(msgspec.structs.asdict(recorded.event)) == case["reads_as"]
+    assert decode_json(encode_json(msgspec.structs.asdict(recorded.event))) == case["reads_as"]
     assert recorded[:4] == (case["seq"], case["recorded_at"], case["actor"], case["caused_by"])
     assert recorded.payload == (None if case["payload"] is None else json.loads(case["payload"]))
 

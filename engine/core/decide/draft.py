@@ -18,12 +18,13 @@ D = TypeVar("D", bound=Definition)
 class Draft(BaseDraft[State]):
     """What a decision says so far, with the facts that it rests on."""
 
-    __slots__ = ("effects", "facts")
+    __slots__ = ("_values", "effects", "facts")
 
     def __init__(self, state: State, facts: Facts, caused_by: int | None = None) -> None:
         super().__init__(state, evolve, now=facts.now, actor=facts.actor, caused_by=caused_by)
         self.facts = facts
         self.effects: list[Effect] = []
+        self._values: dict[Ref, Any] = {}  # one decision asks for the same few values again and again
 
     def definition(self, scope: str, kind: type[D]) -> D:
         """The state of the definition that a scope is in. Raises `TypeError` unless it is of this type."""
@@ -36,7 +37,9 @@ class Draft(BaseDraft[State]):
 
     def value(self, reference: Ref) -> Any:
         """The value behind a reference, of this draft or of the stream. Raises `Missing` if it is not loaded."""
-        return resolve(reference, self.payloads, self.facts.payloads)
+        if reference not in self._values:
+            self._values[reference] = resolve(reference, self.payloads, self.facts.payloads)
+        return self._values[reference]
 
     def refer(self, value: Any, known: Ref, member: str, payload: dict[str, Any]) -> Ref:
         """A reference to `value` for the next event, which has this payload.

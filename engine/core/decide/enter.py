@@ -31,12 +31,20 @@ def advance(draft: Draft) -> None:
     After `TRANSITIONS_MAX` states it stops with the effect `Continue`, so that a loop cannot starve the others.
     """
     for _ in range(TRANSITIONS_MAX):
-        scope = next((s for s, frame in draft.state.frames.items() if frame.phase is None), None)
+        scope = _to_enter(draft)
         if scope is None:
             return
         _enter(draft, scope)
-    if any(frame.phase is None for frame in draft.state.frames.values()):
+    if _to_enter(draft) is not None:
         draft.effects.append(Continue())
+
+
+def _to_enter(draft: Draft) -> str | None:
+    """The first scope that is about to enter a state."""
+    for scope, frame in draft.state.frames.items():
+        if frame.phase is None:
+            return scope
+    return None
 
 
 def _enter(draft: Draft, scope: str) -> None:

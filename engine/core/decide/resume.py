@@ -84,14 +84,9 @@ def _none_open(state: State, command: Resume, facts: Facts) -> Outcome:
 
 def _not_waiting(state: State, command: Resume, facts: Facts) -> Rejection:
     details = {"status": state.status, "state": state.current}
-    what = "the execution"
-    if command.wait is not None:
-        what = f"wait {command.wait}"
-    elif command.state is not None:
-        what = f"state {command.state!r}"
-    message = (
-        f"{what} has no wait that this call could mean; the execution is {state.status} in state {state.current!r}"
-    )
+    named = "" if command.wait is None else f" {command.wait}"
+    place = "" if command.state is None else f" at state {command.state!r}"
+    message = f"no wait{named}{place} has opened; the execution is {state.status} in state {state.current!r}"
     if command.may_hold and not state.is_over and command.wait is None and _may_open(command, facts):
         return Rejection("NOT_WAITING", message, details, is_early=True)
     return _refuse(state, facts, "NOT_WAITING", message, details)

@@ -136,6 +136,19 @@ async def test_live_executions_are_pending_or_running(store: Store) -> None:
     assert await live() == [uid(0), uid(2), uid(7)]
 
 
+async def test_what_is_alive_is_counted_by_status(store: Store) -> None:
+    """Pending, running, and waiting in an open wait, of all organizations; what has ended does not count."""
+    await add(store, *(execution(uid(n), status=word) for n, word in enumerate(["pending", "running", "completed"])))
+    waits = [wait(uid(10), uid(1)), wait(uid(11), uid(3)), wait(uid(12), uid(3)), wait(uid(13), uid(4))]
+    for each, status in zip(waits, ["running", "waiting", "waiting", "waiting"], strict=True):
+        stream = await store.stream(each.execution_id)
+        row = execution(each.execution_id, status=status, organization_id=OTHER_ORG)
+        head = [] if stream is None else [stream.head]
+        await store.append([part(each.execution_id, *head, puts=[row, each])])
+
+    assert dict(await store.live_counts()) == {"pending": 1, "running": 1, "waiting": 2}
+
+
 async def test_the_latest_completed_execution_of_a_version(store: Store) -> None:
     """The newest by id that is completed, of that version of that workflow."""
     await add(

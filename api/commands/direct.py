@@ -1,0 +1,192 @@
+"""Changes written straight to a database, while no server holds it.
+
+What is recorded is what a server would have recorded, and nothing more: no step is called, no timer fires and nothing
+is taken up that another process left. A server that starts on the database goes on from there. (A command that ran
+steps would be done before they are, and would need everybody's registry.)
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import click
+
+from api.commands.output import instant
+from api.commands.running import Refused, run
+from api.commands.shape import Scope
+from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
+from api.dialects.process import SOURCES, Terminate, Termination
+from api.dialects.resource import NewKey, NewWorkflow
+from api.fields import milliseconds, read, shown
+from api.auth import plain_scopes
+from engine.core import ids
+from engine.core.effects import RunTask
+from engine.engine import Engine
+from engine.errors import Invalid
+from engine.runtime.access import SCOPES, Principal
+from engine.runtime.callers import Caller
+from engine.runtime.clock import SystemClock
+from engine.runtime.hot import HotStream
+from engine.runtime.node import Node
+from engine.steps import Registry, load_registry
+from engine.steps.builtin import builtin_steps
+from engine.steps.http import HttpClient
+
+
+class _NoTasks:
+    """Calls nothing: the task stays scheduled. Implements `engine.runtime.tasks.TaskRunner`."""
+
+    running = 0
+
+    def run(self, hot: HotStream, task: RunTask) -> None:
+        pass
+
+    async def close(self, grace_s: float) -> None:
+        pass
+
+
+@asynccontextmanager
+async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
+    """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
+    store = await open_database(database, read_only=False)
+    http = HttpClient()
+    node = Node(store, SystemClock(), lambda _: _NoTasks())
+    engine = Engine(store, node, builtin_steps(http).merged(registry), http)
+    try:
+        for organization in await store.organizations():
+            for row in await store.execution_page(organization_id=organization.organization_id, limit=1):
+                node.processor.seed_ids(row.execution_id)  # new ids sort above all that are there
+        node.processor.position = await store.position()
+        yield engine
+    finally:
+        await engine.close(0)
+
+
+class Direct:
+    """A database. Implements `Target`."""
+
+    def __init__(self, scope: Scope, steps: str | None) -> None:
+        try:
+            self._registry = Registry() if not steps else load_registry(steps)
+        except ValueError as error:
+            raise Refused(f"steps: {error}") from None
+        self._scope = scope
+        self._actor = f"cli:{_user()}"
+
+    def _do(self, work: Callable[[Engine, Caller], Awaitable[dict[str, Any]]], *, makes: bool = False) -> Any:
+        return run(self._done(work, makes=makes))
+
+    async def _done(self, work: Callable[[Engine, Caller], Awaitable[Any]], *, makes: bool) -> Any:
+        if not makes:  # what is not there is not made in passing
+            async with reader(self._scope.database):
+                pass
+        async with recorder(self._scope.database, self._registry) as engine:
+            return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
+
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool
+    ) -> dict[str, Any]:
+        given = {"name": name, "definition": definition, "description": description}
+
+        async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(NewWorkflow, given)
+            saved = await engine.workflows.create(
+                caller, body.name, body.definition, description=body.description, is_published=not is_draft
+            )
+            return {
+                "id": ids.text(saved.workflow.workflow_id),
+                "name": saved.workflow.name,
+                "version": saved.workflow.latest_version,
+                "status": saved.workflow.status,
+                "warnings": [{"path": each.path, "message": each.message} for each in saved.warnings],
+            }
+
+        return dict(self._do(create, makes=True))
+
+    def trigger(
+        self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
+    ) -> dict[str, Any]:
+        name = _process_id(process_id, run_input)
+
+        async def trigger(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            answered = await engine.runs.trigger(
+                caller, row.workflow_id, run_input, version=version, process_id=name, trigger="MANUAL"
+            )
+            return {
+                "execution_id": answered.answer,
+                "process_id": name or answered.answer,
+                "workflow_id": ids.text(row.workflow_id),
+            }
+
+        return dict(self._do(trigger))
+
+    def resume(
+        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+    ) -> dict[str, Any]:
+        del hold_s  # nothing else goes on here, so no wait opens while the call is held
+
+        async def resume(engine: Engine, caller: Caller) -> dict[str, Any]:
+            if payload.get("source") not in SOURCES:
+                found = f"{shown(payload['source'])} is not accepted" if "source" in payload else "it is missing"
+                raise Invalid(f"payload.source: {found}; it must be 'SAP' or 'TEAMS'")
+            answered = await engine.runs.resume(caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0)
+            return {"message": answered.answer}
+
+        return dict(self._do(resume))
+
+    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        given = {} if reason is None else {"payload": {"termination_reason": reason}}
+
+        async def terminate(engine: Engine, caller: Caller) -> dict[str, Any]:
+            asked: Termination = read(Terminate, given).payload
+            answered = await engine.runs.terminate(caller, process_id, asked.termination_reason)
+            return {"message": answered.answer}
+
+        return dict(self._do(terminate))
+
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
+        given = {"name": name, "scopes": scopes, "expires_at": expires_at}
+
+        async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(NewKey, given)
+            expiry = None if body.expires_at is None else milliseconds(body.expires_at)
+            if expiry is not None and expiry <= engine.node.clock.now():
+                raise Invalid("expires_at: it is in the past; it must be a time to come")
+            everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
+            made = await engine.access.create_key(
+                everything, body.name, plain_scopes(body.scopes), expires_at=expiry
+            )
+            shown_key = key_json(made.row)
+            return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
+
+        return dict(self._do(create, makes=True))
+
+    def revoke_key(self, key: str) -> dict[str, Any]:
+        async def revoke(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_key(engine.store, caller, key)
+            revoked = await engine.access.revoke_key(Principal(caller, frozenset(SCOPES)), row.key_id)
+            return {"id": ids.text(row.key_id), "name": row.name, "revoked_at": instant(revoked.revoked_at)}
+
+        return dict(self._do(revoke))
+
+
+def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:
+    """The process id that an option or the input has; both may, if it is the same (as in the process API)."""
+    in_input = run_input.get("process_id", given)
+    if in_input is not None and not isinstance(in_input, str):
+        raise click.UsageError("--input: its process_id must be a text")
+    if given is not None and in_input != given:
+        raise click.UsageError("--process-id: the input has another one; give one of them")
+    return in_input
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in many containers
+        return str(os.getuid())

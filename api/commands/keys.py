@@ -1,0 +1,101 @@
+"""Keys: `create`, `list` and `revoke`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from api.commands import output
+from api.commands.changing import no_elsewhere, target
+from api.commands.output import readable
+from api.commands.running import run
+from api.commands.shape import Command, Group, Scope, Where, changes, reads
+from api.commands.views import key_json, view
+
+
+@click.group(
+    cls=Group,
+    examples=[
+        "perdure keys create worker --scope workflows.run --scope runs.resume",
+        "perdure keys list",
+        "perdure keys revoke ci",
+    ],
+)
+def keys() -> None:
+    """Create, list and revoke the keys of the HTTP API."""
+
+
+@keys.command(
+    examples=[
+        "perdure keys create worker --scope workflows.run --scope runs.resume",
+        "perdure keys create auditor --scope runs.view,workflows.view --expires-at 2099-12-31T23:59:59Z --json",
+        "perdure keys create billing --scope runs.view --organization acme --workspace billing",
+    ],
+)
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    metavar="SCOPE",
+    help="What it may do, such as runs.view; again, or with commas, for more.",
+)
+@click.option("--expires-at", metavar="TIME", help="Until when, such as 2099-12-31T23:59:59Z.  [default: for ever]")
+@changes
+def create(name: str, scopes: tuple[str, ...], expires_at: str | None, where: Where, *, as_json: bool) -> None:
+    """Create a key and print it: it is shown only now.
+
+    Organization and workspace are made if they are not there; over HTTP that takes a key with the scope operator.
+    """
+    wanted = [scope.strip() for each in scopes for scope in each.split(",") if scope.strip()]
+    made = target(where).create_key(name, wanted, expires_at)
+    if as_json:
+        output.document(made)
+        return
+    output.line(made["key"])
+    output.say(f"key {made['id']} ({made['name']}): {' '.join(made['scopes'])}; it is shown only now")
+
+
+@keys.command("list", examples=["perdure keys list", "perdure keys list --json"])
+@reads
+def list_(scope: Scope, *, as_json: bool) -> None:
+    """List the keys of a workspace, without their texts, which nobody has any more."""
+    found = run(_listed(scope))
+    if as_json:
+        output.document(found)
+        return
+    output.table(
+        ["key", "name", "scopes", "created", "expires", "revoked"],
+        [
+            [
+                each["id"],
+                each["name"],
+                " ".join(each["scopes"]),
+                readable(each["created_at"]),
+                readable(each["expires_at"]),
+                readable(each["revoked_at"]),
+            ]
+            for each in found["items"]
+        ],
+    )
+
+
+async def _listed(scope: Scope) -> dict[str, Any]:
+    async with view(scope) as seen:
+        rows = await seen.store.api_keys(seen.caller.organization_id, seen.caller.workspace_id)
+        return {"items": [key_json(row) for row in rows]}
+
+
+@keys.command(examples=["perdure keys revoke ci", "perdure keys revoke ci --json"])
+@click.argument("key")
+@changes
+def revoke(key: str, where: Where, *, as_json: bool) -> None:
+    """Revoke a key, by its name or id, at once and for ever."""
+    no_elsewhere(where)
+    revoked = target(where).revoke_key(key)
+    if as_json:
+        output.document(revoked)
+    else:
+        output.line(f"{revoked['id']} revoked at {readable(revoked['revoked_at'])}")

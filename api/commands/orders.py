@@ -1,0 +1,98 @@
+"""Changing runs: `trigger`, `resume` and `terminate`."""
+
+from __future__ import annotations
+
+import click
+
+from api.commands import output
+from api.commands.changing import no_elsewhere, target
+from api.commands.shape import Command, Where, changes
+from api.commands.values import read_object
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        """perdure trigger "invoice approval" --input '{"amount": 120}' --process-id INV-9""",
+        'perdure trigger "invoice approval" --input @invoice.json',
+        'perdure trigger "invoice approval" --version 1 --json',
+    ],
+)
+@click.argument("workflow")
+@click.option("--input", "given", metavar="JSON|@FILE", help="The run's input, a JSON object.  [default: {}]")
+@click.option("--process-id", metavar="ID", help="Your own name for the run: the same call again starts nothing.")
+@click.option("--version", type=click.IntRange(1, 2**31 - 1), help="Of the workflow.  [default: the latest published]")
+@changes
+def trigger(
+    workflow: str, given: str | None, process_id: str | None, version: int | None, where: Where, *, as_json: bool
+) -> None:
+    """Start a run of a workflow, by its name or id, and print the run's id.
+
+    Straight to a database the start is recorded, and the next server on it calls the steps.
+    """
+    no_elsewhere(where)
+    answer = target(where).trigger(workflow, read_object(given, "--input"), process_id, version)
+    if as_json:
+        output.document(answer)
+        return
+    output.line(answer["execution_id"])
+    if where.server is None:
+        output.say("recorded; a server on this database takes it on")
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        """perdure resume INV-7 --source SAP --payload '{"approved": true}'""",
+        "perdure resume INV-7 --payload @approval.json --state Ask",
+    ],
+)
+@click.argument("process_id")
+@click.option("--payload", metavar="JSON|@FILE", help="A JSON object: what the state that waits gives.  [default: {}]")
+@click.option("--source", type=click.Choice(["SAP", "TEAMS"]), help="Who answers; or say it in the payload.")
+@click.option("--state", metavar="NAME", help="Only a wait at this state.")
+@click.option("--wait-id", metavar="ID", help="Exactly this wait (perdure waits).")
+@click.option(
+    "--hold",
+    type=click.IntRange(0, 30),
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a server holds the call if its wait has not opened yet.",
+)
+@changes
+def resume(
+    process_id: str,
+    payload: str | None,
+    source: str | None,
+    where: Where,
+    *,
+    state: str | None,
+    wait_id: str | None,
+    hold: int,
+    as_json: bool,
+) -> None:
+    """End a wait of a run: `restarted`, or `already restarted` if an earlier resume did."""
+    no_elsewhere(where)
+    value = read_object(payload, "--payload")
+    if source is not None and value.setdefault("source", source) != source:
+        raise click.UsageError("--source: the payload has another one; give one of them")
+    answer = target(where).resume(process_id, value, wait_id=wait_id, state=state, hold_s=hold)
+    output.document(answer) if as_json else output.line(answer["message"])
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "perdure terminate INV-7",
+        'perdure terminate INV-7 --reason "entered twice"',
+    ],
+)
+@click.argument("process_id")
+@click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
+@changes
+def terminate(process_id: str, reason: str | None, where: Where, *, as_json: bool) -> None:
+    """End a run from outside: `terminated`, or `already terminated`."""
+    no_elsewhere(where)
+    answer = target(where).terminate(process_id, reason)
+    output.document(answer) if as_json else output.line(answer["message"])

@@ -1,0 +1,155 @@
+"""Changes over HTTP: the API of a server, and its errors as errors of a command."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from api.commands.names import SUGGESTED_FROM, did_you_mean, is_id, only
+from api.commands.running import Failed, Refused, problems
+from api.commands.shape import Scope
+
+TIMEOUT_S: Final = 60.0
+PAGE: Final = 100
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+
+_NOT_TRIED: Final = frozenset({401, 403})
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the key to wherever it points."""
+
+    def redirect_request(  # noqa: PLR0913, PLR0917 the standard library's signature
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
+        return None
+
+
+class Remote:
+    """A server. Implements `Target`."""
+
+    def __init__(self, server: str, key: str, scope: Scope) -> None:
+        parts = urlsplit(server)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise Refused(f"--server: {server!r} is no address of a server, such as http://127.0.0.1:8080")
+        if not (key.isascii() and key.isprintable()):
+            raise Refused("--key: it has characters that no key has")
+        self._base = server.rstrip("/")
+        self._key = key
+        self._scope = scope
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    # --- changes -------------------------------------------------------------------------------------------------
+
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool
+    ) -> dict[str, Any]:
+        body = {"name": name, "definition": definition, "status": "draft" if is_draft else "published"}
+        if description is not None:
+            body["description"] = description
+        made = self._send("POST", "/v1/workflows", body)["data"]
+        return {name: made[name] for name in ("id", "name", "version", "status", "warnings")}
+
+    def trigger(
+        self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
+    ) -> dict[str, Any]:
+        workflow_id = self._workflow(workflow)
+        path = f"/v2/workflows/triggerworkflow/{workflow_id}" + ("" if version is None else f"/{version}")
+        query = {} if process_id is None else {"process_id": process_id}
+        execution_id = self._send("POST", path, run_input, query)["looply_execution_id"]
+        name = process_id or run_input.get("process_id") or execution_id
+        return {"execution_id": execution_id, "process_id": name, "workflow_id": workflow_id}
+
+    def resume(
+        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+    ) -> dict[str, Any]:
+        given = {"wait_id": wait_id, "state": state}
+        query = {name: value for name, value in given.items() if value is not None}
+        path = f"/v2/workflows/resumeWorkflow/{quote(process_id, safe='')}"
+        answer = self._send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})
+        return {"message": answer["message"]}
+
+    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        payload = {} if reason is None else {"termination_reason": reason}
+        path = f"/v2/workflows/terminateWorkflow/{quote(process_id, safe='')}"
+        return {"message": self._send("POST", path, {"payload": payload})["message"]}
+
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
+        body: dict[str, Any] = {"name": name, "scopes": scopes}
+        elsewhere = {"organization": self._scope.organization, "workspace": self._scope.workspace}
+        body |= {member: value for member, value in (*elsewhere.items(), ("expires_at", expires_at)) if value}
+        made = self._send("POST", "/v1/keys", body)["data"]
+        return {member: made[member] for member in ("id", "name", "scopes", "expires_at", "key")}
+
+    def revoke_key(self, key: str) -> dict[str, Any]:
+        rows = self._send("GET", "/v1/keys")["data"]
+        found = next((row for row in rows if row["id"] == key.lower()), None) or only("key", key, rows)
+        if found is None:
+            raise Failed(f"there is no key {key!r}.{did_you_mean(key, [row['name'] for row in rows])}")
+        revoked = self._send("DELETE", f"/v1/keys/{found['id']}")["data"]
+        return {member: revoked[member] for member in ("id", "name", "revoked_at")}
+
+    # --- names ---------------------------------------------------------------------------------------------------
+
+    def _workflow(self, wanted: str) -> str:
+        """The id of the workflow of that name or id. Raises `Failed`, with names that are similar."""
+        if is_id(wanted):
+            return wanted
+        found = only("workflow", wanted, list(self._workflows({"search": wanted})))
+        if found is None:
+            known = [each["name"] for each in self._workflows({})]
+            raise Failed(f"there is no workflow {wanted!r}.{did_you_mean(wanted, known)}")
+        return str(found["id"])
+
+    def _workflows(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for page in range(1, SUGGESTED_FROM // PAGE + 1):
+            rows = self._send("GET", "/v1/workflows", query={**query, "page": page, "limit": PAGE})["data"]
+            yield from rows
+            if len(rows) < PAGE:
+                return
+
+    # --- HTTP ----------------------------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON of a 2xx. Raises `Failed` or `Refused` with what the server says."""
+        url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"x-api-key": self._key, "accept": "application/json", **(headers or {})}
+        if data is not None:
+            sent["content-type"] = "application/json"
+        request = urllib.request.Request(url, data, sent, method=method)  # noqa: S310 http or https: see __init__
+        try:
+            with self._opener.open(request, timeout=TIMEOUT_S) as response:
+                return json.loads(response.read(ANSWER_BYTES_MAX))
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refusal(error.code, error.read(ANSWER_BYTES_MAX)) from None
+        except urllib.error.URLError as error:
+            raise Refused(f"{self._base} cannot be reached: {error.reason}") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            message = f"{self._base} did not answer ({error!r}); whether it was done is not known: ask again"
+            raise Failed(message) from None
+
+
+def _refusal(status: int, raw: bytes) -> Failed:
+    """What a server's error says, in either envelope (`api.problems`)."""
+    try:
+        body = json.loads(raw)
+        error = body["error"]
+        message, details = body.get("message") or error["message"], error.get("details")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return Failed(f"the server answered {status}, and not as Perdure does: is it one?")
+    kind = Refused if status in _NOT_TRIED else Failed
+    return kind(str(message), problems(details))

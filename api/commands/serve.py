@@ -1,0 +1,72 @@
+"""`perdure serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+
+from api import logging, server
+from api.commands.running import Refused
+from api.commands.shape import Command
+from api.settings import SettingError, Settings, load
+from engine.errors import Invalid
+from engine.steps import Registry, load_registry
+from store.errors import StoreError
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "perdure serve --database sqlite:///runs.db",
+        "PERDURE_BOOTSTRAP_KEY=secret perdure serve --log-format console",
+    ],
+)
+@click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", help="The port to listen on; 0 takes a free one.  [default: 8080]")
+@click.option("--database", metavar="URL", help="Where the log is: sqlite:///PATH.  [default: sqlite:///perdure.db]")
+@click.option("--steps", metavar="MODULE:REGISTRY", help="The registry of your own steps.")
+@click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
+@click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
+@click.option(
+    "--allow-private-addresses/--no-allow-private-addresses",
+    default=None,
+    help="Let http_request call private and local addresses.",
+)
+def serve(**flags: Any) -> None:
+    """Serve the engine and its HTTP API.
+
+    An empty database gets its first key from PERDURE_BOOTSTRAP_KEY; without it one is made and shown once. Each option
+    can be given in the environment too: --log-format as PERDURE_LOG_FORMAT.
+    """
+    settings = _settings(flags)
+    logging.configure(settings.log_format)
+    server.leave(_run(server.serve(settings, _steps(settings))))
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    try:
+        return load(flags, os.environ)
+    except SettingError as error:
+        raise Refused(str(error)) from None
+
+
+def _steps(settings: Settings) -> Registry | None:
+    if settings.steps is None:
+        return None
+    try:
+        return load_registry(settings.steps)
+    except ValueError as error:
+        raise Refused(f"steps: {error}") from None
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    """Run to the end; what was refused is told in one line, without a traceback."""
+    try:
+        # Not `asyncio.run`: on its way out it waits for threads, and one of them may be stuck for ever.
+        return asyncio.Runner().run(work)
+    except (server.CannotListen, Invalid, StoreError) as error:
+        raise Refused(str(error)) from None

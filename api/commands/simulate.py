@@ -1,0 +1,133 @@
+"""`perdure simulate`: a definition in virtual time, its steps answered from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import click
+
+from api.commands import output
+from api.commands.names import did_you_mean
+from api.commands.output import compact, instant, readable
+from api.commands.running import Failed
+from api.commands.shape import Command, as_json
+from api.commands.values import parse_json, read_file, read_json
+from engine.history import condensed
+from engine.language import problems
+from engine.virtual import Answer, Simulation, TaskRequest, simulate as run_virtually
+from engine.virtual import Failed as TaskFailed
+from engine.virtual import Succeeded as TaskSucceeded
+
+_OUTCOME: Final = ({"result"}, {"error"}, {"error", "cause"})
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        """perdure simulate invoice.asl.json --input '{"amount": 120}'""",
+        "perdure simulate charge.asl.json --input @invoice.json --mock mock.json",
+        "perdure simulate charge.asl.json --input @invoice.json --mock mock.json --json",
+    ],
+)
+@click.argument("definition", metavar="DEFINITION")
+@click.option("--input", "given", metavar="JSON|@FILE", default="{}", help="The run's input.  [default: {}]")
+@click.option("--mock", metavar="FILE", help="What Task states give: a JSON object, see above.")
+@as_json
+def simulate(definition: str, given: str, mock: str | None, *, as_json: bool) -> None:
+    """Run a definition (a file, or `-`) to its end in virtual time: no database, and a year takes a millisecond.
+
+    The mock is a JSON object from the name of a Task state to its result, or to a list of outcomes, one an attempt, the
+    last for all further ones: {"result": …} or {"error": …, "cause": …}. Exit status 1 if the run fails.
+    """
+    source = parse_json(read_file(definition, "DEFINITION"), definition)
+    found = problems(source)
+    if found:
+        raise Failed(f"{definition} is not valid", [f"{each.path or '/'}: {each.message}" for each in found])
+    answers = _mock(mock, source)
+    simulation = run_virtually(source, read_json(given, "--input"), tasks=_tasks(answers))
+    shown = _shown(simulation)
+    output.document(shown) if as_json else _print(shown)
+    if simulation.status not in {"SUCCEEDED", "RUNNING"}:
+        error = "" if simulation.error is None else f" with {simulation.error}"
+        raise Failed(f"the run ended as {simulation.status}{error}")
+
+
+def _mock(path: str | None, definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What Task states give, by name. Raises `click.UsageError`."""
+    if path is None:
+        return {}
+    mock = parse_json(read_file(path, "--mock"), "--mock")
+    if not isinstance(mock, dict):
+        raise click.UsageError("--mock: it must be a JSON object from the names of Task states to what they give")
+    tasks = [name for name, state in definition["States"].items() if state["Type"] == "Task"]
+    for name in mock:
+        if name not in tasks:
+            raise click.UsageError(f"--mock: there is no Task state {name!r}.{did_you_mean(name, tasks)}")
+    return mock
+
+
+def _tasks(mock: Mapping[str, Any]) -> Callable[[TaskRequest], Answer]:
+    def answer(request: TaskRequest) -> Answer:
+        if request.state not in mock:
+            raise Failed(
+                f"state {request.state!r} calls {request.resource!r}, and nothing says what that gives",
+                [f"say it in a file, --mock FILE: {compact({request.state: {'some': 'result'}})}"],
+            )
+        given = mock[request.state]
+        if not _is_outcomes(given):
+            return TaskSucceeded(given)
+        outcome = given[min(request.attempt, len(given) - 1)]
+        if "result" in outcome:
+            return TaskSucceeded(outcome["result"])
+        return TaskFailed(outcome["error"], outcome.get("cause"))
+
+    return answer
+
+
+def _is_outcomes(given: Any) -> bool:
+    """Whether this is a list of outcomes; any other value, a list too, is a result."""
+    return (
+        isinstance(given, list)
+        and bool(given)
+        and all(isinstance(each, dict) and set(each) in _OUTCOME for each in given)
+    )
+
+
+def _shown(simulation: Simulation) -> dict[str, Any]:
+    steps = condensed(simulation.events)["steps"]
+    return {
+        "status": simulation.status,
+        "output": simulation.output,
+        "error": simulation.error,
+        "cause": simulation.cause,
+        "steps": [
+            {**step, "entered_on": instant(step["entered_on"]), "exited_on": instant(step["exited_on"])}
+            for step in steps
+        ],
+        "events": [
+            {"seq": each.seq, "type": type(each.event).__name__, "at": instant(each.recorded_at)}
+            for each in simulation.events
+        ],
+    }
+
+
+def _print(shown: dict[str, Any]) -> None:
+    output.table(
+        ["step", "entered", "exited", "attempts", "output"],
+        [
+            [
+                step["state"],
+                readable(step["entered_on"]),
+                readable(step["exited_on"]),
+                step["attempts"],
+                compact(step["error"]) if "error" in step else compact(step["output"]),
+            ]
+            for step in shown["steps"]
+        ],
+    )
+    click.echo()
+    values = {name: compact(shown[name], 400) for name in ("output", "error", "cause") if shown[name] is not None}
+    output.facts({"status": shown["status"], **values})
+    if shown["status"] == "RUNNING":
+        output.say("it waits for somebody outside")

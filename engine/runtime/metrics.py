@@ -1,0 +1,91 @@
+"""What a node measures of itself.
+
+Counters count since the process started. What must be right whenever it started (how many executions are alive) is
+asked of the store when somebody wants to see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from engine.runtime.meters import SECONDS, SIZES, Count, Gauge, Gauges, Histogram, Meters
+from store.protocols import Executions
+
+OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
+"""How orders end: answered, refused, overtaken by another with the same claim, or not taken in by the database."""
+
+FAILURES: Final = (
+    *("append_failed", "decision_failed", "engine_failed", "stream_not_loaded"),
+    *("timers_not_fired", "timers_not_read"),
+)
+"""What can fail in the engine, by the name of the log line that says so."""
+
+LIVE: Final = ("pending", "running", "waiting")
+
+LATENESS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0)
+
+KEPT: Final = 20
+"""Numbers read from the store are kept so many times as long as reading them took: it costs 5 % of a reader at most."""
+
+
+class Metrics(Meters):
+    """The metrics of one node. Who has the number behind a gauge sets its reader (`queue`, `hot`, `tasks`, `suspects`)."""
+
+    def __init__(self) -> None:
+        self.queue: Callable[[], int] = lambda: 0
+        self.hot: Callable[[], int] = lambda: 0
+        self.tasks: Callable[[], int] = lambda: 0
+        self.suspects: Callable[[], int] = lambda: 0
+        self.holding = 0
+        self._fresh_until = 0.0
+        self._reading = asyncio.Lock()
+
+        self.queue_length = Gauge("queue_length", "Orders that wait to be decided.", lambda: self.queue())
+        self.hot_streams = Gauge("hot_streams", "Streams in memory.", lambda: self.hot())
+        self.tasks_running = Gauge("tasks_running", "Steps that run now.", lambda: self.tasks())
+        self.suspects_held = Gauge(
+            "suspects_held", "Tasks that wait for their turn, having been there at several deaths.", lambda: self.suspects()
+        )
+        self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.", lambda: self.holding)
+        self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
+
+        self.orders = Count("orders", "Orders by how they ended.", ("outcome",), OUTCOMES)
+        self.commits = Count("commits", "Commits by outcome.", ("outcome",), ("appended", "failed", "unknown"))
+        self.refused = Count("streams_refused", "Streams whose part of a commit another writer had overtaken.")
+        self.steps = Count("steps", "Calls of steps by outcome.", ("outcome",), ("succeeded", "failed"))
+        self.recovered = Count("recovered_executions", "Executions taken up again at the start.")
+        self.suspected = Count("suspects", "Tasks held back at the start.")
+        self.quarantined = Count("quarantined_executions", "Executions set aside because deciding about them failed.")
+        self.failures = Count("failures", "Failures by the log line that tells of them.", ("event",), FAILURES)
+
+        self.commit_seconds = Histogram("commit_seconds", "How long commits took.", SECONDS)
+        self.commit_streams = Histogram("commit_streams", "Streams in a commit.", SIZES)
+        self.commit_events = Histogram("commit_events", "Events in a commit.", SIZES)
+        self.timer_lateness = Histogram(
+            "timer_lateness_seconds", "From when a timer was due to its recorded firing.", LATENESS
+        )
+
+    def fail(self, event: str) -> None:
+        """Count a failure, by the name of its log line."""
+        self.failures.add(event)
+
+    def commit(self, started: float, streams: int, events: int) -> None:
+        """Note a commit that was appended; `started` is of `time.perf_counter`."""
+        self.commits.add("appended")
+        self.commit_seconds.observe(time.perf_counter() - started)
+        self.commit_streams.observe(streams)
+        self.commit_events.observe(events)
+
+    async def count_live(self, store: Executions) -> None:
+        """Bring the numbers of live executions up to date, unless they are fresh. Raises `StoreError`."""
+        async with self._reading:  # whoever asks meanwhile gets the same answer
+            started = time.perf_counter()
+            if started < self._fresh_until:
+                return
+            found = await store.live_counts()
+            self.live.values = {status: found.get(status, 0) for status in LIVE}
+            ended = time.perf_counter()
+            self._fresh_until = ended + KEPT * (ended - started)
