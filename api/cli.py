@@ -1,4 +1,4 @@
-"""The command `perdure`: a list of what there is. A command is imported when it is called, so that `--help` is quick."""
+"""The command `perdure`: a list of what there is. Each is imported when it is called, so that `--help` is quick."""
 
 from __future__ import annotations
 

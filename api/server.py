@@ -24,7 +24,6 @@ import uvicorn
 from api.app import create_app
 from api.settings import Settings
 from engine.engine import Engine
-from engine.errors import EngineFailed
 from engine.steps import Registry
 
 _log = structlog.get_logger("perdure.server")
@@ -76,9 +75,7 @@ class Server(uvicorn.Server):
         """Take nothing new, answer what is held, and shut down; again: without waiting for answers under way."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._node.draining.set()
-        self._node.processor.stop_intake()
-        self._node.processor.watchers.notify_all()
+        self._node.begin_drain()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,19 +104,28 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
         engine = await Engine.start(
             settings.database, steps=steps, allow_private_addresses=settings.allow_private_addresses
         )
-        try:
-            await _bootstrap(engine, settings)
-            server = Server(engine, settings)
-            stop.server = server
-            if not stop.is_asked and engine.node.processor.failure is None:
-                await server.serve([listener])
-        except EngineFailed:
-            _log.critical("server_failed")
-        finally:
-            await engine.close(STEPS_S)
+        return await _serve(engine, settings, listener, stop)
     finally:
         listener.close()
-    return FAILED if engine.node.processor.failure is not None else 0
+
+
+async def _serve(engine: Engine, settings: Settings, listener: socket.socket, stop: _Stop) -> int:
+    """Serve an engine that has been started, and close it. From here on nothing is raised: a status always comes."""
+    status = 0
+    try:
+        await _bootstrap(engine, settings)
+        stop.server = Server(engine, settings)
+        if not stop.is_asked and engine.node.processor.failure is None:
+            await stop.server.serve([listener])
+    except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
+        _log.critical("server_failed", exc_info=True)
+        status = FAILED
+    try:
+        await engine.close(STEPS_S)
+    except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
+        _log.critical("closing_failed", exc_info=True)
+        status = FAILED
+    return status if engine.node.processor.failure is None else FAILED
 
 
 class _Stop:

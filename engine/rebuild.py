@@ -1,8 +1,8 @@
 """Rebuilding: the projections made again from the log, and from nothing else.
 
-Each execution is folded from its first event; of the log no more than one execution's waits and timers, and some
-events, are in memory at a time. The store takes the rows in one transaction (`Store.rebuild`): whoever looks, also after
-a crash, sees the old rows or the new ones.
+Each execution is folded from its first event; no more than one execution's waits and timers, and some of its events,
+are in memory at a time. The store takes the rows in one transaction (`Store.rebuild`): whoever looks, also after a
+crash, sees the old rows or the new ones.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class CannotRebuild(Exception):
 async def rebuild(store: Store) -> Rebuilt:
     """Drop the projections of a store and make them again; nobody else may write to it meanwhile.
 
-    Snapshots are dropped and not made: they may be deleted at any time. Raises `CannotRebuild`, naming the execution, or
-    `StoreError`; nothing has changed then.
+    Snapshots are dropped and not made: they may be deleted at any time. Raises `CannotRebuild`, naming the execution,
+    or `StoreError`; nothing has changed then.
     """
     count = _Count()
     await store.rebuild(_rows(store, count))

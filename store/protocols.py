@@ -141,9 +141,10 @@ class Executions(Protocol):
         ...
 
     async def live_counts(self) -> dict[str, int]:
-        """How many executions are pending, running or waiting, by status; one that none has may be left out.
+        """How many executions are live or have an open wait, by status; a status that none has may be left out.
 
-        It looks at each of them (some 3 µs), and at nothing that has ended.
+        Those are the pending, the running and the waiting ones. It looks at each of them (some 3 µs), and at nothing
+        that has ended.
         """
         ...
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from api.auth import plain_scopes
 from api.commands.output import instant
 from api.commands.running import Refused, run
 from api.commands.shape import Scope
@@ -22,7 +23,6 @@ from api.commands.views import find_for, find_key, find_workflow, key_json, open
 from api.dialects.process import SOURCES, Terminate, Termination
 from api.dialects.resource import NewKey, NewWorkflow
 from api.fields import milliseconds, read, shown
-from api.auth import plain_scopes
 from engine.core import ids
 from engine.core.effects import RunTask
 from engine.engine import Engine
@@ -87,9 +87,7 @@ class Direct:
         async with recorder(self._scope.database, self._registry) as engine:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
-    def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool
-    ) -> dict[str, Any]:
+    def create_workflow(self, name: str, definition: Any, description: str | None, *, is_draft: bool) -> dict[str, Any]:
         given = {"name": name, "definition": definition, "description": description}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
@@ -154,15 +152,16 @@ class Direct:
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewKey, given)
-            expiry = None if body.expires_at is None else milliseconds(body.expires_at)
+            expiry = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
             if expiry is not None and expiry <= engine.node.clock.now():
                 raise Invalid("expires_at: it is in the past; it must be a time to come")
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
-            made = await engine.access.create_key(
-                everything, body.name, plain_scopes(body.scopes), expires_at=expiry
-            )
+            made = await engine.access.create_key(everything, body.name, plain_scopes(body.scopes), expires_at=expiry)
             shown_key = key_json(made.row)
-            return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
+            return {
+                **{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")},
+                "key": made.text,
+            }
 
         return dict(self._do(create, makes=True))
 

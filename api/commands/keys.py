@@ -10,7 +10,7 @@ from api.commands import output
 from api.commands.changing import no_elsewhere, target
 from api.commands.output import readable
 from api.commands.running import run
-from api.commands.shape import Command, Group, Scope, Where, changes, reads
+from api.commands.shape import Group, Scope, Where, changes, reads
 from api.commands.views import key_json, view
 
 
@@ -51,10 +51,7 @@ def create(name: str, scopes: tuple[str, ...], expires_at: str | None, where: Wh
     """
     wanted = [scope.strip() for each in scopes for scope in each.split(",") if scope.strip()]
     made = target(where).create_key(name, wanted, expires_at)
-    if as_json:
-        output.document(made)
-        return
-    output.line(made["key"])
+    output.answer(made, made["key"], as_json=as_json)
     output.say(f"key {made['id']} ({made['name']}): {' '.join(made['scopes'])}; it is shown only now")
 
 
@@ -89,13 +86,10 @@ async def _listed(scope: Scope) -> dict[str, Any]:
 
 
 @keys.command(examples=["perdure keys revoke ci", "perdure keys revoke ci --json"])
-@click.argument("key")
+@click.argument("key_or_name", metavar="KEY")
 @changes
-def revoke(key: str, where: Where, *, as_json: bool) -> None:
+def revoke(key_or_name: str, where: Where, *, as_json: bool) -> None:
     """Revoke a key, by its name or id, at once and for ever."""
     no_elsewhere(where)
-    revoked = target(where).revoke_key(key)
-    if as_json:
-        output.document(revoked)
-    else:
-        output.line(f"{revoked['id']} revoked at {readable(revoked['revoked_at'])}")
+    revoked = target(where).revoke_key(key_or_name)
+    output.answer(revoked, f"{revoked['id']} revoked at {readable(revoked['revoked_at'])}", as_json=as_json)

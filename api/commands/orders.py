@@ -7,7 +7,7 @@ import click
 from api.commands import output
 from api.commands.changing import no_elsewhere, target
 from api.commands.shape import Command, Where, changes
-from api.commands.values import read_object
+from api.commands.values import id_option, read_object
 
 
 @click.command(
@@ -32,10 +32,7 @@ def trigger(
     """
     no_elsewhere(where)
     answer = target(where).trigger(workflow, read_object(given, "--input"), process_id, version)
-    if as_json:
-        output.document(answer)
-        return
-    output.line(answer["execution_id"])
+    output.answer(answer, answer["execution_id"], as_json=as_json)
     if where.server is None:
         output.say("recorded; a server on this database takes it on")
 
@@ -51,7 +48,7 @@ def trigger(
 @click.option("--payload", metavar="JSON|@FILE", help="A JSON object: what the state that waits gives.  [default: {}]")
 @click.option("--source", type=click.Choice(["SAP", "TEAMS"]), help="Who answers; or say it in the payload.")
 @click.option("--state", metavar="NAME", help="Only a wait at this state.")
-@click.option("--wait-id", metavar="ID", help="Exactly this wait (perdure waits).")
+@click.option("--wait-id", metavar="ID", callback=id_option, help="Exactly this wait (perdure waits).")
 @click.option(
     "--hold",
     type=click.IntRange(0, 30),
@@ -78,7 +75,7 @@ def resume(
     if source is not None and value.setdefault("source", source) != source:
         raise click.UsageError("--source: the payload has another one; give one of them")
     answer = target(where).resume(process_id, value, wait_id=wait_id, state=state, hold_s=hold)
-    output.document(answer) if as_json else output.line(answer["message"])
+    output.answer(answer, answer["message"], as_json=as_json)
 
 
 @click.command(
@@ -95,4 +92,4 @@ def terminate(process_id: str, reason: str | None, where: Where, *, as_json: boo
     """End a run from outside: `terminated`, or `already terminated`."""
     no_elsewhere(where)
     answer = target(where).terminate(process_id, reason)
-    output.document(answer) if as_json else output.line(answer["message"])
+    output.answer(answer, answer["message"], as_json=as_json)

@@ -7,6 +7,7 @@ is not printable is escaped, in JSON too.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -52,6 +53,22 @@ def document(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def answer(value: Mapping[str, Any], said: str, *, as_json: bool) -> None:
+    """What a change answers: all of it as JSON, or the one thing that the next command needs."""
+    if as_json:
+        document(value)
+    else:
+        line(said)
+
+
+def drawing(mermaid: str, *, as_json: bool) -> None:
+    """A drawing; whoever drew it has escaped what stands in it."""
+    if as_json:
+        document({"mermaid": mermaid})
+    else:
+        click.echo(mermaid.rstrip("\n"))
+
+
 def json_line(value: Any) -> None:
     """One JSON document on a line of its own."""
     click.echo(json.dumps(value, separators=(",", ":")))
@@ -88,8 +105,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         cells = [escape("" if value is None else str(value)) for value in row]
         shown.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    stream = click.get_text_stream("stdout")
-    Console(file=stream, width=10_000, highlight=False, markup=False, emoji=False).print(shown, crop=False)
+    Console(file=sys.stdout, width=10_000, highlight=False, markup=False, emoji=False).print(shown)
 
 
 def facts(pairs: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ def rebuild(database: str, *, as_json: bool) -> None:
     if as_json:
         output.document(made._asdict())
     else:
-        output.line(f"{made.executions} executions, {made.waits} waits and {made.timers} timers made from the log")
+        output.line(f"made from the log: executions {made.executions}, waits {made.waits}, timers {made.timers}")
 
 
 async def _rebuilt(database: str) -> Rebuilt:

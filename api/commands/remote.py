@@ -7,7 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from api.commands.names import SUGGESTED_FROM, did_you_mean, is_id, only
@@ -24,9 +24,7 @@ _NOT_TRIED: Final = frozenset({401, 403})
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A redirect would carry the key to wherever it points."""
 
-    def redirect_request(  # noqa: PLR0913, PLR0917 the standard library's signature
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
+    def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
 
 
@@ -46,9 +44,7 @@ class Remote:
 
     # --- changes -------------------------------------------------------------------------------------------------
 
-    def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool
-    ) -> dict[str, Any]:
+    def create_workflow(self, name: str, definition: Any, description: str | None, *, is_draft: bool) -> dict[str, Any]:
         body = {"name": name, "definition": definition, "status": "draft" if is_draft else "published"}
         if description is not None:
             body["description"] = description

@@ -13,11 +13,13 @@ from api.commands import output
 from api.commands.output import compact, instant, readable
 from api.commands.running import run
 from api.commands.shape import Command, Scope, limit, reads
+from api.commands.steps import steps_json, steps_table
+from api.commands.values import id_option
 from api.commands.views import View, find_execution, find_workflow, run_json, values_json, view
 from engine.codec import decode_json
 from engine.core import ids
 from engine.core.transitions import TERMINAL
-from engine.history import condensed
+from engine.history import mermaid_run
 from engine.runtime.kinds import KINDS
 from store.records import StoredEvent
 
@@ -28,15 +30,7 @@ POLL_S: Final = 0.2
 """So often the log is looked at for what was added."""
 
 
-def _id(_context: click.Context, parameter: click.Parameter, value: str | None) -> bytes | None:
-    """An option that is an id."""
-    try:
-        return None if value is None else ids.parse(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param=parameter) from None
-
-
-AFTER: Final = click.option("--after", metavar="ID", callback=_id, help="Go on after this one.")
+AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="Go on after this one.")
 
 
 # --- show --------------------------------------------------------------------------------------------------------
@@ -56,14 +50,14 @@ AFTER: Final = click.option("--after", metavar="ID", callback=_id, help="Go on a
 def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
     """Show a run: its status, input, output and steps."""
     if diagram:
-        drawn = run(_drawn(scope, run_id))
-        output.document({"mermaid": drawn}) if as_json else click.echo(drawn.rstrip("\n"))
+        output.drawing(run(_drawn(scope, run_id)), as_json=as_json)
         return
     shown = run(_shown(scope, run_id))
     if as_json:
         output.document(shown)
         return
-    values = {name: compact(shown[name], 400) for name in ("input", "output", "error", "cause") if shown[name]}
+    names = ("input", "output", "error", "cause")
+    values = {name: compact(shown[name], 400) for name in names if shown[name] is not None}
     output.facts(
         {
             "run": shown["execution_id"],
@@ -78,19 +72,7 @@ def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
         }
     )
     click.echo()
-    output.table(
-        ["step", "entered", "exited", "attempts", "output"],
-        [
-            [
-                step["state"],
-                readable(step["entered_on"]),
-                readable(step["exited_on"]),
-                step["attempts"],
-                compact(step["error"]) if "error" in step else compact(step["output"]),
-            ]
-            for step in shown["steps"]
-        ],
-    )
+    steps_table(shown["steps"])
 
 
 async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
@@ -98,15 +80,12 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
         row = await find_execution(seen.store, seen.caller, run_id)
         shown = (await seen.reading.views([row]))[0]
         workflow = await seen.store.workflow(row.workflow_id)
-        steps = condensed(await seen.reading.events(row.execution_id))
+        steps = steps_json(await seen.reading.events(row.execution_id))
         waits = await seen.store.waits_of(row.execution_id)
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
             **values_json(shown),
-            "steps": [
-                {**step, "entered_on": instant(step["entered_on"]), "exited_on": instant(step["exited_on"])}
-                for step in steps["steps"]
-            ],
+            "steps": steps,
             "waits": [
                 {"wait_id": ids.text(wait.wait_id), "state": wait.state, "opened_at": instant(wait.opened_at)}
                 for wait in waits
@@ -116,13 +95,11 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
 
 
 async def _drawn(scope: Scope, run_id: str) -> str:
-    from engine.language.drawing import mermaid_run  # noqa: PLC0415 only who draws needs it
-
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
         version = await seen.store.workflow_version(row.workflow_id, row.workflow_version)
         definition = {} if version is None else decode_json(version.definition)
-        return str(mermaid_run(definition, await seen.reading.events(row.execution_id)))
+        return mermaid_run(definition, await seen.reading.events(row.execution_id))
 
 
 # --- history -----------------------------------------------------------------------------------------------------
@@ -140,7 +117,7 @@ async def _drawn(scope: Scope, run_id: str) -> str:
 @limit(1000)
 @AFTER
 @reads
-def history(workflow: str | None, scope: Scope, *, limit: int, after: bytes | None, as_json: bool) -> None:
+def history(workflow: str | None, scope: Scope, *, limit: int, after: str | None, as_json: bool) -> None:
     """List runs, newest first; of one workflow, if its name or id is given."""
     page = run(_history(scope, workflow, limit, after))
     if as_json:
@@ -163,12 +140,14 @@ def history(workflow: str | None, scope: Scope, *, limit: int, after: bytes | No
     _say_more(page)
 
 
-async def _history(scope: Scope, workflow: str | None, limit: int, after: bytes | None) -> dict[str, Any]:
+async def _history(scope: Scope, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
     async with view(scope) as seen:
         workflow_id = None
         if workflow is not None:
             workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
-        rows, has_more = await seen.reading.page(seen.caller, workflow_id=workflow_id, before=after, limit=limit)
+        rows, has_more = await seen.reading.page(
+            seen.caller, workflow_id=workflow_id, before=None if after is None else ids.parse(after), limit=limit
+        )
         names = await seen.reading.workflow_names(rows)
         process_ids = await seen.reading.process_ids(rows)
         items = [run_json(row, process_ids[row.execution_id], names.get(row.workflow_id)) for row in rows]
@@ -285,7 +264,7 @@ def waits(scope: Scope, *, as_json: bool, **query: Any) -> None:
 
 
 async def _waits(
-    scope: Scope, workflow: str | None, process_id: str | None, limit: int, after: bytes | None
+    scope: Scope, workflow: str | None, process_id: str | None, limit: int, after: str | None
 ) -> dict[str, Any]:
     async with view(scope) as seen:
         workflow_id = execution_id = None
@@ -294,7 +273,11 @@ async def _waits(
         if process_id is not None:
             execution_id = (await find_execution(seen.store, seen.caller, process_id)).execution_id
         found = await seen.reading.open_waits(
-            seen.caller, execution_id=execution_id, workflow_id=workflow_id, after=after or b"", limit=limit + 1
+            seen.caller,
+            execution_id=execution_id,
+            workflow_id=workflow_id,
+            after=b"" if after is None else ids.parse(after),
+            limit=limit + 1,
         )
         names: dict[bytes, str | None] = {}
         for row, _ in found:

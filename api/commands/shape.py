@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -150,17 +150,15 @@ def limit(highest: int, default: int = 20) -> Callable[[F], F]:
 def reads(function: F) -> F:
     """Give a command that reads a database `scope` and `as_json`, and the options that they come from."""
 
-    @functools.wraps(function)
     def command(*args: Any, database: str, organization: str | None, workspace: str | None, **more: Any) -> Any:
         return function(*args, scope=Scope(database, organization, workspace), **more)
 
-    return _with(command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE)
+    return _with(function, command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE)
 
 
 def changes(function: F) -> F:
     """Give a command that changes something `where` and `as_json`, and the options that they come from."""
 
-    @functools.wraps(function)
     def command(
         *args: Any,
         server: str | None,
@@ -173,13 +171,14 @@ def changes(function: F) -> F:
         scope = Scope(database, organization, workspace)
         return function(*args, where=Where(_server(server), key, scope), **more)
 
-    return _with(command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE, _KEY, _SERVER)
+    return _with(function, command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE, _KEY, _SERVER)
 
 
-def _with(command: Any, *options: Callable[[Any], Any]) -> Any:
+def _with(function: F, command: Callable[..., Any], *options: Callable[[Any], Any]) -> F:
+    wrapped = cast("F", functools.update_wrapper(command, function))  # what click has noted of it too
     for option in options:
-        command = option(command)
-    return command
+        option(wrapped)
+    return wrapped
 
 
 def _server(server: str | None) -> str | None:

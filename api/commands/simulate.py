@@ -9,15 +9,16 @@ import click
 
 from api.commands import output
 from api.commands.names import did_you_mean
-from api.commands.output import compact, instant, readable
+from api.commands.output import compact, instant
 from api.commands.running import Failed
 from api.commands.shape import Command, as_json
+from api.commands.steps import steps_json, steps_table
 from api.commands.values import parse_json, read_file, read_json
-from engine.history import condensed
 from engine.language import problems
-from engine.virtual import Answer, Simulation, TaskRequest, simulate as run_virtually
+from engine.virtual import Answer, Simulation, TaskRequest
 from engine.virtual import Failed as TaskFailed
 from engine.virtual import Succeeded as TaskSucceeded
+from engine.virtual import simulate as run_virtually
 
 _OUTCOME: Final = ({"result"}, {"error"}, {"error", "cause"})
 
@@ -47,7 +48,10 @@ def simulate(definition: str, given: str, mock: str | None, *, as_json: bool) ->
     answers = _mock(mock, source)
     simulation = run_virtually(source, read_json(given, "--input"), tasks=_tasks(answers))
     shown = _shown(simulation)
-    output.document(shown) if as_json else _print(shown)
+    if as_json:
+        output.document(shown)
+    else:
+        _print(shown)
     if simulation.status not in {"SUCCEEDED", "RUNNING"}:
         error = "" if simulation.error is None else f" with {simulation.error}"
         raise Failed(f"the run ended as {simulation.status}{error}")
@@ -95,16 +99,12 @@ def _is_outcomes(given: Any) -> bool:
 
 
 def _shown(simulation: Simulation) -> dict[str, Any]:
-    steps = condensed(simulation.events)["steps"]
     return {
         "status": simulation.status,
         "output": simulation.output,
         "error": simulation.error,
         "cause": simulation.cause,
-        "steps": [
-            {**step, "entered_on": instant(step["entered_on"]), "exited_on": instant(step["exited_on"])}
-            for step in steps
-        ],
+        "steps": steps_json(simulation.events),
         "events": [
             {"seq": each.seq, "type": type(each.event).__name__, "at": instant(each.recorded_at)}
             for each in simulation.events
@@ -113,19 +113,7 @@ def _shown(simulation: Simulation) -> dict[str, Any]:
 
 
 def _print(shown: dict[str, Any]) -> None:
-    output.table(
-        ["step", "entered", "exited", "attempts", "output"],
-        [
-            [
-                step["state"],
-                readable(step["entered_on"]),
-                readable(step["exited_on"]),
-                step["attempts"],
-                compact(step["error"]) if "error" in step else compact(step["output"]),
-            ]
-            for step in shown["steps"]
-        ],
-    )
+    steps_table(shown["steps"])
     click.echo()
     values = {name: compact(shown[name], 400) for name in ("output", "error", "cause") if shown[name] is not None}
     output.facts({"status": shown["status"], **values})

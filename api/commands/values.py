@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from api.bodies import parse
+from engine.core import ids
 from engine.errors import Invalid
+
+
+def id_option(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option that is an id: its text as ids are shown."""
+    try:
+        return None if value is None else ids.text(ids.parse(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=parameter) from None
 
 
 def read_file(path: str, name: str) -> bytes:
     """The bytes of a file, or of stdin if it is `-`. Raises `click.UsageError`."""
     if path == "-":
-        return click.get_binary_stream("stdin").read()
+        return sys.stdin.buffer.read()
     try:
         return Path(path).read_bytes()
     except OSError as error:

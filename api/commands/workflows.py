@@ -11,10 +11,11 @@ from api.commands import output
 from api.commands.changing import no_elsewhere, target
 from api.commands.output import readable
 from api.commands.running import Failed, run
-from api.commands.shape import Command, Group, Scope, Where, changes, limit, reads, steps
+from api.commands.shape import Group, Scope, Where, changes, limit, reads, steps
 from api.commands.values import parse_json, read_file
 from api.commands.views import find_workflow, view, workflow_json
 from engine.codec import decode_json
+from engine.language.drawing import mermaid
 
 
 @click.group(
@@ -65,7 +66,7 @@ def create(
     answer = target(where, steps).create_workflow(name, definition, description, is_draft=draft)
     for warning in answer["warnings"]:
         output.say(f"warning: {warning['path']}: {warning['message']}")
-    output.document(answer) if as_json else output.line(answer["id"])
+    output.answer(answer, answer["id"], as_json=as_json)
 
 
 @workflows.command("list", examples=["perdure workflows list", "perdure workflows list --search invoice --json"])
@@ -74,9 +75,7 @@ def create(
 @limit(1000, default=100)
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which page.")
 @reads
-def list_(
-    scope: Scope, *, search: str | None, status: str | None, limit: int, page: int, as_json: bool
-) -> None:
+def list_(scope: Scope, *, search: str | None, status: str | None, limit: int, page: int, as_json: bool) -> None:
     """List workflows, newest first."""
     found = run(_listed(scope, search, status, limit, page))
     if as_json:
@@ -116,10 +115,7 @@ def show(workflow: str, version: int | None, scope: Scope, *, diagram: bool, as_
     """Show a workflow and its definition, by its name or id."""
     shown = run(_shown(scope, workflow, version))
     if diagram:
-        from engine.language.drawing import mermaid  # noqa: PLC0415 only who draws needs it
-
-        drawn = str(mermaid(shown["definition"]))
-        output.document({"mermaid": drawn}) if as_json else click.echo(drawn.rstrip("\n"))
+        output.drawing(mermaid(shown["definition"]), as_json=as_json)
     elif as_json:
         output.document(shown)
     else:

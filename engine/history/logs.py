@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,9 @@ def event_log(events: Sequence[Recorded], *, total: int) -> dict[str, Any]:
     }
 
 
+_members = lru_cache(maxsize=None)(msgspec.structs.fields)  # of a type they never change
+
+
 def _shown(recorded: Recorded) -> dict[str, Any]:
     event = recorded.event
     shown: dict[str, Any] = {
@@ -46,7 +50,7 @@ def _shown(recorded: Recorded) -> dict[str, Any]:
     state = getattr(event, "state", None)
     if state is not None:
         shown["state"] = state
-    for member in msgspec.structs.fields(event):
+    for member in _members(type(event)):
         value = getattr(event, member.name)
         if member.name in _SHOWN_ELSEWHERE or value == member.default:
             continue

@@ -152,9 +152,8 @@ class Access:
     ) -> Caller:
         caller = principal.caller
         own = await self._store.organization(caller.organization_id)
-        same = own is not None and organization_name in (None, own.name)
-        if same and workspace_name is not None:
-            workspace = await self._store.workspace_named(caller.organization_id, workspace_name)
+        if own is not None and organization_name in (None, own.name):
+            workspace = await self._store.workspace_named(caller.organization_id, workspace_name or DEFAULT)
             if workspace is not None and workspace.workspace_id == caller.workspace_id:
                 return caller
         principal.require("operator")
@@ -205,12 +204,13 @@ class Access:
         return await self._store.api_key(key_id) or row
 
     async def bootstrap(self, text: str | None, actor: str) -> MadeKey | None:
-        """In an empty database make organization and workspace `default` and a key with all scopes.
+        """In a database without keys make organization and workspace `default` and a key with all scopes.
 
-        Gives that key, or null where there is an organization already.
+        Gives that key, or null where there is one already. A database that was only used embedded has none.
         """
-        if await self._store.organizations():
-            return None
+        for found in await self._store.organizations():
+            if await self._store.api_keys(found.organization_id):
+                return None
         caller = await self.default_caller(actor)
         return await self.make_key(caller, "bootstrap", SCOPES, text=text)
 

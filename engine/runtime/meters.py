@@ -48,15 +48,16 @@ class Count:
 
 
 class Gauge:
-    """A number that goes up and down, read where it is when somebody asks."""
+    """A number that goes up and down, read where it is when somebody asks: `read` is set by who has it."""
 
-    def __init__(self, name: str, what: str, read: Callable[[], float]) -> None:
-        self._name, self._what, self._read = name, what, read
+    def __init__(self, name: str, what: str) -> None:
+        self._name, self._what = name, what
+        self.read: Callable[[], float] = lambda: 0
 
     def family(self) -> Metric:
         from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
 
-        return GaugeMetricFamily(PREFIX + self._name, self._what, value=self._read())
+        return GaugeMetricFamily(PREFIX + self._name, self._what, value=self.read())
 
 
 class Gauges:
@@ -132,6 +133,6 @@ def exposition(*groups: Meters) -> tuple[bytes, str]:
 
     registry = CollectorRegistry()
     for group in groups:
-        registry.register(group)  # type: ignore[arg-type]  # a collector by its form
+        registry.register(group)
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from engine.runtime.meters import SECONDS, SIZES, Count, Gauge, Gauges, Histogram, Meters
@@ -32,24 +33,19 @@ KEPT: Final = 20
 
 
 class Metrics(Meters):
-    """The metrics of one node. Who has the number behind a gauge sets its reader (`queue`, `hot`, `tasks`, `suspects`)."""
+    """The metrics of one node. Who has the number behind a gauge sets the gauge's `read`."""
 
     def __init__(self) -> None:
-        self.queue: Callable[[], int] = lambda: 0
-        self.hot: Callable[[], int] = lambda: 0
-        self.tasks: Callable[[], int] = lambda: 0
-        self.suspects: Callable[[], int] = lambda: 0
-        self.holding = 0
         self._fresh_until = 0.0
         self._reading = asyncio.Lock()
+        self._holding = 0
 
-        self.queue_length = Gauge("queue_length", "Orders that wait to be decided.", lambda: self.queue())
-        self.hot_streams = Gauge("hot_streams", "Streams in memory.", lambda: self.hot())
-        self.tasks_running = Gauge("tasks_running", "Steps that run now.", lambda: self.tasks())
-        self.suspects_held = Gauge(
-            "suspects_held", "Tasks that wait for their turn, having been there at several deaths.", lambda: self.suspects()
-        )
-        self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.", lambda: self.holding)
+        self.queue_length = Gauge("queue_length", "Orders that wait to be decided.")
+        self.hot_streams = Gauge("hot_streams", "Streams in memory.")
+        self.tasks_running = Gauge("tasks_running", "Steps that run now.")
+        self.suspects_held = Gauge("suspects_held", "Tasks that were there at several deaths, and wait for their turn.")
+        self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.")
+        self.resumes_held.read = lambda: self._holding
         self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
 
         self.orders = Count("orders", "Orders by how they ended.", ("outcome",), OUTCOMES)
@@ -78,6 +74,15 @@ class Metrics(Meters):
         self.commit_seconds.observe(time.perf_counter() - started)
         self.commit_streams.observe(streams)
         self.commit_events.observe(events)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Count a resume that is held, as long as it is."""
+        self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
 
     async def count_live(self, store: Executions) -> None:
         """Bring the numbers of live executions up to date, unless they are fresh. Raises `StoreError`."""

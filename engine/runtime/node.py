@@ -13,6 +13,7 @@ from engine.core import effects as fx
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
+from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Order, Reply, Told
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
@@ -60,11 +61,15 @@ class Node:
         self.store = store
         self.clock = clock
         self.definitions = Definitions(store)
-        self.processor = Processor(store, Loader(store, self.definitions), clock, random, names=names or {})
+        self.metrics = Metrics()
+        self.processor = Processor(
+            store, Loader(store, self.definitions), clock, random, metrics=self.metrics, names=names or {}
+        )
         self.processor.on_effect = self._on_effect
         self.tasks = tasks(self._complete)
-        self.timers = Timers(store, clock, self._fire)
-        self.recovery = Recovery(store, self.send, self._watch_suspect)
+        self.metrics.tasks_running.read = lambda: self.tasks.running
+        self.timers = Timers(store, clock, self._fire, self.metrics)
+        self.recovery = Recovery(store, self.send, self._watch_suspect, self.metrics)
         self.random = random
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
@@ -91,11 +96,15 @@ class Node:
             for row in await self.store.execution_page(organization_id=organization.organization_id, limit=1):
                 self.processor.seed_ids(row.execution_id)
 
-    async def drain(self, grace_s: float = 5.0) -> None:
-        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye."""
+    def begin_drain(self) -> None:
+        """Refuse what is new from now on, and wake the calls that are held."""
         self.processor.stop_intake()
         self.draining.set()
         self.processor.watchers.notify_all()
+
+    async def drain(self, grace_s: float = 5.0) -> None:
+        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye."""
+        self.begin_drain()
         await self.recovery.close()
         await self.timers.close()
         await self.tasks.close(grace_s)
@@ -135,9 +144,10 @@ class Node:
             case fx.Continue():
                 self._send_quietly(hot.stream_id, c.Advance())
             case fx.HoldSuspect():
-                self.recovery.hold(hot.stream_id, effect)
+                self.recovery.hold(hot, effect)
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
+        self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")
         reply = self._send_quietly(hot.stream_id, command)
         if reply is not None and self._suspect == (hot.stream_id, command.scope):
             reply.add_done_callback(lambda _: self._suspect_done.set())
@@ -154,4 +164,7 @@ class Node:
             *(self.send(timer.execution_id, c.FireTimer(timer.timer)) for timer in due),
             return_exceptions=True,
         )
+        for timer, reply in zip(due, replies, strict=True):
+            if isinstance(reply, Told) and reply.recorded_at is not None:
+                self.metrics.timer_lateness.observe((reply.recorded_at - timer.due_at) / 1000)
         return [timer for timer, reply in zip(due, replies, strict=True) if not isinstance(reply, Told)]

@@ -10,14 +10,19 @@ import msgspec
 
 from engine.core.decision import Rejection
 from engine.language import Machine
+from engine.runtime.bound import current_request
 from store.records import Claim, IdempotencyRow, ProcessIdRow, StreamKind
 
 
 class Told(NamedTuple):
-    """An answer that no crash takes back: `position` is where the log stood when it became true."""
+    """An answer that no crash takes back: `position` is where the log stood when it became true.
+
+    `recorded_at` is when its events were recorded; null if it has none.
+    """
 
     answer: Any
     position: int
+    recorded_at: int | None = None
 
 
 class Denied(NamedTuple):
@@ -47,7 +52,7 @@ class Order(msgspec.Struct, eq=False):
     """A command about one stream.
 
     `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one order ever wins
-    each. `reply` is done when, and only when, what it says is on disk.
+    each. `reply` is done when, and only when, what it says is on disk. `request_id` is for the log.
     """
 
     kind: StreamKind
@@ -63,6 +68,7 @@ class Order(msgspec.Struct, eq=False):
     known_waits: Mapping[str, str | None] = {}
     chances: list[str] = []
     is_internal: bool = False
+    request_id: str | None = msgspec.field(default_factory=current_request)
 
     def tell(self, reply: Reply) -> None:
         """Give the reply, if whoever sent the order still waits for it."""

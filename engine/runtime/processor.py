@@ -8,6 +8,8 @@ told and effects run after the commit of the last batch that they rest on, refus
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -22,10 +24,12 @@ from engine.core.draft import Step
 from engine.core.effects import Effect
 from engine.errors import EngineFailed, Unavailable
 from engine.runtime.batch import Batch, Waiting, claims_of
+from engine.runtime.bound import described, work_for
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream, HotStreams
 from engine.runtime.kinds import KINDS, Occasion, Rows
 from engine.runtime.loader import Loader
+from engine.runtime.metrics import Metrics
 from engine.runtime.orders import ClaimLost, Denied, Order, Reply, Told, claim_key
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
@@ -54,9 +58,14 @@ class Processor:
         clock: Clock,
         random: Callable[[int], bytes],
         *,
+        metrics: Metrics,
         hot_max: int = 10_000,
         names: Mapping[str, str] | None = None,
     ) -> None:
+        self._metrics = metrics
+        metrics.queue_length.read = lambda: len(self._inbox)
+        metrics.hot_streams.read = lambda: len(self._hot)
+        self._context = contextvars.copy_context()
         self._store = store
         self._loader = loader
         self._clock = clock
@@ -109,7 +118,8 @@ class Processor:
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            # In its own context: it works for everybody, not for whoever came first.
+            asyncio.get_running_loop().call_soon(self._pump, context=self._context)
 
     def _pump(self) -> None:
         """Decide what has come in, and start a commit unless one is under way."""
@@ -224,14 +234,26 @@ class Processor:
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
-        _log.error("decision_failed", stream_id=hot.text, command=name, exc_info=defect)
+        _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
+        self._metrics.fail("decision_failed")
         if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
-            self._put(self._inner(hot, c.Quarantine(name, type(defect).__name__)))
+            setting_aside = self._inner(hot, c.Quarantine(name, type(defect).__name__), order.request_id)
+            setting_aside.reply.add_done_callback(self._on_set_aside)
+            self._put(setting_aside)
         if hot.batch is None:
             self._hot.drop(hot.stream_id)
-        order.fail(Unavailable("deciding the request failed; the execution is set aside"))
+        self._fail(order, Unavailable("deciding the request failed; the execution is set aside"))
 
-    def _inner(self, hot: HotStream, command: Any) -> Order:
+    def _fail(self, order: Order, error: Exception) -> None:
+        self._metrics.orders.add("failed")
+        order.fail(error)
+
+    def _on_set_aside(self, reply: asyncio.Future[Reply]) -> None:
+        told = None if reply.cancelled() or reply.exception() is not None else reply.result()
+        if isinstance(told, Told) and told.recorded_at is not None:
+            self._metrics.quarantined.add()
+
+    def _inner(self, hot: HotStream, command: Any, request_id: str | None) -> Order:
         return Order(
             kind=hot.kind.name,
             stream_id=hot.stream_id,
@@ -241,6 +263,7 @@ class Processor:
             actor="engine:processor",
             reply=asyncio.get_running_loop().create_future(),
             is_internal=True,
+            request_id=request_id,
         )
 
     # --- what must be read first ---------------------------------------------------------------------------------
@@ -271,10 +294,16 @@ class Processor:
     def _not_loaded(self, order: Order, result: Exception | None) -> None:
         if result is None:
             rejection = Rejection("NOT_FOUND", f"there is no such {order.kind}")
+            self._metrics.orders.add("denied")
             order.tell(Denied(rejection, self.position))
             return
-        _log.error("stream_not_loaded", stream_id=ids.text(order.stream_id), exc_info=result)
-        order.fail(Unavailable("the stream cannot be read by this node"))
+        shown = {f"{order.kind}_id": ids.text(order.stream_id), "request_id": order.request_id}
+        _log.error("stream_not_loaded", **shown, exc_info=result)
+        self._metrics.fail("stream_not_loaded")
+        if isinstance(result, StoreError):
+            self._put_off(order)
+        else:
+            self._fail(order, Unavailable("the stream cannot be read by this node"))
 
     async def _fetch(self, hot: HotStream, order: Order, need: Need) -> None:
         """Load what a decision asked for, then decide again with all else the same."""
@@ -282,7 +311,11 @@ class Processor:
             payloads = await self._loader.payloads(hot.stream_id, need.seqs)
             waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
         except StoreError as error:
-            order.fail(Unavailable(str(error)))
+            _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
+            self._put_off(order)
+            return
+        except LookupError as defect:
+            self._on_defect(hot, order, defect)
             return
         finally:
             hot.pins -= 1
@@ -299,6 +332,7 @@ class Processor:
         self._start(self._run_commit(batch))
 
     async def _run_commit(self, batch: Batch) -> None:
+        started = time.perf_counter()
         try:
             appended = await self._store.append(batch.seal())
         except CommitUnknown as unknown:
@@ -310,6 +344,8 @@ class Processor:
             self._stop(defect)
             return
         else:
+            events = sum([len(part.events) for part in batch.parts.values()])
+            self._metrics.commit(started, len(batch.parts), events)
             self._on_appended(batch, appended)
         self._committing = None
         self._schedule()
@@ -330,11 +366,13 @@ class Processor:
 
     def _on_refused(self, batch: Batch, stream_id: bytes, refusal: Refusal) -> None:
         """Another writer was faster: forget what was decided from the stream, read it again and decide again."""
+        self._metrics.refused.add()
         again = [*batch.remove(stream_id), *self._open.remove(stream_id)]
         self._hot.drop(stream_id)
         lost = claim_key(refusal.claim) if refusal.claim is not None else None
         for order in again:
             if refusal.claim is not None and lost in order.claim_keys():
+                self._metrics.orders.add("claim_lost")
                 order.tell(ClaimLost())
             else:
                 self._put(order)
@@ -342,33 +380,48 @@ class Processor:
     def _on_store_error(self, batch: Batch, error: StoreError) -> None:
         """Nothing was written: who asked from outside is told so, and work from inside is tried again later."""
         _log.error("append_failed", error=str(error), streams=len(batch.parts))
+        self._metrics.fail("append_failed")
+        self._metrics.commits.add("failed")
         again: list[Order] = []
         for stream_id in list(batch.parts):
             again += [*batch.remove(stream_id), *self._open.remove(stream_id)]
             self._hot.drop(stream_id)
         again += [item.order for item in batch.waiting]
         for order in again:
-            if order.is_internal:
-                self._clock.call_at(self._clock.now() + RETRY_MS, lambda order=order: self._put(order))  # type: ignore[misc]
-            else:
-                order.fail(Unavailable("the database could not take the change; repeat the call later"))
+            self._put_off(order)
+
+    def _put_off(self, order: Order) -> None:
+        """The store did not serve: try work from inside again later, and tell who is outside to do so."""
+        if order.is_internal:
+            self._clock.call_at(self._clock.now() + RETRY_MS, lambda: self._put(order))
+        else:
+            self._fail(order, Unavailable("the database did not serve the request; repeat the call later"))
 
     def _tell(self, item: Waiting) -> None:
         outcome = item.outcome
         if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
+            self._metrics.orders.add("claim_lost")
             item.order.tell(ClaimLost())
         elif isinstance(outcome, Rejection):
             if outcome.is_counted and not outcome.steps:
                 self._hot.count_refusal(item.hot.stream_id, recorded=False)
+            self._metrics.orders.add("denied")
             item.order.tell(Denied(outcome, self.position))
         else:
-            item.order.tell(Told(outcome.answer, self.position))
+            self._metrics.orders.add("told")
+            recorded_at = outcome.steps[-1].recorded.recorded_at if outcome.steps else None
+            item.order.tell(Told(outcome.answer, self.position, recorded_at))
+            if outcome.effects:
+                work_for(item.order.request_id)
             for effect in outcome.effects:
                 self.on_effect(item.hot, effect)
 
     def _stop(self, failure: Exception) -> None:
         """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""
         _log.critical("engine_failed", error=str(failure), exc_info=failure)
+        self._metrics.fail("engine_failed")
+        if self._committing is not None:
+            self._metrics.commits.add("unknown")
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
         orders = [item.order for b in (self._committing, self._open) if b for item in b.waiting]

@@ -10,6 +10,7 @@ from engine.core import ids
 from engine.core.events import Recorded
 from engine.core.refs import Ref, resolve, seq_of
 from engine.errors import NotFound
+from engine.runtime.bound import about
 from engine.runtime.callers import Caller
 from engine.runtime.kinds import KINDS
 from store.protocols import Store
@@ -38,7 +39,9 @@ class Reading:
         row = await self._store.execution(execution_id)
         if row is None or row.workspace_id != caller.workspace_id:
             raise NotFound(f"there is no execution {ids.text(execution_id)}")
-        return (await self.views([row]))[0]
+        view = (await self.views([row]))[0]
+        about(ids.text(execution_id), view.process_id)
+        return view
 
     async def views(self, rows: Sequence[ExecutionRow]) -> list[ExecutionView]:
         """Executions with their values."""

@@ -12,9 +12,11 @@ from typing import Final
 
 import structlog
 
-from engine.core import ids
 from engine.core.commands import Recover, Redispatch
 from engine.core.effects import HoldSuspect
+from engine.runtime.bound import described
+from engine.runtime.hot import HotStream
+from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Reply, Told
 from store.protocols import Store
 
@@ -28,11 +30,15 @@ Send = Callable[[bytes, object], Awaitable[Reply]]
 class Recovery:
     """Takes executions up again, suspects last and one at a time."""
 
-    def __init__(self, store: Store, send: Send, watch_suspect: Callable[[bytes, str], asyncio.Event]) -> None:
+    def __init__(
+        self, store: Store, send: Send, watch_suspect: Callable[[bytes, str], asyncio.Event], metrics: Metrics
+    ) -> None:
+        self._metrics = metrics
+        metrics.suspects_held.read = lambda: len(self._suspects)
         self._store = store
         self._send = send
         self._watch_suspect = watch_suspect
-        self._suspects: deque[tuple[bytes, HoldSuspect]] = deque()
+        self._suspects: deque[tuple[HotStream, HoldSuspect]] = deque()
         self._orphans: list[bytes] = []
         self._job: asyncio.Task[None] | None = None
         self.is_done = asyncio.Event()
@@ -48,23 +54,25 @@ class Recovery:
         """Take up what was listed, in the background. `died`: the process before us did not stop cleanly."""
         self._job = asyncio.get_running_loop().create_task(self._run(Recover(died)))
 
-    def hold(self, execution_id: bytes, suspect: HoldSuspect) -> None:
+    def hold(self, execution: HotStream, suspect: HoldSuspect) -> None:
         """A suspect task waits for its turn."""
-        self._suspects.append((execution_id, suspect))
+        self._metrics.suspected.add()
+        self._suspects.append((execution, suspect))
 
     async def _run(self, command: Recover) -> None:
         orphans, self._orphans = self._orphans, []
         for start in range(0, len(orphans), AT_ONCE):
             some = orphans[start : start + AT_ONCE]
             await asyncio.gather(*(self._send(each, command) for each in some), return_exceptions=True)
+        self._metrics.recovered.add(by=len(orphans))
         if orphans:
             _log.info("recovered", executions=len(orphans), died=command.died, suspects=len(self._suspects))
         self.is_done.set()
         while self._suspects:
-            execution_id, suspect = self._suspects.popleft()
-            _log.warning("suspect_dispatched", execution_id=ids.text(execution_id), state=suspect.state)
-            has_ended = self._watch_suspect(execution_id, suspect.scope)
-            reply = await self._send(execution_id, Redispatch(suspect.scope))
+            execution, suspect = self._suspects.popleft()
+            _log.warning("suspect_dispatched", **described(execution), state=suspect.state)
+            has_ended = self._watch_suspect(execution.stream_id, suspect.scope)
+            reply = await self._send(execution.stream_id, Redispatch(suspect.scope))
             if isinstance(reply, Told):
                 await has_ended.wait()
 

@@ -12,6 +12,7 @@ from engine.codec import decode_json
 from engine.core import commands as c
 from engine.core import ids
 from engine.errors import Conflict, Invalid, NotFound, Unavailable
+from engine.runtime.bound import about
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Published, Workflows
 from engine.runtime.digests import canonical, is_same_request, request_digest
@@ -89,6 +90,7 @@ class Runs:
                 raise
             return await self._again(caller, existing, request, idempotency)
         execution_id = self._node.processor.new_id()
+        about(ids.text(execution_id), request.process_id)
         reply = await send(
             self._node,
             caller,
@@ -144,6 +146,7 @@ class Runs:
     ) -> Answered | None:
         """Answer from the run that has the process id: remembered under an idempotency key, or refused for the log."""
         shown = ids.text(execution_id)
+        about(shown)
         if not is_same:
             message = f"process_id: it belongs to execution {shown}, which has another workflow, version or input"
             await send(self._node, caller, "execution", execution_id, c.Refuse("trigger", message))
@@ -220,7 +223,8 @@ class Runs:
                     return Answered(reply.answer, execution_id, reply.position)
                 if not reply.rejection.is_early:
                     raise refused(reply.rejection, reply.position)
-                await watch.wait(self._node.clock, deadline)
+                with self._node.metrics.hold():
+                    await watch.wait(self._node.clock, deadline)
         raise Unavailable("the execution changes too fast to be resumed; repeat the call")
 
     async def terminate(
@@ -258,11 +262,13 @@ class Runs:
         """The execution that a process id, chosen or implied, names in the caller's workspace. Raises `NotFound`."""
         row = await self._store.process_id(caller.organization_id, caller.workspace_id, process_id)
         if row is not None:
+            about(ids.text(row.stream_id), process_id)
             return row.stream_id
         if is_id(process_id):
             execution_id = ids.parse(process_id)
             execution = await self._store.execution(execution_id)
             if execution is not None and execution.workspace_id == caller.workspace_id:
+                about(process_id)
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
 

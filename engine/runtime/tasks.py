@@ -19,6 +19,7 @@ import structlog
 
 from engine.core.commands import CompleteTask, Failed, Succeeded
 from engine.core.effects import RunTask
+from engine.runtime.bound import bind_step, current_request, described
 from engine.runtime.hot import HotStream
 from engine.steps import Registry, Step, StepContext
 from engine.steps.invoke import Call, call_for, failure_of
@@ -53,19 +54,20 @@ class Tasks:
         self._complete = complete
         self._limit = limit
         self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
-        self._waiting: deque[tuple[HotStream, RunTask]] = deque()
+        self._waiting: deque[tuple[contextvars.Context, HotStream, RunTask]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
         """Call the task's step, now or when there is room."""
-        self._waiting.append((hot, task))
+        # Room may be made by another execution's step, whose context is not this one's.
+        self._waiting.append((contextvars.copy_context(), hot, task))
         self._fill()
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._limit and not self._is_closing:
-            hot, task = self._waiting.popleft()
-            self._start(hot, task)
+            context, hot, task = self._waiting.popleft()
+            context.run(self._start, hot, task)
 
     def _start(self, hot: HotStream, task: RunTask) -> None:
         try:
@@ -91,9 +93,12 @@ class Tasks:
             cause = f"no step is registered under the name {call.step_name!r}"
             self._finish(hot, task, Failed("Lambda.ResourceNotFoundException", cause))
             return
-        _log.error("step_missing", step=call.step_name, execution_id=hot.text, state=task.state)
+        _log.error(
+            "step_missing", step=call.step_name, **described(hot), state=task.state, request_id=current_request()
+        )
 
     async def _work(self, hot: HotStream, task: RunTask, step: Step, call: Call) -> None:
+        bind_step(hot, task.state)
         context = StepContext(
             execution_id=hot.text,
             state=task.state,
@@ -109,7 +114,7 @@ class Tasks:
                 raise  # nothing is recorded: the task is dispatched again at the next start
             outcome = Failed("States.TaskFailed", "the step was cancelled")
         except (Exception, SystemExit) as problem:  # noqa: BLE001 other people's code
-            _log.warning("step_failed", execution_id=context.execution_id, state=task.state, exc_info=problem)
+            _log.warning("step_failed", **described(hot), state=task.state, exc_info=problem)
             outcome = failure_of(problem)
         finally:
             self._make_room()

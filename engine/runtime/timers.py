@@ -11,7 +11,10 @@ from typing import Final
 
 import structlog
 
+from engine.core import ids
+from engine.runtime.bound import work_for
 from engine.runtime.clock import Clock, Handle
+from engine.runtime.metrics import Metrics
 from store.errors import StoreError
 from store.protocols import Executions
 from store.records import TimerRow
@@ -20,6 +23,8 @@ _log = structlog.get_logger("perdure.timers")
 
 AT_ONCE: Final = 500
 RETRY_MS: Final = 1000
+SHOWN_MAX: Final = 10
+"""So many executions a line of the log names."""
 
 
 class Timers:
@@ -30,8 +35,13 @@ class Timers:
     """
 
     def __init__(
-        self, store: Executions, clock: Clock, fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]]
+        self,
+        store: Executions,
+        clock: Clock,
+        fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]],
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._store = store
         self._clock = clock
         self._fire = fire
@@ -65,6 +75,7 @@ class Timers:
 
     async def _work(self) -> None:
         """Fire what is due and arm for the next, again if the alarm rang meanwhile."""
+        work_for(None)  # not for the request that happened to set the alarm
         while self._rang_again and not self._is_closed:
             self._rang_again = False
             try:
@@ -73,6 +84,7 @@ class Timers:
                 await self._arm_next()
             except StoreError as error:
                 _log.error("timers_not_read", error=str(error))
+                self._metrics.fail("timers_not_read")
                 self._next = None
                 self.arm(self._clock.now() + RETRY_MS)
 
@@ -84,7 +96,9 @@ class Timers:
                 return
             failed = await self._fire(due)
             if failed:
-                _log.error("timers_not_fired", count=len(failed))
+                shown = [ids.text(timer.execution_id) for timer in failed[:SHOWN_MAX]]
+                _log.error("timers_not_fired", count=len(failed), execution_ids=shown)
+                self._metrics.fail("timers_not_fired")
                 self._stuck.update(failed)
 
     async def _arm_next(self) -> None:

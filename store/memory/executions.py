@@ -55,7 +55,9 @@ class MemoryExecutions(MemoryLog):
         return self._rows(self._live.above(True, after, limit))  # noqa: FBT003
 
     async def live_counts(self) -> dict[str, int]:
-        return Counter(row.status for row in self._executions.rows.values() if row.status in (*_LIVE, "waiting"))
+        waiting = {row.execution_id for row in self._waits.rows.values() if row.outcome is None}
+        rows = self._executions.rows.values()
+        return Counter(row.status for row in rows if row.status in _LIVE or row.execution_id in waiting)
 
     def _rows(self, execution_ids: list[bytes]) -> list[ExecutionRow]:
         return [self._executions.rows[execution_id,] for execution_id in execution_ids]

@@ -32,9 +32,7 @@ _ALIVE: Final = union(
     select(waits.c.execution_id).where(OPEN),  # what waits has an open wait, and nothing that has ended has one
 )
 _LIVE_COUNTS: Final = (
-    select(executions.c.status, func.count())
-    .where(executions.c.execution_id.in_(_ALIVE))
-    .group_by(executions.c.status)
+    select(executions.c.status, func.count()).where(executions.c.execution_id.in_(_ALIVE)).group_by(executions.c.status)
 )
 _LATEST_COMPLETED: Final = (
     select(executions)

@@ -8,7 +8,7 @@ from sqlite3 import Cursor
 from typing import Any, Final
 
 from store.batch import net_puts
-from store.records import NEW_STREAM, Appended, Refusal, StreamAppend
+from store.records import NEW_STREAM, Appended, Refusal, Row, StreamAppend
 from store.sqlite import statements as sql
 
 _STALE: Final = Refusal("stale")
@@ -129,9 +129,14 @@ def _add_events(cursor: Cursor, parts: Iterable[StreamAppend], position: int) ->
     return position
 
 
+def put_rows(cursor: Cursor, kind: type[Row], rows: Iterable[Row]) -> None:
+    """Insert or replace rows of one kind, each of an own key."""
+    _write(cursor, sql.PUTS[kind], [bound(row) for row in rows])
+
+
 def _write_rows(cursor: Cursor, parts: Sequence[StreamAppend]) -> None:
     for kind, rows in net_puts(parts).items():
-        _write(cursor, sql.PUTS[kind], [bound(row) for row in rows])
+        put_rows(cursor, kind, rows)
     # Deletes last: what one decision of a batch set, a later one may have taken back.
     deletes = [timer for part in parts for timer in part.deletes]
     if deletes:

@@ -9,7 +9,7 @@ from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
-from store.schema import TABLE_OF, events, nodes, streams, timers
+from store.schema import TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
 from store.sql.log import LAST_POSITIONS
 from store.sqlite.compile import compile_statement
 
@@ -97,6 +97,9 @@ DELETE_TIMER: Final = _compile(
     delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
     *(f"old_{name}" for name in _columns(timers)),
 )
+
+CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, snapshots)]
+"""What a rebuild begins with."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)
 

@@ -77,7 +77,11 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         return await self._write(lambda writer: writer.node_stopped(node_id, at))
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        await self._write(Writer.begin_rebuild)
+        try:
+            await self._write(Writer.begin_rebuild)
+        except asyncio.CancelledError:  # it goes on all the same, in the writer's thread
+            await self._write(Writer.abandon_rebuild)
+            raise
         try:
             some: list[Projected] = []
             async for row in rows:

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from store.batch import check_batch
-from store.errors import CommitUnknown, StoreUnavailable
+from store.errors import CommitUnknown, StoreError, StoreUnavailable
 from store.migrate import is_behind, migrate
-from store.records import Appended, NodeRow, StreamAppend
+from store.records import Appended, NodeRow, Projected, StreamAppend
 from store.sqlite import statements as sql
-from store.sqlite.apply import apply_batch
+from store.sqlite.apply import apply_batch, put_rows
 from store.sqlite.errors import primary_code, store_error
 from store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
 
@@ -76,14 +76,59 @@ class Writer:
         """`Store.node_stopped`."""
         self._transaction(lambda cursor: cursor.execute(sql.STOP_NODE, (at, node_id)))
 
+    # --- a rebuild: a transaction over several calls -------------------------------------------------------------
+
+    def begin_rebuild(self) -> None:
+        """Begin `Store.rebuild`: from here on the writer takes nothing else, until its end."""
+        self._begin(lambda cursor: [cursor.execute(statement) for statement in sql.CLEAR])
+
+    def put_rebuilt(self, rows: Sequence[Projected]) -> None:
+        """Write some of its rows, each of an own key. After an error all of it is rolled back."""
+        if not self._driver.in_transaction:
+            raise StoreError("there is no rebuild under way")
+        by_kind: dict[type[Projected], list[Projected]] = {}
+        for row in rows:
+            by_kind.setdefault(type(row), []).append(row)
+
+        def put(cursor: sqlite3.Cursor) -> None:
+            for kind, some in by_kind.items():
+                put_rows(cursor, kind, some)
+
+        self._attempt(put)
+
+    def end_rebuild(self) -> None:
+        """Commit it."""
+        self._commit()
+
+    def abandon_rebuild(self) -> None:
+        """Leave everything as it was."""
+        self._roll_back()
+
+    # --- transactions --------------------------------------------------------------------------------------------
+
     def _transaction(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        result = self._begin(work)
+        self._commit()
+        return result
+
+    def _begin(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        """Begin a transaction with some work, which is rolled back if it fails."""
         if self._unknown is not None:
             raise CommitUnknown(str(self._unknown)) from self._unknown
-        cursor = self._driver.cursor()
-        try:
+        if self._driver.in_transaction:
+            raise StoreError("the projections are being rebuilt")
+
+        def begun(cursor: sqlite3.Cursor) -> T:
             # IMMEDIATE: one that reads first and writes then is refused at once if another writes between.
             cursor.execute("BEGIN IMMEDIATE")
-            result = work(cursor)
+            return work(cursor)
+
+        return self._attempt(begun)
+
+    def _attempt(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        cursor = self._driver.cursor()
+        try:
+            return work(cursor)
         except BaseException as error:
             self._roll_back()
             if isinstance(error, Exception):
@@ -91,8 +136,6 @@ class Writer:
             raise
         finally:
             cursor.close()
-        self._commit()
-        return result
 
     def _commit(self) -> None:
         try:

@@ -42,6 +42,20 @@ async def break_the_disk(value):
     SqliteStore.append = append
 """
 
+BROKEN_STEPS = """
+import threading, time
+from engine.runtime.access import Access
+from engine.steps import Registry
+
+registry = Registry()
+threading.Thread(target=time.sleep, args=[1000]).start()
+
+async def bootstrap(self, text, actor):
+    raise RuntimeError("a defect")
+
+Access.bootstrap = bootstrap
+"""
+
 
 class Server:
     """A server in a process of its own."""
@@ -101,7 +115,6 @@ def environ(folder: Path, **environment: str) -> dict[str, str]:
         "PATH": "/usr/bin:/bin",
         "HOME": str(folder),
         "PYTHONPATH": str(root),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PERDURE_DATABASE": "sqlite:///runs.db",
         **environment,
     }
@@ -122,6 +135,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "my_steps.py").write_text(STEPS)
+    (tmp_path / "my_broken_steps.py").write_text(BROKEN_STEPS)
     return tmp_path
 
 
@@ -183,8 +197,9 @@ async def test_a_server_stops_in_time_whatever_hangs(folder: Path, servers: list
     )
     half = socket.create_connection((server.client.base_url.host, server.client.base_url.port or 80))
     half.sendall(f"POST /v1/workflows HTTP/1.1\r\nx-api-key: {KEY}\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
-    await server.ok("GET", "/health/ready")
-    await asyncio.sleep(0.1)  # the held call has been sent; that it is held is seen by when it is answered
+    for _ in range(5):  # by then the call, which was sent first, is held
+        await server.ok("GET", "/health/ready")
+    assert not held.done()
     began = time.monotonic()
     server.process.terminate()
     answer = await held
@@ -205,6 +220,15 @@ async def test_a_failed_commit_ends_the_server(folder: Path, servers: list[Serve
     workflow_id = await server.workflow(breaking)
     await server.ok("POST", f"{PROCESS}/triggerworkflow/{workflow_id}")
     assert await server.exit_status() == 70
+
+
+@pytest.mark.real_process
+async def test_a_defect_ends_the_server(folder: Path, servers: list[Server]) -> None:
+    """It is told in the log, with its traceback, and a thread that hangs keeps nothing alive."""
+    server = Server(folder, "--steps", "my_broken_steps:registry")
+    servers.append(server)
+    assert await server.exit_status() == 70
+    assert next(line for line in server.logged() if line["event"] == "server_failed")["exception"]
 
 
 @pytest.mark.real_process

@@ -53,7 +53,7 @@ def _enter(draft: Draft, scope: str) -> None:
     try:
         _ENTER[state.type](draft, scope, frame, state)
     except StatesError as problem:
-        fail_state(draft, state, problem, is_entry=True)
+        fail_state(draft, state, problem)
 
 
 def _enter_pass(draft: Draft, scope: str, frame: Frame, state: PassState) -> None:

@@ -49,11 +49,14 @@ def fail_task(draft: Draft, scope: str, attempt: int, error: str | None, cause: 
     draft.emit(e.ExecutionFailed(*failure, name))
 
 
-def fail_state(draft: Draft, state: State, problem: StatesError, *, is_entry: bool = False) -> None:
-    """Fail by what went wrong while a state was entered or left; the cause says where, in AWS's words."""
-    entered = f"(entered at the event id #{draft.state.seq})"
+def fail_state(draft: Draft, state: State, problem: StatesError, entered_by: int | None = None) -> None:
+    """Fail by what went wrong in a state; the cause says where, in AWS's words.
+
+    `entered_by` is the seq of the event with which it was entered; null if it failed before it left one.
+    """
+    entered = f"(entered at the event id #{entered_by or draft.next_seq})"
     where = f"An error occurred while executing the state '{state.name}' {entered}."
-    fail(draft, state, problem.error, f"{where} {problem.cause}", is_entry=is_entry)
+    fail(draft, state, problem.error, f"{where} {problem.cause}", is_entry=entered_by is None)
 
 
 def fail(draft: Draft, state: State, error: str | None, cause: str | None, *, is_entry: bool = False) -> None:

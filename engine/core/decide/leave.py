@@ -43,14 +43,14 @@ def leave_after(
 ) -> None:
     """Leave a state after something came from outside: a result, an answer, the hour.
 
-    It is recorded whether or not `output(raw input, context)` can be computed; if not, with a null output, and the
-    execution fails.
+    It is caused by the event with which the state was entered. It is recorded whether or not `output(raw input,
+    context)` can be computed; if not, with a null output, and the execution fails.
     """
-    frame = draft.state.frames[scope]
+    frame, entered_by = draft.state.frames[scope], draft.caused_by
     try:
         computed = output(draft.value(frame.input), context_of(draft, frame, state))
     except StatesError as problem:
         draft.emit(event(None, None), payload)
-        fail_state(draft, state, problem)
+        fail_state(draft, state, problem, entered_by)
     else:
         leave(draft, scope, computed, state.next, event, payload)

@@ -163,7 +163,8 @@ def test_a_state_whose_entry_fails_leaves_the_failure_only(state, error):
     assert names(run) == ["ExecutionStarted", "ExecutionFailed"]
     failure = run.events[-1].event
     assert (failure.state, failure.entered) == ("A", state["Type"])
-    assert run.value(failure.cause).startswith("An error occurred while executing the state 'A' (entered at the event")
+    where = "An error occurred while executing the state 'A' (entered at the event id #2). "
+    assert run.value(failure.cause).startswith(where)
 
 
 def test_a_choice_that_finds_no_way_fails():
@@ -287,6 +288,8 @@ def test_a_result_is_recorded_even_if_no_output_can_be_made_of_it(fields, error)
     run.then_is("failed", error=error, output=None).then_effects()
     assert run.events[2].payload == {"result": {"paid": 3}}
     assert (run.events[3].caused_by, run.events[3].event.state, run.events[3].event.entered) == (3, "A", None)
+    where = "An error occurred while executing the state 'A' (entered at the event id #2). "
+    assert run.value(run.state.cause).startswith(where)
 
 
 def test_a_task_that_fails_fails_the_execution():

@@ -12,8 +12,9 @@ from engine import Engine
 from engine.audit import compare_projections, verify
 from engine.steps import Registry
 from engine.testing import ManualClock
+from store.errors import StoreUnavailable
 from store.memory import MemoryStore
-from store.records import Appended, StreamAppend
+from store.records import Appended, StoredEvent, StreamAppend
 
 WAITING: dict[str, Any] = {
     "StartAt": "Ask",
@@ -33,6 +34,7 @@ class GatedStore(MemoryStore):
         self.gate.set()
         self.attempts: list[Sequence[StreamAppend]] = []
         self.fail_next: list[Exception] = []
+        self.fail_reads = 0
         self.before_append: Callable[[], Awaitable[None]] | None = None
 
     async def append(self, batch: Sequence[StreamAppend]) -> Appended:
@@ -44,6 +46,14 @@ class GatedStore(MemoryStore):
         if self.fail_next:
             raise self.fail_next.pop(0)
         return await super().append(batch)
+
+
+    async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
+        if self.fail_reads:
+            self.fail_reads -= 1
+            message = "the disk does not answer"
+            raise StoreUnavailable(message)
+        return await super().events_of(stream_ids)
 
 
 class Bench:

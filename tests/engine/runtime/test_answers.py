@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.core import ids
 from engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
 from engine.steps import Registry
 from store.errors import CommitUnknown, StoreFull
@@ -264,3 +265,26 @@ async def test_unknown_processes_are_not_found(bench: Bench) -> None:
         with pytest.raises(NotFound):
             await engine.resume(name, {})
     assert await engine.resume(execution_id, {}) == "restarted"
+
+
+async def test_a_step_result_survives_a_store_that_cannot_be_read(bench: Bench) -> None:
+    """A result whose execution has left memory, and cannot be read for a moment, is recorded a second later."""
+    steps = Registry()
+    gate = asyncio.Event()
+
+    @steps.step("charge")
+    async def charge(value: Any) -> Any:
+        await gate.wait()
+        return value
+
+    engine = await bench.start(steps)
+    definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "End": True}}}
+    workflow = await engine.create_workflow("charge", definition)
+    execution = await engine.trigger(workflow.id, {"amount": 5})
+    engine.node.processor._hot.drop(ids.parse(execution.id))
+    bench.store.fail_reads = 1
+    gate.set()
+    await eventually(lambda: not bench.store.fail_reads)
+    await eventually(lambda: bench.clock.next_due() is not None)
+    await bench.push(engine, 1000)
+    assert (await engine.result(execution.id)).output == {"amount": 5}

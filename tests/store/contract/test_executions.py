@@ -18,6 +18,7 @@ from tests.store.builders import (
     part,
     process_id,
     uid,
+    wait,
 )
 
 
@@ -139,14 +140,13 @@ async def test_live_executions_are_pending_or_running(store: Store) -> None:
 async def test_what_is_alive_is_counted_by_status(store: Store) -> None:
     """Pending, running, and waiting in an open wait, of all organizations; what has ended does not count."""
     await add(store, *(execution(uid(n), status=word) for n, word in enumerate(["pending", "running", "completed"])))
-    waits = [wait(uid(10), uid(1)), wait(uid(11), uid(3)), wait(uid(12), uid(3)), wait(uid(13), uid(4))]
-    for each, status in zip(waits, ["running", "waiting", "waiting", "waiting"], strict=True):
-        stream = await store.stream(each.execution_id)
-        row = execution(each.execution_id, status=status, organization_id=OTHER_ORG)
-        head = [] if stream is None else [stream.head]
-        await store.append([part(each.execution_id, *head, puts=[row, each])])
+    for number, open_waits in ((3, [uid(13)]), (4, [uid(14), uid(15)])):
+        row = execution(uid(number), status="waiting", organization_id=OTHER_ORG)
+        await store.append([part(uid(number), puts=[row, *(wait(each, uid(number)) for each in open_waits)])])
+    ended = wait(uid(16), uid(5), outcome="resumed")
+    await store.append([part(uid(5), puts=[execution(uid(5), status="running"), ended, wait(uid(17), uid(5))])])
 
-    assert dict(await store.live_counts()) == {"pending": 1, "running": 1, "waiting": 2}
+    assert dict(await store.live_counts()) == {"pending": 1, "running": 2, "waiting": 2}
 
 
 async def test_the_latest_completed_execution_of_a_version(store: Store) -> None:

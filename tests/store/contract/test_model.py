@@ -156,6 +156,7 @@ async def read_executions(store: Store) -> list[Any]:
         *[await store.execution_page(workspace_id=workspace_id) for workspace_id in WORKSPACES],
         *[await store.execution_page(organization_id=ORG, before=stream_id) for stream_id in STREAMS],
         await store.live_executions(),
+        dict(await store.live_counts()),
         await store.live_executions(after=STREAMS[1], limit=2),
         *[await store.latest_completed(workflow_id, 1) for workflow_id in WORKFLOWS],
         *[await store.process_id(ORG, WORKSPACE, name) for name in NAMES],

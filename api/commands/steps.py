@@ -1,0 +1,30 @@
+"""The steps of a run, as JSON and as a table: of one that is recorded, and of one that is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from api.commands import output
+from api.commands.output import compact, instant, readable
+from engine.core.events import Recorded
+from engine.history import condensed
+
+
+def steps_json(events: Iterable[Recorded]) -> list[dict[str, Any]]:
+    """The steps of a run, in the order in which they were entered."""
+    return [
+        {**step, "entered_on": instant(step["entered_on"]), "exited_on": instant(step["exited_on"])}
+        for step in condensed(events)["steps"]
+    ]
+
+
+def steps_table(steps: Sequence[dict[str, Any]]) -> None:
+    """The same for people."""
+    output.table(["step", "entered", "exited", "attempts", "output"], [_row(step) for step in steps])
+
+
+def _row(step: dict[str, Any]) -> list[Any]:
+    gave = step["error"] if "error" in step else step["output"]
+    at = [readable(step["entered_on"]), readable(step["exited_on"])]
+    return [step["state"], *at, step["attempts"], "" if gave is None else compact(gave)]

@@ -1,0 +1,151 @@
+"""The help: quick, and each example in it runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from api.cli import COMMANDS, main
+
+from tests.api.cli.conftest import ROOT, Perdure
+
+HELP_S_MAX = 1.0
+"""Measured on a warm machine it is below 0.1 s; machines that run tests are busy."""
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    """Every command and group, as it is written on a command line."""
+    context = click.Context(main)
+    yield ()
+    for name in main.list_commands(context):
+        yield (name,)
+        command = main.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from ((name, inner) for inner in command.commands)
+
+
+def examples(*command: str) -> list[str]:
+    """The lines below `Examples:` in a help text."""
+    text = CliRunner().invoke(main, [*command, "--help"], prog_name="perdure", terminal_width=200).output
+    _, _, below = text.partition("\nExamples:\n")
+    return [line.strip() for line in below.splitlines() if line.strip()]
+
+
+ALL = sorted({line for command in commands() for line in examples(*command)})
+IN_PROCESS = [line for line in ALL if line.startswith("perdure ") and not re.search(r"[>|$]|perdure serve", line)]
+IN_SHELL = [line for line in ALL if line not in IN_PROCESS]
+CHANGING = re.compile(r"perdure (trigger|resume|terminate|workflows create|keys (create|revoke)) ")
+
+
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_each_help_has_examples(command: tuple[str, ...]) -> None:
+    """Each command's help ends with examples of that very command."""
+    found = examples(*command)
+    assert found
+    assert all(" ".join(("perdure", *command)) in line for line in found)
+
+
+@pytest.mark.parametrize("line", IN_PROCESS)
+def test_each_example_runs_as_it_stands(perdure: Perdure, line: str) -> None:
+    """Each example runs against a database, and ends with 0."""
+    assert perdure(*shlex.split(line)[1:]).stdout
+
+
+@pytest.mark.parametrize("line", [line for line in IN_PROCESS if CHANGING.match(line)])
+def test_each_changing_example_runs_with_a_server_too(
+    perdure: Perdure, line: str, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same examples go to a server if the environment names one."""
+    monkeypatch.setenv("PERDURE_SERVER", served)
+    monkeypatch.setenv("PERDURE_KEY", "pk_the_operator_of_these_tests")
+    assert perdure(*shlex.split(line)[1:]).stdout
+
+
+@pytest.mark.parametrize("line", [line for line in IN_SHELL if "perdure serve" not in line])
+def test_each_example_of_a_shell_runs_in_one(line: str, shell: Callable[[str], subprocess.Popen[str]]) -> None:
+    """Examples that need a shell run in one."""
+    with shell(line) as process:
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("line", [line for line in IN_SHELL if "perdure serve" in line])
+def test_each_example_of_a_server_serves(line: str, shell: Callable[[str], subprocess.Popen[str]]) -> None:
+    """Examples of `serve` come up, and end with 0 on SIGTERM."""
+    with shell(line.replace("perdure serve", "exec perdure serve")) as process:
+        assert process.stderr is not None
+        said = iter(process.stderr.readline, "")
+        assert any("ready at http://" in each for each in said)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    """Each name leads to the command of that name, and its summary begins as its help does."""
+    context = click.Context(main)
+    for name, lazy in COMMANDS.items():
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        own = (command.help or "").split(".")[0].replace("`", "")
+        assert own.split()[0] == lazy.summary.split()[0], (own, lazy.summary)
+
+
+def test_help_is_quick_and_imports_no_engine() -> None:
+    """`perdure --help` answers within a second on a busy machine, and imports click and our two small modules."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "api.cli", "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert time.monotonic() - began < HELP_S_MAX
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
+    heavy = ("engine", "store", "sqlalchemy", "asyncio", "rich", "msgspec", "starlette", "api.settings")
+    assert not [name for name in imported if name.startswith(heavy)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["histroy"], "history"),
+        (["workflow"], "workflows"),
+        (["history", "--limt", "3"], "--limit"),
+        (["keys", "lst"], "list"),
+        (["show", "INV-7", "--jsn"], "--json"),
+    ],
+)
+def test_a_slip_of_the_finger_is_understood(perdure: Perdure, arguments: list[str], meant: str) -> None:
+    """A command or option that is not there: 2, and which was perhaps meant."""
+    said = perdure(*arguments, exits=2).stderr
+    assert "Did you mean" in said
+    assert meant in said
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_scripts(perdure: Perdure, shell_name: str) -> None:
+    """Each shell gets a script that asks `perdure` itself."""
+    assert "_PERDURE_COMPLETE" in perdure("completion", shell_name).stdout
+
+
+def test_completion_knows_commands(folder: Path, shell: Callable[[str], subprocess.Popen[str]]) -> None:
+    """What the script asks for is answered: the commands that begin so."""
+    line = "COMP_WORDS='perdure wor' COMP_CWORD=1 _PERDURE_COMPLETE=bash_complete perdure"
+    with shell(line) as process:
+        output, _ = process.communicate(timeout=30)
+    assert output.split() == ["plain,workflows"]

@@ -1,0 +1,159 @@
+"""Rows derived from events: what readers see is the fold of the log, and never business data itself."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from engine import projections
+from engine.core import events as e
+from engine.core import ids
+from engine.core.draft import Step
+from engine.core.evolve import evolve
+from engine.core.state import Frame, InTimer, InWait
+from engine.testing import EXECUTION, START, Scenario, due, failed, resumed, succeeded, terminated
+from store.records import TimerRow, WaitRow
+
+STREAM = ids.parse(EXECUTION)
+ORGANIZATION = ids.parse("01900000-0000-7000-8000-00000000000a")
+WAITS = [f"01900000-0000-7000-8000-{number:012d}" for number in range(10)]
+
+DEFINITION = {
+    "StartAt": "Tell",
+    "States": {
+        "Tell": {"Type": "Task", "Resource": "notify.waitForResume", "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Pause"},
+        "Pause": {"Type": "Wait", "Seconds": 60, "Next": "Charge"},
+        "Charge": {"Type": "Task", "Resource": "charge", "End": True},
+    },
+}
+
+
+class Run(Scenario):
+    """A scenario whose last command's rows can be asked for."""
+
+    def wait_id(self, number):
+        return WAITS[number]
+
+    def _send(self, command):
+        self.before, seq = self.state, self.state.seq
+        super()._send(command)
+        state, self.steps = self.before, []
+        for recorded in self.events[seq:]:
+            state = evolve(state, recorded)
+            self.steps.append(Step(recorded, state))
+
+    @property
+    def changes(self):
+        return projections.changes(STREAM, ORGANIZATION, self.before, self.steps)
+
+    @property
+    def row(self):
+        return projections.execution_row(STREAM, ORGANIZATION, self.state)
+
+
+@pytest.fixture
+def run():
+    return Run(DEFINITION, {"secret": 1}, "INV-7")
+
+
+def opened(run, number, state, seq):
+    """Give the row of an open wait."""
+    return WaitRow(
+        wait_id=ids.parse(WAITS[number]),
+        execution_id=STREAM,
+        organization_id=ORGANIZATION,
+        workspace_id=ids.parse(run.state.workspace),
+        workflow_id=ids.parse(run.state.workflow),
+        state=state,
+        opened_seq=seq,
+        opened_at=START,
+        due_at=None,
+        outcome=None,
+        ended_seq=None,
+        ended_at=None,
+    )
+
+
+def test_a_wait_is_a_row_from_the_moment_that_it_opens(run):
+    """With all that a caller needs to end it, and nothing of what was asked."""
+    assert run.changes == ([opened(run, 1, "Tell", 2)], [], [])
+
+
+def test_a_wait_that_is_resumed_says_so(run):
+    """The row says when, and by which event; the next wait has a row of its own."""
+    run.after(5).when(resumed())
+    first = opened(run, 1, "Tell", 2)._replace(outcome="resumed", ended_seq=4, ended_at=START + 5)
+    assert run.changes == ([first, opened(run, 2, "Ask", 5)._replace(opened_at=START + 5)], [], [])
+
+
+@pytest.mark.parametrize("end", [terminated(), failed("Tell", "NoMail")])
+def test_a_wait_that_goes_with_its_run_is_cancelled(run, end):
+    """Whatever ends the run."""
+    run.after(5).when(end)
+    (row,) = run.changes.waits
+    assert (row.outcome, row.ended_seq, row.ended_at) == ("cancelled", 4, START + 5)
+
+
+def test_a_timer_is_a_row_until_it_fires(run):
+    """Its due instant is its key."""
+    run.when(resumed(), resumed())
+    timer = TimerRow(START + 60_000, STREAM, 7)
+    assert run.changes.timers == [timer]
+    assert run.changes.timers_gone == []
+    run.after(60_000).when(due())
+    assert (run.changes.timers, run.changes.timers_gone) == ([], [timer])
+
+
+def test_a_timer_goes_with_its_run(run):
+    """A termination leaves nothing that could come due."""
+    run.when(resumed(), resumed(), terminated())
+    assert run.changes == ([], [], [TimerRow(START + 60_000, STREAM, 7)])
+
+
+def test_what_neither_waits_nor_is_timed_leaves_no_rows(run):
+    """A task is in the log and in the execution's row only."""
+    run.when(succeeded("Tell"))
+    assert run.changes == ([], [], [])
+
+
+def test_all_that_goes_with_a_scope_goes_at_once(run):
+    """Two iterations of one state: states made by hand, as they will be."""
+    frames = {
+        "": Frame("Ask", "1/input", START, InWait(3, WAITS[3], START)),
+        "a": Frame("Ask", "1/input", START, InWait(4, WAITS[4], START)),
+        "b": Frame("Pause", "1/input", START, InTimer(5, START + 1)),
+        "c": Frame("Pause", "1/input", START, InTimer(6, START + 2)),
+    }
+    before = msgspec.structs.replace(run.state, frames=frames, seq=6)
+    recorded = e.Recorded(7, START + 9, "key:test", None, e.ExecutionTerminated("7/reason"), {"reason": ""})
+    found = projections.changes(STREAM, ORGANIZATION, before, [Step(recorded, evolve(before, recorded))])
+    assert [(ids.text(row.wait_id), row.state, row.outcome) for row in found.waits] == [
+        (WAITS[3], "Ask", "cancelled"),
+        (WAITS[4], "Ask", "cancelled"),
+    ]
+    assert found.timers_gone == [TimerRow(START + 1, STREAM, 5), TimerRow(START + 2, STREAM, 6)]
+
+
+def test_an_execution_s_row_is_its_state(run):
+    """From the first event to the last; values are references."""
+    row = run.row
+    assert (row.status, row.state, row.seq, row.ended_at) == ("running", "Tell", 3, None)
+    assert (row.execution_id, row.organization_id, row.workflow_version) == (STREAM, ORGANIZATION, 1)
+    assert (row.input_ref, row.output_ref, row.trigger_type) == ("1/input", None, "REQUEST")
+    assert (row.created_at, row.modified_at, row.modified_by) == (START, START, "key:test")
+    run.after(7).when(failed("Tell", "Secret", "why"))
+    row = run.row
+    assert (row.status, row.state, row.seq, row.ended_at) == ("failed", "Tell", 5, START + 7)
+    assert (row.error, row.error_ref, row.cause_ref, row.output_ref) == (None, "4/error", "4/cause", None)
+    assert "Secret" not in repr(row)
+
+
+def test_a_live_run_s_output_is_that_of_the_last_state_left(run):
+    """And in the end the execution's."""
+    run.when(resumed({"n": 1}))
+    assert run.row.output_ref == "4/result"
+    run.when(resumed({"n": 2})).after(60_000).when(due(), succeeded("Charge", 3))
+    assert run.row.output_ref == run.state.output
+    assert run.value(run.row.output_ref) == 3
+    assert (run.row.status, run.row.error) == ("completed", None)
