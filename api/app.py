@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 
-from api import health
+from api import health, metrics, openapi
 from api.dialects import process, resource
 from api.middleware import DropRest, RawPath, RequestLog
 from api.problems import refusal
@@ -19,7 +19,9 @@ from api.routing import Endpoint, Route
 from api.settings import Settings
 from engine.engine import Engine
 
-ROUTES: Sequence[Route] = (*process.ROUTES, *resource.ROUTES, *health.ROUTES)
+_CALLED: Sequence[Route] = (*process.ROUTES, *resource.ROUTES, *health.ROUTES)
+
+ROUTES: Sequence[Route] = (*_CALLED, *openapi.routes(_CALLED))
 """Everything that can be called. Documentation and the tests' matrices are made from this table; what is asked
 for most is looked for first."""
 
@@ -30,9 +32,13 @@ def create_app(engine: Engine, settings: Settings) -> Starlette:
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
     endpoints = {path: Endpoint(routes, engine, settings) for path, routes in by_path.items()}
+    http = metrics.HttpMetrics()
     app = Starlette(
-        routes=[Path(path, endpoint.respond, methods=endpoint.methods) for path, endpoint in endpoints.items()],
-        middleware=[Middleware(RequestLog), Middleware(DropRest), Middleware(RawPath)],
+        routes=[
+            *(Path(path, endpoint.respond, methods=endpoint.methods) for path, endpoint in endpoints.items()),
+            metrics.route(engine, http),
+        ],
+        middleware=[Middleware(RequestLog, http), Middleware(DropRest), Middleware(RawPath)],
         exception_handlers={HTTPException: _refuse},
     )
     app.router.redirect_slashes = False

@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "simulate": Lazy("api.commands.simulate:simulate", "Run a definition in virtual time, with made-up steps."),
     "verify": Lazy("api.commands.verify:verify", "Verify every chain of the log."),
     "doctor": Lazy("api.commands.doctor:doctor", "Look for what is wrong with a database, and say what to do."),
-    "rebuild": Lazy("api.commands.rebuild:rebuild", "Make the projections again from the log."),
+    "rebuild": Lazy("api.commands.rebuild:rebuild", "Drop the projections, and make them again from the log."),
     "completion": Lazy("api.commands.completion:completion", "Print the completion script of a shell."),
 }
 

@@ -29,8 +29,20 @@ INSTANT_MAX: Final = 253_402_300_799_999
 
 UUID_FORM: Final = "a UUID such as 018bcfe5-6800-7000-8000-000000000000"
 
-Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra={"accepts": UUID_FORM})]
+Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra={"accepts": UUID_FORM}, extra_json_schema={"format": "uuid"})]
 """The text of an id; `id_of` reads it."""
+
+Uuid7: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        extra={"accepts": UUID_FORM},
+        extra_json_schema={
+            "format": "uuid",
+            "pattern": "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$",
+        },
+    ),
+]
+"""The text of an id that we made: of version 7."""
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from api.dialects.answers import Data, Health
 from api.routing import Answer, Call, Route
 from engine.engine import Engine
 from engine.errors import Unavailable
@@ -35,6 +36,12 @@ def why_not_ready(engine: Engine) -> str | None:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(method="GET", path="/health/live", handler=live),
-    Route(method="GET", path="/health/ready", handler=ready),
+    Route(method="GET", path="/health/live", handler=live, answer=Data[Health]),
+    Route(
+        method="GET",
+        path="/health/ready",
+        handler=ready,
+        answer=Data[Health],
+        refusals=frozenset({"UNAVAILABLE"}),
+    ),
 )

@@ -14,7 +14,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.headers import request_id
+from api.metrics import HttpMetrics
 from api.problems import refusal
+from engine.runtime.bound import bound_request
 
 _log = structlog.get_logger("perdure.request")
 
@@ -28,14 +30,17 @@ _PLAIN_PATH = re.compile(rb"[A-Za-z0-9._~/-]*")
 
 
 class RequestLog:
-    """Names each request (`X-Request-Id`) and logs one line for it when it has been answered.
+    """Names each request (`X-Request-Id`), and logs and counts it when it has been answered.
 
-    The line names the route and never the path: a process id is business data, which can be erased from the log of
-    events, and could not be from here. Nor has it bodies, queries or keys. Handlers tell the actor in `scope["state"]`.
+    The line names the route and never the path, and has no bodies, queries or keys. What the request turns out to be
+    about is bound to it and to all other lines of the request, as `execution_id` and `process_id`: a process id is the
+    caller's data, and stands in that field and nowhere else, so that whoever must forget it can drop the field.
+    Handlers tell the actor in `scope["state"]`.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics | None = None) -> None:
         self._app = app
+        self._metrics = metrics or HttpMetrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,7 +58,7 @@ class RequestLog:
                 MutableHeaders(scope=message)["X-Request-Id"] = name
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=name):
+        with bound_request(name):
             try:
                 await self._app(scope, receive, send_named)
             except Exception as error:
@@ -61,8 +66,9 @@ class RequestLog:
                     raise
                 await refusal(scope["path"], error)(scope, receive, send_named)
             finally:
-                duration_ms = round((time.perf_counter() - started) * 1000, 1)
-                _log.info("request", **_described(scope, state), status=status, duration_ms=duration_ms)
+                seconds = time.perf_counter() - started
+                self._metrics.answered(scope["method"], state, status, seconds)
+                _log.info("request", **_described(scope, state), status=status, duration_ms=round(seconds * 1000, 1))
 
 
 def _described(scope: Scope, state: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ Q = TypeVar("Q")
 B = TypeVar("B")
 
 PARAMETERS_MAX = 32
+JSON = "application/json"
 
 
 class NoQuery(Request, frozen=True):
@@ -37,7 +38,10 @@ class NoQuery(Request, frozen=True):
 
 
 class Answer(NamedTuple):
-    """What a handler answers: a JSON value, a status, and headers. `position`: where the log stood then."""
+    """What a handler answers: a JSON value, a status, and headers. `position`: where the log stood then.
+
+    A body of bytes is sent as it is; its headers say what it is.
+    """
 
     body: Any
     status: int = 200
@@ -101,6 +105,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `scope` is what the key must have; none: everybody may. `body` is the struct of a request object, `dict` for a
     JSON object of the caller's own, none where no body is looked at. `tells_position`: every answer, errors too, says
     where the log stood.
+
+    The rest is for the document (`api.openapi`), and tests hold the answers against it: `answer` is the type of a
+    success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
+    the handler looks at; `body_as` describes a body that is a JSON object of the caller's own.
     """
 
     method: str
@@ -111,6 +119,12 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: type | None = None
     is_body_optional: bool = False
     tells_position: bool = False
+    status: int = 200
+    answer: Any = None
+    media_type: str = JSON
+    refusals: frozenset[str] = frozenset()
+    headers: tuple[str, ...] = ()
+    body_as: Any = None
 
 
 class Endpoint:
@@ -133,6 +147,8 @@ class Endpoint:
         try:
             answer = await self._answer(route, request)
             headers = {**answer.headers, **self._position(route, answer.position)}
+            if isinstance(answer.body, bytes):
+                return Response(answer.body, answer.status, headers)
             return json_response(answer.body, answer.status, headers)
         except Exception as error:  # noqa: BLE001 refusal logs what it hides
             position = error.position if isinstance(error, PerdureError) else None

@@ -58,11 +58,11 @@ def create(
     server it knows them, straight to a database --steps names them.
     """
     no_elsewhere(where)
-    definition = parse_json(read_file(file, "FILE"), file)
     if name is None:
         if file == "-":
             raise click.UsageError("--name: what comes from stdin has no name; give one")
         name = PurePath(file).name.split(".")[0]
+    definition = parse_json(read_file(file, "FILE"), file)
     answer = target(where, steps).create_workflow(name, definition, description, is_draft=draft)
     for warning in answer["warnings"]:
         output.say(f"warning: {warning['path']}: {warning['message']}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
+from api.dialects import answers
 from api.dialects import process_runs as runs
 from api.dialects import process_workflows as workflows
 from api.dialects.process_workflows import VERSION_MAX
@@ -21,14 +22,23 @@ from engine.runtime.runs import TERMINATION_REASON
 
 SOURCES: Final = ("SAP", "TEAMS")
 
+ProcessId: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128})]
+"""The caller's own name for a run; the engine says what it may be."""
+
 StateName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
 class TriggerQuery(Request, frozen=True):
     """`process_id` is the caller's own name for the run; `test` runs drafts too."""
 
-    process_id: str | None = None
+    process_id: ProcessId | None = None
     test: bool = False
+
+
+class RunInput(msgspec.Struct):
+    """The run's input: any JSON object. `process_id` in it is the caller's own name for the run."""
+
+    process_id: ProcessId | msgspec.UnsetType = msgspec.UNSET
 
 
 class ResumeQuery(Request, frozen=True):
@@ -38,10 +48,13 @@ class ResumeQuery(Request, frozen=True):
     state: StateName | None = None
 
 
+_SOURCED: Final = {"properties": {"source": {"enum": list(SOURCES)}}, "required": ["source"]}
+
+
 class Resume(Request, frozen=True):
     """What becomes the output of the state that waited. `source` in it is required, and protected."""
 
-    payload: dict[str, Any]
+    payload: Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=_SOURCED)]
 
 
 class Termination(Request, frozen=True):
@@ -152,6 +165,10 @@ ROUTES: Final[Sequence[Route]] = (
             body=dict,
             is_body_optional=True,
             handler=trigger,
+            body_as=RunInput,
+            headers=("Idempotency-Key",),
+            answer=answers.Triggered,
+            refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
         )
         for version in ("", "/{workflow_version}")
     ),
@@ -162,6 +179,9 @@ ROUTES: Final[Sequence[Route]] = (
         query=ResumeQuery,
         body=Resume,
         handler=resume,
+        headers=("Idempotency-Key", "Prefer"),
+        answer=answers.Resumed,
+        refusals=frozenset({"NOT_FOUND", "CONFLICT", "NOT_WAITING", "AMBIGUOUS_WAIT", "WAIT_EXPIRED"}),
         tells_position=True,
     ),
     Route(
@@ -171,6 +191,9 @@ ROUTES: Final[Sequence[Route]] = (
         body=Terminate,
         is_body_optional=True,
         handler=terminate,
+        headers=("Idempotency-Key",),
+        answer=answers.Terminated,
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
     ),
     *runs.ROUTES,
     *workflows.ROUTES,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from api.fields import Request, Uuid, id_of
+from api.dialects import answers
+from api.fields import Request, Uuid, Uuid7, id_of
 from api.paging import LIMIT_DEFAULT, Limit, page_of, position
 from api.problems import PROCESS_PREFIX
 from api.routing import Answer, Call, Route
@@ -35,7 +36,7 @@ class HistoryQuery(Request, frozen=True):
     """A page of a workflow's runs; `workflow_execution_id` is the position from `lastKey`."""
 
     workflow_id: Uuid
-    workflow_execution_id: Uuid | None = None
+    workflow_execution_id: Uuid7 | None = None
     limit: Limit = LIMIT_DEFAULT
 
 
@@ -43,7 +44,7 @@ class OrganizationQuery(Request, frozen=True):
     """A page of all runs. The ids are the position from `lastKey`; they filter nothing."""
 
     workflow_id: Uuid | None = None
-    workflow_execution_id: Uuid | None = None
+    workflow_execution_id: Uuid7 | None = None
     limit: Limit = LIMIT_DEFAULT
 
 
@@ -157,6 +158,8 @@ ROUTES: Final[Sequence[Route]] = (
         scope="runs.view",
         query=RunQuery,
         handler=execution,
+        answer=answers.RunShown,
+        refusals=frozenset({"NOT_FOUND"}),
     ),
     Route(
         method="GET",
@@ -164,6 +167,8 @@ ROUTES: Final[Sequence[Route]] = (
         scope="runs.view",
         query=HistoryQuery,
         handler=history,
+        answer=answers.RunPage,
+        refusals=frozenset({"NOT_FOUND"}),
     ),
     Route(
         method="GET",
@@ -171,5 +176,6 @@ ROUTES: Final[Sequence[Route]] = (
         scope="runs.view",
         query=OrganizationQuery,
         handler=organization_executions,
+        answer=answers.RunPage,
     ),
 )

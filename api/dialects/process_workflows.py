@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
+from api.dialects import answers
 from api.fields import Request, Uuid, id_of
 from api.paging import LIMIT_DEFAULT, Limit, page_of
 from api.problems import PROCESS_PREFIX
@@ -151,6 +152,8 @@ ROUTES: Final[Sequence[Route]] = (
         scope="workflows.view",
         query=VersionQuery,
         handler=workflow,
+        answer=answers.VersionShown,
+        refusals=frozenset({"NOT_FOUND"}),
     ),
     Route(
         method="GET",
@@ -158,6 +161,8 @@ ROUTES: Final[Sequence[Route]] = (
         scope="workflows.view",
         query=VersionsQuery,
         handler=organization_workflows,
+        answer=answers.VersionPage,
+        refusals=frozenset({"NOT_FOUND"}),
     ),
     Route(
         method="GET",
@@ -165,5 +170,7 @@ ROUTES: Final[Sequence[Route]] = (
         scope="workflows.view",
         query=VersionQuery,
         handler=schema,
+        answer=answers.SchemaShown,
+        refusals=frozenset({"NOT_FOUND"}),
     ),
 )

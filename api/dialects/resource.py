@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 
+from api.auth import PREFIX as SCOPE_PREFIX
 from api.auth import plain_scopes
+from api.dialects import answers
 from api.fields import Request, Uuid, id_of, iso, milliseconds
 from api.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from api.routing import Answer, Call, Route
 from engine.codec import decode_json
 from engine.core import ids
 from engine.errors import Invalid
+from engine.runtime.access import SCOPES
 from engine.runtime.catalog import Saved
 from store.records import ApiKeyRow, WaitRow, WorkflowRow, WorkflowVersionRow
 
@@ -37,6 +41,11 @@ Description: TypeAlias = Annotated[
 Definition: TypeAlias = Annotated[
     dict[str, Any], msgspec.Meta(extra={"accepts": "an object in Amazon States Language"})
 ]
+ScopeName: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(extra_json_schema={"pattern": f"^({re.escape(SCOPE_PREFIX)})?({'|'.join(map(re.escape, SCOPES))})$"}),
+]
+Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
 
 
@@ -196,10 +205,10 @@ class NewKey(Request, frozen=True):
     """A key. Organization and workspace are given by name, and only an operator may name others than its own."""
 
     name: Name
-    scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=64)]
+    scopes: Annotated[list[ScopeName], msgspec.Meta(min_length=1, max_length=64)]
     organization: Name | None = None
     workspace: Name | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 async def create_key(call: Call[Any, NewKey]) -> Answer:
@@ -291,14 +300,53 @@ def _route(method: str, path: str, scope: str, handler: Any, **more: Any) -> Rou
     return Route(method=method, path=f"{PREFIX}{path}", scope=scope, handler=handler, **more)
 
 
+_MISSING: Final = frozenset({"NOT_FOUND"})
+_CHANGING: Final = frozenset({"NOT_FOUND", "CONFLICT"})
+
 ROUTES: Final[Sequence[Route]] = (
-    _route("POST", "/workflows", "workflows.manage", create_workflow, body=NewWorkflow),
-    _route("GET", "/workflows", "workflows.view", list_workflows, query=WorkflowsQuery),
-    _route("GET", "/workflows/{id}", "workflows.view", get_workflow),
-    _route("PATCH", "/workflows/{id}", "workflows.manage", change_workflow, body=WorkflowChange),
-    _route("DELETE", "/workflows/{id}", "workflows.manage", archive_workflow),
-    _route("POST", "/keys", "keys.manage", create_key, body=NewKey),
-    _route("GET", "/keys", "keys.manage", list_keys),
-    _route("DELETE", "/keys/{id}", "keys.manage", revoke_key),
-    _route("GET", "/waits", "runs.view", list_waits, query=WaitsQuery),
+    _route(
+        *("POST", "/workflows", "workflows.manage", create_workflow),
+        body=NewWorkflow,
+        status=201,
+        answer=answers.Data[answers.WorkflowSaved],
+    ),
+    _route(
+        *("GET", "/workflows", "workflows.view", list_workflows),
+        query=WorkflowsQuery,
+        answer=answers.Page[answers.WorkflowShown, answers.Numbered],
+    ),
+    _route(
+        *("GET", "/workflows/{id}", "workflows.view", get_workflow),
+        answer=answers.Data[answers.WorkflowWhole],
+        refusals=_MISSING,
+    ),
+    _route(
+        *("PATCH", "/workflows/{id}", "workflows.manage", change_workflow),
+        body=WorkflowChange,
+        answer=answers.Data[answers.WorkflowSaved],
+        refusals=_CHANGING,
+    ),
+    _route(
+        *("DELETE", "/workflows/{id}", "workflows.manage", archive_workflow),
+        answer=answers.Data[answers.WorkflowShown],
+        refusals=_MISSING,
+    ),
+    _route(
+        *("POST", "/keys", "keys.manage", create_key),
+        body=NewKey,
+        status=201,
+        answer=answers.Data[answers.KeyMade],
+    ),
+    _route("GET", "/keys", "keys.manage", list_keys, answer=answers.Listed[answers.KeyShown]),
+    _route(
+        *("DELETE", "/keys/{id}", "keys.manage", revoke_key),
+        answer=answers.Data[answers.KeyShown],
+        refusals=_MISSING,
+    ),
+    _route(
+        *("GET", "/waits", "runs.view", list_waits),
+        query=WaitsQuery,
+        answer=answers.Page[answers.WaitShown, answers.After],
+        refusals=_MISSING,
+    ),
 )

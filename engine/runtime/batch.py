@@ -58,6 +58,7 @@ class Batch:
         self.parts: dict[bytes, Part] = {}
         self.waiting: list[Waiting] = []
         self.claimed: dict[tuple[str, bytes, str], Order] = {}
+        self.event_count = 0
 
     def __bool__(self) -> bool:
         return bool(self.waiting)
@@ -75,6 +76,7 @@ class Batch:
         if part is None:
             part = self.parts[hot.stream_id] = Part(hot, expected)
         part.events.extend(events)
+        self.event_count += len(events)
         part.claims.extend(claims)
         part.puts.extend(rows.puts)
         part.deletes.extend(rows.deletes)
@@ -86,7 +88,8 @@ class Batch:
 
     def remove(self, stream_id: bytes) -> list[Order]:
         """Take a stream out; gives the orders that must be decided again."""
-        self.parts.pop(stream_id, None)
+        part = self.parts.pop(stream_id, None)
+        self.event_count -= len(part.events) if part is not None else 0
         again = [item.order for item in self.waiting if item.hot.stream_id == stream_id]
         self.waiting = [item for item in self.waiting if item.hot.stream_id != stream_id]
         gone = set(map(id, again))

@@ -122,17 +122,12 @@ class Meters:
                 yield meter.family()
 
 
-def exposition(*groups: Meters) -> tuple[bytes, str]:
-    """Groups of meters in Prometheus's text format, and its content type; with what the process itself uses."""
-    from prometheus_client import (  # noqa: PLC0415
-        CONTENT_TYPE_LATEST,
-        CollectorRegistry,
-        ProcessCollector,
-        generate_latest,
-    )
+def exposition(*groups: Meters) -> bytes:
+    """Groups of meters in Prometheus's text format, with what the process itself uses."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415
 
     registry = CollectorRegistry()
     for group in groups:
         registry.register(group)
     ProcessCollector(registry=registry)
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    return generate_latest(registry)

@@ -344,8 +344,7 @@ class Processor:
             self._stop(defect)
             return
         else:
-            events = sum([len(part.events) for part in batch.parts.values()])
-            self._metrics.commit(started, len(batch.parts), events)
+            self._metrics.commit(started, len(batch.parts), batch.event_count)
             self._on_appended(batch, appended)
         self._committing = None
         self._schedule()

@@ -139,14 +139,20 @@ class Runs:
             and request.version in (None, existing.workflow_version)
             and is_same_request(existing.salt, existing.request_digest, request.input)
         )
-        return await self._settle(caller, existing.stream_id, idempotency, is_same=is_same)
+        return await self._settle(caller, request, existing.stream_id, idempotency, is_same=is_same)
 
     async def _settle(
-        self, caller: Caller, execution_id: bytes, idempotency: IdempotencyKey | None, *, is_same: bool
+        self,
+        caller: Caller,
+        request: _Trigger,
+        execution_id: bytes,
+        idempotency: IdempotencyKey | None,
+        *,
+        is_same: bool,
     ) -> Answered | None:
         """Answer from the run that has the process id: remembered under an idempotency key, or refused for the log."""
         shown = ids.text(execution_id)
-        about(shown)
+        about(shown, request.process_id)
         if not is_same:
             message = f"process_id: it belongs to execution {shown}, which has another workflow, version or input"
             await send(self._node, caller, "execution", execution_id, c.Refuse("trigger", message))
@@ -179,7 +185,7 @@ class Runs:
             and started.payload is not None
             and canonical(decode_json(started.payload)["input"]) == canonical(request.input)
         )
-        return await self._settle(caller, execution_id, None, is_same=is_same)
+        return await self._settle(caller, request, execution_id, None, is_same=is_same)
 
     # --- resume and terminate ------------------------------------------------------------------------------------
 

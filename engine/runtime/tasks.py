@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -123,14 +122,14 @@ class Tasks:
     async def _value(self, step: Step, value: Any, context: StepContext) -> Any:
         if step.is_async:
             return await step.call(value, context)
-        call = functools.partial(contextvars.copy_context().run, step.call, value, context)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        run = contextvars.copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(step.call, value, context))
 
     def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
         self._complete(hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
 
     def _make_room(self) -> None:
-        """The current task's step has ended. (A callback of the task would cost a turn of the loop.)"""
+        """The current task's step has ended. A callback of the task would cost a turn of the loop."""
         if (job := asyncio.current_task()) is not None:
             self._running.discard(job)
         self._fill()

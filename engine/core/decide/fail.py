@@ -59,7 +59,7 @@ def fail_state(draft: Draft, state: State, problem: StatesError, entered_by: int
     fail(draft, state, problem.error, f"{where} {problem.cause}", is_entry=entered_by is None)
 
 
-def fail(draft: Draft, state: State, error: str | None, cause: str | None, *, is_entry: bool = False) -> None:
+def fail(draft: Draft, state: State, error: str | None, cause: str | None, *, is_entry: bool) -> None:
     """End the execution as failed. `is_entry`: the state failed before it left an event of its own."""
     failure, members = _describe(draft, error, cause)
     draft.emit(e.ExecutionFailed(*failure, state.name, state.type if is_entry else None), members)

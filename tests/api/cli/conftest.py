@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from click.testing import CliRunner, Result
@@ -131,7 +131,7 @@ class Served:
             listener.close()
             await engine.close()
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._ready.wait(30)
         return self
@@ -173,8 +173,8 @@ def shell(folder: Path) -> Callable[[str], subprocess.Popen[str]]:
 
     def start(line: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PERDURE_PORT": "0"}
-        return subprocess.Popen(
-            ["bash", "-c", line],
+        return subprocess.Popen(  # noqa: S603 lines of our own help
+            ["bash", "-c", line],  # noqa: S607
             cwd=folder,
             env=environment,
             text=True,

@@ -201,13 +201,12 @@ def test_steps_of_ones_own_are_named(perdure: Perdure, folder: Path) -> None:
     perdure("workflows", "create", "own.json", "--steps", "billing_steps_of_cli:registry")
 
 
-def test_which_of_server_and_database_is_meant(
-    perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_which_of_server_and_database_is_meant(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands on the command line goes before a variable; both there, or a server without a key, are refused."""
-    assert "give one of them" in perdure(
-        "terminate", "INV-7", "--server", served, "--database", "sqlite:///runs.db", exits=2
-    ).stderr
+    assert (
+        "give one of them"
+        in perdure("terminate", "INV-7", "--server", served, "--database", "sqlite:///runs.db", exits=2).stderr
+    )
     assert "PERDURE_KEY" in perdure("terminate", "INV-7", "--server", served, exits=2).stderr
     monkeypatch.setenv("PERDURE_SERVER", served)
     monkeypatch.setenv("PERDURE_KEY", KEY)

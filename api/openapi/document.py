@@ -1,0 +1,192 @@
+"""The document: an operation for each route, with all that can come of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import metadata, resources
+from typing import Any, Final
+
+import msgspec
+
+from api.dialects.process_workflows import VERSION_MAX
+from api.openapi import words
+from api.openapi.schemas import ProcessRefusal, Refusal, Schema, coded, parameters_of, schemas_of
+from api.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
+from api.routing import JSON, Route
+
+OPENAPI: Final = "3.1.1"
+UNSUPPORTED_TYPE: Final = 415
+SECURITY: Final[Mapping[str, Schema]] = {
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The same key, as `Authorization: Bearer KEY`."},
+}
+PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
+    "id": {"type": "string", "format": "uuid"},
+    "workflow_id": {"type": "string", "format": "uuid"},
+    "workflow_version": {"type": "integer", "minimum": 1, "maximum": VERSION_MAX},
+    "process_id": {"type": "string", "minLength": 1, "maxLength": 128},
+}
+
+
+def document(routes: Sequence[Route]) -> dict[str, Any]:
+    """The OpenAPI document of these routes."""
+    described = [each for route in routes for each in (_body_type(route), route.answer) if each not in (None, dict)]
+    types = list(dict.fromkeys([*described, ProcessRefusal, Refusal]))
+    schemas, components = schemas_of(types)
+    schema_of = dict(zip(types, schemas, strict=True))
+    paths: dict[str, Any] = {}
+    refused: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of, refused)
+    tags = [{"name": name, "description": about} for name, about in words.TAGS.values()]
+    return {
+        "openapi": OPENAPI,
+        "info": {"title": words.TITLE, "version": metadata.version("perdure"), "description": words.ABOUT},
+        "servers": [{"url": "/"}],
+        "tags": tags,
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(components.items())),
+            "responses": dict(sorted(refused.items())),
+            "headers": words.ANSWER_HEADERS,
+            "securitySchemes": SECURITY,
+        },
+    }
+
+
+def _body_type(route: Route) -> Any:
+    return route.body_as or route.body
+
+
+def name_of(route: Route) -> str:
+    """The route's key among the examples: method and path."""
+    return f"{route.method} {route.path}"
+
+
+@cache
+def examples() -> dict[str, Any]:
+    """A request and its answer for each route; tests send the ones and compare the others."""
+    text = resources.files("api.openapi").joinpath("examples.json").read_bytes()
+    found: dict[str, Any] = msgspec.json.decode(text)
+    return found
+
+
+# --- operations --------------------------------------------------------------------------------------------------
+
+
+def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str, Any]) -> dict[str, Any]:
+    about = re.sub(r"\s+", " ", route.handler.__doc__ or "").strip()
+    example = examples().get(name_of(route), {})
+    operation: dict[str, Any] = {
+        "operationId": _operation_id(route),
+        "tags": [next(tag for start, (tag, _) in words.TAGS.items() if route.path.startswith(start))],
+        "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0],
+        "description": about if route.scope is None else f"{about}\n\nThe key needs the scope `{route.scope}`.",
+        "parameters": [*_path_parameters(route, example), *_query(route, example), *_headers(route, example)],
+        "responses": {str(route.status): _success(route, schema_of, example), **_refusals(route, refused)},
+        "security": [] if route.scope is None else [{name: [route.scope]} for name in SECURITY],
+    }
+    if route.body is not None:
+        content = {"schema": schema_of[_body_type(route)], **_given(example, "body", "example")}
+        operation["requestBody"] = {"required": not route.is_body_optional, "content": {JSON: content}}
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    if route.path.startswith(PROCESS_PREFIX):
+        name = route.path.removeprefix(PROCESS_PREFIX).partition("/")[0]
+        return f"{name}Version" if "{workflow_version}" in route.path else name
+    first, *rest = getattr(route.handler, "__name__", "").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _given(example: Mapping[str, Any], name: str, as_name: str) -> dict[str, Any]:
+    return {as_name: example[name]} if name in example else {}
+
+
+def _path_parameters(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    given = example.get("path", {})
+    for name in re.findall(r"\{(\w+)\}", route.path):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": words.PARAMETERS[name],
+            "schema": PATH_SCHEMAS[name],
+            **_given(given, name, "example"),
+        }
+
+
+def _query(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    given = example.get("query", {})
+    for name, schema, is_required in parameters_of(route.query):
+        yield {
+            "name": name,
+            "in": "query",
+            "required": is_required,
+            "description": words.PARAMETERS[name],
+            "schema": schema,
+            **_given(given, name, "example"),
+        }
+
+
+def _headers(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    given = example.get("headers", {})
+    for name in (*route.headers, "X-Request-Id"):
+        header = words.REQUEST_HEADERS[name]
+        yield {"name": name, "in": "header", "required": False, **header, **_given(given, name, "example")}
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
+def _success(route: Route, schema_of: Mapping[Any, Schema], example: Mapping[str, Any]) -> dict[str, Any]:
+    headers = _answer_headers(route, "Preference-Applied" if "Prefer" in route.headers else None)
+    content = {"schema": schema_of[route.answer], **_given(example, "answer", "example")}
+    return {"description": "Success.", "headers": headers, "content": {route.media_type: content}}
+
+
+def _answer_headers(route: Route, *more: str | None) -> dict[str, Any]:
+    names = ["X-Request-Id", "X-Log-Position" if route.tells_position else None, *more]
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names if name is not None}
+
+
+def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
+    """What else may be answered, by status; the answers themselves are shared, and kept in `refused`."""
+    found: dict[int, list[str]] = {}
+    for code in sorted(_codes(route)):
+        found.setdefault(STATUS[code], []).append(code)
+    if route.body is not None:
+        found[UNSUPPORTED_TYPE] = ["VALIDATION_ERROR"]
+    responses = {}
+    for status, codes in sorted(found.items()):
+        kind = ProcessRefusal.__name__ if route.path.startswith(PROCESS_PREFIX) else Refusal.__name__
+        positioned = "positioned." if route.tells_position else ""
+        name = f"{kind}.{positioned}{status}.{'-or-'.join(codes)}"
+        refused[name] = _refused(route, status, kind, codes)
+        responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
+    return responses
+
+
+def _codes(route: Route) -> set[str]:
+    codes = {"VALIDATION_ERROR", "INTERNAL_ERROR", *route.refusals}
+    if route.scope is not None:
+        codes |= {"UNAUTHORIZED", "FORBIDDEN", "UNAVAILABLE"}
+    if route.body is not None:
+        codes.add("PAYLOAD_TOO_LARGE")
+    return codes
+
+
+def _refused(route: Route, status: int, kind: str, codes: Sequence[str]) -> dict[str, Any]:
+    about = [f"`{code}`: {words.CODES[code]}" for code in codes]
+    if status == UNSUPPORTED_TYPE:
+        about = [f"`VALIDATION_ERROR`: {words.UNSUPPORTED_TYPE}"]
+    retry = "Retry-After" if set(codes) & set(RETRY_AFTER_S) else None
+    ask = "WWW-Authenticate" if "UNAUTHORIZED" in codes else None
+    return {
+        "description": "\n\n".join(about),
+        "headers": _answer_headers(route, retry, ask),
+        "content": {JSON: {"schema": coded(kind, codes)}},
+    }

@@ -1,0 +1,64 @@
+"""`GET /openapi.json` and `GET /docs`: the document, and the page that shows it. Both are open to everybody."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+import msgspec
+
+from api.openapi.document import document
+from api.routing import JSON, Answer, Call, Route
+
+HTML: Final = "text/html"
+
+_INLINE = re.compile(r"<(?P<kind>script|style)>(?P<text>.*?)</(?P=kind)>", re.DOTALL)
+
+
+def routes(others: Sequence[Route]) -> Sequence[Route]:
+    """The routes that serve the document of the others, and of themselves."""
+
+    @cache
+    def encoded() -> bytes:
+        return msgspec.json.encode(document([*others, *own]))
+
+    async def openapi(_call: Call[Any, Any]) -> Answer:
+        """This document, in OpenAPI 3.1."""
+        return Answer(encoded(), headers={"Content-Type": JSON})
+
+    own = (
+        Route(method="GET", path="/openapi.json", handler=openapi, answer=dict[str, Any]),
+        Route(method="GET", path="/docs", handler=docs, answer=str, media_type=HTML),
+    )
+    return own
+
+
+async def docs(_call: Call[Any, Any]) -> Answer:
+    """This document as a page. It asks nobody but this server for anything."""
+    page, headers = _page()
+    return Answer(page, headers=headers)
+
+
+@cache
+def _page() -> tuple[bytes, Mapping[str, str]]:
+    """The page, and headers that let only its own script and style run, by their digests."""
+    page = resources.files("api.openapi").joinpath("docs.html").read_text("utf-8")
+    digests: dict[str, list[str]] = {"script": [], "style": []}
+    for inline in _INLINE.finditer(page):
+        digest = b64encode(hashlib.sha256(inline["text"].encode()).digest()).decode()
+        digests[inline["kind"]].append(f"'sha256-{digest}'")
+    policy = (
+        f"default-src 'none'; script-src {' '.join(digests['script'])}; style-src {' '.join(digests['style'])}; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return page.encode(), {
+        "Content-Type": f"{HTML}; charset=utf-8",
+        "Content-Security-Policy": policy,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }

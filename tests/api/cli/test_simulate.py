@@ -1,0 +1,67 @@
+"""`perdure simulate`: a definition in virtual time, its steps answered from a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.cli.conftest import Perdure
+
+
+def mocked(folder: Path, mock: Any, definition: Any = None) -> list[str]:
+    """The arguments for a simulation with this mock."""
+    (folder / "m.json").write_text(json.dumps(mock))
+    if definition is None:
+        return ["simulate", "charge.asl.json", "--mock", "m.json"]
+    (folder / "d.json").write_text(json.dumps(definition))
+    return ["simulate", "d.json", "--mock", "m.json"]
+
+
+@pytest.mark.parametrize("result", [{"receipt": 7}, 7, None, [], [1, 2], [{"result": 1, "more": 2}], {"error": "E"}])
+def test_a_result_of_any_kind(perdure: Perdure, folder: Path, result: Any) -> None:
+    """What is no list of outcomes is the result itself; a year of waiting is over at once."""
+    found = perdure.json(*mocked(folder, {"Charge": result}))
+    assert (found["status"], found["output"]) == ("SUCCEEDED", result)
+    assert [step["state"] for step in found["steps"]] == ["Charge", "Sleep"]
+    assert found["events"][-1]["type"] == "ExecutionSucceeded"
+
+
+def test_outcomes_of_attempts(perdure: Perdure, folder: Path) -> None:
+    """A list of outcomes answers one attempt each; a failure ends the run, and the command with 1."""
+    assert perdure.json(*mocked(folder, {"Charge": [{"result": [3]}]}))["output"] == [3]
+    failed = perdure.json(*mocked(folder, {"Charge": [{"error": "Card.Declined", "cause": "no money"}]}), exits=1)
+    assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "Card.Declined", "no money")
+    assert "Card.Declined" in perdure(*mocked(folder, {"Charge": [{"error": "Card.Declined"}]}), exits=1).stderr
+
+
+def test_a_wait_for_somebody_outside(perdure: Perdure) -> None:
+    """A run that waits for a resume is shown as it stands, which is no failure."""
+    result = perdure("simulate", "invoice.asl.json", "--input", "@invoice.json")
+    assert "RUNNING" in result.stdout
+    assert "waits for somebody outside" in result.stderr
+
+
+def test_words_for_people(perdure: Perdure, folder: Path) -> None:
+    """Without --json the steps are a table, and status and output stand below."""
+    said = perdure(*mocked(folder, {"Charge": {"receipt": 7}})).stdout
+    assert "Charge" in said
+    assert 'output  {"receipt":7}' in said
+
+
+def test_what_cannot_be_simulated(perdure: Perdure, folder: Path) -> None:
+    """A step without an answer, or a definition that is not valid: 1, and what is missing."""
+    assert "state 'Charge' calls 'log'" in perdure("simulate", "charge.asl.json", exits=1).stderr
+    (folder / "bad.json").write_text('{"StartAt": "A", "States": {}}')
+    assert "/States" in perdure("simulate", "bad.json", exits=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("mock", "says"),
+    [({"Chrage": 1}, "Did you mean 'Charge'?"), ([], "must be a JSON object"), ({"Sleep": 1}, "no Task state 'Sleep'")],
+)
+def test_a_mock_that_fits_nothing(perdure: Perdure, folder: Path, mock: Any, says: str) -> None:
+    """A mock for what is no Task state is refused before anything runs."""
+    assert says in perdure(*mocked(folder, mock), exits=2).stderr

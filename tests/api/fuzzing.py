@@ -1,0 +1,254 @@
+"""Requests that nobody thought of: schemathesis draws them from the document, and each answer is held against it.
+
+`python3 dev.py fuzz [REQUESTS [SEED]]` sends 5,000; the suite sends fewer. In process, over an engine on the store in
+memory. A refused request must leave no row behind; what the log keeps of a refusal (decision record 4) is no row of
+the request's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import hypothesis
+import requests
+import schemathesis
+import structlog
+from hypothesis import strategies as st
+from schemathesis.core.transport import Response
+from schemathesis.generation import GenerationMode
+from schemathesis.generation.drivers import CoverageGenerator
+from schemathesis.generation.overrides import Override
+from schemathesis.generation.feedback import NO_FEEDBACK
+
+from api.app import ROUTES
+from api.openapi import document
+from api.settings import Settings
+from engine import Engine
+from engine.core import ids
+from engine.testing import ManualClock
+from store.memory import MemoryStore
+from tests.api.conftest import APPROVED, ENDING, KEY, PROCESS, TWO_QUESTIONS, WAITING, Api
+
+HELD_S = 0.05
+HELD_MS = 31_000
+BASE = "http://perdure.test"
+# Not those that send requests of their own, over a network that is not there.
+EXCLUDED = ("ignored_auth", "use_after_free", "ensure_resource_availability", "positive_data_acceptance")
+
+
+class Fuzzed(Api):
+    """The app, what it holds, and what came of the requests so far."""
+
+    def __init__(self, engine: Engine, seed: int) -> None:
+        super().__init__(engine, Settings())
+        self.chance = random.Random(seed)
+        self.known: dict[str, list[str]] = {}
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.weak_key = ""
+
+    @property
+    def sent(self) -> int:
+        return self.statuses.total()
+
+    async def seed(self) -> None:
+        """Workflows, runs, waits and keys in every state that there is, for requests to be about."""
+        workflows = [await self.workflow(each) for each in (WAITING, ENDING, TWO_QUESTIONS)]
+        runs = [await self.trigger(each) for each in workflows for _ in range(2)]
+        await self.settled()
+        await self.resume(runs[0])
+        await self.terminate(runs[2])
+        workflows.append(await self.workflow(WAITING, status="draft", mock_payload={"a": 1}))
+        gone = await self.workflow(ENDING)
+        await self.ok("DELETE", f"/v1/workflows/{gone}")
+        await self.ok("PATCH", f"/v1/workflows/{workflows[1]}", json={"definition": WAITING})
+        await self.trigger(workflows[0], {"process_id": (name := f"INV/{self.sent}")})
+        self.weak_key = await self.new_key("audit.read")
+        keys = (await self.ok("GET", "/v1/keys"))["data"]
+        waits = (await self.ok("GET", "/v1/waits?limit=100"))["data"]
+        self.known = {
+            "workflow_id": [*workflows, gone],
+            "workflow_execution_id": runs,
+            "process_id": [*runs, name],
+            "wait_id": [wait["wait_id"] for wait in waits],
+            "after": [wait["wait_id"] for wait in waits],
+            "key": [key["id"] for key in keys if key["name"] != "bootstrap"],
+            "state": ["Ask", "First", "Second"],
+        }
+        await self.settled()
+
+    def aim(self, case: Any) -> None:
+        """Let what names something by a well-formed id mostly name what is there."""
+        for container in (case.path_parameters, case.query):
+            for name in list(container or {}):
+                pool = self.known.get(("key" if "keys" in case.path else "workflow_id") if name == "id" else name)
+                if pool and isinstance(container[name], str) and self.chance.random() < 0.8:
+                    if name in ("process_id", "state") or _is_id(container[name]):
+                        value = self.chance.choice(pool)
+                        container[name] = quote(value, safe="") if container is case.path_parameters else value
+        body = case.body
+        if isinstance(body, dict) and isinstance(body.get("definition"), dict) and self.chance.random() < 0.7:
+            case.body = {**body, "definition": self.chance.choice([WAITING, ENDING, TWO_QUESTIONS])}
+
+    async def check(self, case: Any) -> None:
+        """Send a request, and hold the answer and the store against what was promised."""
+        request = requests.Request(**_plain(case.as_transport_kwargs(base_url=BASE))).prepare()
+        key = KEY if self.chance.random() < 0.95 else self.chance.choice([self.weak_key, "nobody"])
+        before, log = _rows(self.store), len(self.store._log)
+        response = await self._call(request, key)
+        self.statuses[f"{case.method} {case.path}", response.status_code] += 1
+        if response.status_code >= 400:
+            self._check_nothing_left(before, log, response, case)
+        else:
+            await self.settled()
+        excluded = [schemathesis.checks.CHECKS.get_one(name) for name in EXCLUDED]
+        case.validate_response(response, excluded_checks=excluded)
+
+    def _check_nothing_left(self, before: dict[str, Any], log: int, response: Response, case: Any) -> None:
+        events = [each.row.type for each in self.store._log[log:]]
+        after = _rows(self.store)
+        if response.status_code == 409 and set(events) <= {"CommandRefused"}:
+            return
+        changed = [name for name in after if after[name] != before[name]]
+        assert not events, f"{case.as_curl_command()}\n{response.status_code}, and the log has {events}"
+        assert not changed, f"{case.as_curl_command()}\n{response.status_code}, and rows changed in {changed}"
+
+    async def _call(self, request: requests.PreparedRequest, key: str) -> Response:
+        call = asyncio.create_task(self._exchange(request, key))
+        while not (await asyncio.wait({call}, timeout=HELD_S))[0]:
+            await self.push(HELD_MS)
+        return call.result()
+
+    async def _exchange(self, request: requests.PreparedRequest, key: str) -> Response:
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        url = urlsplit(request.url)
+        headers = {_raw(name).lower(): _raw(value) for name, value in request.headers.items()}
+        headers.setdefault(b"x-api-key", key.encode())
+        answer: list[dict[str, Any]] = []
+        given = [{"type": "http.request", "body": body}]
+
+        async def receive() -> dict[str, Any]:
+            return given.pop() if given else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            answer.append(message)
+
+        scope = {
+            "type": "http",
+            "method": request.method,
+            "path": url.path,
+            "raw_path": url.path.encode(),
+            "query_string": url.query.encode(),
+            "headers": list(headers.items()),
+        }
+        await self.app(scope, receive, send)
+        told: dict[str, list[str]] = {}
+        for name, value in answer[0]["headers"]:
+            told.setdefault(name.decode(), []).append(value.decode())
+        content = b"".join(message.get("body", b"") for message in answer[1:])
+        return Response(answer[0]["status"], told, content, request, 0.0, verify=False)
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text.encode("latin-1", "replace") if isinstance(text, str) else text
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name not in ("timeout", "verify", "cert", "proxies")}
+
+
+def _is_id(value: str) -> bool:
+    try:
+        ids.parse(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows(store: MemoryStore) -> dict[str, Any]:
+    tables = {kind.__name__: dict(table.rows) for kind, table in store._tables.items()}
+    claims = {"process ids": dict(store._process_ids.rows), "idempotency": dict(store._idempotency.rows)}
+    return {**tables, **claims, "streams": dict(store._streams)}
+
+
+async def started(seed: int) -> Fuzzed:
+    engine = await Engine.start(MemoryStore(), clock=ManualClock())
+    await engine.access.bootstrap(KEY, "cli:fuzz")
+    await engine.node.recovery.is_done.wait()
+    return Fuzzed(engine, seed)
+
+
+def _edges(operation: Any, chance: random.Random, most: int) -> list[Any]:
+    """Cases at the edges of what the document accepts, and just beyond, in an order of chance."""
+    config = operation.schema.config.generation_for(operation=operation, phase="coverage")
+    generator = CoverageGenerator(
+        operation=operation,
+        generation_modes=list(GenerationMode),
+        generation_config=config,
+        auth_storage=None,
+        override=Override({}, {}, {}, {}, {}),
+        feedback=NO_FEEDBACK,
+        hooks=None,
+    )
+    cases = list(generator)
+    chance.shuffle(cases)
+    return cases[:most]
+
+
+def fuzz(most: int, seed: int) -> Fuzzed:
+    """Send about so many requests, the same number to each operation. Raises for the first answer that is not right."""
+    schema = schemathesis.openapi.from_dict(document(ROUTES))
+    operations = [each.ok() for each in schema.get_all_operations()]
+    share = max(3, most // len(operations) // 3)
+    with asyncio.Runner() as runner:
+        api = runner.run(started(seed))
+        try:
+            for operation in operations:
+                runner.run(api.seed())
+                for case in _edges(operation, api.chance, share):
+                    api.aim(case)
+                    runner.run(api.check(case))
+                for mode in GenerationMode:
+                    _draw(runner, api, operation, mode, share, seed)
+        finally:
+            runner.run(api.close())
+    return api
+
+
+def _draw(runner: asyncio.Runner, api: Fuzzed, operation: Any, mode: GenerationMode, most: int, seed: int) -> None:
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=most,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(operation.as_strategy(generation_mode=mode))
+    def check(case: Any) -> None:
+        api.aim(case)
+        runner.run(api.check(case))
+
+    check()
+
+
+def main(arguments: list[str]) -> None:
+    def drop(*_: Any) -> Any:
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[drop])
+    most = int(arguments[0]) if arguments else 5_000
+    seed = int(arguments[1]) if len(arguments) > 1 else random.randrange(2**32)
+    print(f"seed {seed}", flush=True)
+    api = fuzz(most, seed)
+    counts = Counter(status for (_, status), count in api.statuses.items() for _ in range(count))
+    print(f"{api.sent} requests: {', '.join(f'{counts[status]} × {status}' for status in sorted(counts))}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
