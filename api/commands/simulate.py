@@ -15,10 +15,10 @@ from api.commands.shape import Command, as_json
 from api.commands.steps import steps_json, steps_table
 from api.commands.values import parse_json, read_file, read_json
 from engine.language import problems
-from engine.virtual import Answer, Simulation, TaskRequest
-from engine.virtual import Failed as TaskFailed
-from engine.virtual import Succeeded as TaskSucceeded
-from engine.virtual import simulate as run_virtually
+from engine.testing.simulation import Answer, Simulation, TaskRequest
+from engine.testing.simulation import Failed as TaskFailed
+from engine.testing.simulation import Succeeded as TaskSucceeded
+from engine.testing.simulation import simulate as run_virtually
 
 _OUTCOME: Final = ({"result"}, {"error"}, {"error", "cause"})
 

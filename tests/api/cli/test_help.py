@@ -19,7 +19,7 @@ from api.cli import COMMANDS, main
 from tests.api.cli.conftest import ROOT, Perdure
 
 HELP_S_MAX = 1.0
-"""Measured on a warm machine it is below 0.1 s, of a processor's time too, which is what a busy machine leaves alone."""
+"""Measured on a warm machine it is below 0.1 s, of a processor's time too, which no busy machine adds to."""
 
 
 def commands() -> Iterator[tuple[str, ...]]:

@@ -28,7 +28,7 @@ from engine.runtime.kinds import KINDS
 from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.runtime.tasks import Complete
-from engine.testing import START, ManualClock
+from engine.testing.clock import START, ManualClock
 from store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -164,9 +164,7 @@ class _Answers:
                 outcome = c.Failed(error, cause)
             case Unanswered():
                 return
-        self._complete(
-            hot, c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
-        )
+        self._complete(hot, c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
 
     async def close(self, grace_s: float) -> None:
         """Nothing runs."""

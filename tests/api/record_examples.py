@@ -1,0 +1,107 @@
+"""The examples of the document: sent to the app, and written down with their answers.
+
+`python -m tests.api.record_examples` writes `api/openapi/examples.json` anew from the requests that stand there. Ids
+that are made on the way, and keys, are replaced by made-up ones, so that a recording differs only where the API does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from api.app import ROUTES
+from api.openapi.document import name_of
+from api.settings import Settings
+from engine import Engine
+from engine.testing import ManualClock
+from store.memory import MemoryStore
+from tests.api.conftest import KEY, Api
+
+FILE = Path(__file__).parents[2] / "api" / "openapi" / "examples.json"
+OWN = ("GET /openapi.json", "GET /docs")
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_KEY = re.compile(r"pk_[\w-]{43}")
+_ORDER = (
+    "POST /v1/workflows",
+    "GET /v1/workflows",
+    "GET /v1/workflows/{id}",
+    "POST /v2/workflows/triggerworkflow/{workflow_id}",
+    "POST /v2/workflows/triggerworkflow/{workflow_id}/{workflow_version}",
+    "GET /v1/waits",
+    "POST /v2/workflows/resumeWorkflow/{process_id}",
+    "POST /v2/workflows/terminateWorkflow/{process_id}",
+    "GET /v2/workflows/getWorkflowExecutionById",
+    "GET /v2/workflows/getWorkflowExecutionHistory",
+    "GET /v2/workflows/getOrganizationExecutions",
+    "PATCH /v1/workflows/{id}",
+    "GET /v2/workflows/getWorkflowById",
+    "GET /v2/workflows/getOrganizationWorkflows",
+    "GET /v2/workflows/getWorkflowSchemaById",
+    "POST /v1/keys",
+    "GET /v1/keys",
+    "DELETE /v1/keys/{id}",
+    "DELETE /v1/workflows/{id}",
+    "GET /health/live",
+    "GET /health/ready",
+)
+"""The story that the examples tell, in order: each may be about what those before it have made."""
+
+
+class Story:
+    """The examples, told to an app that knows nothing yet."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._shown: dict[str, str] = {}
+
+    async def tell(self, name: str, example: dict[str, Any]) -> tuple[int, Any]:
+        """Send a request with the ids that this app made; its status, and the answer with those of the document."""
+        method, _, path = name.partition(" ")
+        for member, value in self._real(example.get("path", {})).items():
+            path = path.replace(f"{{{member}}}", quote(str(value), safe=""))
+        more = {"json": self._real(example["body"])} if "body" in example else {}
+        response = await self._api.send(
+            method, path, params=self._real(example.get("query", {})), headers=example.get("headers"), **more
+        )
+        await self._api.settled()
+        return response.status_code, msgspec.json.decode(self._as_shown(response.text))
+
+    def _real(self, value: Any) -> Any:
+        text = msgspec.json.encode(value).decode()
+        for made, shown in self._shown.items():
+            text = text.replace(shown, made)
+        return msgspec.json.decode(text)
+
+    def _as_shown(self, text: str) -> str:
+        for made in _ID.findall(text):
+            self._shown.setdefault(made, f"01977420-dc00-7000-8000-{len(self._shown) + 1:012}")
+        for made, shown in self._shown.items():
+            text = text.replace(made, shown)
+        return _KEY.sub("pk_" + "x" * 43, text)
+
+
+async def record() -> None:
+    """Write the answers down beside their requests."""
+    requests = msgspec.json.decode(FILE.read_bytes())
+    missing = {name_of(route) for route in ROUTES} - set(_ORDER) - set(OWN)
+    assert not missing, missing
+    engine = await Engine.start(MemoryStore(), clock=ManualClock())
+    await engine.access.bootstrap(KEY, "cli:example")
+    api = Api(engine, Settings())
+    story, told = Story(api), {}
+    for name in _ORDER:
+        example = {member: value for member, value in requests.get(name, {}).items() if member != "answer"}
+        status, answer = await story.tell(name, example)
+        assert status < 300, (name, answer)
+        told[name] = {**example, "answer": answer}
+    await api.close()
+    FILE.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(record())
