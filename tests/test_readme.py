@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ from api.settings import Settings
 from engine.core.transitions import diagram
 
 ROOT = Path(__file__).parent.parent
+PERDURE = Path(sys.executable).with_name("perdure")
 README = (ROOT / "README.md").read_text()
 
 
@@ -37,6 +41,56 @@ def test_each_python_example_runs(number: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "restarted" in done.stdout
     assert "completed" in done.stdout
+
+
+@pytest.mark.real_process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+async def test_each_command_of_the_first_workflow_runs(tmp_path: Path) -> None:
+    """The commands of the README, run in order against a real server, answer what it says."""
+    server = await asyncio.create_subprocess_exec(
+        *(str(PERDURE), "serve", "--port", "0", "--database", "sqlite:///runs.db"),
+        cwd=tmp_path,
+        env={**os.environ, "PERDURE_BOOTSTRAP_KEY": "secret"},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert server.stderr is not None
+        async with asyncio.timeout(30):
+            while b"ready at" not in (line := await server.stderr.readline()):
+                assert line
+        told = await asyncio.to_thread(run_blocks, line.decode().split("ready at ")[1].strip(), tmp_path)
+    finally:
+        server.terminate()
+        async with asyncio.timeout(15):
+            await server.communicate()
+    for expected in ('"restarted"', '"terminated"', '"count"', "every chain holds", '"archived"'):
+        assert expected in told, told
+
+
+def run_blocks(address: str, folder: Path) -> str:
+    """Run the console blocks from the first that names the API on; gives all that they print."""
+    blocks_to_run = [block for block in blocks("console") if "$API" in block or ".venv/bin/perdure" in block]
+    variables = ""
+    told = ""
+    for block in blocks_to_run:
+        script = block.replace("http://127.0.0.1:8080", address).replace(".venv/bin/perdure", str(PERDURE))
+        script = re.sub(r"^WORKFLOW=….*$", "", script, flags=re.MULTILINE)
+        variables += "\n".join(re.findall(r"^API=.*$", script, re.MULTILINE)) + "\n"
+        done = subprocess.run(
+            ["bash", "-euc", variables + script], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        assert '"error":' not in done.stdout, done.stdout
+        told += done.stdout
+        for name, pattern in (
+            ("WORKFLOW", r'"data":\{"id":"([0-9a-f-]{36})"'),
+            ("EXECUTION", r'"looply_execution_id":"([^"]+)"'),
+        ):
+            found = re.search(pattern, done.stdout)
+            if found and f"\n{name}=" not in variables:
+                variables += f"\n{name}={found[1]}\n"
+    return told
 
 
 def test_every_setting_is_documented() -> None:
