@@ -29,6 +29,10 @@ TASKS = {
     "demo": ("the engine on SQLite: runs a sample workflow, shows its history", ["python -m api.demo"]),
     "serve": ("the server", ["perdure serve"]),
     "test": ("the whole test suite, two at a time unless ARGS have -n or -p", ["python -m pytest"]),
+    "fuzz": (
+        "5,000 drawn requests against the whole document; ARGS: how many, and a seed",
+        ["python -m tests.api.fuzzing"],
+    ),
     "crash": ("only the tests that start real server processes", ["python -m pytest -m real_process"]),
     "cover": ("branch coverage of engine/core", ["coverage run -m pytest tests/engine", "coverage report"]),
     "lint": ("all checks", ["ruff check", "ruff format --check", "mypy", "pyright --warnings"]),

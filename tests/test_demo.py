@@ -44,7 +44,7 @@ class Demo:
         self._out = folder / "out"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
         with self._out.open("wb") as out:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "api.demo", *arguments],
                 cwd=ROOT,
                 env={**clean, "TMPDIR": str(folder), **environment},
@@ -117,7 +117,7 @@ def test_it_serves_until_it_is_interrupted(tmp_path, number):
 
 def done(command):
     silent = ["-sS"] if command.startswith("curl") else []
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(
         [*shlex.split(command), *silent], capture_output=True, text=True, timeout=DEADLINE_S, check=True
     )
     return result.stdout

@@ -153,8 +153,7 @@ def test_modules_stay_short() -> None:
     """A module outside the tests has one subject, in at most MODULE_LINES_MAX lines."""
     report(
         [
-            f"{module.path}:1: has {module.lines} lines, and {MODULE_LINES_MAX} is the most: "
-            "split it by subject"
+            f"{module.path}:1: has {module.lines} lines, and {MODULE_LINES_MAX} is the most: split it by subject"
             for module in modules(*SHIPPED)
             if module.lines > MODULE_LINES_MAX
         ]
@@ -188,8 +187,7 @@ def test_tests_do_not_wait_for_a_fixed_time() -> None:
     """A test pushes a clock, or polls to a deadline: a fixed sleep is too long here and too short there."""
     report(
         [
-            f"{module.path}:{call.lineno}: sleeps {ast.unparse(call.args[0])} s: "
-            "push the clock, or poll to a deadline"
+            f"{module.path}:{call.lineno}: sleeps {ast.unparse(call.args[0])} s: push the clock, or poll to a deadline"
             for module in modules("tests")
             for call in module.calls
             if called(call) == "sleep"

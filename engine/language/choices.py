@@ -78,9 +78,7 @@ class RuleCompiler:
                 self.findings.add(at, "Next belongs to the top rule only")
             else:
                 known = (*NAMES, *COMBINATIONS, *PLAIN_FIELDS, *extra)
-                self.findings.add(
-                    at, f"unknown field or operator {shown(name)}{self.findings.suggestion(name, known)}"
-                )
+                self.findings.add(at, f"unknown field or operator {shown(name)}{self.findings.suggestion(name, known)}")
         return has_later
 
     def _negation(self, rule: Json, place: Place) -> Condition | None:

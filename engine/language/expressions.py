@@ -55,8 +55,7 @@ def parameter(path: Path, field: str) -> Expression:
         source = source if len(source) <= QUOTED_INPUT_MAX else source[: QUOTED_INPUT_MAX - 1] + "…"
         return StatesError(
             errors.ABSENT_PARAMETER,
-            f"The JSONPath '{path.text}' specified for the field '{field}' "
-            f"could not be found in the input '{source}'",
+            f"The JSONPath '{path.text}' specified for the field '{field}' could not be found in the input '{source}'",
         )
 
     return _or_raise(path, absent)

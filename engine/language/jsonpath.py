@@ -100,9 +100,7 @@ def _quoted(text: str) -> str:
         if dots is None and bracket is None:
             break
         deep = ".." if dots == ".." else ""
-        steps.append(
-            deep + (bracket or (f"[{star}]" if star else f"['{name.replace(chr(92), chr(92) * 2)}']"))
-        )
+        steps.append(deep + (bracket or (f"[{star}]" if star else f"['{name.replace(chr(92), chr(92) * 2)}']")))
         position = match.end()
     return "".join(steps) + text[position:]
 

@@ -80,9 +80,7 @@ def parse_resource(text: str) -> Resource:
         return Resource(text, "wait")
     name, pattern = _split_pattern(text)
     if _NAME.fullmatch(name) is None:
-        raise ValueError(
-            "a resource is the name of a step or an ARN, such as arn:aws:states:::SERVICE:ACTION"
-        )
+        raise ValueError("a resource is the name of a step or an ARN, such as arn:aws:states:::SERVICE:ACTION")
     if name == WAIT:
         raise ValueError(f"{WAIT} takes no pattern: it is a wait already")
     return Resource(text, "step_and_wait" if pattern else "step", step=name, pattern=pattern)

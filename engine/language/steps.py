@@ -13,9 +13,7 @@ from engine.language.values import Json, shown
 def literal_errors(machine: Machine) -> frozenset[str]:
     """Give the error names that stand in the definition itself."""
     return frozenset(
-        state.error
-        for state in machine.states.values()
-        if type(state) is FailState and state.error is not None
+        state.error for state in machine.states.values() if type(state) is FailState and state.error is not None
     )
 
 

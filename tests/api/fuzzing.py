@@ -12,7 +12,6 @@ import contextlib
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -100,7 +99,7 @@ class Fuzzed(Api):
         """Send a request, and hold the answer and the store against what was promised."""
         request = requests.Request(**_plain(case.as_transport_kwargs(base_url=BASE))).prepare()
         key = KEY if self.chance.random() < 0.95 else self.chance.choice([self.weak_key, "nobody"])
-        before, log = _rows(self.store), len(self.store._log)
+        before, log = rows_of(self.store), len(self.store._log)
         response = await self._call(request, key)
         self.statuses[f"{case.method} {case.path}", response.status_code] += 1
         if response.status_code >= 400:
@@ -112,7 +111,7 @@ class Fuzzed(Api):
 
     def _check_nothing_left(self, before: dict[str, Any], log: int, response: Response, case: Any) -> None:
         events = [each.row.type for each in self.store._log[log:]]
-        after = _rows(self.store)
+        after = rows_of(self.store)
         if response.status_code == 409 and set(events) <= {"CommandRefused"}:
             return
         changed = [name for name in after if after[name] != before[name]]
@@ -171,7 +170,7 @@ def _is_id(value: str) -> bool:
     return True
 
 
-def _rows(store: MemoryStore) -> dict[str, Any]:
+def rows_of(store: MemoryStore) -> dict[str, Any]:
     tables = {kind.__name__: dict(table.rows) for kind, table in store._tables.items()}
     claims = {"process ids": dict(store._process_ids.rows), "idempotency": dict(store._idempotency.rows)}
     return {**tables, **claims, "streams": dict(store._streams)}
@@ -202,26 +201,32 @@ def _edges(operation: Any, chance: random.Random, most: int) -> list[Any]:
 
 
 def fuzz(most: int, seed: int) -> Fuzzed:
-    """Send about so many requests, the same number to each operation. Raises for the first answer that is not right."""
+    """Send at least so many requests, about as many to each operation. Raises for the first answer that is not right."""
     described = document(ROUTES)
     for operation in (each for methods in described["paths"].values() for each in methods.values()):
         del operation["security"]  # else most keys would be drawn too, and known to nobody
     schema = schemathesis.openapi.from_dict(described)
     operations = [each.ok() for each in schema.get_all_operations()]
-    share = max(3, most // len(operations) // 3)
     with asyncio.Runner() as runner:
         api = runner.run(started(seed))
         try:
-            for operation in operations:
-                runner.run(api.seed())
-                for case in _edges(operation, api.chance, share):
-                    api.aim(case)
-                    runner.run(api.check(case))
-                for mode in _modes(operation):
-                    _draw(runner, api, operation, mode, share, seed)
+            while api.sent < most:
+                share = max(3, (most - api.sent) // len(operations) // 3)
+                for operation in operations:
+                    _strain(runner, api, operation, share)
         finally:
             runner.run(api.close())
     return api
+
+
+def _strain(runner: asyncio.Runner, api: Fuzzed, operation: Any, share: int) -> None:
+    """Send one operation what is at the edges of the document, what is within, and what is beyond."""
+    runner.run(api.seed())
+    for case in _edges(operation, api.chance, share):
+        api.aim(case)
+        runner.run(api.check(case))
+    for mode in _modes(operation):
+        _draw(runner, api, operation, mode, share)
 
 
 def _modes(operation: Any) -> list[GenerationMode]:
@@ -230,8 +235,8 @@ def _modes(operation: Any) -> list[GenerationMode]:
     return list(GenerationMode) if says else [GenerationMode.POSITIVE]
 
 
-def _draw(runner: asyncio.Runner, api: Fuzzed, operation: Any, mode: GenerationMode, most: int, seed: int) -> None:
-    @hypothesis.seed(seed)
+def _draw(runner: asyncio.Runner, api: Fuzzed, operation: Any, mode: GenerationMode, most: int) -> None:
+    @hypothesis.seed(api.chance.randrange(2**32))
     @hypothesis.settings(
         max_examples=most,
         database=None,
@@ -248,11 +253,17 @@ def _draw(runner: asyncio.Runner, api: Fuzzed, operation: Any, mode: GenerationM
         check()
 
 
-def main(arguments: list[str]) -> None:
+def silence() -> None:
+    """Log nothing."""
+
     def drop(*_: Any) -> Any:
         raise structlog.DropEvent
 
     structlog.configure(processors=[drop])
+
+
+def main(arguments: list[str]) -> None:
+    silence()
     most = int(arguments[0]) if arguments else 5_000
     seed = int(arguments[1]) if len(arguments) > 1 else random.randrange(2**32)
     print(f"seed {seed}", flush=True)

@@ -21,12 +21,13 @@ from engine import Engine
 from engine.testing import ManualClock
 from store.memory import MemoryStore
 from tests.api.conftest import KEY, Api
+from tests.api.fuzzing import silence
 
 FILE = Path(__file__).parents[2] / "api" / "openapi" / "examples.json"
 OWN = ("GET /openapi.json", "GET /docs")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KEY = re.compile(r"pk_[\w-]{43}")
-_ORDER = (
+ORDER = (
     "POST /v1/workflows",
     "GET /v1/workflows",
     "GET /v1/workflows/{id}",
@@ -88,13 +89,13 @@ class Story:
 async def record() -> None:
     """Write the answers down beside their requests."""
     requests = msgspec.json.decode(FILE.read_bytes())
-    missing = {name_of(route) for route in ROUTES} - set(_ORDER) - set(OWN)
+    missing = {name_of(route) for route in ROUTES} - set(ORDER) - set(OWN)
     assert not missing, missing
     engine = await Engine.start(MemoryStore(), clock=ManualClock())
     await engine.access.bootstrap(KEY, "cli:example")
     api = Api(engine, Settings())
     story, told = Story(api), {}
-    for name in _ORDER:
+    for name in ORDER:
         example = {member: value for member, value in requests.get(name, {}).items() if member != "answer"}
         status, answer = await story.tell(name, example)
         assert status < 300, (name, answer)
@@ -104,4 +105,5 @@ async def record() -> None:
 
 
 if __name__ == "__main__":
+    silence()
     asyncio.run(record())

@@ -63,7 +63,7 @@ class Server:
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.errors = (folder / "errors").open("w+")
         self.log = (folder / "log").open("a+")
-        self.process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "api.cli", "serve", "--port", "0", *arguments],
             cwd=folder,
             env=environ(folder, **environment),
@@ -121,7 +121,7 @@ def environ(folder: Path, **environment: str) -> dict[str, str]:
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "api.cli", *arguments],
         cwd=folder,
         env=environ(folder, **environment),
@@ -286,7 +286,7 @@ def test_what_cannot_be_opened_is_refused_in_a_line(folder: Path, arguments: lis
 def test_help_is_quick() -> None:
     """Nothing heavy is imported for it."""
     script = "import sys, api.cli; print(*sys.modules)"
-    found = subprocess.run(  # noqa: S603
+    found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     ).stdout.split()
     assert not {"starlette", "uvicorn", "sqlalchemy", "structlog", "msgspec", "aiohttp", "engine"} & set(found)

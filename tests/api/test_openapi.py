@@ -19,7 +19,7 @@ from api.openapi.words import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS
 from api.problems import STATUS
 from api.routing import Route
 from tests.api.conftest import Api
-from tests.api.record_examples import _ORDER, OWN, Story
+from tests.api.record_examples import ORDER, OWN, Story
 
 DOCUMENT = document(ROUTES)
 
@@ -95,7 +95,7 @@ async def test_examples_answer_as_the_document_says(api: Api) -> None:
     assert set(examples()) == {name_of(route) for route in ROUTES} - set(OWN)
     story = Story(api)
     by_name = {name_of(route): route for route in ROUTES}
-    for name in _ORDER:
+    for name in ORDER:
         status, answer = await story.tell(name, examples()[name])
         assert status == by_name[name].status, answer
         assert answer == examples()[name]["answer"], "python -m tests.api.record_examples writes them anew"

@@ -98,7 +98,7 @@ async def test_a_process_that_dies_in_the_middle_leaves_the_old_rows(tmp_path: P
     await fill(store)
     await store.close()
     command = [sys.executable, "-c", HANGING, str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220, S603
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220
         assert process.stdout is not None
         assert process.stdout.readline() == "WRITTEN\n"
         process.send_signal(signal.SIGKILL)

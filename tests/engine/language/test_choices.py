@@ -65,9 +65,7 @@ def test_a_value_of_another_type_matches_nothing(operator, operand):
     for value in (foreign[operator], None, [], {}, [operand], {"v": operand}):
         assert not matches({"Variable": "$.v", operator: operand}, {"v": value})
     if operator != "StringMatches":
-        assert not matches(
-            {"Variable": "$.v", operator + "Path": "$.w"}, {"v": operand, "w": foreign[operator]}
-        )
+        assert not matches({"Variable": "$.v", operator + "Path": "$.w"}, {"v": operand, "w": foreign[operator]})
 
 
 @pytest.mark.parametrize(
@@ -184,8 +182,7 @@ def test_a_variable_that_is_absent_fails(rule):
         matches(rule, {"v": 1})
     assert failure.value.error == "States.Runtime"
     assert (
-        failure.value.cause
-        == "Invalid path '$.none': The choice state's condition path references an invalid value."
+        failure.value.cause == "Invalid path '$.none': The choice state's condition path references an invalid value."
     )
 
 
@@ -245,9 +242,7 @@ def test_a_wrong_rule_is_found_where_it_is_wrong(rule, pointer, message):
     """Each fault of a rule has its own pointer and sentence."""
     with pytest.raises(DefinitionError) as refusal:
         choice({**rule, "Next": "yes"} if isinstance(rule, dict) else rule)
-    assert [(p.path, message in p.message) for p in refusal.value.problems] == [
-        ("/Choices/0" + pointer, True)
-    ]
+    assert [(p.path, message in p.message) for p in refusal.value.problems] == [("/Choices/0" + pointer, True)]
 
 
 @pytest.mark.parametrize("rules", [[], {}, None, "x"])
@@ -264,12 +259,7 @@ def test_a_top_rule_needs_a_next():
 
 
 VALUE = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text()
-    | st.sampled_from([EARLY, SAME])
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.sampled_from([EARLY, SAME])
 )
 
 

@@ -408,9 +408,7 @@ def test_messages_and_lists_are_bounded():
         lambda n: {"StartAt": "s0", "States": {f"s{i}": {"Type": "Pass", "Next": f"z{i}"} for i in range(n)}},
         lambda n: one_state(Type="Pass", End=True, Parameters={"k" * 10 * n: [{"v.$": 1}] * n}),
         lambda n: one_state(Type="Choice", Choices=[{f"Strinequals{i}": 1, "Next": "s"} for i in range(n)]),
-        lambda n: one_state(
-            Type="Choice", Choices=[{"And": [{"Variable": "$.a", "IsNull": True}] * n, "Next": "s"}]
-        ),
+        lambda n: one_state(Type="Choice", Choices=[{"And": [{"Variable": "$.a", "IsNull": True}] * n, "Next": "s"}]),
     ],
 )
 def test_the_time_is_in_proportion_to_the_size(make):
@@ -476,9 +474,7 @@ def test_no_state_of_any_shape_makes_it_raise(states):
 
 def places(value, way=()):
     yield way
-    for key, below in (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    ):
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
         yield from places(below, (*way, key))
 
 
@@ -486,11 +482,7 @@ PLACES = [way for way in places(VALID) if way]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(PLACES), st.one_of(st.just(...), JSON, SHAPED)), min_size=1, max_size=3
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(PLACES), st.one_of(st.just(...), JSON, SHAPED)), min_size=1, max_size=3))
 def test_a_mutated_definition_is_either_valid_and_compiles_or_has_problems(mutations):
     """Parts of a valid definition are removed or replaced: checking and compiling always agree."""
     definition = copy.deepcopy(VALID)

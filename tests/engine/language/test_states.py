@@ -54,10 +54,7 @@ def test_a_wait_is_due_after_its_time_and_never_before_it_was_entered(fields, va
     [
         *(({"SecondsPath": "$.s"}, {"s": s}) for s in (-1, 100_000_000, 1.0, 1.5, "1", True, None, [1])),
         ({"SecondsPath": "$.s"}, {}),
-        *(
-            ({"TimestampPath": "$.s"}, {"s": s})
-            for s in ("2024-06-01", "soon", 5, None, "2024-06-01T00:00:00")
-        ),
+        *(({"TimestampPath": "$.s"}, {"s": s}) for s in ("2024-06-01", "soon", 5, None, "2024-06-01T00:00:00")),
         ({"TimestampPath": "$.s"}, {}),
     ],
 )

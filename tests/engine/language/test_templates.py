@@ -11,9 +11,7 @@ from engine.language import DefinitionError, StatesError, compile_state
 CONTEXT = {"Execution": {"Id": "e-1"}, "State": {"Name": "S"}}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3),
     max_leaves=20,
 )
 
@@ -137,9 +135,7 @@ def test_result_path_shares_what_it_does_not_touch():
 
 def test_selector_then_result_path_then_output_path():
     """The three fields of the output apply in this order."""
-    state = task(
-        ResultSelector={"n.$": "$.count", "s.$": "$$.State.Name"}, ResultPath="$.a.r", OutputPath="$.a"
-    )
+    state = task(ResultSelector={"n.$": "$.count", "s.$": "$$.State.Name"}, ResultPath="$.a.r", OutputPath="$.a")
     assert state.output({"a": {"k": 1}}, {"count": 5}, CONTEXT) == {"k": 1, "r": {"n": 5, "s": "S"}}
     assert state.needs_context
 

@@ -47,7 +47,6 @@ class GatedStore(MemoryStore):
             raise self.fail_next.pop(0)
         return await super().append(batch)
 
-
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         if self.fail_reads:
             self.fail_reads -= 1

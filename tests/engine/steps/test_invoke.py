@@ -391,7 +391,9 @@ exceptions = st.one_of(
     st.builds(StepFailed, anything, anything),
     st.builds(ValueError, anything),
     st.builds(OSError, st.integers(0, 40), st.text()),
-    st.builds(lambda name: type(name, (Exception,), {})("x"), st.text(st.characters(codec="utf-8", exclude_characters="\0"))),
+    st.builds(
+        lambda name: type(name, (Exception,), {})("x"), st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+    ),
     st.sampled_from([BrokenText(), WrongText(), Unmade(), Nameless("x"), KeyboardInterrupt(), KeyError("k")]),
     st.just(ExceptionGroup("several", [ValueError("a"), BrokenText()])),
 )

@@ -23,7 +23,7 @@ def database(tmp_path: Path) -> Path:
 def victim(database: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that serves the database, and appends to it; killed in the end, if it was not before."""
     command = [sys.executable, "-m", "tests.store.sqlite.victim", str(database)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "READY\n"

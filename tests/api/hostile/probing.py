@@ -1,0 +1,117 @@
+"""Requests that must be refused: sent to a route of the table, and held against the document."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import httpx2
+from jsonschema_rs import validator_for
+
+from api.app import ROUTES
+from api.openapi import document
+from api.problems import PROCESS_PREFIX
+from api.routing import Route
+from tests.api.conftest import KEY, Api
+from tests.api.fuzzing import rows_of
+
+DOCUMENT = document(ROUTES)
+BODIES = [route for route in ROUTES if route.body is not None]
+QUERIES = [route for route in ROUTES if route.query.__struct_fields__]
+
+
+def resolved(value: dict[str, Any]) -> dict[str, Any]:
+    """A component, where there is only a reference to one."""
+    while "$ref" in value:
+        found: Any = DOCUMENT
+        for token in value["$ref"].removeprefix("#/").split("/"):
+            found = found[token]
+        value = found
+    return value
+
+
+def accepts(schema: dict[str, Any], value: Any) -> bool:
+    """Whether the document says that a value is accepted."""
+    root = {**schema, "components": DOCUMENT["components"]}
+    return bool(validator_for(root, validate_formats=True).is_valid(value))
+
+
+def body_schema(route: Route) -> dict[str, Any]:
+    operation = DOCUMENT["paths"][route.path][route.method.lower()]
+    return dict(operation["requestBody"]["content"]["application/json"]["schema"])
+
+
+class Probe(NamedTuple):
+    """An app with one of everything for a request to be about."""
+
+    api: Api
+    workflow_id: str
+    process_id: str
+    key_id: str
+
+    @classmethod
+    async def made(cls, api: Api) -> Probe:
+        workflow_id = await api.workflow()
+        process_id = await api.trigger(workflow_id)
+        await api.new_key("audit.read")
+        await api.settled()
+        keys = (await api.ok("GET", "/v1/keys"))["data"]
+        return cls(api, workflow_id, process_id, next(key["id"] for key in keys if key["name"] != "bootstrap"))
+
+    def url(self, route: Route) -> str:
+        values = {
+            "id": self.key_id if "keys" in route.path else self.workflow_id,
+            "workflow_id": self.workflow_id,
+            "workflow_version": "1",
+            "process_id": self.process_id,
+        }
+        return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
+
+    def left(self) -> Any:
+        """All rows and events that there are."""
+        return rows_of(self.api.store), list(self.api.store._log)
+
+    async def refused(self, route: Route, status: int, **more: Any) -> httpx2.Response:
+        """The answer to a request that must be refused with this status, as declared, leaving nothing."""
+        before = self.left()
+        response = await self.api.send(route.method, self.url(route), **more)
+        assert response.status_code == status, (route.path, response.status_code, response.text)
+        self.check(route, response)
+        assert self.left() == before
+        return response
+
+    def check(self, route: Route, response: httpx2.Response) -> None:
+        """Hold an answer against the document: its status, its envelope, its code."""
+        operation = DOCUMENT["paths"][route.path][route.method.lower()]
+        declared = resolved(operation["responses"][str(response.status_code)])
+        assert accepts(declared["content"]["application/json"]["schema"], response.json()), response.text
+        assert ("message" in response.json()) is route.path.startswith(PROCESS_PREFIX)
+
+    async def cut(self, route: Route, body: bytes) -> None:
+        """Send a body that is cut before its end."""
+        given = [{"type": "http.request", "body": body, "more_body": True}]
+        answer: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return given.pop() if given else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            answer.append(message)
+
+        path = self.url(route)
+        headers = [(b"x-api-key", KEY.encode()), (b"content-length", b"1000")]
+        scope = {
+            "type": "http",
+            "method": route.method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+        }
+        await self.api.app(scope, receive, send)
+        assert answer[0]["status"] == 400
+
+
+def message_of(response: httpx2.Response) -> str:
+    body = response.json()
+    return str(body.get("message") or body["error"]["message"])

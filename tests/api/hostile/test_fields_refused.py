@@ -1,0 +1,145 @@
+"""Every field of every request with every kind of wrong value: refused by name. The document is the judge."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from api.openapi.document import name_of
+from api.openapi.schemas import parameters_of
+from api.routing import Route
+from tests.api.conftest import APPROVED, ENDING, Api
+from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, message_of, resolved
+
+RIGHT: dict[str, Any] = {
+    "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
+    "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
+    "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
+    "Resume": APPROVED,
+    "Terminate": {"payload": {"termination_reason": "r"}},
+    "dict": {"process_id": "p"},
+}
+VALUES: list[Any] = [
+    *(None, True, False, 0, 7, -1, 1.5, 1e308, 2**70, "", "x", "x" * 2_000, "\0", "a\nb", "\u2028", "7", "true", "null"),
+    *("{}", "[]", [], {}, [[]], [None], [7], ["x"], ["x"] * 70, {"a": 1}, {"": None}, [{}], "2030-13-01", "9999999"),
+    *("draft\n", "Draft", "schedule", "operator ", "1970-01-01T00:00:00", "🙂" * 121),
+]
+TEXTS = [
+    *("", " ", "x", "-1", "0", "1.5", "1e3", "+1", "１", "²", "007x", "9" * 30, "null", "true", "True", "1", "[]", "{}"),
+    *("x" * 300, "018bcfe568007000800000000000000", "018bcfe5-6800-7000-8000-00000000000g", "\0", "a\nb", "🙂" * 121),
+]
+
+
+def places(schema: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The way to each member that the document declares of a body."""
+    for name, member in resolved(schema).get("properties", {}).items():
+        yield (*at, name)
+        yield from places(member, (*at, name))
+
+
+def changed(body: Any, place: tuple[str, ...], value: Any) -> Any:
+    """A body with another value at a place."""
+    made = copy.deepcopy(body)
+    inner = made
+    for name in place[:-1]:
+        inner = inner.setdefault(name, {})
+    inner[place[-1]] = value
+    return made
+
+
+FIELDS = [(route, place) for route in BODIES for place in places(body_schema(route))]
+PARAMETERS = [(route, name, schema) for route in QUERIES for name, schema, _ in parameters_of(route.query)]
+
+
+def right(route: Route) -> Any:
+    assert route.body is not None
+    return RIGHT[route.body.__name__]
+
+
+@pytest.mark.parametrize("route", BODIES, ids=name_of)
+async def test_the_request_that_is_made_wrong_is_right(api: Api, route: Route) -> None:
+    """Sent as it is it succeeds: so what is refused below is refused for the one field."""
+    probe = await Probe.made(api)
+    assert accepts(body_schema(route), right(route))
+    status = "published" if route.body.__name__ == "WorkflowChange" else None  # a published version is no draft again
+    body = right(route) if status is None else {**right(route), "status": status}
+    response = await api.send(route.method, probe.url(route), json=body)
+    assert response.is_success, response.text
+
+
+@pytest.mark.parametrize(("route", "place"), FIELDS, ids=[f"{name_of(r)} {'.'.join(p)}" for r, p in FIELDS])
+async def test_a_wrong_value_is_refused_by_the_name_of_its_field(
+    api: Api, route: Route, place: tuple[str, ...]
+) -> None:
+    """Whatever the document does not accept is 400, names the field, and leaves nothing."""
+    probe = await Probe.made(api)
+    wrong = [value for value in VALUES if not accepts(body_schema(route), changed(right(route), place, value))]
+    assert wrong
+    for value in wrong:
+        response = await probe.refused(route, 400, json=changed(right(route), place, value))
+        details = response.json()["error"]["details"]
+        told = details["field"] if "field" in details else message_of(response).split(":")[0]
+        assert told.startswith(".".join(place)), (value, response.text)
+        assert told.partition(":")[0] in message_of(response)
+
+
+@pytest.mark.parametrize("route", BODIES, ids=name_of)
+async def test_an_unknown_or_a_missing_field_is_named(api: Api, route: Route) -> None:
+    """Except where the object is the caller's own."""
+    if route.body is dict:
+        return
+    probe = await Probe.made(api)
+    for name in ("zzz", "Name", "payload ", "__proto__", "", "n" * 300, "\0", "constructor", "名前"):
+        response = await probe.refused(route, 400, json={**right(route), name: 1})
+        assert "there is no such field" in message_of(response)
+        assert response.json()["error"]["details"]["field"] is not None
+    for name in resolved(body_schema(route)).get("required", []):
+        body = {member: value for member, value in right(route).items() if member != name}
+        response = await probe.refused(route, 400, json=body)
+        assert message_of(response).startswith(f"{name}: it is missing")
+
+
+@pytest.mark.parametrize(("route", "name", "schema"), PARAMETERS, ids=[f"{name_of(r)} {n}" for r, n, _ in PARAMETERS])
+async def test_a_wrong_parameter_is_refused_by_its_name(
+    api: Api, route: Route, name: str, schema: dict[str, Any]
+) -> None:
+    """As are one that stands twice, and one that is not UTF-8."""
+    probe = await Probe.made(api)
+    others = {"workflow_id": probe.workflow_id, "workflow_execution_id": probe.process_id, "workflow_version": "1"}
+    required = "&".join(f"{n}={others[n]}" for n, _, needed in parameters_of(route.query) if needed and n != name)
+    more = {} if route.body is None else {"json": right(route)}
+    for text in TEXTS:
+        if not accepts(schema, read(text, schema)):
+            probe_url = f"{name}={quote(text, safe='')}&{required}"
+            response = await asked(probe, route, probe_url, more)
+            assert message_of(response).startswith(f"{name}: "), (text, response.text)
+            assert response.json()["error"]["details"]["field"] == name
+    response = await asked(probe, route, f"{name}=1&{required}&{name}=1", more)
+    assert message_of(response).startswith(f"{name}: it is there twice")
+    for text in ("%ff", "%ed%a0%80", "%c0%af"):
+        assert "UTF-8" in message_of(await asked(probe, route, f"{name}={text}&{required}", more))
+
+
+async def asked(probe: Probe, route: Route, query: str, more: dict[str, Any]) -> Any:
+    """The answer to a query that must be refused, and leave nothing."""
+    before = probe.left()
+    response = await probe.api.send(route.method, f"{probe.url(route)}?{query}", **more)
+    assert response.status_code == 400, (query, response.text)
+    probe.check(route, response)
+    assert probe.left() == before
+    return response
+
+
+def read(text: str, schema: dict[str, Any]) -> Any:
+    """What a text in a query means where the document wants no text."""
+    if schema.get("type") in ("integer", "boolean"):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+    return text
