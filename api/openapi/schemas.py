@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.dialects.answers import OpenShape, Scope, Shape, Uuid, Warned
+from api.dialects.answers import OpenShape, Scope, Shape, Warned
+from api.fields import Uuid
 from api.problems import STATUS
 
 Schema: TypeAlias = dict[str, Any]

@@ -40,7 +40,7 @@ class Workflows:
         self._node = node
         self._store = node.store
         self._registry = registry
-        self._published: dict[tuple[bytes, int | None], Published] = {}
+        self._published: dict[tuple[bytes, int | None, bool], Published] = {}
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class Workflows:
         self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool = False
     ) -> Published:
         """The version that a trigger means. Raises `NotFound`, or `Conflict` for a draft or an archived workflow."""
-        found = self._published.get((workflow_id, version))
+        found = self._published.get((workflow_id, version, is_test))
         if found is None or found.workflow.workspace_id != caller.workspace_id:
             found = await self._read_runnable(caller, workflow_id, version, is_test=is_test)
         return found
@@ -171,7 +171,7 @@ class Workflows:
         machine = await self._node.definitions.machine(workflow_id, found.version)
         published = Published(row, found, machine)
         if found.published_at is not None:
-            self._published[workflow_id, version] = published
+            self._published[workflow_id, version, is_test] = published
         return published
 
     async def _wanted(self, row: WorkflowRow, version: int | None, *, is_test: bool) -> WorkflowVersionRow:

@@ -171,15 +171,15 @@ class Processor:
         now = self._clock.now()
         try:
             outcome = hot.kind.decide(hot, order.command, self._occasion(hot, order, now))
+            if not isinstance(outcome, Need) and outcome.steps:
+                self._record(hot, order, outcome, now)
+                return
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._on_defect(hot, order, defect)
             return
         if isinstance(outcome, Need):
             hot.pins += 1
             self._start(self._fetch(hot, order, outcome))
-            return
-        if outcome.steps:
-            self._record(hot, order, outcome, now)
         elif isinstance(outcome, Decision) and order.remembered is not None:
             self._claim(hot, order, outcome, now)
         elif hot.batch is not None:
@@ -202,7 +202,10 @@ class Processor:
         return Occasion(now, order.actor, chance, order.known_waits, refusals, self._names)
 
     def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, now: int) -> None:
-        """Put the events of a decision into the open batch, and move the hot state on."""
+        """Put the events of a decision into the open batch, and move the hot state on.
+
+        What can fail comes first: after an error nothing has changed.
+        """
         steps = outcome.steps
         expected = hot.head
         chain = Chain(hot.organization_id, hot.stream_id, expected.hash)

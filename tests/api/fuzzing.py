@@ -23,8 +23,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.core.transport import Response
 from schemathesis.generation import GenerationMode
 from schemathesis.generation.drivers import CoverageGenerator
-from schemathesis.generation.overrides import Override
 from schemathesis.generation.feedback import NO_FEEDBACK
+from schemathesis.generation.overrides import Override
 
 from api.app import ROUTES
 from api.openapi import document
@@ -33,7 +33,7 @@ from engine import Engine
 from engine.core import ids
 from engine.testing import ManualClock
 from store.memory import MemoryStore
-from tests.api.conftest import APPROVED, ENDING, KEY, PROCESS, TWO_QUESTIONS, WAITING, Api
+from tests.api.conftest import ENDING, KEY, TWO_QUESTIONS, WAITING, Api
 
 HELD_S = 0.05
 HELD_MS = 31_000

@@ -1,5 +1,4 @@
-"""Versions and drafts: a change makes the next version, publishing turns runs to it, and tests run what is no more than
-a draft."""
+"""Versions and drafts: a change makes the next version, publishing turns runs to it, and tests run drafts too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzzing: no request that can be drawn from the document, and none just beside it, is answered otherwise than it says."""
+"""Fuzzing: no request drawn from the document, or from just beside it, is answered otherwise than it says."""
 
 from __future__ import annotations
 

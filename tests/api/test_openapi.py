@@ -68,7 +68,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
 def test_an_operation_says_all_that_matters(route: Route) -> None:
     """Words, parameters, a body where one is read, the answer's type, who may call it, and what it refuses."""
     operation = operation_of(route)
-    assert operation["summary"] and operation["description"] and operation["tags"]
+    assert all(operation[member] for member in ("summary", "description", "tags"))
     assert route.answer is not None
     assert ("requestBody" in operation) is (route.body is not None)
     assert bool(operation["security"]) is (route.scope is not None)

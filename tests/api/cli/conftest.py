@@ -173,8 +173,8 @@ def shell(folder: Path) -> Callable[[str], subprocess.Popen[str]]:
 
     def start(line: str) -> subprocess.Popen[str]:
         environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PERDURE_PORT": "0"}
-        return subprocess.Popen(  # noqa: S603 lines of our own help
-            ["bash", "-c", line],  # noqa: S607
+        return subprocess.Popen(
+            ["bash", "-c", line],
             cwd=folder,
             env=environment,
             text=True,

@@ -90,7 +90,7 @@ N: Final[dict[str, bytes]] = {
     "text_unicode_cut": b'{"a":"\\u00"}',
     "text_unicode_wrong": b'{"a":"\\u00GG"}',
     "text_unicode_upper": b'{"a":"\\U00000041"}',
-    "text_curly_quotes": '{“a”:1}'.encode(),
+    "text_curly_quotes": "{“a”:1}".encode(),
     # bytes
     "nul": b"\x00",
     "nul_after": b"{}\x00",
@@ -156,7 +156,7 @@ I: Final[dict[str, bytes]] = {
 
 Y: Final[dict[str, bytes]] = {
     "empty": b"{}",
-    "spaces": b" \t\r\n{ \"a\" \t:\r\n1 } \n",
+    "spaces": b' \t\r\n{ "a" \t:\r\n1 } \n',
     "empty_name": b'{"":0}',
     "nul_escaped": b'{"a\\u0000b":"\\u0000"}',
     "escapes": b'{"a":"\\"\\\\\\/\\b\\f\\n\\r\\t"}',

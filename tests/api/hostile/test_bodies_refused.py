@@ -116,7 +116,19 @@ async def _pieces(body: bytes, size: int = 65_536) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize(
     "payload",
-    [None, True, 7, "SAP", '{"source": "SAP"}', [], ["SAP"], [{"source": "SAP"}], {}, {"source": None}, {"SOURCE": "SAP"}],
+    [
+        None,
+        True,
+        7,
+        "SAP",
+        '{"source": "SAP"}',
+        [],
+        ["SAP"],
+        [{"source": "SAP"}],
+        {},
+        {"source": None},
+        {"SOURCE": "SAP"},
+    ],
 )
 async def test_a_resume_without_a_source_is_refused(probe: Probe, payload: Any) -> None:
     """The field is named, and the wait stays open."""

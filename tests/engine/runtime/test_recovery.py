@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 from engine import Engine
+from engine.codec import Chain
 from engine.core import decide as decide_module
 from engine.core.commands import Resume
+from engine.core.events import WaitResumed
 from engine.errors import Unavailable
 from engine.steps import Registry, StepContext
 
@@ -266,3 +268,25 @@ async def test_a_decision_that_raises_sets_one_execution_aside(bench: Bench, mon
     assert await engine.resume("well", {}) == "restarted"
     assert (await names(engine, sick.id))[-1] == "ExecutionQuarantined"
     assert await engine.terminate("sick") == "terminated"
+
+
+async def test_an_event_that_cannot_be_written_harms_nobody_else(bench: Bench, monkeypatch: Any) -> None:
+    """When recording a decision raises, nothing of it is kept, that execution is set aside, and the others go on."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    sick = await engine.trigger(workflow.id, process_id="sick")
+    await engine.trigger(workflow.id, process_id="well")
+    real = Chain.write
+
+    def broken(self: Chain, events: Any, random: Any) -> Any:
+        if any(isinstance(recorded.event, WaitResumed) and "bad" in str(recorded.payload) for recorded in events):
+            raise UnicodeError("surrogates not allowed")
+        return real(self, events, random)
+
+    monkeypatch.setattr(Chain, "write", broken)
+    calls = [engine.resume("sick", "bad"), engine.resume("well", {"ok": True})]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(answers[0], Unavailable)
+    assert answers[1] == "restarted"
+    await rest(engine)
+    assert (await names(engine, sick.id))[-1] == "ExecutionQuarantined"
