@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import latency, throughput
+from engine.runtime.tuning import tune_garbage_collection
 
 BENCHMARKS: dict[str, Callable[[], int]] = {"throughput": throughput.main, "latency": latency.main}
 
@@ -16,6 +17,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
+    tune_garbage_collection()
     return max([BENCHMARKS[name]() for name in names or BENCHMARKS])
 
 

@@ -59,9 +59,11 @@ class Tasks:
 
     def run(self, hot: HotStream, task: RunTask) -> None:
         """Call the task's step, now or when there is room."""
-        # Room may be made by another execution's step, whose context is not this one's.
-        self._waiting.append((contextvars.copy_context(), hot, task))
-        self._fill()
+        if not self._waiting and len(self._running) < self._limit and not self._is_closing:
+            self._start(hot, task)
+        else:
+            # Room will be made by another execution's step, whose context is not this one's.
+            self._waiting.append((contextvars.copy_context(), hot, task))
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._limit and not self._is_closing:

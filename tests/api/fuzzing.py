@@ -87,10 +87,11 @@ class Fuzzed(Api):
         for container in (case.path_parameters, case.query):
             for name in list(container or {}):
                 pool = self.known.get(("key" if "keys" in case.path else "workflow_id") if name == "id" else name)
-                if pool and isinstance(container[name], str) and self.chance.random() < 0.8:
-                    if name in ("process_id", "state") or _is_id(container[name]):
-                        value = self.chance.choice(pool)
-                        container[name] = quote(value, safe="") if container is case.path_parameters else value
+                if not pool or not isinstance(container[name], str) or self.chance.random() < 0.2:
+                    continue
+                if name in ("process_id", "state") or _is_id(container[name]):
+                    value = self.chance.choice(pool)
+                    container[name] = quote(value, safe="") if container is case.path_parameters else value
         body = case.body
         if isinstance(body, dict) and isinstance(body.get("definition"), dict) and self.chance.random() < 0.7:
             case.body = {**body, "definition": self.chance.choice([WAITING, ENDING, TWO_QUESTIONS])}
@@ -112,9 +113,9 @@ class Fuzzed(Api):
     def _check_nothing_left(self, before: dict[str, Any], log: int, response: Response, case: Any) -> None:
         events = [each.row.type for each in self.store._log[log:]]
         after = rows_of(self.store)
-        if response.status_code == 409 and set(events) <= {"CommandRefused"}:
-            return
-        changed = [name for name in after if after[name] != before[name]]
+        changed = {name for name in after if after[name] != before[name]}
+        if response.status_code == 409 and set(events) == {"CommandRefused"}:
+            events, changed = [], changed - {"ExecutionRow", "SnapshotRow", "streams"}
         assert not events, f"{case.as_curl_command()}\n{response.status_code}, and the log has {events}"
         assert not changed, f"{case.as_curl_command()}\n{response.status_code}, and rows changed in {changed}"
 
@@ -201,7 +202,7 @@ def _edges(operation: Any, chance: random.Random, most: int) -> list[Any]:
 
 
 def fuzz(most: int, seed: int) -> Fuzzed:
-    """Send at least so many requests, about as many to each operation. Raises for the first answer that is not right."""
+    """Send at least so many requests, about as many to each operation. Raises for the first wrong answer."""
     described = document(ROUTES)
     for operation in (each for methods in described["paths"].values() for each in methods.values()):
         del operation["security"]  # else most keys would be drawn too, and known to nobody
@@ -266,10 +267,10 @@ def main(arguments: list[str]) -> None:
     silence()
     most = int(arguments[0]) if arguments else 5_000
     seed = int(arguments[1]) if len(arguments) > 1 else random.randrange(2**32)
-    print(f"seed {seed}", flush=True)
+    print(f"seed {seed}", flush=True)  # noqa: T201 what the task says
     api = fuzz(most, seed)
     counts = Counter(status for (_, status), count in api.statuses.items() for _ in range(count))
-    print(f"{api.sent} requests: {', '.join(f'{counts[status]} × {status}' for status in sorted(counts))}")
+    print(f"{api.sent} requests: {', '.join(f'{counts[status]} × {status}' for status in sorted(counts))}")  # noqa: T201
 
 
 if __name__ == "__main__":

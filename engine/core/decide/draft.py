@@ -49,9 +49,11 @@ class Draft(BaseDraft[State]):
         """
         if value is self.value(known):
             return known
-        name = next((name for name, other in payload.items() if value is other), member)
-        payload[name] = value
-        return ref(self.next_seq, name)
+        for name, other in payload.items():
+            if value is other:
+                return ref(self.next_seq, name)
+        payload[member] = value
+        return ref(self.next_seq, member)
 
     def decision(self, answer: Any = None) -> Decision:
         """Everything said so far. Nothing is done any more for an execution that is over."""

@@ -1,4 +1,4 @@
-"""Bodies: `n_` that no reader of JSON may take, `i_` that one may take and we do not, `y_` that all must take."""
+"""Bodies: what no reader of JSON may take, what one may take and we do not, and what all must take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 DEEP: Final = 100_000
 
-N: Final[dict[str, bytes]] = {
+BROKEN: Final[dict[str, bytes]] = {
     # structure
     "open_object": b"{",
     "open_object_after_name": b'{"a"',
@@ -75,7 +75,7 @@ N: Final[dict[str, bytes]] = {
     "number_underscore": b'{"a":1_000}',
     "number_suffix": b'{"a":1n}',
     "number_space": b'{"a":1 000}',
-    "number_fullwidth": '{"a":１}'.encode(),
+    "number_fullwidth": '{"a":\uff11}'.encode(),
     "number_expression": b'{"a":1+1}',
     # texts
     "text_open": b'{"a":"b}',
@@ -126,7 +126,7 @@ N: Final[dict[str, bytes]] = {
     "many_minuses": b'{"a":' + b"-" * DEEP + b"}",
 }
 
-I: Final[dict[str, bytes]] = {
+TAKEN_BY_SOME: Final[dict[str, bytes]] = {
     "array": b"[]",
     "array_of_object": b'[{"a":1}]',
     "text": b'"{}"',
@@ -154,7 +154,7 @@ I: Final[dict[str, bytes]] = {
     "nesting_1000": b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}",
 }
 
-Y: Final[dict[str, bytes]] = {
+SOUND: Final[dict[str, bytes]] = {
     "empty": b"{}",
     "spaces": b' \t\r\n{ "a" \t:\r\n1 } \n',
     "empty_name": b'{"":0}',

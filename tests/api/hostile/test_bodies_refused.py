@@ -10,10 +10,13 @@ import pytest
 
 from api.settings import BODY_MAX_BYTES
 from tests.api.conftest import ENDING, PROCESS, Api
-from tests.api.hostile.cases import I, N, Y
+from tests.api.hostile.cases import BROKEN, SOUND, TAKEN_BY_SOME
 from tests.api.hostile.probing import BODIES, Probe
 
-REFUSED = {**{f"n_{name}": body for name, body in N.items()}, **{f"i_{name}": body for name, body in I.items()}}
+REFUSED = {
+    **{f"n_{name}": body for name, body in BROKEN.items()},
+    **{f"i_{name}": body for name, body in TAKEN_BY_SOME.items()},
+}
 
 
 @pytest.fixture
@@ -29,12 +32,12 @@ async def test_what_we_do_not_take_is_400(probe: Probe, name: str) -> None:
         assert len(response.text) < 600
 
 
-@pytest.mark.parametrize("name", Y)
+@pytest.mark.parametrize("name", SOUND)
 async def test_what_json_is_goes_in_and_comes_out(api: Api, name: str) -> None:
     """As Python's own reader understands it."""
     workflow_id = await api.workflow(ENDING)
-    execution_id = await api.trigger(workflow_id, content=Y[name])
-    assert (await api.item(workflow_id, execution_id))["workflow_input_payload"] == json.loads(Y[name])
+    execution_id = await api.trigger(workflow_id, content=SOUND[name])
+    assert (await api.item(workflow_id, execution_id))["workflow_input_payload"] == json.loads(SOUND[name])
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,7 @@ async def test_another_content_type_is_415(probe: Probe, content_type: str) -> N
 async def test_a_packed_body_is_no_json(probe: Probe, encoding: str) -> None:
     """Nothing is unpacked, so that no body is larger than it is long."""
     for route in BODIES:
-        await probe.refused(route, 400, content=N["gzip"], headers={"content-encoding": encoding})
+        await probe.refused(route, 400, content=BROKEN["gzip"], headers={"content-encoding": encoding})
 
 
 @pytest.mark.parametrize("size", [BODY_MAX_BYTES + 1, 3 * BODY_MAX_BYTES])
