@@ -122,7 +122,6 @@ def _end(state: State, status: Status) -> None:
 
 
 def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Recorded) -> None:
-    state.status = "running"
     state.started_at = recorded.recorded_at
     state.workspace = event.workspace
     state.workflow = event.workflow

@@ -38,7 +38,7 @@ from store.records import Appended, Head, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 
-ORDERS_AT_ONCE: Final = 256
+ORDERS_AT_ONCE: Final = 64
 """So many orders are decided before everything else on the loop has its turn."""
 
 QUEUE_MAX: Final = 20_000

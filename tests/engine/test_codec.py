@@ -224,7 +224,7 @@ def recorded_passes(payloads: list[Any], times: list[int], actor: str) -> list[R
     ]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.one_of(st.none(), st.dictionaries(texts, json_values)), min_size=1, max_size=4),
     st.lists(numbers, min_size=4, max_size=4),
@@ -361,6 +361,7 @@ def test_a_change_of_any_column_is_found(column):
         assert broken_at(stored) == 3, forged
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4), st.data())
 def test_a_change_of_any_bit_is_found(index, data):
     """In the middle of what is hashed or digested."""

@@ -14,7 +14,7 @@ from engine.core.state import State, initial_state
 from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
 from engine.core.workflow import WorkflowArchived
 from engine.runtime.kinds import EXECUTION_EVENTS
-from engine.testing import START, recovered, resumed, succeeded, terminated
+from engine.testing import START, WORKFLOW, WORKSPACE, recovered, resumed, succeeded, terminated
 
 from .checked import given
 
@@ -73,6 +73,30 @@ def test_a_move_that_the_table_does_not_have_is_refused(monkeypatch):
     with pytest.raises(IllegalTransition, match="TaskSubmitted in status running leading to waiting") as raised:
         evolve(run.state, recorded(4, e.TaskSubmitted("Tell", "4/result")))
     assert (raised.value.status, raised.value.event) == ("running", "TaskSubmitted")
+
+
+def test_the_state_tells_what_the_first_event_says():
+    """Whose execution it is, of which definition, and since when."""
+    state = replay(given(TELL).events[:1])
+    told = (state.workspace, state.workflow, state.workflow_version, state.definition_sha256, state.trigger)
+    assert told == (WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST")
+    assert (state.status, state.input, state.current, state.started_at) == ("running", "1/input", "Tell", START)
+    assert (state.output, state.ended_at, state.frames[""].entered_at) == (None, None, START)
+
+
+def test_the_state_tells_how_it_ended():
+    """By what the last event says, and not by what came before it."""
+    run = given(TELL).when(resumed()).after(7)
+    ends = {
+        e.ExecutionSucceeded("1/input"): ("completed", "1/input", None, None, None),
+        e.ExecutionFailed("Bad", "5/error", "5/cause", "Ask"): ("failed", None, "Bad", "5/error", "5/cause"),
+        e.ExecutionTerminated("6/reason"): ("terminated", None, None, None, "6/reason"),
+    }
+    for event, told in ends.items():
+        before = msgspec.structs.replace(run.state, status="running")
+        state = evolve(before, e.Recorded(6, run.now, "key:test", None, event, None))
+        assert (state.status, state.output, state.error, state.error_ref, state.cause) == told
+        assert (state.ended_at, state.current, state.frames) == (START + 7, "Ask", {})
 
 
 def test_an_interruption_of_what_is_no_task_is_an_error():

@@ -7,7 +7,7 @@ import random
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core import ids
@@ -19,11 +19,15 @@ def generator(seed=1):
     return ids.IdGenerator(random.Random(seed).randbytes)
 
 
+ONES = (1 << 73) - 1
+
+
 def full(count):
-    """Give only ones: the highest tail there is."""
+    """Give only ones: the highest that chance can be."""
     return b"\xff" * count
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-5000, 5000), min_size=2, max_size=50), st.integers())
 def test_ids_ascend_however_the_clock_jumps(jumps, seed):
     """Within a millisecond, forwards and backwards: each id is above the one before it, and of version 7."""
@@ -44,15 +48,29 @@ def test_an_id_carries_its_instant():
     assert (value.version, value.variant) == (7, uuid.RFC_4122)
 
 
-def test_a_millisecond_that_is_used_up_borrows_from_the_next():
-    """The tail never runs into the time."""
+def test_the_rest_of_an_id_is_chance():
+    """73 bits of it, and a bit of room above them; within a millisecond a random step, which is never nothing."""
     draw = ids.IdGenerator(full)
-    made = [draw.next(NOW)]
-    while int.from_bytes(made[-1], "big") >> 80 == NOW:
-        draw.seed(_with_tail(NOW, (1 << 74) - 1))
-        made.append(draw.next(NOW))
-    assert made == sorted(set(made))
-    assert int.from_bytes(made[-1], "big") >> 80 == NOW + 1
+    assert [draw.next(NOW), draw.next(NOW)] == [_with_tail(NOW, ONES), _with_tail(NOW, ONES + 2**32)]
+    draw = ids.IdGenerator(bytes)
+    assert [draw.next(1), draw.next(1), draw.next(0)] == [_with_tail(1, tail) for tail in (0, 1, 2)]
+    assert [draw.next(2), draw.next(1)] == [_with_tail(2, tail) for tail in (0, 1)]
+
+
+def test_a_millisecond_that_is_used_up_borrows_from_the_next():
+    """The tail never runs into the time, and begins anew."""
+    draw = ids.IdGenerator(full)
+    draw.seed(_with_tail(NOW, (1 << 74) - 1))
+    assert [draw.next(NOW), draw.next(NOW)] == [_with_tail(NOW + 1, ONES), _with_tail(NOW + 1, ONES + 2**32)]
+
+
+@settings(deadline=None)
+@given(st.integers(NOW, 2**48 - 2), st.integers(0, 2**74 - 2))
+def test_an_id_that_was_seen_is_counted_on_from(ms, tail):
+    """To the last bit of it."""
+    draw = ids.IdGenerator(bytes)
+    draw.seed(_with_tail(ms, tail))
+    assert draw.next(NOW) == _with_tail(ms, tail + 1)
 
 
 def _with_tail(ms, tail):
@@ -60,6 +78,7 @@ def _with_tail(ms, tail):
     return number.to_bytes(16, "big")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**48 - 2), st.integers(0, 2**74 - 1))
 def test_an_id_that_was_seen_is_below_every_later_one(ms, tail):
     """Another node's clock may be ahead, so a generator starts above what it finds."""
@@ -77,6 +96,7 @@ def test_an_older_id_that_is_seen_changes_nothing():
     assert draw.next(NOW) == other.next(NOW)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=16, max_size=16))
 def test_an_id_reads_as_it_is_shown(value):
     """36 characters, lower case; upper case is taken as well."""
