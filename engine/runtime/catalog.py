@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from engine.codec import decode_json, encode_json
 from engine.core import ids, workflow
 from engine.errors import Conflict, Invalid, NotFound
@@ -80,15 +82,14 @@ class Workflows:
         mock_payload: Any = None,
         is_published: bool | None = None,
     ) -> Saved:
-        """Change what is given; a changed definition makes the next version."""
+        """Change what is given; a changed definition makes the next version, which keeps the mock payload."""
         row = await self.workflow(caller, workflow_id)
-        latest = await self.version(caller, workflow_id, row.latest_version)
+        current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
+        changed = None if definition is None else self._definition(definition, mock_payload)
+        if changed is not None and changed.mock_payload is None:
+            changed = replace(changed, mock_payload=current.mock_payload)
         command = workflow.ChangeWorkflow(
-            current=_as_definition(latest),
-            name=name,
-            description=description,
-            definition=None if definition is None else self._definition(definition, mock_payload),
-            is_published=is_published,
+            current=current, name=name, description=description, definition=changed, is_published=is_published
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         self._forget(workflow_id)

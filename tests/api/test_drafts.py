@@ -116,3 +116,11 @@ async def test_a_refused_change_makes_no_version(api: Api) -> None:
     assert (await api.send("PATCH", url, json={"status": "draft", "name": "other"})).status_code == 409
     data = (await api.ok("GET", url))["data"]
     assert (data["version"], data["name"], len(api.store._log)) == (1, "invoice approval", position)
+
+
+async def test_a_new_version_keeps_the_mock_payload(api: Api) -> None:
+    """A changed definition makes the next version, with the mock payload of the version before."""
+    workflow_id = await api.workflow(ENDING, mock_payload={"n": 1})
+    await change(api, workflow_id, definition=WAITING)
+    url = f"{PROCESS}/getWorkflowSchemaById?workflow_id={workflow_id}&workflow_version=2"
+    assert (await api.ok("GET", url))["item"]["workflow_mock_payload"] == {"n": 1}
