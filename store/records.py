@@ -120,7 +120,7 @@ class WorkspaceRow(NamedTuple):
 
 
 class ApiKeyRow(NamedTuple):
-    """A key: only the SHA-256 of its text is kept. `scopes` is a JSON list of names."""
+    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces."""
 
     key_id: bytes
     organization_id: bytes

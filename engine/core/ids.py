@@ -70,6 +70,11 @@ def parse(value: str) -> bytes:
     return bytes.fromhex(value.replace("-", ""))
 
 
+def is_id(value: str) -> bool:
+    """Whether a text has the form of an id."""
+    return _TEXT.fullmatch(value) is not None
+
+
 def is_version_7(value: bytes) -> bool:
     """Whether an id is a UUID of version 7, variant RFC 9562."""
     return value[6] >> 4 == 7 and value[8] >> 6 == 2  # noqa: PLR2004 the numbers of the RFC

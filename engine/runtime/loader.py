@@ -100,11 +100,17 @@ class Loader:
         return found
 
     async def wait_outcomes(self, stream_id: bytes, waits: Sequence[str]) -> dict[str, str | None]:
-        """How these waits of an execution ended; null for what is none of its waits."""
+        """How these waits of an execution ended; null for what is none of its waits.
+
+        A wait that is open on disk is left out: its end, if the state knows of one, is still being committed.
+        """
         outcomes: dict[str, str | None] = {}
         for wait in waits:
-            row = await self._store.wait(ids.parse(wait))
-            outcomes[wait] = row.outcome if row is not None and row.execution_id == stream_id else None
+            row = await self._store.wait(ids.parse(wait)) if ids.is_id(wait) else None
+            if row is None or row.execution_id != stream_id:
+                outcomes[wait] = None
+            elif row.outcome is not None:
+                outcomes[wait] = row.outcome
         return outcomes
 
 

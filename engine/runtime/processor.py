@@ -310,6 +310,7 @@ class Processor:
 
     async def _fetch(self, hot: HotStream, order: Order, need: Need) -> None:
         """Load what a decision asked for, then decide again with all else the same."""
+        is_in_flight = hot.batch is not None
         try:
             payloads = await self._loader.payloads(hot.stream_id, need.seqs)
             waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
@@ -317,13 +318,16 @@ class Processor:
             _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
             self._put_off(order)
             return
-        except LookupError as defect:
+        except Exception as defect:  # noqa: BLE001 whoever sent the order must hear of it, whatever it is
             self._on_defect(hot, order, defect)
             return
         finally:
             hot.pins -= 1
         hot.payloads.update(payloads)
-        order.known_waits = {**order.known_waits, **waits}
+        # A wait that the disk has as open, and the state does not know: its end is on its way there, so look again. With
+        # nothing on the way the two will never agree, and it is none of the execution's waits.
+        unknown = {} if is_in_flight else dict.fromkeys(need.waits)
+        order.known_waits = {**order.known_waits, **unknown, **waits}
         self._inbox.appendleft(order)
         self._schedule()
 

@@ -170,7 +170,7 @@ class Runs:
 
     async def _implied(self, caller: Caller, request: _Trigger) -> Answered | None:
         """A chosen process id may be the id of an execution, which is its process id if it has chosen none."""
-        if request.process_id is None or not is_id(request.process_id):
+        if request.process_id is None or not ids.is_id(request.process_id):
             return None
         execution_id = ids.parse(request.process_id)
         row = await self._store.execution(execution_id)
@@ -270,7 +270,7 @@ class Runs:
         if row is not None:
             about(ids.text(row.stream_id), process_id)
             return row.stream_id
-        if is_id(process_id):
+        if ids.is_id(process_id):
             execution_id = ids.parse(process_id)
             execution = await self._store.execution(execution_id)
             if execution is not None and execution.workspace_id == caller.workspace_id:
@@ -324,15 +324,6 @@ def _command(caller: Caller, request: _Trigger, found: Published) -> c.Trigger:
         process_id=request.process_id,
         is_test=request.is_test,
     )
-
-
-def is_id(value: str) -> bool:
-    """Whether a text has the form of an id."""
-    try:
-        ids.parse(value)
-    except ValueError:
-        return False
-    return True
 
 
 def check_process_id(value: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from engine import Engine
 from engine.core import ids
+from engine.core.events import WaitOpened
 from engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
 from engine.steps import Registry
 from store.errors import CommitUnknown, StoreFull
@@ -288,3 +289,50 @@ async def test_a_step_result_survives_a_store_that_cannot_be_read(bench: Bench) 
     await eventually(lambda: bench.clock.next_due() is not None)
     await bench.push(engine, 1000)
     assert (await engine.result(execution.id)).output == {"amount": 5}
+
+
+async def test_a_wait_whose_end_is_not_yet_on_disk_is_known_to_have_ended(bench: Bench) -> None:
+    """A resume by the id of a wait that two later commits have left behind waits for them: already restarted."""
+    engine = await bench.start()
+    definition = {
+        "StartAt": "Ask",
+        "States": {
+            "Ask": {"Type": "Task", "Resource": "wait_for_resume", "Next": "More"},
+            "More": {
+                "Type": "Choice",
+                "Choices": [{"Variable": "$.more", "BooleanEquals": True, "Next": "Ask"}],
+                "Default": "Done",
+            },
+            "Done": {"Type": "Succeed"},
+        },
+    }
+    workflow = await engine.create_workflow("again", definition)
+    execution = await engine.trigger(workflow.id, process_id="P-7")
+    first = [recorded.event async for recorded in engine.events(execution.id)][-1]
+    assert isinstance(first, WaitOpened)
+    bench.store.gate.clear()
+    calls = [asyncio.create_task(engine.resume("P-7", {"more": True})) for _ in range(2)]
+    await eventually(lambda: bench.store.attempts[-1][0].events)
+    await rest_of_the_queue()
+    late = asyncio.create_task(engine.resume("P-7", {}, wait_id=first.wait))
+    await rest_of_the_queue()
+    assert not late.done()
+    bench.store.gate.set()
+    assert [await call for call in calls] == ["restarted"] * 2
+    assert await late == "already restarted"
+    assert "CommandRefused" not in await names(engine, execution.id)
+
+
+async def rest_of_the_queue() -> None:
+    """Let everything that is ready on the loop have its turn, while the store is held."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("wait_id", ["nonsense", "", "01900000-0000-7000-8000-000000000001"])
+async def test_a_wait_id_that_names_nothing_harms_nobody(bench: Bench, wait_id: str) -> None:
+    """A wait id that is no id, or no wait of the run, is refused; the engine goes on."""
+    engine, _ = await waiting(bench)
+    with pytest.raises(NotWaiting):
+        await engine.resume("P-1", {}, wait_id=wait_id)
+    assert await engine.resume("P-1", {}) == "restarted"
