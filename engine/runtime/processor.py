@@ -324,7 +324,7 @@ class Processor:
         finally:
             hot.pins -= 1
         hot.payloads.update(payloads)
-        # A wait that the disk has as open, and the state does not know: its end is on its way there, so look again. With
+        # A wait that is open on disk and unknown to the state: its end is on its way to the disk, so look again. With
         # nothing on the way the two will never agree, and it is none of the execution's waits.
         unknown = {} if is_in_flight else dict.fromkeys(need.waits)
         order.known_waits = {**order.known_waits, **unknown, **waits}
