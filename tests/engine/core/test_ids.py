@@ -144,3 +144,9 @@ def test_an_id_of_another_version_is_told_apart():
 def test_a_part_of_a_key_is_percent_encoded(text, encoded):
     """All but the unreserved characters of RFC 3986; nothing that a name can hold raises."""
     assert ids.percent_encoded(text) == encoded
+
+
+def test_what_has_the_form_of_an_id() -> None:
+    """A text is an id if it has the form of a UUID, whatever its version; nothing else is."""
+    assert ids.is_id("01900000-0000-7000-8000-000000000001")
+    assert not any(map(ids.is_id, ["", "nonsense", "01900000-0000-7000-8000-00000000000", "{01900000}"]))
