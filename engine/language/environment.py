@@ -1,0 +1,66 @@
+"""What an expression sees beside the value that a path starts from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from engine.language.values import MISSING, Json, Missing
+
+
+class World(Protocol):
+    """What an execution lends to the expressions of one state; everything is made only when it is asked for."""
+
+    @property
+    def now_ms(self) -> int:
+        """The instant of the decision, in milliseconds since 1970."""
+        ...
+
+    def context(self) -> dict[str, Json]:
+        """The context object (``$$``, ``$states.context``)."""
+        ...
+
+    def variable(self, name: str) -> Json | Missing:
+        """The variable of that name, of this scope or the nearest one around it; MISSING if there is none."""
+        ...
+
+    def entropy(self, count: int) -> bytes:
+        """So many random bytes, others each time, but the same ones if the decision is made again."""
+        ...
+
+
+class Environment:
+    """The surroundings of one evaluation.
+
+    Attributes:
+        world: What the execution lends.
+        input: The state's raw input (``$states.input``).
+        result: What its task, branches or iterations gave (``$states.result``); MISSING before that.
+        error_output: What a Catch caught (``$states.errorOutput``); MISSING elsewhere.
+        trace: Where to note the data after each step of input and output processing, by its name in the answers
+            of TestState (``afterInputPath``, …); None to note nothing.
+    """
+
+    __slots__ = ("_context", "error_output", "input", "result", "trace", "world")
+
+    def __init__(
+        self,
+        world: World,
+        input: Json,  # noqa: A002 as the States Language says it
+        *,
+        result: Json | Missing = MISSING,
+        error_output: Json | Missing = MISSING,
+        trace: dict[str, Json] | None = None,
+    ) -> None:
+        self.world = world
+        self.input = input
+        self.result = result
+        self.error_output = error_output
+        self.trace = trace
+        self._context: dict[str, Json] | None = None
+
+    @property
+    def context(self) -> dict[str, Json]:
+        """The context object, made when first asked for."""
+        if self._context is None:
+            self._context = self.world.context()
+        return self._context
