@@ -12,7 +12,7 @@ from typing import NamedTuple
 from engine.core import events as e
 from engine.core import ids
 from engine.core.draft import Step
-from engine.core.state import State
+from engine.core.state import OpenWait, State
 from store.records import ExecutionRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
@@ -54,62 +54,55 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
     """What the events of `steps` do to the waits and timers of an execution."""
     found = Changes([], [], [])
     for recorded, after in steps:
-        event = recorded.event
-        if isinstance(event, e.TimerSet):
-            found.timers.append(TimerRow(event.due_at, execution_id, recorded.seq))
-        elif isinstance(event, e.TimerFired):
-            due_at = before.frames[event.scope].phase.due_at  # type: ignore[union-attr]  # evolve checked it
-            found.timers_gone.append(TimerRow(due_at, execution_id, event.timer))
-        elif isinstance(event, e.WaitOpened):
-            found.waits.append(_opened(execution_id, organization_id, after, event, recorded))
-        if after.ended_waits is not before.ended_waits:
-            found.waits.extend(_ended(execution_id, organization_id, before, after, event))
-        if len(after.frames) < len(before.frames):  # a scope is over, and what was set in it is void
-            kept = after.timers()
-            gone = [timer for timer in before.timers() if timer not in kept]
-            found.timers_gone.extend(TimerRow(timer.due_at, execution_id, timer.seq) for timer in gone)
+        for name, was, now in after.timers.changes_from(before.timers):
+            if was is not None:
+                found.timers_gone.append(TimerRow(was.due_at, execution_id, name))
+            if now is not None:
+                found.timers.append(TimerRow(now.due_at, execution_id, name))
+        for wait, opened, still in after.waits.changes_from(before.waits):
+            shown = still or opened
+            outcome = None if still is not None else _outcome(wait, recorded.event)
+            if shown is not None:
+                found.waits.append(_wait_row(execution_id, organization_id, after, wait, shown, outcome))
         before = after
-    return found
+    return Changes(found.waits, *_settled(found))
 
 
-def _opened(
-    execution_id: bytes, organization_id: bytes, state: State, event: e.WaitOpened, recorded: e.Recorded
+def _settled(found: Changes) -> tuple[list[TimerRow], list[TimerRow]]:
+    """Timers to put and to take away, without those that were set and taken away in one go.
+
+    A timer's row is named by its instant too, so one that is moved is a row that goes and another that comes.
+    """
+    if not found.timers or not found.timers_gone:
+        return found.timers, found.timers_gone
+    gone = set(found.timers_gone)
+    kept = [row for row in found.timers if row not in gone]
+    put = set(kept)
+    return kept, [row for row in found.timers_gone if row not in put]
+
+
+def _outcome(wait: str, event: e.Event) -> str:
+    """How a wait ended by this event: it is meant itself, or goes with its scope."""
+    if isinstance(event, e.WaitResumed) and event.wait == wait:
+        return "resumed"
+    return "expired" if isinstance(event, e.WaitExpired) and event.wait == wait else "cancelled"
+
+
+def _wait_row(
+    execution_id: bytes, organization_id: bytes, state: State, wait: str, opened: OpenWait, outcome: str | None
 ) -> WaitRow:
+    is_over = outcome is not None
     return WaitRow(
-        wait_id=_bytes_of(event.wait),
+        wait_id=_bytes_of(wait),
         execution_id=execution_id,
         organization_id=organization_id,
         workspace_id=_bytes_of(state.workspace),
         workflow_id=_bytes_of(state.workflow),
-        state=event.state,
-        opened_seq=recorded.seq,
-        opened_at=recorded.recorded_at,
-        due_at=None,
-        outcome=None,
-        ended_seq=None,
-        ended_at=None,
+        state=opened.state,
+        opened_seq=opened.seq,
+        opened_at=opened.opened_at,
+        due_at=opened.due_at,
+        outcome=outcome,
+        ended_seq=state.seq if is_over else None,
+        ended_at=state.recorded_at if is_over else None,
     )
-
-
-def _ended(
-    execution_id: bytes, organization_id: bytes, before: State, after: State, event: e.Event
-) -> Iterable[WaitRow]:
-    """The waits that were open and are not any more: the one that was resumed, or all that went with a scope."""
-    resumed = event.wait if isinstance(event, e.WaitResumed) else None
-    still_open = {wait.wait for _, _, wait in after.open_waits()}
-    for _, frame, wait in before.open_waits():
-        if wait.wait not in still_open:
-            yield WaitRow(
-                wait_id=_bytes_of(wait.wait),
-                execution_id=execution_id,
-                organization_id=organization_id,
-                workspace_id=_bytes_of(after.workspace),
-                workflow_id=_bytes_of(after.workflow),
-                state=frame.state,
-                opened_seq=wait.seq,
-                opened_at=wait.opened_at,
-                due_at=None,
-                outcome="resumed" if wait.wait == resumed else "cancelled",
-                ended_seq=after.seq,
-                ended_at=after.recorded_at,
-            )

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.events import Parent
+
 
 class Trigger(msgspec.Struct, frozen=True):
     """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen."""
@@ -18,6 +20,7 @@ class Trigger(msgspec.Struct, frozen=True):
     input: Any
     process_id: str | None = None
     is_test: bool = False
+    parent: Parent | None = None
 
 
 class Advance(msgspec.Struct, frozen=True):
@@ -46,6 +49,27 @@ class CompleteTask(msgspec.Struct, frozen=True):
     attempt: int
     visit: int
     outcome: Succeeded | Failed
+
+
+class ChildStarted(msgspec.Struct, frozen=True):
+    """The child that the task started, named by the seq of its `TaskScheduled`, is on its way; `result` tells of it."""
+
+    scope: str
+    seq: int
+    result: Any
+
+
+class AnswerTask(msgspec.Struct, frozen=True):
+    """Whoever holds the task token of this wait gives the task's outcome."""
+
+    wait: str
+    outcome: Succeeded | Failed
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """Whoever holds the task token of this wait says that the task is alive."""
+
+    wait: str
 
 
 class FireTimer(msgspec.Struct, frozen=True):
@@ -108,6 +132,9 @@ Command: TypeAlias = (
     Trigger
     | Advance
     | CompleteTask
+    | ChildStarted
+    | AnswerTask
+    | Beat
     | FireTimer
     | Resume
     | Terminate

@@ -59,7 +59,8 @@ Outcome: TypeAlias = Decision | Rejection | Need
 
 
 class Facts(NamedTuple):
-    """What a decision may know beside state and command. `chance` draws an id, the same ones if asked again.
+    """What a decision may know beside state and command. `chance` draws an id, the same ones if asked again, and
+    `entropy` so many random bytes that nobody can guess, the same ones if asked again in the same order.
 
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
@@ -72,6 +73,7 @@ class Facts(NamedTuple):
     now: int
     actor: str
     chance: Callable[[], str]
+    entropy: Callable[[int], bytes]
     known_waits: Mapping[str, str | None] = {}
     refusals: int = 0
     names: Mapping[str, str] = {}
@@ -82,3 +84,9 @@ RECORDED_REFUSALS: Final = 32
 
 TRANSITIONS_MAX: Final = 256
 """So many states a decision passes at the most before others have their turn."""
+
+ITERATIONS_AHEAD: Final = 40
+"""So many iterations are begun before the states of those that are there are entered: AWS runs as many at once."""
+
+RESULT_MAX: Final = 8 * 1024 * 1024
+"""Bytes of JSON that a Parallel or Map state may give as its result."""

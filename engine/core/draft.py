@@ -48,15 +48,19 @@ class Draft(Generic[S]):
         self._actor = actor
 
     @property
+    def at(self) -> int:
+        """The instant (ms) of the next event: it never falls within a stream, whatever the clock does."""
+        return max(self._now, self.state.recorded_at)
+
+    @property
     def next_seq(self) -> int:
         """The seq of the event that is emitted next, for references to its own payload."""
         return self.state.seq + 1
 
     def emit(self, event: Event, payload: Mapping[str, Any] | None = None) -> None:
-        """Add an event. `recorded_at` never falls within a stream, whatever the clock does."""
+        """Add an event."""
         seq = self.state.seq + 1
-        at = max(self._now, self.state.recorded_at)
-        recorded = Recorded(seq, at, self._actor, self.caused_by, event, payload or None)
+        recorded = Recorded(seq, self.at, self._actor, self.caused_by, event, payload or None)
         self.state = self._evolve(self.state, recorded)
         self.steps.append(Step(recorded, self.state))
         if payload:

@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.events import Parent
+
 
 class RunTask(msgspec.Struct, frozen=True):
     """Call a step. `seq` is the `TaskScheduled` that says so.
@@ -22,6 +24,45 @@ class RunTask(msgspec.Struct, frozen=True):
     parameters: Any
     idempotency_key: str
     wait: str | None = None
+
+
+class CancelTask(msgspec.Struct, frozen=True):
+    """The step that was called for the `TaskScheduled` of that seq is of no use any more."""
+
+    seq: int
+
+
+class StartChild(msgspec.Struct, frozen=True):
+    """Start the execution `parent` tells of, under this id; harmless if it has been started."""
+
+    child: str
+    parent: Parent
+    parameters: Any
+
+
+class FollowChild(msgspec.Struct, frozen=True):
+    """Find out whether this child has ended meanwhile, and complete its task if so."""
+
+    child: str
+    parent: Parent
+
+
+class EndChild(msgspec.Struct, frozen=True):
+    """Terminate this child: the task that awaited it was given up."""
+
+    child: str
+
+
+class TellParent(msgspec.Struct, frozen=True):
+    """This execution is over: complete the task that awaited it."""
+
+    parent: Parent
+
+
+class FollowParent(msgspec.Struct, frozen=True):
+    """Find out whether the task that awaits this execution is still there, and terminate it if not."""
+
+    parent: Parent
 
 
 class SetTimer(msgspec.Struct, frozen=True):
@@ -41,4 +82,18 @@ class HoldSuspect(msgspec.Struct, frozen=True):
     state: str
 
 
-Effect: TypeAlias = RunTask | SetTimer | Continue | HoldSuspect
+Effect: TypeAlias = (
+    RunTask
+    | CancelTask
+    | StartChild
+    | FollowChild
+    | EndChild
+    | TellParent
+    | FollowParent
+    | SetTimer
+    | Continue
+    | HoldSuspect
+)
+
+AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent)
+"""What is still done for an execution that is over."""

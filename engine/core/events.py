@@ -6,13 +6,14 @@ only, and an erased stream still replays.
 
 Released events are frozen: a change is a new version with an upcaster, and `tests/golden` holds the bytes of each.
 Members at their default are not written. `scope` names the branch or iteration that an event belongs to, "" being
-the execution's own top level.
+the execution's own top level (`state.py`). `assigned` has the variables that a state sets, by name. Members that end
+in `_at` are instants, those in `_ms` durations, in milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -26,8 +27,47 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """
 
 
+class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The task that started this execution: whose it is, and where in that execution.
+
+    `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up.
+    """
+
+    execution: str
+    scope: str
+    state: str
+    seq: int
+    visit: int
+    attempt: int
+    pattern: str
+    is_awaited: bool = False
+
+
+class Retry(msgspec.Struct, frozen=True, tag="retry"):
+    """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
+
+    retrier: int
+    due_at: int
+
+
+class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True):
+    """What follows a failure: the catcher of that index leads to the `next` state. No output: it could not be computed."""
+
+    catcher: int
+    next: str
+    output: Ref | None = None
+    assigned: dict[str, Ref] = {}
+
+
+Then: TypeAlias = Retry | Caught
+"""What follows a failure. If nothing does, the scope has failed."""
+
+
 class ExecutionStarted(Event, frozen=True):
-    """The first event. Payload: `input`, and `process_id` if the caller chose one."""
+    """The first event. Payload: `input`, and `process_id` if the caller chose one.
+
+    `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1.
+    """
 
     kind: Literal["execution"]
     workspace: str
@@ -38,6 +78,8 @@ class ExecutionStarted(Event, frozen=True):
     start_at: str
     input: Ref
     is_test: bool = False
+    due_at: int | None = None
+    parent: Parent | None = None
 
 
 class StatePassed(Event, frozen=True):
@@ -47,14 +89,18 @@ class StatePassed(Event, frozen=True):
     type: Literal["Pass", "Choice", "Succeed"]
     output: Ref
     next: str | None = None
+    assigned: dict[str, Ref] = {}
     scope: str = ""
 
 
 class TaskScheduled(Event, frozen=True):
     """A Task state was entered (attempt 0) or tried again, and its step is to be called.
 
-    `visit` counts how often the scope has entered this state. `wait` is set by `.waitForResume`: the wait that was
-    opened just before. Payload: `parameters`, unless they are an earlier value.
+    `visit` counts how often the scope has entered this state. `keyed` is the attempt whose idempotency key this one
+    carries: it is this one's own if its parameters are not those of the attempt before. `wait` is set by
+    `.waitForResume` and `.waitForTaskToken`: the wait that was opened just before; its time limits are the task's.
+    `child` is the id of the execution that the task starts, `is_awaited` says that it ends when that does. Without a wait, `due_at` is when it times out at the
+    latest, and the timer's name is this event's seq. Payload: `parameters`, unless they are an earlier value.
     """
 
     state: str
@@ -62,7 +108,11 @@ class TaskScheduled(Event, frozen=True):
     parameters: Ref
     visit: int = 1
     attempt: int = 0
+    keyed: int = 0
     wait: str | None = None
+    child: str | None = None
+    is_awaited: bool = False
+    due_at: int | None = None
     scope: str = ""
 
 
@@ -76,12 +126,16 @@ class TaskSucceeded(Event, frozen=True):
     result: Ref
     output: Ref | None = None
     next: str | None = None
+    assigned: dict[str, Ref] = {}
     attempt: int = 0
     scope: str = ""
 
 
 class TaskSubmitted(Event, frozen=True):
-    """The step of a `.waitForResume` returned; the state stays until its wait ends. Payload: `result`."""
+    """The step that was called with a wait returned, or the child runs; the state stays until that ends.
+
+    Payload: `result`.
+    """
 
     state: str
     result: Ref
@@ -90,13 +144,37 @@ class TaskSubmitted(Event, frozen=True):
 
 
 class TaskFailed(Event, frozen=True):
-    """The step failed. `error` is a reserved or literal name, else it stands in the payload, as `cause` does."""
+    """The step failed. `error` is a reserved or literal name, else it stands in the payload, as `cause` does.
+
+    Here and below `then` says what follows; null: the scope has failed.
+    """
 
     state: str
     error: str | None = None
     error_ref: Ref | None = None
     cause: Ref | None = None
     attempt: int = 0
+    then: Then | None = None
+    scope: str = ""
+
+
+class TaskTimedOut(Event, frozen=True):
+    """The step did not end in time (`limit` is `task`), or did not say in time that it is alive (`heartbeat`)."""
+
+    state: str
+    limit: Literal["task", "heartbeat"]
+    error: str
+    attempt: int = 0
+    then: Then | None = None
+    scope: str = ""
+
+
+class TaskHeartbeat(Event, frozen=True):
+    """Whoever holds the wait's token said that it is alive; the time limit is now at `due_at`."""
+
+    state: str
+    wait: str
+    due_at: int
     scope: str = ""
 
 
@@ -121,13 +199,33 @@ class TaskRedispatched(Event, frozen=True):
 
 
 class WaitOpened(Event, frozen=True):
-    """The execution pauses until an outside party resumes it. Payload: `parameters`, unless an earlier value."""
+    """The execution pauses until an outside party resumes it. Payload: `parameters`, unless an earlier value.
+
+    `token_sha256` is the digest of the task token that also ends it. `due_at` is when it expires at the latest, and
+    the timer's name is this event's seq; with `heartbeat_ms` each heartbeat moves it.
+    """
 
     state: str
     wait: str
     resource: str
     parameters: Ref
     visit: int = 1
+    attempt: int = 0
+    token_sha256: str | None = None
+    due_at: int | None = None
+    heartbeat_ms: int | None = None
+    scope: str = ""
+
+
+class WaitExpired(Event, frozen=True):
+    """Nobody ended the wait in time (`limit` is `task`), or nobody said in time that they will (`heartbeat`)."""
+
+    state: str
+    wait: str
+    limit: Literal["task", "heartbeat"]
+    error: str
+    attempt: int = 0
+    then: Then | None = None
     scope: str = ""
 
 
@@ -139,6 +237,7 @@ class WaitResumed(Event, frozen=True):
     result: Ref
     output: Ref | None = None
     next: str | None = None
+    assigned: dict[str, Ref] = {}
     scope: str = ""
 
 
@@ -157,6 +256,78 @@ class TimerFired(Event, frozen=True):
     timer: int
     output: Ref | None = None
     next: str | None = None
+    assigned: dict[str, Ref] = {}
+    scope: str = ""
+
+
+class BranchesStarted(Event, frozen=True):
+    """A Parallel state was entered, or tried again: its branches begin, each in the scope SEQ.INDEX of this event.
+
+    `start_at` has the first state of each. Payload: `input`, unless it is an earlier value.
+    """
+
+    state: str
+    input: Ref
+    start_at: tuple[str, ...]
+    attempt: int = 0
+    scope: str = ""
+
+
+class MapStarted(Event, frozen=True):
+    """A Map state was entered, or tried again: an iteration for each of `count` items, in the scope SEQ.INDEX.
+
+    At most `concurrency` run at once (0: any number), at most `tolerated` may fail. Payload: `items`, unless they are
+    an earlier value.
+    """
+
+    state: str
+    items: Ref
+    count: int
+    start_at: str
+    concurrency: int = 0
+    tolerated: int = 0
+    attempt: int = 0
+    scope: str = ""
+
+
+class IterationStarted(Event, frozen=True):
+    """An iteration of a Map state begins; it ends with the last state of its scope. Payload: `input`, or an earlier
+    value.
+    """
+
+    state: str
+    index: int
+    input: Ref
+    scope: str
+
+
+class StateExited(Event, frozen=True):
+    """A Parallel or Map state was left, since all its branches or iterations ended. Payload: `result`, and `output`
+    if that differs.
+    """
+
+    state: str
+    type: Literal["Parallel", "Map"]
+    result: Ref
+    output: Ref | None = None
+    next: str | None = None
+    assigned: dict[str, Ref] = {}
+    scope: str = ""
+
+
+class StateFailed(Event, frozen=True):
+    """A state failed, by itself or as its branches or iterations did. Payload: `error`, `cause`, `output`.
+
+    `is_entry`: it left no event of its own before. What ran below it is cancelled.
+    """
+
+    state: str
+    type: str
+    error: str | None = None
+    error_ref: Ref | None = None
+    cause: Ref | None = None
+    is_entry: bool = False
+    then: Then | None = None
     scope: str = ""
 
 
@@ -174,6 +345,10 @@ class ExecutionFailed(Event, frozen=True):
     cause: Ref | None = None
     state: str | None = None
     entered: str | None = None
+
+
+class ExecutionTimedOut(Event, frozen=True):
+    """The end: TimeoutSeconds of the machine have passed."""
 
 
 class ExecutionTerminated(Event, frozen=True):

@@ -11,19 +11,26 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from engine.core import events as e
+from engine.core.forks import close_fork, end_scope, fail_scope, open_fork, start_iteration
+from engine.core.frames import arrive, close, end_wait, expect, stay
 from engine.core.refs import Ref
 from engine.core.state import (
+    EXECUTION_TIMER,
     TOP,
-    EndedWait,
+    Fork,
     Frame,
+    InFork,
+    InRetry,
     InTask,
     InTimer,
     InWait,
-    Phase,
+    OpenWait,
     State,
+    Timer,
+    indexes,
     initial_state,
-    open_wait,
-    visit_key,
+
+    scope_of,
 )
 from engine.core.transitions import IllegalTransition, Status, may_follow
 
@@ -54,66 +61,77 @@ def evolve(state: State, recorded: e.Recorded) -> State:
     if name != "CommandRefused" and not recorded.actor.startswith("engine:"):
         after.modified_by = recorded.actor
     _EVOLVE[name](after, recorded.event, recorded)
+    if name not in _BESIDE:
+        after.status = _status(after)
     if after.status not in allowed:
         raise IllegalTransition(state.status, name, after.status)
     return after
 
 
-# --- frames ------------------------------------------------------------------------------------------------------
+def _status(state: State) -> Status:
+    """`waiting` if there are open waits, and no step, timer or child is under way beside them."""
+    if state.ended_at is not None:
+        return state.status
+    is_still = not (state.active or state.delayed or state.forks_at_work)
+    return "waiting" if is_still and state.waits else "running"
 
 
-def _put(state: State, scope: str, frame: Frame) -> None:
-    state.frames = {**state.frames, scope: frame}
-    if scope == TOP:
-        state.current = frame.state
-    state.status = _status(state.frames)
-
-
-def _status(frames: dict[str, Frame]) -> Status:
-    """`waiting` if every frame is in an open wait and no step of it is under way."""
-    for frame in frames.values():
-        if not isinstance(frame.phase, InWait):
-            return "running"
-    return "waiting"
-
-
-def _task(state: State, scope: str) -> InTask:
-    return cast("InTask", state.frames[scope].phase)  # of anything else, `replace` cannot set a task's fields
-
-
-def _stay(state: State, scope: str, phase: Phase | None) -> None:
-    frame = state.frames[scope]
-    _put(state, scope, Frame(frame.state, frame.input, frame.entered_at, phase))
-
-
-def _leave(state: State, scope: str, output: Ref | None, following: str | None) -> None:
-    """Leave a state: on to the next one, or stop at the end of the scope with `output` as its output."""
-    frame = state.frames[scope]
+def _leave(state: State, event: Any, recorded: e.Recorded) -> None:
+    """Leave a state by an event with an output: on to the next one, or to the end of the scope."""
+    output: Ref | None = event.output
+    scope: str = event.scope
     if output is None:  # it could not be computed: the failure is the next event
-        _put(state, scope, Frame(frame.state, frame.input, frame.entered_at))
+        stay(state, scope, None)
         return
+    if event.assigned:
+        _assign(state, scope, event.assigned)
     if scope == TOP:
         state.output = output
-    _put(state, scope, Frame(following or frame.state, output, state.recorded_at))
+    if event.next is None and scope != TOP:
+        end_scope(state, scope, output)
+    else:
+        arrive(state, scope, event.next, output)
 
 
-def _visit(state: State, scope: str, name: str, count: int) -> None:
-    state.visits = {**state.visits, visit_key(scope, name): count}
-
-
-def _end_wait(state: State, scope: str, outcome: Any) -> None:
+def _assign(state: State, scope: str, assigned: dict[str, Ref]) -> None:
     frame = state.frames[scope]
-    wait = open_wait(frame.phase)
-    if wait is None:
-        return
-    others = {name: ended for name, ended in state.ended_waits.items() if name != frame.state}
-    state.ended_waits = {**others, frame.state: EndedWait(wait.wait, frame.state, outcome)}
+    variables = frame.variables
+    for name, reference in assigned.items():
+        variables = variables.set(name, reference)
+    state.frames = state.frames.set(scope, replace(frame, variables=variables))
+
+
+def _fail(state: State, event: Any, recorded: e.Recorded) -> None:
+    """A state has failed: it is tried again, caught, or its scope fails."""
+    scope: str = event.scope
+    then: e.Then | None = event.then
+    if isinstance(then, e.Retry):
+        frame = state.frames[scope]
+        counts = [*frame.retries, *([0] * (then.retrier + 1 - len(frame.retries)))]
+        counts[then.retrier] += 1
+        state.frames = state.frames.set(scope, replace(frame, retries=tuple(counts)))
+        state.timers = state.timers.set(recorded.seq, Timer(scope, then.due_at))
+        stay(state, scope, InRetry(recorded.seq, recorded.seq))
+    elif then is not None and then.output is None:  # what was caught could not be used: that failure is the next event
+        stay(state, scope, None)
+    elif then is not None:
+        _assign(state, scope, then.assigned)
+        if scope == TOP:
+            state.output = then.output
+        arrive(state, scope, then.next, then.output)
+    elif scope == TOP:  # the end is the next event
+        stay(state, scope, None)
+    else:
+        fail_scope(state, scope, event)
 
 
 def _end(state: State, status: Status) -> None:
-    for scope in state.frames:
-        _end_wait(state, scope, "cancelled")
-    state.frames = {}
+    for scope in state.scopes():
+        end_wait(state, scope, "cancelled")
+        close(state, scope)
+    state.forks = State().forks
+    state.timers = State().timers
+    state.forks_at_work = ()
     state.ended_at = state.recorded_at
     state.status = status
 
@@ -129,62 +147,153 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.definition_sha256 = event.definition_sha256
     state.trigger = event.trigger
     state.input = event.input
-    _put(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))
-
-
-def _state_passed(state: State, event: e.StatePassed, _: e.Recorded) -> None:
-    _leave(state, event.scope, event.output, event.next)
+    state.parent = event.parent
+    if event.due_at is not None:
+        state.timers = state.timers.set(EXECUTION_TIMER, Timer(TOP, event.due_at))
+    expect(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))
 
 
 def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) -> None:
-    wait = open_wait(state.frames[event.scope].phase) if event.wait else None
-    _visit(state, event.scope, event.state, event.visit)
-    _stay(
-        state,
-        event.scope,
-        InTask(recorded.seq, event.resource, event.parameters, event.attempt, wait),
-    )
+    scope, seq = event.scope, recorded.seq
+    before = state.frames[scope].phase
+    _call(state, event)
+    timer = before.timer if event.wait is not None and before is not None else None
+    if event.due_at is not None:
+        timer = seq
+        state.timers = state.timers.set(seq, _limit(event, recorded, event.due_at))
+    stay(state, scope, InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited))
 
 
-def _task_succeeded(state: State, event: e.TaskSucceeded, _: e.Recorded) -> None:
-    _leave(state, event.scope, event.output, event.next)
+def _call(state: State, event: e.TaskScheduled | e.WaitOpened) -> None:
+    """Note in the frame what its state calls with, and that it was entered."""
+    scope = event.scope
+    frame = state.frames[scope]
+    keyed = event.keyed if isinstance(event, e.TaskScheduled) else frame.keyed
+    visits = frame.visits if event.attempt else frame.visits.set(event.state, event.visit)
+    called = replace(frame, parameters=event.parameters, keyed=keyed, visits=visits)
+    state.frames = state.frames.set(scope, called)
+
+
+def _limit(event: e.TaskScheduled | e.WaitOpened, recorded: e.Recorded, due_at: int) -> Timer:
+    """The time limit that an event sets: of its end and the next heartbeat the earlier is due."""
+    heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
+    if heartbeat_ms is None:
+        return Timer(event.scope, due_at, due_at)
+    return Timer(event.scope, min(due_at, recorded.recorded_at + heartbeat_ms), due_at, heartbeat_ms)
+
+
+def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
+    end_wait(state, event.scope, "cancelled")  # of a child that ended before anybody used the task's token
+    _leave(state, event, recorded)
 
 
 def _task_submitted(state: State, event: e.TaskSubmitted, _: e.Recorded) -> None:
-    _stay(state, event.scope, open_wait(state.frames[event.scope].phase))
+    task = _task(state, event.scope)
+    if task.wait is None or task.is_awaited:  # a child runs
+        stay(state, event.scope, replace(task, is_submitted=True))
+        return
+    opened = state.waits[task.wait]
+    stay(state, event.scope, InWait(opened.seq, task.wait, task.attempt, task.timer))
 
 
-def _task_failed(state: State, event: e.TaskFailed, _: e.Recorded) -> None:
-    _end_wait(state, event.scope, "cancelled")
-    _stay(state, event.scope, None)
+def _task(state: State, scope: str) -> InTask:
+    return cast("InTask", state.frames[scope].phase)  # of anything else, `replace` cannot set a task's fields
+
+
+def _task_failed(state: State, event: Any, recorded: e.Recorded) -> None:
+    end_wait(state, event.scope, "cancelled")
+    _fail(state, event, recorded)
+
+
+def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None:
+    phase = state.frames[event.scope].phase
+    name = cast("int", phase and phase.timer)
+    state.timers = state.timers.set(name, replace(state.timers[name], due_at=event.due_at))
+    state.waits = state.waits.set(event.wait, replace(state.waits[event.wait], due_at=event.due_at))
 
 
 def _task_interrupted(state: State, event: e.TaskInterrupted, _: e.Recorded) -> None:
     task = _task(state, event.scope)
     counted = replace(task, deaths=event.deaths, deaths_alone=event.deaths_alone, is_held=event.is_held)
-    _stay(state, event.scope, counted)
+    stay(state, event.scope, counted)
 
 
 def _task_redispatched(state: State, event: e.TaskRedispatched, _: e.Recorded) -> None:
-    _stay(state, event.scope, replace(_task(state, event.scope), is_held=False))
+    stay(state, event.scope, replace(_task(state, event.scope), is_held=False))
 
 
 def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> None:
-    _visit(state, event.scope, event.state, event.visit)
-    _stay(state, event.scope, InWait(recorded.seq, event.wait, recorded.recorded_at))
+    scope, seq = event.scope, recorded.seq
+    _call(state, event)
+    timer = due_at = None
+    if event.due_at is not None:
+        timer = seq
+        limit = _limit(event, recorded, event.due_at)
+        due_at = limit.due_at
+        state.timers = state.timers.set(seq, limit)
+    opened = OpenWait(scope, event.state, seq, recorded.recorded_at, due_at)
+    state.waits = state.waits.set(event.wait, opened)
+    stay(state, scope, InWait(seq, event.wait, event.attempt, timer))
 
 
-def _wait_resumed(state: State, event: e.WaitResumed, _: e.Recorded) -> None:
-    _end_wait(state, event.scope, "resumed")
-    _leave(state, event.scope, event.output, event.next)
+def _wait_resumed(state: State, event: e.WaitResumed, recorded: e.Recorded) -> None:
+    end_wait(state, event.scope, "resumed")
+    _leave(state, event, recorded)
+
+
+def _wait_expired(state: State, event: e.WaitExpired, recorded: e.Recorded) -> None:
+    end_wait(state, event.scope, "expired")
+    _fail(state, event, recorded)
+
+
+def _task_timed_out(state: State, event: e.TaskTimedOut, recorded: e.Recorded) -> None:
+    _fail(state, event, recorded)
 
 
 def _timer_set(state: State, event: e.TimerSet, recorded: e.Recorded) -> None:
-    _stay(state, event.scope, InTimer(recorded.seq, event.due_at))
+    state.timers = state.timers.set(recorded.seq, Timer(event.scope, event.due_at))
+    stay(state, event.scope, InTimer(recorded.seq, recorded.seq))
 
 
-def _timer_fired(state: State, event: e.TimerFired, _: e.Recorded) -> None:
-    _leave(state, event.scope, event.output, event.next)
+def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Recorded) -> None:
+    count = len(event.start_at)
+    fork = Fork(recorded.seq, event.scope, event.state, count, count, indexes(count))
+    stay(state, event.scope, InFork(recorded.seq))
+    open_fork(state, fork)
+    for index, start_at in enumerate(event.start_at):
+        expect(state, scope_of(fork.seq, index), Frame(start_at, event.input, recorded.recorded_at))
+
+
+def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> None:
+    fork = Fork(
+        recorded.seq,
+        event.scope,
+        event.state,
+        event.count,
+        0,
+        indexes(0),
+        concurrency=event.concurrency,
+        tolerated=event.tolerated,
+        items=event.items,
+        start_at=event.start_at,
+    )
+    stay(state, event.scope, InFork(recorded.seq))
+    open_fork(state, fork)
+
+
+def _iteration_started(state: State, event: e.IterationStarted, recorded: e.Recorded) -> None:
+    start_iteration(state, event.scope, event.input, recorded.recorded_at)
+
+
+def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> None:
+    close_fork(state, event.scope)
+    end_wait(state, event.scope, "cancelled")
+    _fail(state, event, recorded)
+
+
+def _state_exited(state: State, event: e.StateExited, recorded: e.Recorded) -> None:
+    close_fork(state, event.scope)
+    _leave(state, event, recorded)
 
 
 def _execution_succeeded(state: State, event: e.ExecutionSucceeded, _: e.Recorded) -> None:
@@ -196,6 +305,12 @@ def _execution_failed(state: State, event: e.ExecutionFailed, _: e.Recorded) -> 
     state.error, state.error_ref, state.cause = event.error, event.error_ref, event.cause
     state.output = None
     _end(state, "failed")
+
+
+def _execution_timed_out(state: State, _event: e.ExecutionTimedOut, _: e.Recorded) -> None:
+    state.error = "States.Timeout"
+    state.output = None
+    _end(state, "timed_out")
 
 
 def _execution_terminated(state: State, event: e.ExecutionTerminated, _: e.Recorded) -> None:
@@ -213,26 +328,38 @@ def _command_refused(state: State, event: e.CommandRefused, _: e.Recorded) -> No
 
 
 def _result_ignored(_state: State, _event: e.ResultIgnored, _: e.Recorded) -> None:
-    """Nothing changes: that is the point of it."""
+    """Nothing changes: the execution went on without it."""
 
 
 _EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
     "ExecutionStarted": _execution_started,
-    "StatePassed": _state_passed,
+    "StatePassed": _leave,
     "TaskScheduled": _task_scheduled,
     "TaskSucceeded": _task_succeeded,
     "TaskSubmitted": _task_submitted,
     "TaskFailed": _task_failed,
+    "TaskTimedOut": _task_timed_out,
+    "TaskHeartbeat": _task_heartbeat,
     "TaskInterrupted": _task_interrupted,
     "TaskRedispatched": _task_redispatched,
     "WaitOpened": _wait_opened,
     "WaitResumed": _wait_resumed,
+    "WaitExpired": _wait_expired,
     "TimerSet": _timer_set,
-    "TimerFired": _timer_fired,
+    "TimerFired": _leave,
+    "BranchesStarted": _branches_started,
+    "MapStarted": _map_started,
+    "IterationStarted": _iteration_started,
+    "StateExited": _state_exited,
+    "StateFailed": _state_failed,
     "ExecutionSucceeded": _execution_succeeded,
     "ExecutionFailed": _execution_failed,
+    "ExecutionTimedOut": _execution_timed_out,
     "ExecutionTerminated": _execution_terminated,
     "ExecutionQuarantined": _execution_quarantined,
     "CommandRefused": _command_refused,
     "ResultIgnored": _result_ignored,
 }
+
+_BESIDE = frozenset({"ExecutionQuarantined", "CommandRefused", "ResultIgnored"})
+"""Events that move nothing."""

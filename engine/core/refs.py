@@ -15,16 +15,21 @@ Payloads: TypeAlias = Mapping[int, Any]
 
 
 class Missing(LookupError):
-    """A referenced payload is not loaded; `seq` says which. The driver loads it and decides again (`Need`)."""
+    """Referenced payloads are not loaded; `seqs` says which. The driver loads them and decides again (`Need`)."""
 
-    def __init__(self, seq: int) -> None:
-        super().__init__(f"the payload of event {seq} is not loaded")
-        self.seq = seq
+    def __init__(self, *seqs: int) -> None:
+        super().__init__(f"the payload of event {seqs[0]} is not loaded")
+        self.seqs = seqs
 
 
 def ref(seq: int, member: str) -> Ref:
     """The reference to a top-level member of the payload of event `seq`."""
     return f"{seq}/{member}"
+
+
+def below(reference: Ref, *steps: str | int) -> Ref:
+    """The reference to what stands below a referenced value, by member names and indexes."""
+    return "/".join((reference, *(str(step).replace("~", "~0").replace("/", "~1") for step in steps)))
 
 
 def seq_of(reference: Ref) -> int:

@@ -1,36 +1,48 @@
 """The state of an execution: a fold over its events, and nothing else.
 
 It holds references to business data, never copies (`refs.py`), so that it can be stored as a snapshot and outlive an
-erasure. A state is never changed: `evolve` makes the next one from a shallow copy.
+erasure. A state is never changed: `evolve` makes the next one from a shallow copy, and what can grow large is in
+mappings that share what did not change (`persistent.py`).
 
-A *frame* is one place of control: the top level of the definition, and later each running branch or iteration, named
-by its scope ("" is the top level).
+A *frame* is one place of control, named by its scope: "" is the top level of the definition. A Parallel or Map state
+that was entered is a *fork*, named by the seq of the event that says so; its branches and iterations have the scopes
+SEQ.0, SEQ.1 and so on. A seq is never used twice, so no scope ever comes back.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from engine.core.events import Parent
+from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.transitions import TERMINAL, Status
 
 TOP: str = ""
 """The scope of the execution's own top level."""
 
+EXECUTION_TIMER: Final = 1
+"""The timer of the execution's own time limit: the seq of its first event."""
+
 
 class InTask(msgspec.Struct, frozen=True, tag="task"):
-    """A step has been called, or is about to be; `seq` is its `TaskScheduled`.
+    """A step has been called, or is about to be, or a child was started; `seq` is its `TaskScheduled`.
 
-    `deaths` counts unclean ends of the process while it ran; a suspect (`is_held`) waits for its turn.
+    `wait` is the id of the wait that was opened with it. `timer` names the timer of its time limit. `child` is the
+    execution that it started, `is_submitted` once that runs, `is_awaited` if the task ends when that does. `deaths` counts unclean ends of the process while it ran;
+    a suspect (`is_held`) waits for its turn.
     """
 
     seq: int
     resource: str
-    parameters: Ref
     attempt: int
-    wait: InWait | None = None
+    wait: str | None = None
+    timer: int | None = None
+    child: str | None = None
+    is_awaited: bool = False
+    is_submitted: bool = False
     deaths: int = 0
     deaths_alone: int = 0
     is_held: bool = False
@@ -41,26 +53,116 @@ class InWait(msgspec.Struct, frozen=True, tag="wait"):
 
     seq: int
     wait: str
-    opened_at: int
+    attempt: int = 0
+    timer: int | None = None
 
 
 class InTimer(msgspec.Struct, frozen=True, tag="timer"):
     """A Wait state; `seq` is its `TimerSet`, and the timer's name."""
 
     seq: int
-    due_at: int
+    timer: int
 
 
-Phase: TypeAlias = InTask | InWait | InTimer
+class InRetry(msgspec.Struct, frozen=True, tag="retry"):
+    """The delay before the state is tried again; `seq` is the event of the failure, and the timer's name."""
+
+    seq: int
+    timer: int
+
+
+class InFork(msgspec.Struct, frozen=True, tag="fork"):
+    """A Parallel or Map state whose branches or iterations run; `seq` names the fork."""
+
+    seq: int
+    timer: None = None
+
+
+Phase: TypeAlias = InTask | InWait | InTimer | InRetry | InFork
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered."""
+    """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered.
+
+    `retries` counts, for each retrier of the state, how often it had it tried again. `parameters` are those of the
+    state's last call, and `keyed` is the attempt whose idempotency key that carries. `visits` counts the entries of
+    each state in this scope that calls or waits. `variables` has those that this scope assigned.
+    """
 
     state: str
     input: Ref
     entered_at: int
     phase: Phase | None = None
+    retries: tuple[int, ...] = ()
+    parameters: Ref | None = None
+    keyed: int = 0
+    visits: PersistentMap[str, int] = PersistentMap()
+    variables: PersistentMap[str, Ref] = PersistentMap()
+
+    @property
+    def attempt(self) -> int:
+        """How often the state has been tried again."""
+        return sum(self.retries)
+
+
+class Fork(msgspec.Struct, frozen=True):
+    """A Parallel or Map state whose branches or iterations run.
+
+    `scope` is where that state is. `count` are to run, `started` have begun, in order; `live` has the indexes of those
+    that run. `concurrency` 0 is any number. `outputs` are of those that succeeded, by index. `error` and `cause` are
+    those of the failure that was one too many (`has_failed`). `items` is where the items stand.
+    """
+
+    seq: int
+    scope: str
+    state: str
+    count: int
+    started: int
+    live: PersistentMap[int, None]
+    outputs: PersistentMap[int, Ref] = PersistentMap()
+    concurrency: int = 0
+    tolerated: int = 0
+    failures: int = 0
+    has_failed: bool = False
+    error: str | None = None
+    error_ref: Ref | None = None
+    cause: Ref | None = None
+    items: Ref | None = None
+    start_at: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing below decides its result any more."""
+        return self.has_failed or len(self.outputs) + self.failures == self.count
+
+    @property
+    def has_room(self) -> bool:
+        """Whether its next iteration may begin."""
+        is_free = not self.concurrency or len(self.live) < self.concurrency
+        return self.started < self.count and is_free and not self.has_failed
+
+
+class OpenWait(msgspec.Struct, frozen=True):
+    """A wait that is open, by its id in `State.waits`; `seq` is its `WaitOpened`."""
+
+    scope: str
+    state: str
+    seq: int
+    opened_at: int
+    due_at: int | None = None
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """A timer that is set, by its name in `State.timers`.
+
+    It comes due at `due_at`. Of a time limit `deadline` is the end, and `heartbeat_ms` how long the silence may be; of
+    the two the earlier is due.
+    """
+
+    scope: str
+    due_at: int
+    deadline: int | None = None
+    heartbeat_ms: int | None = None
 
 
 class EndedWait(msgspec.Struct, frozen=True):
@@ -74,8 +176,10 @@ class EndedWait(msgspec.Struct, frozen=True):
 class State(msgspec.Struct):
     """An execution. Instants are milliseconds since the epoch; ids are text.
 
-    `ended_waits` has the last ended wait of each state of the definition, in the order in which they ended.
-    `visits` counts entries by scope and state. `current` is the top-level state, or the last one after the end.
+    `ready` are the scopes that are about to enter a state, first come first. `forks_at_work` are the forks that have
+    something to do: an iteration to begin, or to end themselves. `active` counts the frames that the engine must move,
+    `delayed` those that time or a child moves. `ended_waits` has the last ended wait of each state of the definition,
+    in the order in which they ended. `current` is the top-level state, or the last one after the end.
     """
 
     status: Status = "new"
@@ -88,9 +192,16 @@ class State(msgspec.Struct):
     definition_sha256: str = ""
     trigger: str = ""
     input: Ref = ""
+    parent: Parent | None = None
     current: str | None = None
-    frames: dict[str, Frame] = {}
-    visits: dict[str, int] = {}
+    frames: PersistentMap[str, Frame] = PersistentMap()
+    forks: PersistentMap[int, Fork] = PersistentMap()
+    waits: PersistentMap[str, OpenWait] = PersistentMap()
+    timers: PersistentMap[int, Timer] = PersistentMap()
+    ready: tuple[str, ...] = ()
+    forks_at_work: tuple[int, ...] = ()
+    active: int = 0
+    delayed: int = 0
     ended_waits: dict[str, EndedWait] = {}
     ended_at: int | None = None
     output: Ref | None = None
@@ -105,33 +216,74 @@ class State(msgspec.Struct):
     def is_over(self) -> bool:
         return self.status in TERMINAL
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens until somebody outside, a timer or a child says so."""
+        return not (self.active or self.forks_at_work)
+
     def task(self, scope: str) -> InTask | None:
         """The task that a scope is in, if it is in one."""
         frame = self.frames.get(scope)
         return frame.phase if frame is not None and isinstance(frame.phase, InTask) else None
 
-    def open_waits(self) -> list[tuple[str, Frame, InWait]]:
-        """The open waits with their scopes and frames, in the order in which they were opened."""
-        found = [
-            (scope, frame, wait) for scope, frame in self.frames.items() if (wait := open_wait(frame.phase)) is not None
-        ]
-        return sorted(found, key=lambda item: item[2].seq) if len(found) > 1 else found
+    def open_waits(self) -> list[tuple[str, OpenWait]]:
+        """The open waits by id, in the order in which they were opened."""
+        found = list(self.waits.items())
+        return sorted(found, key=lambda item: item[1].seq) if len(found) > 1 else found
 
-    def timers(self) -> list[InTimer]:
-        """The timers that are set."""
-        return [frame.phase for frame in self.frames.values() if isinstance(frame.phase, InTimer)]
+    def scopes(self) -> list[str]:
+        """All scopes, outermost first, in the order in which they began."""
+        return sorted(self.frames, key=scope_order)
+
+    def below(self, fork: Fork) -> list[str]:
+        """The scopes of a fork and of the forks in it, in the order in which they began."""
+        found: list[str] = []
+        waiting = [fork]
+        while waiting:
+            outer = waiting.pop()
+            for index in outer.live:
+                scope = scope_of(outer.seq, index)
+                found.append(scope)
+                phase = self.frames[scope].phase
+                if isinstance(phase, InFork):
+                    waiting.append(self.forks[phase.seq])
+        return sorted(found, key=scope_order)
 
 
-def open_wait(phase: Phase | None) -> InWait | None:
-    """The wait that is open in this phase, if any: a bare one, or that of a step called with `.waitForResume`."""
-    if isinstance(phase, InTask):
-        return phase.wait
-    return phase if isinstance(phase, InWait) else None
+def indexes(count: int) -> PersistentMap[int, None]:
+    """The indexes from 0 to `count` - 1, as `Fork.live` keeps them."""
+    return PersistentMap(dict.fromkeys(range(count)))
 
 
-def visit_key(scope: str, state: str) -> str:
-    """The key of `State.visits`. No scope holds a line feed, and no state name may."""
-    return f"{scope}\n{state}" if scope else state
+def scope_of(fork: int, index: int) -> str:
+    """The scope of a branch or an iteration."""
+    return f"{fork}.{index}"
+
+
+def fork_and_index(scope: str) -> tuple[int, int]:
+    """The fork that a scope belongs to, and which branch or iteration of it this is; not for the top level."""
+    fork, index = scope.split(".")
+    return int(fork), int(index)
+
+
+def scope_order(scope: str) -> tuple[int, int]:
+    """A key that sorts scopes: the top level, then forks as they began, then by index."""
+    return fork_and_index(scope) if scope else (0, 0)
+
+
+def open_wait(phase: Phase | None) -> str | None:
+    """The id of the wait that is open in this phase, if any: a bare one, or that of a step called with one."""
+    return phase.wait if isinstance(phase, (InTask, InWait)) else None
+
+
+def is_active(phase: Phase | None) -> bool:
+    """Whether the engine itself has something to do, or waits for a step: only then must it stay in memory."""
+    return phase is None or (isinstance(phase, InTask) and not phase.is_submitted)
+
+
+def is_delayed(phase: Phase | None) -> bool:
+    """Whether time or a child moves it on."""
+    return isinstance(phase, (InTimer, InRetry)) or (isinstance(phase, InTask) and phase.is_submitted)
 
 
 def initial_state() -> State:

@@ -1,7 +1,8 @@
 """The legal moves of an execution, as data: (status, event) to the statuses that may follow.
 
 `evolve` looks every event up here; what is missing is an error. The diagram in the README is drawn from this table.
-`running` is: in a task, in a Wait state, or between two states. `waiting` is: in open waits and nothing else.
+`running` is: in a task, in a Wait state, in a retry delay, or between two states. `waiting` is: in open waits and nothing
+else.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-Status: TypeAlias = Literal["new", "running", "waiting", "completed", "failed", "terminated"]
+Status: TypeAlias = Literal["new", "running", "waiting", "completed", "failed", "timed_out", "terminated"]
 
-TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "terminated"})
+TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "timed_out", "terminated"})
 
 _RUNNING: Final[frozenset[Status]] = frozenset({"running"})
 _ALIVE: Final[frozenset[Status]] = frozenset({"running", "waiting"})
@@ -19,21 +20,38 @@ _WAITING: Final[frozenset[Status]] = frozenset({"waiting"})
 
 TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("new", "ExecutionStarted"): _RUNNING,
-    ("running", "StatePassed"): _RUNNING,
+    # A branch may wait while another one moves: what moves one of them leads to either status.
+    **{
+        ("running", event): _ALIVE
+        for event in (
+            "StatePassed",
+            "TaskSucceeded",
+            "TaskSubmitted",
+            "TaskFailed",
+            "TaskTimedOut",
+            "WaitOpened",
+            "WaitResumed",
+            "WaitExpired",
+            "TimerFired",
+            "StateExited",
+            "StateFailed",
+        )
+    },
     ("running", "TaskScheduled"): _RUNNING,
     ("waiting", "TaskScheduled"): _RUNNING,  # with `.waitForResume` the wait is opened first
-    ("running", "TaskSucceeded"): _RUNNING,
-    ("running", "TaskSubmitted"): _ALIVE,
-    ("running", "TaskFailed"): _RUNNING,
     ("running", "TaskInterrupted"): _RUNNING,
     ("running", "TaskRedispatched"): _RUNNING,
-    ("running", "WaitOpened"): _ALIVE,
-    ("running", "WaitResumed"): _RUNNING,
-    ("waiting", "WaitResumed"): _RUNNING,
     ("running", "TimerSet"): _RUNNING,
-    ("running", "TimerFired"): _RUNNING,
+    ("running", "BranchesStarted"): _RUNNING,
+    ("running", "MapStarted"): _RUNNING,
+    ("running", "IterationStarted"): _RUNNING,
+    ("running", "TaskHeartbeat"): _RUNNING,
+    ("waiting", "TaskHeartbeat"): _WAITING,
+    **{("waiting", event): _RUNNING for event in ("WaitResumed", "WaitExpired", "TaskFailed")},
     ("running", "ExecutionSucceeded"): frozenset({"completed"}),
     ("running", "ExecutionFailed"): frozenset({"failed"}),
+    ("running", "ExecutionTimedOut"): frozenset({"timed_out"}),
+    ("waiting", "ExecutionTimedOut"): frozenset({"timed_out"}),
     ("running", "ExecutionTerminated"): frozenset({"terminated"}),
     ("waiting", "ExecutionTerminated"): frozenset({"terminated"}),
     ("running", "ExecutionQuarantined"): _RUNNING,

@@ -1,9 +1,12 @@
-"""Choice rules: from JSON to a function that says whether a rule matches."""
+"""Choice rules of JSONPath: from JSON to a function that says whether a rule matches."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
 
+from engine.language.environment import Environment
 from engine.language.expressions import Expression, comparand
 from engine.language.findings import Findings, Place
+from engine.language.flows import Flow
 from engine.language.operators import (
     COMPARISONS,
     NAMES,
@@ -14,25 +17,32 @@ from engine.language.operators import (
     compile_pattern,
 )
 from engine.language.paths import Path, PathError, compile_path
-from engine.language.states import Condition
-from engine.language.values import Context, Json, shown
+from engine.language.values import Json, shown
+
+Condition: TypeAlias = Callable[[Json, Environment], bool]
+"""Whether a rule matches an effective input; raises StatesError."""
+
+
+class Rule(NamedTuple):
+    """A rule of a Choice state: when it matches, where it leads, and what the state is then left with."""
+
+    matches: Condition
+    next: str
+    flow: Flow
+
 
 COMBINATIONS: Final = ("And", "Or", "Not")
 PLAIN_FIELDS: Final = frozenset({"Comment", "Variable"})
-LATER_FIELDS: Final = frozenset({"Condition", "Assign", "Output"})
-"""Fields of a rule that need JSONata or variables."""
+TOP_FIELDS: Final = frozenset({"Next", "Assign"})
+"""Fields that only a rule has which is not part of another."""
+JSONATA_FIELDS: Final = frozenset({"Condition", "Output"})
 
 
 class RuleCompiler:
-    """Compiles the rules of one Choice state; tells the findings what is wrong with them.
-
-    Attributes:
-        uses_context: Whether a path of a rule compiled so far reads the context object.
-    """
+    """Compiles the rules of one Choice state; tells the findings what is wrong with them."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.uses_context = False
 
     def rule(self, rule: Json, place: Place, extra: frozenset[str] = frozenset()) -> Condition | None:
         """Compile a rule, or a part of one.
@@ -40,19 +50,18 @@ class RuleCompiler:
         Args:
             rule: The rule as written.
             place: Where it stands.
-            extra: Fields that it may have besides its operator: Next, at the top.
+            extra: Fields that it may have besides its operator: TOP_FIELDS, at the top.
         """
         if type(rule) is not dict:
             self.findings.add(place, "a rule must be an object")
             return None
         operators = [name for name in rule if name in NAMES or name in COMBINATIONS]
-        has_later = self._check_fields(rule, place, extra)
+        self._check_fields(rule, place, extra)
         if "Comment" in rule and type(rule["Comment"]) is not str:
             self.findings.add(place / "Comment", "must be a string")
         if len(operators) != 1:
-            if not has_later:
-                given = " and ".join(operators[:5]) if operators else "none"
-                self.findings.add(place, f"a rule has exactly one operator; this has {given}")
+            given = " and ".join(operators[:5]) if operators else "none"
+            self.findings.add(place, f"a rule has exactly one operator; this has {given}")
             return None
         name = operators[0]
         at = place / name
@@ -62,28 +71,24 @@ class RuleCompiler:
             self.findings.add(place / "Variable", f"{name} takes no Variable; the rules within it do")
         return self._negation(rule[name], at) if name == "Not" else self._list(name, rule[name], at)
 
-    def _check_fields(self, rule: dict[str, Json], place: Place, extra: frozenset[str]) -> bool:
-        """Find the fields that do not belong here; say whether some are merely not supported yet."""
-        has_later = False
+    def _check_fields(self, rule: dict[str, Json], place: Place, extra: frozenset[str]) -> None:
         for name in rule:
             if name in NAMES or name in COMBINATIONS or name in PLAIN_FIELDS or name in extra:
                 continue
             if self.findings.is_full:
                 break
             at = place / name
-            if name in LATER_FIELDS:
-                has_later = True
-                self.findings.add(at, f"{name} is not supported yet")
-            elif name == "Next":
-                self.findings.add(at, "Next belongs to the top rule only")
+            if name in TOP_FIELDS:
+                self.findings.add(at, f"{name} belongs to the top rule only")
+            elif name in JSONATA_FIELDS:
+                self.findings.add(at, f"{name} belongs to JSONata, and this state is written in JSONPath")
             else:
                 known = (*NAMES, *COMBINATIONS, *PLAIN_FIELDS, *extra)
                 self.findings.add(at, f"unknown field or operator {shown(name)}{self.findings.suggestion(name, known)}")
-        return has_later
 
     def _negation(self, rule: Json, place: Place) -> Condition | None:
         condition = self.rule(rule, place)
-        return None if condition is None else lambda value, context: not condition(value, context)
+        return None if condition is None else lambda value, env: not condition(value, env)
 
     def _list(self, name: str, rules: Json, place: Place) -> Condition | None:
         if type(rules) is not list or not rules:
@@ -94,8 +99,8 @@ class RuleCompiler:
         if len(known) < len(conditions):
             return None
         if name == "And":  # both stop at the first rule that decides: the next may need what this one tests
-            return lambda value, context: all(condition(value, context) for condition in known)
-        return lambda value, context: any(condition(value, context) for condition in known)
+            return lambda value, env: all(condition(value, env) for condition in known)
+        return lambda value, env: any(condition(value, env) for condition in known)
 
     def _comparison(self, rule: dict[str, Json], name: str, place: Place) -> Condition | None:
         if "Variable" not in rule:
@@ -119,12 +124,10 @@ class RuleCompiler:
             self.findings.add(place, "must be a path")
             return None
         try:
-            path = compile_path(text)
+            return compile_path(text)
         except PathError as error:
             self.findings.add(place, str(error))
             return None
-        self.uses_context = self.uses_context or path.uses_context
-        return path
 
     def _type_test(self, name: str, wanted: Json, place: Place) -> Test | None:
         if type(wanted) is not bool:
@@ -151,18 +154,18 @@ class RuleCompiler:
 
 def _test_value(variable: Expression, test: Test) -> Condition:
     evaluate = variable.evaluate
-    return lambda value, context: test(evaluate(value, context))
+    return lambda value, env: test(evaluate(value, env))
 
 
 def _test_presence(variable: Path, test: Test) -> Condition:
     find = variable.find
-    return lambda value, context: test(find(value, context))
+    return lambda value, env: test(find(value, env))
 
 
 def _compare_paths(name: str, variable: Expression, other: Expression) -> Condition:
     holds = COMPARISONS[name.removesuffix(PATH)].holds
 
-    def condition(value: Json, context: Context) -> bool:
-        return holds(variable.evaluate(value, context), other.evaluate(value, context))
+    def condition(value: Json, env: Environment) -> bool:
+        return holds(variable.evaluate(value, env), other.evaluate(value, env))
 
     return condition

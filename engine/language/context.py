@@ -11,6 +11,7 @@ def context_object(
     state: Mapping[str, Json],
     state_machine: Mapping[str, Json],
     task: Mapping[str, Json] | None = None,
+    item: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """Build the context object, its members in the order in which AWS records them.
 
@@ -19,6 +20,7 @@ def context_object(
         state: Name and EnteredTime of the state, RetryCount once it is retried; for a wait our WaitId too.
         state_machine: Id and Name of the machine.
         task: Token of a task that waits for it.
+        item: Index and Value of the item that an iteration of a Map state is for.
     """
     context: dict[str, Json] = {
         "Execution": _plain(execution),
@@ -27,6 +29,8 @@ def context_object(
     }
     if task is not None:
         context["Task"] = _plain(task)
+    if item is not None:
+        context["Map"] = {"Item": _plain(item)}
     return context
 
 

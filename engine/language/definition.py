@@ -1,14 +1,15 @@
 """Definitions: finding what is wrong with one, and compiling it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from engine.language.errors import DefinitionError, Problem
-from engine.language.fields import Scope
 from engine.language.findings import Findings, Place
 from engine.language.machine import Machine
-from engine.language.parse import parse_machine, parse_state
+from engine.language.map_fields import is_distributed
+from engine.language.parse import parse_machine, parse_nested, parse_state
 from engine.language.shape import read_definition
 from engine.language.states import State
+from engine.language.tables import Scope
 from engine.language.values import Json
 
 
@@ -31,22 +32,60 @@ def problems(definition_or_text: object, *, express: bool = False) -> list[Probl
     return findings.problems
 
 
+def unsupported(definition_or_text: object) -> list[Problem]:
+    """Find what is valid in a definition, but what this engine cannot do yet; never raises.
+
+    Returns:
+        The problems in document order; empty if there is nothing, or if the definition is malformed.
+    """
+    findings = Findings()
+    definition = read_definition(definition_or_text, Findings())
+    for place in _distributed_in(definition, Place()):
+        findings.add(place, "a distributed Map is not supported yet")
+    return findings.problems
+
+
+def _distributed_in(source: Json, place: Place) -> Iterator[Place]:
+    """List where distributed Maps stand in what may be malformed."""
+    states = source.get("States") if type(source) is dict else None
+    for name, state in states.items() if type(states) is dict else ():
+        yield from _distributed_in_state(state, place / "States" / name)
+
+
+def _distributed_in_state(state: Json, place: Place) -> Iterator[Place]:
+    if type(state) is not dict:
+        return
+    if state.get("Type") == "Map" and is_distributed(state):
+        yield place
+    for name in ("ItemProcessor", "Iterator"):
+        yield from _distributed_in(state.get(name), place / name)
+    branches = state.get("Branches")
+    for index, branch in enumerate(branches if type(branches) is list else ()):
+        yield from _distributed_in(branch, place / "Branches" / index)
+
+
 def compile_machine(definition: Mapping[str, Json] | str | bytes, *, express: bool = False) -> Machine:
     """Compile a definition.
 
     Raises:
-        DefinitionError: It has problems; the error carries them all.
+        DefinitionError: It has problems, or needs what is not supported; the error carries them all.
     """
     findings = Findings()
     source = read_definition(definition, findings)
     machine = None if findings.problems else parse_machine(source, findings, is_express=express)
-    if machine is None:
-        raise DefinitionError(findings.problems)
+    found = findings.problems or unsupported(source)
+    if machine is None or found:
+        raise DefinitionError(found)
     return machine
 
 
-def compile_state(definition: Mapping[str, Json], *, name: str = "State") -> State:
+def compile_state(definition: Mapping[str, Json], *, name: str = "State", query_language: str = "JSONPath") -> State:
     """Compile one state by itself, to try it out; its Next may lead anywhere.
+
+    Args:
+        definition: The state.
+        name: Its name.
+        query_language: The language of the machine that it is taken from.
 
     Raises:
         DefinitionError: It has problems; their pointers start at the state.
@@ -55,7 +94,14 @@ def compile_state(definition: Mapping[str, Json], *, name: str = "State") -> Sta
     source = read_definition(definition, findings)
     state = None
     if not findings.problems:
-        state = parse_state(name, source, Place(), Scope(findings, _Anywhere(), is_express=False))
+        scope = Scope(
+            findings=findings,
+            names=_Anywhere(),
+            parse_nested=parse_nested,
+            language=query_language,
+            machine_language=query_language,
+        )
+        state = parse_state(name, source, Place(), scope)
     if state is None:
         raise DefinitionError(findings.problems)
     return state

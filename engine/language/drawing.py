@@ -24,10 +24,8 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "Wait": ("{{", "}}"),
     "Succeed": ("([", "])"),
     "Fail": ("[/", "\\]"),
-    "Parallel": ("[[", "]]"),
-    "Map": ("[[", "]]"),
 }
-"""What stands around the label of a state: a box, rounded, a diamond, a hexagon, a pill, a trapezoid, a double box."""
+"""What stands around the label of a state: a box, rounded, a diamond, a hexagon, a pill, a trapezoid."""
 
 _STYLES: Final[Mapping[str, str]] = {
     "visited": "fill:#e3f1e5,stroke:#2e7d32,color:#111",
@@ -51,33 +49,74 @@ class Mark(NamedTuple):
 def mermaid(definition: Mapping[str, Json], marks: Mapping[str, Mark] | None = None) -> str:
     """Draw a valid definition (`problems`) as a Mermaid flowchart; `marks` are by the name of a state.
 
-    Every state has the shape of its type. Choices are labelled with their condition in short, what is caught is dotted,
-    and the end is there if a state ends the execution other than by failing.
+    Every state has the shape of its type; one that runs machines is a box around them. Choices are labelled with their
+    condition in short, what is caught is dotted, and the end is there if a state ends the execution other than by failing.
     """
-    return "\n".join(["flowchart TD", *(f"    {line}" for line in _lines(definition, marks or {}))])
+    return "\n".join(["flowchart TD", *(f"    {line}" for line in _Drawing(marks or {}).whole(definition))])
 
 
-def _lines(definition: Mapping[str, Json], marks: Mapping[str, Mark]) -> Iterator[str]:
-    states: Mapping[str, Mapping[str, Json]] = definition["States"]
-    nodes = {name: f"s{number}" for number, name in enumerate(states, 1)}
-    ends = [name for name, state in states.items() if state.get("End") is True or state["Type"] == "Succeed"]
-    yield 'start(("start"))'
-    for name, state in states.items():
-        yield nodes[name] + _node(name, state["Type"], marks.get(name))
-    if ends:
-        yield 'finish((("end")))'
-    yield f"start --> {nodes[definition['StartAt']]}"
-    for connection in connections(definition):
-        yield f"{nodes[connection.origin]} {_arrow(connection)} {nodes[connection.target]}"
-    for name in ends:
-        yield f"{nodes[name]} --> finish"
-    yield from _classes(nodes, marks)
+class _Drawing:
+    """Draws a definition, and the machines within it.
+
+    Attributes:
+        marks: By the name of a state, which no two states of a definition share.
+        nodes: Name of the node of each state drawn so far.
+    """
+
+    def __init__(self, marks: Mapping[str, Mark]) -> None:
+        self.marks = marks
+        self.nodes: dict[str, str] = {}
+        self.entries = 0
+
+    def whole(self, definition: Mapping[str, Json]) -> Iterator[str]:
+        states: Mapping[str, Mapping[str, Json]] = definition["States"]
+        ends = [name for name, state in states.items() if state.get("End") is True or state["Type"] == "Succeed"]
+        yield 'start(("start"))'
+        yield from self.states(states)
+        if ends:
+            yield 'finish((("end")))'
+        yield f"start --> {self.nodes[definition['StartAt']]}"
+        yield from self.ways(definition)
+        for name in ends:
+            yield f"{self.nodes[name]} --> finish"
+        yield from _classes(self.nodes, self.marks)
+
+    def states(self, states: Mapping[str, Mapping[str, Json]]) -> Iterator[str]:
+        for name in states:
+            self.nodes[name] = f"s{len(self.nodes) + 1}"
+        for name, state in states.items():
+            machines = machines_in(state)
+            if machines:
+                yield f'subgraph {self.nodes[name]}["{_title(name, self.marks.get(name))}"]'
+                for machine in machines:
+                    yield from (f"    {line}" for line in self.machine(machine))
+                yield "end"
+            else:
+                left, right = _SHAPES.get(state["Type"], _SHAPES["Task"])
+                yield f'{self.nodes[name]}{left}"{_title(name, self.marks.get(name))}"{right}'
+
+    def machine(self, machine: Mapping[str, Json]) -> Iterator[str]:
+        self.entries += 1
+        entry = f"e{self.entries}"
+        yield f'{entry}((" "))'
+        yield from self.states(machine["States"])
+        yield f"{entry} --> {self.nodes[machine['StartAt']]}"
+        yield from self.ways(machine)
+
+    def ways(self, machine: Mapping[str, Json]) -> Iterator[str]:
+        for connection in connections(machine):
+            yield f"{self.nodes[connection.origin]} {_arrow(connection)} {self.nodes[connection.target]}"
 
 
-def _node(name: str, kind: str, mark: Mark | None) -> str:
-    left, right = _SHAPES.get(kind, _SHAPES["Task"])
+def machines_in(state: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+    """List the machines that a state of a valid definition runs."""
+    processors = [state[name] for name in ("ItemProcessor", "Iterator") if name in state]
+    return [*state.get("Branches", ()), *processors]
+
+
+def _title(name: str, mark: Mark | None) -> str:
     times = f" #215;{mark.visits}" if mark is not None and mark.visits > 1 else ""
-    return f'{left}"{label(name, NAME_MAX)}{times}"{right}'
+    return label(name, NAME_MAX) + times
 
 
 def _arrow(connection: Connection) -> str:

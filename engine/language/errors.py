@@ -10,7 +10,14 @@ from typing import Final
 
 import msgspec
 
-# The reserved error names that this package raises itself (States Language spec, appendix A).
+# The reserved error names that this package raises or matches (States Language spec, appendix A).
+ALL: Final = "States.ALL"
+TASK_FAILED: Final = "States.TaskFailed"
+TIMEOUT: Final = "States.Timeout"
+HEARTBEAT_TIMEOUT: Final = "States.HeartbeatTimeout"
+DATA_LIMIT_EXCEEDED: Final = "States.DataLimitExceeded"
+QUERY_EVALUATION_ERROR: Final = "States.QueryEvaluationError"
+INTRINSIC_FAILURE: Final = "States.IntrinsicFailure"
 RUNTIME: Final = "States.Runtime"
 PARAMETER_PATH_FAILURE: Final = "States.ParameterPathFailure"
 RESULT_PATH_MATCH_FAILURE: Final = "States.ResultPathMatchFailure"

@@ -1,43 +1,25 @@
 """Field parsers: each reads one field's value, or finds what is wrong with it and gives None."""
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final
 
-from engine.language.choices import RuleCompiler
-from engine.language.expressions import Expression, selection
-from engine.language.findings import Findings, Place
-from engine.language.instants import parse_instant
-from engine.language.paths import Path, PathError, compile_path, compile_reference_path
-from engine.language.resources import (
-    SYNC_PATTERNS,
-    WAIT_FOR_TASK_TOKEN,
-    Resource,
-    parse_resource,
+from engine.language.expressions import Expression, constant, selection
+from engine.language.findings import Place
+from engine.language.intrinsics import compile_intrinsic
+from engine.language.jsonata import compile_jsonata_template
+from engine.language.paths import (
+    NAME_MAX,
+    RESERVED,
+    Path,
+    compile_path,
+    compile_reference_path,
+    is_variable_name,
 )
+from engine.language.resources import SYNC_PATTERNS, WAIT_FOR_TASK_TOKEN, Resource, parse_resource
 from engine.language.results import DISCARD, ResultPath, result_path
-from engine.language.states import SECONDS_MAX, Condition, Rules
-from engine.language.templates import INTRINSIC, compile_template
+from engine.language.tables import Scope
+from engine.language.templates import DYNAMIC, INTRINSIC, compile_template
 from engine.language.values import Json, shown
-
-
-class Scope(NamedTuple):
-    """What a parser needs to know of the machine around a field.
-
-    Attributes:
-        findings: Where it tells what is wrong.
-        names: The names of the machine's states, to which a transition may lead.
-        is_express: Whether the machine is to run as an Express workflow.
-    """
-
-    findings: Findings
-    names: frozenset[str]
-    is_express: bool
-
-
-NO_JSONATA: Final = "JSONata is not supported yet"
-
-Parse: TypeAlias = Callable[[Json, Place, Scope], Any]
-"""Parses a field's value; None, after telling the findings, if it is wrong."""
 
 
 def text(value: Json, place: Place, scope: Scope) -> str | None:
@@ -61,18 +43,23 @@ def anything(value: Json, place: Place, scope: Scope) -> Json:  # noqa: ARG001
     return value
 
 
-def version(value: Json, place: Place, scope: Scope) -> None:
+def version(value: Json, place: Place, scope: Scope) -> str | None:
     """Parse the version of the States Language."""
-    if value != "1.0":
-        scope.findings.add(place, 'must be "1.0"')
+    if value == "1.0":
+        return "1.0"
+    scope.findings.add(place, 'must be "1.0"')
+    return None
 
 
 def query_language(value: Json, place: Place, scope: Scope) -> str | None:
-    """Parse QueryLanguage."""
-    if value == "JSONPath":
-        return "JSONPath"
-    scope.findings.add(place, NO_JSONATA if value == "JSONata" else "must be JSONPath or JSONata")
-    return None
+    """Parse QueryLanguage. A definition in JSONata holds no JSONPath (recorded: INVALID_DOWNGRADE_QUERY_LANGUAGE)."""
+    if value not in ("JSONPath", "JSONata"):
+        scope.findings.add(place, "must be JSONPath or JSONata")
+        return None
+    if value == "JSONPath" and scope.machine_language == "JSONata":
+        scope.findings.add(place, "no state of a definition in JSONata can be in JSONPath")
+        return None
+    return str(value)
 
 
 def target(value: Json, place: Place, scope: Scope) -> str | None:
@@ -85,46 +72,22 @@ def target(value: Json, place: Place, scope: Scope) -> str | None:
     return name
 
 
-def whole_seconds(value: Json, place: Place, scope: Scope) -> int | None:
-    """Parse Seconds."""
-    if type(value) is int and 0 <= value <= SECONDS_MAX:
-        return value
-    message = f"must be a whole number from 0 to {SECONDS_MAX}"
-    scope.findings.add(place, NO_JSONATA if _is_jsonata(value) else message)
-    return None
-
-
-def timestamp(value: Json, place: Place, scope: Scope) -> int | None:
-    """Parse Timestamp, to milliseconds since 1970."""
-    instant = parse_instant(value) if type(value) is str else None
-    if instant is None:
-        message = "must be a timestamp such as 2024-11-06T09:42:03Z"
-        scope.findings.add(place, NO_JSONATA if _is_jsonata(value) else message)
-    return instant
-
-
-def _is_jsonata(value: Json) -> bool:
-    return type(value) is str and value.startswith("{%")
-
-
-def _path(value: Json, place: Place, scope: Scope, compiler: Callable[[str], Path]) -> Path | None:
+def compiled_path(value: Json, place: Place, scope: Scope, compiler: Callable[[str], Path]) -> Path | None:
+    """Compile a path; None, after telling the findings, if it is none."""
     if type(value) is not str:
         scope.findings.add(place, "must be a path")
-    elif value.startswith(INTRINSIC):
-        scope.findings.add(place, "intrinsic functions are not supported yet")
-    else:
-        try:
-            return compiler(value)
-        except PathError as error:
-            scope.findings.add(place, str(error))
-    return None
+        return None
+    if value.startswith(INTRINSIC):
+        scope.findings.add(place, "must be a path; intrinsic functions are not possible here")
+        return None
+    try:
+        return compiler(value)
+    except ValueError as error:
+        scope.findings.add(place, str(error))
+        return None
 
 
-def _empty(_value: Json, _context: Json) -> Json:
-    return {}
-
-
-NOTHING: Final = Expression(None, _empty)
+NOTHING: Final = Expression(None, lambda _value, _env: {})
 """InputPath or OutputPath null: an empty object (recorded: base/test_base.py,
 test_state_pass_result_null_input_output_paths)."""
 
@@ -133,30 +96,103 @@ def filter_path(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse InputPath or OutputPath; None for ``$``, which changes nothing."""
     if value is None:
         return NOTHING
-    path = _path(value, place, scope, compile_path)
+    path = compiled_path(value, place, scope, compile_path)
     return None if path is None or path.is_identity else selection(path)
 
 
 def reference(value: Json, place: Place, scope: Scope) -> Expression | None:
-    """Parse a field that takes a reference path: SecondsPath, ErrorPath and others."""
-    path = _path(value, place, scope, compile_reference_path)
+    """Parse a field that takes a reference path."""
+    path = compiled_path(value, place, scope, compile_reference_path)
     return None if path is None else selection(path)
+
+
+def reference_or_intrinsic(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse ErrorPath or CausePath: a reference path or an intrinsic function."""
+    if type(value) is not str or not value.startswith(INTRINSIC):
+        return reference(value, place, scope)
+    try:
+        return compile_intrinsic(value)
+    except ValueError as error:
+        scope.findings.add(place, str(error))
+        return None
+
+
+def items_path(value: Json, place: Place, scope: Scope) -> Path | None:
+    """Parse ItemsPath."""
+    return compiled_path(value, place, scope, compile_reference_path)
 
 
 def result_place(value: Json, place: Place, scope: Scope) -> ResultPath | None:
     """Parse ResultPath; None for ``$``, which replaces the input by the result."""
     if value is None:
         return DISCARD
-    path = _path(value, place, scope, compile_reference_path)
-    if path is not None and path.uses_context:
-        scope.findings.add(place, "a result cannot be put into the context object")
+    path = compiled_path(value, place, scope, compile_reference_path)
+    if path is not None and path.root:
+        where = "a variable; Assign does that" if path.root.isidentifier() else "the context object"
+        scope.findings.add(place, f"a result cannot be put into {where}")
         return None
     return None if path is None else result_path(path)
 
 
 def template(value: Json, place: Place, scope: Scope) -> Expression | None:
-    """Parse Parameters or ResultSelector."""
+    """Parse a payload template in the state's query language."""
+    if scope.is_jsonata:
+        return compile_jsonata_template(value, place, scope.findings)
     return compile_template(value, place, scope.findings)
+
+
+def arguments(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse Arguments: an object, or JSONata that gives one."""
+    if type(value) is not dict and type(value) is not str:
+        scope.findings.add(place, "must be an object or a JSONata expression")
+        return None
+    return template(value, place, scope)
+
+
+def assignments(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse Assign: variables by name (AWS: Passing data between states with variables)."""
+    if type(value) is not dict:
+        scope.findings.add(place, "must be an object")
+        return None
+    for written in value:
+        if scope.findings.is_full:
+            return None
+        name = written if scope.is_jsonata else written.removesuffix(DYNAMIC)
+        if name == RESERVED:
+            scope.findings.add(place / written, f"{RESERVED} is a reserved name")
+        elif not is_variable_name(name):
+            message = f"the name of a variable has 1 to {NAME_MAX} letters, digits or _, and starts with no digit"
+            scope.findings.add(place / written, message)
+        elif any(name in names for names in scope.outer_variables):
+            scope.findings.add(place / written, f"{shown(name)} is a variable of an enclosing scope already")
+    compiled = template(value, place, scope)
+    return compiled if value else None
+
+
+def template_member(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse a value that may be JSONata, and stands for itself in JSONPath."""
+    return compile_jsonata_template(value, place, scope.findings) if scope.is_jsonata else constant(value)
+
+
+def credentials(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse Credentials (recorded: test_credentials_base.py)."""
+    if type(value) is str and scope.is_jsonata:
+        return template(value, place, scope)
+    if type(value) is not dict:
+        scope.findings.add(place, "must be an object")
+        return None
+    names = ("RoleArn",) if scope.is_jsonata else ("RoleArn", "RoleArn.$")
+    if not any(name in value for name in names):
+        scope.findings.add(place, "RoleArn is missing")
+    for name, member in value.items():
+        if scope.findings.is_full:
+            break
+        if name not in names:
+            near = scope.findings.suggestion(name, names)
+            scope.findings.add(place / name, f"unknown field {shown(name)}{near}")
+        else:
+            text(member, place / name, scope)
+    return template(value, place, scope)
 
 
 def resource(value: Json, place: Place, scope: Scope) -> Resource | None:
@@ -170,9 +206,9 @@ def resource(value: Json, place: Place, scope: Scope) -> Resource | None:
         scope.findings.add(place, str(error))
         return None
     refusal = _express_refusal(parsed) if scope.is_express else None
-    refusal = refusal or _support_refusal(parsed)
     if refusal:
         scope.findings.add(place, refusal)
+        return None
     return parsed
 
 
@@ -183,34 +219,3 @@ def _express_refusal(parsed: Resource) -> str | None:
     if parsed.pattern in (*SYNC_PATTERNS, WAIT_FOR_TASK_TOKEN):
         return f"an Express workflow does not support .{parsed.pattern}"
     return None
-
-
-def _support_refusal(parsed: Resource) -> str | None:
-    if parsed.pattern == WAIT_FOR_TASK_TOKEN:
-        return f".{WAIT_FOR_TASK_TOKEN} is not supported yet"
-    if parsed.kind == "execution" or (parsed.service == "states" and parsed.step is None):
-        return "states:startExecution is not supported yet"
-    if parsed.kind == "activity":
-        return "activities are not supported yet"
-    return None
-
-
-def rules(value: Json, place: Place, scope: Scope) -> Rules | None:
-    """Parse Choices."""
-    if type(value) is not list or not value:
-        scope.findings.add(place, "must be a list of one or more rules")
-        return None
-    compiler = RuleCompiler(scope.findings)
-    parsed = [_top_rule(rule, place / index, scope, compiler) for index, rule in enumerate(value)]
-    return Rules(tuple(rule for rule in parsed if rule is not None), compiler.uses_context)
-
-
-def _top_rule(rule: Json, place: Place, scope: Scope, compiler: RuleCompiler) -> tuple[Condition, str] | None:
-    condition = compiler.rule(rule, place, extra=frozenset({"Next"}))
-    if type(rule) is not dict:
-        return None
-    if "Next" not in rule:
-        scope.findings.add(place, "a top rule needs a Next")
-        return None
-    following = target(rule["Next"], place / "Next", scope)
-    return None if condition is None or following is None else (condition, following)

@@ -54,10 +54,12 @@ class Place:
 class Findings:
     """Collects problems in the order in which they are found, which is document order."""
 
-    __slots__ = ("_comparisons_left", "problems")
+    __slots__ = ("_comparisons_left", "count", "problems")
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.count = 0
+        """How many were found, those included that are not told."""
         self._comparisons_left = COMPARISONS_MAX
 
     @property
@@ -67,6 +69,7 @@ class Findings:
 
     def add(self, place: Place, message: str) -> None:
         """Add a problem, unless there are enough."""
+        self.count += 1
         if not self.is_full:
             self.problems.append(Problem(str(place), message))
 

@@ -1,21 +1,23 @@
 """Machines: compiled definitions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from engine.language.states import State
+from engine.language.states import FailState, MapState, ParallelState, State
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """A compiled definition.
+    """A compiled definition, or one that is nested in another: a branch of a Parallel, the processor of a Map.
 
     Attributes:
         start_at: Name of the first state.
         states: Its states by name, in document order.
         comment: What the author says about it.
         query_language: The query language of states that name none.
-        timeout_seconds: How long an execution may take; None for no limit. Not supported yet.
+        timeout_seconds: How long an execution may take; None for no limit.
+        version: Version of the States Language, if the definition has it.
+        literal_errors: The error names that stand in the definition, nested machines included.
     """
 
     start_at: str
@@ -23,3 +25,21 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     comment: str | None = None
     query_language: str = "JSONPath"
     timeout_seconds: int | None = None
+    version: str | None = None
+    literal_errors: frozenset[str] = frozenset()
+
+
+def nested_in(state: State) -> tuple[Machine, ...]:
+    """Give the machines that a state runs."""
+    if isinstance(state, ParallelState):
+        return state.branches
+    return (state.processor,) if isinstance(state, MapState) else ()
+
+
+def errors_in(states: Mapping[str, State]) -> Iterator[str]:
+    """List the error names that stand in Fail states, those of nested machines included."""
+    for state in states.values():
+        if isinstance(state, FailState) and state.literal_error is not None:
+            yield state.literal_error
+        for machine in nested_in(state):
+            yield from machine.literal_errors

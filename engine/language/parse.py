@@ -3,49 +3,84 @@
 The tables in ``state_types`` say what may stand where; this module walks them.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from engine.language.fields import Scope
+from engine.language import fields, map_fields, quantities
 from engine.language.findings import Findings, Place
-from engine.language.machine import Machine
-from engine.language.state_types import MACHINE_FIELDS, STATE_TYPES, Field
+from engine.language.machine import Machine, errors_in
+from engine.language.state_types import STATE_TYPES
 from engine.language.states import State
+from engine.language.tables import Field, Scope, Shape, read_object
+from engine.language.templates import DYNAMIC
 from engine.language.values import Json, shown
 
-NAME_MAX = 80
+NAME_MAX: Final = 80
 """Characters of a state's name (States Language spec, States)."""
+
+LANGUAGES: Final = ("JSONPath", "JSONata")
 
 
 def parse_machine(definition: Json, findings: Findings, *, is_express: bool) -> Machine | None:
     """Compile a definition whose shape has been checked; tell the findings all that is wrong with it.
 
     Returns:
-        The machine; None, or a machine that must not be used, if anything was found.
+        The machine; None if anything was found.
     """
-    top = Place()
     if type(definition) is not dict:
-        findings.add(top, "a definition is a JSON object")
+        findings.add(Place(), "a definition is a JSON object")
         return None
-    sources = definition.get("States")
-    named = sources if type(sources) is dict else {}
-    scope = Scope(findings, frozenset(named), is_express)
-    attributes: dict[str, Any] = {"states": {}}
-    for name, value in definition.items():
-        if name == "States":
-            attributes["states"] = _parse_states(value, definition.get("StartAt"), top / name, scope)
-        else:
-            _parse_field(name, value, top, scope, MACHINE_FIELDS, attributes, ("States",))
-    for name in ("StartAt", "States"):
-        if name not in definition:
-            findings.add(top, f"{name} is missing")
-    return None if findings.problems else Machine(**attributes)
+    written = definition.get("QueryLanguage")
+    language = written if type(written) is str and written in LANGUAGES else "JSONPath"
+    scope = Scope(
+        findings=findings,
+        names=frozenset(),
+        parse_nested=parse_nested,
+        is_express=is_express,
+        language=language,
+        machine_language=language,
+    )
+    return _parse(definition, Place(), scope, MACHINE)
+
+
+def parse_nested(source: Json, place: Place, scope: Scope) -> Machine | None:
+    """Compile a branch of a Parallel or the processor of a Map.
+
+    Its states speak the definition's language. Those of a distributed Map run as executions of their own, which see
+    no variables from outside, and may be Express.
+    """
+    is_processor = place.key in ("ItemProcessor", "Iterator")
+    config = source.get("ProcessorConfig") if is_processor and type(source) is dict else None
+    is_alone = type(config) is dict and config.get("Mode") == "DISTRIBUTED"
+    inner = dataclasses.replace(
+        scope,
+        language=scope.machine_language,
+        is_express=scope.is_express or (is_alone and config.get("ExecutionType") == "EXPRESS"),
+        outer_variables=() if is_alone else (*scope.outer_variables, scope.variables),
+    )
+    return _parse(source, place, inner, PROCESSOR if is_processor else BRANCH)
+
+
+def _parse(source: Json, place: Place, scope: Scope, shape: Shape) -> Machine | None:
+    states = source.get("States") if type(source) is dict else None
+    named = states if type(states) is dict else {}
+    scope = dataclasses.replace(
+        scope,
+        names=frozenset(named),
+        start_at=source.get("StartAt") if type(source) is dict else None,
+        variables=frozenset(_variables(named)),
+    )
+    attributes = read_object(source, place, scope, shape)
+    if attributes is None:
+        return None
+    attributes["query_language"] = scope.machine_language
+    return Machine(**attributes, literal_errors=frozenset(errors_in(attributes["states"])))
 
 
 def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | None:
     """Compile one state; None if anything is wrong with it."""
     findings = scope.findings
-    before = len(findings.problems)
     if type(source) is not dict:
         findings.add(place, "a state must be an object")
         return None
@@ -54,20 +89,13 @@ def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | 
     if state_type is None:
         _refuse_type(source, place, findings)
         return None
-    if state_type.build is None:
-        findings.add(place / "Type", f"{kind} is not supported yet")
+    written = source.get("QueryLanguage")
+    if type(written) is str and written in LANGUAGES:
+        scope = dataclasses.replace(scope, language=written)
+    attributes = read_object(source, place, scope, state_type.shape)
+    if attributes is None:
         return None
-    attributes: dict[str, Any] = {"name": name}
-    for field, value in source.items():
-        _parse_field(field, value, place, scope, state_type.fields, attributes, ("Type",))
-    for field in state_type.required:
-        if field not in source:
-            findings.add(place, f"{field} is missing")
-    for rule in state_type.rules:
-        rule(source, place, findings)
-    if len(findings.problems) > before or findings.is_full:
-        return None
-    attributes["needs_context"] = any(getattr(value, "uses_context", False) for value in attributes.values())
+    attributes.update(name=name, query_language=scope.language)
     return state_type.build(source, attributes)
 
 
@@ -80,38 +108,14 @@ def _refuse_type(source: dict[str, Json], place: Place, findings: Findings) -> N
     findings.add(place / "Type", f"must be one of {', '.join(STATE_TYPES)}{near}")
 
 
-def _parse_field(
-    name: str,
-    value: Json,
-    place: Place,
-    scope: Scope,
-    known: Mapping[str, Field],
-    attributes: dict[str, Any],
-    elsewhere: tuple[str, ...],
-) -> None:
-    """Parse one member by its row in the table; ``elsewhere`` names those that the caller parses."""
-    if name in elsewhere or scope.findings.is_full:
-        return
-    field = known.get(name)
-    if field is None:
-        near = scope.findings.suggestion(name, (*known, *elsewhere))
-        scope.findings.add(place / name, f"unknown field {shown(name)}{near}")
-    elif field.parse is None:
-        scope.findings.add(place / name, f"{name} is not supported yet")
-    else:
-        parsed = field.parse(value, place / name, scope)
-        if field.attribute:
-            attributes[field.attribute] = parsed
-
-
-def _parse_states(sources: Json, start_at: Json, place: Place, scope: Scope) -> dict[str, State]:
+def _parse_states(sources: Json, place: Place, scope: Scope) -> dict[str, State]:
     findings = scope.findings
     if type(sources) is not dict:
         findings.add(place, "must be an object of states")
         return {}
     if not sources:
         findings.add(place, "a machine needs at least one state")
-    reached = _reached_from(start_at, sources)
+    reached = _reached_from(scope.start_at, sources)
     states: dict[str, State] = {}
     for name, source in sources.items():
         if findings.is_full:
@@ -119,6 +123,9 @@ def _parse_states(sources: Json, start_at: Json, place: Place, scope: Scope) -> 
         at = place / name
         if not 0 < len(name) <= NAME_MAX:
             findings.add(at, f"the name of a state has 1 to {NAME_MAX} characters")
+        if name in scope.taken:
+            findings.add(at, f"the definition has another state {shown(name)}")
+        scope.taken.add(name)
         if name not in reached:
             findings.add(at, "cannot be reached from the start")
         state = parse_state(name, source, at, scope)
@@ -142,14 +149,47 @@ def _reached_from(start_at: Json, sources: Mapping[str, Json]) -> Iterable[str]:
 
 
 def _targets(source: Json) -> Iterator[str]:
-    """List where a state may lead, as far as it is well-formed; Catch too, though it is not supported yet."""
-    if type(source) is not dict:
-        return
-    holders = [source]
-    for name in ("Choices", "Catch"):
-        if type(source.get(name)) is list:
-            holders += [item for item in source[name] if type(item) is dict]
-    for holder in holders:
+    """List where a state may lead, as far as it is well-formed."""
+    for holder in _holders(source):
         for name in ("Next", "Default"):
             if type(holder.get(name)) is str:
                 yield holder[name]
+
+
+def _variables(sources: Mapping[str, Json]) -> Iterator[str]:
+    """List the variables that the states of one machine assign, those of nested machines left out."""
+    for source in sources.values():
+        for holder in _holders(source):
+            if type(holder.get("Assign")) is dict:
+                for name in holder["Assign"]:
+                    yield name.removesuffix(DYNAMIC)
+
+
+def _holders(source: Json) -> Iterator[dict[str, Json]]:
+    """List the objects in a state that may lead somewhere and assign something: itself, rules and catchers."""
+    if type(source) is not dict:
+        return
+    yield source
+    for name in ("Choices", "Catch"):
+        if type(source.get(name)) is list:
+            yield from (item for item in source[name] if type(item) is dict)
+
+
+# What a machine may hold: the definition itself, and those that stand in it.
+BRANCH: Final = Shape(
+    {
+        "Comment": Field("comment", fields.text),
+        "StartAt": Field("start_at", fields.target),
+        "States": Field("states", _parse_states),
+    },
+    required=("StartAt", "States"),
+)
+PROCESSOR: Final = BRANCH._replace(
+    fields={**BRANCH.fields, "ProcessorConfig": Field("", map_fields.processor_config)},
+)
+_TOP: Final[dict[str, Any]] = {
+    "Version": Field("version", fields.version),
+    "QueryLanguage": Field("", fields.query_language),
+    "TimeoutSeconds": Field("timeout_seconds", quantities.literal(quantities.seconds("TimeoutSeconds"))),
+}
+MACHINE: Final = BRANCH._replace(fields={**BRANCH.fields, **_TOP})

@@ -8,7 +8,8 @@ A path is compiled once, when its definition is, and then called for every execu
   list of what it matches, empty if nothing does (recorded: base/test_base.py,
   test_json_path_array_wildcard_or_slice_with_no_input).
 
-``$$`` is the context object: one ``$`` is stripped, and the context is the root.
+A path starts from the value it is given (``$``), from the context object (``$$``), or from a variable
+(``$name``). The first kind never looks at its environment.
 """
 
 import dataclasses
@@ -17,7 +18,8 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from engine.language import jsonpath
-from engine.language.values import MISSING, Context, Json
+from engine.language.environment import Environment
+from engine.language.values import MISSING, Json, shown
 
 PATH_MAX: Final = 1024
 """Characters of a path: enough for anybody, and a bound on what compiling one can cost."""
@@ -28,8 +30,17 @@ STEPS_MAX: Final = 64
 Steps: TypeAlias = tuple[str | int, ...]
 """A reference path as member names and array indexes; empty for ``$``."""
 
-Find: TypeAlias = Callable[[Json, Context], Json]
-"""``find(input, context)``: the value, or MISSING."""
+Find: TypeAlias = Callable[[Json, Environment], Json]
+"""``find(value, env)``: what the path finds, or MISSING."""
+
+CONTEXT: Final = "$"
+"""The root of a path that starts from the context object, as `Path.root` has it."""
+
+RESERVED: Final = "states"
+"""The one name that no variable has."""
+
+NAME_MAX: Final = 80
+"""Characters of a variable's name (AWS: Passing data between states with variables)."""
 
 # One step of a reference path. A name after a dot runs to the next dot or bracket: AWS's reader takes
 # `$.delivery-partner` and `$.@type`, which RFC 9535 does not. `.[` is its leniency too.
@@ -40,7 +51,7 @@ _STEP: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "/": "/", "\\": "\\"}
-_VARIABLE: Final = re.compile(r"\$[^\W\d]")
+_VARIABLE: Final = re.compile(r"\$(?P<name>[^\W\d]\w*)")
 
 
 class PathError(ValueError):
@@ -53,21 +64,26 @@ class Path:
 
     Attributes:
         text: The path as written.
-        steps: Its steps if it is a reference path, else None.
-        uses_context: Whether it reads the context object.
-        find: ``find(input, context)`` gives the value, or MISSING where a reference path finds nothing.
-            What a reference path gives is the very object that stands there, never a copy.
+        steps: Its steps below its root if it is a reference path, else None.
+        root: Where it starts: "" for the value that it is given, CONTEXT, or the name of a variable.
+        find: ``find(value, env)`` gives what is there, or MISSING where a reference path finds nothing. What a
+            reference path gives is the very object that stands there, never a copy.
     """
 
     text: str
     steps: Steps | None
-    uses_context: bool
+    root: str
     find: Find
 
     @property
     def is_identity(self) -> bool:
-        """Whether this is ``$``, which gives its input unchanged."""
-        return self.steps == () and not self.uses_context
+        """Whether this is ``$``, which gives its value unchanged."""
+        return self.steps == () and not self.root
+
+
+def is_variable_name(name: str) -> bool:
+    """Say whether a variable may have this name: a Unicode identifier of NAME_MAX characters, not ``states``."""
+    return name.isidentifier() and len(name) <= NAME_MAX and name != RESERVED
 
 
 def compile_path(text: str) -> Path:
@@ -76,24 +92,50 @@ def compile_path(text: str) -> Path:
     Raises:
         PathError: The text is no path, or needs what is not supported.
     """
-    uses_context = text.startswith("$$")
-    rooted = text[1:] if uses_context else text
     if len(text) > PATH_MAX:
         raise PathError(f"a path has at most {PATH_MAX} characters")
-    if not rooted.startswith("$"):
-        raise PathError("a path starts with $")
-    if _VARIABLE.match(rooted):
-        raise PathError("variables are not supported yet")
+    root, rooted = _split_root(text)
     steps = parse_steps(rooted)
-    if steps is not None:
-        return Path(text, steps, uses_context, _walk(steps, uses_context=uses_context))
+    return Path(text, steps, root, _from_root(root, _search(rooted) if steps is None else _walk(steps)))
+
+
+def _search(rooted: str) -> Find:
+    """Compile a path that can match several places."""
     try:
         match_all = jsonpath.compile_query(rooted)
     except ValueError as error:
         raise PathError(str(error)) from None
-    if uses_context:
-        return Path(text, None, True, lambda _value, context: match_all(context))  # noqa: FBT003
-    return Path(text, None, False, lambda value, _context: match_all(value))  # noqa: FBT003
+    return lambda value, _env: match_all(value)
+
+
+def _split_root(text: str) -> tuple[str, str]:
+    """Give the root of a path, and the path as it would be written from ``$``."""
+    if not text.startswith("$"):
+        raise PathError("a path starts with $")
+    if text.startswith("$$"):
+        return CONTEXT, text[1:]
+    variable = _VARIABLE.match(text)
+    if variable is None:
+        return "", text
+    name = variable["name"]
+    if name == RESERVED:
+        raise PathError(f"${RESERVED} is there in JSONata only")
+    if not is_variable_name(name):
+        raise PathError(f"{shown(name)} cannot be the name of a variable")
+    return name, "$" + text[variable.end() :]
+
+
+def _from_root(root: str, find: Find) -> Find:
+    if not root:
+        return find
+    if root == CONTEXT:
+        return lambda _value, env: find(env.context, env)
+
+    def find_in_variable(_value: Json, env: Environment) -> Json:
+        value = env.world.variable(root)
+        return MISSING if value is MISSING else find(value, env)
+
+    return find_in_variable
 
 
 def compile_reference_path(text: str) -> Path:
@@ -150,23 +192,18 @@ def _unquoted(quoted: str) -> str:
         raise PathError("a name in quotes is not Unicode: it holds half of a surrogate pair") from None
 
 
-def _walk(steps: Steps, *, uses_context: bool) -> Find:
+def _walk(steps: Steps) -> Find:
     """Make the quickest function that follows the steps."""
     if not steps:
-        return (lambda _value, context: context) if uses_context else (lambda value, _context: value)
+        return lambda value, _env: value
     names = tuple(step for step in steps if isinstance(step, str))
     if len(names) < len(steps):
-        if uses_context:
-            return lambda _value, context: follow(context, steps)
-        return lambda value, _context: follow(value, steps)
-    if uses_context:
-        members = _members(names)
-        return lambda _value, context: members(context, context)
+        return lambda value, _env: follow(value, steps)
     return _members(names)
 
 
 def _members(names: tuple[str, ...]) -> Find:
-    def find(value: Json, _context: Context) -> Json:
+    def find(value: Json, _env: Environment) -> Json:
         try:
             for name in names:
                 value = value[name]

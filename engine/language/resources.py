@@ -61,6 +61,16 @@ class Resource(msgspec.Struct, frozen=True):
     is_lambda_arn: bool = False
 
     @property
+    def waits(self) -> bool:
+        """Whether a wait is opened before anything is called."""
+        return self.kind in ("wait", "step_and_wait")
+
+    @property
+    def starts_execution(self) -> bool:
+        """Whether what is called is another execution."""
+        return self.service == "states" and self.step is None
+
+    @property
     def is_lambda_invoke(self) -> bool:
         """Whether Parameters.FunctionName names the step."""
         return self.service == "lambda" and self.step is None

@@ -1,218 +1,252 @@
-"""What each type of state may hold, as a table.
+"""What each type of state may hold, as a table, and what makes the compiled state of it.
 
-A later feature is a row that gets a parser, or an entry that gets a builder: not a branch somewhere.
+A new field is a row here: not a branch somewhere.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from engine.language import fields
-from engine.language.fields import Parse
-from engine.language.findings import Findings, Place
+from engine.language import choice_fields, fields, handler_fields, map_fields, quantities
+from engine.language.findings import Place
+from engine.language.flows import split_flow
+from engine.language.jsonata import is_jsonata
 from engine.language.resources import step_named
 from engine.language.states import (
     ChoiceState,
     FailState,
+    MapState,
+    ParallelState,
     PassState,
     State,
     SucceedState,
     TaskState,
     WaitState,
 )
+from engine.language.tables import Field, Scope, Shape, exactly_one, not_both
 from engine.language.values import Json
-
-
-class Field(NamedTuple):
-    """A field that a definition may hold.
-
-    Attributes:
-        attribute: Where the compiled state keeps its value; "" if it does not.
-        parse: Parses its value; None if the field is known, but not supported yet.
-    """
-
-    attribute: str
-    parse: Parse | None
-
-
-Rule: TypeAlias = Callable[[dict[str, Json], Place, Findings], None]
-"""Checks what concerns several fields of a state together."""
 
 Build: TypeAlias = Callable[[dict[str, Json], dict[str, Any]], State]
 """Makes a state of its JSON and the attributes parsed from it."""
 
 
 class StateType(NamedTuple):
-    """A type of state.
+    """A type of state: what it may hold, and what makes the compiled state."""
 
-    Attributes:
-        fields: The fields it may have, besides Type.
-        build: Makes the compiled state; None if the type is not supported yet.
-        required: The fields that it must have.
-        rules: What concerns several fields.
-    """
-
-    fields: Mapping[str, Field]
-    build: Build | None
-    required: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] = ()
+    shape: Shape
+    build: Build
 
 
-LATER: Final = Field("", None)
-
-
-def one_way_on(source: dict[str, Json], place: Place, findings: Findings) -> None:
+def one_way_on(source: dict[str, Json], place: Place, scope: Scope) -> None:
     """Check that a state either has a Next or ends."""
     if "Next" in source and source.get("End") is True:
-        findings.add(place, "has both Next and End")
+        scope.findings.add(place, "has both Next and End")
     elif "Next" not in source and source.get("End") is not True:
-        findings.add(place, 'needs either Next or "End": true')
+        scope.findings.add(place, 'needs either Next or "End": true')
 
 
-def exactly_one(*names: str) -> Rule:
-    """Make the rule that exactly one of some fields is given."""
-
-    def rule(source: dict[str, Json], place: Place, findings: Findings) -> None:
-        given = [name for name in names if name in source]
-        if len(given) != 1:
-            has = " and ".join(given) if given else "none"
-            findings.add(place, f"needs exactly one of {', '.join(names)}; it has {has}")
-
-    return rule
-
-
-def not_both(first: str, second: str) -> Rule:
-    """Make the rule that two fields exclude each other."""
-
-    def rule(source: dict[str, Json], place: Place, findings: Findings) -> None:
-        if first in source and second in source:
-            findings.add(place, f"has both {first} and {second}")
-
-    return rule
-
-
-def function_named(source: dict[str, Json], place: Place, findings: Findings) -> None:
+def function_named(source: dict[str, Json], place: Place, scope: Scope) -> None:
     """Check that the parameters of lambda:invoke name the function, as AWS does."""
-    resource, parameters = source.get("Resource"), source.get("Parameters")
-    if type(resource) is not str or not resource.endswith(":states:::lambda:invoke") or "Arguments" in source:
+    resource = source.get("Resource")
+    if type(resource) is not str or not resource.endswith(":states:::lambda:invoke"):
         return
-    names = parameters if type(parameters) is dict else {}
-    if "FunctionName" not in names and "FunctionName.$" not in names:
-        findings.add(place, "lambda:invoke needs Parameters with a FunctionName")
+    holder = "Arguments" if scope.is_jsonata else "Parameters"
+    given = source.get(holder)
+    if scope.is_jsonata and type(given) is str:  # only a run can tell
+        return
+    names = given if type(given) is dict else {}
+    if "FunctionName" not in names and (scope.is_jsonata or "FunctionName.$" not in names):
+        scope.findings.add(place, f"lambda:invoke needs {holder} with a FunctionName")
 
 
-def _build_pass(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
-    return PassState(**attributes, **_shapes(attributes))
+def heartbeat_within_timeout(source: dict[str, Json], place: Place, scope: Scope) -> None:
+    """Check that a heartbeat is due before the time is out (States Language spec, Task State)."""
+    heartbeat, timeout = source.get("HeartbeatSeconds"), source.get("TimeoutSeconds")
+    if type(heartbeat) is int and type(timeout) is int and heartbeat >= timeout:
+        scope.findings.add(place / "HeartbeatSeconds", "must be less than TimeoutSeconds")
 
 
-def _shapes(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Say whether a working state changes what goes in and what comes out: most change neither."""
-    given = {name for name, value in attributes.items() if value is not None}
-    return {
-        "shapes_input": not given.isdisjoint(("input_path", "parameters")),
-        "shapes_output": not given.isdisjoint(("result_selector", "result_path", "output_path")),
-    }
+_CONTEXT: Final = re.compile(r"\$\$|\$states\b(?!\.(?:input|result|errorOutput)\b)")
+
+
+def _mentions_context(value: Json) -> bool:
+    """Say whether paths or expressions within a value may read the context object."""
+    if type(value) is str:
+        return _CONTEXT.search(value) is not None
+    members = value.values() if type(value) is dict else value if type(value) is list else ()
+    return any(_mentions_context(member) for member in members)
+
+
+def _flowing(kind: Callable[..., State]) -> Build:
+    """Make the builder of a type of which everything is said by its fields and its data flow."""
+
+    def build(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
+        flow, rest = split_flow(attributes["query_language"], attributes)
+        return kind(flow=flow, **rest)
+
+    return build
 
 
 def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> State:
-    step = step_named(attributes["resource"], source.get("Parameters"))
-    return TaskState(**attributes, **_shapes(attributes), step=step)
+    resource = attributes["resource"]
+    return _flowing(TaskState)(
+        source,
+        {
+            **attributes,
+            "step": step_named(resource, source.get("Parameters", source.get("Arguments"))),
+            "reads_context": any(
+                _mentions_context(source.get(name)) for name in ("InputPath", "Parameters", "Arguments")
+            ),
+        },
+    )
 
 
-# Everything below is the table. The order of the columns: field, attribute, parser.
+def _build_choice(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
+    flow, rest = split_flow(attributes["query_language"], attributes)
+    rest["rules"] = tuple(choice_fields.flowing(rule, flow) for rule in rest["rules"])
+    return ChoiceState(flow=flow, **rest)
+
+
+def _build_map(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+    field = "ItemProcessor" if "ItemProcessor" in source else "Iterator"
+    given = {**attributes, "items_ref": map_fields.items_ref(source), "processor_field": field}
+    return _flowing(MapState)(source, given)
+
+
+def _build_fail(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+    error = source.get("Error")
+    is_literal = error is not None and not (attributes["query_language"] == "JSONata" and is_jsonata(error))
+    return FailState(**attributes, literal_error=error if is_literal else None)
+
+
+# Everything below is the table. The order of the columns: field, attribute, parser, query language.
 _COMMON: Final = {
     "Comment": Field("comment", fields.text),
     "QueryLanguage": Field("", fields.query_language),
-    "Output": LATER,
 }
-_FILTERING: Final = {
+_FLOWING: Final = {
     **_COMMON,
-    "InputPath": Field("input_path", fields.filter_path),
-    "OutputPath": Field("output_path", fields.filter_path),
+    "InputPath": Field("input_path", fields.filter_path, "JSONPath"),
+    "OutputPath": Field("output_path", fields.filter_path, "JSONPath"),
+    "Output": Field("output", fields.template, "JSONata"),
 }
 _ONWARD: Final = {
-    **_FILTERING,
+    **_FLOWING,
     "Next": Field("next", fields.target),
     "End": Field("", fields.flag),
-    "Assign": LATER,
+    "Assign": Field("assign", fields.assignments),
 }
-_WORKING: Final = {
+_HANDLING: Final = {
     **_ONWARD,
-    "Parameters": Field("parameters", fields.template),
-    "ResultPath": Field("result_path", fields.result_place),
+    "ResultSelector": Field("result_selector", fields.template, "JSONPath"),
+    "ResultPath": Field("result_path", fields.result_place, "JSONPath"),
+    "Retry": Field("retriers", handler_fields.retriers),
+    "Catch": Field("catchers", handler_fields.catchers),
 }
+_ARGUMENTS: Final = {
+    "Parameters": Field("parameters", fields.template, "JSONPath"),
+    "Arguments": Field("template", fields.arguments, "JSONata"),
+}
+_WAIT_SECONDS: Final = quantities.seconds("Seconds", 0)
+_TIMEOUT: Final = quantities.seconds("TimeoutSeconds")
+_HEARTBEAT: Final = quantities.seconds("HeartbeatSeconds")
 
 STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
     {
         "Pass": StateType(
-            {**_WORKING, "Result": Field("fixed_result", fields.anything)},
-            _build_pass,
-            rules=(one_way_on,),
+            Shape(
+                {
+                    **_ONWARD,
+                    "Parameters": Field("parameters", fields.template, "JSONPath"),
+                    "Result": Field("fixed_result", fields.anything, "JSONPath"),
+                    "ResultPath": Field("result_path", fields.result_place, "JSONPath"),
+                },
+                checks=(one_way_on,),
+                elsewhere=("Type",),
+            ),
+            _flowing(PassState),
         ),
         "Task": StateType(
-            {
-                **_WORKING,
-                "Resource": Field("resource", fields.resource),
-                "ResultSelector": Field("result_selector", fields.template),
-                "Arguments": LATER,
-                "Retry": LATER,
-                "Catch": LATER,
-                "TimeoutSeconds": LATER,
-                "TimeoutSecondsPath": LATER,
-                "HeartbeatSeconds": LATER,
-                "HeartbeatSecondsPath": LATER,
-                "Credentials": LATER,
-            },
+            Shape(
+                {
+                    **_HANDLING,
+                    **_ARGUMENTS,
+                    "Resource": Field("resource", fields.resource),
+                    **map_fields.quantity_fields(_TIMEOUT, "timeout"),
+                    **map_fields.quantity_fields(_HEARTBEAT, "heartbeat"),
+                    "Credentials": Field("credentials", fields.credentials),
+                },
+                required=("Resource",),
+                checks=(
+                    one_way_on,
+                    function_named,
+                    not_both("TimeoutSeconds", "TimeoutSecondsPath"),
+                    not_both("HeartbeatSeconds", "HeartbeatSecondsPath"),
+                    heartbeat_within_timeout,
+                ),
+                elsewhere=("Type",),
+            ),
             _build_task,
-            required=("Resource",),
-            rules=(one_way_on, function_named),
         ),
         "Choice": StateType(
-            {
-                **_FILTERING,
-                "Choices": Field("rules", fields.rules),
-                "Default": Field("default", fields.target),
-                "Assign": LATER,
-            },
-            lambda _source, attributes: ChoiceState(**attributes),
-            required=("Choices",),
+            Shape(
+                {
+                    **_FLOWING,
+                    "Choices": Field("rules", choice_fields.rules),
+                    "Default": Field("default", fields.target),
+                    "Assign": Field("assign", fields.assignments),
+                },
+                required=("Choices",),
+                elsewhere=("Type",),
+            ),
+            _build_choice,
         ),
         "Wait": StateType(
-            {
-                **_ONWARD,
-                "Seconds": Field("seconds", fields.whole_seconds),
-                "Timestamp": Field("timestamp_ms", fields.timestamp),
-                "SecondsPath": Field("seconds_path", fields.reference),
-                "TimestampPath": Field("timestamp_path", fields.reference),
-            },
-            lambda _source, attributes: WaitState(**attributes),
-            rules=(one_way_on, exactly_one("Seconds", "Timestamp", "SecondsPath", "TimestampPath")),
+            Shape(
+                {
+                    **_ONWARD,
+                    "Seconds": Field("seconds", quantities.number(_WAIT_SECONDS)),
+                    "SecondsPath": Field("seconds", quantities.number_path(_WAIT_SECONDS), "JSONPath"),
+                    "Timestamp": Field("timestamp", quantities.timestamp),
+                    "TimestampPath": Field("timestamp", quantities.timestamp_path, "JSONPath"),
+                },
+                checks=(one_way_on, exactly_one("Seconds", "Timestamp", "SecondsPath", "TimestampPath")),
+                elsewhere=("Type",),
+            ),
+            _flowing(WaitState),
         ),
-        "Succeed": StateType(_FILTERING, lambda _source, attributes: SucceedState(**attributes)),
+        "Succeed": StateType(Shape(_FLOWING, elsewhere=("Type",)), _flowing(SucceedState)),
         "Fail": StateType(
-            {
-                "Comment": Field("comment", fields.text),
-                "QueryLanguage": Field("", fields.query_language),
-                "Error": Field("error", fields.text),
-                "ErrorPath": Field("error_path", fields.reference),
-                "Cause": Field("cause", fields.text),
-                "CausePath": Field("cause_path", fields.reference),
-            },
-            lambda _source, attributes: FailState(**attributes),
-            rules=(not_both("Error", "ErrorPath"), not_both("Cause", "CausePath")),
+            Shape(
+                {
+                    **_COMMON,
+                    "Error": Field("error", quantities.string),
+                    "ErrorPath": Field("error", quantities.string_path("ErrorPath"), "JSONPath"),
+                    "Cause": Field("cause", quantities.string),
+                    "CausePath": Field("cause", quantities.string_path("CausePath"), "JSONPath"),
+                },
+                checks=(not_both("Error", "ErrorPath"), not_both("Cause", "CausePath")),
+                elsewhere=("Type",),
+            ),
+            _build_fail,
         ),
-        "Parallel": StateType({}, None),
-        "Map": StateType({}, None),
+        "Parallel": StateType(
+            Shape(
+                {**_HANDLING, **_ARGUMENTS, "Branches": Field("branches", map_fields.branches)},
+                required=("Branches",),
+                checks=(one_way_on,),
+                elsewhere=("Type",),
+            ),
+            _flowing(ParallelState),
+        ),
+        "Map": StateType(
+            Shape(
+                {**_HANDLING, **map_fields.MAP_FIELDS},
+                checks=(one_way_on, *map_fields.MAP_CHECKS),
+                elsewhere=("Type",),
+            ),
+            _build_map,
+        ),
     }
 )
-
-MACHINE_FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
-    {
-        "Comment": Field("comment", fields.text),
-        "Version": Field("", fields.version),
-        "QueryLanguage": Field("query_language", fields.query_language),
-        "StartAt": Field("start_at", fields.target),
-        "TimeoutSeconds": LATER,
-    }
-)
-"""The fields of a machine, besides States."""

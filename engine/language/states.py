@@ -1,40 +1,36 @@
-"""Compiled states: what each type does with its input, its result and the context object.
+"""Compiled states: what each type does with its input, its result and its environment.
 
 A state is a frozen value that its definition has been compiled into. It knows nothing of events, time or
-tasks: whoever runs an execution asks it for the effective input, does the work, hands it the result, and
-asks for the output. Fields that are absent, or ``$``, are None, so that a state without them costs nothing:
-the very object that went in comes out.
+tasks: whoever runs an execution asks it for the arguments, does the work, hands it the result, and asks what it
+is left with. How data flows through it is its `Flow`, one for each query language.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from collections.abc import Callable
-from typing import ClassVar, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from engine.language import errors
 from engine.language.errors import StatesError
-from engine.language.expressions import Expression
-from engine.language.instants import parse_instant
+from engine.language.flows import Flow, Left, PathFlow
 from engine.language.resources import Resource, step_named
-from engine.language.results import ResultPath
-from engine.language.values import MISSING, Context, Json, Missing, compact
+from engine.language.values import MISSING, Json, Missing
 
-SECONDS_MAX: Final = 99_999_999
-"""The longest Wait that AWS accepts, a little over three years."""
+if TYPE_CHECKING:
+    from engine.language.choices import Rule
+    from engine.language.environment import Environment
+    from engine.language.expressions import Expression
+    from engine.language.handlers import Catcher, Retrier
+    from engine.language.machine import Machine
+    from engine.language.paths import Steps
 
-Condition: TypeAlias = Callable[[Json, Context], bool]
-"""Whether a Choice rule matches an effective input; raises StatesError."""
 
+class Chosen(NamedTuple):
+    """What a Choice comes to: the next state, its output, and the variables that are assigned."""
 
-class Rules(NamedTuple):
-    """The rules of a Choice state.
-
-    Attributes:
-        pairs: The condition of each and the state it leads to, in order.
-        uses_context: Whether one of them reads the context object.
-    """
-
-    pairs: tuple[tuple[Condition, str], ...]
-    uses_context: bool
+    next: str
+    output: Json
+    assigned: dict[str, Json]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,105 +42,92 @@ class BaseState:
         next: The state that follows; None where the execution, or a branch of it, ends here, and for a
             Choice, whose rules tell.
         comment: What the author says about it.
-        needs_context: Whether one of its fields reads the context object. If not, any mapping will do.
+        query_language: JSONPath or JSONata.
     """
 
     type: ClassVar[str]
     name: str
     next: str | None = None
     comment: str | None = None
-    needs_context: bool = False
+    query_language: str = "JSONPath"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FilteringState(BaseState):
-    """A state with InputPath and OutputPath."""
+class FlowingState(BaseState):
+    """A state that has an output."""
 
-    input_path: Expression | None = None
-    output_path: Expression | None = None
+    flow: Flow = PathFlow()  # noqa: RUF009  # frozen
 
-    def effective_input(self, raw_input: Json, context: Context) -> Json:
-        """Apply InputPath.
-
-        Raises:
-            StatesError: A path finds nothing.
-        """
-        return raw_input if self.input_path is None else self.input_path.evaluate(raw_input, context)
-
-    def output(self, raw_input: Json, result: Json, context: Context) -> Json:  # noqa: ARG002
-        """Apply OutputPath to the result: of this state's type, that is its effective input.
+    def arguments(self, env: Environment) -> Json:
+        """Give the effective input: what the state works with.
 
         Raises:
-            StatesError: A path finds nothing.
+            StatesError: A path finds nothing, or an expression fails.
         """
-        return result if self.output_path is None else self.output_path.evaluate(result, context)
+        return self.flow.arguments(env)
+
+    def leave(self, result: Json, env: Environment) -> Left:
+        """Give what the state is left with, once its work has this result.
+
+        Raises:
+            StatesError: A path finds nothing, a result does not fit into the input, or an expression fails.
+        """
+        env.result = result
+        return self.flow.leave(result, env)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class WorkingState(FilteringState):
-    """A state with a result of its own, which it can place in its input."""
-
-    parameters: Expression | None = None
-    result_selector: Expression | None = None
-    result_path: ResultPath | None = None
-    shapes_input: bool = False
-    """Whether the effective input is another value than the raw input."""
-    shapes_output: bool = False
-    """Whether the output is another value than the result."""
-
-    def effective_input(self, raw_input: Json, context: Context) -> Json:
-        """Apply InputPath, then Parameters.
-
-        Raises:
-            StatesError: A path finds nothing.
-        """
-        if not self.shapes_input:
-            return raw_input
-        value = raw_input if self.input_path is None else self.input_path.evaluate(raw_input, context)
-        return value if self.parameters is None else self.parameters.evaluate(value, context)
-
-    def output(self, raw_input: Json, result: Json, context: Context) -> Json:
-        """Apply ResultSelector to the result, put that into the raw input by ResultPath, apply OutputPath.
-
-        Raises:
-            StatesError: A path finds nothing, or ResultPath does not fit the raw input.
-        """
-        if not self.shapes_output:
-            return result
-        if self.result_selector is not None:
-            result = self.result_selector.evaluate(result, context)
-        if self.result_path is not None:
-            result = self.result_path.put(raw_input, result)
-        return result if self.output_path is None else self.output_path.evaluate(result, context)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PassState(WorkingState):
+class PassState(FlowingState):
     """Passes its input on, or a fixed result."""
 
     type: ClassVar[str] = "Pass"
     fixed_result: Json | Missing = MISSING
 
-    def result(self, effective_input: Json) -> Json:
+    def result(self, effective: Json, env: Environment) -> Json:
         """Give Result if the definition has it, else the effective input."""
-        return effective_input if self.fixed_result is MISSING else self.fixed_result
+        if self.fixed_result is MISSING:
+            return effective
+        if env.trace is not None:
+            env.trace["result"] = self.fixed_result
+        return self.fixed_result
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TaskState(WorkingState):
+class HandlingState(FlowingState):
+    """A state whose work can fail.
+
+    Attributes:
+        retriers: In the order in which they are asked.
+        catchers: Likewise, after the retriers.
+    """
+
+    retriers: tuple[Retrier, ...] = ()
+    catchers: tuple[Catcher, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TaskState(HandlingState):
     """Calls a step, or waits for an outside party.
 
     Attributes:
         resource: What is called.
         step: Name of the registered step, as far as the definition tells it; None for a mere wait, and for
             ``lambda:invoke`` with a FunctionName that a path gives.
+        reads_context: Whether the arguments may read the context object.
+        timeout: Seconds that the task may take; None for no limit.
+        heartbeat: Seconds that it may be silent; None for no limit.
+        credentials: Whom it acts for; checked, and not used.
     """
 
     type: ClassVar[str] = "Task"
     resource: Resource
     step: str | None = None
+    reads_context: bool = False
+    timeout: Expression | None = None
+    heartbeat: Expression | None = None
+    credentials: Expression | None = None
 
-    def step_for(self, effective_input: Json) -> str | None:
+    def step_for(self, arguments: Json) -> str | None:
         """Give the name of the step for one run of this state; None for a mere wait.
 
         Raises:
@@ -152,129 +135,200 @@ class TaskState(WorkingState):
         """
         if self.step is not None or not self.resource.is_lambda_invoke:
             return self.step
-        step = step_named(self.resource, effective_input)
+        step = step_named(self.resource, arguments)
         if step is None:
             raise StatesError(errors.RUNTIME, "The parameters of lambda:invoke must hold a FunctionName.")
         return step
 
+    def timeout_ms(self, env: Environment, _arguments: Json = None) -> int | None:
+        """Give the milliseconds that the task may take; None for no limit.
+
+        Raises:
+            StatesError: A path or an expression gives none, or no whole number of seconds from 1 to SECONDS_MAX.
+        """
+        return self._ms(self.timeout, env)
+
+    def heartbeat_ms(self, env: Environment, _arguments: Json = None) -> int | None:
+        """Give the milliseconds that the task may be silent; None for no limit. Raises as timeout_ms does."""
+        return self._ms(self.heartbeat, env)
+
+    def _ms(self, seconds: Expression | None, env: Environment) -> int | None:
+        if seconds is None:
+            return None
+        given: int = seconds.evaluate(self.flow.filtered(env), env)
+        return given * 1000
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ChoiceState(FilteringState):
+class ParallelState(HandlingState):
+    """Runs machines side by side on one input; its result is the list of their outputs."""
+
+    type: ClassVar[str] = "Parallel"
+    branches: tuple[Machine, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MapState(HandlingState):
+    """Runs one machine for each item of a list; its result is the list of their outputs.
+
+    Attributes:
+        processor: The machine.
+        listing: What gives the list, from the effective input; None if that is the list.
+        items_ref: The way from the raw input to the list, as member names and indexes; None if it is computed.
+        item_selector: Makes the input of an iteration; None if that is the item.
+        concurrency_max: Iterations at once; None for no limit.
+        tolerated_count: Items that may fail.
+        tolerated_percentage: How many of 100 items may fail.
+        processor_field: Under which name the definition has the machine: ItemProcessor, or Iterator as it was.
+        label: Names its map runs; "" if there is none.
+    """
+
+    type: ClassVar[str] = "Map"
+    processor: Machine
+    listing: Expression | None = None
+    items_ref: Steps | None = None
+    item_selector: Expression | None = None
+    concurrency_max: Expression | None = None
+    tolerated_count: Expression | None = None
+    tolerated_percentage: Expression | None = None
+    processor_field: str = "ItemProcessor"
+    label: str = ""
+
+    @property
+    def has_item_selector(self) -> bool:
+        """Whether the input of an iteration is made, and not the item itself."""
+        return self.item_selector is not None
+
+    def items(self, arguments: Json, env: Environment) -> list[Json]:
+        """Give the items.
+
+        Raises:
+            StatesError: What stands there, or is computed, is no list.
+        """
+        items = arguments if self.listing is None else self.listing.evaluate(arguments, env)
+        if type(items) is not list:  # JSONata's Items is checked by its expression
+            where = "$" if self.listing is None else self.listing.source
+            raise StatesError(errors.RUNTIME, f'Reference path "{where}" must point to array.')
+        if env.trace is not None:
+            env.trace["afterItemsPath"] = items
+        return items
+
+    def item_input(self, item: Json, env: Environment) -> Json:
+        """Give the input of the iteration over an item, which the context object describes as Map.Item.
+
+        Paths of ItemSelector start from the Map's own effective input (recorded: test_map_state_parameters_legacy).
+
+        Raises:
+            StatesError: A path finds nothing, or an expression fails.
+        """
+        return item if self.item_selector is None else self.item_selector.evaluate(self.flow.arguments(env), env)
+
+    def concurrency(self, env: Environment, arguments: Json) -> int:
+        """Give how many iterations may run at once; 0 for no limit.
+
+        Raises:
+            StatesError: A path or an expression gives none, or no whole number from 0.
+        """
+        limit: int = 0 if self.concurrency_max is None else self.concurrency_max.evaluate(arguments, env)
+        return limit
+
+    def tolerance(self, count: int, env: Environment, arguments: Json) -> int:
+        """Give how many of so many items may fail before the state does.
+
+        Raises:
+            StatesError: A path or an expression gives none, no whole number from 0, or no percentage.
+        """
+        given: list[int] = []
+        if self.tolerated_count is not None:
+            given.append(int(self.tolerated_count.evaluate(arguments, env)))
+        if self.tolerated_percentage is not None:
+            given.append(int(count * self.tolerated_percentage.evaluate(arguments, env) / 100))
+        return min(given, default=0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceState(FlowingState):
     """Chooses the next state by its rules."""
 
     type: ClassVar[str] = "Choice"
-    rules: Rules
+    rules: tuple[Rule, ...]
     default: str | None = None
 
-    def choose(self, effective_input: Json, context: Context) -> str:
-        """Give the name of the next state: that of the first rule that matches, else the Default.
+    def choose(self, env: Environment) -> Chosen:
+        """Choose: by the first rule that matches, else the Default.
 
         Raises:
-            StatesError: No rule matches and there is no Default, or a rule's path finds nothing.
+            StatesError: No rule matches and there is no Default; or a path finds nothing, or an expression fails.
         """
-        for matches, following in self.rules.pairs:
-            if matches(effective_input, context):
-                return following
+        effective = self.flow.arguments(env)
+        for rule in self.rules:
+            if rule.matches(effective, env):
+                return Chosen(rule.next, *rule.flow.leave(effective, env))
         if self.default is None:
             raise StatesError(
                 errors.NO_CHOICE,
                 "Failed to transition out of the state. The state does not point to a next state.",
             )
-        return self.default
+        return Chosen(self.default, *self.flow.leave(effective, env))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class WaitState(FilteringState):
-    """Waits until an instant. Exactly one of its four own fields is given."""
+class WaitState(FlowingState):
+    """Waits until an instant. Exactly one of its two own fields is given."""
 
     type: ClassVar[str] = "Wait"
-    seconds: int | None = None
-    timestamp_ms: int | None = None
-    seconds_path: Expression | None = None
-    timestamp_path: Expression | None = None
+    seconds: Expression | None = None
+    timestamp: Expression | None = None
 
-    def due_ms(self, effective_input: Json, context: Context, entered_ms: int) -> int:
+    def due_ms(self, env: Environment, entered_ms: int) -> int:
         """Give the instant at which the wait ends, in milliseconds since 1970; never before entered_ms.
 
         Raises:
             StatesError: A path finds nothing, or something that is neither a whole number of seconds from
-                0 to SECONDS_MAX nor a timestamp.
+                0 to SECONDS_MAX nor a timestamp; or an expression fails or gives the like.
         """
+        effective = self.flow.filtered(env)
         if self.seconds is not None:
-            return entered_ms + self.seconds * 1000
-        if self.timestamp_ms is not None:
-            return max(entered_ms, self.timestamp_ms)
-        if self.seconds_path is not None:
-            return entered_ms + self._seconds_from(self.seconds_path, effective_input, context) * 1000
-        if self.timestamp_path is not None:
-            return max(entered_ms, self._instant_from(self.timestamp_path, effective_input, context))
+            seconds: int = self.seconds.evaluate(effective, env)
+            return entered_ms + seconds * 1000
+        if self.timestamp is not None:
+            due: int = self.timestamp.evaluate(effective, env)
+            return max(entered_ms, due)
         raise AssertionError("a Wait without a time cannot be compiled")
-
-    @staticmethod
-    def _seconds_from(path: Expression, effective_input: Json, context: Context) -> int:
-        value = path.evaluate(effective_input, context)
-        if type(value) is not int or not 0 <= value <= SECONDS_MAX:
-            raise StatesError(
-                errors.RUNTIME,
-                f"The SecondsPath parameter does not reference a whole number of seconds "
-                f"from 0 to {SECONDS_MAX}: {path.source} == {compact(value)[:200]}",
-            )
-        return value
-
-    @staticmethod
-    def _instant_from(path: Expression, effective_input: Json, context: Context) -> int:
-        value = path.evaluate(effective_input, context)
-        due = parse_instant(value) if type(value) is str else None
-        if due is None:
-            raise StatesError(
-                errors.RUNTIME,
-                "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time "
-                f"format string: {path.source} == {compact(value)[:200]}",
-            )
-        return due
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SucceedState(FilteringState):
-    """Ends the execution with success."""
+class SucceedState(FlowingState):
+    """Ends the execution, or a branch of it, with success."""
 
     type: ClassVar[str] = "Succeed"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FailState(BaseState):
-    """Ends the execution with an error."""
+    """Ends the execution with an error.
+
+    Attributes:
+        error: Gives the name of the error.
+        cause: Gives what happened.
+        literal_error: The name of the error, if the definition itself has it.
+    """
 
     type: ClassVar[str] = "Fail"
-    error: str | None = None
-    cause: str | None = None
-    error_path: Expression | None = None
-    cause_path: Expression | None = None
+    error: Expression | None = None
+    cause: Expression | None = None
+    literal_error: str | None = None
 
-    def failure(self, raw_input: Json, context: Context) -> tuple[str | None, str | None]:
+    def failure(self, env: Environment) -> tuple[str | None, str | None]:
         """Give the error and the cause; None for what the definition does not give.
 
         Raises:
-            StatesError: A path finds nothing, or no string.
+            StatesError: A path finds nothing or no string, or an expression fails or gives none.
         """
         return (
-            self._text("ErrorPath", self.error, self.error_path, raw_input, context),
-            self._text("CausePath", self.cause, self.cause_path, raw_input, context),
+            None if self.error is None else self.error.evaluate(env.input, env),
+            None if self.cause is None else self.cause.evaluate(env.input, env),
         )
 
-    @staticmethod
-    def _text(
-        field: str, literal: str | None, path: Expression | None, raw_input: Json, context: Context
-    ) -> str | None:
-        if path is None:
-            return literal
-        value = path.evaluate(raw_input, context)
-        if type(value) is not str:
-            raise StatesError(
-                errors.RUNTIME,
-                f"The {field} field does not reference a string: {path.source} == {compact(value)[:200]}",
-            )
-        return value
 
-
-State: TypeAlias = PassState | TaskState | ChoiceState | WaitState | SucceedState | FailState
+State: TypeAlias = PassState | TaskState | ChoiceState | WaitState | SucceedState | FailState | ParallelState | MapState

@@ -6,15 +6,13 @@ from engine.language.errors import Problem
 from engine.language.findings import Place
 from engine.language.machine import Machine
 from engine.language.resources import WAIT_FOR_RESUME, Resource, parse_resource, step_named
-from engine.language.states import FailState, TaskState
+from engine.language.states import MapState, ParallelState, TaskState
 from engine.language.values import Json, shown
 
 
 def literal_errors(machine: Machine) -> frozenset[str]:
-    """Give the error names that stand in the definition itself."""
-    return frozenset(
-        state.error for state in machine.states.values() if type(state) is FailState and state.error is not None
-    )
+    """Give the error names that stand in the definition itself, nested machines included."""
+    return machine.literal_errors
 
 
 def steps_of(definition_or_machine: Mapping[str, Json] | Machine) -> Iterator[tuple[str, str]]:
@@ -25,25 +23,51 @@ def steps_of(definition_or_machine: Mapping[str, Json] | Machine) -> Iterator[tu
         (``FunctionName.$``) are left out, and so is what is not well-formed.
     """
     if isinstance(definition_or_machine, Machine):
-        for name, state in definition_or_machine.states.items():
-            if type(state) is TaskState and state.step is not None:
-                yield _pointer(name, state.resource), state.step
+        yield from _steps_in(definition_or_machine, Place())
         return
-    for name, source in _sources(definition_or_machine).items():
-        resource = _resource(source)
-        step = None if resource is None else step_named(resource, source.get("Parameters"))
-        if resource is not None and step is not None:
-            yield _pointer(name, resource), step
+    for place, states in _machines_in(definition_or_machine, Place()):
+        for name, source in states.items():
+            resource = _resource(source)
+            if resource is not None:
+                holder = "Parameters" if "Parameters" in source else "Arguments"
+                step = step_named(resource, source.get(holder))
+                if step is not None:
+                    yield _pointer(place / name, resource, holder), step
 
 
-def _pointer(name: str, resource: Resource) -> str:
-    state = Place() / "States" / name
-    return str(state / "Parameters" / "FunctionName" if resource.is_lambda_invoke else state / "Resource")
+def _steps_in(machine: Machine, place: Place) -> Iterator[tuple[str, str]]:
+    for name, state in machine.states.items():
+        at = place / "States" / name
+        if isinstance(state, TaskState):
+            if state.step is not None:
+                holder = "Parameters" if state.query_language == "JSONPath" else "Arguments"
+                yield _pointer(at, state.resource, holder), state.step
+        elif isinstance(state, MapState):
+            yield from _steps_in(state.processor, at / state.processor_field)
+        elif isinstance(state, ParallelState):
+            for index, branch in enumerate(state.branches):
+                yield from _steps_in(branch, at / "Branches" / index)
 
 
-def _sources(definition: object) -> dict[str, Json]:
-    states = definition.get("States") if isinstance(definition, Mapping) else None
-    return states if type(states) is dict else {}
+def _pointer(state: Place, resource: Resource, holder: str) -> str:
+    return str(state / holder / "FunctionName" if resource.is_lambda_invoke else state / "Resource")
+
+
+def _machines_in(source: Json, place: Place) -> Iterator[tuple[Place, dict[str, Json]]]:
+    """List the states of what may be malformed, and of the machines in it, each with their place."""
+    states = source.get("States") if isinstance(source, Mapping) else None
+    if type(states) is not dict:
+        return
+    yield place / "States", states
+    for name, state in states.items():
+        if type(state) is not dict:
+            continue
+        at = place / "States" / name
+        for field in ("ItemProcessor", "Iterator"):
+            yield from _machines_in(state.get(field), at / field)
+        branches = state.get("Branches")
+        for index, branch in enumerate(branches if type(branches) is list else ()):
+            yield from _machines_in(branch, at / "Branches" / index)
 
 
 def _resource(source: Json) -> Resource | None:
@@ -62,18 +86,17 @@ def warnings(definition: Mapping[str, Json]) -> list[Problem]:
     A step whose outside party answers before the wait that follows it is open loses that answer: the wait
     must be open before the step is called, which is what NAME.waitForResume does.
     """
-    resources = {name: _resource(source) for name, source in _sources(definition).items()}
     found = []
-    for name, resource in resources.items():
-        following = _sources(definition)[name].get("Next") if resource is not None else None
-        wait = resources.get(following) if type(following) is str else None
-        if resource is None or wait is None or resource.kind != "step" or wait.kind != "wait":
-            continue
-        found.append(
-            Problem(
-                str(Place() / "States" / name / "Resource"),
+    for place, states in _machines_in(definition, Place()):
+        resources = {name: _resource(source) for name, source in states.items()}
+        for name, resource in resources.items():
+            following = states[name].get("Next") if resource is not None else None
+            wait = resources.get(following) if type(following) is str else None
+            if resource is None or wait is None or resource.kind != "step" or wait.kind != "wait":
+                continue
+            message = (
                 f"an answer that comes before the wait {shown(following)} is open is lost; "
-                f"use {resource.text}.{WAIT_FOR_RESUME} in one state instead",
+                f"use {resource.text}.{WAIT_FOR_RESUME} in one state instead"
             )
-        )
+            found.append(Problem(str(place / name / "Resource"), message))
     return found

@@ -1,16 +1,18 @@
-"""Payload templates: Parameters and ResultSelector.
+"""Payload templates of JSONPath states: Parameters, ResultSelector, ItemSelector, Assign and others.
 
-A template is JSON in which a member whose name ends in ``.$`` is replaced by the member without that ending,
-its value by what its path finds. Everything else stands for itself, and is shared with every payload made
-from the template, since nobody mutates a value.
+A template is JSON in which a member whose name ends in ``.$`` is replaced by the member without that ending, its value
+by what its path finds or its intrinsic function gives. Everything else stands for itself, and is shared with every
+payload made from the template, since nobody mutates a value.
 """
 
 from typing import Final
 
+from engine.language.environment import Environment
 from engine.language.expressions import Evaluate, Expression, parameter
 from engine.language.findings import Findings, Place
-from engine.language.paths import PathError, compile_path
-from engine.language.values import Context, Json, shown
+from engine.language.intrinsics import compile_intrinsic
+from engine.language.paths import compile_path
+from engine.language.values import Json, shown
 
 DYNAMIC: Final = ".$"
 INTRINSIC: Final = "States."
@@ -25,9 +27,8 @@ def compile_template(source: Json, place: Place, findings: Findings) -> Expressi
     if type(source) is not dict:
         findings.add(place, "must be an object")
         return None
-    compiler = _Compiler(findings)
-    evaluate = compiler.node(source, place)
-    return Expression(source, evaluate or (lambda _value, _context: source), compiler.uses_context)
+    evaluate = _Compiler(findings).node(source, place)
+    return Expression(source, evaluate or (lambda _value, _env: source))
 
 
 class _Compiler:
@@ -35,7 +36,6 @@ class _Compiler:
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.uses_context = False
 
     def node(self, value: Json, place: Place) -> Evaluate | None:
         if type(value) is dict:
@@ -70,35 +70,33 @@ class _Compiler:
 
     def reference(self, name: str, value: Json, place: Place) -> Evaluate | None:
         if type(value) is not str:
-            self.findings.add(place, "the value of a member whose name ends in .$ must be a path")
-            return None
-        if value.startswith(INTRINSIC):
-            self.findings.add(place, "intrinsic functions are not supported yet")
+            message = "the value of a member whose name ends in .$ must be a path or an intrinsic function"
+            self.findings.add(place, message)
             return None
         try:
-            expression = parameter(compile_path(value), name)
-        except PathError as error:
+            if value.startswith(INTRINSIC):
+                return compile_intrinsic(value).evaluate
+            return parameter(compile_path(value), name).evaluate
+        except ValueError as error:
             self.findings.add(place, str(error))
             return None
-        self.uses_context = self.uses_context or expression.uses_context
-        return expression.evaluate
 
 
 def _fill_members(static: dict[str, Json], dynamic: list[tuple[str, Evaluate]]) -> Evaluate:
-    def evaluate(value: Json, context: Context) -> Json:
+    def evaluate(value: Json, env: Environment) -> Json:
         payload = static.copy()
         for name, find in dynamic:
-            payload[name] = find(value, context)
+            payload[name] = find(value, env)
         return payload
 
     return evaluate
 
 
 def _fill_items(static: list[Json], dynamic: list[tuple[int, Evaluate]]) -> Evaluate:
-    def evaluate(value: Json, context: Context) -> Json:
+    def evaluate(value: Json, env: Environment) -> Json:
         payload = static.copy()
         for index, find in dynamic:
-            payload[index] = find(value, context)
+            payload[index] = find(value, env)
         return payload
 
     return evaluate

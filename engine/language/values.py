@@ -2,14 +2,10 @@
 
 import enum
 import json
-from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 Json: TypeAlias = Any
 """A decoded JSON value: dict, list, str, int, float, bool or None. Never mutated once it is known."""
-
-Context: TypeAlias = Mapping[str, Json]
-"""The context object, which paths reach by ``$$``."""
 
 
 class Missing(enum.Enum):

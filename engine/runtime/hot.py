@@ -32,6 +32,7 @@ class HotStream:
         "organization_id",
         "payloads",
         "pins",
+        "prune_above",
         "state",
         "stream_id",
         "text",
@@ -50,14 +51,16 @@ class HotStream:
         self.machine: Machine | None = None
         self.batch: Batch | None = None
         self.pins = 0
+        self.prune_above = PAYLOADS_AT_EASE
 
     def prune(self) -> None:
-        """Let go of payloads that no later decision looks at."""
-        if len(self.payloads) <= PAYLOADS_AT_EASE:
+        """Let go of payloads that no later decision looks at, whenever twice as many have come together as are needed."""
+        if len(self.payloads) <= self.prune_above:
             return
         live = self.kind.live_seqs(self.state)
         if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
+            self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads))
 
 
 class HotStreams:

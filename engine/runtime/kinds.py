@@ -16,7 +16,7 @@ from engine.core.decision import Facts, Outcome
 from engine.core.draft import Step
 from engine.core.evolve import evolve
 from engine.core.refs import Payloads, resolve, seq_of
-from engine.core.state import InTask, State, initial_state
+from engine.core.state import State, initial_state
 from engine.runtime.hot import HotStream
 from store.records import (
     ApiKeyRow,
@@ -42,6 +42,7 @@ class Occasion(NamedTuple):
     now: int
     actor: str
     chance: Callable[[], str]
+    entropy: Callable[[int], bytes]
     known_waits: Mapping[str, str | None]
     refusals: int
     names: Mapping[str, str]
@@ -122,14 +123,14 @@ class ExecutionKind:
         references = [reference for reference in ends if reference]
         for frame in state.frames.values():
             references.append(frame.input)
-            if isinstance(frame.phase, InTask):
-                references.append(frame.phase.parameters)
+            references.extend(frame.variables.values())
+            if frame.parameters is not None:
+                references.append(frame.parameters)
+        references.extend(fork.items for fork in state.forks.values() if fork.items is not None)
         return frozenset(map(seq_of, references))
 
     def is_idle(self, state: State) -> bool:
-        return state.is_over or all(
-            frame.phase is not None and not isinstance(frame.phase, InTask) for frame in state.frames.values()
-        )
+        return state.is_over or state.is_idle
 
 
 class _AdministrativeKind:

@@ -10,6 +10,7 @@ from typing import Any
 
 from engine.core import commands as c
 from engine.core import effects as fx
+from engine.runtime.children import ChildRunner
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
@@ -44,9 +45,12 @@ class Randomness:
 class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once.
 
-    `tasks` makes what runs steps, given what to call with their outcomes. `names` are those that the context object
-    shows (`engine.core.decision.Facts`).
+    `tasks` makes what runs steps, given what to call with their outcomes. `children` starts and follows child
+    executions; it is set once, before `start`. `names` are those that the context object shows
+    (`engine.core.decision.Facts`).
     """
+
+    children: ChildRunner
 
     def __init__(
         self,
@@ -141,6 +145,18 @@ class Node:
                 self.tasks.run(hot, effect)
             case fx.SetTimer(due_at=due_at):
                 self.timers.arm(due_at)
+            case fx.CancelTask(seq=seq):
+                self.tasks.cancel(hot, seq)
+            case fx.StartChild():
+                self.children.start(hot, effect)
+            case fx.FollowChild():
+                self.children.follow(hot, effect)
+            case fx.EndChild(child=child):
+                self.children.end(hot, child)
+            case fx.TellParent():
+                self.children.tell_parent(hot, effect)
+            case fx.FollowParent():
+                self.children.follow_parent(hot, effect)
             case fx.Continue():
                 self._send_quietly(hot.stream_id, c.Advance())
             case fx.HoldSuspect():

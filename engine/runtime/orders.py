@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -67,6 +68,7 @@ class Order(msgspec.Struct, eq=False):
     remembered: Remembered | None = None
     known_waits: Mapping[str, str | None] = {}
     chances: list[str] = []
+    seed: bytes | None = None
     is_internal: bool = False
     request_id: str | None = msgspec.field(default_factory=current_request)
 
@@ -90,6 +92,24 @@ class Order(msgspec.Struct, eq=False):
         if self.remembered is not None:
             keys.append(("idempotency", self.remembered.workspace_id, self.remembered.key))
         return keys
+
+
+class Entropy:
+    """Random bytes for the decision of an order: unguessable, and the same ones when it is decided again."""
+
+    __slots__ = ("_drawn", "_order", "_random")
+
+    def __init__(self, order: Order, random: Callable[[int], bytes]) -> None:
+        self._order = order
+        self._random = random
+        self._drawn = 0
+
+    def draw(self, count: int) -> bytes:
+        """The next so many bytes: SHAKE-256 of a random seed and how many pieces were drawn before."""
+        if self._order.seed is None:
+            self._order.seed = self._random(32)
+        self._drawn += 1
+        return hashlib.shake_256(self._order.seed + self._drawn.to_bytes(8, "big")).digest(count)
 
 
 def claim_key(claim: Claim) -> tuple[str, bytes, str]:

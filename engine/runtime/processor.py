@@ -30,7 +30,7 @@ from engine.runtime.hot import HotStream, HotStreams
 from engine.runtime.kinds import KINDS, Occasion, Rows
 from engine.runtime.loader import Loader
 from engine.runtime.metrics import Metrics
-from engine.runtime.orders import ClaimLost, Denied, Order, Reply, Told, claim_key
+from engine.runtime.orders import ClaimLost, Denied, Entropy, Order, Reply, Told, claim_key
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
@@ -199,7 +199,8 @@ class Processor:
             return order.chances[drawn - 1]
 
         refusals = self._hot.refusals(hot.stream_id)
-        return Occasion(now, order.actor, chance, order.known_waits, refusals, self._names)
+        entropy = Entropy(order, self._random)
+        return Occasion(now, order.actor, chance, entropy.draw, order.known_waits, refusals, self._names)
 
     def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, now: int) -> None:
         """Put the events of a decision into the open batch, and move the hot state on.

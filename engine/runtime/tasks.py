@@ -35,6 +35,10 @@ class TaskRunner(Protocol):
         """Call the task's step, and complete it some time later, never within this call."""
         ...
 
+    def cancel(self, hot: HotStream, seq: int) -> None:
+        """Stop the step that was called for the `TaskScheduled` of that seq, if it can be; nobody waits for it."""
+        ...
+
     @property
     def running(self) -> int:
         """How many steps run now."""
@@ -54,7 +58,7 @@ class Tasks:
         self._limit = limit
         self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
         self._waiting: deque[tuple[contextvars.Context, HotStream, RunTask]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[tuple[bytes, int], asyncio.Task[None]] = {}
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
@@ -64,6 +68,19 @@ class Tasks:
         else:
             # Room will be made by another execution's step, whose context is not this one's.
             self._waiting.append((contextvars.copy_context(), hot, task))
+
+    def cancel(self, hot: HotStream, seq: int) -> None:
+        """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
+
+        A plain function goes on in its thread, to nobody's use.
+        """
+        job = self._running.get((hot.stream_id, seq))
+        if job is not None:
+            job.cancel()
+            return
+        waiting = [item for item in self._waiting if (item[1].stream_id, item[2].seq) != (hot.stream_id, seq)]
+        if len(waiting) < len(self._waiting):
+            self._waiting = deque(waiting)
 
     def _fill(self) -> None:
         while self._waiting and len(self._running) < self._limit and not self._is_closing:
@@ -82,7 +99,7 @@ class Tasks:
             return
         job = _task(self._work(hot, task, step, call))
         if not job.done():
-            self._running.add(job)
+            self._running[hot.stream_id, task.seq] = job
 
     def _on_missing(self, hot: HotStream, task: RunTask, call: Call) -> None:
         """Deal with a step that this node does not have.
@@ -118,7 +135,7 @@ class Tasks:
             _log.warning("step_failed", **described(hot), state=task.state, exc_info=problem)
             outcome = failure_of(problem)
         finally:
-            self._make_room()
+            self._make_room(hot, task)
         self._finish(hot, task, outcome)
 
     async def _value(self, step: Step, value: Any, context: StepContext) -> Any:
@@ -130,10 +147,9 @@ class Tasks:
     def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
         self._complete(hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
 
-    def _make_room(self) -> None:
-        """The current task's step has ended. A callback of the task would cost a turn of the loop."""
-        if (job := asyncio.current_task()) is not None:
-            self._running.discard(job)
+    def _make_room(self, hot: HotStream, task: RunTask) -> None:
+        """A step has ended. A callback of its asyncio task would cost a turn of the loop."""
+        self._running.pop((hot.stream_id, task.seq), None)
         self._fill()
 
     @property
@@ -146,11 +162,11 @@ class Tasks:
         self._is_closing = True
         self._waiting.clear()
         if self._running:
-            await asyncio.wait(self._running, timeout=grace_s)
-        for job in self._running:
+            await asyncio.wait(self._running.values(), timeout=grace_s)
+        for job in self._running.values():
             job.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=1)
+            await asyncio.wait(self._running.values(), timeout=1)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

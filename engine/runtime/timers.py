@@ -30,8 +30,8 @@ SHOWN_MAX: Final = 10
 class Timers:
     """Looks for due timers when the earliest comes due, and fires them through the processor.
 
-    `fire` gives back the timers that could not be fired; they are left alone until the next start, so that one
-    damaged execution does not hold up the others.
+    `fire` gives back the timers that it did not fire. Those that are still set are left alone until the next start, so
+    that one damaged execution does not hold up the others.
     """
 
     def __init__(
@@ -94,12 +94,19 @@ class Timers:
             due = [timer for timer in found if timer not in self._stuck]
             if not due:
                 return
-            failed = await self._fire(due)
+            failed = await self._still_due(await self._fire(due))
             if failed:
                 shown = [ids.text(timer.execution_id) for timer in failed[:SHOWN_MAX]]
                 _log.error("timers_not_fired", count=len(failed), execution_ids=shown)
                 self._metrics.fail("timers_not_fired")
                 self._stuck.update(failed)
+
+    async def _still_due(self, unfired: list[TimerRow]) -> list[TimerRow]:
+        """Those that are still set: what became of the others made them void, as when one branch fails for all."""
+        if not unfired:
+            return []
+        found = set(await self._store.due_timers(self._clock.now(), limit=AT_ONCE + len(self._stuck)))
+        return [timer for timer in unfired if timer in found]
 
     async def _arm_next(self) -> None:
         if not self._stuck:

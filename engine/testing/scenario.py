@@ -5,6 +5,7 @@ given(definition, {"amount": 120}).when(succeeded("Charge", {"ok": True})).then(
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Self, TypeAlias
@@ -13,10 +14,10 @@ from engine.core import commands as c
 from engine.core.decide import decide
 from engine.core.decision import Decision, Facts, Need, Rejection
 from engine.core.effects import Effect
-from engine.core.events import Event, Recorded, WaitOpened, WaitResumed
+from engine.core.events import Event, Recorded, WaitExpired, WaitOpened, WaitResumed
 from engine.core.evolve import replay
 from engine.core.refs import Ref, resolve
-from engine.core.state import TOP, State, initial_state, visit_key
+from engine.core.state import TOP, State, initial_state
 from engine.language import Machine, compile_machine
 from engine.testing.clock import START
 
@@ -47,6 +48,7 @@ class Scenario:
         self._payloads: dict[int, Any] = {}
         self._new: list[Recorded] = []
         self._waits = 0
+        self._pieces = 0
         self._refusals = 0
         self._send(
             c.Trigger(
@@ -87,11 +89,11 @@ class Scenario:
 
     def _decide(self, command: c.Command) -> Decision | Rejection:
         """Decide as a driver does: what is needed is looked up, and all else is the same the second time."""
-        drawn = self._waits
+        drawn, pieces = self._waits, self._pieces
         facts = self._facts()
         outcome = decide(self.state, command, facts)
         if isinstance(outcome, Need):
-            self._waits = drawn
+            self._waits, self._pieces = drawn, pieces
             outcome = decide(self.state, command, facts._replace(known_waits=self._known_waits(outcome.waits)))
         if isinstance(outcome, Need):
             message = f"the decision needs {outcome}, and no scenario has it"
@@ -106,12 +108,17 @@ class Scenario:
             now=self.now,
             actor=self.actor,
             chance=self._draw,
+            entropy=self._entropy,
             refusals=self._refusals,
         )
 
     def _draw(self) -> str:
         self._waits += 1
         return self.wait_id(self._waits)
+
+    def _entropy(self, count: int) -> bytes:
+        self._pieces += 1
+        return hashlib.shake_256(self._pieces.to_bytes(8, "big")).digest(count)
 
     def wait_id(self, number: int) -> str:
         """The id of the so-many-th wait."""
@@ -122,8 +129,9 @@ class Scenario:
         events = [recorded.event for recorded in self.events]
         resumed = {event.wait for event in events if isinstance(event, WaitResumed)}
         opened = {event.wait for event in events if isinstance(event, WaitOpened)}
-        cancelled = opened - resumed - {wait.wait for _, _, wait in self.state.open_waits()}
-        return {wait: "resumed" if wait in resumed else "cancelled" if wait in cancelled else None for wait in waits}
+        expired = {event.wait for event in events if isinstance(event, WaitExpired)}
+        over = dict.fromkeys(opened, "cancelled") | dict.fromkeys(expired, "expired") | dict.fromkeys(resumed, "resumed")
+        return {wait: None if wait in self.state.waits else over.get(wait) for wait in waits}
 
     # --- what is expected ----------------------------------------------------------------------------------------
 
@@ -195,27 +203,29 @@ def given(
     return Scenario(definition, {} if input is None else input, process_id)
 
 
-def succeeded(state: str, result: Any = None, *, scope: str = TOP) -> Sent:
-    """The step of the task in this state gives a result."""
+def succeeded(state: str, result: Any = None, *, scope: str | None = None) -> Sent:
+    """The step of the task in this state gives a result; of several iterations in it, that of the scope."""
     return lambda at: _complete(at, state, scope, c.Succeeded(result))
 
 
-def failed(state: str, error: str | None, cause: str | None = None, *, scope: str = TOP) -> Sent:
+def failed(state: str, error: str | None, cause: str | None = None, *, scope: str | None = None) -> Sent:
     """The step of the task in this state fails."""
     return lambda at: _complete(at, state, scope, c.Failed(error, cause))
 
 
-def _complete(at: State, state: str, scope: str, outcome: c.Succeeded | c.Failed) -> c.CompleteTask:
-    task = at.task(scope)
-    if task is None or at.frames[scope].state != state:
-        message = f"no task is under way in state {state!r}"
-        raise AssertionError(message)
-    return c.CompleteTask(scope, state, task.seq, task.attempt, at.visits[visit_key(scope, state)], outcome)
+def _complete(at: State, state: str, scope: str | None, outcome: c.Succeeded | c.Failed) -> c.CompleteTask:
+    for each in at.scopes():
+        task = at.task(each)
+        if task is not None and at.frames[each].state == state and scope in (None, each):
+            visit = at.frames[each].visits[state]
+            return c.CompleteTask(each, state, task.seq, task.attempt, visit, outcome)
+    message = f"no task is under way in state {state!r}"
+    raise AssertionError(message)
 
 
 def due(scope: str = TOP) -> Sent:
-    """The timer of the Wait state comes due (let time pass first)."""
-    return lambda at: c.FireTimer(at.frames[scope].phase.seq)  # type: ignore[union-attr]  # a test knows its phase
+    """The timer of a Wait state, a retry delay or a time limit comes due (let time pass first)."""
+    return lambda at: c.FireTimer(at.frames[scope].phase.timer)  # type: ignore[union-attr,arg-type]  # a test knows its phase
 
 
 def resumed(payload: Any = None, *, wait: str | None = None, state: str | None = None) -> Sent:

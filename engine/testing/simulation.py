@@ -15,19 +15,19 @@ import msgspec
 from engine.codec import decode_json, encode_json
 from engine.core import commands as c
 from engine.core import ids
-from engine.core.effects import RunTask
+from engine.core.effects import FollowChild, FollowParent, RunTask, StartChild, TellParent
 from engine.core.events import Recorded
 from engine.core.refs import resolve
-from engine.core.state import State
+from engine.core.state import TOP, State, fork_and_index
 from engine.errors import Unavailable
 from engine.history import states_history
-from engine.language import Machine, compile_machine, parse_instant
+from engine.language import Machine, compile_machine, parse_instant, parse_resource
+from engine.language.resources import WAIT_FOR_TASK_TOKEN
 from engine.runtime.callers import Caller
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
 from engine.runtime.node import Node
 from engine.runtime.sending import send
-from engine.runtime.tasks import Complete
 from engine.testing.clock import START, ManualClock
 from store.memory import MemoryStore
 
@@ -135,39 +135,123 @@ def _run_apart(work: Coroutine[Any, Any, T]) -> T:
 
 
 class _Answers:
-    """Runs tasks by asking the caller for their outcomes. Implements `engine.runtime.tasks.TaskRunner`."""
+    """Asks the caller for the outcomes of steps and children. Implements `TaskRunner` and `ChildRunner`."""
 
     running = 0
+    node: Node
 
-    def __init__(self, complete: Complete, tasks: Callable[[TaskRequest], Answer]) -> None:
-        self._complete = complete
+    def __init__(self, tasks: Callable[[TaskRequest], Answer]) -> None:
         self._tasks = tasks
         self.problem: BaseException | None = None
 
-    def run(self, hot: HotStream, task: RunTask) -> None:
-        asyncio.get_running_loop().call_soon(self._answer, hot, task)
+    # --- steps ---------------------------------------------------------------------------------------------------
 
-    def _answer(self, hot: HotStream, task: RunTask) -> None:
-        frame = hot.state.frames.get(task.scope)
-        state_input = None if frame is None else resolve(frame.input, hot.payloads)
-        request = TaskRequest(task.state, task.resource, task.parameters, state_input, task.attempt)
-        try:
-            answer = self._tasks(request)
-        except BaseException as problem:  # noqa: BLE001 it is raised to who called simulate
-            self.problem = problem
+    def run(self, hot: HotStream, task: RunTask) -> None:
+        asyncio.get_running_loop().call_soon(self._run, hot, task)
+
+    def _run(self, hot: HotStream, task: RunTask) -> None:
+        answer = self._ask(hot, task.scope, task.resource, task.parameters, task.attempt)
+        if answer is None:
             return
-        outcome: c.Succeeded | c.Failed
-        match answer:
-            case Succeeded(output=output):
-                outcome = c.Succeeded(decode_json(encode_json(output)))
-            case Failed(error=error, cause=cause):
-                outcome = c.Failed(error, cause)
-            case Unanswered():
-                return
-        self._complete(hot, c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
+        is_submitted = parse_resource(task.resource).pattern == WAIT_FOR_TASK_TOKEN
+        if is_submitted and task.wait is not None:
+            self._complete(hot, task, c.Succeeded({}))
+            if not isinstance(answer, Unanswered):
+                self.node.send(hot.stream_id, c.AnswerTask(task.wait, _outcome(answer)))
+        elif not isinstance(answer, Unanswered):
+            self._complete(hot, task, _outcome(answer))
+
+    def _complete(self, hot: HotStream, task: RunTask, outcome: c.Succeeded | c.Failed) -> None:
+        command = c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
+        self.node.send(hot.stream_id, command)
+
+    def cancel(self, hot: HotStream, seq: int) -> None:
+        """Nothing runs."""
 
     async def close(self, grace_s: float) -> None:
         """Nothing runs."""
+
+    # --- children ------------------------------------------------------------------------------------------------
+
+    def start(self, hot: HotStream, wanted: StartChild) -> None:
+        asyncio.get_running_loop().call_soon(self._start, hot, wanted)
+
+    def _start(self, hot: HotStream, wanted: StartChild) -> None:
+        parent = wanted.parent
+        task = hot.state.task(parent.scope)
+        if task is None:
+            return
+        answer = self._ask(hot, parent.scope, task.resource, wanted.parameters, parent.attempt)
+        if answer is None:
+            return
+        if parent.pattern:
+            self.node.send(hot.stream_id, c.ChildStarted(parent.scope, parent.seq, {}))
+        if isinstance(answer, Unanswered):
+            return
+        outcome = _outcome(answer)
+        if task.wait is not None:
+            self.node.send(hot.stream_id, c.AnswerTask(task.wait, outcome))
+            return
+        command = c.CompleteTask(parent.scope, parent.state, parent.seq, parent.attempt, parent.visit, outcome)
+        self.node.send(hot.stream_id, command)
+
+    def follow(self, hot: HotStream, wanted: FollowChild) -> None:
+        """There are no children."""
+
+    def end(self, hot: HotStream, child: str) -> None:
+        """There are no children."""
+
+    def tell_parent(self, hot: HotStream, wanted: TellParent) -> None:
+        """There is no parent."""
+
+    def follow_parent(self, hot: HotStream, wanted: FollowParent) -> None:
+        """There is no parent."""
+
+    # --- asking --------------------------------------------------------------------------------------------------
+
+    def _ask(self, hot: HotStream, scope: str, resource: str, parameters: Any, attempt: int) -> Answer | None:
+        """Ask the caller; null if the task is gone, or the caller's function failed."""
+        state: State = hot.state
+        frame = state.frames.get(scope)
+        if frame is None or frame.phase is None:
+            return None
+        name = frame.phase.timer
+        limit = None if name is None else state.timers[name]
+        heartbeat_ms = None if limit is None else limit.heartbeat_ms
+        deadline = None if limit is None else limit.deadline
+        request = TaskRequest(
+            state=frame.state,
+            resource=resource,
+            parameters=parameters,
+            state_input=resolve(frame.input, hot.payloads),
+            attempt=attempt,
+            iteration=iterations(state, scope),
+            timeout_seconds=None if deadline is None else (deadline - self.node.clock.now()) // 1000,
+            heartbeat_seconds=None if heartbeat_ms is None else heartbeat_ms // 1000,
+        )
+        try:
+            return self._tasks(request)
+        except BaseException as problem:  # noqa: BLE001 it is raised to who called simulate
+            self.problem = problem
+            return None
+
+
+def iterations(state: State, scope: str) -> tuple[tuple[str, int], ...]:
+    """The Map states that a scope is in, outermost first, each with the index of its iteration."""
+    found: list[tuple[str, int]] = []
+    while scope != TOP:
+        seq, index = fork_and_index(scope)
+        fork = state.forks[seq]
+        if fork.items is not None:
+            found.append((fork.state, index))
+        scope = fork.scope
+    return tuple(reversed(found))
+
+
+def _outcome(answer: Succeeded | Failed) -> c.Succeeded | c.Failed:
+    if isinstance(answer, Failed):
+        return c.Failed(answer.error, answer.cause)
+    return c.Succeeded(decode_json(encode_json(answer.output)))
 
 
 class _Run:
@@ -191,21 +275,17 @@ class _Run:
 
     async def go(self) -> Simulation:
         store = MemoryStore()
-        answers: list[_Answers] = []
-
-        def make(complete: Complete) -> _Answers:
-            answers.append(_Answers(complete, self._tasks))
-            return answers[0]
-
-        node = Node(store, self._clock, make, names=_context_names(self._names))
+        answers = _Answers(self._tasks)
+        node = Node(store, self._clock, lambda _: answers, names=_context_names(self._names))
+        answers.node, node.children = node, answers
         await node.start()
         try:
             execution_id = await self._start(node)
-            state = await self._to_rest(node, execution_id, answers[0])
+            state = await self._to_rest(node, execution_id, answers)
         finally:
             await node.drain(0)
-        if answers[0].problem is not None:
-            raise answers[0].problem
+        if answers.problem is not None:
+            raise answers.problem
         stored = await store.events(execution_id)
         return _result(state, KINDS["execution"].vocabulary.read_all(stored))
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from engine.core import commands as c
-from engine.core.decide.complete import complete_task, fire_timer, go_on
+from engine.core.decide.answer import answer_task, beat
+from engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
 from engine.core.decide.end import quarantine, terminate
 from engine.core.decide.recover import recover, redispatch
 from engine.core.decide.refuse import refuse
@@ -20,6 +21,9 @@ _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Trigger: trigger,
     c.Advance: go_on,
     c.CompleteTask: complete_task,
+    c.ChildStarted: start_child,
+    c.AnswerTask: answer_task,
+    c.Beat: beat,
     c.FireTimer: fire_timer,
     c.Resume: resume,
     c.Terminate: terminate,
@@ -45,7 +49,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     try:
         return _DECIDE[type(command)](state, command, facts)
     except Missing as missing:
-        return Need(seqs=(missing.seq,))
+        return Need(seqs=missing.seqs)
 
 
 __all__ = ["decide"]

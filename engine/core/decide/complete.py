@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from engine.core import events as e
-from engine.core.commands import Advance, CompleteTask, Failed, FireTimer, Succeeded
+from engine.core.commands import Advance, ChildStarted, CompleteTask, Failed, FireTimer, Succeeded
 from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance
-from engine.core.decide.fail import fail_task
+from engine.core.decide.enter import advance, enter
+from engine.core.decide.fail import fail_task, finish, time_out
 from engine.core.decide.leave import leave_after
 from engine.core.decide.refuse import stale
 from engine.core.decision import Decision, Facts, Outcome
+from engine.core.effects import SetTimer
 from engine.core.refs import ref
-from engine.core.state import InTask, InTimer, State
+from engine.core.state import EXECUTION_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
 from engine.language import TaskState, WaitState
 
 
@@ -25,29 +26,48 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
         _ignore(draft, command)
     elif isinstance(command.outcome, Failed):
         fail_task(draft, command.scope, task.attempt, command.outcome.error, command.outcome.cause)
+        advance(draft)
     else:
-        _succeed(draft, command.scope, task, command.outcome)
+        _succeed(draft, command.scope, task, command.outcome.result)
     return draft.decision()
 
 
-def _succeed(draft: Draft, scope: str, task: InTask, outcome: Succeeded) -> None:
-    """Leave the state with the result; but with `.waitForResume` stay, for the output is the answer's."""
-    name = draft.state.frames[scope].state
-    result = ref(draft.next_seq, "result")
-    payload = {"result": outcome.result}
-    if task.wait is not None:
-        draft.emit(e.TaskSubmitted(name, result, task.attempt, scope), payload)
+def start_child(state: State, command: ChildStarted, facts: Facts) -> Outcome:
+    """The child of a task is on its way: leave the state, or stay until the child ends or its wait does."""
+    task = state.task(command.scope)
+    if task is None or task.seq != command.seq or task.is_submitted:
+        return stale("no task waits for this child to start")
+    draft = Draft(state, facts, caused_by=command.seq)
+    if task.is_awaited:
+        _submit(draft, command.scope, task, command.result)
+    else:
+        _succeed(draft, command.scope, task, command.result)
+    return draft.decision()
+
+
+def _succeed(draft: Draft, scope: str, task: InTask, result: Any) -> None:
+    """Leave the state with the result; but if it goes with a wait stay, for the output is the answer's."""
+    if task.wait is not None and not task.is_awaited:
+        _submit(draft, scope, task, result)
         return
     state = draft.definition(scope, TaskState)
+    reference = ref(draft.next_seq, "result")
     leave_after(
         draft,
         scope,
         state,
-        lambda raw_input, context: state.output(raw_input, outcome.result, context),
-        lambda output, following: e.TaskSucceeded(name, result, output, following, task.attempt, scope),
-        payload,
+        lambda env: state.leave(result, env),
+        lambda output, following, assigned: e.TaskSucceeded(
+            state.name, reference, output, following, assigned, task.attempt, scope
+        ),
+        {"result": result},
     )
     advance(draft)
+
+
+def _submit(draft: Draft, scope: str, task: InTask, result: Any) -> None:
+    name = draft.state.frames[scope].state
+    draft.emit(e.TaskSubmitted(name, ref(draft.next_seq, "result"), task.attempt, scope), {"result": result})
 
 
 def _ignore(draft: Draft, command: CompleteTask) -> None:
@@ -62,33 +82,46 @@ def _ignore(draft: Draft, command: CompleteTask) -> None:
 
 
 def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
-    """Leave the Wait state whose timer has come due. Never early: `now` must have reached the due instant."""
-    found = next(
-        (
-            (scope, frame.phase)
-            for scope, frame in state.frames.items()
-            if isinstance(frame.phase, InTimer) and frame.phase.seq == command.timer
-        ),
-        None,
-    )
-    if found is None:
+    """Do what a timer that has come due was set for. Never early: `now` must have reached the due instant."""
+    timer = state.timers.get(command.timer)
+    if timer is None:
         return stale(f"no timer {command.timer} is set")
-    scope, timer = found
+    draft = Draft(state, facts, caused_by=command.timer)
     if facts.now < timer.due_at:
-        return stale(f"timer {command.timer} is not due before {timer.due_at}")
-    draft = Draft(state, facts, caused_by=timer.seq)
-    definition = draft.definition(scope, WaitState)
+        draft.effects.append(SetTimer(timer.due_at))  # a heartbeat has moved it
+        return draft.decision()
+    if command.timer == EXECUTION_TIMER:
+        finish(draft, e.ExecutionTimedOut())
+        return draft.decision()
+    _wake(draft, timer)
+    advance(draft)
+    return draft.decision()
+
+
+def _wake(draft: Draft, timer: Timer) -> None:
+    scope = timer.scope
+    phase = draft.state.frames[scope].phase
+    if isinstance(phase, InTimer):
+        _end_wait_state(draft, scope, phase)
+    elif isinstance(phase, InRetry):
+        enter(draft, scope)
+    elif isinstance(phase, InTask | InWait):
+        is_deadline = timer.deadline is not None and timer.due_at >= timer.deadline
+        time_out(draft, scope, phase, "task" if is_deadline else "heartbeat")
+    else:
+        message = f"nothing in scope {scope!r} has set a timer: the log is damaged"
+        raise TypeError(message)
+
+
+def _end_wait_state(draft: Draft, scope: str, phase: InTimer) -> None:
+    state = draft.definition(scope, WaitState)
     leave_after(
         draft,
         scope,
-        definition,
-        lambda raw_input, context: definition.output(
-            raw_input, definition.effective_input(raw_input, context), context
-        ),
-        lambda output, following: e.TimerFired(definition.name, timer.seq, output, following, scope),
+        state,
+        lambda env: state.leave(state.arguments(env), env),
+        lambda output, following, assigned: e.TimerFired(state.name, phase.seq, output, following, assigned, scope),
     )
-    advance(draft)
-    return draft.decision()
 
 
 def go_on(state: State, _command: Advance, facts: Facts) -> Outcome:

@@ -1,51 +1,111 @@
-"""The context object (`$$`) that a decision's expressions see."""
+"""What a decision's expressions see: the context object, the variables of their scope, time and chance."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.core.decide.draft import Draft
-from engine.core.refs import seq_of
-from engine.core.state import Frame, InTask, open_wait
-from engine.language import State, context_object, format_instant
+from engine.core.refs import below, seq_of
+from engine.core.state import TOP, fork_and_index, open_wait
+from engine.language import Environment, HandlingState, context_object, format_instant
+from engine.language.values import MISSING, Json, Missing
 
 
-def context_of(draft: Draft, frame: Frame, state: State, *, wait: str | None = None) -> dict[str, Any]:
-    """The context object, or an empty one for a state whose expressions never look at it.
+class Item(NamedTuple):
+    """The item of a Map state that an iteration is for."""
 
-    `wait` is the id of a wait that is about to be opened. Raises `Missing` if the execution's input is not loaded.
+    index: int
+    value: Any
+
+
+class Surroundings:
+    """What a scope lends to the expressions of its state. Implements `engine.language.World`.
+
+    `wait` and `token` are those of a wait that is about to be opened, `item` that of an iteration about to begin.
     """
-    if not state.needs_context:
-        return {}
-    facts, execution = draft.facts, draft.state
-    entered: dict[str, Any] = {"Name": frame.state, "EnteredTime": format_instant(frame.entered_at)}
-    phase = frame.phase
-    if isinstance(phase, InTask) and phase.attempt:
-        entered["RetryCount"] = phase.attempt
-    opened = open_wait(phase)
-    if wait or opened:
-        entered["WaitId"] = opened.wait if opened else wait
-    names = facts.names
-    return context_object(
-        execution={
-            "Id": names.get("execution_id", facts.execution),
-            "Input": draft.value(execution.input),
-            "Name": names.get("execution_name") or _process_id(draft),
-            "RedriveCount": 0,
-            "RoleArn": names.get("role_arn", ""),
-            "StartTime": format_instant(execution.started_at),
-        },
-        state=entered,
-        state_machine={
-            "Id": names.get("state_machine_id", execution.workflow),
-            "Name": names.get("state_machine_name", execution.workflow),
-        },
-    )
+
+    __slots__ = ("_draft", "_item", "_scope", "_token", "_wait")
+
+    def __init__(
+        self, draft: Draft, scope: str, *, wait: str | None, token: str | None, item: Item | None
+    ) -> None:
+        self._draft = draft
+        self._scope = scope
+        self._wait = wait
+        self._token = token
+        self._item = item
+
+    @property
+    def now_ms(self) -> int:
+        return self._draft.at
+
+    def entropy(self, count: int) -> bytes:
+        return self._draft.facts.entropy(count)
+
+    def variable(self, name: str) -> Json | Missing:
+        reference = self._draft.variable(self._scope, name)
+        return MISSING if reference is None else self._draft.value(reference)
+
+    def context(self) -> dict[str, Any]:
+        """The context object. Raises `engine.core.refs.Missing` if the execution's input is not loaded."""
+        draft, execution = self._draft, self._draft.state
+        names = draft.facts.names
+        item = self._item or _item(draft, self._scope)
+        return context_object(
+            execution={
+                "Id": names.get("execution_id", draft.facts.execution),
+                "Input": draft.value(execution.input),
+                "Name": names.get("execution_name") or _process_id(draft),
+                "RedriveCount": 0,
+                "RoleArn": names.get("role_arn", ""),
+                "StartTime": format_instant(execution.started_at),
+            },
+            state=self._state(),
+            state_machine={
+                "Id": names.get("state_machine_id", execution.workflow),
+                "Name": names.get("state_machine_name", execution.workflow),
+            },
+            task=None if self._token is None else {"Token": self._token},
+            item=None if item is None else {"Index": item.index, "Value": item.value},
+        )
+
+    def _state(self) -> dict[str, Any]:
+        frame = self._draft.state.frames[self._scope]
+        entered: dict[str, Any] = {
+            "Name": frame.state,
+            "EnteredTime": format_instant(frame.entered_at),
+        }
+        if isinstance(self._draft.state_of(self._scope), HandlingState):
+            entered["RetryCount"] = frame.attempt
+        wait = open_wait(frame.phase) or self._wait
+        if wait is not None:
+            entered["WaitId"] = wait
+        return entered
+
+
+def _item(draft: Draft, scope: str) -> Item | None:
+    """The item of the iteration that a scope is in, the innermost one."""
+    while scope != TOP:
+        seq, index = fork_and_index(scope)
+        fork = draft.state.forks[seq]
+        if fork.items is not None:
+            return Item(index, draft.value(below(fork.items, index)))
+        scope = fork.scope
+    return None
 
 
 def _process_id(draft: Draft) -> str:
     """The caller's own name for the execution, which stands beside the input, or its id."""
     seq = seq_of(draft.state.input)
+    draft.value(draft.state.input)  # so that the payload is there
     payloads = draft.payloads if seq in draft.payloads else draft.facts.payloads
     name: str = payloads[seq].get("process_id", draft.facts.execution)
     return name
+
+
+def environment(
+    draft: Draft, scope: str, *, wait: str | None = None, token: str | None = None, item: Item | None = None
+) -> Environment:
+    """The environment of the state that a scope is in."""
+    world = Surroundings(draft, scope, wait=wait, token=token, item=item)
+    return Environment(world, draft.value(draft.state.frames[scope].input))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from engine.core.decision import Decision, Facts
 from engine.core.draft import Draft as BaseDraft
-from engine.core.effects import Effect
+from engine.core.effects import AFTER_THE_END, CancelTask, Effect, EndChild, HoldSuspect, RunTask, StartChild
 from engine.core.evolve import evolve
-from engine.core.refs import Ref, ref, resolve
-from engine.core.state import State
+from engine.core.refs import Missing, Ref, below, ref, resolve, seq_of
+from engine.core.state import TOP, InTask, State, fork_and_index
+from engine.language import Machine, MapState, ParallelState
 from engine.language import State as Definition
 
 D = TypeVar("D", bound=Definition)
@@ -26,20 +28,58 @@ class Draft(BaseDraft[State]):
         self.effects: list[Effect] = []
         self._values: dict[Ref, Any] = {}  # one decision asks for the same few values again and again
 
+    # --- definitions ---------------------------------------------------------------------------------------------
+
+    def machine(self, scope: str) -> Machine:
+        """The part of the definition that a scope runs: the whole, a branch, or what is done for each item."""
+        if scope == TOP:
+            return self.facts.machine
+        seq, index = fork_and_index(scope)
+        fork = self.state.forks[seq]
+        state = self.machine(fork.scope).states[fork.state]
+        if isinstance(state, ParallelState):
+            return state.branches[index]
+        if isinstance(state, MapState):
+            return state.processor
+        message = f"state {fork.state!r} has nothing below it: the log belongs to another definition"
+        raise TypeError(message)
+
+    def state_of(self, scope: str) -> Definition:
+        """The state of the definition that a scope is in."""
+        return self.machine(scope).states[self.state.frames[scope].state]
+
     def definition(self, scope: str, kind: type[D]) -> D:
-        """The state of the definition that a scope is in. Raises `TypeError` unless it is of this type."""
-        name = self.state.frames[scope].state
-        state = self.facts.machine.states[name]
+        """The same, of a known type. Raises `TypeError` if it is of another."""
+        state = self.state_of(scope)
         if not isinstance(state, kind):
-            message = f"state {name!r} is no {kind.type}: the log belongs to another definition"
+            message = f"state {state.name!r} is no {kind.type}: the log belongs to another definition"
             raise TypeError(message)
         return state
+
+    # --- values --------------------------------------------------------------------------------------------------
 
     def value(self, reference: Ref) -> Any:
         """The value behind a reference, of this draft or of the stream. Raises `Missing` if it is not loaded."""
         if reference not in self._values:
             self._values[reference] = resolve(reference, self.payloads, self.facts.payloads)
         return self._values[reference]
+
+    def values(self, references: Iterable[Ref]) -> list[Any]:
+        """The values behind references, in order. Raises `Missing` for all that are not loaded at once."""
+        wanted = list(references)
+        loaded = (self.payloads, self.facts.payloads)
+        missing = {seq for seq in map(seq_of, wanted) if not any(seq in payloads for payloads in loaded)}
+        if missing:
+            raise Missing(*sorted(missing))
+        return [resolve(reference, *loaded) for reference in wanted]
+
+    def variable(self, scope: str, name: str) -> Ref | None:
+        """Where the value of a variable stands: of this scope, or of the nearest one around it that has it."""
+        while True:
+            found = self.state.frames[scope].variables.get(name)
+            if found is not None or scope == TOP:
+                return found
+            scope = self.state.forks[fork_and_index(scope)[0]].scope
 
     def refer(self, value: Any, known: Ref, member: str, payload: dict[str, Any]) -> Ref:
         """A reference to `value` for the next event, which has this payload.
@@ -55,6 +95,51 @@ class Draft(BaseDraft[State]):
         payload[member] = value
         return ref(self.next_seq, member)
 
+    def refer_all(self, values: Mapping[str, Any], known: Ref, payload: dict[str, Any]) -> dict[str, Ref]:
+        """References to the values that variables are given by the next event."""
+        if not values:
+            return {}
+        kept: dict[str, Any] = {}
+        references = {}
+        for name, value in values.items():
+            if value is self.value(known):
+                references[name] = known
+            else:
+                kept[name] = value
+                references[name] = below(ref(self.next_seq, "assigned"), name)
+        if kept:
+            payload["assigned"] = kept
+        return references
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def give_up(self, scopes: Iterable[str]) -> None:
+        """Let go of the steps and children of scopes whose tasks are about to end without them."""
+        for scope in scopes:
+            task = self.state.task(scope)
+            if task is not None:
+                self.give_up_task(task)
+
+    def give_up_task(self, task: InTask) -> None:
+        """Let go of a step, or of the child that a task awaits."""
+        if task.child is None:
+            self.effects.append(CancelTask(task.seq))
+        elif task.is_awaited:
+            self.effects.append(EndChild(task.child))
+
     def decision(self, answer: Any = None) -> Decision:
-        """Everything said so far. Nothing is done any more for an execution that is over."""
-        return Decision(tuple(self.steps), () if self.state.is_over else tuple(self.effects), answer)
+        """Everything said so far. Of what was to be done, what has lost its reason meanwhile is left out."""
+        return Decision(tuple(self.steps), tuple(filter(self._is_due, self.effects)), answer)
+
+    def _is_due(self, effect: Effect) -> bool:
+        if self.state.is_over:
+            return isinstance(effect, AFTER_THE_END)
+        if isinstance(effect, RunTask):
+            return self._is_in_task(effect.scope, effect.seq)
+        if isinstance(effect, StartChild):
+            return self._is_in_task(effect.parent.scope, effect.parent.seq)
+        return not isinstance(effect, HoldSuspect) or self.state.task(effect.scope) is not None
+
+    def _is_in_task(self, scope: str, seq: int) -> bool:
+        task = self.state.task(scope)
+        return task is not None and task.seq == seq

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.core.commands import Quarantine, Terminate
 from engine.core.decide.draft import Draft
+from engine.core.decide.fail import finish
 from engine.core.decide.refuse import refuse, stale
 from engine.core.decision import Decision, Facts, Outcome
 from engine.core.events import ExecutionQuarantined, ExecutionTerminated
@@ -22,7 +23,7 @@ def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
         message = f"the execution has already ended: it is {state.status}"
         return refuse(state, facts, "terminate", "CONFLICT", message, {"status": state.status})
     draft = Draft(state, facts)
-    draft.emit(ExecutionTerminated(ref(draft.next_seq, "reason")), {"reason": command.reason})
+    finish(draft, ExecutionTerminated(ref(draft.next_seq, "reason")), {"reason": command.reason})
     return draft.decision(TERMINATED)
 
 

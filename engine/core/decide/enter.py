@@ -6,149 +6,100 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.core import events as e
-from engine.core.decide.context import context_of
+from engine.core.decide.call import enter_task
+from engine.core.decide.context import environment
 from engine.core.decide.draft import Draft
-from engine.core.decide.fail import fail, fail_state
+from engine.core.decide.fail import fail_by_definition, fail_state
+from engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
 from engine.core.decide.leave import leave
-from engine.core.decision import TRANSITIONS_MAX
-from engine.core.effects import Continue, RunTask, SetTimer
-from engine.core.ids import percent_encoded
-from engine.core.state import Frame, visit_key
-from engine.language import (
-    ChoiceState,
-    FailState,
-    PassState,
-    StatesError,
-    SucceedState,
-    TaskState,
-    WaitState,
-)
+from engine.core.decision import ITERATIONS_AHEAD, TRANSITIONS_MAX
+from engine.core.effects import Continue, SetTimer
+from engine.core.state import Frame
+from engine.language import ChoiceState, FailState, Left, PassState, StatesError, SucceedState, WaitState
 
 
 def advance(draft: Draft) -> None:
-    """Enter states until every frame is in a phase, or the execution has ended.
+    """Go on until every frame is in a phase, or the execution has ended.
 
-    After `TRANSITIONS_MAX` states it stops with the effect `Continue`, so that a loop cannot starve the others.
+    After `TRANSITIONS_MAX` moves it stops with the effect `Continue`, so that a loop cannot starve the others.
     """
     for _ in range(TRANSITIONS_MAX):
-        scope = _to_enter(draft)
-        if scope is None:
+        if not _move(draft):
             return
-        _enter(draft, scope)
-    if _to_enter(draft) is not None:
+    if not draft.state.is_over and (draft.state.ready or draft.state.forks_at_work):
         draft.effects.append(Continue())
 
 
-def _to_enter(draft: Draft) -> str | None:
-    """The first scope that is about to enter a state."""
-    for scope, frame in draft.state.frames.items():
-        if frame.phase is None:
-            return scope
-    return None
+def _move(draft: Draft) -> bool:
+    """End a fork, begin an iteration, or enter a state, in this order; whether there was something to do.
+
+    Ends come first, so that what is cancelled does not go on; iterations are begun some way ahead of their states.
+    """
+    state = draft.state
+    for seq in state.forks_at_work:
+        fork = state.forks[seq]
+        if fork.is_settled:
+            end_fork(draft, fork)
+            return True
+        if len(state.ready) < ITERATIONS_AHEAD:
+            begin_iteration(draft, fork)
+            return True
+    if state.ready:
+        enter(draft, state.ready[0])
+        return True
+    return False
 
 
-def _enter(draft: Draft, scope: str) -> None:
-    frame = draft.state.frames[scope]
-    state = draft.facts.machine.states[frame.state]
+def enter(draft: Draft, scope: str) -> None:
+    """Enter the state that a scope has come to, or try it again."""
+    state = draft.state_of(scope)
     try:
-        _ENTER[state.type](draft, scope, frame, state)
+        _ENTER[state.type](draft, scope, draft.state.frames[scope], state)
     except StatesError as problem:
-        fail_state(draft, state, problem)
+        fail_state(draft, scope, problem)
 
 
-def _enter_pass(draft: Draft, scope: str, frame: Frame, state: PassState) -> None:
-    raw_input, context = draft.value(frame.input), context_of(draft, frame, state)
-    result = state.result(state.effective_input(raw_input, context))
+def _enter_pass(draft: Draft, scope: str, _frame: Frame, state: PassState) -> None:
+    env = environment(draft, scope)
     leave(
         draft,
         scope,
-        state.output(raw_input, result, context),
+        state.leave(state.result(state.arguments(env), env), env),
         state.next,
-        lambda output, following: e.StatePassed(state.name, "Pass", output, following, scope),
+        lambda output, following, assigned: e.StatePassed(state.name, "Pass", output, following, assigned, scope),
     )
 
 
-def _enter_choice(draft: Draft, scope: str, frame: Frame, state: ChoiceState) -> None:
-    raw_input, context = draft.value(frame.input), context_of(draft, frame, state)
-    effective = state.effective_input(raw_input, context)
-    chosen = state.choose(effective, context)
+def _enter_choice(draft: Draft, scope: str, _frame: Frame, state: ChoiceState) -> None:
+    chosen = state.choose(environment(draft, scope))
     leave(
         draft,
         scope,
-        state.output(raw_input, effective, context),
-        chosen,
-        lambda output, following: e.StatePassed(state.name, "Choice", output, following, scope),
+        Left(chosen.output, chosen.assigned),
+        chosen.next,
+        lambda output, following, assigned: e.StatePassed(state.name, "Choice", output, following, assigned, scope),
     )
 
 
-def _enter_succeed(draft: Draft, scope: str, frame: Frame, state: SucceedState) -> None:
-    raw_input, context = draft.value(frame.input), context_of(draft, frame, state)
+def _enter_succeed(draft: Draft, scope: str, _frame: Frame, state: SucceedState) -> None:
+    env = environment(draft, scope)
     leave(
         draft,
         scope,
-        state.output(raw_input, state.effective_input(raw_input, context), context),
+        state.leave(state.arguments(env), env),
         None,
-        lambda output, _: e.StatePassed(state.name, "Succeed", output, None, scope),
+        lambda output, _, assigned: e.StatePassed(state.name, "Succeed", output, None, assigned, scope),
     )
 
 
-def _enter_fail(draft: Draft, _scope: str, frame: Frame, state: FailState) -> None:
-    error, cause = state.failure(draft.value(frame.input), context_of(draft, frame, state))
-    fail(draft, state, error, cause, is_entry=True)
+def _enter_fail(draft: Draft, scope: str, _frame: Frame, state: FailState) -> None:
+    fail_by_definition(draft, scope, *state.failure(environment(draft, scope)))
 
 
-def _enter_wait(draft: Draft, scope: str, frame: Frame, state: WaitState) -> None:
-    context = context_of(draft, frame, state)
-    effective = state.effective_input(draft.value(frame.input), context)
-    due_at = state.due_ms(effective, context, draft.facts.now)
+def _enter_wait(draft: Draft, scope: str, _frame: Frame, state: WaitState) -> None:
+    due_at = state.due_ms(environment(draft, scope), draft.at)
     draft.emit(e.TimerSet(state.name, due_at, scope))
     draft.effects.append(SetTimer(due_at))
-
-
-def _enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None:
-    """Schedule the step; with `.waitForResume` open the wait first, so that no answer can come before it."""
-    resource = state.resource
-    wait = None if resource.kind == "step" else draft.facts.chance()
-    context = context_of(draft, frame, state, wait=wait)
-    parameters = state.effective_input(draft.value(frame.input), context)
-    visit = draft.state.visits.get(visit_key(scope, state.name), 0) + 1
-    payload: dict[str, Any] = {}
-    reference = draft.refer(parameters, frame.input, "parameters", payload)
-    if wait is not None:
-        draft.emit(e.WaitOpened(state.name, wait, resource.text, reference, visit, scope), payload)
-        payload = {}
-    if resource.kind != "wait":
-        draft.emit(e.TaskScheduled(state.name, resource.text, reference, visit, 0, wait, scope), payload)
-    run_task(draft, scope)
-
-
-def run_task(draft: Draft, scope: str) -> None:
-    """Ask for the step to be called, if this scope is in a task; after a crash, again under the same key."""
-    name, task = draft.state.frames[scope].state, draft.state.task(scope)
-    if task is None:
-        return
-    visit = draft.state.visits[visit_key(scope, name)]
-    draft.effects.append(
-        RunTask(
-            scope=scope,
-            state=name,
-            seq=task.seq,
-            attempt=task.attempt,
-            visit=visit,
-            resource=task.resource,
-            parameters=draft.value(task.parameters),
-            idempotency_key=idempotency_key(draft.facts.execution, name, scope, visit),
-            wait=task.wait.wait if task.wait else None,
-        )
-    )
-
-
-def idempotency_key(execution: str, state: str, scope: str, visit: int) -> str:
-    """`execution/state/iteration/visit`, each percent-encoded; an iteration that is none is `-`.
-
-    Every attempt and every repetition after a crash carries the same key (`reliability.md`, steps).
-    """
-    return f"{execution}/{percent_encoded(state)}/{percent_encoded(scope) or '-'}/{visit}"
 
 
 _ENTER: dict[str, Callable[[Draft, str, Frame, Any], None]] = {
@@ -157,5 +108,7 @@ _ENTER: dict[str, Callable[[Draft, str, Frame, Any], None]] = {
     "Succeed": _enter_succeed,
     "Fail": _enter_fail,
     "Wait": _enter_wait,
-    "Task": _enter_task,
+    "Task": enter_task,
+    "Parallel": enter_parallel,
+    "Map": enter_map,
 }

@@ -1,13 +1,17 @@
-"""Failing: the error of a step, of a state, and (as nothing catches it) of the execution."""
+"""Failing: what a state's Retry and Catch say of an error, and the end of whatever nothing saves."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from engine.core import events as e
+from engine.core.decide.context import environment
 from engine.core.decide.draft import Draft
+from engine.core.effects import SetTimer, TellParent
 from engine.core.refs import Ref, ref
-from engine.language import State, StatesError, literal_errors
+from engine.core.state import TOP, Fork, InTask, InWait
+from engine.language import HandlingState, StatesError, literal_errors
 
 RESERVED_ERRORS: Final = frozenset(
     {
@@ -32,6 +36,9 @@ RESERVED_ERRORS: Final = frozenset(
 )
 """Names that the States Language reserves: they tell nothing about anybody's business."""
 
+TIMEOUT: Final = "States.Timeout"
+HEARTBEAT_TIMEOUT: Final = "States.HeartbeatTimeout"
+
 
 class Failure(NamedTuple):
     """An error as events carry it: its name, or a reference if that is business data; and one to its cause."""
@@ -41,41 +48,157 @@ class Failure(NamedTuple):
     cause: Ref | None
 
 
+class Thrown(NamedTuple):
+    """An error as Retry and Catch see it: `names` are those it goes by, the first of them its own."""
+
+    error: str | None
+    cause: str | None
+    names: tuple[str | None, ...]
+
+
 def fail_task(draft: Draft, scope: str, attempt: int, error: str | None, cause: str | None) -> None:
-    """Record that the step which this scope called has failed; the execution's failure points to the same values."""
+    """Record that the step which this scope called has failed, and what follows."""
+    members: dict[str, Any] = {}
+    failure = _describe(draft, error, cause, members)
+    then, problem = _then(draft, scope, Thrown(error, cause, (error,)), members)
     name = draft.state.frames[scope].state
-    failure, members = _describe(draft, error, cause)
-    draft.emit(e.TaskFailed(name, *failure, attempt, scope), members)
-    draft.emit(e.ExecutionFailed(*failure, name))
+    draft.emit(e.TaskFailed(name, *failure, attempt, then, scope), members)
+    _go_on(draft, scope, then, problem, failure)
 
 
-def fail_state(draft: Draft, state: State, problem: StatesError, entered_by: int | None = None) -> None:
+def time_out(draft: Draft, scope: str, phase: InTask | InWait, limit: Literal["task", "heartbeat"]) -> None:
+    """Record that the step or the wait of this scope took too long, and what follows.
+
+    AWS reports a missed heartbeat as States.Timeout (recorded: timeouts/test_heartbeats); Retry and Catch may also
+    name it States.HeartbeatTimeout (States Language, appendix A).
+    """
+    members: dict[str, Any] = {}
+    names = (TIMEOUT,) if limit == "task" else (TIMEOUT, HEARTBEAT_TIMEOUT)
+    then, problem = _then(draft, scope, Thrown(TIMEOUT, None, names), members)
+    name = draft.state.frames[scope].state
+    if isinstance(phase, InTask):
+        draft.give_up_task(phase)
+    if phase.wait is not None:
+        draft.emit(e.WaitExpired(name, phase.wait, limit, TIMEOUT, phase.attempt, then, scope), members)
+    else:
+        draft.emit(e.TaskTimedOut(name, limit, TIMEOUT, phase.attempt, then, scope), members)
+    _go_on(draft, scope, then, problem, Failure(TIMEOUT, None, None))
+
+
+def fail_state(
+    draft: Draft, scope: str, problem: StatesError, entered_by: int | None = None, *, is_final: bool = False
+) -> None:
     """Fail by what went wrong in a state; the cause says where, in AWS's words.
 
-    `entered_by` is the seq of the event with which it was entered; null if it failed before it left one.
+    `entered_by` is the seq of the event with which it was entered; null if it failed before it left one. `is_final`:
+    neither Retry nor Catch is asked.
     """
+    name = draft.state.frames[scope].state
     entered = f"(entered at the event id #{entered_by or draft.next_seq})"
-    where = f"An error occurred while executing the state '{state.name}' {entered}."
-    fail(draft, state, problem.error, f"{where} {problem.cause}", is_entry=entered_by is None)
+    where = f"An error occurred while executing the state '{name}' {entered}."
+    is_entry = entered_by is None and not draft.state.frames[scope].attempt
+    _fail(draft, scope, problem.error, f"{where} {problem.cause}", is_entry=is_entry, is_final=is_final)
 
 
-def fail(draft: Draft, state: State, error: str | None, cause: str | None, *, is_entry: bool) -> None:
-    """End the execution as failed. `is_entry`: the state failed before it left an event of its own."""
-    failure, members = _describe(draft, error, cause)
-    draft.emit(e.ExecutionFailed(*failure, state.name, state.type if is_entry else None), members)
+def fail_by_definition(draft: Draft, scope: str, error: str | None, cause: str | None) -> None:
+    """Fail because a Fail state says so."""
+    _fail(draft, scope, error, cause, is_entry=True)
 
 
-def _describe(draft: Draft, error: str | None, cause: str | None) -> tuple[Failure, dict[str, Any]]:
-    """An error as the next event carries it, with that event's payload."""
-    is_open = error is None or error in RESERVED_ERRORS or error in literal_errors(draft.facts.machine)
+def _fail(
+    draft: Draft, scope: str, error: str | None, cause: str | None, *, is_entry: bool, is_final: bool = False
+) -> None:
+    state = draft.state_of(scope)
     members: dict[str, Any] = {}
+    failure = _describe(draft, error, cause, members)
+    then: e.Then | None = None
+    problem: StatesError | None = None
+    if not is_final:
+        then, problem = _then(draft, scope, Thrown(error, cause, (error,)), members)
+    if then is None and scope == TOP:
+        finish(draft, e.ExecutionFailed(*failure, state.name, state.type if is_entry else None), members)
+        return
+    draft.emit(e.StateFailed(state.name, state.type, *failure, is_entry, then, scope), members)
+    _go_on(draft, scope, then, problem, failure)
+
+
+def fail_fork(draft: Draft, fork: Fork) -> None:
+    """Fail a Parallel or Map state as one of its branches or iterations did; the others are given up."""
+    state = draft.state_of(fork.scope)
+    error = fork.error if fork.error_ref is None else draft.value(fork.error_ref)
+    cause = None if fork.cause is None else draft.value(fork.cause)
+    members: dict[str, Any] = {}
+    then, problem = _then(draft, fork.scope, Thrown(error, cause, (error,)), members)
+    failure = Failure(fork.error, fork.error_ref, fork.cause)
+    draft.give_up(draft.state.below(fork))
+    draft.emit(e.StateFailed(state.name, state.type, *failure, then=then, scope=fork.scope), members)
+    _go_on(draft, fork.scope, then, problem, failure)
+
+
+def _then(
+    draft: Draft, scope: str, thrown: Thrown, members: dict[str, Any]
+) -> tuple[e.Then | None, StatesError | None]:
+    """What Retry and Catch of the state say of an error; and what went wrong when that was computed.
+
+    Each retrier has its own count; the first one that matches decides (States Language, Retrying after error).
+    """
+    state, frame = draft.state_of(scope), draft.state.frames[scope]
+    if not isinstance(state, HandlingState):
+        return None, None
+    for index, retrier in enumerate(state.retriers):
+        if any(map(retrier.matches, thrown.names)):
+            done = frame.retries[index] if index < len(frame.retries) else 0
+            if done < retrier.attempts_max:
+                return e.Retry(index, draft.at + retrier.delay_ms(done, lambda: _draw(draft))), None
+            break
+    for index, catcher in enumerate(state.catchers):
+        if any(map(catcher.matches, thrown.names)):
+            error_output = {"Error": thrown.error, "Cause": thrown.cause}
+            try:
+                left = catcher.leave(error_output, environment(draft, scope))
+            except StatesError as problem:
+                return e.Caught(index, catcher.next), problem
+            output = draft.refer(left.output, frame.input, "output", members)
+            assigned = draft.refer_all(left.assigned, frame.input, members)
+            return e.Caught(index, catcher.next, output, assigned), None
+    return None, None
+
+
+def _draw(draft: Draft) -> float:
+    """A number from 0 up to but not including 1, with 53 random bits, as a float holds them."""
+    return (int.from_bytes(draft.facts.entropy(7), "big") >> 3) / (1 << 53)
+
+
+def _go_on(
+    draft: Draft, scope: str, then: e.Then | None, problem: StatesError | None, failure: Failure
+) -> None:
+    """Do what follows a failure that has been recorded; the execution's failure points to the same values."""
+    if problem is not None:
+        fail_state(draft, scope, problem, draft.caused_by, is_final=True)
+    elif isinstance(then, e.Retry):
+        draft.effects.append(SetTimer(then.due_at))
+    elif then is None and scope == TOP:
+        finish(draft, e.ExecutionFailed(*failure, draft.state.frames[scope].state))
+
+
+def _describe(draft: Draft, error: str | None, cause: str | None, members: dict[str, Any]) -> Failure:
+    """An error as the next event carries it; what is business data goes into that event's payload."""
+    is_open = error is None or error in RESERVED_ERRORS or error in literal_errors(draft.facts.machine)
     if not is_open:
         members["error"] = error
     if cause is not None:
         members["cause"] = cause
-    failure = Failure(
+    return Failure(
         error=error if is_open else None,
         error_ref=None if is_open else ref(draft.next_seq, "error"),
         cause=None if cause is None else ref(draft.next_seq, "cause"),
     )
-    return failure, members
+
+
+def finish(draft: Draft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
+    """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
+    draft.give_up(draft.state.scopes())
+    draft.emit(event, payload)
+    parent = draft.state.parent
+    if parent is not None and parent.is_awaited:
+        draft.effects.append(TellParent(parent))

@@ -1,56 +1,61 @@
-"""Leaving a state: its output, where it goes, and the end of an execution."""
+"""Leaving a state: its output, the variables it assigns, where it goes, and the end of an execution."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from engine.core import events as e
-from engine.core.decide.context import context_of
+from engine.core.decide.context import environment
 from engine.core.decide.draft import Draft
-from engine.core.decide.fail import fail_state
+from engine.core.decide.fail import fail_state, finish
+from engine.core.refs import Ref
 from engine.core.state import TOP
-from engine.language import StatesError, TaskState, WaitState
+from engine.language import Environment, Left, State, StatesError
+
+Make: TypeAlias = Callable[[Any, str | None, dict[str, Ref]], e.Event]
+"""`make(output, next, assigned)` gives the event that leaves a state."""
 
 
 def leave(
     draft: Draft,
     scope: str,
-    output: Any,
+    left: Left,
     following: str | None,
-    event: Callable[[Any, str | None], e.Event],
+    make: Make,
     payload: Mapping[str, Any] | None = None,
 ) -> None:
-    """Emit the event that leaves a state for the `following` one; if there is none, end the execution.
+    """Emit the event that leaves a state for the `following` one; if there is none, the scope ends.
 
-    `event(output, next)` makes it. An output that is the very value of the input, or of a member of `payload`, is not
-    written again.
+    A value that is the very value of the input, or of a member of `payload`, is not written again.
     """
     members = dict(payload or {})
-    reference = draft.refer(output, draft.state.frames[scope].input, "output", members)
-    draft.emit(event(reference, following), members)
+    frame = draft.state.frames[scope]
+    reference = draft.refer(left.output, frame.input, "output", members)
+    assigned = draft.refer_all(left.assigned, frame.input, members)
+    draft.emit(make(reference, following, assigned), members)
     if scope == TOP and following is None:
-        draft.emit(e.ExecutionSucceeded(reference))
+        finish(draft, e.ExecutionSucceeded(reference))
 
 
 def leave_after(
     draft: Draft,
     scope: str,
-    state: TaskState | WaitState,
-    output: Callable[[Any, Any], Any],
-    event: Callable[[Any, str | None], e.Event],
+    state: State,
+    left: Callable[[Environment], Left],
+    make: Make,
     payload: Mapping[str, Any] | None = None,
 ) -> None:
-    """Leave a state after something came from outside: a result, an answer, the hour.
+    """Leave a state after something came from outside it: a result, an answer, the hour, the last of its branches.
 
-    It is caused by the event with which the state was entered. It is recorded whether or not `output(raw input,
-    context)` can be computed; if not, with a null output, and the execution fails.
+    It is caused by the event with which the state was entered. It is recorded whether or not `left(environment)` can
+    be computed; if not, with a null output, and the state fails.
     """
-    frame, entered_by = draft.state.frames[scope], draft.caused_by
+    entered_by = draft.caused_by
     try:
-        computed = output(draft.value(frame.input), context_of(draft, frame, state))
+        computed = left(environment(draft, scope))
     except StatesError as problem:
-        draft.emit(event(None, None), payload)
-        fail_state(draft, state, problem, entered_by)
+        draft.emit(make(None, None, {}), payload)
+        fail_state(draft, scope, problem, entered_by)
     else:
-        leave(draft, scope, computed, state.next, event, payload)
+        leave(draft, scope, computed, state.next, make, payload)

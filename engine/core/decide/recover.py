@@ -12,12 +12,13 @@ from typing import Final
 from engine.core import events as e
 from engine.core.commands import Recover, Redispatch
 from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance, run_task
+from engine.core.decide.call import parent_of, run_task
+from engine.core.decide.enter import advance
 from engine.core.decide.fail import fail_task
 from engine.core.decide.refuse import stale
 from engine.core.decision import Facts, Outcome
-from engine.core.effects import HoldSuspect, SetTimer
-from engine.core.state import InTask, InTimer, State
+from engine.core.effects import FollowChild, FollowParent, HoldSuspect, SetTimer
+from engine.core.state import InTask, State
 
 SUSPECT_DEATHS: Final = 3
 DEATHS_ALONE_MAX: Final = 5
@@ -28,19 +29,27 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     if state.is_over:
         return stale("the execution is over")
     draft = Draft(state, facts)
-    for scope, frame in state.frames.items():
-        if isinstance(frame.phase, InTask):
-            _recover_task(draft, scope, frame.phase, died=command.died)
-            if draft.state.is_over:
-                break
-        elif isinstance(frame.phase, InTimer):
-            draft.effects.append(SetTimer(frame.phase.due_at))
+    for scope in state.scopes():
+        task = draft.state.task(scope)
+        if task is not None:
+            _recover_task(draft, scope, task, died=command.died)
+        if draft.state.is_over:
+            break
+    if state.parent is not None and state.parent.is_awaited:
+        draft.effects.append(FollowParent(state.parent))
     advance(draft)
+    draft.effects.extend(SetTimer(timer.due_at) for timer in draft.state.timers.values())
     return draft.decision()
 
 
 def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None:
     name = draft.state.frames[scope].state
+    if task.child is not None:
+        if task.is_submitted:
+            draft.effects.append(FollowChild(task.child, parent_of(draft, scope, task)))
+        else:
+            run_task(draft, scope)
+        return
     if task.is_held:
         draft.effects.append(HoldSuspect(scope, name))
         return

@@ -17,59 +17,74 @@ from engine.core.decide.leave import leave_after
 from engine.core.decide.refuse import refuse
 from engine.core.decision import Code, Decision, Facts, Need, Outcome, Rejection
 from engine.core.refs import ref
-from engine.core.state import Frame, InWait, State
-from engine.language import TaskState
+from engine.core.state import OpenWait, State
+from engine.language import Machine, TaskState, nested_in
 
 RESTARTED = "restarted"
 ALREADY_RESTARTED = "already restarted"
 
-_Open = tuple[str, Frame, InWait]
+WAITS_NAMED_MAX = 100
+"""So many open waits a refusal names."""
 
 
 def resume(state: State, command: Resume, facts: Facts) -> Outcome:
     """End the wait that the command means, or say why not."""
     if state.status == "terminated":
         return _refuse(state, facts, "CONFLICT", "the execution has been terminated")
-    meant = [
-        item
-        for item in state.open_waits()
-        if command.wait in (None, item[2].wait) and command.state in (None, item[1].state)
-    ]
+    meant = _meant(state, command)
     if len(meant) > 1:
         return _ambiguous(state, facts, meant)
     if meant:
-        return _end_wait(state, command, facts, meant[0])
+        return end_wait(state, facts, meant[0][0], command.payload, RESTARTED)
     return _none_open(state, command, facts)
 
 
-def _end_wait(state: State, command: Resume, facts: Facts, opened: _Open) -> Decision:
-    scope, frame, wait = opened
-    draft = Draft(state, facts, caused_by=wait.seq)
+def _meant(state: State, command: Resume) -> list[tuple[str, OpenWait]]:
+    """The open waits that the command could mean."""
+    if command.wait is None:
+        found = state.open_waits()
+    else:
+        opened = state.waits.get(command.wait)
+        found = [] if opened is None else [(command.wait, opened)]
+    return [item for item in found if command.state in (None, item[1].state)]
+
+
+def end_wait(state: State, facts: Facts, wait: str, payload: Any, answer: str) -> Decision:
+    """End an open wait with this payload as its result."""
+    opened = state.waits[wait]
+    scope = opened.scope
+    draft = Draft(state, facts, caused_by=opened.seq)
     definition = draft.definition(scope, TaskState)
     result = ref(draft.next_seq, "result")
     leave_after(
         draft,
         scope,
         definition,
-        lambda raw_input, context: definition.output(raw_input, command.payload, context),
-        lambda output, following: e.WaitResumed(frame.state, wait.wait, result, output, following, scope),
-        {"result": command.payload},
+        lambda env: definition.leave(payload, env),
+        lambda output, following, assigned: e.WaitResumed(
+            opened.state, wait, result, output, following, assigned, scope
+        ),
+        {"result": payload},
     )
     advance(draft)
-    return draft.decision(RESTARTED)
+    return draft.decision(answer)
+
+
+def outcome_of(state: State, wait: str, facts: Facts) -> str | None | Need:
+    """How a wait that is not open ended; null if there is no such wait."""
+    for ended in state.ended_waits.values():
+        if ended.wait == wait:
+            return ended.outcome
+    return facts.known_waits[wait] if wait in facts.known_waits else Need(waits=(wait,))
 
 
 def _none_open(state: State, command: Resume, facts: Facts) -> Outcome:
     """No open wait fits: was the one that is meant ended before, and how, or has it not opened yet?"""
-    outcome: str | None
+    outcome: str | None | Need
     if command.wait is not None:
-        ended = {item.wait: item for item in state.ended_waits.values()}
-        if command.wait in ended:
-            outcome = ended[command.wait].outcome
-        elif command.wait in facts.known_waits:
-            outcome = facts.known_waits[command.wait]
-        else:
-            return Need(waits=(command.wait,))
+        outcome = outcome_of(state, command.wait, facts)
+        if isinstance(outcome, Need):
+            return outcome
     elif command.state is not None:
         last = state.ended_waits.get(command.state)
         outcome = last.outcome if last else None
@@ -96,13 +111,20 @@ def _may_open(command: Resume, facts: Facts) -> bool:
     """Whether a wait that the call could mean can still open: the state that it names, if any, must be one."""
     if command.state is None:
         return True
-    named = facts.machine.states.get(command.state)
-    return isinstance(named, TaskState) and named.resource.kind != "step"
+    return _waits_at(facts.machine, command.state)
 
 
-def _ambiguous(state: State, facts: Facts, meant: list[_Open]) -> Rejection:
-    waits = [{"wait_id": wait.wait, "state": frame.state} for _, frame, wait in meant]
-    message = f"{len(waits)} waits are open; name one with wait_id or state"
+def _waits_at(machine: Machine, name: str) -> bool:
+    """Whether the state of that name, in a machine or in a branch or iteration of it, opens a wait."""
+    state = machine.states.get(name)
+    if state is not None:
+        return isinstance(state, TaskState) and state.resource.waits
+    return any(_waits_at(inner, name) for each in machine.states.values() for inner in nested_in(each))
+
+
+def _ambiguous(state: State, facts: Facts, meant: list[tuple[str, OpenWait]]) -> Rejection:
+    waits = [{"wait_id": wait, "state": opened.state} for wait, opened in meant[:WAITS_NAMED_MAX]]
+    message = f"{len(meant)} waits are open; name one with wait_id or state"
     return _refuse(state, facts, "AMBIGUOUS_WAIT", message, {"waits": waits})
 
 

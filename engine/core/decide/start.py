@@ -8,6 +8,7 @@ from engine.core.commands import Trigger
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
 from engine.core.decision import Facts, Outcome, Rejection
+from engine.core.effects import SetTimer
 from engine.core.events import ExecutionStarted
 from engine.core.refs import ref
 from engine.core.state import State
@@ -21,6 +22,8 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     payload: dict[str, Any] = {"input": command.input}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
+    timeout_s = facts.machine.timeout_seconds
+    due_at = None if timeout_s is None else draft.at + timeout_s * 1000
     draft.emit(
         ExecutionStarted(
             kind="execution",
@@ -32,8 +35,12 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             start_at=facts.machine.start_at,
             input=ref(draft.next_seq, "input"),
             is_test=command.is_test,
+            due_at=due_at,
+            parent=command.parent,
         ),
         payload,
     )
+    if due_at is not None:
+        draft.effects.append(SetTimer(due_at))
     advance(draft)
     return draft.decision(facts.execution)

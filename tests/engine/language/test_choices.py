@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.language import DefinitionError, StatesError, compile_state
+from tests.engine.language.worlds import env
 
 CONTEXT = {"State": {"Name": "S"}, "Execution": {"Input": {"v": 5}}}
 EARLY, LATE = "2012-10-09T19:00:55Z", "2012-10-09T19:00:56Z"
@@ -18,7 +19,7 @@ def choice(*rules, **fields):
 
 
 def matches(rule, value, context=CONTEXT):
-    return choice({**rule, "Next": "yes"}).choose(value, context) == "yes"
+    return choice({**rule, "Next": "yes"}).choose(env(value, context)).next == "yes"
 
 
 OPERANDS = {"String": ("a", "b"), "Numeric": (1, 2.5), "Timestamp": (EARLY, LATE)}

@@ -31,7 +31,7 @@ CONTEXT = {"Execution": {"Id": "e-1", "Input": {"list": [1, 2]}}, "State": {"Nam
 
 
 def find(text, value=None):
-    return compile_path(text).find(DATA if value is None else value, CONTEXT)
+    return compile_path(text).find(DATA if value is None else value, env(context=CONTEXT))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_no_path_takes_long(text):
     path = compile_path(text)
     started = time.perf_counter()
     try:
-        path.find(value, CONTEXT)
+        path.find(value, env(context=CONTEXT))
     except StatesError as error:
         assert error.error == "States.Runtime"  # noqa: PT017  # giving up is one of two right outcomes
     assert time.perf_counter() - started < 10
@@ -224,7 +224,7 @@ def test_any_text_compiles_or_is_refused(text):
         path = compile_path("$" + text)
     except PathError:
         return
-    path.find(DATA, CONTEXT)
+    path.find(DATA, env(context=CONTEXT))
 
 
 JSON = st.recursive(
@@ -246,4 +246,4 @@ def test_the_path_to_any_place_finds_it(value, data):
         else:
             index = data.draw(st.integers(0, len(place) - 1))
             text, place = f"{text}[{index}]", place[index]
-    assert compile_path(text).find(value, {}) is place
+    assert compile_path(text).find(value, env()) is place

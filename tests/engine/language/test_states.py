@@ -12,6 +12,7 @@ from engine.language import (
     compile_state,
     parse_instant,
 )
+from tests.engine.language.worlds import env
 
 CONTEXT = {"State": {"Name": "S"}, "Execution": {"Input": {"at": "2024-01-01T00:00:00Z"}}}
 ENTERED = parse_instant("2024-06-01T00:00:00Z")
@@ -23,10 +24,10 @@ def wait(**fields):
 
 def test_a_pass_gives_its_result_or_passes_its_effective_input_on():
     """Result is literal, even where it looks like a template; null is a result."""
-    assert compile_state({"Type": "Pass", "End": True}).result([1]) == [1]
+    assert compile_state({"Type": "Pass", "End": True}).result([1], env([1])) == [1]
     fixed = {"a.$": "$.b"}
-    assert compile_state({"Type": "Pass", "End": True, "Result": fixed}).result([1]) is fixed
-    assert compile_state({"Type": "Pass", "End": True, "Result": None}).result([1]) is None
+    assert compile_state({"Type": "Pass", "End": True, "Result": fixed}).result([1], env([1])) is fixed
+    assert compile_state({"Type": "Pass", "End": True, "Result": None}).result([1], env([1])) is None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_pass_gives_its_result_or_passes_its_effective_input_on():
 )
 def test_a_wait_is_due_after_its_time_and_never_before_it_was_entered(fields, value, due):
     """Seconds count from the entry; a timestamp in the past is due at once."""
-    assert wait(**fields).due_ms(value, CONTEXT, ENTERED) == due
+    assert wait(**fields).due_ms(env(value, CONTEXT), ENTERED) == due
 
 
 @pytest.mark.parametrize(
@@ -61,25 +62,24 @@ def test_a_wait_is_due_after_its_time_and_never_before_it_was_entered(fields, va
 def test_a_wait_that_is_given_no_time_fails(fields, value):
     """A path must give a whole number of seconds in range, or a timestamp."""
     with pytest.raises(StatesError) as failure:
-        wait(**fields).due_ms(value, CONTEXT, ENTERED)
+        wait(**fields).due_ms(env(value, CONTEXT), ENTERED)
     assert failure.value.error == "States.Runtime"
 
 
 def test_a_fail_gives_what_its_definition_gives():
     """Error and Cause are optional, literal or from a path, also of the context object."""
     fail = {"Type": "Fail"}
-    assert compile_state(fail).failure({}, CONTEXT) == (None, None)
-    assert compile_state({**fail, "Error": "E", "Cause": "C"}).failure({}, CONTEXT) == ("E", "C")
+    assert compile_state(fail).failure(env({}, CONTEXT)) == (None, None)
+    assert compile_state({**fail, "Error": "E", "Cause": "C"}).failure(env({}, CONTEXT)) == ("E", "C")
     state = compile_state({**fail, "ErrorPath": "$.e", "CausePath": "$$.State.Name"})
-    assert state.failure({"e": "E"}, CONTEXT) == ("E", "S")
-    assert state.needs_context
+    assert state.failure(env({"e": "E"}, CONTEXT)) == ("E", "S")
 
 
 @pytest.mark.parametrize("value", [{}, {"e": 1}, {"e": None}, {"e": {}}])
 def test_a_fail_whose_path_gives_no_string_fails_with_states_runtime(value):
     """An error name is a string."""
     with pytest.raises(StatesError) as failure:
-        compile_state({"Type": "Fail", "ErrorPath": "$.e"}).failure(value, CONTEXT)
+        compile_state({"Type": "Fail", "ErrorPath": "$.e"}).failure(env(value, CONTEXT))
     assert failure.value.error == "States.Runtime"
 
 
@@ -99,7 +99,7 @@ def test_lambda_invoke_calls_the_function_that_its_parameters_name(parameters, s
         {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": parameters, "End": True}
     )
     assert state.step == step
-    assert state.step_for(state.effective_input({"f": "bill"}, CONTEXT)) == step_at_run
+    assert state.step_for(state.arguments(env({"f": "bill"}, CONTEXT))) == step_at_run
 
 
 @pytest.mark.parametrize("function", [None, 5, {}])
@@ -114,7 +114,7 @@ def test_lambda_invoke_without_a_name_at_run_time_fails(function):
         }
     )
     with pytest.raises(StatesError, match="FunctionName"):
-        state.step_for(state.effective_input({"f": function}, CONTEXT))
+        state.step_for(state.arguments(env({"f": function}, CONTEXT)))
 
 
 def test_a_task_has_one_step_whatever_its_input():

@@ -2,6 +2,7 @@
 
 from engine.language import compile_machine, context_object, literal_errors, steps_of, warnings
 from engine.language.paths import compile_path
+from tests.engine.language.worlds import env
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 DEFINITION = {
@@ -70,6 +71,6 @@ def test_the_context_object_holds_what_aws_puts_there():
     parts = {"execution": {"Id": "e"}, "state": {"Name": "S", "WaitId": "w"}, "state_machine": {"Name": "m"}}
     context = context_object(**parts)
     assert list(context) == ["Execution", "State", "StateMachine"]
-    assert compile_path("$$.State.WaitId").find(None, context) == "w"
+    assert compile_path("$$.State.WaitId").find(None, env(context=context)) == "w"
     with_task = context_object(**parts, task={"Token": "t"})
-    assert compile_path("$$.Task.Token").find(None, with_task) == "t"
+    assert compile_path("$$.Task.Token").find(None, env(context=with_task)) == "t"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.language import DefinitionError, StatesError, compile_state
+from tests.engine.language.worlds import env
 
 CONTEXT = {"Execution": {"Id": "e-1"}, "State": {"Name": "S"}}
 JSON = st.recursive(
@@ -32,7 +33,7 @@ def test_paths_are_filled_in_wherever_they_stand():
         }
     )
     value = {"a": [7, 8]}
-    payload = state.effective_input(value, CONTEXT)
+    payload = state.arguments(env(value, CONTEXT))
     assert payload == {
         "first": 7,
         "fixed": 1,
@@ -47,14 +48,14 @@ def test_paths_are_filled_in_wherever_they_stand():
 def test_a_template_is_applied_to_what_input_path_selects():
     """Parameters sees the selected input; the context object stays whole."""
     state = task(InputPath="$.a", Parameters={"b.$": "$.b", "name.$": "$$.State.Name"})
-    assert state.effective_input({"a": {"b": 1}, "b": 2}, CONTEXT) == {"b": 1, "name": "S"}
+    assert state.arguments(env({"a": {"b": 1}, "b": 2}, CONTEXT)) == {"b": 1, "name": "S"}
 
 
 def test_a_path_that_finds_nothing_names_path_field_and_input():
     """The cause is AWS's, so that it can be searched for."""
     state = task(Parameters={"x": {"y.$": "$.none"}})
     with pytest.raises(StatesError) as failure:
-        state.effective_input({"a": "é"}, CONTEXT)
+        state.arguments(env({"a": "é"}, CONTEXT))
     assert failure.value.error == "States.ParameterPathFailure"
     assert failure.value.cause == (
         "The JSONPath '$.none' specified for the field 'y.$' could not be found in the input '{\"a\":\"é\"}'"
@@ -64,14 +65,14 @@ def test_a_path_that_finds_nothing_names_path_field_and_input():
 def test_a_cause_does_not_repeat_a_large_input():
     """A cause quotes the beginning of an input only."""
     with pytest.raises(StatesError) as failure:
-        task(Parameters={"y.$": "$.none"}).effective_input({"a": "x" * 100_000}, CONTEXT)
+        task(Parameters={"y.$": "$.none"}).arguments(env({"a": "x" * 100_000}, CONTEXT))
     assert len(failure.value.cause) < 3000
 
 
 def test_one_template_serves_many_executions():
     """Filling a template leaves it as it was."""
     state = task(Parameters={"a": {"b.$": "$.v"}, "c": [1, {"d.$": "$.v"}]})
-    assert [state.effective_input({"v": v}, CONTEXT)["a"]["b"] for v in (1, 2)] == [1, 2]
+    assert [state.arguments(env({"v": v}, CONTEXT))["a"]["b"] for v in (1, 2)] == [1, 2]
 
 
 @pytest.mark.parametrize("fields", [{}, {"InputPath": "$"}, {"ResultPath": "$"}, {"OutputPath": "$"}])
@@ -79,9 +80,8 @@ def test_fields_that_change_nothing_give_the_very_object(fields):
     """An absent field, and $, cost no copy."""
     value, result = {"a": 1}, {"r": 2}
     state = task(**fields)
-    assert state.effective_input(value, CONTEXT) is value
-    assert state.output(value, result, CONTEXT) is result
-    assert not state.needs_context
+    assert state.arguments(env(value, CONTEXT)) is value
+    assert state.leave(result, env(value, CONTEXT)).output is result
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_fields_that_change_nothing_give_the_very_object(fields):
 def test_a_result_goes_where_result_path_says(path, raw, output):
     """Objects on the way are made; everything beside the way stays."""
     before = copy.deepcopy(raw)
-    assert task(ResultPath=path).output(raw, "R", CONTEXT) == output
+    assert task(ResultPath=path).leave("R", env(raw, CONTEXT)).output == output
     assert raw == before
 
 
@@ -120,7 +120,7 @@ def test_a_result_goes_where_result_path_says(path, raw, output):
 def test_a_result_path_that_does_not_fit_the_input_fails(path, raw):
     """What stands in the way of a result is not overwritten, and arrays do not grow."""
     with pytest.raises(StatesError) as failure:
-        task(ResultPath=path).output(raw, "R", CONTEXT)
+        task(ResultPath=path).leave("R", env(raw, CONTEXT)).output
     assert failure.value.error == "States.ResultPathMatchFailure"
     assert failure.value.cause.startswith(f"Unable to apply ReferencePath {path} to input ")
 
@@ -128,7 +128,7 @@ def test_a_result_path_that_does_not_fit_the_input_fails(path, raw):
 def test_result_path_shares_what_it_does_not_touch():
     """Copies are made along the way only."""
     raw = {"a": {"b": {}}, "c": {}}
-    output = task(ResultPath="$.a.r").output(raw, "R", CONTEXT)
+    output = task(ResultPath="$.a.r").leave("R", env(raw, CONTEXT)).output
     assert output["c"] is raw["c"]
     assert output["a"]["b"] is raw["a"]["b"]
 
@@ -136,26 +136,25 @@ def test_result_path_shares_what_it_does_not_touch():
 def test_selector_then_result_path_then_output_path():
     """The three fields of the output apply in this order."""
     state = task(ResultSelector={"n.$": "$.count", "s.$": "$$.State.Name"}, ResultPath="$.a.r", OutputPath="$.a")
-    assert state.output({"a": {"k": 1}}, {"count": 5}, CONTEXT) == {"k": 1, "r": {"n": 5, "s": "S"}}
-    assert state.needs_context
+    assert state.leave({"count": 5}, env({"a": {"k": 1}}, CONTEXT)).output == {"k": 1, "r": {"n": 5, "s": "S"}}
 
 
 def test_null_paths_give_an_empty_object():
     """InputPath null and OutputPath null stand for {}."""
     state = task(InputPath=None, OutputPath=None)
-    assert state.effective_input([1], CONTEXT) == {}
-    assert state.output([1], [2], CONTEXT) == {}
+    assert state.arguments(env([1], CONTEXT)) == {}
+    assert state.leave([2], env([1], CONTEXT)).output == {}
 
 
 def test_input_and_output_path_must_find_something():
     """A path that finds nothing ends the execution with States.Runtime."""
     state = task(InputPath="$.a['b c'][0]", OutputPath="$.o")
     with pytest.raises(StatesError, match="Invalid path") as failure:
-        state.effective_input({}, CONTEXT)
+        state.arguments(env({}, CONTEXT))
     assert failure.value.error == "States.Runtime"
     assert failure.value.cause.endswith("No results for path: $['a']['b c'][0]")
     with pytest.raises(StatesError):
-        state.output({}, {}, CONTEXT)
+        state.leave({}, env({}, CONTEXT)).output
 
 
 @given(JSON, JSON, st.sampled_from(["$.a", "$.a.b", "$.c[0]", "$.a[1].b", "$['b'].c.a"]))
@@ -163,7 +162,7 @@ def test_nothing_is_ever_mutated(raw, result, path):
     """Whatever goes in is the same afterwards, whether the state succeeds or fails."""
     state = task(Parameters={"x.$": path, "y": [{"z.$": "$"}]}, ResultPath=path, OutputPath=path)
     before = copy.deepcopy((raw, result))
-    for call in (lambda: state.effective_input(raw, CONTEXT), lambda: state.output(raw, result, CONTEXT)):
+    for call in (lambda: state.arguments(env(raw, CONTEXT)), lambda: state.leave(result, env(raw, CONTEXT)).output):
         try:
             call()
         except StatesError:
@@ -176,10 +175,10 @@ def test_what_result_path_writes_its_path_finds(raw, result):
     """Reading by a path what was written by it gives the very result."""
     state = task(ResultPath="$.a.b")
     try:
-        output = state.output(raw, result, CONTEXT)
+        output = state.leave(result, env(raw, CONTEXT)).output
     except StatesError:
         return
-    assert task(InputPath="$.a.b").effective_input(output, CONTEXT) is result
+    assert task(InputPath="$.a.b").arguments(env(output, CONTEXT)) is result
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""Task tokens: whoever holds one ends the wait that it was made for, or says that the task is alive."""
+
+from __future__ import annotations
+
+from engine.core import events as e
+from engine.core.commands import AnswerTask, Beat, Failed
+from engine.core.decide.draft import Draft
+from engine.core.decide.enter import advance
+from engine.core.decide.fail import fail_task
+from engine.core.decide.refuse import refuse
+from engine.core.decide.resume import end_wait, outcome_of
+from engine.core.decision import Facts, Need, Outcome
+from engine.core.effects import SetTimer
+from engine.core.state import State
+
+COMPLETED = "completed"
+ALIVE = "alive"
+
+
+def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
+    """End the task with the outcome that its holder gives; a token is good for one."""
+    opened = state.waits.get(command.wait)
+    if opened is None:
+        return _is_over(state, command.wait, facts, "answer_task")
+    outcome = command.outcome
+    if not isinstance(outcome, Failed):
+        return end_wait(state, facts, command.wait, outcome.result, COMPLETED)
+    draft = Draft(state, facts, caused_by=opened.seq)
+    phase = state.frames[opened.scope].phase
+    fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause)
+    advance(draft)
+    return draft.decision(COMPLETED)
+
+
+def beat(state: State, command: Beat, facts: Facts) -> Outcome:
+    """Move the time limit of the wait by its HeartbeatSeconds, at most to its end."""
+    opened = state.waits.get(command.wait)
+    if opened is None:
+        return _is_over(state, command.wait, facts, "heartbeat")
+    draft = Draft(state, facts, caused_by=opened.seq)
+    phase = state.frames[opened.scope].phase
+    timer = None if phase is None or phase.timer is None else state.timers[phase.timer]
+    if timer is not None and timer.heartbeat_ms is not None and timer.deadline is not None:
+        due_at = min(timer.deadline, draft.at + timer.heartbeat_ms)
+        draft.emit(e.TaskHeartbeat(opened.state, command.wait, due_at, opened.scope))
+        draft.effects.append(SetTimer(due_at))
+    return draft.decision(ALIVE)
+
+
+def _is_over(state: State, wait: str, facts: Facts, command: str) -> Outcome:
+    if state.status == "terminated":
+        return refuse(state, facts, command, "CONFLICT", "the execution has been terminated")
+    outcome = outcome_of(state, wait, facts)
+    if isinstance(outcome, Need):
+        return outcome
+    if outcome == "resumed":
+        return refuse(state, facts, command, "CONFLICT", "the task has been completed: a token is good for one answer")
+    if outcome is None:
+        return refuse(state, facts, command, "NOT_FOUND", "there is no such task")
+    return refuse(state, facts, command, "WAIT_EXPIRED", f"the task is over: its wait was {outcome}")

@@ -1,0 +1,202 @@
+"""Calling: entering a Task state, and having its step called or its child started, once and again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any, Final, NamedTuple
+
+from engine.core import events as e
+from engine.core.decide.context import environment
+from engine.core.decide.draft import Draft
+from engine.core.effects import RunTask, SetTimer, StartChild
+from engine.core.events import Parent
+from engine.core.ids import percent_encoded
+from engine.core.refs import Ref
+from engine.core.state import Frame, InTask
+from engine.language import Environment, TaskState, parse_resource
+from engine.language.resources import SYNC_PATTERNS, WAIT_FOR_TASK_TOKEN
+from engine.language.values import compact
+
+TIMEOUT_MAX_MS: Final = 99_999_999_000
+"""How long a task with heartbeats may take that has no TimeoutSeconds: AWS's longest, a little over three years."""
+
+TOKEN_BYTES: Final = 32
+
+
+class _Call(NamedTuple):
+    """What a Task state calls with: `keyed` is the attempt whose idempotency key goes with these parameters."""
+
+    arguments: Any
+    parameters: Ref
+    payload: dict[str, Any]
+    keyed: int
+    due_at: int | None
+    heartbeat_ms: int | None
+
+
+def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None:
+    """Schedule the step; if it goes with a wait, open that first, so that no answer can come before it."""
+    resource = state.resource
+    attempt = frame.attempt
+    wait, token = _wait(draft, state)
+    call = _call(draft, scope, frame, state, environment(draft, scope, wait=wait, token=token))
+    if token is not None and not resource.waits and token not in compact(call.arguments):
+        wait = token = None
+    visit = frame.visits.get(state.name, 0) + (not attempt)
+    payload, due_at = call.payload, call.due_at
+    if wait is not None:
+        digest = None if token is None else token_digest(token)
+        opened = e.WaitOpened(
+            state=state.name,
+            wait=wait,
+            resource=resource.text,
+            parameters=call.parameters,
+            visit=visit,
+            attempt=attempt,
+            token_sha256=digest,
+            due_at=due_at,
+            heartbeat_ms=call.heartbeat_ms,
+            scope=scope,
+        )
+        draft.emit(opened, payload)
+        payload = {}
+    if due_at is not None:
+        draft.effects.append(SetTimer(due_at if call.heartbeat_ms is None else min(due_at, draft.at + call.heartbeat_ms)))
+    if resource.kind == "wait":
+        return
+    scheduled = e.TaskScheduled(
+        state=state.name,
+        resource=resource.text,
+        parameters=call.parameters,
+        visit=visit,
+        attempt=attempt,
+        keyed=call.keyed,
+        wait=wait,
+        child=draft.facts.chance() if resource.starts_execution else None,
+        is_awaited=resource.starts_execution and resource.pattern in SYNC_PATTERNS,
+        due_at=due_at if wait is None else None,
+        scope=scope,
+    )
+    draft.emit(scheduled, payload)
+    run_task(draft, scope)
+
+
+def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
+    """The id and the token of the wait that goes with a call, if one does.
+
+    A child that is awaited can be given a token too, and whichever ends first completes the task (recorded:
+    callback/test_callback, test_sync_with_task_token).
+    """
+    resource = state.resource
+    is_sync = resource.starts_execution and resource.pattern in SYNC_PATTERNS and state.reads_context
+    if not (resource.waits or is_sync):
+        return None, None
+    wait = draft.facts.chance()
+    has_token = is_sync or resource.pattern == WAIT_FOR_TASK_TOKEN
+    return wait, _token(draft, wait) if has_token else None
+
+
+def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environment) -> _Call:
+    """Compute the parameters and the time limits.
+
+    They are computed anew for another attempt only if they look at the context object, which tells how many attempts
+    there were: so one idempotency key never carries two inputs.
+    """
+    payload: dict[str, Any] = {}
+    keyed = frame.keyed
+    if frame.attempt and frame.parameters is not None and not state.reads_context:
+        reference = frame.parameters
+        arguments = draft.value(reference)
+    else:
+        arguments = state.arguments(env)
+        is_same = frame.attempt and frame.parameters is not None and arguments == draft.value(frame.parameters)
+        if is_same and frame.parameters is not None:
+            reference = frame.parameters
+        else:
+            reference = draft.refer(arguments, frame.input, "parameters", payload)
+            keyed = frame.attempt
+    timeout, heartbeat = state.timeout_ms(env, arguments), state.heartbeat_ms(env, arguments)
+    if not state.resource.waits:
+        heartbeat = None  # a step lives as long as its process does, and that is watched otherwise
+    if timeout is None and heartbeat is not None:
+        timeout = TIMEOUT_MAX_MS
+    return _Call(arguments, reference, payload, keyed, None if timeout is None else draft.at + timeout, heartbeat)
+
+
+def _token(draft: Draft, wait: str) -> str:
+    """A new task token: it names the wait, and holds 256 random bits."""
+    secret = base64.urlsafe_b64encode(draft.facts.entropy(TOKEN_BYTES)).decode().rstrip("=")
+    return f"{wait}.{secret}"
+
+
+def token_digest(token: str) -> str:
+    """What the log keeps of a task token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def wait_of_token(token: str) -> str:
+    """The id of the wait that a task token names; of any other text something that is no id."""
+    return token.partition(".")[0]
+
+
+def run_task(draft: Draft, scope: str) -> None:
+    """Ask for the step to be called or the child to be started; after a crash, again under the same key."""
+    task = draft.state.task(scope)
+    if task is None:
+        return
+    parent = parent_of(draft, scope, task)
+    parameters = draft.value(_parameters(draft, scope))
+    if task.child is not None:
+        draft.effects.append(StartChild(task.child, parent, parameters))
+        return
+    draft.effects.append(
+        RunTask(
+            scope=scope,
+            state=parent.state,
+            seq=task.seq,
+            attempt=task.attempt,
+            visit=parent.visit,
+            resource=task.resource,
+            parameters=parameters,
+            idempotency_key=idempotency_key(draft, scope),
+            wait=task.wait,
+        )
+    )
+
+
+def _parameters(draft: Draft, scope: str) -> Ref:
+    reference = draft.state.frames[scope].parameters
+    if reference is None:
+        message = f"the task in scope {scope!r} has no parameters: the log is damaged"
+        raise TypeError(message)
+    return reference
+
+
+def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:
+    """What a child is told of the task that starts it."""
+    frame = draft.state.frames[scope]
+    pattern = parse_resource(task.resource).pattern
+    return Parent(
+        execution=draft.facts.execution,
+        scope=scope,
+        state=frame.state,
+        seq=task.seq,
+        visit=frame.visits[frame.state],
+        attempt=task.attempt,
+        pattern=pattern,
+        is_awaited=task.is_awaited,
+    )
+
+
+def idempotency_key(draft: Draft, scope: str) -> str:
+    """`execution/state/iteration/visit`, each percent-encoded; an iteration that is none is `-`.
+
+    Every attempt and every repetition after a crash carries the same key (`reliability.md`, steps). An attempt whose
+    parameters are others, since they look at the context object, has its number as a fifth part.
+    """
+    frame = draft.state.frames[scope]
+    visit = frame.visits[frame.state]
+    key = f"{draft.facts.execution}/{percent_encoded(frame.state)}/{scope or '-'}/{visit}"
+    return f"{key}/{frame.keyed}" if frame.keyed else key
+

@@ -1,0 +1,105 @@
+"""Parallel and Map states: beginning their branches and iterations, and ending them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from engine.core import events as e
+from engine.core.decide.context import Item, environment
+from engine.core.decide.draft import Draft
+from engine.core.decide.fail import fail_fork, fail_state
+from engine.core.decide.leave import leave_after
+from engine.core.decision import RESULT_MAX
+from engine.core.refs import below, ref
+from engine.core.state import Fork, Frame, scope_of
+from engine.language import Left, MapState, ParallelState, StatesError
+
+_encode = msgspec.json.Encoder().encode
+
+
+def enter_parallel(draft: Draft, scope: str, frame: Frame, state: ParallelState) -> None:
+    """Begin all branches, each with the same input."""
+    arguments = state.arguments(environment(draft, scope))
+    payload: dict[str, Any] = {}
+    reference = draft.refer(arguments, frame.input, "input", payload)
+    starts = tuple(branch.start_at for branch in state.branches)
+    draft.emit(e.BranchesStarted(state.name, reference, starts, frame.attempt, scope), payload)
+
+
+def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
+    """Settle what is iterated over, and how; the iterations begin one by one."""
+    env = environment(draft, scope)
+    arguments = state.arguments(env)
+    items = state.items(arguments, env)
+    payload: dict[str, Any] = {}
+    if state.items_ref is not None:
+        reference = below(frame.input, *state.items_ref)
+    else:
+        reference = draft.refer(items, frame.input, "items", payload)
+    started = e.MapStarted(
+        state=state.name,
+        items=reference,
+        count=len(items),
+        start_at=state.processor.start_at,
+        concurrency=state.concurrency(env, arguments),
+        tolerated=state.tolerance(len(items), env, arguments),
+        attempt=frame.attempt,
+        scope=scope,
+    )
+    draft.emit(started, payload)
+
+
+def begin_iteration(draft: Draft, fork: Fork) -> None:
+    """Begin the next iteration of a Map state."""
+    state = draft.definition(fork.scope, MapState)
+    index = fork.started
+    reference = below(fork.items or "", index)
+    payload: dict[str, Any] = {}
+    if state.has_item_selector:
+        value = draft.value(reference)
+        try:
+            selected = state.item_input(value, environment(draft, fork.scope, item=Item(index, value)))
+        except StatesError as problem:
+            draft.give_up(draft.state.below(fork))
+            fail_state(draft, fork.scope, problem, fork.seq)
+            return
+        reference = draft.refer(selected, reference, "input", payload)
+    draft.caused_by = fork.seq
+    draft.emit(e.IterationStarted(state.name, index, reference, scope_of(fork.seq, index)), payload)
+
+
+def end_fork(draft: Draft, fork: Fork) -> None:
+    """Leave a Parallel or Map state with what its branches or iterations gave, or fail with it.
+
+    Of iterations whose failure is tolerated nothing stands in the result.
+    """
+    if fork.has_failed:
+        fail_fork(draft, fork)
+        return
+    scope = fork.scope
+    state = draft.state_of(scope)
+    assert isinstance(state, (ParallelState, MapState))
+    outputs = draft.values(fork.outputs[index] for index in range(fork.count) if index in fork.outputs)
+    draft.caused_by = fork.seq
+    size = len(_encode(outputs))
+    if size > RESULT_MAX:
+        cause = f"The result has {size} bytes of JSON; a Parallel or Map state gives at most {RESULT_MAX}."
+        fail_state(draft, scope, StatesError("States.DataLimitExceeded", cause), fork.seq)
+        return
+    result = ref(draft.next_seq, "result")
+
+    def left(env: Any) -> Left:
+        return state.leave(outputs, env)
+
+    leave_after(
+        draft,
+        scope,
+        state,
+        left,
+        lambda output, following, assigned: e.StateExited(
+            state.name, state.type, result, output, following, assigned, scope
+        ),
+        {"result": outputs},
+    )

@@ -1,0 +1,83 @@
+"""Forks, as `evolve` moves them: the branches of a Parallel state, the iterations of a Map state.
+
+All functions change the copy of the state that `evolve` is making.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from engine.core import events as e
+from engine.core.frames import close, end_wait, expect
+from engine.core.refs import Ref
+from engine.core.state import Fork, Frame, InFork, State, fork_and_index
+
+
+def open_fork(state: State, fork: Fork) -> None:
+    """Begin a fork."""
+    _put(state, fork)
+
+
+def start_iteration(state: State, scope: str, item: Ref, at: int) -> None:
+    """Begin the iteration of this scope, the next one of its fork."""
+    seq, index = fork_and_index(scope)
+    fork = state.forks[seq]
+    expect(state, scope, Frame(fork.start_at, item, at))
+    _put(state, replace(fork, started=index + 1, live=fork.live.set(index, None)))
+
+
+def end_scope(state: State, scope: str, output: Ref) -> None:
+    """End a branch or an iteration with its output."""
+    seq, index = fork_and_index(scope)
+    fork = state.forks[seq]
+    close(state, scope)
+    _put(state, replace(fork, live=fork.live.delete(index), outputs=fork.outputs.set(index, output)))
+
+
+def fail_scope(
+    state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed
+) -> None:
+    """End a branch or an iteration by a failure; if it is one too many, the fork has failed by it."""
+    seq, index = fork_and_index(scope)
+    fork = state.forks[seq]
+    close(state, scope)
+    fork = replace(fork, live=fork.live.delete(index), failures=fork.failures + 1)
+    if fork.failures > fork.tolerated:
+        fork = replace(
+            fork,
+            has_failed=True,
+            error=event.error,
+            error_ref=getattr(event, "error_ref", None),
+            cause=getattr(event, "cause", None),
+        )
+    _put(state, fork)
+
+
+def close_fork(state: State, scope: str) -> None:
+    """End the fork that a scope's state is in, if any, with everything below it."""
+    phase = state.frames[scope].phase
+    if not isinstance(phase, InFork):
+        return
+    fork = state.forks[phase.seq]
+    for below in state.below(fork):
+        end_wait(state, below, "cancelled")
+        inner = state.frames[below].phase
+        if isinstance(inner, InFork):
+            _remove(state, inner.seq)
+        close(state, below)
+    _remove(state, fork.seq)
+
+
+def _put(state: State, fork: Fork) -> None:
+    state.forks = state.forks.set(fork.seq, fork)
+    is_listed = fork.seq in state.forks_at_work
+    is_at_work = fork.is_settled or fork.has_room
+    if is_at_work and not is_listed:
+        state.forks_at_work = (*state.forks_at_work, fork.seq)
+    elif is_listed and not is_at_work:
+        state.forks_at_work = tuple(seq for seq in state.forks_at_work if seq != fork.seq)
+
+
+def _remove(state: State, seq: int) -> None:
+    state.forks = state.forks.delete(seq)
+    state.forks_at_work = tuple(other for other in state.forks_at_work if other != seq)

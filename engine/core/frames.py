@@ -1,0 +1,78 @@
+"""Moving frames, as `evolve` does it: every change of one goes through here, so that the counts of `State` hold.
+
+All functions change the copy of the state that `evolve` is making.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from engine.core.refs import Ref
+from engine.core.state import TOP, EndedWait, Frame, Phase, State, is_active, is_delayed, open_wait
+
+
+def expect(state: State, scope: str, frame: Frame) -> None:
+    """Begin a scope: its first state is about to be entered."""
+    state.frames = state.frames.set(scope, frame)
+    state.ready = (*state.ready, scope)
+    state.active += 1
+    if scope == TOP:
+        state.current = frame.state
+
+
+def stay(state: State, scope: str, phase: Phase | None) -> None:
+    """Bring a frame into another phase of its state; a timer that the new one does not have is void."""
+    frame = state.frames[scope]
+    _recount(state, scope, frame.phase, phase)
+    state.frames = state.frames.set(scope, replace(frame, phase=phase))
+
+
+def arrive(state: State, scope: str, following: str | None, output: Ref) -> None:
+    """Bring a frame to the state that follows; none: it stays where it is, as the execution ends."""
+    frame = state.frames[scope]
+    _recount(state, scope, frame.phase, None)
+    state.frames = state.frames.set(
+        scope,
+        Frame(
+            following or frame.state,
+            output,
+            state.recorded_at,
+            visits=frame.visits,
+            variables=frame.variables,
+        ),
+    )
+    if scope == TOP:
+        state.current = following or frame.state
+
+
+def close(state: State, scope: str) -> None:
+    """End a scope: its frame goes, and what it had set."""
+    frame = state.frames[scope]
+    _recount(state, scope, frame.phase, None)
+    state.ready = tuple(other for other in state.ready if other != scope)
+    state.active -= 1
+    state.frames = state.frames.delete(scope)
+
+
+def _recount(state: State, scope: str, before: Phase | None, after: Phase | None) -> None:
+    state.active += is_active(after) - is_active(before)
+    state.delayed += is_delayed(after) - is_delayed(before)
+    if before is None and after is not None:
+        state.ready = tuple(other for other in state.ready if other != scope)
+    elif after is None and (before is not None or len(state.ready) > 1):  # to the end: other scopes have their turn
+        state.ready = (*(other for other in state.ready if other != scope), scope)
+    if before is not None and before.timer is not None and (after is None or after.timer != before.timer):
+        state.timers = state.timers.delete(before.timer)
+
+
+def end_wait(state: State, scope: str, outcome: Literal["resumed", "expired", "cancelled"]) -> None:
+    """Close the wait that a scope has open, if it has one."""
+    frame = state.frames[scope]
+    wait = open_wait(frame.phase)
+    if wait is None:
+        return
+    state.waits = state.waits.delete(wait)
+    others = {name: ended for name, ended in state.ended_waits.items() if name != frame.state}
+    state.ended_waits = {**others, frame.state: EndedWait(wait, frame.state, outcome)}

@@ -1,0 +1,137 @@
+"""A mapping that is never changed: each change gives a new one that shares nearly everything with the old one.
+
+State is kept after every event of a decision, and a Map may have ten thousand iterations under way: copying a `dict`
+of them for each event would take quadratic time. Here a change copies one shard of at most some dozen entries, and
+the short list of shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar, overload
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+SHARD_SIZE = 16
+"""Entries of a shard on average, in a mapping of more than one."""
+
+
+class Change(NamedTuple, Generic[K, V]):
+    """What differs between two mappings under one key; null: it is not there."""
+
+    key: K
+    before: V | None
+    after: V | None
+
+
+class PersistentMap(Generic[K, V]):
+    """An immutable mapping. The order of its entries means nothing: sort where order matters."""
+
+    __slots__ = ("_shards", "_size")
+
+    def __init__(self, entries: dict[K, V] | None = None) -> None:
+        self._shards: tuple[dict[K, V], ...] = ({},)
+        self._size = 0
+        if entries:
+            self._spread(entries)
+
+    def _spread(self, entries: dict[K, V]) -> None:
+        """Lay the entries out anew, in so many shards as fit their number."""
+        self._size = len(entries)
+        count = 1
+        while count * SHARD_SIZE * 2 < self._size:
+            count *= 4
+        shards: tuple[dict[K, V], ...] = tuple({} for _ in range(count))
+        for key, value in entries.items():
+            shards[hash(key) % count][key] = value
+        self._shards = shards
+
+    def set(self, key: K, value: V) -> PersistentMap[K, V]:
+        """The mapping with this value under the key."""
+        index = hash(key) % len(self._shards)
+        shard = self._shards[index]
+        return self._with(index, {**shard, key: value}, self._size + (key not in shard))
+
+    def delete(self, key: K) -> PersistentMap[K, V]:
+        """The mapping without the key; this very one if it is not there."""
+        index = hash(key) % len(self._shards)
+        shard = self._shards[index]
+        if key not in shard:
+            return self
+        changed = shard.copy()
+        del changed[key]
+        return self._with(index, changed, self._size - 1)
+
+    def _with(self, index: int, shard: dict[K, V], size: int) -> PersistentMap[K, V]:
+        count = len(self._shards)
+        made: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
+        if count == 1:
+            made._shards = (shard,)
+        else:
+            made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
+        made._size = size
+        is_crowded = size > count * SHARD_SIZE * 2
+        is_sparse = count > 1 and size < count * SHARD_SIZE // 4
+        if is_crowded or is_sparse:
+            made._spread(dict(made.items()))
+        return made
+
+    @overload
+    def get(self, key: K) -> V | None: ...
+    @overload
+    def get(self, key: K, default: D) -> V | D: ...
+    def get(self, key: K, default: D | None = None) -> V | D | None:
+        """The value under the key, or the default."""
+        return self._shards[hash(key) % len(self._shards)].get(key, default)
+
+    def __getitem__(self, key: K) -> V:
+        return self._shards[hash(key) % len(self._shards)][key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._shards[hash(key) % len(self._shards)]
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[K]:
+        for shard in self._shards:
+            yield from shard
+
+    def items(self) -> Iterator[tuple[K, V]]:
+        """The entries."""
+        for shard in self._shards:
+            yield from shard.items()
+
+    def values(self) -> Iterator[V]:
+        """The values."""
+        for shard in self._shards:
+            yield from shard.values()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PersistentMap):
+            return NotImplemented
+        return self is other or (self._size == other._size and dict(self.items()) == dict(other.items()))
+
+    __hash__ = None  # type: ignore[assignment]  # its values may be unhashable
+
+    def __repr__(self) -> str:
+        return f"PersistentMap({dict(self.items())!r})"
+
+    def changes_from(self, before: PersistentMap[K, V]) -> Iterator[Change[K, V]]:
+        """What changed since `before`, an earlier form of this mapping; as quick as the changes are few."""
+        if self is before:
+            return
+        if len(self._shards) != len(before._shards):
+            pairs = [(dict(before.items()), dict(self.items()))]
+        else:
+            pairs = [(old, new) for old, new in zip(before._shards, self._shards, strict=True) if old is not new]
+        for old, new in pairs:
+            for key, value in old.items():
+                now = new.get(key)
+                if now is not value:
+                    yield Change(key, value, now)
+            for key, value in new.items():
+                if key not in old:
+                    yield Change(key, None, value)

@@ -1,0 +1,45 @@
+"""The state of an execution as text, and back: what a snapshot keeps.
+
+A snapshot may be thrown away at any time, so nothing here is a promise: another `FORMAT` means a full fold.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+
+from engine.core.persistent import PersistentMap
+from engine.core.state import State
+
+FORMAT: Final = 1
+"""The version of the form; it changes whenever `State` does."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, PersistentMap):
+        return dict(sorted(value.items()))  # in order, so that equal states have equal bytes
+    message = f"a state holds no {type(value).__name__}"
+    raise NotImplementedError(message)
+
+
+def _persistent(kind: Any, value: Any) -> Any:
+    if get_origin(kind) is not PersistentMap:
+        message = f"a state holds no {kind}"
+        raise NotImplementedError(message)
+    key, entry = get_args(kind)
+    return PersistentMap(msgspec.convert(value, dict[key, entry], strict=False, dec_hook=_persistent))
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
+_decoder: Final = msgspec.json.Decoder(State, dec_hook=_persistent)
+
+
+def encode_state(state: State) -> bytes:
+    """A state as JSON. Equal states give equal bytes."""
+    return _encoder.encode(state)
+
+
+def decode_state(text: bytes) -> State:
+    """The state that `encode_state` wrote. Raises `msgspec.ValidationError` if it is of another form."""
+    return _decoder.decode(text)

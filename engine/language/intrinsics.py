@@ -1,0 +1,214 @@
+r"""Intrinsic functions: ``States.Format('{}', $.name)``, which JSONPath states may write in place of a path.
+
+A call is read once, when its definition is compiled, into one function of (value, env). An argument is
+
+- a text in apostrophes, in which ``\'``, ``\{``, ``\}`` and ``\\`` stand for the character after the backslash, and
+  any other backslash for itself,
+- a number, ``true``, ``false`` or ``null``,
+- a path: ``$…``, ``$$…`` or ``$variable…``,
+- another call.
+
+The reader looks at each character once and recurses no deeper than NESTING_MAX. The functions themselves are the table
+in ``intrinsic_functions``.
+"""
+
+import re
+from typing import Final
+
+from engine.language import errors
+from engine.language.environment import Environment
+from engine.language.errors import StatesError
+from engine.language.expressions import QUOTED_INPUT_MAX, Evaluate, Expression
+from engine.language.intrinsic_functions import FUNCTIONS, Function, Refused
+from engine.language.paths import Path, PathError, compile_path
+from engine.language.values import MISSING, Json, compact, shown
+
+TEXT_MAX: Final = 10_000
+"""Characters of a call, nested ones included: what AWS allows a text argument to have."""
+
+NESTING_MAX: Final = 10
+"""Calls within each other, the outermost one counted (Amazon: "You can nest up to 10 intrinsic functions")."""
+
+ARGUMENTS_MAX: Final = 100
+"""Arguments of all the calls of a field: each may be a whole input, and a result may hold them all."""
+
+_NAME: Final = re.compile(r"States\.([A-Za-z0-9]{1,40})[ \t\r\n]*\(")
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?(?=[\s,)]|\Z)", re.ASCII)
+_TEXT: Final = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\(['{}\\])")
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
+_PATH_PART: Final = re.compile(r"""[^\s,()\[\]'"]+""")
+_BRACKETED_PART: Final = re.compile(r"""[^\[\]'"]+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_CONSTANTS: Final = {"true": True, "false": False, "null": None}
+_CONSTANT: Final = re.compile(r"(true|false|null)(?=[\s,)]|\Z)")
+
+
+class _Absent(Exception):
+    """A path among the arguments finds nothing."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.text)
+        self.text = path.text.removeprefix("$") if path.text.startswith("$$") else path.text
+
+
+def compile_intrinsic(text: str) -> Expression:
+    """Compile a call of an intrinsic function, and the calls in it.
+
+    The expression raises StatesError: States.IntrinsicFailure if a function refuses its arguments, and
+    States.Runtime if a path among them finds nothing (AWS's words, seen in us-east-1; the whole call is quoted).
+
+    Raises:
+        PathError: The text is no call, names no function, gives it too few or too many arguments, or is too long.
+    """
+    if len(text) > TEXT_MAX:
+        raise PathError(f"an intrinsic function has at most {TEXT_MAX} characters")
+    call = _Reader(text).whole()
+
+    def evaluate(value: Json, env: Environment) -> Json:
+        try:
+            return call(value, env)
+        except Refused as refusal:
+            raise StatesError(errors.INTRINSIC_FAILURE, _cause(text, str(refusal))) from None
+        except _Absent as absent:
+            source = compact(value)
+            source = source if len(source) <= QUOTED_INPUT_MAX else source[: QUOTED_INPUT_MAX - 1] + "…"
+            reason = f"The JsonPath argument for the field '{absent.text}' could not be found in the input '{source}'"
+            raise StatesError(errors.RUNTIME, _cause(text, reason)) from None
+
+    return Expression(text, evaluate)
+
+
+def _cause(text: str, reason: str) -> str:
+    return f"The function '{text}' had the following error: {reason}"
+
+
+class _Reader:
+    """Reads one call from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+        self.arguments_left = ARGUMENTS_MAX
+
+    def whole(self) -> Evaluate:
+        call = self.call(1)
+        self.skip_blanks()
+        if self.position < len(self.text):
+            raise PathError(f"nothing may follow the call of an intrinsic function, but there is {self.rest()}")
+        return call
+
+    def call(self, depth: int) -> Evaluate:
+        """Read a call, of which the name begins here."""
+        if depth > NESTING_MAX:
+            raise PathError(f"intrinsic functions nest at most {NESTING_MAX} deep")
+        match = _NAME.match(self.text, self.position)
+        if match is None:
+            raise PathError(f"a call of an intrinsic function, States.NAME(…), is needed at {self.rest()}")
+        name = match.group(1)
+        function = FUNCTIONS.get(name)
+        if function is None:
+            raise PathError(f"there is no intrinsic function States.{name}; there are: {', '.join(FUNCTIONS)}")
+        self.position = match.end()
+        arguments = self.arguments(function, depth)
+        if not function.takes(len(arguments)):
+            raise PathError(f"States.{name} takes {function.arity}, not {len(arguments)}")
+        return _bind(function, arguments)
+
+    def arguments(self, function: Function, depth: int) -> list[Evaluate]:
+        arguments: list[Evaluate] = []
+        self.skip_blanks()
+        if self.skip(")"):
+            return arguments
+        while True:
+            if not self.arguments_left:
+                raise PathError(f"the intrinsic functions of a field have at most {ARGUMENTS_MAX} arguments")
+            self.arguments_left -= 1
+            self.skip_blanks()
+            arguments.append(self.argument(depth, is_raw=function.reads_escapes and not arguments))
+            self.skip_blanks()
+            if self.skip(")"):
+                return arguments
+            if not self.skip(","):
+                raise PathError(f"a comma or a closing parenthesis is needed at {self.rest()}")
+
+    def argument(self, depth: int, *, is_raw: bool) -> Evaluate:
+        start = self.text[self.position : self.position + 1]
+        if start == "$":
+            return _argument_path(self.path())
+        if start == "'":
+            return _constant(self.literal(is_raw=is_raw))
+        if start == "S":
+            return self.call(depth + 1)
+        if match := _NUMBER.match(self.text, self.position):
+            self.position = match.end()
+            return _constant(_number(match))
+        if match := _CONSTANT.match(self.text, self.position):
+            self.position = match.end()
+            return _constant(_CONSTANTS[match.group()])
+        raise PathError(
+            f"an argument is a path, a text in apostrophes, a number, true, false, null or a call, not {self.rest()}"
+        )
+
+    def literal(self, *, is_raw: bool) -> str:
+        match = _TEXT.match(self.text, self.position)
+        if match is None:
+            raise PathError(f"the apostrophe that ends a text is missing at {self.rest()}")
+        self.position = match.end()
+        body = match.group(1)
+        return body.replace(r"\'", "'") if is_raw else _ESCAPE.sub(r"\1", body)
+
+    def path(self) -> Path:
+        """Read a path: up to a comma, a parenthesis or a blank that is in none of its brackets."""
+        start, depth = self.position, 0
+        while self.position < len(self.text):
+            if match := (_BRACKETED_PART if depth else _PATH_PART).match(self.text, self.position):
+                self.position = match.end()
+            elif (character := self.text[self.position]) in "[]" and depth + (1 if character == "[" else -1) >= 0:
+                depth += 1 if character == "[" else -1
+                self.position += 1
+            else:
+                break
+        return compile_path(self.text[start : self.position])
+
+    def skip_blanks(self) -> None:
+        match = _BLANKS.match(self.text, self.position)
+        self.position = match.end() if match else self.position
+
+    def skip(self, character: str) -> bool:
+        is_there = self.text.startswith(character, self.position)
+        self.position += is_there
+        return is_there
+
+    def rest(self) -> str:
+        return shown(self.text[self.position :]) if self.position < len(self.text) else "the end"
+
+
+def _number(match: re.Match[str]) -> int | float:
+    fraction, exponent = match.groups()
+    if fraction is None and exponent is None:
+        return int(match.group())
+    number = float(match.group())
+    if number in (float("inf"), float("-inf")):
+        raise PathError(f"the number {match.group()} is too large")
+    return number
+
+
+def _constant(value: Json) -> Evaluate:
+    return lambda _value, _env: value
+
+
+def _argument_path(path: Path) -> Evaluate:
+    find = path.find
+
+    def evaluate(value: Json, env: Environment) -> Json:
+        found = find(value, env)
+        if found is MISSING:
+            raise _Absent(path)
+        return found
+
+    return evaluate
+
+
+def _bind(function: Function, arguments: list[Evaluate]) -> Evaluate:
+    call = function.call
+    return lambda value, env: call([argument(value, env) for argument in arguments], env.world)

@@ -1,0 +1,153 @@
+"""Objects of a definition as tables: which members they may have, and what reads each.
+
+A new field is a row. What a row cannot say, because it concerns several fields, is a `Check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from engine.language.findings import Findings, Place
+from engine.language.values import Json, shown
+
+if TYPE_CHECKING:
+    from engine.language.machine import Machine
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a parser needs to know of the machine around a field.
+
+    Attributes:
+        findings: Where it tells what is wrong.
+        names: The names of the machine's states, to which a transition may lead.
+        is_express: Whether the definition is to run as an Express workflow.
+        language: The query language of the state.
+        machine_language: The query language of the whole definition.
+        start_at: Where the machine starts, as written.
+        taken: The names of all states met so far, in any machine of the definition; grows.
+        labels: The labels of all Maps met so far; grows.
+        variables: The variables that the machine assigns.
+        outer_variables: Those that each enclosing machine assigns.
+        parse_nested: Compiles a machine that stands in a state.
+    """
+
+    findings: Findings
+    names: frozenset[str]
+    parse_nested: Callable[[Json, Place, Scope], Machine | None]
+    is_express: bool = False
+    language: str = "JSONPath"
+    machine_language: str = "JSONPath"
+    start_at: Json = None
+    taken: set[str] = dataclasses.field(default_factory=set)
+    labels: set[str] = dataclasses.field(default_factory=set)
+    variables: frozenset[str] = frozenset()
+    outer_variables: tuple[frozenset[str], ...] = ()
+
+    @property
+    def is_jsonata(self) -> bool:
+        """Whether the state is written in JSONata."""
+        return self.language == "JSONata"
+
+
+Parse: TypeAlias = Callable[[Json, Place, Scope], Any]
+"""Parses a field's value; None, after telling the findings, if it is wrong."""
+
+
+class Field(NamedTuple):
+    """A field that an object may hold.
+
+    Attributes:
+        attribute: Under which name its parsed value is kept; "" if it is not.
+        parse: Parses its value.
+        language: The query language that it belongs to; "" for both.
+    """
+
+    attribute: str
+    parse: Parse
+    language: str = ""
+
+
+Table: TypeAlias = Mapping[str, Field]
+
+Check: TypeAlias = Callable[[dict[str, Json], Place, Scope], None]
+"""Checks what concerns several fields of an object together."""
+
+
+class Shape(NamedTuple):
+    """What an object may hold.
+
+    Attributes:
+        fields: Its fields.
+        required: Those that it must have.
+        checks: What concerns several of them.
+        elsewhere: Names of further fields, which somebody else parses.
+    """
+
+    fields: Table
+    required: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+def read_object(source: Json, place: Place, scope: Scope, shape: Shape) -> dict[str, Any] | None:
+    """Parse the members of an object by its table.
+
+    Returns:
+        The attributes; None if anything was found.
+    """
+    findings = scope.findings
+    before = findings.count
+    if type(source) is not dict:
+        findings.add(place, "must be an object")
+        return None
+    attributes: dict[str, Any] = {}
+    for name, value in source.items():
+        if findings.is_full:
+            return None
+        if name not in shape.elsewhere:
+            _read_member(name, value, place, scope, shape, attributes)
+    for name in shape.required:
+        if name not in source:
+            findings.add(place, f"{name} is missing")
+    for check in shape.checks:
+        check(source, place, scope)
+    return None if findings.count > before else attributes
+
+
+def _read_member(name: str, value: Json, place: Place, scope: Scope, shape: Shape, attributes: dict[str, Any]) -> None:
+    field = shape.fields.get(name)
+    if field is None:
+        near = scope.findings.suggestion(name, (*shape.fields, *shape.elsewhere))
+        scope.findings.add(place / name, f"unknown field {shown(name)}{near}")
+    elif field.language and field.language != scope.language:
+        message = f"{name} belongs to {field.language}, and this state is written in {scope.language}"
+        scope.findings.add(place / name, message)
+    else:
+        parsed = field.parse(value, place / name, scope)
+        if field.attribute:
+            attributes[field.attribute] = parsed
+
+
+def exactly_one(*names: str) -> Check:
+    """Make the check that exactly one of some fields is given."""
+
+    def check(source: dict[str, Json], place: Place, scope: Scope) -> None:
+        given = [name for name in names if name in source]
+        if len(given) != 1:
+            has = " and ".join(given) if given else "none"
+            scope.findings.add(place, f"needs exactly one of {', '.join(names)}; it has {has}")
+
+    return check
+
+
+def not_both(first: str, second: str) -> Check:
+    """Make the check that two fields exclude each other."""
+
+    def check(source: dict[str, Json], place: Place, scope: Scope) -> None:
+        if first in source and second in source:
+            scope.findings.add(place, f"has both {first} and {second}")
+
+    return check

@@ -1,0 +1,28 @@
+"""Environments for tests: what an execution lends to the expressions of one state."""
+
+from engine.language import Environment
+from engine.language.values import MISSING
+
+
+class World:
+    """A world of constants."""
+
+    now_ms = 1_704_067_200_000
+
+    def __init__(self, context=None, variables=None):
+        self._context = {} if context is None else context
+        self._variables = variables or {}
+
+    def context(self):
+        return self._context
+
+    def variable(self, name):
+        return self._variables.get(name, MISSING)
+
+    def entropy(self, count):
+        return bytes(range(count))
+
+
+def env(value=None, context=None, variables=None, **parts):
+    """An environment with this raw input."""
+    return Environment(World(context, variables), value, **parts)
