@@ -58,13 +58,23 @@ class Need(NamedTuple):
 Outcome: TypeAlias = Decision | Rejection | Need
 
 
+class Trial(NamedTuple):
+    """What trying out one state gives and wants to see: a context object of its own, and the data of each step."""
+
+    context: dict[str, Any] | None
+    trace: dict[str, Any]
+
+
 class Facts(NamedTuple):
-    """What a decision may know beside state and command. `chance` draws an id, the same ones if asked again, and
-    `entropy` so many random bytes that nobody can guess, the same ones if asked again in the same order.
+    """What a decision may know beside state and command.
+
+    `chance` draws an id, and `entropy` so many random bytes that nobody can guess: the same ones if asked again in the
+    same order.
 
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
-    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name.
+    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `trial` is set where one state
+    is tried out by itself.
     """
 
     execution: str
@@ -77,6 +87,7 @@ class Facts(NamedTuple):
     known_waits: Mapping[str, str | None] = {}
     refusals: int = 0
     names: Mapping[str, str] = {}
+    trial: Trial | None = None
 
 
 RECORDED_REFUSALS: Final = 32

@@ -51,7 +51,10 @@ class Retry(msgspec.Struct, frozen=True, tag="retry"):
 
 
 class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True):
-    """What follows a failure: the catcher of that index leads to the `next` state. No output: it could not be computed."""
+    """What follows a failure: the catcher of that index leads to the `next` state.
+
+    No output: it could not be computed; the failure follows.
+    """
 
     catcher: int
     next: str
@@ -99,8 +102,9 @@ class TaskScheduled(Event, frozen=True):
     `visit` counts how often the scope has entered this state. `keyed` is the attempt whose idempotency key this one
     carries: it is this one's own if its parameters are not those of the attempt before. `wait` is set by
     `.waitForResume` and `.waitForTaskToken`: the wait that was opened just before; its time limits are the task's.
-    `child` is the id of the execution that the task starts, `is_awaited` says that it ends when that does. Without a wait, `due_at` is when it times out at the
-    latest, and the timer's name is this event's seq. Payload: `parameters`, unless they are an earlier value.
+    `child` is the id of the execution that the task starts, `is_awaited` says that it ends when that does. Without a
+    wait, `due_at` is when it times out at the latest, and the timer's name is this event's seq. Payload: `parameters`,
+    unless they are an earlier value.
     """
 
     state: str
@@ -291,8 +295,9 @@ class MapStarted(Event, frozen=True):
 
 
 class IterationStarted(Event, frozen=True):
-    """An iteration of a Map state begins; it ends with the last state of its scope. Payload: `input`, or an earlier
-    value.
+    """An iteration of a Map state begins; it ends with the last state of its scope.
+
+    Payload: `input`, unless it is an earlier value.
     """
 
     state: str
@@ -302,8 +307,9 @@ class IterationStarted(Event, frozen=True):
 
 
 class StateExited(Event, frozen=True):
-    """A Parallel or Map state was left, since all its branches or iterations ended. Payload: `result`, and `output`
-    if that differs.
+    """A Parallel or Map state was left, since all its branches or iterations ended.
+
+    Payload: `result`, and `output` if that differs.
     """
 
     state: str

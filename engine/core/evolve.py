@@ -29,7 +29,6 @@ from engine.core.state import (
     Timer,
     indexes,
     initial_state,
-
     scope_of,
 )
 from engine.core.transitions import IllegalTransition, Status, may_follow
@@ -76,7 +75,7 @@ def _status(state: State) -> Status:
     return "waiting" if is_still and state.waits else "running"
 
 
-def _leave(state: State, event: Any, recorded: e.Recorded) -> None:
+def _leave(state: State, event: Any, _: e.Recorded) -> None:
     """Leave a state by an event with an output: on to the next one, or to the end of the scope."""
     output: Ref | None = event.output
     scope: str = event.scope
@@ -112,17 +111,24 @@ def _fail(state: State, event: Any, recorded: e.Recorded) -> None:
         state.frames = state.frames.set(scope, replace(frame, retries=tuple(counts)))
         state.timers = state.timers.set(recorded.seq, Timer(scope, then.due_at))
         stay(state, scope, InRetry(recorded.seq, recorded.seq))
-    elif then is not None and then.output is None:  # what was caught could not be used: that failure is the next event
-        stay(state, scope, None)
     elif then is not None:
-        _assign(state, scope, then.assigned)
-        if scope == TOP:
-            state.output = then.output
-        arrive(state, scope, then.next, then.output)
+        _catch(state, scope, then)
     elif scope == TOP:  # the end is the next event
         stay(state, scope, None)
     else:
         fail_scope(state, scope, event)
+
+
+def _catch(state: State, scope: str, caught: e.Caught) -> None:
+    output = caught.output
+    if output is None:  # it could not be computed: that failure is the next event
+        stay(state, scope, None)
+        return
+    if caught.assigned:
+        _assign(state, scope, caught.assigned)
+    if scope == TOP:
+        state.output = output
+    arrive(state, scope, caught.next, output)
 
 
 def _end(state: State, status: Status) -> None:

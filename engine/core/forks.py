@@ -34,9 +34,7 @@ def end_scope(state: State, scope: str, output: Ref) -> None:
     _put(state, replace(fork, live=fork.live.delete(index), outputs=fork.outputs.set(index, output)))
 
 
-def fail_scope(
-    state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed
-) -> None:
+def fail_scope(state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed) -> None:
     """End a branch or an iteration by a failure; if it is one too many, the fork has failed by it."""
     seq, index = fork_and_index(scope)
     fork = state.forks[seq]

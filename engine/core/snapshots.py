@@ -5,6 +5,7 @@ A snapshot may be thrown away at any time, so nothing here is a promise: another
 
 from __future__ import annotations
 
+from types import GenericAlias
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -27,8 +28,8 @@ def _persistent(kind: Any, value: Any) -> Any:
     if get_origin(kind) is not PersistentMap:
         message = f"a state holds no {kind}"
         raise NotImplementedError(message)
-    key, entry = get_args(kind)
-    return PersistentMap(msgspec.convert(value, dict[key, entry], strict=False, dec_hook=_persistent))
+    plain: Any = GenericAlias(dict, get_args(kind))
+    return PersistentMap(msgspec.convert(value, plain, strict=False, dec_hook=_persistent))
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_plain)

@@ -31,8 +31,8 @@ class InTask(msgspec.Struct, frozen=True, tag="task"):
     """A step has been called, or is about to be, or a child was started; `seq` is its `TaskScheduled`.
 
     `wait` is the id of the wait that was opened with it. `timer` names the timer of its time limit. `child` is the
-    execution that it started, `is_submitted` once that runs, `is_awaited` if the task ends when that does. `deaths` counts unclean ends of the process while it ran;
-    a suspect (`is_held`) waits for its turn.
+    execution that it started, `is_submitted` once that runs, `is_awaited` if the task ends when that does. `deaths`
+    counts unclean ends of the process while it ran; a suspect (`is_held`) waits for its turn.
     """
 
     seq: int

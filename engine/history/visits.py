@@ -1,4 +1,4 @@
-"""The fold: from events to the visits of states, and the moments of each, in the order of the log.
+"""What an execution's events come to: the visits of states, and the moments of each, in the order of the log.
 
 A visit is one entry of a state, until it was left. The events may have gaps (a long log is shown by its first
 and last ones) and payloads may be erased: what cannot be known is null then, and nothing is guessed.
@@ -6,72 +6,139 @@ and last ones) and payloads may be erased: what cannot be known is null then, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from engine.core import events as e
 from engine.core.refs import Ref, resolve
-from engine.core.state import TOP
-from engine.language import parse_resource
 
 What: TypeAlias = Literal[
+    # the execution: its start, and the ways in which it ends
     "started",
-    "entered",
-    "scheduled",
-    "submitted",
-    "succeeded",
-    "failed",
-    "exited",
     "ended",
     "broken",
+    "timed_out",
     "aborted",
+    # a visit
+    "entered",
+    "scheduled",
+    "begun",
+    "submitted",
+    "task_succeeded",
+    "task_failed",
+    "task_timed_out",
+    "evaluation_failed",
+    "exited",
+    "state_aborted",
+    # a Parallel or Map state
+    "fork_started",
+    "fork_succeeded",
+    "fork_failed",
+    "iteration_started",
+    "iteration_succeeded",
+    "iteration_failed",
+    "iteration_aborted",
+    "branch_ended",
 ]
-"""What a moment is. The execution is started, and ended (completed), broken (failed) or aborted."""
+"""What a moment is. The execution is ended (completed), broken (failed), timed out, or aborted (terminated)."""
 
 
 class Failure(NamedTuple):
     """An error as events carry it: its name, or where that stands, and where the cause stands."""
 
     error: str | None
-    error_ref: Ref | None
-    cause: Ref | None
+    error_ref: Ref | None = None
+    cause: Ref | None = None
 
 
-@dataclass(slots=True)
+class Retried(NamedTuple):
+    """An attempt that failed at an instant, and is, or was to be, followed by another one at `due_at`."""
+
+    at: int
+    failure: Failure
+    due_at: int
+
+
+class Limits(NamedTuple):
+    """How long a task may take, and how long it may be silent, in seconds; null where there is no limit."""
+
+    timeout_s: int | None = None
+    heartbeat_s: int | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Visit:
     """One entry of a state. `entered_at` is null if the log around it is lost, `exited_at` until it was left.
 
-    `attempts` counts the calls of the step, or the one visit of a state that calls none.
+    `attempts` counts the calls of the step, or how often branches or iterations were begun; it is 1 where neither is
+    done. `retries` are those of the attempts that another one followed, or will; `failure` is that of the last.
+    `within` names the Parallel and Map states around it, outermost first, each with the index of the branch or
+    iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
     """
 
     scope: str
     state: str
     type: str
+    seen: int
     entered_at: int | None = None
     input: Ref | None = None
     resource: str | None = None
+    limits: Limits = Limits()
+    due_at: int | None = None
     attempts: int = 1
     exited_at: int | None = None
     output: Ref | None = None
+    assigned: Mapping[str, Ref] = field(default_factory=dict)
     failure: Failure | None = None
+    retries: list[Retried] = field(default_factory=list)
+    within: tuple[tuple[str, int], ...] = ()
+    fork: Fork | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Fork:
+    """The branches or iterations that a visit of a Parallel or Map state has begun, until that has ended.
+
+    `visit` is null, and `count` too, if the log of its beginning is lost. `live` has, in order, the indexes of those
+    that are known to run. At most `concurrency` run at once (0: any number), and `tolerated` may fail.
+    """
+
+    seq: int
+    state: str
+    type: str
+    visit: Visit | None = None
+    count: int | None = None
+    concurrency: int = 0
+    tolerated: int = 0
+    failures: int = 0
+    live: dict[int, None] = field(default_factory=dict)
 
 
 class Moment(NamedTuple):
-    """Something that happened; `value` is what it brought: parameters, a result, an output, a reason."""
+    """Something that happened; `value` is what it brought: parameters, a result, an output, a reason.
+
+    `fork` and `index` name the branch or iteration that it is about, or that what was aborted ran in.
+    """
 
     what: What
     visit: Visit | None = None
     value: Ref | None = None
     failure: Failure | None = None
+    fork: Fork | None = None
+    index: int = 0
+    limits: Limits = Limits()
 
 
 @dataclass(slots=True)
 class Course:
-    """All that happened. `is_whole`: no event is missing, from the first to the last one given."""
+    """All that happened. `is_whole`: no event is missing, from the first to the last one given.
+
+    `current` are the visits that are known to be under way.
+    """
 
     moments: list[Moment] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
+    current: list[Visit] = field(default_factory=list)
     is_whole: bool = True
     payloads: dict[int, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -89,194 +156,15 @@ class Course:
         name = failure.error if failure.error_ref is None else self.value(failure.error_ref)
         return name, self.value(failure.cause)
 
-
-def follow(events: Iterable[e.Recorded]) -> Course:
-    """Fold events, ascending by seq, into a course."""
-    fold = _Fold()
-    for recorded in events:
-        fold.add(recorded)
-    return fold.course
+    def has_ended(self, *how: What) -> bool:
+        """Whether the execution has ended in one of these ways."""
+        return any(moment.what in how for moment in self.moments[-1:])
 
 
-class _Arrival(NamedTuple):
-    """A state is about to be entered, with this input."""
-
-    input: Ref
-    at: int
-
-
-class _Fold:
-    """Where the fold stands: by scope the open visit, and the arrival that the next one begins with."""
-
-    def __init__(self) -> None:
-        self.course = Course()
-        self.open: dict[str, Visit] = {}
-        self.arrivals: dict[str, _Arrival] = {}
-        self._seq = 0
-        self._lost = range(0)
-
-    def add(self, recorded: e.Recorded) -> None:
-        if recorded.seq != self._seq + 1:
-            self._lost = range(self._seq + 1, recorded.seq)
-            self.arrivals.clear()
-            self.course.is_whole = False
-        self._seq = recorded.seq
-        if recorded.payload is not None:
-            self.course.payloads[recorded.seq] = recorded.payload
-        tell = TELL.get(type(recorded.event))
-        if tell is not None:
-            tell(self, recorded.event, recorded)
-
-    def say(
-        self, what: What, visit: Visit | None = None, value: Ref | None = None, failure: Failure | None = None
-    ) -> None:
-        self.course.moments.append(Moment(what, visit, value, failure))
-
-    def enter(self, recorded: e.Recorded, scope: str, state: str, kind: str) -> Visit:
-        """Begin a visit: this event is the first one of it."""
-        arrival = self.arrivals.pop(scope, None)
-        visit = self._visit(Visit(scope, state, kind, recorded.recorded_at))
-        if arrival is not None:
-            visit.entered_at, visit.input = arrival.at, arrival.input
-        self.say("entered", visit, visit.input)
-        return visit
-
-    def inside(self, recorded: e.Recorded, scope: str, state: str, kind: str) -> Visit:
-        """The visit that an event belongs to which goes on with one.
-
-        What it goes on with is the event that caused it. If that is lost, so is the beginning of the visit;
-        the visit that is open here ended somewhere in the gap.
-        """
-        visit = self.open.get(scope)
-        if visit is None or visit.state != state or recorded.caused_by in self._lost:
-            return self._visit(Visit(scope, state, kind))
-        return visit
-
-    def _visit(self, visit: Visit) -> Visit:
-        self.course.visits.append(visit)
-        self.open[visit.scope] = visit
-        return visit
-
-    def leave(self, recorded: e.Recorded, visit: Visit, output: Ref | None) -> None:
-        """End a visit with its output; with none, the failure that follows ends it."""
-        if output is None:
-            return
-        visit.output, visit.exited_at = output, recorded.recorded_at
-        del self.open[visit.scope]
-        self.arrivals[visit.scope] = _Arrival(output, recorded.recorded_at)
-        self.say("exited", visit, output)
-
-
-# --- one function an event ----------------------------------------------------------------------------------
-
-
-def _execution_started(fold: _Fold, event: e.ExecutionStarted, recorded: e.Recorded) -> None:
-    fold.arrivals[TOP] = _Arrival(event.input, recorded.recorded_at)
-    fold.say("started", value=event.input)
-
-
-def _state_passed(fold: _Fold, event: e.StatePassed, recorded: e.Recorded) -> None:
-    visit = fold.enter(recorded, event.scope, event.state, event.type)
-    fold.leave(recorded, visit, event.output)
-
-
-def _task_scheduled(fold: _Fold, event: e.TaskScheduled, recorded: e.Recorded) -> None:
-    goes_on = event.attempt > 0 or event.wait is not None
-    find = fold.inside if goes_on else fold.enter
-    visit = find(recorded, event.scope, event.state, "Task")
-    visit.resource, visit.attempts = event.resource, event.attempt + 1
-    fold.say("scheduled", visit, event.parameters)
-
-
-def _task_submitted(fold: _Fold, event: e.TaskSubmitted, recorded: e.Recorded) -> None:
-    fold.say("submitted", _in_task(fold, event, recorded), event.result)
-
-
-def _task_succeeded(fold: _Fold, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
-    visit = _in_task(fold, event, recorded)
-    fold.say("succeeded", visit, event.result)
-    fold.leave(recorded, visit, event.output)
-
-
-def _task_failed(fold: _Fold, event: e.TaskFailed, recorded: e.Recorded) -> None:
-    visit = _in_task(fold, event, recorded)
-    visit.failure = Failure(event.error, event.error_ref, event.cause)
-    fold.say("failed", visit, failure=visit.failure)
-
-
-def _in_task(fold: _Fold, event: e.TaskSubmitted | e.TaskSucceeded | e.TaskFailed, recorded: e.Recorded) -> Visit:
-    visit = fold.inside(recorded, event.scope, event.state, "Task")
-    visit.attempts = event.attempt + 1
-    return visit
-
-
-def _wait_opened(fold: _Fold, event: e.WaitOpened, recorded: e.Recorded) -> None:
-    visit = fold.enter(recorded, event.scope, event.state, "Task")
-    visit.resource = event.resource
-    if parse_resource(event.resource).kind == "wait":  # no step is called: `TaskScheduled` will not follow
-        fold.say("scheduled", visit, event.parameters)
-        fold.say("submitted", visit)
-
-
-def _wait_resumed(fold: _Fold, event: e.WaitResumed, recorded: e.Recorded) -> None:
-    visit = fold.inside(recorded, event.scope, event.state, "Task")
-    fold.say("succeeded", visit, event.result)
-    fold.leave(recorded, visit, event.output)
-
-
-def _timer_set(fold: _Fold, event: e.TimerSet, recorded: e.Recorded) -> None:
-    fold.enter(recorded, event.scope, event.state, "Wait")
-
-
-def _timer_fired(fold: _Fold, event: e.TimerFired, recorded: e.Recorded) -> None:
-    visit = fold.inside(recorded, event.scope, event.state, "Wait")
-    fold.leave(recorded, visit, event.output)
-
-
-def _execution_succeeded(fold: _Fold, event: e.ExecutionSucceeded, _: e.Recorded) -> None:
-    fold.say("ended", value=event.output)
-
-
-def _execution_failed(fold: _Fold, event: e.ExecutionFailed, recorded: e.Recorded) -> None:
-    failure = Failure(event.error, event.error_ref, event.cause)
-    if event.state is not None:
-        if event.entered is not None:
-            visit = fold.enter(recorded, TOP, event.state, event.entered)
-        else:
-            visit = fold.inside(recorded, TOP, event.state, "Task")
-        visit.failure = failure
-    _stop(fold, recorded)
-    fold.say("broken", failure=failure)
-
-
-def _execution_terminated(fold: _Fold, event: e.ExecutionTerminated, recorded: e.Recorded) -> None:
-    _stop(fold, recorded)
-    fold.say("aborted", value=event.reason)
-
-
-def _stop(fold: _Fold, recorded: e.Recorded) -> None:
-    for visit in fold.open.values():
-        visit.exited_at = recorded.recorded_at
-    fold.open.clear()
-
-
-TELL: Final[dict[type[e.Event], Callable[[_Fold, Any, e.Recorded], None]]] = {
-    e.ExecutionStarted: _execution_started,
-    e.StatePassed: _state_passed,
-    e.TaskScheduled: _task_scheduled,
-    e.TaskSubmitted: _task_submitted,
-    e.TaskSucceeded: _task_succeeded,
-    e.TaskFailed: _task_failed,
-    e.WaitOpened: _wait_opened,
-    e.WaitResumed: _wait_resumed,
-    e.TimerSet: _timer_set,
-    e.TimerFired: _timer_fired,
-    e.ExecutionSucceeded: _execution_succeeded,
-    e.ExecutionFailed: _execution_failed,
-    e.ExecutionTerminated: _execution_terminated,
-}
-
-BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
-    {e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.CommandRefused, e.ResultIgnored}
-)
-"""Events that tell nothing of the way through the states. Every type is either here or in `TELL`."""
+def newest(visits: Iterable[Visit], scope: str) -> Visit | None:
+    """The visit of a scope that was entered last."""
+    found = None
+    for visit in visits:
+        if visit.scope == scope:
+            found = visit
+    return found

@@ -50,7 +50,8 @@ def mermaid(definition: Mapping[str, Json], marks: Mapping[str, Mark] | None = N
     """Draw a valid definition (`problems`) as a Mermaid flowchart; `marks` are by the name of a state.
 
     Every state has the shape of its type; one that runs machines is a box around them. Choices are labelled with their
-    condition in short, what is caught is dotted, and the end is there if a state ends the execution other than by failing.
+    condition in short, what is caught is dotted, and the end is there if a state ends the execution other than by
+    failing.
     """
     return "\n".join(["flowchart TD", *(f"    {line}" for line in _Drawing(marks or {}).whole(definition))])
 

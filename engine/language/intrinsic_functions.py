@@ -13,7 +13,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 import msgspec
@@ -29,6 +29,9 @@ TEXT_MAX: Final = 10_000
 
 RESULT_MAX: Final = 1_000_000
 """Characters of a text that Format or JsonToString makes: about four times what a state may give on."""
+
+DEPTH_MAX: Final = 64
+"""Levels of a value that is read from JSON: as many as a value may have that comes from outside."""
 
 INTEGER_MAX: Final = 2**31 - 1
 """The largest argument of MathAdd, MathRandom and ArrayRange (Amazon's reference); the smallest is its negative − 1."""
@@ -316,9 +319,26 @@ def parse_json(text: Json) -> Json:
     if not source:
         return None
     try:
-        return msgspec.json.decode(_encoded(source, "the argument"))
+        value = msgspec.json.decode(_encoded(source, "the argument"))
     except (msgspec.MsgspecError, RecursionError) as error:
         raise Refused(f"the argument must be JSON: {error}") from None
+    if is_deep(source, value):
+        raise Refused(f"the argument must have at most {DEPTH_MAX} levels")
+    return value
+
+
+def is_deep(source: str, value: Json) -> bool:
+    """Say whether a value that was read from a JSON text has more than DEPTH_MAX levels."""
+    if source.count("[") + source.count("{") <= DEPTH_MAX:
+        return False
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [child for parent in level for child in _children(parent) if type(child) in (dict, list)]
+    return bool(level)
+
+
+def _children(parent: Json) -> Iterable[Json]:
+    return parent.values() if type(parent) is dict else parent
 
 
 def _string_to_json(arguments: list[Json], _world: World) -> Json:

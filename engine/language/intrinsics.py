@@ -74,6 +74,9 @@ def compile_intrinsic(text: str) -> Expression:
             source = source if len(source) <= QUOTED_INPUT_MAX else source[: QUOTED_INPUT_MAX - 1] + "…"
             reason = f"The JsonPath argument for the field '{absent.text}' could not be found in the input '{source}'"
             raise StatesError(errors.RUNTIME, _cause(text, reason)) from None
+        except RecursionError:
+            reason = "its arguments are nested too deeply"
+            raise StatesError(errors.INTRINSIC_FAILURE, _cause(text, reason)) from None
 
     return Expression(text, evaluate)
 

@@ -22,7 +22,8 @@ from engine.language.environment import Environment
 from engine.language.errors import StatesError
 from engine.language.expressions import QUOTED_INPUT_MAX, Evaluate, Expression
 from engine.language.findings import Findings, Place
-from engine.language.jsonata_functions import FUNCTIONS, PRELUDES, drawing_functions
+from engine.language.intrinsic_functions import DEPTH_MAX, is_deep
+from engine.language.jsonata_functions import PRELUDES, bound_functions
 from engine.language.values import MISSING, Json, compact
 
 OPENING: Final = "{%"
@@ -41,7 +42,7 @@ TIME_MAX_S: Final = 1.0
 """Seconds of real time, for what steps do not count: patterns that backtrack, and steps that copy large arrays. This
 alone can end two equal evaluations differently, so it is ten times what STEPS_MAX of ordinary steps take."""
 
-DEPTH_MAX: Final = 300
+CALLS_MAX: Final = 300
 """Levels of evaluation: functions that call themselves about 100 deep, which is where AWS stops too."""
 
 STRING_MAX: Final = 1_000_000
@@ -107,7 +108,10 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
         if found is None:
             reason = "an unsupported result type" if query.gives_function(env) else "nothing (undefined)"
             raise _failure(f"{subject} returned {reason}.")
-        return msgspec.json.decode(found)
+        given = msgspec.json.decode(found)
+        if is_deep(found, given):
+            raise _failure(f"{subject} returned a value of more than {DEPTH_MAX} levels.")
+        return given
 
     return Expression(text, evaluate)
 
@@ -200,18 +204,15 @@ class _Query:
         self._states = reads.get("states")
         # What is named like a function of JSONata's counts as no read, but may be a variable, which comes first.
         self._variables = tuple(sorted((names | reads.keys()) - {"states"}))
-        self._draws = names & {"random", "uuid"}
 
-    def _compile(self, source: str) -> jlens.Expression:
+    @staticmethod
+    def _compile(source: str) -> jlens.Expression:
         try:
-            compiled = jlens.Expression(source)
+            return jlens.Expression(source)
         except jlens.JlensError as error:
             raise ValueError(f"not a JSONata expression: {_cut(str(error))} ({error.code})") from None
         except UnicodeEncodeError:
             raise ValueError("not a JSONata expression: it holds half of a surrogate pair") from None
-        for name in self._names & FUNCTIONS.keys():
-            compiled.register_function(name, FUNCTIONS[name])
-        return compiled
 
     def evaluate(self, env: Environment) -> str | None:
         """Give the result as JSON, or None if there is none or if it is a function."""
@@ -229,7 +230,7 @@ class _Query:
             None,
             self._bindings(env),
             timeout=TIME_MAX_S,
-            max_depth=DEPTH_MAX,
+            max_depth=CALLS_MAX,
             max_steps=STEPS_MAX,
             max_string_length=STRING_MAX,
             max_array_length=ARRAY_MAX,
@@ -239,9 +240,7 @@ class _Query:
         )
 
     def _bindings(self, env: Environment) -> Bindings:
-        bindings: Bindings = {}
-        if self._draws:
-            bindings |= drawing_functions(env.world)
+        bindings: Bindings = {**bound_functions(self._names, env.world)}
         for name in self._variables:
             value = env.world.variable(name)
             if value is not MISSING:

@@ -5,8 +5,8 @@ undefined as None, and raises Refused if it cannot work with them; None as a res
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple, TypeAlias
 
 from engine.language.environment import World
 from engine.language.intrinsic_functions import (
@@ -25,22 +25,69 @@ from engine.language.values import Json, is_number
 RANGE_MAX: Final = 100_000
 """Items that ``$range`` makes: as many as any array that an expression makes."""
 
+WORK_MAX: Final = 500_000
+"""Microseconds, roughly, that the functions here may work in one evaluation: jlens counts a call as one step, whatever
+it does, and looks at the time only now and then. An estimate, not a measurement, so that it is met at the same place
+each time."""
+
+CALL_COST: Final = 20
+"""What a call costs beside an item of an array, or CHARACTERS_PER_UNIT characters of a text, that it is handed."""
+
+CHARACTERS_PER_UNIT: Final = 50
+
 HostFunction: TypeAlias = Callable[..., Json]
 
 
-def _taking(least: int, most: int, name: str, call: HostFunction) -> HostFunction:
-    """Give a function that checks how many arguments it is called with."""
+class _Work:
+    """One evaluation: what lends it chance, and what its functions may still do."""
 
-    def checked(*arguments: Json) -> Json:
-        if not least <= len(arguments) <= most:
+    __slots__ = ("left", "world")
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.left = WORK_MAX
+
+    def spend(self, cost: int) -> None:
+        self.left -= cost
+        if self.left < 0:
+            raise Refused("The functions of this expression have too much to do")
+
+
+class _Function(NamedTuple):
+    """A function: how many arguments it takes, and what it does with them."""
+
+    least: int
+    most: int
+    call: Callable[[list[Json], _Work], Json]
+
+
+def bound_functions(names: Iterable[str], world: World) -> dict[str, HostFunction]:
+    """Make the functions of those names, for one evaluation; what is named otherwise is none of them."""
+    work = _Work(world)
+    return {name: _bind(name, FUNCTIONS[name], work) for name in names if name in FUNCTIONS}
+
+
+def _bind(name: str, function: _Function, work: _Work) -> HostFunction:
+    shown = SHOWN.get(name, name)
+
+    def call(*arguments: Json) -> Json:
+        if not function.least <= len(arguments) <= function.most:
+            least, most = function.least, function.most
             counts = f"{least}" if least == most else f"{least} to {most}"
-            raise Refused(f"The function ${name} takes {counts} arguments, not {len(arguments)}")
+            raise Refused(f"The function ${shown} takes {counts} arguments, not {len(arguments)}")
+        work.spend(CALL_COST + sum(map(_cost, arguments)))
         try:
-            return call(*arguments)
+            return function.call(list(arguments), work)
         except Refused as refusal:
-            raise Refused(f"The function ${name} had the following error: {refusal}") from None
+            raise Refused(f"The function ${shown} had the following error: {refusal}") from None
 
-    return checked
+    return call
+
+
+def _cost(argument: Json) -> int:
+    if type(argument) is str:
+        return len(argument) // CHARACTERS_PER_UNIT
+    return len(argument) if type(argument) is list else 0
 
 
 def _floor(value: Json, which: str) -> int:
@@ -50,65 +97,74 @@ def _floor(value: Json, which: str) -> int:
     return math.floor(value)
 
 
-def _partition(items: Json, size: Json) -> Json:
+def _partition(arguments: list[Json], _work: _Work) -> Json:
     """Cut an array into arrays; nothing if it is empty."""
+    items, size = arguments
     if items is None:
         return None
     return partition(items if type(items) is list else [items], _floor(size, "the size of a part")) or None
 
 
-def _range(first: Json, last: Json, step: Json) -> Json:
+def _range(arguments: list[Json], work: _Work) -> Json:
     """Count; a single number stands for itself (recorded: test_array_jsonata.py, test_array_range#exec_hist_resp_2)."""
-    bounds = _floor(first, "the first"), _floor(last, "the last"), _floor(step, "the step")
-    items = count_up(*bounds, most=RANGE_MAX)
-    return items[0] if len(items) == 1 else items
+    first, last = _floor(arguments[0], "the first number"), _floor(arguments[1], "the last number")
+    numbers = count_up(first, last, _floor(arguments[2], "the step"), most=RANGE_MAX)
+    work.spend(len(numbers))
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _parse(text: Json) -> Json:
+def _hash(arguments: list[Json], _work: _Work) -> Json:
+    return digest(*arguments)
+
+
+def _parse(arguments: list[Json], _work: _Work) -> Json:
     """Read JSON, into an array of one: None would be undefined, and null is a value. Nothing for a blank text."""
+    text = arguments[0]
     if text is None or (type(text) is str and not text.strip()):
         return None
     return [parse_json(text)]
 
 
-def _random(seed: Json = None, *, world: World) -> Json:
-    return drawn_random(world) if seed is None else seeded_random(_floor(seed, "the seed"))
+def _random(arguments: list[Json], work: _Work) -> Json:
+    return seeded_random(_floor(arguments[0], "the seed")) if arguments else drawn_random(work.world)
 
 
-def _eval(*_arguments: Json) -> Json:
-    raise Refused("The function $eval is not supported")
+def _uuid(_arguments: list[Json], work: _Work) -> Json:
+    return uuid4(work.world)
 
 
-def _distinct(items: Json) -> Json:
+def _eval(_arguments: list[Json], _work: _Work) -> Json:
+    raise Refused("it is not supported")
+
+
+def _distinct(arguments: list[Json], _work: _Work) -> Json:
     """Replace JSONata's, which takes quadratic time and cannot be interrupted (30 s for 90,000 numbers)."""
-    return unique(items) if type(items) is list and len(items) > 1 else items
+    items = arguments[0]
+    return unique(items) if type(items) is list else items
 
 
-def _keys(value: Json) -> Json:
+def _keys(arguments: list[Json], _work: _Work) -> Json:
     """Replace JSONata's, which takes quadratic time for an array of objects and cannot be interrupted."""
+    value = arguments[0]
     objects = value if type(value) is list else [value]
     names = list(dict.fromkeys(name for item in objects if type(item) is dict for name in item))
     return names[0] if len(names) == 1 else names or None
 
 
-FUNCTIONS: Final[Mapping[str, HostFunction]] = {
-    "partition": _taking(2, 2, "partition", _partition),
-    "range": _taking(3, 3, "range", _range),
-    "hash": _taking(2, 2, "hash", digest),
-    "_parse_json": _taking(1, 1, "parse", _parse),
-    "eval": _eval,
-    "distinct": _taking(1, 1, "distinct", _distinct),
-    "keys": _taking(1, 1, "keys", _keys),
+FUNCTIONS: Final[Mapping[str, _Function]] = {
+    "partition": _Function(2, 2, _partition),
+    "range": _Function(3, 3, _range),
+    "hash": _Function(2, 2, _hash),
+    "random": _Function(0, 1, _random),
+    "uuid": _Function(0, 0, _uuid),
+    "_parse_json": _Function(1, 1, _parse),
+    "eval": _Function(0, 2, _eval),
+    "distinct": _Function(1, 1, _distinct),
+    "keys": _Function(1, 1, _keys),
 }
-"""By name, those that need nothing of an execution."""
 
 PRELUDES: Final[Mapping[str, str]] = {"parse": "$parse:=function($text){$_parse_json($text)[0]}"}
 """By name, functions that are written in JSONata; each may call those of FUNCTIONS."""
 
-
-def drawing_functions(world: World) -> dict[str, HostFunction]:
-    """Make the functions that draw from an execution's entropy."""
-    return {
-        "random": _taking(0, 1, "random", lambda seed=None: _random(seed, world=world)),
-        "uuid": _taking(0, 0, "uuid", lambda: uuid4(world)),
-    }
+SHOWN: Final[Mapping[str, str]] = {"_parse_json": "parse"}
+"""How messages name a function that has another name for whoever writes an expression."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from engine.codec import decode_json, encode_json
 from engine.core import ids, workflow
 from engine.errors import Conflict, Invalid, NotFound
-from engine.language import Machine, Problem, problems, steps_of, warnings
+from engine.language import Machine, Problem, problems, steps_of, unsupported, warnings
 from engine.runtime.callers import Caller
 from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.steps import Registry
 from store.records import WorkflowRow, WorkflowVersionRow
+
+NAMES_AT_ONCE: Final = 200
+"""So many workflows are looked at in one go for a name."""
 
 
 class Published(NamedTuple):
@@ -106,7 +109,7 @@ class Workflows:
         found = problems(definition)
         if not found:
             definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
-            found = self._unserved(definition)
+            found = [*unsupported(definition), *self._unserved(definition)]
         if found:
             errors = [{"path": problem.path, "message": problem.message} for problem in found]
             first = f"{found[0].path or '/'}: {found[0].message}"
@@ -140,6 +143,23 @@ class Workflows:
         if row is None or row.workspace_id != caller.workspace_id:
             raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
         return row
+
+    async def named(self, caller: Caller, name: str) -> list[WorkflowRow]:
+        """The workflows of the caller's workspace with this id or name; archived ones only if there are no others."""
+        if ids.is_id(name):
+            row = await self._store.workflow(ids.parse(name))
+            if row is not None and row.workspace_id == caller.workspace_id:
+                return [row]
+        found: list[WorkflowRow] = []
+        offset = 0
+        while True:
+            rows, total = await self._store.workflows(
+                caller.workspace_id, search=name, limit=NAMES_AT_ONCE, offset=offset
+            )
+            found += [row for row in rows if row.name == name]
+            offset += NAMES_AT_ONCE
+            if offset >= total:
+                return [row for row in found if row.status != "archived"] or found
 
     async def version(self, caller: Caller, workflow_id: bytes, version: int | None) -> WorkflowVersionRow:
         """A version of a workflow of the caller's workspace; without a number the latest published one."""

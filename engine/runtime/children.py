@@ -33,3 +33,7 @@ class ChildRunner(Protocol):
     def follow_parent(self, hot: HotStream, wanted: fx.FollowParent) -> None:
         """Terminate this execution if the task that awaited it is gone."""
         ...
+
+    async def close(self, grace_s: float) -> None:
+        """Start nothing more, and bring what is under way to an end within about `grace_s` seconds."""
+        ...

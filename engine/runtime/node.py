@@ -112,6 +112,7 @@ class Node:
         await self.recovery.close()
         await self.timers.close()
         await self.tasks.close(grace_s)
+        await self.children.close(grace_s)
         if self.processor.failure is None:
             await self.processor.settle()
             await self.store.node_stopped(self.id, self.clock.now())

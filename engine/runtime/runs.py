@@ -11,37 +11,29 @@ from typing import Any, Final, NamedTuple
 from engine.codec import decode_json
 from engine.core import commands as c
 from engine.core import ids
-from engine.errors import Conflict, Invalid, NotFound, Unavailable
+from engine.errors import Conflict, NotFound, Unavailable
 from engine.runtime.bound import about
 from engine.runtime.callers import Caller, IdempotencyKey
-from engine.runtime.catalog import Published, Workflows
-from engine.runtime.digests import canonical, is_same_request, request_digest
+from engine.runtime.catalog import Workflows
+from engine.runtime.digests import canonical, is_same_request
+from engine.runtime.memory import TRIES, Answered, Memory
 from engine.runtime.node import Node
-from engine.runtime.orders import ClaimLost, Denied, Remembered
+from engine.runtime.orders import ClaimLost, Denied
 from engine.runtime.sending import ask, refused, send
-from store.records import IdempotencyRow, ProcessIdRow
+from engine.runtime.starting import Start, check_process_id, implied
+from store.records import ProcessIdRow
 
-PROCESS_ID_MAX: Final = 128
-KEY_MAX: Final = 255
-TRIES: Final = 20
 TERMINATION_REASON: Final = "Workflow execution terminated by user."
-
-
-class Answered(NamedTuple):
-    """An answer that is on disk: what was said, about which execution, and where the log stood then."""
-
-    answer: str
-    execution_id: bytes
-    position: int
 
 
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: Node, workflows: Workflows) -> None:
+    def __init__(self, node: Node, workflows: Workflows, memory: Memory) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows
+        self._memory = memory
 
     # --- trigger -------------------------------------------------------------------------------------------------
 
@@ -66,7 +58,7 @@ class Runs:
             check_process_id(process_id)
         request = _Trigger(workflow_id, version, run_input, process_id, trigger, is_test)
         for _ in range(TRIES):
-            answered = await self._remembered(caller, idempotency)
+            answered = await self._memory.recall(caller, idempotency)
             if answered is None:
                 answered = await self._try_trigger(caller, request, idempotency)
             if answered is not None:
@@ -91,35 +83,21 @@ class Runs:
             return await self._again(caller, existing, request, idempotency)
         execution_id = self._node.processor.new_id()
         about(ids.text(execution_id), request.process_id)
+        start = Start(found, request.input, request.process_id, request.trigger, request.is_test)
         reply = await send(
             self._node,
             caller,
             "execution",
             execution_id,
-            _command(caller, request, found),
+            start.command(caller),
             machine=found.machine,
-            process_id=self._claim(caller, request, execution_id, found.version.version),
-            remembered=self._remember(caller, idempotency),
+            process_id=start.claim(caller, execution_id, self._node.random(16)),
+            remembered=self._memory.keep(caller, idempotency),
         )
         if not isinstance(reply, ClaimLost):
             return Answered(reply.answer, execution_id, reply.position)
         existing = await self._existing(caller, request)
         return None if existing is None else await self._again(caller, existing, request, idempotency)
-
-    def _claim(self, caller: Caller, request: _Trigger, execution_id: bytes, version: int) -> ProcessIdRow | None:
-        if request.process_id is None:
-            return None
-        salt = self._node.random(16)
-        return ProcessIdRow(
-            caller.organization_id,
-            caller.workspace_id,
-            request.process_id,
-            execution_id,
-            request.workflow_id,
-            version,
-            salt,
-            request_digest(salt, request.input),
-        )
 
     async def _existing(self, caller: Caller, request: _Trigger) -> ProcessIdRow | None:
         if request.process_id is None:
@@ -164,20 +142,16 @@ class Runs:
             "execution",
             execution_id,
             c.Confirm(shown),
-            remembered=self._remember(caller, idempotency),
+            remembered=self._memory.keep(caller, idempotency),
         )
         return None if isinstance(reply, ClaimLost) else Answered(shown, execution_id, reply.position)
 
     async def _implied(self, caller: Caller, request: _Trigger) -> Answered | None:
         """A chosen process id may be the id of an execution, which is its process id if it has chosen none."""
-        if request.process_id is None or not ids.is_id(request.process_id):
+        row = await implied(self._store, caller, request.process_id)
+        if row is None:
             return None
-        execution_id = ids.parse(request.process_id)
-        row = await self._store.execution(execution_id)
-        if row is None or row.workspace_id != caller.workspace_id:
-            return None
-        if await self._store.process_ids_of([execution_id]):
-            return None
+        execution_id = row.execution_id
         started = (await self._store.events_at(execution_id, [1]))[0].row
         is_same = (
             row.workflow_id == request.workflow_id
@@ -210,7 +184,7 @@ class Runs:
         with self._node.processor.watchers.watch(execution_id) as watch:
             for _ in range(TRIES * (1 + hold_ms)):
                 watch.clear()
-                known = await self._remembered(caller, idempotency)
+                known = await self._memory.recall(caller, idempotency)
                 if known is not None:
                     return known
                 may_hold = self._node.clock.now() < deadline
@@ -221,7 +195,7 @@ class Runs:
                     "execution",
                     execution_id,
                     command,
-                    remembered=self._remember(caller, idempotency),
+                    remembered=self._memory.keep(caller, idempotency),
                 )
                 if isinstance(reply, ClaimLost):
                     continue
@@ -246,21 +220,7 @@ class Runs:
         Raises `Conflict` if it had ended another way, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        for _ in range(TRIES):
-            known = await self._remembered(caller, idempotency)
-            if known is not None:
-                return known
-            reply = await send(
-                self._node,
-                caller,
-                "execution",
-                execution_id,
-                c.Terminate(reason),
-                remembered=self._remember(caller, idempotency),
-            )
-            if not isinstance(reply, ClaimLost):
-                return Answered(reply.answer, execution_id, reply.position)
-        raise Unavailable("too many requests carry this idempotency key at once; repeat the call")
+        return await self._memory.send_once(caller, execution_id, c.Terminate(reason), idempotency)
 
     # --- finding -------------------------------------------------------------------------------------------------
 
@@ -278,29 +238,6 @@ class Runs:
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
 
-    # --- idempotency keys ----------------------------------------------------------------------------------------
-
-    async def _remembered(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
-        """The answer that this request got before. Raises `Conflict` if the key belongs to another request."""
-        if idempotency is None:
-            return None
-        row = await self._store.idempotency(caller.organization_id, caller.workspace_id, idempotency.key)
-        if row is None:
-            return None
-        return self._from_memory(row, idempotency)
-
-    def _from_memory(self, row: IdempotencyRow, idempotency: IdempotencyKey) -> Answered:
-        if not is_same_request(row.salt, row.request_digest, idempotency.request):
-            raise Conflict("Idempotency-Key: it was used for another request; a new request needs a new key")
-        return Answered(decode_json(row.answer), row.stream_id, self._node.processor.position)
-
-    def _remember(self, caller: Caller, idempotency: IdempotencyKey | None) -> Remembered | None:
-        if idempotency is None:
-            return None
-        salt = self._node.random(16)
-        digest = request_digest(salt, idempotency.request)
-        return Remembered(caller.workspace_id, idempotency.key, salt, digest)
-
 
 class _Trigger(NamedTuple):
     """What a trigger asks for."""
@@ -311,25 +248,3 @@ class _Trigger(NamedTuple):
     process_id: str | None
     trigger: str
     is_test: bool
-
-
-def _command(caller: Caller, request: _Trigger, found: Published) -> c.Trigger:
-    return c.Trigger(
-        workspace=ids.text(caller.workspace_id),
-        workflow=ids.text(request.workflow_id),
-        workflow_version=found.version.version,
-        definition_sha256=found.version.definition_digest.hex(),
-        trigger=request.trigger,
-        input=request.input,
-        process_id=request.process_id,
-        is_test=request.is_test,
-    )
-
-
-def check_process_id(value: str) -> None:
-    """Raise `Invalid` unless the value can be a process id."""
-    if not 1 <= len(value) <= PROCESS_ID_MAX or not value.isprintable() or value in (".", ".."):
-        raise Invalid(
-            f"process_id: it must have 1 to {PROCESS_ID_MAX} printable characters and be neither '.' nor '..'",
-            {"field": "process_id"},
-        )

@@ -23,6 +23,7 @@ from engine.testing.simulation import (
     Unanswered,
     simulate,
 )
+from engine.testing.state import StateOutcome, test_state
 
 __all__ = [
     "EXECUTION",
@@ -34,6 +35,7 @@ __all__ = [
     "ManualClock",
     "Scenario",
     "Simulation",
+    "StateOutcome",
     "Succeeded",
     "TaskRequest",
     "Unanswered",
@@ -45,4 +47,5 @@ __all__ = [
     "simulate",
     "succeeded",
     "terminated",
+    "test_state",
 ]

@@ -130,7 +130,11 @@ class Scenario:
         resumed = {event.wait for event in events if isinstance(event, WaitResumed)}
         opened = {event.wait for event in events if isinstance(event, WaitOpened)}
         expired = {event.wait for event in events if isinstance(event, WaitExpired)}
-        over = dict.fromkeys(opened, "cancelled") | dict.fromkeys(expired, "expired") | dict.fromkeys(resumed, "resumed")
+        over = {
+            **dict.fromkeys(opened, "cancelled"),
+            **dict.fromkeys(expired, "expired"),
+            **dict.fromkeys(resumed, "resumed"),
+        }
         return {wait: None if wait in self.state.waits else over.get(wait) for wait in waits}
 
     # --- what is expected ----------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     resource = state.resource
     attempt = frame.attempt
     wait, token = _wait(draft, state)
-    call = _call(draft, scope, frame, state, environment(draft, scope, wait=wait, token=token))
+    call = _call(draft, frame, state, environment(draft, scope, wait=wait, token=token))
     if token is not None and not resource.waits and token not in compact(call.arguments):
         wait = token = None
     visit = frame.visits.get(state.name, 0) + (not attempt)
@@ -62,7 +62,8 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
         draft.emit(opened, payload)
         payload = {}
     if due_at is not None:
-        draft.effects.append(SetTimer(due_at if call.heartbeat_ms is None else min(due_at, draft.at + call.heartbeat_ms)))
+        first_at = due_at if call.heartbeat_ms is None else min(due_at, draft.at + call.heartbeat_ms)
+        draft.effects.append(SetTimer(first_at))
     if resource.kind == "wait":
         return
     scheduled = e.TaskScheduled(
@@ -97,7 +98,7 @@ def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
     return wait, _token(draft, wait) if has_token else None
 
 
-def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environment) -> _Call:
+def _call(draft: Draft, frame: Frame, state: TaskState, env: Environment) -> _Call:
     """Compute the parameters and the time limits.
 
     They are computed anew for another attempt only if they look at the context object, which tells how many attempts
@@ -199,4 +200,3 @@ def idempotency_key(draft: Draft, scope: str) -> str:
     visit = frame.visits[frame.state]
     key = f"{draft.facts.execution}/{percent_encoded(frame.state)}/{scope or '-'}/{visit}"
     return f"{key}/{frame.keyed}" if frame.keyed else key
-

@@ -28,7 +28,8 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
         fail_task(draft, command.scope, task.attempt, command.outcome.error, command.outcome.cause)
         advance(draft)
     else:
-        _succeed(draft, command.scope, task, command.outcome.result)
+        succeed(draft, command.scope, task, command.outcome.result)
+        advance(draft)
     return draft.decision()
 
 
@@ -41,12 +42,13 @@ def start_child(state: State, command: ChildStarted, facts: Facts) -> Outcome:
     if task.is_awaited:
         _submit(draft, command.scope, task, command.result)
     else:
-        _succeed(draft, command.scope, task, command.result)
+        succeed(draft, command.scope, task, command.result)
+        advance(draft)
     return draft.decision()
 
 
-def _succeed(draft: Draft, scope: str, task: InTask, result: Any) -> None:
-    """Leave the state with the result; but if it goes with a wait stay, for the output is the answer's."""
+def succeed(draft: Draft, scope: str, task: InTask, result: Any) -> None:
+    """Record a step's result, and leave the state; but if it goes with a wait stay, for the output is the answer's."""
     if task.wait is not None and not task.is_awaited:
         _submit(draft, scope, task, result)
         return
@@ -62,7 +64,6 @@ def _succeed(draft: Draft, scope: str, task: InTask, result: Any) -> None:
         ),
         {"result": result},
     )
-    advance(draft)
 
 
 def _submit(draft: Draft, scope: str, task: InTask, result: Any) -> None:
@@ -102,7 +103,7 @@ def _wake(draft: Draft, timer: Timer) -> None:
     scope = timer.scope
     phase = draft.state.frames[scope].phase
     if isinstance(phase, InTimer):
-        _end_wait_state(draft, scope, phase)
+        end_wait_state(draft, scope, phase)
     elif isinstance(phase, InRetry):
         enter(draft, scope)
     elif isinstance(phase, InTask | InWait):
@@ -113,7 +114,8 @@ def _wake(draft: Draft, timer: Timer) -> None:
         raise TypeError(message)
 
 
-def _end_wait_state(draft: Draft, scope: str, phase: InTimer) -> None:
+def end_wait_state(draft: Draft, scope: str, phase: InTimer) -> None:
+    """Leave a Wait state whose time has come."""
     state = draft.definition(scope, WaitState)
     leave_after(
         draft,

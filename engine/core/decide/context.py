@@ -14,7 +14,7 @@ from engine.language.values import MISSING, Json, Missing
 class Item(NamedTuple):
     """The item of a Map state that an iteration is for."""
 
-    index: int
+    number: int
     value: Any
 
 
@@ -26,9 +26,7 @@ class Surroundings:
 
     __slots__ = ("_draft", "_item", "_scope", "_token", "_wait")
 
-    def __init__(
-        self, draft: Draft, scope: str, *, wait: str | None, token: str | None, item: Item | None
-    ) -> None:
+    def __init__(self, draft: Draft, scope: str, *, wait: str | None, token: str | None, item: Item | None) -> None:
         self._draft = draft
         self._scope = scope
         self._wait = wait
@@ -49,6 +47,9 @@ class Surroundings:
     def context(self) -> dict[str, Any]:
         """The context object. Raises `engine.core.refs.Missing` if the execution's input is not loaded."""
         draft, execution = self._draft, self._draft.state
+        trial = draft.facts.trial
+        if trial is not None and trial.context is not None:
+            return trial.context
         names = draft.facts.names
         item = self._item or _item(draft, self._scope)
         return context_object(
@@ -66,7 +67,7 @@ class Surroundings:
                 "Name": names.get("state_machine_name", execution.workflow),
             },
             task=None if self._token is None else {"Token": self._token},
-            item=None if item is None else {"Index": item.index, "Value": item.value},
+            item=None if item is None else {"Index": item.number, "Value": item.value},
         )
 
     def _state(self) -> dict[str, Any]:
@@ -108,4 +109,7 @@ def environment(
 ) -> Environment:
     """The environment of the state that a scope is in."""
     world = Surroundings(draft, scope, wait=wait, token=token, item=item)
-    return Environment(world, draft.value(draft.state.frames[scope].input))
+    trial = draft.facts.trial
+    return Environment(
+        world, draft.value(draft.state.frames[scope].input), trace=None if trial is None else trial.trace
+    )

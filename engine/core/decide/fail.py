@@ -97,17 +97,18 @@ def fail_state(
     entered = f"(entered at the event id #{entered_by or draft.next_seq})"
     where = f"An error occurred while executing the state '{name}' {entered}."
     is_entry = entered_by is None and not draft.state.frames[scope].attempt
-    _fail(draft, scope, problem.error, f"{where} {problem.cause}", is_entry=is_entry, is_final=is_final)
+    fail(draft, scope, problem.error, f"{where} {problem.cause}", is_entry=is_entry, is_final=is_final)
 
 
 def fail_by_definition(draft: Draft, scope: str, error: str | None, cause: str | None) -> None:
     """Fail because a Fail state says so."""
-    _fail(draft, scope, error, cause, is_entry=True)
+    fail(draft, scope, error, cause, is_entry=True)
 
 
-def _fail(
-    draft: Draft, scope: str, error: str | None, cause: str | None, *, is_entry: bool, is_final: bool = False
+def fail(
+    draft: Draft, scope: str, error: str | None, cause: str | None, *, is_entry: bool = False, is_final: bool = False
 ) -> None:
+    """Fail the state that a scope is in. `is_entry`: it left no event of its own before."""
     state = draft.state_of(scope)
     members: dict[str, Any] = {}
     failure = _describe(draft, error, cause, members)
@@ -169,9 +170,7 @@ def _draw(draft: Draft) -> float:
     return (int.from_bytes(draft.facts.entropy(7), "big") >> 3) / (1 << 53)
 
 
-def _go_on(
-    draft: Draft, scope: str, then: e.Then | None, problem: StatesError | None, failure: Failure
-) -> None:
+def _go_on(draft: Draft, scope: str, then: e.Then | None, problem: StatesError | None, failure: Failure) -> None:
     """Do what follows a failure that has been recorded; the execution's failure points to the same values."""
     if problem is not None:
         fail_state(draft, scope, problem, draft.caused_by, is_final=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -78,10 +78,16 @@ def end_fork(draft: Draft, fork: Fork) -> None:
     if fork.has_failed:
         fail_fork(draft, fork)
         return
-    scope = fork.scope
-    state = draft.state_of(scope)
-    assert isinstance(state, (ParallelState, MapState))
     outputs = draft.values(fork.outputs[index] for index in range(fork.count) if index in fork.outputs)
+    leave_fork(draft, fork, outputs)
+
+
+def leave_fork(draft: Draft, fork: Fork, outputs: list[Any]) -> None:
+    """Leave a Parallel or Map state with these outputs of its branches or iterations."""
+    scope = fork.scope
+    kind: Literal["Parallel", "Map"] = "Parallel" if fork.items is None else "Map"
+    state: ParallelState | MapState
+    state = draft.definition(scope, ParallelState) if kind == "Parallel" else draft.definition(scope, MapState)
     draft.caused_by = fork.seq
     size = len(_encode(outputs))
     if size > RESULT_MAX:
@@ -98,8 +104,6 @@ def end_fork(draft: Draft, fork: Fork) -> None:
         scope,
         state,
         left,
-        lambda output, following, assigned: e.StateExited(
-            state.name, state.type, result, output, following, assigned, scope
-        ),
+        lambda output, following, assigned: e.StateExited(state.name, kind, result, output, following, assigned, scope),
         {"result": outputs},
     )

@@ -11,8 +11,8 @@ from typing import Final
 
 from engine.core import events as e
 from engine.core.commands import Recover, Redispatch
-from engine.core.decide.draft import Draft
 from engine.core.decide.call import parent_of, run_task
+from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
 from engine.core.decide.fail import fail_task
 from engine.core.decide.refuse import stale

@@ -50,10 +50,17 @@ def _meant(state: State, command: Resume) -> list[tuple[str, OpenWait]]:
 
 
 def end_wait(state: State, facts: Facts, wait: str, payload: Any, answer: str) -> Decision:
-    """End an open wait with this payload as its result."""
-    opened = state.waits[wait]
+    """End an open wait with this payload as its result, and go on."""
+    draft = Draft(state, facts, caused_by=state.waits[wait].seq)
+    leave_wait(draft, wait, payload)
+    advance(draft)
+    return draft.decision(answer)
+
+
+def leave_wait(draft: Draft, wait: str, payload: Any) -> None:
+    """Leave the state that has this wait open, with the payload as its result."""
+    opened = draft.state.waits[wait]
     scope = opened.scope
-    draft = Draft(state, facts, caused_by=opened.seq)
     definition = draft.definition(scope, TaskState)
     result = ref(draft.next_seq, "result")
     leave_after(
@@ -66,11 +73,9 @@ def end_wait(state: State, facts: Facts, wait: str, payload: Any, answer: str) -
         ),
         {"result": payload},
     )
-    advance(draft)
-    return draft.decision(answer)
 
 
-def outcome_of(state: State, wait: str, facts: Facts) -> str | None | Need:
+def outcome_of(state: State, wait: str, facts: Facts) -> str | Need | None:
     """How a wait that is not open ended; null if there is no such wait."""
     for ended in state.ended_waits.values():
         if ended.wait == wait:
@@ -80,7 +85,7 @@ def outcome_of(state: State, wait: str, facts: Facts) -> str | None | Need:
 
 def _none_open(state: State, command: Resume, facts: Facts) -> Outcome:
     """No open wait fits: was the one that is meant ended before, and how, or has it not opened yet?"""
-    outcome: str | None | Need
+    outcome: str | Need | None
     if command.wait is not None:
         outcome = outcome_of(state, command.wait, facts)
         if isinstance(outcome, Need):

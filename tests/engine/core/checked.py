@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from engine import projections
 from engine.codec import Chain, encode_json, verify_stream
@@ -15,25 +13,35 @@ from engine.core import events as e
 from engine.core import ids
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Step
-from engine.core.effects import Continue, Effect, HoldSuspect, RunTask, SetTimer
+from engine.core.effects import (
+    CancelTask,
+    Continue,
+    Effect,
+    EndChild,
+    HoldSuspect,
+    RunTask,
+    SetTimer,
+    StartChild,
+    TellParent,
+)
 from engine.core.evolve import evolve
 from engine.core.refs import resolve
-from engine.core.state import InTask, InTimer, State, initial_state
-from engine.core.transitions import TRANSITIONS
+from engine.core.snapshots import encode_state
+from engine.core.state import InTask, State, initial_state
 from engine.language import Machine
 from engine.runtime.kinds import KINDS
 from engine.testing import EXECUTION, Scenario
 from store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
 
+from .invariants import check_event, check_snapshot, meaning, references
+
 VOCABULARY = KINDS["execution"].vocabulary
 STREAM = ids.parse(EXECUTION)
 ORGANIZATION = ids.parse("01900000-0000-7000-8000-00000000000a")
-AFTER_THE_END = frozenset({"ResultIgnored", "CommandRefused"})
-REFERENCES = frozenset({"input", "output", "parameters", "result", "error_ref", "cause", "reason"})
 
 
 def wait_id(number: int) -> str:
-    """The id of the so-many-th wait of a checked scenario."""
+    """The id of the so-many-th wait, or child, of a checked scenario."""
     return f"01900000-0000-7000-8000-{number:012d}"
 
 
@@ -46,6 +54,8 @@ class Checked(Scenario):
         self.stored: dict[int, Any] = {}
         self.tables = Tables()
         self.duties: list[Effect] = []
+        self.live: list[State] = []
+        self.is_to_go_on = False
         super().__init__(definition, run_input, process_id)
 
     def wait_id(self, number: int) -> str:
@@ -61,32 +71,41 @@ class Checked(Scenario):
         return [effect for effect in self.duties if type(effect) is kind][-1]
 
     def _send(self, command: c.Command) -> None:
-        before, payloads = msgspec.json.encode(self.state), encode_json(list(self._payloads.items()))
-        drawn, refusals, state = self._waits, self._refusals, self.state
+        before, payloads = encode_state(self.state), encode_json(list(self._payloads.items()))
+        chance, state = self._chance(), self.state
         super()._send(command)
-        after_once = self._waits, self._refusals
-        assert msgspec.json.encode(state) == before, "decide changed the state that it was given"
+        assert encode_state(state) == before, "decide changed the state that it was given"
         seqs = [seq for seq in self._payloads if seq <= state.seq]
         assert encode_json([(seq, self._payloads[seq]) for seq in seqs]) == payloads, "decide changed a payload"
-        self._check_deterministic(command, state, drawn, refusals)
-        self._waits, self._refusals = after_once
+        self._check_deterministic(command, state, chance)
         self._check_steps(state, self.events[state.seq :])
-        self._check_duties()
+        self._check_duties(command, state)
 
-    def _check_deterministic(self, command: c.Command, state: State, drawn: int, refusals: int) -> None:
-        """Decided again it is the same; and another process, which has read the log, would have meant the same."""
-        before, self.state, self._waits, self._refusals = self.state, state, drawn, refusals
-        again = self._decide(command)
-        assert [step.recorded for step in again.steps] == self.events[state.seq :]
-        self.state = before
-        live = self.state, self._payloads
-        self.state, self._waits, self._refusals = self.folded, drawn, refusals
-        self._payloads = self.stored
-        again = self._decide(command)
-        self.state, self._payloads = live
-        assert meaning([step.recorded for step in again.steps], self.stored) == meaning(
-            self.events[state.seq :], self._payloads
-        )
+    def _chance(self) -> tuple[int, int, int]:
+        """What chance and the refusals have come to; see `_again`."""
+        return self._waits, self._pieces, self._refusals
+
+    def _again(self, command: c.Command, state: State, payloads: dict[int, Any], chance: Any) -> Decision | Rejection:
+        """Decide once more, with this state, these payloads and this chance, and leave all as it was."""
+        kept = self.state, self._payloads, self._chance()
+        self.state, self._payloads = state, payloads
+        self._waits, self._pieces, self._refusals = chance
+        outcome = self._decide(command)
+        self.state, self._payloads, (self._waits, self._pieces, self._refusals) = kept
+        return outcome
+
+    def _check_deterministic(self, command: c.Command, state: State, chance: Any) -> None:
+        """Decided again it is the same; and another process, which has read a snapshot, would have meant the same."""
+        events = self.events[state.seq :]
+        again = self._again(command, state, self._payloads, chance)
+        assert [step.recorded for step in again.steps] == events
+        self._check_same(again)
+        self.live = [step.state for step in again.steps]
+        again = self._again(command, check_snapshot(self.folded), self.stored, chance)
+        assert meaning([step.recorded for step in again.steps], self.stored) == meaning(events, self._payloads)
+        self._check_same(again)
+
+    def _check_same(self, again: Decision | Rejection) -> None:
         assert (again if isinstance(again, Rejection) else None) == self.rejection
         if isinstance(again, Decision):
             assert (again.answer, again.effects) == (self.answer, self.effects)
@@ -97,33 +116,59 @@ class Checked(Scenario):
         rows = chain.write(events, salts)
         self.rows.extend(rows)
         steps = []
-        for row, live in zip(rows, events, strict=True):
+        for row, live, live_state in zip(rows, events, self.live, strict=True):
             recorded = VOCABULARY.read(row)
             assert recorded == live
             self.stored[recorded.seq] = recorded.payload
             before, self.folded = self.folded, evolve(self.folded, recorded)
+            assert self.folded == live_state
             check_event(before, recorded, self.folded)
             steps.append(Step(recorded, self.folded))
             for reference in references(recorded.event):
-                resolve(reference, self._payloads)
-        assert self.folded == self.state
+                assert encode_json(resolve(reference, self.stored)) == encode_json(resolve(reference, self._payloads))
+        assert encode_state(self.folded) == encode_state(self.state)
+        check_snapshot(self.folded)
         self.tables.add(state, steps)
 
-    def _check_duties(self) -> None:
+    # --- what was asked for ------------------------------------------------------------------------------------------
+
+    def _check_duties(self, command: c.Command, before: State) -> None:
         """Whatever an execution is in, it has asked for the work that will end it, or waits for an outside party."""
         self.duties.extend(self.effects)
+        if self.rejection is None:
+            is_asked = Continue() in self.effects
+            self.is_to_go_on = is_asked or (self.is_to_go_on and not isinstance(command, c.Advance))
+        self._check_given_up(command, before)
         if self.state.is_over or self.state.is_quarantined:
             return
-        tasks = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}
-        for scope, frame in self.state.frames.items():
-            if frame.phase is None:
-                assert Continue() in self.duties
-            elif isinstance(frame.phase, InTimer):
-                assert SetTimer(frame.phase.due_at) in self.duties
-            elif isinstance(frame.phase, InTask) and frame.phase.is_held:
-                assert HoldSuspect(scope, frame.state) in self.duties
-            elif isinstance(frame.phase, InTask):
-                assert frame.phase.seq in tasks
+        assert self.is_to_go_on or not (self.state.ready or self.state.forks_at_work)
+        called = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}
+        called |= {effect.parent.seq for effect in self.duties if isinstance(effect, StartChild)}
+        armed = {effect.due_at for effect in self.duties if isinstance(effect, SetTimer)}
+        assert {timer.due_at for timer in self.state.timers.values()} <= armed
+        for scope, task in tasks_of(self.state).items():
+            if task.is_held:
+                assert HoldSuspect(scope, self.state.frames[scope].state) in self.duties
+            else:
+                assert task.seq in called
+
+    def _check_given_up(self, command: c.Command, before: State) -> None:
+        """A task that ends without its step or its child is given up; and a parent is told of the end, once."""
+        left = {task.seq for task in tasks_of(self.state).values()}
+        gone = [task for task in tasks_of(before).values() if task.seq not in left]
+        for task in gone:
+            is_awaited = task.child is not None and task.is_awaited
+            given_up = EndChild(task.child) if is_awaited else CancelTask(task.seq)
+            if isinstance(command, c.FireTimer | c.Terminate) and (is_awaited or task.child is None):
+                assert self.effects.count(given_up) == 1
+        assert len(set(map(repr, self.effects))) == len(self.effects) or isinstance(command, c.Recover)
+        if self.state.is_over:
+            assert {type(effect) for effect in self.effects} <= {CancelTask, EndChild, TellParent}
+            parent = self.state.parent
+            is_told = parent is not None and parent.is_awaited and not before.is_over
+            assert [effect for effect in self.effects if isinstance(effect, TellParent)] == [TellParent(parent)] * is_told
+
+    # --- the whole log -----------------------------------------------------------------------------------------------
 
     def _check_fold(self) -> Checked:
         super()._check_fold()
@@ -133,8 +178,8 @@ class Checked(Scenario):
         """What is checked of the whole log at once."""
         stored = [StoredEvent(position, row) for position, row in enumerate(self.rows, start=1)]
         assert verify_stream(STREAM, stored, (self.rows[-1].seq, self.rows[-1].hash)) is None
-        resumed = Counter(r.event.wait for r in self.events if isinstance(r.event, e.WaitResumed))
-        assert all(count == 1 for count in resumed.values())
+        ended = Counter(r.event.wait for r in self.events if isinstance(r.event, e.WaitResumed | e.WaitExpired))
+        assert all(count == 1 for count in ended.values())
         self._check_tables()
         return self
 
@@ -149,10 +194,9 @@ class Checked(Scenario):
         rebuilt.add(initial_state(), steps)
         assert rebuilt == self.tables
         waits, timers = self.tables.waits.values(), self.tables.timers
-        assert {ids.text(row.wait_id) for row in waits if row.outcome is None} == {
-            wait.wait for _, _, wait in state.open_waits()
-        }
-        assert {(row.due_at, row.timer) for row in timers} == {(t.due_at, t.seq) for t in state.timers()}
+        still = {wait: (opened.state, opened.due_at) for wait, opened in state.waits.items()}
+        assert {ids.text(row.wait_id): (row.state, row.due_at) for row in waits if row.outcome is None} == still
+        assert {(row.due_at, row.timer) for row in timers} == {(t.due_at, name) for name, t in state.timers.items()}
 
 
 class Tables:
@@ -166,6 +210,8 @@ class Tables:
     def add(self, before: State, steps: list[Step]) -> None:
         found = projections.changes(STREAM, ORGANIZATION, before, steps)
         self.waits.update({row.wait_id: row for row in found.waits})
+        assert self.timers.isdisjoint(found.timers)
+        assert self.timers.issuperset(found.timers_gone)
         self.timers.update(found.timers)
         self.timers.difference_update(found.timers_gone)
         if steps:
@@ -177,40 +223,9 @@ class Tables:
     __hash__ = None  # type: ignore[assignment]  # rows come and go
 
 
-def check_event(before: State, recorded: e.Recorded, after: State) -> None:
-    """One event: its place, its time, its cause, and the move that it makes."""
-    name = type(recorded.event).__name__
-    assert after.status in TRANSITIONS[before.status, name]
-    assert recorded.recorded_at >= before.recorded_at
-    assert recorded.caused_by is None or 1 <= recorded.caused_by < recorded.seq
-    assert not before.is_over or name in AFTER_THE_END
-    if after.is_over:
-        assert after.status == before.status or not before.is_over
-        assert not after.frames
-
-
-def meaning(events: Iterable[e.Recorded], payloads: Mapping[int, Any]) -> list[Any]:
-    """Events with values in place of references: which of two equal values is referred to has no meaning."""
-    events = list(events)
-    known = {**payloads, **{recorded.seq: recorded.payload for recorded in events}}
-    return [
-        (
-            recorded._replace(event=type(recorded.event), payload=None),
-            {
-                name: resolve(value, known) if name in REFERENCES and value is not None else value
-                for name, value in msgspec.structs.asdict(recorded.event).items()
-            },
-        )
-        for recorded in events
-    ]
-
-
-def references(event: e.Event) -> Iterator[str]:
-    """The references that an event carries."""
-    for name in event.__struct_fields__:
-        value = getattr(event, name)
-        if name in REFERENCES and value is not None:
-            yield value
+def tasks_of(state: State) -> dict[str, InTask]:
+    """The tasks that are under way, by scope."""
+    return {scope: frame.phase for scope, frame in state.frames.items() if isinstance(frame.phase, InTask)}
 
 
 def salts(count: int) -> bytes:
@@ -218,6 +233,10 @@ def salts(count: int) -> bytes:
     return bytes(range(256))[:16] * (count // 16)
 
 
-def given(definition: Machine | Mapping[str, Any], run_input: Any = None, process_id: str | None = None) -> Checked:
+def given(
+    definition: Machine | Mapping[str, Any],
+    run_input: Any = None,
+    process_id: str | None = None,
+) -> Checked:
     """An execution that was just triggered, without an input with `{}`; see `Checked`."""
     return Checked(definition, {} if run_input is None else run_input, process_id)

@@ -5,7 +5,7 @@ It proves what compiled states compute, without the engine; how states are run, 
 
 import types
 
-from engine.language import Environment, StatesError, compile_machine, context_object
+from engine.language import Environment, StatesError, context_object
 from engine.language.values import MISSING
 
 
@@ -66,7 +66,9 @@ class Interpreter:
             try:
                 return self.attempt(state, env, variables, way, attempt)
             except (StatesError, Failed) as failure:
-                retrier = next((i for i, r in enumerate(getattr(state, "retriers", ())) if r.matches(failure.error)), None)
+                retrier = next(
+                    (i for i, r in enumerate(getattr(state, "retriers", ())) if r.matches(failure.error)), None
+                )
                 if retrier is not None and done[retrier] < state.retriers[retrier].attempts_max:
                     assert state.retriers[retrier].delay_ms(done[retrier], lambda: 0.5) >= 0
                     done[retrier] += 1
@@ -154,17 +156,3 @@ class Interpreter:
                     raise
                 may_fail -= 1
         return outputs
-
-
-def ended(status, output=None, error=None, cause=None):
-    return types.SimpleNamespace(status=status, output=output, error=error, cause=cause)
-
-
-def run(case, asked):
-    """Run a recorded case."""
-    machine = compile_machine(case["definition"])
-    try:
-        output = Interpreter(case, asked).run(machine, case["input"], Variables())
-    except (Failed, StatesError) as failure:
-        return ended("FAILED", None, failure.error, failure.cause)
-    return ended("SUCCEEDED", output)

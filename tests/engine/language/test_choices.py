@@ -158,14 +158,14 @@ def test_rules_are_asked_in_order_then_the_default():
         {"Variable": "$.v", "NumericGreaterThan": 1, "Next": "first"},
         {"Variable": "$.v", "NumericGreaterThan": 0, "Next": "second"},
     )
-    assert [state.choose({"v": v}, CONTEXT) for v in (2, 1, 0)] == ["first", "second", "no"]
+    assert [state.choose(env({"v": v}, CONTEXT)).next for v in (2, 1, 0)] == ["first", "second", "no"]
 
 
 def test_a_choice_without_match_and_default_fails():
     """There is nowhere to go."""
     state = compile_state({"Type": "Choice", "Choices": [{"Variable": "$.v", "IsNull": True, "Next": "x"}]})
     with pytest.raises(StatesError) as failure:
-        state.choose({"v": 1}, CONTEXT)
+        state.choose(env({"v": 1}, CONTEXT))
     assert failure.value.error == "States.NoChoiceMatched"
 
 
@@ -193,19 +193,68 @@ def test_a_comparand_that_is_absent_fails():
         matches({"Variable": "$.v", "StringEqualsPath": "$.none"}, {"v": 1})
 
 
-def test_rules_read_the_context_object():
-    """Both sides of a comparison may come from the context."""
-    state = choice({"Variable": "$$.Execution.Input.v", "NumericEqualsPath": "$.v", "Next": "yes"})
-    assert state.choose({"v": 5}, CONTEXT) == "yes"
-    assert state.needs_context
+def test_rules_read_the_context_object_and_variables():
+    """Both sides of a comparison may come from the context or from a variable."""
+    state = choice({"Variable": "$$.Execution.Input.v", "NumericEqualsPath": "$x", "Next": "yes"})
+    assert state.choose(env({}, CONTEXT, {"x": 5})).next == "yes"
+    assert state.choose(env({}, CONTEXT, {"x": 6})).next == "no"
+    assert matches({"Variable": "$none", "IsPresent": False}, {})
 
 
 def test_a_choice_filters_its_input_and_passes_it_on():
     """Rules see what InputPath selects; OutputPath applies to that."""
     state = choice({"Variable": "$.v", "IsNumeric": True, "Next": "yes"}, InputPath="$.in", OutputPath="$.v")
-    effective = state.effective_input({"in": {"v": 1}}, CONTEXT)
-    assert state.choose(effective, CONTEXT) == "yes"
-    assert state.output({"in": {"v": 1}}, effective, CONTEXT) == 1
+    assert state.choose(env({"in": {"v": 1}})) == ("yes", 1, {})
+
+
+def test_a_rule_has_its_own_assignments_and_the_default_those_of_the_state():
+    """Only one of them is made."""
+    rule = {"Variable": "$.v", "IsNumeric": True, "Next": "yes", "Assign": {"x.$": "$.v"}}
+    state = choice(rule, InputPath="$.in", Assign={"y.$": "$.w"})
+    assert state.choose(env({"in": {"v": 1, "w": 2}})) == ("yes", {"v": 1, "w": 2}, {"x": 1})
+    assert state.choose(env({"in": {"v": "", "w": 2}})) == ("no", {"v": "", "w": 2}, {"y": 2})
+
+
+def test_a_choice_in_jsonata_has_conditions():
+    """Condition decides; Output and Assign are the rule's, or for the Default the state's."""
+    state = choice(
+        {"Condition": False, "Next": "never"},
+        {"Condition": "{% $states.input.v > $least %}", "Next": "yes", "Assign": {"x": "{% $least + 1 %}"}},
+        {"Condition": "{% $states.input.v = 0 %}", "Next": "zero", "Output": {"was": "{% $states.input.v %}"}},
+        QueryLanguage="JSONata",
+        Output="{% 'default' %}",
+    )
+    assert state.choose(env({"v": 5}, variables={"least": 2})) == ("yes", {"v": 5}, {"x": 3})
+    assert state.choose(env({"v": 0}, variables={"least": 2})) == ("zero", {"was": 0}, {})
+    assert state.choose(env({"v": 1}, variables={"least": 2})) == ("no", "default", {})
+
+
+def test_a_condition_that_gives_no_boolean_fails():
+    """What is not true or false is an error, not false."""
+    state = choice({"Condition": "{% 1 %}", "Next": "yes"}, QueryLanguage="JSONata")
+    with pytest.raises(StatesError, match="Expected 'boolean', but was 'number'") as failure:
+        state.choose(env({}))
+    assert failure.value.error == "States.QueryEvaluationError"
+
+
+@pytest.mark.parametrize(
+    ("rule", "pointer", "message"),
+    [
+        (5, "", "must be an object"),
+        ({}, "", "Condition is missing"),
+        ({"Condition": "true"}, "/Condition", "must be a JSONata expression"),
+        ({"Condition": "{% ( %}"}, "/Condition", "not a JSONata expression"),
+        ({"Condition": True, "Variable": "$.v"}, "/Variable", "belongs to JSONPath"),
+        ({"Condition": True, "And": []}, "/And", "belongs to JSONPath"),
+        ({"Condition": True, "Conditions": 1}, "/Conditions", "did you mean Condition?"),
+        ({"Condition": True, "Assign": {"states": 1}}, "/Assign/states", "reserved"),
+    ],
+)
+def test_a_wrong_rule_in_jsonata_is_found_where_it_is_wrong(rule, pointer, message):
+    """Each fault of a rule has its own pointer and sentence."""
+    with pytest.raises(DefinitionError) as refusal:
+        choice({**rule, "Next": "yes"} if isinstance(rule, dict) else rule, QueryLanguage="JSONata")
+    assert [(p.path, message in p.message) for p in refusal.value.problems] == [("/Choices/0" + pointer, True)]
 
 
 @pytest.mark.parametrize(
@@ -233,8 +282,10 @@ def test_a_choice_filters_its_input_and_passes_it_on():
         ({"And": [{"Variable": "$.v", "IsNull": True, "Next": "x"}]}, "/And/0/Next", "top rule only"),
         ({"Variable": "$.v", "Not": {"Variable": "$.v", "IsNull": True}}, "/Variable", "takes no Variable"),
         ({"Variable": "$.v", "IsNull": True, "Comment": 1}, "/Comment", "must be a string"),
-        ({"Condition": "{% true %}"}, "/Condition", "Condition is not supported yet"),
-        ({"Variable": "$.v", "IsNull": True, "Assign": {}}, "/Assign", "Assign is not supported yet"),
+        ({"Variable": "$.v", "IsNull": True, "Condition": "{% true %}"}, "/Condition", "belongs to JSONata"),
+        ({"Variable": "$.v", "IsNull": True, "Output": {}}, "/Output", "belongs to JSONata"),
+        ({"Variable": "$.v", "IsNull": True, "Assign": []}, "/Assign", "must be an object"),
+        ({"Not": {"Variable": "$.v", "IsNull": True, "Assign": {}}}, "/Not/Assign", "top rule only"),
         ({"Variable": "$.v", "IsNull": True, "Extra": 1}, "/Extra", "unknown field or operator 'Extra'"),
         ({"Variable": "$.v", "IsNull": True, "Coment": 1}, "/Coment", "did you mean Comment?"),
     ],

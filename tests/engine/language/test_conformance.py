@@ -7,7 +7,8 @@ import types
 
 import pytest
 
-from engine.language import StatesError, compile_machine, context_object, problems
+from engine.language import StatesError, compile_machine, problems, unsupported
+from tests.engine.language.interpreter import Failed, Interpreter, Variables
 
 CONFORMANCE = pathlib.Path(__file__).resolve().parents[3].parent / "shared" / "conformance"
 if not (CONFORMANCE / "run_asl.py").exists():
@@ -17,69 +18,44 @@ _spec = importlib.util.spec_from_file_location("run_asl", CONFORMANCE / "run_asl
 run_asl = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(run_asl)
 
-CORE = [case for case in run_asl.load(CONFORMANCE / "asl", "execution") if run_asl.is_core(case)]
+OTHERS = {
+    # AWS knows that nobody serves the activity; here a registry does, which this package has not got.
+    "test_activity_task_on_deleted",
+    # Recorded before the context object had RedriveCount.
+    "test_lambda_invoke_with_retry_extended_input",
+    "test_lambda_service_invoke_with_retry_extended_input",
+}
+OPTIONS = types.SimpleNamespace(kind="execution", include_distributed=False, only="", core=False)
+CASES = [
+    case
+    for case in run_asl.load(CONFORMANCE / "asl", "execution")
+    if run_asl.is_chosen(case, OPTIONS) and case["id"].split("::")[-1] not in OTHERS
+]
 
 
 def ended(status, output=None, error=None, cause=None):
     return types.SimpleNamespace(status=status, output=output, error=error, cause=cause)
 
 
-def run(case, asked):
-    """Run a machine as simply as it can be: no events, no time, task results as recorded."""
-    names, waiting = case["context"], list(case["task_results"])
-    arn, machine_name = f"arn:aws:states:{names['region']}:{names['account']}", names["state_machine_name"]
-    execution = {
-        "Id": f"{arn}:execution:{machine_name}:{names['execution_name']}",
-        "Input": case["input"],
-        "Name": names["execution_name"],
-        "RoleArn": names.get("role_arn"),
-        "StartTime": "2024-01-01T00:00:00.000Z",
-        "RedriveCount": 0,
-    }
-    of_machine = {"Id": f"{arn}:stateMachine:{machine_name}", "Name": machine_name}
-    machine = compile_machine(case["definition"])
-    value, following = case["input"], machine.start_at
-    while following is not None:
-        state = machine.states[following]
-        at = {"EnteredTime": "2024-01-01T00:00:00.000Z", "Name": state.name}
-        context = context_object(execution=execution, state=at, state_machine=of_machine)
-        if state.type == "Fail":
-            return ended("FAILED", None, *state.failure(value, context))
-        result = effective = state.effective_input(value, context)
-        following = state.choose(effective, context) if state.type == "Choice" else state.next
-        if state.type == "Pass":
-            result = state.result(effective)
-        elif state.type == "Wait":
-            assert state.due_ms(effective, context, 0) >= 0
-        elif state.type == "Task":
-            record = next(r for r in waiting if r["state"] == state.name)
-            waiting.remove(record)
-            asked.append((record, effective))
-            if record["outcome"] != "succeeded":
-                return ended("FAILED", None, record["error"], record.get("cause"))
-            result = record.get("output")
-        value = state.output(value, result, context)
-    return ended("SUCCEEDED", value)
-
-
-@pytest.mark.parametrize("case", CORE, ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_a_recorded_execution_ends_as_recorded(case):
     """Status, output, error and the parameters of every task agree with what AWS recorded."""
     asked = []
+    machine = compile_machine(case["definition"], express=case["machine_type"] == "EXPRESS")
     try:
-        got = run(case, asked)
-    except StatesError as error:
-        got = ended("FAILED", None, error.error, error.cause)
+        got = ended("SUCCEEDED", Interpreter(case, asked).run(machine, case["input"], Variables()))
+    except (Failed, StatesError) as failure:
+        got = ended("FAILED", None, failure.error, failure.cause)
     assert run_asl.differences(case, got, asked) == []
 
 
-def test_all_core_cases_are_here():
+def test_all_cases_are_here():
     """A filter that selects nothing would prove nothing."""
-    assert len(CORE) >= 411
+    assert len(CASES) >= 620
 
 
 def test_a_recorded_definition_is_judged_as_recorded():
-    """What AWS accepted is valid, or needs only what is not supported yet; what it refused is refused.
+    """What AWS accepted is valid, what it refused is refused, as text and as an object alike.
 
     The one exception: AWS knows its services' actions; here a registry of steps does, which this package
     has not got (test_dynamodb_task_service.py, test_invalid_integration).
@@ -91,7 +67,8 @@ def test_a_recorded_definition_is_judged_as_recorded():
         told = problems(definition, express=is_express)
         if isinstance(definition, dict):
             assert problems(json.dumps(definition), express=is_express) == told
-        faults = [p for p in told if not p.message.endswith("not supported yet")]
-        if (case["valid"] and faults) or (not case["valid"] and not told):
+        if bool(told) == case["valid"]:
             wrong.append(case["id"])
+        if not told and not unsupported(definition):
+            compile_machine(definition, express=is_express)
     assert [case_id for case_id in wrong if "test_invalid_integration" not in case_id] == []

@@ -77,6 +77,54 @@ def test_marks_say_how_often_a_state_was_visited():
     ]
 
 
+def test_a_state_that_runs_machines_is_drawn_around_them():
+    """Branches stand in one box, each with its entry; arrows from and to the box are the state's own."""
+    branches = [
+        {"StartAt": "B", "States": {"B": {"Type": "Pass", "Next": "C"}, "C": {"Type": "Succeed"}}},
+        {
+            "StartAt": "D",
+            "States": {
+                "D": {
+                    "Type": "Map",
+                    "ItemProcessor": {"StartAt": "E", "States": {"E": {"Type": "Pass", "End": True}}},
+                    "End": True,
+                }
+            },
+        },
+    ]
+    caught = [{"ErrorEquals": ["E1"], "Next": "F"}]
+    states = {
+        "A": {"Type": "Parallel", "Branches": branches, "Next": "F", "Catch": caught},
+        "F": {"Type": "Succeed"},
+    }
+    drawn = mermaid({"StartAt": "A", "States": states}, {"A": Mark("current", 2), "E": Mark("visited", 1)}).splitlines()
+    assert drawn[2:25] == [
+        '    subgraph s1["A #215;2"]',
+        '        e1((" "))',
+        '        s3("B")',
+        '        s4(["C"])',
+        "        e1 --> s3",
+        "        s3 --> s4",
+        '        e2((" "))',
+        '        subgraph s5["D"]',
+        '            e3((" "))',
+        '            s6("E")',
+        "            e3 --> s6",
+        "        end",
+        "        e2 --> s5",
+        "    end",
+        '    s2(["F"])',
+        '    finish((("end")))',
+        "    start --> s1",
+        "    s1 --> s2",
+        '    s1 -.->|"catch E1"| s2',
+        "    s2 --> finish",
+        "    classDef visited fill:#e3f1e5,stroke:#2e7d32,color:#111",
+        "    class s6 visited",
+        "    classDef current fill:#fff3cd,stroke:#b26a00,stroke-width:3px,color:#111",
+    ]
+
+
 def test_what_can_only_fail_has_no_end():
     """The end is drawn if a state leads to it."""
     definition = {"StartAt": "A", "States": {"A": {"Type": "Fail"}}}

@@ -164,6 +164,8 @@ def test_a_function_gives_what_amazon_says_it_gives(text, result):
         ("States.StringToJson('1e999')", "must be JSON"),
         ("States.StringToJson($.half)", "surrogate"),
         ("States.StringToJson(1)", "must be a string"),
+        (f"States.StringToJson('{'[' * 65 + ']' * 65}')", "at most 64 levels"),
+        (f"States.StringToJson('{'[' * 4000 + ']' * 4000}')", "must be JSON"),
     ],
 )
 def test_a_function_refuses_what_it_cannot_work_with(text, reason):
@@ -243,6 +245,21 @@ def test_what_is_no_call_is_refused_when_it_is_compiled(text, reason):
     with pytest.raises(PathError) as refusal:
         compile_intrinsic(text)
     assert reason in str(refusal.value)
+
+
+def test_json_may_have_as_many_levels_as_any_value():
+    """Levels are counted, not brackets."""
+    assert call(f"States.StringToJson('{'[' * 64 + ']' * 64}')")
+    assert len(call(f"States.StringToJson('[{','.join(['[]'] * 100)}]')")) == 100
+
+
+def test_arguments_that_are_nested_too_deeply_are_refused():
+    """Values can grow a level with every state of a loop; in the end they fail, and not as a bug."""
+    deep = []
+    for _ in range(20_000):
+        deep = [deep]
+    with pytest.raises(StatesError, match="nested too deeply"):
+        call("States.JsonToString($)", deep)
 
 
 def test_all_eighteen_functions_are_there():
@@ -336,7 +353,8 @@ JSON = st.recursive(
 @given(st.sampled_from(sorted(FUNCTIONS)), st.lists(JSON, min_size=3, max_size=3))
 def test_any_values_are_worked_with_or_refused(name, values):
     """No values raise anything but IntrinsicFailure, and every result is JSON."""
-    count = min(FUNCTIONS[name].most or 3, 3)
+    most = FUNCTIONS[name].most
+    count = 3 if most is None else most
     text = f"States.{name}({', '.join(f'$[{index}]' for index in range(count))})"
     try:
         json.dumps(call(text, values), allow_nan=False)

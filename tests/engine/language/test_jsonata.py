@@ -96,6 +96,7 @@ def test_an_expression_is_a_text_in_its_brackets(value, is_one):
         ("$nothing", None),
         ("$ünï", "code"),
         ("$max", 5),
+        ("$length($string($reduce([1..64], function($a, $b){{'a': $a}}, 1)))", 385),
         ("$variable := 1", 1),
         ("null", None),
         ("3.0", 3),
@@ -158,6 +159,8 @@ def test_only_what_is_read_is_asked_for():
         ("$map(['1','2'], $parse)", [1, 2]),
         ("$distinct([1, 1.0, true, '1', null, null])", [1, True, "1", None]),
         ("$distinct([3])", [3]),
+        ("$distinct($nope) = 1", False),
+        ("$partition($nope, 2) = 1", False),
         ("$distinct(3)", 3),
         ("$keys([{'a': 1}, {'b': 2, 'a': 3}])", ["a", "b"]),
         ("$keys({'a': 1})", "a"),
@@ -194,13 +197,23 @@ def test_chance_comes_from_the_world_alone():
         ("1 + 'a'", "threw an error during evaluation. T2002: The right side of the"),
         ("$error('boom')", "threw an error during evaluation. D3137: boom"),
         ("$nope()", "threw an error during evaluation. T1006: "),
-        ("$eval('1+1')", "threw an error during evaluation: The function $eval is not supported"),
-        ("'1' ~> $eval", "threw an error during evaluation: The function $eval is not supported"),
+        (
+            "$eval('1+1')",
+            "threw an error during evaluation: The function $eval had the following error: it is not supported",
+        ),
+        (
+            "'1' ~> $eval",
+            "threw an error during evaluation: The function $eval had the following error: it is not supported",
+        ),
         ("$hash('a')", "threw an error during evaluation: The function $hash takes 2 arguments, not 1"),
         ("$uuid(1)", "threw an error during evaluation: The function $uuid takes 0 arguments, not 1"),
+        ("$partition([1], 'a')", "the size of a part must be a number"),
+        ("$parse('  ')", "returned nothing (undefined)."),
+        ("$parse()", "returned nothing (undefined)."),
         ("$random('a')", "the seed must be a number"),
         ("$range(0, 1, 0)", "the step must not be 0"),
         ("$partition([1], 0)", "at least 1"),
+        ("$reduce([1..65], function($a, $b){{'a': $a}}, 1)", "returned a value of more than 64 levels."),
         ("$parse('nope')", "The function $parse had the following error: the argument must be JSON"),
         ("$parse('1' & $pad('', 400, '0'))", "cannot be converted"),
     ],
@@ -363,7 +376,9 @@ HOSTILE = {
     "endless recursion": "($f := function($n){$f($n + 1)}; $f(0))",
     "a loop in a loop": "$map([1..90000], function($v){$map([1..90000], function($w){$w})})",
     "a search in a search": "[1..90000][$ in [1..90000]]",
-    "all distinct, again and again": "$map([1..1000], function($i){$distinct([1..20000])})",
+    "all distinct, again and again": "$map([1..1000], function($i){$distinct([1..90000])})",
+    "a $range in a loop": "$map([1..1000], function($i){$range(1, 90000, 1)})",
+    "a $uuid in a loop": "$map([1..100000], function($i){$map([1..2], function($j){$uuid()})})",
     "a hash in a loop": "$map([1..100000], function($i){$hash($pad('a', 10000), 'SHA-512')})",
     "deep JSON": "$parse($pad('[', 900000, '['))",
 }
@@ -375,6 +390,22 @@ def test_a_hostile_expression_ends_soon_and_as_an_error(name):
     started = time.perf_counter()
     cause_of(HOSTILE[name])
     assert time.perf_counter() - started < 3
+
+
+def test_nothing_is_told_from_a_function_also_at_the_limit_of_depth():
+    """To tell them apart takes some levels more; where there are none left, it is nothing."""
+    causes = {
+        cause_of(f"($f := function($n){{$n <= 0 ? $no : ($f($n - 1); $no)}}; $f({depth}))").partition("'Output' ")[2]
+        for depth in range(60, 110)
+    }
+    assert any(cause.startswith("threw an error during evaluation: Stack overflow") for cause in causes)
+    assert {cause for cause in causes if not cause.startswith("threw")} == {"returned nothing (undefined)."}
+
+
+def test_the_work_of_our_functions_is_bounded_at_the_same_place_each_time():
+    """It is estimated, not measured."""
+    for name in ("all distinct, again and again", "a $range in a loop", "a $uuid in a loop", "a hash in a loop"):
+        assert "The functions of this expression have too much to do" in cause_of(HOSTILE[name])
 
 
 def test_what_takes_quadratic_time_in_jsonata_does_not_here():

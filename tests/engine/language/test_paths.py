@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from engine.language.errors import StatesError
 from engine.language.paths import PathError, compile_path, compile_reference_path
 from engine.language.values import MISSING
+from tests.engine.language.worlds import env
 
 DATA = {
     "a": {"b": [10, {"c d": "deep"}]},
@@ -139,13 +140,39 @@ def test_a_text_that_looks_like_json_is_not_read_as_json():
 
 
 @pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("$v", {"a": [1, {"b c": 2}]}),
+        ("$v.a[1]['b c']", 2),
+        ("$v.a[*]", [1, {"b c": 2}]),
+        ("$v['a'][0]", 1),
+        ("$größe_1", 3),
+        ("$nothing", MISSING),
+        ("$nothing[*]", MISSING),
+        ("$v.none", MISSING),
+    ],
+)
+def test_a_path_may_start_from_a_variable(text, found):
+    """Whatever the value is, the variable is looked up, and walked like any other value."""
+    variables = {"v": {"a": [1, {"b c": 2}]}, "größe_1": 3}
+    assert compile_path(text).find(DATA, env(variables=variables)) == found
+
+
+def test_a_path_from_its_value_never_looks_at_the_environment():
+    """An execution pays for the context and the variables only where a path names them."""
+    for text in ("$", "$.a.b", "$.a.b[0]", "$.items[*].n"):
+        compile_path(text).find(DATA, None)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "starts with $"),
         ("a.b", "starts with $"),
-        ("$name", "variables are not supported yet"),
-        ("$name.x", "variables are not supported yet"),
-        ("$states.input", "variables are not supported yet"),
+        ("$states.input", "in JSONata only"),
+        ("$1a", "not a path"),
+        ("$" + "v" * 81, "cannot be the name of a variable"),
+        ("$a²", "cannot be the name of a variable"),
         ("$.", "not a path"),
         ("$.a.", "not a path"),
         ("$..", "not a path"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.language import DefinitionError, compile_machine, problems
+from engine.language import DefinitionError, compile_machine, problems, unsupported
 from engine.language.findings import PROBLEMS_MAX
 
 VALID = {
@@ -49,9 +49,52 @@ VALID = {
             ],
             "Default": "succeed",
         },
-        "wait": {"Type": "Wait", "Seconds": 5, "End": True},
+        "wait": {"Type": "Wait", "Seconds": 5, "Next": "ask", "Assign": {"v.$": "$.x"}},
         "fail": {"Type": "Fail", "Error": "E", "CausePath": "$.c"},
         "succeed": {"Type": "Succeed", "InputPath": None},
+        "ask": {
+            "Type": "Task",
+            "QueryLanguage": "JSONata",
+            "Resource": "ask",
+            "Arguments": {"x": "{% $states.input.x %}"},
+            "Output": "{% $states.result %}",
+            "TimeoutSeconds": "{% $v %}",
+            "HeartbeatSeconds": 5,
+            "Credentials": {"RoleArn": "{% $v %}"},
+            "Retry": [{"ErrorEquals": ["E"], "MaxAttempts": 0}, {"ErrorEquals": ["States.ALL"]}],
+            "Catch": [{"ErrorEquals": ["E"], "Next": "fail", "Assign": {"e": "{% $states.errorOutput %}"}}],
+            "Next": "both",
+        },
+        "both": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "left", "States": {"left": {"Type": "Pass", "End": True, "Assign": {"w": 1}}}},
+                {"StartAt": "right", "States": {"right": {"Type": "Fail", "Error": "R"}}},
+            ],
+            "Next": "each",
+        },
+        "each": {
+            "Type": "Map",
+            "ItemsPath": "$.items",
+            "ItemSelector": {"i.$": "$$.Map.Item.Index"},
+            "MaxConcurrencyPath": "$.n",
+            "ToleratedFailurePercentage": 5.5,
+            "Label": "label",
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": "decide",
+                "States": {
+                    "decide": {
+                        "Type": "Choice",
+                        "QueryLanguage": "JSONata",
+                        "Choices": [{"Condition": "{% $v = 1 %}", "Next": "done", "Output": {}}],
+                        "Default": "done",
+                    },
+                    "done": {"Type": "Succeed"},
+                },
+            },
+            "End": True,
+        },
     },
 }
 
@@ -154,9 +197,11 @@ def test_brackets_within_strings_do_not_count_as_depth():
         ),
         ({"Version": "2.0"}, [("/Version", 'must be "1.0"')]),
         ({"Comment": 5}, [("/Comment", "must be a string")]),
-        ({"QueryLanguage": "JSONata"}, [("/QueryLanguage", "JSONata is not supported yet")]),
         ({"QueryLanguage": "SQL"}, [("/QueryLanguage", "must be JSONPath or JSONata")]),
-        ({"TimeoutSeconds": 5}, [("/TimeoutSeconds", "TimeoutSeconds is not supported yet")]),
+        *(
+            ({"TimeoutSeconds": seconds}, [("/TimeoutSeconds", "must be a whole number from 1 to 99999999")])
+            for seconds in (0, -1, 100_000_000, 1.5, "5", None, True)
+        ),
         ({"startat": "pass"}, [("/startat", "unknown field 'startat'; did you mean StartAt?")]),
         ({"Zzz": 1}, [("/Zzz", "unknown field 'Zzz'")]),
     ],
@@ -178,8 +223,6 @@ def test_a_machine_needs_its_two_fields():
         ({}, "", "Type is missing"),
         ({"Type": 5}, "/Type", "must be one of Pass, Task,"),
         ({"Type": "Tsk"}, "/Type", "did you mean Task?"),
-        ({"Type": "Map"}, "/Type", "Map is not supported yet"),
-        ({"Type": "Parallel"}, "/Type", "Parallel is not supported yet"),
         ({"Type": "Pass"}, "", 'needs either Next or "End": true'),
         ({"Type": "Pass", "End": False}, "", 'needs either Next or "End": true'),
         ({"Type": "Pass", "End": True, "Next": "s"}, "", "has both Next and End"),
@@ -194,53 +237,104 @@ def test_a_machine_needs_its_two_fields():
         ({"Type": "Pass", "End": True, "ResultPath": "$.a[*]"}, "/ResultPath", "a reference path is needed"),
         ({"Type": "Pass", "End": True, "ResultPath": "$$.a"}, "/ResultPath", "context object"),
         ({"Type": "Pass", "End": True, "ResultPath": "$$"}, "/ResultPath", "context object"),
-        ({"Type": "Pass", "End": True, "Assign": {}}, "/Assign", "Assign is not supported yet"),
-        ({"Type": "Pass", "End": True, "Output": {}}, "/Output", "Output is not supported yet"),
+        ({"Type": "Pass", "End": True, "ResultPath": "$x"}, "/ResultPath", "a variable; Assign does that"),
+        ({"Type": "Pass", "End": True, "ResultSelector": {}}, "/ResultSelector", "unknown field"),
+        ({"Type": "Pass", "End": True, "Assign": 5}, "/Assign", "must be an object"),
+        ({"Type": "Pass", "End": True, "Assign": {"states": 1}}, "/Assign/states", "reserved"),
+        ({"Type": "Pass", "End": True, "Assign": {"states.$": "$"}}, "/Assign/states.$", "reserved"),
+        *(
+            (
+                {"Type": "Pass", "End": True, "Assign": {name: 1}},
+                f"/Assign/{name}",
+                "the name of a variable has 1 to 80",
+            )
+            for name in ("1a", "a-b", "a b", "a.b", "", "v" * 81)
+        ),
+        ({"Type": "Pass", "End": True, "Assign": {"a.$": "x"}}, "/Assign/a.$", "starts with $"),
         (
-            {"Type": "Pass", "End": True, "QueryLanguage": "JSONata"},
-            "/QueryLanguage",
-            "JSONata is not supported yet",
+            {"Type": "Pass", "End": True, "Output": {}},
+            "/Output",
+            "belongs to JSONata, and this state is written in JSONPath",
+        ),
+        ({"Type": "Pass", "End": True, "QueryLanguage": "SQL"}, "/QueryLanguage", "must be JSONPath or JSONata"),
+        *(
+            (
+                {"Type": "Pass", "End": True, "QueryLanguage": "JSONata", name: None},
+                f"/{name}",
+                "belongs to JSONPath, and this state is written in JSONata",
+            )
+            for name in ("InputPath", "Parameters", "Result", "ResultPath", "OutputPath")
+        ),
+        (
+            {"Type": "Pass", "End": True, "QueryLanguage": "JSONata", "Output": {"a": ["{% ( %}"]}},
+            "/Output/a/0",
+            "not a JSONata expression",
+        ),
+        (
+            {"Type": "Pass", "End": True, "QueryLanguage": "JSONata", "Assign": {"a.$": 1}},
+            "/Assign/a.$",
+            "the name of a variable",
         ),
         ({"Type": "Task", "End": True}, "", "Resource is missing"),
         ({"Type": "Task", "End": True, "Resource": 5}, "/Resource", "must be a string"),
         ({"Type": "Task", "End": True, "Resource": "a b"}, "/Resource", "the name of a step or an ARN"),
-        (
-            {"Type": "Task", "End": True, "Resource": "a.waitForTaskToken"},
-            "/Resource",
-            ".waitForTaskToken is not supported yet",
-        ),
-        (
-            {"Type": "Task", "End": True, "Resource": "arn:aws:states:::states:startExecution.sync"},
-            "/Resource",
-            "states:startExecution is not supported yet",
-        ),
-        (
-            {"Type": "Task", "End": True, "Resource": "arn:aws:states:eu:1:activity:a"},
-            "/Resource",
-            "activities are not supported yet",
-        ),
         (
             {"Type": "Task", "End": True, "Resource": "arn:aws:states:::lambda:invoke"},
             "",
             "needs Parameters with a FunctionName",
         ),
         ({"Type": "Task", "End": True, "Resource": "a", "Result": 1}, "/Result", "unknown field"),
+        (
+            {
+                "Type": "Task",
+                "End": True,
+                "Resource": "arn:aws:states:::lambda:invoke",
+                "QueryLanguage": "JSONata",
+                "Arguments": {"FunctionName.$": "f"},
+            },
+            "",
+            "needs Arguments with a FunctionName",
+        ),
         *(
-            (
-                {"Type": "Task", "End": True, "Resource": "a", name: 1},
-                f"/{name}",
-                f"{name} is not supported yet",
+            ({"Type": "Task", "End": True, "Resource": "a", name: value}, f"/{name}", message)
+            for name, value, message in (
+                ("Arguments", {}, "belongs to JSONata"),
+                ("TimeoutSeconds", 0, "whole number from 1"),
+                ("TimeoutSeconds", "{% 1 %}", "whole number from 1"),
+                ("HeartbeatSeconds", 1.5, "whole number from 1"),
+                ("TimeoutSecondsPath", "$.a[*]", "a reference path is needed"),
+                ("HeartbeatSecondsPath", 5, "must be a path"),
+                ("TimeoutSecondsPath", "States.MathAdd(1, 1)", "intrinsic functions are not possible here"),
+                ("Credentials", 5, "must be an object"),
+                ("Credentials", {}, "RoleArn is missing"),
+                ("Retry", {}, "must be a list"),
+                ("Catch", 5, "must be a list"),
             )
-            for name in (
-                "Retry",
-                "Catch",
-                "TimeoutSeconds",
-                "TimeoutSecondsPath",
-                "HeartbeatSeconds",
-                "HeartbeatSecondsPath",
-                "Credentials",
-                "Arguments",
-            )
+        ),
+        (
+            {"Type": "Task", "End": True, "Resource": "a", "TimeoutSeconds": 5, "TimeoutSecondsPath": "$.t"},
+            "",
+            "has both TimeoutSeconds and TimeoutSecondsPath",
+        ),
+        (
+            {"Type": "Task", "End": True, "Resource": "a", "TimeoutSeconds": 5, "HeartbeatSeconds": 5},
+            "/HeartbeatSeconds",
+            "must be less than TimeoutSeconds",
+        ),
+        (
+            {"Type": "Task", "End": True, "Resource": "a", "Credentials": {"RoleArn": 5}},
+            "/Credentials/RoleArn",
+            "must be a string",
+        ),
+        (
+            {"Type": "Task", "End": True, "Resource": "a", "Credentials": {"RoleArn": "r", "Role": "r"}},
+            "/Credentials/Role",
+            "unknown field 'Role'",
+        ),
+        (
+            {"Type": "Task", "End": True, "Resource": "a", "QueryLanguage": "JSONata", "Arguments": 5},
+            "/Arguments",
+            "must be an object or a JSONata expression",
         ),
         ({"Type": "Choice"}, "", "Choices is missing"),
         (
@@ -272,22 +366,12 @@ def test_a_machine_needs_its_two_fields():
             ({"Type": "Wait", "End": True, "Seconds": seconds}, "/Seconds", "whole number from 0 to 99999999")
             for seconds in (-1, 100_000_000, 1.0, "1", True, None)
         ),
-        ({"Type": "Wait", "End": True, "Seconds": "{% 1 %}"}, "/Seconds", "JSONata is not supported yet"),
+        ({"Type": "Wait", "End": True, "Seconds": "{% 1 %}"}, "/Seconds", "whole number"),
         ({"Type": "Wait", "End": True, "Timestamp": "2024-01-01"}, "/Timestamp", "must be a timestamp"),
-        (
-            {"Type": "Wait", "End": True, "Timestamp": "{% $x %}"},
-            "/Timestamp",
-            "JSONata is not supported yet",
-        ),
         (
             {"Type": "Wait", "End": True, "SecondsPath": "$.a[*]"},
             "/SecondsPath",
             "a reference path is needed",
-        ),
-        (
-            {"Type": "Wait", "End": True, "TimestampPath": "$x"},
-            "/TimestampPath",
-            "variables are not supported yet",
         ),
         ({"Type": "Wait", "End": True, "Seconds": 1, "ResultPath": "$"}, "/ResultPath", "unknown field"),
         ({"Type": "Succeed", "Next": "s"}, "/Next", "unknown field 'Next'"),
@@ -298,9 +382,9 @@ def test_a_machine_needs_its_two_fields():
         ({"Type": "Fail", "Error": "E", "ErrorPath": "$.e"}, "", "has both Error and ErrorPath"),
         ({"Type": "Fail", "Cause": "C", "CausePath": "$.c"}, "", "has both Cause and CausePath"),
         (
-            {"Type": "Fail", "CausePath": "States.Format('x')"},
+            {"Type": "Fail", "CausePath": "States.Nothing('x')"},
             "/CausePath",
-            "intrinsic functions are not supported yet",
+            "Nothing",
         ),
     ],
 )
@@ -369,7 +453,6 @@ def test_a_state_that_no_way_leads_to_is_found():
         },
     }
     assert found(definition) == [
-        ("/States/task/Catch", "Catch is not supported yet"),
         ("/States/ping", "cannot be reached from the start"),
         ("/States/pong", "cannot be reached from the start"),
     ]
@@ -408,6 +491,16 @@ def test_messages_and_lists_are_bounded():
         lambda n: {"StartAt": "s0", "States": {f"s{i}": {"Type": "Pass", "Next": f"z{i}"} for i in range(n)}},
         lambda n: one_state(Type="Pass", End=True, Parameters={"k" * 10 * n: [{"v.$": 1}] * n}),
         lambda n: one_state(Type="Choice", Choices=[{f"Strinequals{i}": 1, "Next": "s"} for i in range(n)]),
+        lambda n: one_state(
+            Type="Parallel",
+            End=True,
+            Assign={f"v{i}": i for i in range(n // 10)},
+            Branches=[
+                {"StartAt": f"b{i}", "States": {f"b{i}": {"Type": "Pass", "End": True, "Assign": {"w": 1}}}}
+                for i in range(n)
+            ],
+        ),
+        lambda n: one_state(Type="Task", Resource="a", End=True, Retry=[{"ErrorEquals": ["E"] * 10}] * n),
         lambda n: one_state(Type="Choice", Choices=[{"And": [{"Variable": "$.a", "IsNull": True}] * n, "Next": "s"}]),
     ],
 )
@@ -433,8 +526,18 @@ WORDS = sorted(
             *VALID["States"],
             *VALID,
             state["Type"],
-            "Map",
-            "Retry",
+            "ItemReader",
+            "ItemBatcher",
+            "ResultWriter",
+            "ReaderConfig",
+            "Iterator",
+            "DISTRIBUTED",
+            "ExecutionType",
+            "Mode",
+            "StartAt",
+            "States",
+            "ErrorEquals",
+            "States.ALL",
             "And",
             "Or",
             "Not",
@@ -502,9 +605,10 @@ def test_a_mutated_definition_is_either_valid_and_compiles_or_has_problems(mutat
     told = problems(definition)
     assert json.dumps(definition, default=str) == json.dumps(kept, default=str)
     assert told == problems(definition)
-    if told:
+    refused = told or unsupported(definition)
+    if refused:
         with pytest.raises(DefinitionError) as refusal:
             compile_machine(definition)
-        assert refusal.value.problems == told
+        assert refusal.value.problems == refused
     else:
         assert list(compile_machine(definition).states) == list(definition["States"])

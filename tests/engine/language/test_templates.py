@@ -45,6 +45,15 @@ def test_paths_are_filled_in_wherever_they_stand():
     assert payload["nested"][0]["all"] is value
 
 
+def test_variables_and_intrinsic_functions_fill_a_template_too():
+    """A member ending in .$ may hold a path from a variable, or a call."""
+    state = task(Parameters={"v.$": "$v.x", "f.$": "States.Format('{} {}', $.a, $v.x)"})
+    assert state.arguments(env({"a": 1}, variables={"v": {"x": 2}})) == {"v": 2, "f": "1 2"}
+    with pytest.raises(StatesError, match="variable '\\$v.x'") as failure:
+        state.arguments(env({"a": 1}))
+    assert failure.value.error == "States.ParameterPathFailure"
+
+
 def test_a_template_is_applied_to_what_input_path_selects():
     """Parameters sees the selected input; the context object stays whole."""
     state = task(InputPath="$.a", Parameters={"b.$": "$.b", "name.$": "$$.State.Name"})
@@ -187,8 +196,8 @@ def test_what_result_path_writes_its_path_finds(raw, result):
         ([], "/Parameters", "must be an object"),
         ({"a": {"b.$": 1}}, "/Parameters/a/b.$", "must be a path"),
         ({"a": [{"b/c.$": "x"}]}, "/Parameters/a/0/b~1c.$", "starts with $"),
-        ({"a.$": "States.Format('{}', $.x)"}, "/Parameters/a.$", "intrinsic functions are not supported yet"),
-        ({"a.$": "$x"}, "/Parameters/a.$", "variables are not supported yet"),
+        ({"a.$": "States.Nothing($.x)"}, "/Parameters/a.$", "Nothing"),
+        ({"a.$": "$states.input"}, "/Parameters/a.$", "in JSONata only"),
         ({"a": 1, "a.$": "$.x"}, "/Parameters/a.$", "has both 'a' and 'a.$'"),
     ],
 )

@@ -1,0 +1,228 @@
+"""The fold's own state: what is open where, and how a gap in the events is survived.
+
+Everything is done once for each event, or once for each branch and iteration, so that a Map of many iterations costs
+what its events cost.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.core.events import Recorded
+from engine.core.refs import Ref
+from engine.core.state import TOP, fork_and_index, scope_of
+from engine.history.visits import Course, Failure, Fork, Moment, Visit, What
+
+_HAS_ABORTED: Final = frozenset({"Task", "Wait", "Parallel", "Map"})
+"""The types of states that take time; of the others AWS has no word for being aborted."""
+
+
+class Fold:
+    """Where the fold stands: by scope the open visit, and the input of the one that is about to begin.
+
+    `forks` are those that are open, by seq.
+    """
+
+    def __init__(self) -> None:
+        self.course = Course()
+        self.open: dict[str, Visit] = {}
+        self.arrivals: dict[str, Ref] = {}
+        self.forks: dict[int, Fork] = {}
+        self._starts: list[Moment] = []
+        self._seq = 0
+        self._lost = range(0)
+
+    # --- the log --------------------------------------------------------------------------------------------------
+
+    def take(self, recorded: Recorded) -> None:
+        """Note where the log stands. After a gap nothing is known of what was about to begin, nor what still runs."""
+        if recorded.seq != self._seq + 1:
+            self.start_all()
+            self._lost = range(self._seq + 1, recorded.seq)
+            self.arrivals.clear()
+            for fork in self.forks.values():
+                fork.live.clear()
+            self.course.is_whole = False
+        self._seq = recorded.seq
+        if recorded.payload is not None:
+            self.course.payloads[recorded.seq] = recorded.payload
+
+    def say(self, what: What, visit: Visit | None = None, value: Ref | None = None) -> None:
+        self.course.moments.append(Moment(what, visit, value))
+
+    def tell(self, moment: Moment) -> None:
+        self.course.moments.append(moment)
+
+    def start_later(self, *moments: Moment) -> None:
+        """Keep what is to be told once what was scheduled is handed out: after all that is scheduled in one go."""
+        self._starts += moments
+
+    def start_all(self) -> None:
+        """Tell it, except of what was given up in the same go."""
+        if self._starts:
+            self.course.moments += [item for item in self._starts if item.visit and item.visit.exited_at is None]
+            self._starts.clear()
+
+    # --- visits ---------------------------------------------------------------------------------------------------
+
+    def enter(self, recorded: Recorded, scope: str, state: str, kind: str) -> Visit:
+        """Begin a visit: this event is the first one of it."""
+        visit = self._begin(scope, state, kind)
+        visit.entered_at, visit.input = recorded.recorded_at, self.arrivals.pop(scope, None)
+        self.say("entered", visit, visit.input)
+        return visit
+
+    def inside(self, recorded: Recorded, scope: str, state: str, kind: str) -> Visit:
+        """The visit that an event belongs to which goes on with one.
+
+        What it goes on with is the event that caused it. If that is lost, and nothing else was seen of the visit
+        since, so is its beginning; the visit that is open here ended somewhere in the gap.
+        """
+        visit = self.open.get(scope)
+        if visit is None or visit.state != state:
+            return self._begin(scope, state, kind)
+        if recorded.caused_by in self._lost and not self.is_sure(visit):
+            return self._begin(scope, state, kind)
+        visit.seen = self._seq
+        self._see(scope)
+        return visit
+
+    def is_sure(self, visit: Visit) -> bool:
+        """Whether an event of the visit was seen since the last gap."""
+        return visit.seen >= self._lost.stop
+
+    def _begin(self, scope: str, state: str, kind: str) -> Visit:
+        visit = Visit(scope, state, kind, self._seq)
+        visit.within = self._see(scope)
+        self.course.visits.append(visit)
+        self.open[scope] = visit
+        return visit
+
+    def _see(self, scope: str) -> tuple[tuple[str, int], ...]:
+        """Note that a branch or iteration runs, and so all around it; gives their names."""
+        if scope == TOP:
+            return ()
+        seq, index = fork_and_index(scope)
+        fork = self.forks.get(seq)
+        if fork is None:
+            return ()
+        fork.live[index] = None
+        here = (fork.state, index)
+        if fork.visit is None:
+            return (here,)
+        if fork.visit.seen < self._seq:
+            fork.visit.seen = self._seq
+            self._see(fork.visit.scope)
+        return (*fork.visit.within, here)
+
+    def leave(self, recorded: Recorded, visit: Visit, output: Ref | None, following: str | None) -> None:
+        """End a visit with its output, and the scope if nothing follows; with no output, the failure that follows
+        ends it.
+        """
+        visit.due_at = None
+        if output is None:
+            return
+        visit.output = output
+        self._close(recorded, visit)
+        self.say("exited", visit, output)
+        if following is not None:
+            self.arrivals[visit.scope] = output
+        elif visit.scope != TOP:
+            self._end_scope(visit.scope, "iteration_succeeded")
+
+    def _close(self, recorded: Recorded, visit: Visit) -> None:
+        visit.exited_at, visit.due_at = recorded.recorded_at, None
+        self.open.pop(visit.scope, None)
+
+    # --- branches and iterations ----------------------------------------------------------------------------------
+
+    def begin_fork(self, fork: Fork, visit: Visit) -> None:
+        """Begin the branches or iterations of a visit."""
+        fork.visit, visit.fork = visit, fork
+        self.forks[fork.seq] = fork
+        self.tell(Moment("fork_started", visit, fork=fork))
+
+    def begin_scope(self, fork: Fork, index: int, value: Ref) -> None:
+        """Begin a branch or an iteration, with its input."""
+        fork.live[index] = None
+        self.arrivals[scope_of(fork.seq, index)] = value
+
+    def begin_iteration(self, scope: str, state: str, value: Ref) -> None:
+        """Begin an iteration, with its input; also one of a Map state of whose beginning the log is lost."""
+        seq, index = fork_and_index(scope)
+        fork = self.forks.setdefault(seq, Fork(seq, state, "Map"))
+        self.begin_scope(fork, index, value)
+        self.tell(Moment("iteration_started", fork=fork, index=index))
+
+    def end_fork(self, visit: Visit) -> None:
+        """Forget the fork of a visit: all of it has ended."""
+        if visit.fork is not None:
+            self.forks.pop(visit.fork.seq, None)
+            visit.fork = None
+
+    def _end_scope(self, scope: str, what: What) -> Fork | None:
+        """End a branch or an iteration; gives its fork, if that is known."""
+        seq, index = fork_and_index(scope)
+        fork = self.forks.get(seq)
+        if fork is None:
+            return None
+        fork.live.pop(index, None)
+        self.tell(Moment(what if fork.type == "Map" else "branch_ended", fork=fork, index=index))
+        return fork
+
+    def fail_scope(self, recorded: Recorded, visit: Visit, *, by_time: bool) -> None:
+        """End a branch or an iteration by the failure of the state that it was in.
+
+        What runs beside it and came due at the same instant has timed out as well, as AWS tells it; our log has the
+        first one only if the others are given up by it.
+        """
+        self._close(recorded, visit)
+        fork = self.forks.get(fork_and_index(visit.scope)[0])
+        if fork is None:
+            return
+        fork.failures += 1
+        if by_time and fork.failures > fork.tolerated:
+            self._time_out_beside(fork, recorded, visit)
+        self._end_scope(visit.scope, "iteration_failed")
+        if visit.type in ("Task", "Wait"):  # of a Parallel or Map state it was told that it failed
+            self.tell(Moment("state_aborted", visit, fork=fork))
+
+    def _time_out_beside(self, fork: Fork, recorded: Recorded, first: Visit) -> None:
+        for index in fork.live:
+            visit = self.open.get(scope_of(fork.seq, index))
+            if visit is None or visit is first or not self.is_sure(visit):
+                continue
+            if visit.due_at is not None and visit.due_at <= recorded.recorded_at:
+                self.tell(Moment("task_timed_out", visit, failure=Failure("States.Timeout")))
+
+    def abort_below(self, recorded: Recorded, visit: Visit) -> None:
+        """Give up what runs below a visit, since it has failed: each iteration, and then the state that it is in."""
+        fork = visit.fork
+        if fork is None:
+            return
+        self.end_fork(visit)
+        for index in fork.live:
+            if fork.type == "Map":
+                self.tell(Moment("iteration_aborted", fork=fork, index=index))
+            scope = scope_of(fork.seq, index)
+            self.arrivals.pop(scope, None)
+            inner = self.open.get(scope)
+            if inner is not None and self.is_sure(inner):
+                self._close(recorded, inner)
+                if inner.type in _HAS_ABORTED:
+                    self.tell(Moment("state_aborted", inner, fork=fork))
+                self.abort_below(recorded, inner)
+
+    def stop(self, recorded: Recorded) -> None:
+        """End the execution: what is known to be open was left by it."""
+        self.start_all()
+        for visit in list(self.open.values()):
+            if self.is_sure(visit):
+                self._close(recorded, visit)
+        self.open.clear()
+
+    def finish(self) -> Course:
+        """What all events together come to."""
+        self.start_all()
+        self.course.current = [visit for visit in self.open.values() if self.is_sure(visit)]
+        return self.course

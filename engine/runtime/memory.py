@@ -1,0 +1,68 @@
+"""Memory: answers that are kept under an idempotency key, so that a repeated request gets its first one again."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from engine.codec import decode_json
+from engine.errors import Conflict, Unavailable
+from engine.runtime.callers import Caller, IdempotencyKey
+from engine.runtime.digests import is_same_request, request_digest
+from engine.runtime.node import Node
+from engine.runtime.orders import ClaimLost, Remembered
+from engine.runtime.sending import send
+from store.records import IdempotencyRow
+
+TRIES: Final = 20
+
+
+class Answered(NamedTuple):
+    """An answer that is on disk: what was said, about which execution, and where the log stood then."""
+
+    answer: str
+    execution_id: bytes
+    position: int
+
+
+class Memory:
+    """The answers that requests with an idempotency key got."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def recall(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
+        """The answer that this request got before. Raises `Conflict` if the key belongs to another request."""
+        if idempotency is None:
+            return None
+        row = await self._node.store.idempotency(caller.organization_id, caller.workspace_id, idempotency.key)
+        return None if row is None else self._from_row(row, idempotency)
+
+    def _from_row(self, row: IdempotencyRow, idempotency: IdempotencyKey) -> Answered:
+        if not is_same_request(row.salt, row.request_digest, idempotency.request):
+            raise Conflict("Idempotency-Key: it was used for another request; a new request needs a new key")
+        return Answered(decode_json(row.answer), row.stream_id, self._node.processor.position)
+
+    def keep(self, caller: Caller, idempotency: IdempotencyKey | None) -> Remembered | None:
+        """What an order must carry so that its answer is kept."""
+        if idempotency is None:
+            return None
+        salt = self._node.random(16)
+        digest = request_digest(salt, idempotency.request)
+        return Remembered(caller.workspace_id, idempotency.key, salt, digest)
+
+    async def send_once(
+        self, caller: Caller, execution_id: bytes, command: object, idempotency: IdempotencyKey | None
+    ) -> Answered:
+        """Send a command to an execution, unless this request was answered before: then that answer is given.
+
+        Raises the exception of the command's refusal, and `Conflict` if the key belongs to another request.
+        """
+        for _ in range(TRIES):
+            known = await self.recall(caller, idempotency)
+            if known is not None:
+                return known
+            kept = self.keep(caller, idempotency)
+            reply = await send(self._node, caller, "execution", execution_id, command, remembered=kept)
+            if not isinstance(reply, ClaimLost):
+                return Answered(reply.answer, execution_id, reply.position)
+        raise Unavailable("too many requests carry this idempotency key at once; repeat the call")

@@ -1,0 +1,168 @@
+"""What holds in every state and of every event, worked out anew from the frames alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from engine.core import events as e
+from engine.core.refs import resolve
+from engine.core.snapshots import decode_state, encode_state
+from engine.core.state import (
+    EXECUTION_TIMER,
+    TOP,
+    Fork,
+    InFork,
+    InRetry,
+    InTask,
+    InTimer,
+    InWait,
+    State,
+    fork_and_index,
+    scope_of,
+)
+from engine.core.transitions import TRANSITIONS
+
+AFTER_THE_END = frozenset({"ResultIgnored", "CommandRefused"})
+REFERENCES = frozenset({"input", "items", "output", "parameters", "result", "error_ref", "cause", "reason"})
+
+
+def check_event(before: State, recorded: e.Recorded, after: State) -> None:
+    """One event: its place, its time, its cause, and the move that it makes."""
+    name = type(recorded.event).__name__
+    assert after.status in TRANSITIONS[before.status, name]
+    assert recorded.recorded_at >= before.recorded_at
+    assert recorded.caused_by is None or 1 <= recorded.caused_by < recorded.seq
+    assert not before.is_over or name in AFTER_THE_END
+    if after.is_over:
+        assert after.status == before.status or not before.is_over
+        assert not (after.frames or after.forks or after.waits or after.timers or after.ready or after.forks_at_work)
+        assert (after.active, after.delayed, after.is_idle) == (0, 0, True)
+    else:
+        check_state(after)
+
+
+def check_state(state: State) -> None:
+    """Whatever a state keeps beside its frames, so that nobody needs to look for it, is what the frames say."""
+    phases = {scope: frame.phase for scope, frame in state.frames.items()}
+    assert set(state.ready) == {scope for scope, phase in phases.items() if phase is None}
+    assert len(state.ready) == len(set(state.ready))
+    tasks = [phase for phase in phases.values() if isinstance(phase, InTask)]
+    assert state.active == len(state.ready) + sum(not task.is_submitted for task in tasks)
+    delays = sum(isinstance(phase, InTimer | InRetry) for phase in phases.values())
+    assert state.delayed == delays + sum(task.is_submitted for task in tasks)
+    assert state.frames[TOP].state == state.current
+    assert state.scopes()[0] == TOP
+    _check_forks(state)
+    _check_waits_and_timers(state)
+    is_still = not (state.active or state.delayed or state.forks_at_work)
+    assert state.status == ("waiting" if is_still and state.waits else "running")
+    assert state.waits or not is_still, "nothing will ever move it"
+
+
+def _check_forks(state: State) -> None:
+    inside = {scope_of(fork.seq, index) for fork in state.forks.values() for index in fork.live}
+    assert set(state.frames) == {TOP, *inside}, "a frame without its fork, or the other way round"
+    entered = {frame.phase.seq: scope for scope, frame in state.frames.items() if isinstance(frame.phase, InFork)}
+    assert entered == {seq: fork.scope for seq, fork in state.forks.items()}
+    at_work = set()
+    for seq, fork in state.forks.items():
+        assert (fork.seq, fork.state) == (seq, state.frames[fork.scope].state)
+        ended = len(fork.outputs) + fork.failures
+        assert fork.started == len(fork.live) + ended <= fork.count
+        assert not set(fork.live) & set(fork.outputs)
+        assert max([*fork.live, *fork.outputs], default=-1) < fork.started
+        assert not fork.concurrency or len(fork.live) <= fork.concurrency
+        assert fork.has_failed == (fork.failures > fork.tolerated)
+        if fork.has_failed or ended == fork.count or may_begin(fork):
+            at_work.add(seq)
+    assert set(state.forks_at_work) == at_work
+    assert len(state.forks_at_work) == len(at_work)
+
+
+def may_begin(fork: Fork) -> bool:
+    """Whether an iteration is left, and there is room for it."""
+    return fork.started < fork.count and (not fork.concurrency or len(fork.live) < fork.concurrency)
+
+
+def _check_waits_and_timers(state: State) -> None:
+    waits, timers = {}, {}
+    for scope, frame in state.frames.items():
+        phase = frame.phase
+        if isinstance(phase, InTask | InWait) and phase.wait is not None:
+            waits[phase.wait] = (scope, frame.state)
+        if phase is not None and phase.timer is not None:
+            timers[phase.timer] = scope
+    assert {wait: (opened.scope, opened.state) for wait, opened in state.waits.items()} == waits
+    assert [wait for wait, _ in state.open_waits()] == sorted(waits, key=lambda wait: state.waits[wait].seq)
+    if EXECUTION_TIMER in state.timers:  # seq 1 is never that of a state
+        assert EXECUTION_TIMER not in timers
+        timers[EXECUTION_TIMER] = TOP
+    assert {name: timer.scope for name, timer in state.timers.items()} == timers
+    for name, timer in state.timers.items():
+        assert timer.deadline is None or timer.due_at <= timer.deadline
+        wait = getattr(state.frames[timer.scope].phase, "wait", None)
+        if name != EXECUTION_TIMER and wait is not None:
+            assert state.waits[wait].due_at == timer.due_at
+
+
+def check_snapshot(state: State) -> State:
+    """Give the state as its snapshot says it, which is the same, and has the same bytes."""
+    kept = encode_state(state)
+    restored = decode_state(kept)
+    assert restored == state
+    assert encode_state(restored) == kept
+    assert list(restored.ended_waits) == list(state.ended_waits)
+    return restored
+
+
+def nested_scopes(state: State, scope: str) -> set[str]:
+    """The scopes below one, by their names alone."""
+    found = set()
+    for other in state.frames:
+        outer = other
+        while outer != TOP:
+            outer = state.forks[fork_and_index(outer)[0]].scope
+            if outer == scope:
+                found.add(other)
+    return found
+
+
+def references(event: Any) -> Iterator[str]:
+    """The references that an event carries, also in what follows a failure."""
+    for name in event.__struct_fields__:
+        value = getattr(event, name)
+        if value is None:
+            continue
+        if name in REFERENCES:
+            yield value
+        elif name == "assigned":
+            yield from value.values()
+        elif name == "then":
+            yield from references(value)
+
+
+def meaning(events: Iterable[e.Recorded], payloads: Mapping[int, Any]) -> list[Any]:
+    """Events with values in place of references: which of two equal values is referred to has no meaning."""
+    events = list(events)
+    known = {**payloads, **{recorded.seq: recorded.payload for recorded in events}}
+    return [
+        (recorded._replace(event=type(recorded.event), payload=None), _meant(recorded.event, known))
+        for recorded in events
+    ]
+
+
+def _meant(event: Any, known: Mapping[int, Any]) -> dict[str, Any]:
+    told = msgspec.structs.asdict(event)
+    for name, value in told.items():
+        if value is None:
+            continue
+        if name in REFERENCES:
+            told[name] = resolve(value, known)
+        elif name == "assigned":
+            told[name] = {variable: resolve(place, known) for variable, place in value.items()}
+        elif name == "then":
+            told[name] = (type(value), _meant(value, known))
+    return told
