@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import latency, throughput
+from benchmarks import latency, loop, throughput
 from engine.runtime.tuning import tune_garbage_collection
 
-BENCHMARKS: dict[str, Callable[[], int]] = {"throughput": throughput.main, "latency": latency.main}
+BENCHMARKS: dict[str, Callable[[], int]] = {
+    "throughput": throughput.main,
+    "latency": latency.main,
+    "loop": loop.main,
+}
 
 
 def main(names: list[str]) -> int:

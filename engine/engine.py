@@ -19,10 +19,13 @@ from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Workflows
 from engine.runtime.clock import Clock, SystemClock
+from engine.runtime.memory import Memory
+from engine.runtime.nesting import Children
 from engine.runtime.node import Node
 from engine.runtime.reading import Reading
 from engine.runtime.runs import TERMINATION_REASON, Runs
 from engine.runtime.tasks import Tasks
+from engine.runtime.tokens import TaskTokens
 from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
@@ -88,9 +91,12 @@ class Engine:
         self.store = store
         self.node = node
         self.workflows = Workflows(node, registry)
-        self.runs = Runs(node, self.workflows)
+        memory = Memory(node)
+        self.runs = Runs(node, self.workflows, memory)
+        self.tokens = TaskTokens(node, memory)
         self.reading = Reading(store)
         self.access = Access(node)
+        node.children = Children(node, self.workflows)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -231,6 +237,25 @@ class Engine:
             idempotency=_key(idempotency_key, ["terminate", process_id, reason]),
         )
         return answered.answer
+
+    async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
+        """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.
+
+        Raises `NotFound` if it is no token of ours, `Conflict` if it has been used, `WaitExpired` if its task is over.
+        """
+        key = _key(idempotency_key, ["complete_task", token, output])
+        await self.tokens.complete(await self._caller(), token, output, idempotency=key)
+
+    async def fail_task(
+        self, token: str, error: str | None = None, cause: str | None = None, *, idempotency_key: str | None = None
+    ) -> None:
+        """Fail the task that a task token was made for, as Retry and Catch see it. Raises what `complete_task` does."""
+        key = _key(idempotency_key, ["fail_task", token, error, cause])
+        await self.tokens.fail(await self._caller(), token, error, cause, idempotency=key)
+
+    async def heartbeat(self, token: str) -> None:
+        """Say that the task is alive, which HeartbeatSeconds asks for. Raises what `complete_task` does."""
+        await self.tokens.beat(await self._caller(), token)
 
     # --- reading -------------------------------------------------------------------------------------------------
 

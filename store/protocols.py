@@ -43,6 +43,10 @@ class LogReader(Protocol):
         """Streams by ascending id above `after`."""
         ...
 
+    async def streams_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, StreamRow]:
+        """These streams by id; those that do not exist are left out."""
+        ...
+
     async def events(self, stream_id: bytes, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
         """Events of a stream with a seq above `after`, ascending."""
         ...
@@ -64,6 +68,10 @@ class LogReader(Protocol):
         ...
 
     async def snapshot(self, stream_id: bytes) -> SnapshotRow | None: ...
+
+    async def snapshots(self, *, after: bytes = b"", limit: int = 16) -> list[SnapshotRow]:
+        """Snapshots by ascending stream id above `after`. Each may be large."""
+        ...
 
     async def position(self) -> int:
         """The last position that is committed; 0 for an empty log."""

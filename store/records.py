@@ -231,7 +231,7 @@ class TimerRow(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """A fold at a seq, chained to the log by `hash`; `digest` is the SHA-256 of `data`."""
+    """A fold at a seq, chained to the log by `hash`; `digest` is one of all else. A stream has one at most."""
 
     stream_id: bytes
     seq: int

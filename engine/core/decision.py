@@ -49,10 +49,14 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 class Need(NamedTuple):
-    """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same."""
+    """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same.
+
+    `patience`: the decision takes longer than `Facts.patience_s`; decide again without it, where nobody is held up.
+    """
 
     seqs: tuple[int, ...] = ()
     waits: tuple[str, ...] = ()
+    patience: bool = False
 
 
 Outcome: TypeAlias = Decision | Rejection | Need
@@ -73,7 +77,8 @@ class Facts(NamedTuple):
 
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
-    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `trial` is set where one state
+    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience_s` is how long one
+    expression may take, in seconds of real time; null: as long as any may. `trial` is set where one state
     is tried out by itself.
     """
 
@@ -87,6 +92,7 @@ class Facts(NamedTuple):
     known_waits: Mapping[str, str | None] = {}
     refusals: int = 0
     names: Mapping[str, str] = {}
+    patience_s: float | None = None
     trial: Trial | None = None
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from engine.core.refs import Ref
-from engine.core.state import TOP, EndedWait, Frame, Phase, State, is_active, is_delayed, open_wait
+from engine.core.state import ENGINE, TIME, TOP, EndedWait, Frame, Phase, State, mover, open_wait
 
 
 def expect(state: State, scope: str, frame: Frame) -> None:
@@ -57,8 +57,10 @@ def close(state: State, scope: str) -> None:
 
 
 def _recount(state: State, scope: str, before: Phase | None, after: Phase | None) -> None:
-    state.active += is_active(after) - is_active(before)
-    state.delayed += is_delayed(after) - is_delayed(before)
+    was, now = mover(before), mover(after)
+    if was != now:
+        state.active += (now == ENGINE) - (was == ENGINE)
+        state.delayed += (now == TIME) - (was == TIME)
     if before is None and after is not None:
         state.ready = tuple(other for other in state.ready if other != scope)
     elif after is None and (before is not None or len(state.ready) > 1):  # to the end: other scopes have their turn

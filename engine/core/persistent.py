@@ -14,8 +14,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
 
+SMALL_MAX = 32
+"""So many entries are kept in one `dict`."""
+
 SHARD_SIZE = 16
-"""Entries of a shard on average, in a mapping of more than one."""
+"""Entries of a shard on average, in a mapping that is spread."""
 
 
 class Change(NamedTuple, Generic[K, V]):
@@ -27,54 +30,72 @@ class Change(NamedTuple, Generic[K, V]):
 
 
 class PersistentMap(Generic[K, V]):
-    """An immutable mapping. The order of its entries means nothing: sort where order matters."""
+    """An immutable mapping. The order of its entries means nothing: sort where order matters.
 
-    __slots__ = ("_shards", "_size")
+    A small one, as nearly all are, is one `dict` (`_only`); a large one is spread over `_shards` by its keys' hashes.
+    """
+
+    __slots__ = ("_only", "_shards", "_size")
 
     def __init__(self, entries: dict[K, V] | None = None) -> None:
-        self._shards: tuple[dict[K, V], ...] = ({},)
-        self._size = 0
-        if entries:
-            self._spread(entries)
+        self._spread(entries or {})
 
     def _spread(self, entries: dict[K, V]) -> None:
         """Lay the entries out anew, in so many shards as fit their number."""
         self._size = len(entries)
-        count = 1
+        self._only: dict[K, V] | None = entries
+        self._shards: tuple[dict[K, V], ...] = ()
+        if self._size <= SMALL_MAX:
+            return
+        count = 4
         while count * SHARD_SIZE * 2 < self._size:
             count *= 4
         shards: tuple[dict[K, V], ...] = tuple({} for _ in range(count))
         for key, value in entries.items():
             shards[hash(key) % count][key] = value
-        self._shards = shards
+        self._only, self._shards = None, shards
 
     def set(self, key: K, value: V) -> PersistentMap[K, V]:
         """The mapping with this value under the key."""
+        only = self._only
+        if only is not None:
+            changed = {**only, key: value}
+            if len(changed) > SMALL_MAX:
+                return PersistentMap(changed)
+            return self._small(changed)
         index = hash(key) % len(self._shards)
         shard = self._shards[index]
         return self._with(index, {**shard, key: value}, self._size + (key not in shard))
 
+    @staticmethod
+    def _small(entries: dict[K, V]) -> PersistentMap[K, V]:
+        """A mapping of few entries, which are its own from here on."""
+        made: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
+        made._only = entries
+        made._shards = ()
+        made._size = 0  # it is counted when it is asked for
+        return made
+
     def delete(self, key: K) -> PersistentMap[K, V]:
         """The mapping without the key; this very one if it is not there."""
-        index = hash(key) % len(self._shards)
-        shard = self._shards[index]
+        index = 0
+        shard = self._only
+        if shard is None:
+            index = hash(key) % len(self._shards)
+            shard = self._shards[index]
         if key not in shard:
             return self
         changed = shard.copy()
         del changed[key]
-        return self._with(index, changed, self._size - 1)
+        return self._small(changed) if self._only is not None else self._with(index, changed, self._size - 1)
 
     def _with(self, index: int, shard: dict[K, V], size: int) -> PersistentMap[K, V]:
         count = len(self._shards)
         made: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
-        if count == 1:
-            made._shards = (shard,)
-        else:
-            made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
+        made._only = None
+        made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
         made._size = size
-        is_crowded = size > count * SHARD_SIZE * 2
-        is_sparse = count > 1 and size < count * SHARD_SIZE // 4
-        if is_crowded or is_sparse:
+        if not count * SHARD_SIZE // 8 <= size <= count * SHARD_SIZE * 2:
             made._spread(dict(made.items()))
         return made
 
@@ -84,35 +105,46 @@ class PersistentMap(Generic[K, V]):
     def get(self, key: K, default: D) -> V | D: ...
     def get(self, key: K, default: D | None = None) -> V | D | None:
         """The value under the key, or the default."""
+        only = self._only
+        if only is not None:
+            return only.get(key, default)
         return self._shards[hash(key) % len(self._shards)].get(key, default)
 
     def __getitem__(self, key: K) -> V:
+        only = self._only
+        if only is not None:
+            return only[key]
         return self._shards[hash(key) % len(self._shards)][key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._shards[hash(key) % len(self._shards)]
+        only = self._only
+        return key in (only if only is not None else self._shards[hash(key) % len(self._shards)])
 
     def __len__(self) -> int:
-        return self._size
+        only = self._only
+        return self._size if only is None else len(only)
+
+    def _parts(self) -> tuple[dict[K, V], ...]:
+        return self._shards if self._only is None else (self._only,)
 
     def __iter__(self) -> Iterator[K]:
-        for shard in self._shards:
+        for shard in self._parts():
             yield from shard
 
     def items(self) -> Iterator[tuple[K, V]]:
         """The entries."""
-        for shard in self._shards:
+        for shard in self._parts():
             yield from shard.items()
 
     def values(self) -> Iterator[V]:
         """The values."""
-        for shard in self._shards:
+        for shard in self._parts():
             yield from shard.values()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PersistentMap):
             return NotImplemented
-        return self is other or (self._size == other._size and dict(self.items()) == dict(other.items()))
+        return self is other or (len(self) == len(other) and dict(self.items()) == dict(other.items()))
 
     __hash__ = None  # type: ignore[assignment]  # its values may be unhashable
 
@@ -123,10 +155,11 @@ class PersistentMap(Generic[K, V]):
         """What changed since `before`, an earlier form of this mapping; as quick as the changes are few."""
         if self is before:
             return
-        if len(self._shards) != len(before._shards):
+        olds, news = before._parts(), self._parts()
+        if len(olds) != len(news):
             pairs = [(dict(before.items()), dict(self.items()))]
         else:
-            pairs = [(old, new) for old, new in zip(before._shards, self._shards, strict=True) if old is not new]
+            pairs = [(old, new) for old, new in zip(olds, news, strict=True) if old is not new]
         for old, new in pairs:
             for key, value in old.items():
                 now = new.get(key)

@@ -23,6 +23,10 @@ from engine.core.transitions import TERMINAL, Status
 TOP: str = ""
 """The scope of the execution's own top level."""
 
+ENGINE: Final = "engine"
+TIME: Final = "time"
+OTHERS: Final = "others"
+
 EXECUTION_TIMER: Final = 1
 """The timer of the execution's own time limit: the seq of its first event."""
 
@@ -276,14 +280,13 @@ def open_wait(phase: Phase | None) -> str | None:
     return phase.wait if isinstance(phase, (InTask, InWait)) else None
 
 
-def is_active(phase: Phase | None) -> bool:
-    """Whether the engine itself has something to do, or waits for a step: only then must it stay in memory."""
-    return phase is None or (isinstance(phase, InTask) and not phase.is_submitted)
-
-
-def is_delayed(phase: Phase | None) -> bool:
-    """Whether time or a child moves it on."""
-    return isinstance(phase, (InTimer, InRetry)) or (isinstance(phase, InTask) and phase.is_submitted)
+def mover(phase: Phase | None) -> str:
+    """What moves a frame on that is in this phase: the engine (with the steps it calls), time or a child, or others."""
+    if phase is None:
+        return ENGINE
+    if type(phase) is InTask:
+        return TIME if phase.is_submitted else ENGINE
+    return TIME if type(phase) in (InTimer, InRetry) else OTHERS
 
 
 def initial_state() -> State:

@@ -47,7 +47,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("running", "IterationStarted"): _RUNNING,
     ("running", "TaskHeartbeat"): _RUNNING,
     ("waiting", "TaskHeartbeat"): _WAITING,
-    **{("waiting", event): _RUNNING for event in ("WaitResumed", "WaitExpired", "TaskFailed")},
+    # A branch ends with its wait, while the wait of another one is still open.
+    **{("waiting", event): _ALIVE for event in ("WaitResumed", "WaitExpired", "TaskFailed")},
     ("running", "ExecutionSucceeded"): frozenset({"completed"}),
     ("running", "ExecutionFailed"): frozenset({"failed"}),
     ("running", "ExecutionTimedOut"): frozenset({"timed_out"}),

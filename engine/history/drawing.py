@@ -7,28 +7,36 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.core.events import Recorded
-from engine.history.visits import Course, follow
+from engine.core.state import TOP
+from engine.history.tell import follow
+from engine.history.visits import Course, Visit
 from engine.language.drawing import Mark, mermaid
 
 
 def mermaid_run(definition: Mapping[str, Any], events: Iterable[Recorded]) -> str:
     """Draw a valid definition as a Mermaid flowchart, with the states that the events have visited, and how often.
 
-    The state that was entered last is marked as `current`, after the end as `last`, and as `failed` if the execution
-    failed there. The events ascend; where some are missing, the counts are of those that are given.
+    The states that the run is in are marked as `current`. After the end the one that was entered last at the top level
+    is the `last`, or it has `failed` if the execution failed there, and so has what failed below it. The events ascend;
+    where some are missing, the counts are of those that are given.
     """
     course = follow(events)
     visits = Counter(visit.state for visit in course.visits)
-    marks = {state: Mark("visited", count) for state, count in visits.items()}
-    if course.visits:
-        newest = course.visits[-1].state
-        marks[newest] = Mark(_style(course), visits[newest])
-    return mermaid(definition, marks)
+    styles = dict.fromkeys(visits, "visited") | _styles(course)
+    return mermaid(definition, {state: Mark(style, visits[state]) for state, style in styles.items()})
 
 
-def _style(course: Course) -> str:
-    """The style of the state that was entered last."""
-    ends = {moment.what for moment in course.moments} & {"ended", "broken", "aborted"}
-    if "broken" in ends:
-        return "failed"
-    return "last" if ends else "current"
+def _styles(course: Course) -> dict[str, str]:
+    """The styles of the states that stand out."""
+    if course.ending is None:
+        return {visit.state: "current" for visit in course.current}
+    below: list[Visit] = []
+    for visit in reversed(course.visits):
+        if visit.scope != TOP:
+            below.append(visit)
+        elif course.ending == "broken":
+            failed = [visit, *(inner for inner in below if inner.failure is not None and inner.output is None)]
+            return {inner.state: "failed" for inner in failed}
+        else:
+            return {visit.state: "last"}
+    return {}

@@ -87,7 +87,7 @@ def _go_on(
     *,
     by_time: bool = False,
 ) -> None:
-    """Do what follows a failure. If nothing saves the state, its scope fails; that of the execution does so by itself."""
+    """Do what follows a failure. If nothing saves the state, its scope fails; the top level does by an event."""
     visit.failure, visit.due_at = failure, None
     if isinstance(then, e.Retry):
         visit.failure = None

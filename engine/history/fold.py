@@ -116,9 +116,7 @@ class Fold:
         return (*fork.visit.within, here)
 
     def leave(self, recorded: Recorded, visit: Visit, output: Ref | None, following: str | None) -> None:
-        """End a visit with its output, and the scope if nothing follows; with no output, the failure that follows
-        ends it.
-        """
+        """End a visit with its output, and the scope if no state follows; with no output, a failure is to end it."""
         visit.due_at = None
         if output is None:
             return
@@ -152,7 +150,8 @@ class Fold:
         seq, index = fork_and_index(scope)
         fork = self.forks.setdefault(seq, Fork(seq, state, "Map"))
         self.begin_scope(fork, index, value)
-        self.tell(Moment("iteration_started", fork=fork, index=index))
+        self._see(scope)
+        self.tell(Moment("iteration_started", fork=fork, at=index))
 
     def end_fork(self, visit: Visit) -> None:
         """Forget the fork of a visit: all of it has ended."""
@@ -167,7 +166,7 @@ class Fold:
         if fork is None:
             return None
         fork.live.pop(index, None)
-        self.tell(Moment(what if fork.type == "Map" else "branch_ended", fork=fork, index=index))
+        self.tell(Moment(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
         return fork
 
     def fail_scope(self, recorded: Recorded, visit: Visit, *, by_time: bool) -> None:
@@ -203,7 +202,7 @@ class Fold:
         self.end_fork(visit)
         for index in fork.live:
             if fork.type == "Map":
-                self.tell(Moment("iteration_aborted", fork=fork, index=index))
+                self.tell(Moment("iteration_aborted", fork=fork, at=index))
             scope = scope_of(fork.seq, index)
             self.arrivals.pop(scope, None)
             inner = self.open.get(scope)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from engine.codec import encode_json
-from engine.core.events import Recorded
-from engine.core.refs import seq_of
-from engine.history.visits import Course, Visit, follow
+from engine.core.events import Caught, Recorded, Retry
+from engine.core.refs import Ref, seq_of
+from engine.history.tell import follow
+from engine.history.visits import Course, Failure, Retried, Visit
 
 VALUE_BYTES_MAX: Final = 1024
 """So much of a value's JSON text is shown; of a longer one the beginning."""
 
-REFERENCES: Final = frozenset({"input", "output", "result", "parameters", "error_ref", "cause", "reason"})
+REFERENCES: Final = frozenset({"input", "items", "output", "result", "parameters", "error_ref", "cause", "reason"})
 """The members of events that are references (`engine.core.refs`)."""
 
 _SHOWN_ELSEWHERE: Final = frozenset({"kind", "workspace", "workflow", "state"})
@@ -27,7 +28,8 @@ def event_log(events: Sequence[Recorded], *, total: int) -> dict[str, Any]:
 
     `events` ascend, and may be some of the `total` that there are. Each shows `seq`, `type`, `at` (ms),
     `actor`, `state` if it is about one, its data that differ from the default, and its payload. A value that
-    stands in the payload of another event is a reference `SEQ/POINTER` under a name that ends in `_ref`.
+    stands in the payload of another event is a reference `SEQ/POINTER` under a name that ends in `_ref`. What
+    follows a failure is `then`: a `retry` with its `retrier` and `due_at`, or a `catch` with its `catcher`.
     """
     return {
         "count": total,
@@ -50,25 +52,48 @@ def _shown(recorded: Recorded) -> dict[str, Any]:
     state = getattr(event, "state", None)
     if state is not None:
         shown["state"] = state
-    for member in _members(type(event)):
-        value = getattr(event, member.name)
-        if member.name in _SHOWN_ELSEWHERE or value == member.default:
-            continue
-        if member.name not in REFERENCES:
-            shown["state_type" if member.name == "type" else member.name] = value
-        elif value is not None and seq_of(value) != recorded.seq:
-            shown[member.name.removesuffix("_ref") + "_ref"] = value
+    shown.update(_data(event, recorded.seq))
     for name, value in (recorded.payload or {}).items():
         shown[name] = cut(value)
     return shown
+
+
+def _data(event: msgspec.Struct, seq: int) -> dict[str, Any]:
+    """The members of an event, or of what follows a failure, that are not shown otherwise."""
+    shown: dict[str, Any] = {}
+    for member in _members(type(event)):
+        name, value = member.name, getattr(event, member.name)
+        if name in _SHOWN_ELSEWHERE or value == member.default:
+            continue
+        if name in REFERENCES:
+            if value is not None and seq_of(value) != seq:
+                shown[name.removesuffix("_ref") + "_ref"] = value
+        elif name == "assigned":
+            shown.update(_assigned(value, seq))
+        elif isinstance(value, Retry | Caught):
+            kind = "retry" if isinstance(value, Retry) else "catch"
+            shown[name] = {"kind": kind, **_data(value, seq)}
+        else:
+            shown["state_type" if name == "type" else name] = msgspec.to_builtins(value)
+    return shown
+
+
+def _assigned(variables: Mapping[str, Ref], seq: int) -> dict[str, dict[str, Ref]]:
+    """Variables whose values stand in other events; the others are shown with the payload."""
+    references = {name: value for name, value in variables.items() if seq_of(value) != seq}
+    return {"assigned_ref": references} if references else {}
 
 
 def condensed(events: Iterable[Recorded]) -> dict[str, Any]:
     """The steps of an execution: one for each entry of a state, in the order of entering.
 
     A step has `state`, `entered_on`, `exited_on` (ms), `input`, `output`, `attempts`, and if it failed
-    `error` (the name, or null) and, if there is one, `cause`. Values are cut (`cut`). The events ascend;
-    where some are missing, `truncated` says so, and what only they could tell is null.
+    `error` (the name, or null) and, if there is one, `cause`. `retries` has those of the attempts that another one
+    followed, or will, with `failed_on` and `retry_on` (ms). In a branch or an iteration there are `scope`, its name
+    in the events, and `within`: the Parallel and Map states around it, outermost first, each with the `index`.
+
+    Values are cut (`cut`). The events ascend; where some are missing, `truncated` says so, and what only they could
+    tell is null.
     """
     course = follow(events)
     return {
@@ -87,12 +112,26 @@ def _step(visit: Visit, course: Course) -> dict[str, Any]:
         "output": cut(course.value(visit.output)),
     }
     if visit.failure is not None:
-        error, cause = course.error(visit.failure)
-        step["error"] = cut(error)
-        if cause is not None:
-            step["cause"] = cut(cause)
+        step.update(_error(visit.failure, course))
     step["attempts"] = visit.attempts
+    if visit.retries:
+        step["retries"] = [_retry(retried, course) for retried in visit.retries]
+    if visit.scope:
+        step["scope"] = visit.scope
+        step["within"] = [{"state": state, "index": index} for state, index in visit.within]
     return step
+
+
+def _retry(retried: Retried, course: Course) -> dict[str, Any]:
+    return {"failed_on": retried.at, "retry_on": retried.due_at, **_error(retried.failure, course)}
+
+
+def _error(failure: Failure, course: Course) -> dict[str, Any]:
+    error, cause = course.error(failure)
+    shown = {"error": cut(error)}
+    if cause is not None:
+        shown["cause"] = cut(cause)
+    return shown
 
 
 def cut(value: Any) -> Any:

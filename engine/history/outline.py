@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.language.connections import Connection, connections
+from engine.language.drawing import machines_in
 
 
 def outline(definition: Mapping[str, Any]) -> dict[str, Any]:
     """The states of a valid definition (`engine.language.problems`), in its order, and where they lead.
 
     A step has `name`, `type`, and the state's own fields; a connection has `from`, `to`, `kind` (`next`,
-    `choice`, `default` or `catch`) and, of a choice or a catch, a `label`: the condition, or the errors.
+    `choice`, `default` or `catch`) and, of a choice or a catch, a `label`: the condition, or the errors. After a
+    Parallel or Map state come the states of its branches or iterations, whose steps have its name as `within`.
     """
-    states: Mapping[str, Mapping[str, Any]] = definition["States"]
     return {
-        "workflow_steps": [
-            {"name": name, "type": state["Type"], **{key: state[key] for key in state if key != "Type"}}
-            for name, state in states.items()
-        ],
-        "workflow_connections": [_shown(connection) for connection in connections(definition)],
+        "workflow_steps": list(_steps(definition, {})),
+        "workflow_connections": [_shown(connection) for connection in _connections(definition)],
     }
+
+
+def _steps(machine: Mapping[str, Any], within: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for name, state in machine["States"].items():
+        yield {"name": name, "type": state["Type"], **within, **{key: state[key] for key in state if key != "Type"}}
+        for inner in machines_in(state):
+            yield from _steps(inner, {"within": name})
+
+
+def _connections(machine: Mapping[str, Any]) -> Iterator[Connection]:
+    yield from connections(machine)
+    for state in machine["States"].values():
+        for inner in machines_in(state):
+            yield from _connections(inner)
 
 
 def _shown(connection: Connection) -> dict[str, str]:

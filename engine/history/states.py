@@ -6,18 +6,26 @@ and a bare wait looks like a task that was submitted and waits for its token.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from engine.core.events import Recorded
-from engine.core.state import TOP
-from engine.history.visits import Course, Moment, Visit, What, follow
+from engine.history.chain import Chain
+from engine.history.tell import follow
+from engine.history.visits import Course, Fork, Moment, Visit, What
 from engine.language import parse_resource
 
 REGION: Final = "local"
 OWN_STEPS: Final = "perdure"
 
 _Said: TypeAlias = tuple[str, dict[str, Any]]
+
+_FIELD: Final = re.compile(r" specified for the field '([^']*)' ")
+"""Where the cause of an evaluation that failed names the field (recorded: test_map_state_items_eval_jsonata_fail)."""
+
+_parsed = lru_cache(maxsize=256)(parse_resource)  # a Map names the same few again and again
 
 
 def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
@@ -28,81 +36,64 @@ def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
     """
     course = follow(events)
     history: list[dict[str, Any]] = []
-    # AWS chains the events of each branch; what begins the chain of the whole execution is 0, not its first
-    # event.
-    last: dict[str, int] = {}
+    chain = Chain()
     for moment in course.moments:
-        scope = TOP if moment.visit is None else moment.visit.scope
-        for name, details in _SAY[moment.what](moment, course):
-            previous = 0 if moment.what == "aborted" else last.get(scope, 0)
-            history.append({"id": len(history) + 1, "type": name, "previousEventId": previous, "details": details})
-            if moment.what != "started":
-                last[scope] = len(history)
+        before = chain.before(moment)
+        say = _SAY.get(moment.what)
+        if say is not None:
+            name, details = say(moment, course)
+            history.append({"id": len(history) + 1, "type": name, "previousEventId": before, "details": details})
+        chain.add(moment, len(history), before)
     return history
 
 
 # --- of the execution ---------------------------------------------------------------------------------------
 
 
-def _started(moment: Moment, course: Course) -> Iterator[_Said]:
-    yield "ExecutionStarted", {"input": course.value(moment.value), "roleArn": ""}
+def _started(moment: Moment, course: Course) -> _Said:
+    return "ExecutionStarted", {"input": course.value(moment.value), "roleArn": ""}
 
 
-def _ended(moment: Moment, course: Course) -> Iterator[_Said]:
-    yield "ExecutionSucceeded", {"output": course.value(moment.value)}
+def _ended(moment: Moment, course: Course) -> _Said:
+    return "ExecutionSucceeded", {"output": course.value(moment.value)}
 
 
-def _broken(moment: Moment, course: Course) -> Iterator[_Said]:
-    yield "ExecutionFailed", _error(moment, course)
+def _broken(moment: Moment, course: Course) -> _Said:
+    return "ExecutionFailed", _error(moment, course)
 
 
-def _aborted(moment: Moment, course: Course) -> Iterator[_Said]:
-    yield "ExecutionAborted", {"cause": course.value(moment.value)}
+def _timed_out(_moment: Moment, _course: Course) -> _Said:
+    return "ExecutionTimedOut", {}
+
+
+def _aborted(moment: Moment, course: Course) -> _Said:
+    return "ExecutionAborted", {"cause": course.value(moment.value)}
 
 
 # --- of a visit ---------------------------------------------------------------------------------------------
 
 
-def _entered(moment: Moment, course: Course) -> Iterator[_Said]:
+def _entered(moment: Moment, course: Course) -> _Said:
     visit = _visit(moment)
-    yield f"{visit.type}StateEntered", {"name": visit.state, "input": course.value(moment.value)}
+    return f"{visit.type}StateEntered", {"name": visit.state, "input": course.value(moment.value)}
 
 
-def _exited(moment: Moment, course: Course) -> Iterator[_Said]:
+def _exited(moment: Moment, course: Course) -> _Said:
     visit = _visit(moment)
-    yield f"{visit.type}StateExited", {"name": visit.state, "output": course.value(moment.value)}
+    details = {"name": visit.state, "output": course.value(moment.value)}
+    if visit.assigned:
+        details["assignedVariables"] = {name: course.value(value) for name, value in visit.assigned.items()}
+    return f"{visit.type}StateExited", details
 
 
-def _scheduled(moment: Moment, course: Course) -> Iterator[_Said]:
-    """AWS tells apart what is scheduled and what has been started; here a step is called at once."""
-    visit = _visit(moment)
-    parameters = course.value(moment.value)
-    if _is_lambda(visit):
-        yield "LambdaFunctionScheduled", {"resource": visit.resource, "input": parameters}
-        yield "LambdaFunctionStarted", {}
-        return
-    resource = _integration(visit)
-    yield "TaskScheduled", {**resource, "region": REGION, "parameters": parameters}
-    yield "TaskStarted", resource
+def _state_aborted(moment: Moment, _course: Course) -> _Said:
+    return f"{_visit(moment).type}StateAborted", {}
 
 
-def _submitted(moment: Moment, course: Course) -> Iterator[_Said]:
-    yield "TaskSubmitted", {**_integration(_visit(moment)), "output": course.value(moment.value)}
-
-
-def _succeeded(moment: Moment, course: Course) -> Iterator[_Said]:
-    name, resource = _outcome(moment, "Succeeded")
-    yield name, {**resource, "output": course.value(moment.value)}
-
-
-def _failed(moment: Moment, course: Course) -> Iterator[_Said]:
-    name, resource = _outcome(moment, "Failed")
-    yield name, {**resource, **_error(moment, course)}
-
-
-def _outcome(moment: Moment, word: str) -> _Said:
-    visit = _visit(moment)
-    return (f"LambdaFunction{word}", {}) if _is_lambda(visit) else (f"Task{word}", _integration(visit))
+def _evaluation_failed(moment: Moment, course: Course) -> _Said:
+    details = _error(moment, course)
+    found = _FIELD.search(details.get("cause") or "")
+    return "EvaluationFailed", {**details, "location": found and found[1], "state": _visit(moment).state}
 
 
 def _visit(moment: Moment) -> Visit:
@@ -110,25 +101,6 @@ def _visit(moment: Moment) -> Visit:
         message = f"a moment that is {moment.what} belongs to a visit"
         raise TypeError(message)
     return moment.visit
-
-
-def _is_lambda(visit: Visit) -> bool:
-    """Whether AWS says LambdaFunction…; a function that waits for an answer is said as an integration."""
-    if visit.resource is None:
-        return False
-    resource = parse_resource(visit.resource)
-    return resource.is_lambda_arn and not resource.pattern
-
-
-def _integration(visit: Visit) -> dict[str, Any]:
-    if visit.resource is None:  # lost with the event that scheduled it
-        return {"resourceType": None, "resource": None}
-    resource = parse_resource(visit.resource)
-    if resource.service is not None:
-        return {"resourceType": resource.service, "resource": resource.action}
-    if resource.is_lambda_arn:
-        return {"resourceType": "lambda", "resource": f"invoke.{resource.pattern}"}
-    return {"resourceType": OWN_STEPS, "resource": resource.text}
 
 
 def _error(moment: Moment, course: Course) -> dict[str, Any]:
@@ -139,15 +111,117 @@ def _error(moment: Moment, course: Course) -> dict[str, Any]:
     return {name: value for name, value in (("error", error), ("cause", cause)) if value is not None}
 
 
-_SAY: Final[dict[What, Callable[[Moment, Course], Iterator[_Said]]]] = {
+# --- of a task ----------------------------------------------------------------------------------------------
+
+
+def _scheduled(moment: Moment, course: Course) -> _Said:
+    word, resource = _task(moment)
+    called: dict[str, Any] = {"input": course.value(moment.value), "resource": _visit(moment).resource}
+    if word == "Task":
+        called = {**resource, "region": REGION, "parameters": course.value(moment.value)}
+    timeout_s, heartbeat_s = moment.limits
+    limits = {"timeoutInSeconds": timeout_s, "heartbeatInSeconds": heartbeat_s}
+    return f"{word}Scheduled", called | {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _begun(moment: Moment, _course: Course) -> _Said:
+    """AWS tells apart what is scheduled and what has been started; here a step is called as soon as it can be."""
+    word, resource = _task(moment)
+    return f"{word}Started", resource
+
+
+def _submitted(moment: Moment, course: Course) -> _Said:
+    word, resource = _task(moment)
+    return f"{word}Submitted", {**resource, "output": course.value(moment.value)}
+
+
+def _task_succeeded(moment: Moment, course: Course) -> _Said:
+    word, resource = _task(moment)
+    return f"{word}Succeeded", {**resource, "output": course.value(moment.value)}
+
+
+def _task_failed(moment: Moment, course: Course) -> _Said:
+    word, resource = _task(moment)
+    return f"{word}Failed", {**resource, **_error(moment, course)}
+
+
+def _task_timed_out(moment: Moment, course: Course) -> _Said:
+    word, resource = _task(moment)
+    return f"{word}TimedOut", {**resource, **_error(moment, course)}
+
+
+def _task(moment: Moment) -> _Said:
+    """The word that AWS begins a task's events with, and the resource as all events of an integration name it.
+
+    A function that waits for an answer is said as an integration.
+    """
+    text = _visit(moment).resource
+    if text is None:  # lost with the event that scheduled it
+        return "Task", {"resourceType": None, "resource": None}
+    resource = _parsed(text)
+    if resource.kind == "activity":
+        return "Activity", {}
+    if resource.is_lambda_arn and not resource.pattern:
+        return "LambdaFunction", {}
+    if resource.service is not None:
+        return "Task", {"resourceType": resource.service, "resource": resource.action}
+    if resource.is_lambda_arn:
+        return "Task", {"resourceType": "lambda", "resource": f"invoke.{resource.pattern}"}
+    return "Task", {"resourceType": OWN_STEPS, "resource": resource.text}
+
+
+# --- of a Parallel or Map state -----------------------------------------------------------------------------
+
+
+def _fork_started(moment: Moment, _course: Course) -> _Said:
+    fork = _fork(moment)
+    return f"{fork.type}StateStarted", {"length": fork.count} if fork.type == "Map" else {}
+
+
+def _fork_succeeded(moment: Moment, _course: Course) -> _Said:
+    return f"{_visit(moment).type}StateSucceeded", {}
+
+
+def _fork_failed(moment: Moment, _course: Course) -> _Said:
+    return f"{_visit(moment).type}StateFailed", {}
+
+
+def _iteration(word: str) -> Callable[[Moment, Course], _Said]:
+    def say(moment: Moment, _course: Course) -> _Said:
+        return f"MapIteration{word}", {"index": moment.at, "name": _fork(moment).state}
+
+    return say
+
+
+def _fork(moment: Moment) -> Fork:
+    if moment.fork is None:
+        message = f"a moment that is {moment.what} belongs to a Parallel or Map state"
+        raise TypeError(message)
+    return moment.fork
+
+
+_SAY: Final[dict[What, Callable[[Moment, Course], _Said]]] = {
     "started": _started,
-    "entered": _entered,
-    "scheduled": _scheduled,
-    "submitted": _submitted,
-    "succeeded": _succeeded,
-    "failed": _failed,
-    "exited": _exited,
     "ended": _ended,
     "broken": _broken,
+    "timed_out": _timed_out,
     "aborted": _aborted,
+    "entered": _entered,
+    "exited": _exited,
+    "state_aborted": _state_aborted,
+    "evaluation_failed": _evaluation_failed,
+    "scheduled": _scheduled,
+    "begun": _begun,
+    "submitted": _submitted,
+    "task_succeeded": _task_succeeded,
+    "task_failed": _task_failed,
+    "task_timed_out": _task_timed_out,
+    "fork_started": _fork_started,
+    "fork_succeeded": _fork_succeeded,
+    "fork_failed": _fork_failed,
+    "iteration_started": _iteration("Started"),
+    "iteration_succeeded": _iteration("Succeeded"),
+    "iteration_failed": _iteration("Failed"),
+    "iteration_aborted": _iteration("Aborted"),
 }
+"""The end of a branch (`branch_ended`) has no word."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from engine.core import events as e
-from engine.core.refs import Ref
 from engine.core.state import TOP
 from engine.history import failing
 from engine.history.fold import Fold
@@ -112,11 +111,12 @@ def _called(fold: Fold, event: e.TaskScheduled | e.WaitOpened, recorded: e.Recor
     find = fold.inside if event.attempt else fold.enter
     visit = find(recorded, event.scope, event.state, "Task")
     timeout_s = None if event.due_at is None else (event.due_at - recorded.recorded_at) // 1000
-    heartbeat_s = None if event.heartbeat_ms is None else event.heartbeat_ms // 1000
+    heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
+    heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = Limits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
     visit.due_at = event.due_at
-    if event.due_at is not None and event.heartbeat_ms is not None:
-        visit.due_at = min(event.due_at, recorded.recorded_at + event.heartbeat_ms)
+    if event.due_at is not None and heartbeat_ms is not None:
+        visit.due_at = min(event.due_at, recorded.recorded_at + heartbeat_ms)
     return visit
 
 
@@ -167,8 +167,9 @@ def _branches_started(fold: Fold, event: e.BranchesStarted, recorded: e.Recorded
 
 
 def _map_started(fold: Fold, event: e.MapStarted, recorded: e.Recorded) -> None:
-    limits = {"concurrency": event.concurrency, "tolerated": event.tolerated}
-    _begin_fork(fold, event, recorded, Fork(recorded.seq, event.state, "Map", count=event.count, **limits))
+    fork = Fork(recorded.seq, event.state, "Map", count=event.count)
+    fork.concurrency, fork.tolerated = event.concurrency, event.tolerated
+    _begin_fork(fold, event, recorded, fork)
 
 
 def _begin_fork(fold: Fold, event: e.BranchesStarted | e.MapStarted, recorded: e.Recorded, fork: Fork) -> None:

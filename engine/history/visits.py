@@ -6,9 +6,9 @@ and last ones) and payloads may be erased: what cannot be known is null then, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from engine.core.refs import Ref, resolve
 
@@ -42,6 +42,8 @@ What: TypeAlias = Literal[
 ]
 """What a moment is. The execution is ended (completed), broken (failed), timed out, or aborted (terminated)."""
 
+_ENDINGS: Final[frozenset[What]] = frozenset({"ended", "broken", "timed_out", "aborted"})
+
 
 class Failure(NamedTuple):
     """An error as events carry it: its name, or where that stands, and where the cause stands."""
@@ -66,6 +68,9 @@ class Limits(NamedTuple):
     heartbeat_s: int | None = None
 
 
+NO_LIMITS: Final = Limits()
+
+
 @dataclass(slots=True, eq=False)
 class Visit:
     """One entry of a state. `entered_at` is null if the log around it is lost, `exited_at` until it was left.
@@ -83,7 +88,7 @@ class Visit:
     entered_at: int | None = None
     input: Ref | None = None
     resource: str | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     due_at: int | None = None
     attempts: int = 1
     exited_at: int | None = None
@@ -117,7 +122,7 @@ class Fork:
 class Moment(NamedTuple):
     """Something that happened; `value` is what it brought: parameters, a result, an output, a reason.
 
-    `fork` and `index` name the branch or iteration that it is about, or that what was aborted ran in.
+    `fork` and the index `at` name the branch or iteration that it is about, or that what was aborted ran in.
     """
 
     what: What
@@ -125,8 +130,8 @@ class Moment(NamedTuple):
     value: Ref | None = None
     failure: Failure | None = None
     fork: Fork | None = None
-    index: int = 0
-    limits: Limits = Limits()
+    at: int = 0
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(slots=True)
@@ -156,15 +161,8 @@ class Course:
         name = failure.error if failure.error_ref is None else self.value(failure.error_ref)
         return name, self.value(failure.cause)
 
-    def has_ended(self, *how: What) -> bool:
-        """Whether the execution has ended in one of these ways."""
-        return any(moment.what in how for moment in self.moments[-1:])
-
-
-def newest(visits: Iterable[Visit], scope: str) -> Visit | None:
-    """The visit of a scope that was entered last."""
-    found = None
-    for visit in visits:
-        if visit.scope == scope:
-            found = visit
-    return found
+    @property
+    def ending(self) -> What | None:
+        """How the execution has ended; null if it has not, or the log of that is lost."""
+        last = self.moments[-1].what if self.moments else None
+        return last if last in _ENDINGS else None

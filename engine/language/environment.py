@@ -15,6 +15,11 @@ class World(Protocol):
         """The instant of the decision, in milliseconds since 1970."""
         ...
 
+    @property
+    def patience_s(self) -> float | None:
+        """Seconds of real time that an expression may take before it raises TooSlow; None: as long as any may."""
+        ...
+
     def context(self) -> dict[str, Json]:
         """The context object (``$$``, ``$states.context``)."""
         ...

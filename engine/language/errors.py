@@ -2,6 +2,7 @@
 
     DefinitionError      a definition that cannot be compiled; carries every Problem
     StatesError          an error that the States Language names, met while a state runs
+    TooSlow              an expression that must be evaluated where it holds nobody up
 
 ``Problem`` is a value, not an exception: a definition usually has several, and all are told at once.
 """
@@ -56,6 +57,10 @@ class DefinitionError(ValueError):
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         super().__init__(f"{first.path or 'definition'}: {first.message}{more}")
         self.problems = problems
+
+
+class TooSlow(Exception):
+    """An expression takes longer than whoever evaluates it can wait (`World.patience_s`): evaluate it elsewhere."""
 
 
 class StatesError(Exception):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from engine.language.expressions import Expression, constant, selection
+from engine.language.expressions import Expression, selection
 from engine.language.findings import Place
 from engine.language.intrinsics import compile_intrinsic
 from engine.language.jsonata import compile_jsonata_template
@@ -167,11 +167,6 @@ def assignments(value: Json, place: Place, scope: Scope) -> Expression | None:
             scope.findings.add(place / written, f"{shown(name)} is a variable of an enclosing scope already")
     compiled = template(value, place, scope)
     return compiled if value else None
-
-
-def template_member(value: Json, place: Place, scope: Scope) -> Expression | None:
-    """Parse a value that may be JSONata, and stands for itself in JSONPath."""
-    return compile_jsonata_template(value, place, scope.findings) if scope.is_jsonata else constant(value)
 
 
 def credentials(value: Json, place: Place, scope: Scope) -> Expression | None:

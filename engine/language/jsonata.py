@@ -19,7 +19,7 @@ import msgspec
 
 from engine.language import errors
 from engine.language.environment import Environment
-from engine.language.errors import StatesError
+from engine.language.errors import StatesError, TooSlow
 from engine.language.expressions import QUOTED_INPUT_MAX, Evaluate, Expression
 from engine.language.findings import Findings, Place
 from engine.language.intrinsic_functions import DEPTH_MAX, is_deep
@@ -56,6 +56,8 @@ RESULT_MAX: Final = 1_000_000
 
 _LIMITS: Final = frozenset({"U1001", "U1006", "D1011", "D1012"})
 """jlens's codes for a limit: AWS has none for these, and writes its causes without one."""
+
+_TIMED_OUT: Final = "D1012"
 
 _NAME: Final = re.compile(r"\$(\w+)")
 
@@ -100,6 +102,8 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
         try:
             found = query.evaluate(env)
         except jlens.JlensError as error:
+            if error.code == _TIMED_OUT and env.world.patience_s is not None:
+                raise TooSlow from None
             reason = f": {error}" if error.code in _LIMITS else f". {error.code}: {error}"
             raise _failure(f"{subject} threw an error during evaluation{_cut(reason)}") from None
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -229,7 +233,7 @@ class _Query:
         return compiled.evaluate_json(
             None,
             self._bindings(env),
-            timeout=TIME_MAX_S,
+            timeout=TIME_MAX_S if env.world.patience_s is None else env.world.patience_s,
             max_depth=CALLS_MAX,
             max_steps=STEPS_MAX,
             max_string_length=STRING_MAX,

@@ -68,10 +68,8 @@ def items_ref(source: Mapping[str, Json]) -> Steps | None:
     return steps
 
 
-def is_distributed(source: Json) -> bool:
+def is_distributed(source: dict[str, Json]) -> bool:
     """Say whether this is a Map that runs its iterations as executions of their own."""
-    if type(source) is not dict:
-        return False
     machine = source.get("ItemProcessor", source.get("Iterator"))
     config = machine.get("ProcessorConfig") if type(machine) is dict else None
     return type(config) is dict and config.get("Mode") == "DISTRIBUTED"

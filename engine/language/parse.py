@@ -51,8 +51,9 @@ def parse_nested(source: Json, place: Place, scope: Scope) -> Machine | None:
     no variables from outside, and may be Express.
     """
     is_processor = place.key in ("ItemProcessor", "Iterator")
-    config = source.get("ProcessorConfig") if is_processor and type(source) is dict else None
-    is_alone = type(config) is dict and config.get("Mode") == "DISTRIBUTED"
+    given = source.get("ProcessorConfig") if is_processor and type(source) is dict else None
+    config = given if type(given) is dict else {}
+    is_alone = config.get("Mode") == "DISTRIBUTED"
     inner = dataclasses.replace(
         scope,
         language=scope.machine_language,

@@ -104,8 +104,6 @@ def number(quantity: Quantity) -> Parse:
 def _checked_number(found: Expression, quantity: Quantity) -> Expression:
     def evaluate(value: Json, env: Environment) -> Json:
         given = found.evaluate(value, env)
-        if quantity.is_whole and type(given) is float and given.is_integer():
-            given = int(given)
         if not quantity.accepts(given) or not quantity.holds(given):
             cause = quantity.beyond if quantity.accepts(given) else f"{quantity.field} must be an integer."
             raise StatesError(errors.QUERY_EVALUATION_ERROR, cause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine import snapshots
 from engine.codec import encode_json
 from engine.core.decision import Decision, Rejection
 from engine.runtime.hot import HotStream
@@ -26,10 +27,10 @@ class Part:
         self.deletes: list[TimerRow] = []
 
     def append(self) -> StreamAppend:
-        """The part as the store takes it; the row that shows the whole state is made once, here."""
+        """The part as the store takes it; the rows that show the whole state are made once, here."""
         hot = self.hot
-        row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id) if self.events else None
-        puts = self.puts if row is None else [*self.puts, row]
+        if self.events:
+            self._show(hot)
         return StreamAppend(
             hot.stream_id,
             hot.kind.name,
@@ -38,9 +39,18 @@ class Part:
             self.expected,
             tuple(self.events),
             tuple(self.claims),
-            tuple(puts),
+            tuple(self.puts),
             tuple(self.deletes),
         )
+
+    def _show(self, hot: HotStream) -> None:
+        row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
+        if row is not None:
+            self.puts.append(row)
+        if hot.head.seq >= hot.snapshot_due:
+            snapshot = snapshots.take(hot.stream_id, hot.head, hot.state)
+            hot.snapshot_due = snapshots.due_after(snapshot)
+            self.puts.append(snapshot)
 
 
 class Waiting(msgspec.Struct, eq=False):

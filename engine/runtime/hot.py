@@ -21,7 +21,8 @@ PAYLOADS_AT_EASE: Final = 8
 class HotStream:
     """A stream in memory: its state as decided, which may be ahead of the disk by the batches in flight.
 
-    `batch` is the last batch, not yet committed, that an event of it is in; `pins` keep it in memory.
+    `batch` is the last batch, not yet committed, that an event of it is in; `pins` keep it in memory. From seq
+    `snapshot_due` on, the next commit brings a snapshot.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class HotStream:
         "payloads",
         "pins",
         "prune_above",
+        "snapshot_due",
         "state",
         "stream_id",
         "text",
@@ -52,6 +54,7 @@ class HotStream:
         self.batch: Batch | None = None
         self.pins = 0
         self.prune_above = PAYLOADS_AT_EASE
+        self.snapshot_due = kind.snapshot_due
 
     def prune(self) -> None:
         """Let go of payloads that no later decision looks at, whenever twice as many have come together as are needed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +19,7 @@ from engine.core.evolve import evolve
 from engine.core.refs import Payloads, resolve, seq_of
 from engine.core.state import State, initial_state
 from engine.runtime.hot import HotStream
+from engine.snapshots import EVERY
 from store.records import (
     ApiKeyRow,
     OrganizationRow,
@@ -46,6 +48,7 @@ class Occasion(NamedTuple):
     known_waits: Mapping[str, str | None]
     refusals: int
     names: Mapping[str, str]
+    patience_s: float | None
 
 
 class Rows(NamedTuple):
@@ -56,10 +59,11 @@ class Rows(NamedTuple):
 
 
 class Kind(Protocol):
-    """One kind of stream."""
+    """One kind of stream. From seq `snapshot_due` on a stream is worth its first snapshot."""
 
     name: StreamKind
     vocabulary: Vocabulary
+    snapshot_due: int
 
     def initial(self) -> Any:
         """The state before the first event."""
@@ -95,6 +99,7 @@ class ExecutionKind:
 
     name: StreamKind = "execution"
     vocabulary = Vocabulary(EXECUTION_EVENTS)
+    snapshot_due = EVERY
 
     def initial(self) -> State:
         return initial_state()
@@ -135,6 +140,8 @@ class ExecutionKind:
 
 class _AdministrativeKind:
     """What workflows and organizations share: they are small, rare, and keep all their payloads at hand."""
+
+    snapshot_due = sys.maxsize
 
     def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:  # noqa: ARG002 one of a kind
         return None

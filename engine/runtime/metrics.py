@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from engine.runtime.meters import SECONDS, SIZES, Count, Gauge, Gauges, Histogram, Meters
+from engine.snapshots import FLAWS
 from store.protocols import Executions
 
 OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
@@ -55,6 +56,7 @@ class Metrics(Meters):
         self.recovered = Count("recovered_executions", "Executions taken up again at the start.")
         self.suspected = Count("suspects", "Tasks held back at the start.")
         self.quarantined = Count("quarantined_executions", "Executions set aside because deciding about them failed.")
+        self.snapshots_refused = Count("snapshots_refused", "Snapshots that did not hold, by flaw.", ("flaw",), FLAWS)
         self.failures = Count("failures", "Failures by the log line that tells of them.", ("event",), FAILURES)
 
         self.commit_seconds = Histogram("commit_seconds", "How long commits took.", SECONDS)

@@ -15,7 +15,7 @@ from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
 from engine.runtime.metrics import Metrics
-from engine.runtime.orders import Order, Reply, Told
+from engine.runtime.orders import Reply, Told, from_inside
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
 from engine.runtime.tasks import Complete, TaskRunner
@@ -66,9 +66,9 @@ class Node:
         self.clock = clock
         self.definitions = Definitions(store)
         self.metrics = Metrics()
-        self.processor = Processor(
-            store, Loader(store, self.definitions), clock, random, metrics=self.metrics, names=names or {}
-        )
+        loader = Loader(store, self.definitions, self.metrics)
+        self.processor = Processor(store, loader, clock, random, metrics=self.metrics, names=names or {})
+        self._effects: Mapping[type, Callable[[HotStream, Any], Any]] = {}
         self.processor.on_effect = self._on_effect
         self.tasks = tasks(self._complete)
         self.metrics.tasks_running.read = lambda: self.tasks.running
@@ -86,6 +86,7 @@ class Node:
 
     async def start(self) -> None:
         """Take up what was under way; from here on orders are taken in."""
+        self._effects = self._effects_table()
         await self._seed_ids()
         await self.recovery.survey()
         now = self.clock.now()
@@ -116,23 +117,13 @@ class Node:
         if self.processor.failure is None:
             await self.processor.settle()
             await self.store.node_stopped(self.id, self.clock.now())
+        self.processor.close()
 
     # --- sending -------------------------------------------------------------------------------------------------
 
     def send(self, stream_id: bytes, command: Any) -> asyncio.Future[Reply]:
         """Send a command of the engine's own about an execution that exists."""
-        return self.processor.submit(
-            Order(
-                kind="execution",
-                stream_id=stream_id,
-                organization_id=b"",
-                workspace_id=None,
-                command=command,
-                actor=self.actor,
-                reply=asyncio.get_running_loop().create_future(),
-                is_internal=True,
-            )
-        )
+        return self.processor.submit(from_inside(stream_id, command, self.actor))
 
     def _send_quietly(self, stream_id: bytes, command: Any) -> asyncio.Future[Reply] | None:
         """Send where nobody listens: after a failed commit there is nothing left to do."""
@@ -141,27 +132,22 @@ class Node:
     # --- effects -------------------------------------------------------------------------------------------------
 
     def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
-        match effect:
-            case fx.RunTask():
-                self.tasks.run(hot, effect)
-            case fx.SetTimer(due_at=due_at):
-                self.timers.arm(due_at)
-            case fx.CancelTask(seq=seq):
-                self.tasks.cancel(hot, seq)
-            case fx.StartChild():
-                self.children.start(hot, effect)
-            case fx.FollowChild():
-                self.children.follow(hot, effect)
-            case fx.EndChild(child=child):
-                self.children.end(hot, child)
-            case fx.TellParent():
-                self.children.tell_parent(hot, effect)
-            case fx.FollowParent():
-                self.children.follow_parent(hot, effect)
-            case fx.Continue():
-                self._send_quietly(hot.stream_id, c.Advance())
-            case fx.HoldSuspect():
-                self.recovery.hold(hot, effect)
+        self._effects[type(effect)](hot, effect)
+
+    def _effects_table(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:
+        """What is done for each kind of effect."""
+        return {
+            fx.RunTask: self.tasks.run,
+            fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
+            fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
+            fx.Continue: lambda hot, _: self._send_quietly(hot.stream_id, c.Advance()),
+            fx.HoldSuspect: self.recovery.hold,
+            fx.StartChild: self.children.start,
+            fx.FollowChild: self.children.follow,
+            fx.EndChild: lambda hot, effect: self.children.end(hot, effect.child),
+            fx.TellParent: self.children.tell_parent,
+            fx.FollowParent: self.children.follow_parent,
+        }
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")

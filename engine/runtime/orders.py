@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from engine.core import ids
 from engine.core.decision import Rejection
 from engine.language import Machine
 from engine.runtime.bound import current_request
@@ -94,22 +95,47 @@ class Order(msgspec.Struct, eq=False):
         return keys
 
 
-class Entropy:
-    """Random bytes for the decision of an order: unguessable, and the same ones when it is decided again."""
+class Chance:
+    """Ids and random bytes for the decision of an order: the same ones when it is decided again."""
 
-    __slots__ = ("_drawn", "_order", "_random")
+    __slots__ = ("_ids", "_new_id", "_order", "_pieces", "_random")
 
-    def __init__(self, order: Order, random: Callable[[int], bytes]) -> None:
+    def __init__(self, order: Order, new_id: Callable[[], bytes], random: Callable[[int], bytes]) -> None:
         self._order = order
+        self._new_id = new_id
         self._random = random
-        self._drawn = 0
+        self._ids = 0
+        self._pieces = 0
 
-    def draw(self, count: int) -> bytes:
-        """The next so many bytes: SHAKE-256 of a random seed and how many pieces were drawn before."""
+    def draw(self) -> str:
+        """The next id."""
+        order = self._order
+        if self._ids == len(order.chances):
+            order.chances = [*order.chances, ids.text(self._new_id())]
+        self._ids += 1
+        return order.chances[self._ids - 1]
+
+    def entropy(self, count: int) -> bytes:
+        """The next so many bytes: SHAKE-256 of a random seed and of how many pieces were drawn before."""
         if self._order.seed is None:
             self._order.seed = self._random(32)
-        self._drawn += 1
-        return hashlib.shake_256(self._order.seed + self._drawn.to_bytes(8, "big")).digest(count)
+        self._pieces += 1
+        return hashlib.shake_256(self._order.seed + self._pieces.to_bytes(8, "big")).digest(count)
+
+
+def from_inside(stream_id: bytes, command: Any, actor: str, request_id: str | None = None) -> Order:
+    """An order of the engine's own about an execution that exists."""
+    return Order(
+        kind="execution",
+        stream_id=stream_id,
+        organization_id=b"",
+        workspace_id=None,
+        command=command,
+        actor=actor,
+        reply=asyncio.get_running_loop().create_future(),
+        is_internal=True,
+        request_id=request_id or current_request(),
+    )
 
 
 def claim_key(claim: Claim) -> tuple[str, bytes, str]:

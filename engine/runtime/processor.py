@@ -12,6 +12,7 @@ import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
@@ -19,7 +20,7 @@ import structlog
 from engine.codec import Chain
 from engine.core import commands as c
 from engine.core import ids
-from engine.core.decision import Decision, Need, Rejection
+from engine.core.decision import Decision, Need, Outcome, Rejection
 from engine.core.draft import Step
 from engine.core.effects import Effect
 from engine.errors import EngineFailed, Unavailable
@@ -30,11 +31,11 @@ from engine.runtime.hot import HotStream, HotStreams
 from engine.runtime.kinds import KINDS, Occasion, Rows
 from engine.runtime.loader import Loader
 from engine.runtime.metrics import Metrics
-from engine.runtime.orders import ClaimLost, Denied, Entropy, Order, Reply, Told, claim_key
+from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told, claim_key, from_inside
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Head, Refusal
+from store.records import Appended, Head, Refusal, StreamAppend
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -43,6 +44,12 @@ ORDERS_AT_ONCE: Final = 64
 
 QUEUE_MAX: Final = 20_000
 """So many orders from outside may wait; more are refused."""
+
+PATIENCE_S: Final = 0.02
+"""Seconds that one expression may hold up everybody; what takes longer is decided in a thread."""
+
+CHANCES_APART: Final = 1000
+"""Ids at hand for a decision in a thread, where none can be drawn: more than one of TRANSITIONS_MAX states needs."""
 
 RETRY_MS: Final = 1000
 """Work from inside is tried again so long after the store refused it."""
@@ -78,6 +85,7 @@ class Processor:
         self._open = Batch()
         self._committing: Batch | None = None
         self._jobs: set[asyncio.Task[None]] = set()
+        self._apart: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
         self._is_scheduled = False
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -171,15 +179,21 @@ class Processor:
         now = self._clock.now()
         try:
             outcome = hot.kind.decide(hot, order.command, self._occasion(hot, order, now))
-            if not isinstance(outcome, Need) and outcome.steps:
-                self._record(hot, order, outcome, now)
-                return
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._on_defect(hot, order, defect)
             return
-        if isinstance(outcome, Need):
+        self._conclude(hot, order, outcome, now)
+
+    def _conclude(self, hot: HotStream, order: Order, outcome: Outcome, now: int) -> None:
+        """Go on with what was decided."""
+        if not isinstance(outcome, Need) and outcome.steps:
+            try:
+                self._record(hot, order, outcome, now)
+            except Exception as defect:  # noqa: BLE001 likewise
+                self._on_defect(hot, order, defect)
+        elif isinstance(outcome, Need):
             hot.pins += 1
-            self._start(self._fetch(hot, order, outcome))
+            self._start(self._decide_apart(hot, order) if outcome.patience else self._fetch(hot, order, outcome))
         elif isinstance(outcome, Decision) and order.remembered is not None:
             self._claim(hot, order, outcome, now)
         elif hot.batch is not None:
@@ -189,18 +203,35 @@ class Processor:
             self._hot.settle(hot)
 
     def _occasion(self, hot: HotStream, order: Order, now: int) -> Occasion:
-        drawn = 0
-
-        def chance() -> str:
-            nonlocal drawn
-            if drawn == len(order.chances):
-                order.chances = [*order.chances, ids.text(self.new_id())]
-            drawn += 1
-            return order.chances[drawn - 1]
-
+        chance = Chance(order, self.new_id, self._random)
         refusals = self._hot.refusals(hot.stream_id)
-        entropy = Entropy(order, self._random)
-        return Occasion(now, order.actor, chance, entropy.draw, order.known_waits, refusals, self._names)
+        return Occasion(
+            now, order.actor, chance.draw, chance.entropy, order.known_waits, refusals, self._names, PATIENCE_S
+        )
+
+    async def _decide_apart(self, hot: HotStream, order: Order) -> None:
+        """Decide in a thread what takes long, while the others go on; it holds if the stream has not moved meanwhile.
+
+        One at a time: an expression may need much memory before it meets its limit.
+        """
+        state, now = hot.state, self._clock.now()
+        order.seed = order.seed or self._random(32)
+        order.chances = [*order.chances, *(ids.text(self.new_id()) for _ in range(CHANCES_APART))]
+        occasion = self._occasion(hot, order, now)._replace(patience_s=None)
+        try:
+            outcome = await asyncio.get_running_loop().run_in_executor(
+                self._apart, hot.kind.decide, hot, order.command, occasion
+            )
+        except Exception as defect:  # noqa: BLE001 a defect of ours
+            self._on_defect(hot, order, defect)
+            return
+        finally:
+            hot.pins -= 1
+        if hot.state is state and self._hot.get(hot.stream_id) is hot and self.failure is None:
+            self._conclude(hot, order, outcome, now)
+        else:
+            self._inbox.appendleft(order)
+        self._schedule()
 
     def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, now: int) -> None:
         """Put the events of a decision into the open batch, and move the hot state on.
@@ -241,7 +272,8 @@ class Processor:
         _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
         self._metrics.fail("decision_failed")
         if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
-            setting_aside = self._inner(hot, c.Quarantine(name, type(defect).__name__), order.request_id)
+            quarantine = c.Quarantine(name, type(defect).__name__)
+            setting_aside = from_inside(hot.stream_id, quarantine, "engine:processor", order.request_id)
             setting_aside.reply.add_done_callback(self._on_set_aside)
             self._put(setting_aside)
         if hot.batch is None:
@@ -256,19 +288,6 @@ class Processor:
         told = None if reply.cancelled() or reply.exception() is not None else reply.result()
         if isinstance(told, Told) and told.recorded_at is not None:
             self._metrics.quarantined.add()
-
-    def _inner(self, hot: HotStream, command: Any, request_id: str | None) -> Order:
-        return Order(
-            kind=hot.kind.name,
-            stream_id=hot.stream_id,
-            organization_id=hot.organization_id,
-            workspace_id=hot.workspace_id,
-            command=command,
-            actor="engine:processor",
-            reply=asyncio.get_running_loop().create_future(),
-            is_internal=True,
-            request_id=request_id,
-        )
 
     # --- what must be read first ---------------------------------------------------------------------------------
 
@@ -337,12 +356,17 @@ class Processor:
     def _commit(self) -> None:
         batch, self._open = self._open, Batch()
         self._committing = batch
-        self._start(self._run_commit(batch))
+        try:
+            sealed = batch.seal()  # at once: before a job has its turn, the next batch may move the states on
+        except Exception as defect:  # noqa: BLE001 a defect of ours, and nobody can go on without these events
+            self._stop(defect)
+            return
+        self._start(self._run_commit(batch, sealed))
 
-    async def _run_commit(self, batch: Batch) -> None:
+    async def _run_commit(self, batch: Batch, sealed: Sequence[StreamAppend]) -> None:
         started = time.perf_counter()
         try:
-            appended = await self._store.append(batch.seal())
+            appended = await self._store.append(sealed)
         except CommitUnknown as unknown:
             self._stop(unknown)
             return
@@ -457,6 +481,10 @@ class Processor:
     def stop_intake(self) -> None:
         """Refuse new orders from outside; work from inside goes on."""
         self._is_draining = True
+
+    def close(self) -> None:
+        """Let go of what was held for good; called when nothing is decided any more."""
+        self._apart.shutdown(wait=False, cancel_futures=True)
 
     async def settle(self) -> None:
         """Wait until nothing is queued, being read or being committed."""

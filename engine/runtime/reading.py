@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from engine.codec import decode_json
 from engine.core import ids
-from engine.core.events import Recorded
+from engine.core.events import ExecutionStarted, Recorded
 from engine.core.refs import Ref, resolve, seq_of
 from engine.errors import NotFound
 from engine.runtime.bound import about
 from engine.runtime.callers import Caller
 from engine.runtime.kinds import KINDS
 from store.protocols import Store
-from store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
+from store.records import ExecutionRow, StoredEvent, WaitRow, WorkflowRow, WorkflowVersionRow
+
+FIRST: Final = 1
+"""The seq of an execution's first event, which says how it began."""
 
 
 class ExecutionView(NamedTuple):
-    """An execution as it is shown: its row, the caller's name for it, and the values its references point to."""
+    """An execution as it is shown: its row, the caller's name for it, and the values its references point to.
+
+    `parent` is the id of the execution whose task started it, if one did.
+    """
 
     row: ExecutionRow
     process_id: str
@@ -26,6 +32,7 @@ class ExecutionView(NamedTuple):
     output: Any
     error: str | None
     cause: str | None
+    parent: str | None = None
 
 
 class Reading:
@@ -50,7 +57,7 @@ class Reading:
 
     async def _view(self, row: ExecutionRow, process_id: str | None) -> ExecutionView:
         wanted = [r for r in (row.input_ref, row.output_ref, row.error_ref, row.cause_ref) if r is not None]
-        stored = await self._store.events_at(row.execution_id, sorted({seq_of(r) for r in wanted}))
+        stored = await self._store.events_at(row.execution_id, sorted({FIRST, *map(seq_of, wanted)}))
         payloads = {item.row.seq: decode_json(item.row.payload) for item in stored if item.row.payload}
 
         def value(reference: Ref | None) -> Any:
@@ -65,6 +72,7 @@ class Reading:
             output=value(row.output_ref),
             error=row.error if row.error is not None else value(row.error_ref),
             cause=value(row.cause_ref),
+            parent=_parent(stored),
         )
 
     async def page(
@@ -90,6 +98,11 @@ class Reading:
         """The process ids of executions, chosen and implied."""
         chosen = await self._store.process_ids_of([row.execution_id for row in rows])
         return {row.execution_id: chosen.get(row.execution_id, ids.text(row.execution_id)) for row in rows}
+
+    async def parents(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
+        """The ids of the executions whose tasks started these; those that nobody's task started are left out."""
+        found = {row.execution_id: _parent(await self._store.events_at(row.execution_id, [FIRST])) for row in rows}
+        return {execution_id: parent for execution_id, parent in found.items() if parent is not None}
 
     async def workflow_names(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
         """The names of the workflows of executions that the caller may see."""
@@ -151,3 +164,9 @@ class Reading:
         )
         names = await self._store.process_ids_of([row.execution_id for row in rows])
         return [(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
+
+
+def _parent(stored: Sequence[StoredEvent]) -> str | None:
+    """The parent that an execution's first event tells of; the event comes first."""
+    event = KINDS["execution"].vocabulary.read(stored[0].row).event
+    return event.parent.execution if isinstance(event, ExecutionStarted) and event.parent is not None else None

@@ -46,6 +46,9 @@ class MemoryLog:
                 found.append(row)
         return found
 
+    async def streams_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, StreamRow]:
+        return {stream_id: self._streams[stream_id] for stream_id in stream_ids if stream_id in self._streams}
+
     async def events(self, stream_id: bytes, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
         # The event with seq n is the n-th: nothing is missing from a stream.
         end = None if limit is None else after + limit
@@ -73,3 +76,7 @@ class MemoryLog:
 
     async def snapshot(self, stream_id: bytes) -> SnapshotRow | None:
         return self._snapshots.rows.get((stream_id,))
+
+    async def snapshots(self, *, after: bytes = b"", limit: int = 16) -> list[SnapshotRow]:
+        found = sorted(row for row in self._snapshots.rows.values() if row.stream_id > after)
+        return found[:limit]

@@ -26,7 +26,14 @@ _OF_STREAMS: Final = _EVENTS.where(events.c.stream_id.in_(bindparam("stream_ids"
     events.c.stream_id, events.c.seq
 )
 _LOG: Final = _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
+_STREAMS_OF: Final = select(streams).where(streams.c.stream_id.in_(bindparam("stream_ids", expanding=True)))
 _SNAPSHOT: Final = select(snapshots).where(snapshots.c.stream_id == bindparam("stream_id"))
+_SNAPSHOT_PAGE: Final = (
+    select(snapshots)
+    .where(snapshots.c.stream_id > bindparam("after"))
+    .order_by(snapshots.c.stream_id)
+    .limit(bindparam("limit"))
+)
 
 # Events that retention removed have left their positions in `leaves`, so that none is used twice.
 LAST_POSITIONS: Final = select(
@@ -56,6 +63,13 @@ class SqlLog(SqlSession):
         if kind not in {None, "execution"}:
             query = query.where(NOT_EXECUTION)  # what the partial index is found by
         return [StreamRow._make(row) for row in await self._query(query)]
+
+    async def streams_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, StreamRow]:
+        found: dict[bytes, StreamRow] = {}
+        for some in in_parts(list(stream_ids)):
+            rows = map(StreamRow._make, await self._query(_STREAMS_OF, {"stream_ids": some}))
+            found.update({row.stream_id: row for row in rows})
+        return found
 
     async def events(self, stream_id: bytes, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
         if limit is None:
@@ -96,3 +110,6 @@ class SqlLog(SqlSession):
     async def snapshot(self, stream_id: bytes) -> SnapshotRow | None:
         row = await self._one(_SNAPSHOT, stream_id=stream_id)
         return None if row is None else SnapshotRow._make(row)
+
+    async def snapshots(self, *, after: bytes = b"", limit: int = 16) -> list[SnapshotRow]:
+        return [SnapshotRow._make(row) for row in await self._all(_SNAPSHOT_PAGE, after=after, limit=limit)]

@@ -16,6 +16,7 @@ from engine.core.decide.start import trigger
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.core.refs import Missing
 from engine.core.state import State
+from engine.language.errors import TooSlow
 
 _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Trigger: trigger,
@@ -50,6 +51,8 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
         return _DECIDE[type(command)](state, command, facts)
     except Missing as missing:
         return Need(seqs=missing.seqs)
+    except TooSlow:
+        return Need(patience=True)
 
 
 __all__ = ["decide"]

@@ -146,32 +146,27 @@ def run_task(draft: Draft, scope: str) -> None:
     task = draft.state.task(scope)
     if task is None:
         return
-    parent = parent_of(draft, scope, task)
-    parameters = draft.value(_parameters(draft, scope))
+    frame = draft.state.frames[scope]
+    if frame.parameters is None:
+        message = f"the task in scope {scope!r} has no parameters: the log is damaged"
+        raise TypeError(message)
+    parameters = draft.value(frame.parameters)
     if task.child is not None:
-        draft.effects.append(StartChild(task.child, parent, parameters))
+        draft.effects.append(StartChild(task.child, parent_of(draft, scope, task), parameters))
         return
     draft.effects.append(
         RunTask(
             scope=scope,
-            state=parent.state,
+            state=frame.state,
             seq=task.seq,
             attempt=task.attempt,
-            visit=parent.visit,
+            visit=frame.visits[frame.state],
             resource=task.resource,
             parameters=parameters,
             idempotency_key=idempotency_key(draft, scope),
             wait=task.wait,
         )
     )
-
-
-def _parameters(draft: Draft, scope: str) -> Ref:
-    reference = draft.state.frames[scope].parameters
-    if reference is None:
-        message = f"the task in scope {scope!r} has no parameters: the log is damaged"
-        raise TypeError(message)
-    return reference
 
 
 def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:

@@ -37,6 +37,10 @@ class Surroundings:
     def now_ms(self) -> int:
         return self._draft.at
 
+    @property
+    def patience_s(self) -> float | None:
+        return self._draft.facts.patience_s
+
     def entropy(self, count: int) -> bytes:
         return self._draft.facts.entropy(count)
 

@@ -20,12 +20,13 @@ D = TypeVar("D", bound=Definition)
 class Draft(BaseDraft[State]):
     """What a decision says so far, with the facts that it rests on."""
 
-    __slots__ = ("_values", "effects", "facts")
+    __slots__ = ("_has_given_up", "_values", "effects", "facts")
 
     def __init__(self, state: State, facts: Facts, caused_by: int | None = None) -> None:
         super().__init__(state, evolve, now=facts.now, actor=facts.actor, caused_by=caused_by)
         self.facts = facts
         self.effects: list[Effect] = []
+        self._has_given_up = False
         self._values: dict[Ref, Any] = {}  # one decision asks for the same few values again and again
 
     # --- definitions ---------------------------------------------------------------------------------------------
@@ -122,6 +123,7 @@ class Draft(BaseDraft[State]):
 
     def give_up_task(self, task: InTask) -> None:
         """Let go of a step, or of the child that a task awaits."""
+        self._has_given_up = True
         if task.child is None:
             self.effects.append(CancelTask(task.seq))
         elif task.is_awaited:
@@ -129,7 +131,10 @@ class Draft(BaseDraft[State]):
 
     def decision(self, answer: Any = None) -> Decision:
         """Everything said so far. Of what was to be done, what has lost its reason meanwhile is left out."""
-        return Decision(tuple(self.steps), tuple(filter(self._is_due, self.effects)), answer)
+        effects: Iterable[Effect] = self.effects
+        if self._has_given_up or self.state.is_over:
+            effects = filter(self._is_due, self.effects)
+        return Decision(tuple(self.steps), tuple(effects), answer)
 
     def _is_due(self, effect: Effect) -> bool:
         if self.state.is_over:

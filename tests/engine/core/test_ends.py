@@ -8,6 +8,7 @@ from engine.core import events as e
 from engine.core.commands import Advance, Confirm, FireTimer, Quarantine, Recover, Redispatch, Refuse, Trigger
 from engine.core.decide import decide
 from engine.core.decision import Rejection
+from engine.core.effects import CancelTask
 from engine.core.state import initial_state
 from engine.testing import WORKFLOW, WORKSPACE, due, failed, recovered, resumed, succeeded, terminated
 
@@ -48,12 +49,14 @@ def alive(request):
 
 
 def test_a_termination_ends_the_execution_in_every_phase(alive):
-    """At once, with the reason as business data, and with nothing left open or to be done."""
+    """At once, with the reason as business data, and with nothing left open; a step that runs is let go."""
+    task = alive.state.task("")
     alive.when(terminated("budget cut")).then(e.ExecutionTerminated(f"{alive.state.seq}/reason"))
-    alive.then_answers("terminated").then_is("terminated", output=None).then_effects()
+    alive.then_answers("terminated").then_is("terminated", output=None)
+    alive.then_effects(*([] if task is None else [CancelTask(task.seq)]))
     assert alive.events[-1].payload == {"reason": "budget cut"}
-    assert alive.state.open_waits() == []
-    assert alive.state.timers() == []
+    assert not alive.state.waits
+    assert not alive.state.timers
 
 
 def test_a_second_termination_is_told_so(alive):
@@ -63,7 +66,7 @@ def test_a_second_termination_is_told_so(alive):
 
 def test_after_a_termination_nothing_moves(alive):
     """Whatever was under way gives what it gives: it is ignored, stale or refused."""
-    task, timer = alive.state.task(""), alive.state.timers()
+    task, timer = alive.state.task(""), alive.state.timers
     late = []
     if task is not None:
         late += [succeeded("A", 1)(alive.state), failed("A", "No")(alive.state)]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 
 from engine.core import events as e
 from engine.core.commands import Recover, Redispatch
-from engine.core.decide import decide
 from engine.core.decide.recover import DEATHS_ALONE_MAX, SUSPECT_DEATHS
-from engine.core.decision import Decision
-from engine.core.effects import HoldSuspect, RunTask, SetTimer
-from engine.core.state import Frame, InTask
+from engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
 from engine.testing import START, due, recovered, resumed, succeeded
 
 from .checked import given, wait_id
@@ -144,48 +140,73 @@ def test_a_run_that_paused_for_breath_goes_on():
     assert run.state.seq == before + 256
 
 
-# --- several at once: states made by hand, as branches will be -------------------------------------------------------
+# --- several at once -------------------------------------------------------------------------------------------------
+
+CALL = {"Type": "Task", "Resource": "charge", "End": True}
 
 
-def beside(run, **task):
-    """Give the state of `run` with a second task, of which this is known, in a frame of its own."""
-    frame = Frame("A", "1/input", 0, InTask(2, "charge", "1/input", 0, **task))
-    return msgspec.structs.replace(
-        run.state, frames={**run.state.frames, "b": frame}, visits={**run.state.visits, "b\nA": 1}
-    )
+def both(*names, **fields):
+    """Give a machine whose branches each call in a state of that name."""
+    branches = [{"StartAt": name, "States": {name: CALL}} for name in names]
+    done = {"Type": "Succeed"}
+    return {
+        "StartAt": "Both",
+        "States": {"Both": {"Type": "Parallel", "Branches": branches, "Next": "Done", **fields}, "Done": done},
+    }
 
 
 def test_every_task_of_an_execution_is_taken_up():
-    """Each by its own record: the one is called again, the other one is held."""
-    run = given(CHARGE)
-    outcome = decide(beside(run, deaths=2), Recover(died=True), run._facts())
-    assert isinstance(outcome, Decision)
-    assert [step.recorded.event for step in outcome.steps] == [
-        e.TaskInterrupted("A", 1),
-        e.TaskInterrupted("A", 3, 0, is_held=True, scope="b"),
+    """Each by its own record: the one is called again, the other one, which has died before, is held."""
+    first = {"StartAt": "First", "States": {"First": {**CALL, "Next": "B"}, "B": CALL}}
+    del first["States"]["First"]["End"]
+    second = {"StartAt": "Second", "States": {"Second": CALL}}
+    branches = {"Type": "Parallel", "Branches": [first, second], "End": True}
+    run = given({"StartAt": "Both", "States": {"Both": branches}}).when(DEATH, DEATH, succeeded("First"), DEATH)
+    assert [r.event for r in run.events[-2:]] == [
+        e.TaskInterrupted("B", 1, scope="2.0"),
+        e.TaskInterrupted("Second", 3, 0, is_held=True, scope="2.1"),
     ]
-    assert [type(effect) for effect in outcome.effects] == [RunTask, HoldSuspect]
+    run.then_effects("RunTask", HoldSuspect("2.1", "Second"))
+    run.when(succeeded("B"), Redispatch("2.1")).then_effects("RunTask").when(succeeded("Second", 2))
+    run.then_is("completed")
 
 
 def test_a_task_is_called_in_its_scope():
-    """The key of a branch or iteration has its scope in it."""
-    run = given(CHARGE)
-    outcome = decide(beside(run), Recover(died=False), run._facts())
-    assert isinstance(outcome, Decision)
-    keys = [effect.idempotency_key for effect in outcome.effects if isinstance(effect, RunTask)]
-    assert [key.split("/")[1:] for key in keys] == [["A", "-", "1"], ["A", "b", "1"]]
+    """The key of a branch or iteration has its scope in it, and is the same after a crash."""
+    run = given(both("A", "B"))
+    first = run.effects
+    assert [effect.idempotency_key.split("/")[1:] for effect in first] == [["A", "2.0", "1"], ["B", "2.1", "1"]]
+    run.when(CLEANLY).then_nothing().then_effects(*first)
+    run.when(DEATH).then("TaskInterrupted", "TaskInterrupted").then_effects(*first)
+
+
+def test_suspects_of_several_scopes_have_their_turns():
+    """Each is held, and sent for by itself; one that is redispatched leaves the others where they are."""
+    run = given(both("A", "B", "C")).when(DEATH, DEATH, DEATH)
+    run.then_effects(HoldSuspect("2.0", "A"), HoldSuspect("2.1", "B"), HoldSuspect("2.2", "C"))
+    run.when(Redispatch("2.1")).then(e.TaskRedispatched("B", "2.1")).then_effects("RunTask")
+    assert [run.state.task(scope).is_held for scope in ("2.0", "2.1", "2.2")] == [True, False, True]
+    run.when(DEATH).then(e.TaskInterrupted("B", 4, 1, is_held=True, scope="2.1"))
+    for scope, name in (("2.0", "A"), ("2.1", "B"), ("2.2", "C")):
+        run.when(Redispatch(scope), succeeded(name, name))
+    run.then_is("completed", output=["A", "B", "C"])
 
 
 def test_nothing_is_begun_for_an_execution_that_is_given_up():
-    """What was taken up before in the same decision is dropped."""
-    run = given(CHARGE)
-    hopeless = beside(run, deaths=7, deaths_alone=4)
-    hopeless = msgspec.structs.replace(hopeless, frames={**hopeless.frames, "c": hopeless.frames[""]})
-    outcome = decide(hopeless, Recover(died=True), run._facts())
-    assert isinstance(outcome, Decision)
-    assert [type(step.recorded.event) for step in outcome.steps] == [
-        e.TaskInterrupted,
-        e.TaskFailed,
-        e.ExecutionFailed,
-    ]
-    assert outcome.effects == ()
+    """What was taken up before in the same decision is dropped, and what ran beside it is let go."""
+    run = given(both("A", "B", "C")).when(DEATH, DEATH, DEATH)
+    for _ in range(DEATHS_ALONE_MAX - 1):
+        run.when(Redispatch("2.1"), DEATH)
+    run.when(Redispatch("2.1"), Redispatch("2.2"), DEATH)
+    run.then(
+        "TaskRedispatched", "TaskRedispatched", "TaskFailed", "TaskInterrupted", "StateFailed", "ExecutionFailed"
+    )
+    run.then_effects(CancelTask(3), CancelTask(5)).then_is("failed", error="States.TaskFailed")
+
+
+def test_a_suspect_that_is_given_up_may_be_caught():
+    """It fails as every task does, and the execution goes on."""
+    run = given(both("A", Catch=[{"ErrorEquals": ["States.TaskFailed"], "Next": "Done"}])).when(DEATH, DEATH, DEATH)
+    for _ in range(DEATHS_ALONE_MAX):
+        run.when(Redispatch("2.0"), DEATH)
+    run.then_is("completed")

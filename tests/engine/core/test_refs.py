@@ -35,7 +35,7 @@ def test_a_payload_that_is_not_loaded_is_named():
     """So that the driver can load it."""
     with pytest.raises(Missing, match="event 7") as missing:
         resolve("7/input", PAYLOADS, {})
-    assert missing.value.seq == 7
+    assert missing.value.seqs == (7,)
 
 
 @pytest.mark.parametrize("reference", ["1/none", "1/input/a~1b/9", "1/input/a~1b/x", "2/result/x", "3/result"])

@@ -10,8 +10,7 @@ from engine.core.commands import Resume
 from engine.core.decide import decide
 from engine.core.decision import Decision, Need, Rejection
 from engine.core.effects import RunTask
-from engine.core.evolve import evolve, replay
-from engine.core.state import EndedWait, Frame, InTask, InWait
+from engine.core.state import EndedWait
 from engine.testing import due, failed, resumed, succeeded, terminated
 
 from .checked import given, wait_id
@@ -263,58 +262,103 @@ def test_a_wait_that_ends_again_becomes_the_latest():
 # --- several that are open -----------------------------------------------------------------------------------------
 
 
-def with_two_frames(run, second):
-    """Give the state of `run` with one more frame beside its own: what branches will be."""
-    return msgspec.structs.replace(run.state, frames={**run.state.frames, "b": second}, status="waiting")
+BOTH = {
+    "StartAt": "Both",
+    "States": {
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "First", "States": {"First": {**ASK, "End": True}}},
+                {
+                    "StartAt": "Second",
+                    "States": {"Second": {**ASK, "Next": "Third"}, "Third": {**ASK, "End": True}},
+                },
+            ],
+            "End": True,
+        }
+    },
+}
+"""Two questions at once, and a third one after the second."""
+
+
+def open_in(run):
+    """Give the states whose waits are open, by the ids of these."""
+    return {wait: opened.state for wait, opened in run.state.open_waits()}
 
 
 def test_of_several_open_waits_one_must_be_named():
     """The refusal lists them in the order in which they were opened, and is recorded."""
-    run = given(TWO)
-    earlier = Frame("Second", "1/input", 0, InWait(1, wait_id(9), 0))
-    state = with_two_frames(run, earlier)
-    refused = decide(state, Resume({}, may_hold=True), run._facts())
-    assert isinstance(refused, Rejection)
-    assert (refused.code, refused.is_early) == ("AMBIGUOUS_WAIT", False)
-    assert refused.details == {
-        "waits": [{"wait_id": wait_id(9), "state": "Second"}, {"wait_id": wait_id(1), "state": "First"}]
+    run = given(BOTH).when(Resume({}, may_hold=True))
+    run.then(e.CommandRefused("resume", "AMBIGUOUS_WAIT", 1)).then_refuses("AMBIGUOUS_WAIT").then_is("waiting")
+    assert not run.rejection.is_early
+    assert run.rejection.details == {
+        "waits": [{"wait_id": wait_id(1), "state": "First"}, {"wait_id": wait_id(2), "state": "Second"}]
     }
-    assert [step.recorded.event for step in refused.steps] == [e.CommandRefused("resume", "AMBIGUOUS_WAIT", 1)]
+    assert run.rejection.message == "2 waits are open; name one with wait_id or state"
+
+
+def test_of_very_many_open_waits_some_are_named():
+    """The refusal does not grow with the run; the number is told."""
+    ask = {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}}
+    run = given({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": ask, "End": True}}}, [0] * 130)
+    run.when(resumed(state="Ask")).then_refuses("AMBIGUOUS_WAIT")
+    assert run.rejection.message.startswith("130 waits are open")
+    assert len(run.rejection.details["waits"]) == 100
+    assert [wait["wait_id"] for wait in run.rejection.details["waits"]] == [wait_id(n) for n in range(1, 101)]
 
 
 @pytest.mark.parametrize("named", [{"wait": wait_id(1)}, {"state": "First"}])
 def test_a_name_ends_one_wait_and_leaves_the_others_open(named):
-    """The frame of the other one is as it was, and the status follows from both."""
-    run = given(TWO)
-    other = Frame("Second", "1/input", 0, InWait(1, wait_id(9), 0))
-    state = with_two_frames(run, other)
-    outcome = decide(state, Resume({}, **named), run._facts())
-    assert isinstance(outcome, Decision)
-    after = outcome.steps[-1].state
-    assert after.frames["b"] is other
-    assert [wait.wait for _, _, wait in after.open_waits()] == [wait_id(9), wait_id(2)]
-    assert after.frames[""].state == "Second"
-    assert replay([step.recorded for step in outcome.steps], state) == after
+    """The frame of the other one is as it was, and the execution waits on."""
+    run = given(BOTH)
+    other = run.state.frames["2.1"]
+    run.when(resumed(**named)).then("WaitResumed").then_answers("restarted").then_is("waiting", output=None)
+    assert run.state.frames["2.1"] == other
+    assert open_in(run) == {wait_id(2): "Second"}
+    run.when(resumed(**named)).then_nothing().then_answers("already restarted")
+
+
+def test_a_name_of_a_wait_that_is_the_last_one_needs_no_name_any_more():
+    """A call without a name means it: there is no other."""
+    run = given(BOTH).when(resumed(1, state="First"), resumed(2), resumed(3))
+    run.then_is("completed", output=[1, 3])
 
 
 def test_a_scope_that_moves_leaves_the_execution_s_own_place_alone():
     """The output of a branch is not the execution's, and neither is its state."""
-    run = given(TWO)
-    other = Frame("Second", "1/input", 0, InWait(1, wait_id(9), 0))
-    state = with_two_frames(run, other)
-    answered = e.WaitResumed("Second", wait_id(9), "3/result", "3/result", "First", scope="b")
-    after = evolve(state, e.Recorded(3, run.now, "key:test", 1, answered, {"result": 1}))
-    assert (after.output, after.current, after.frames["b"].state) == (None, "First", "First")
+    run = given(BOTH).when(resumed({"n": 2}, state="Second")).then("WaitResumed", "WaitOpened")
+    assert (run.state.output, run.state.current, run.state.frames["2.1"].state) == (None, "Both", "Third")
+    assert open_in(run) == {wait_id(1): "First", wait_id(3): "Third"}
 
 
 def test_a_wait_beside_something_that_runs_leaves_the_execution_running():
     """`waiting` is: in open waits, and nothing else."""
-    run = given(TWO)
-    busy = Frame("Second", "1/input", 0, InTask(1, "charge", "1/input", 0))
-    state = msgspec.structs.replace(run.state, frames={**run.state.frames, "b": busy}, status="running")
-    outcome = decide(state, Resume({}), run._facts())
-    assert isinstance(outcome, Decision)
-    assert [step.state.status for step in outcome.steps] == ["running", "running"]
+    charge = {"StartAt": "Charge", "States": {"Charge": {**CHARGE, "End": True}}}
+    ask = {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}}
+    both = {"Type": "Parallel", "Branches": [ask, charge], "End": True}
+    run = given({"StartAt": "Both", "States": {"Both": both}}).then_is("running")
+    run.when(resumed(1)).then("WaitResumed").then_is("running")
+    run.when(succeeded("Charge", 2)).then_is("completed", output=[1, 2])
+    run = given({"StartAt": "Both", "States": {"Both": both}})
+    run.when(succeeded("Charge", 2)).then("TaskSucceeded").then_is("waiting")
+    run.when(resumed(1)).then_is("completed", output=[1, 2])
+
+
+@pytest.mark.parametrize("named", [{}, {"wait": wait_id(1)}, {"state": "Ask"}])
+def test_a_wait_of_a_scope_that_was_cancelled_is_over(named):
+    """The other branch failed, and the execution went on: 409, and not the answer of a winner."""
+    charge = {"StartAt": "Charge", "States": {"Charge": {**CHARGE, "End": True}}}
+    ask = {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}}
+    both = {
+        "Type": "Parallel",
+        "Branches": [ask, charge],
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Pause"}],
+        "End": True,
+    }
+    run = given({"StartAt": "Both", "States": {"Both": both, "Pause": {"Type": "Wait", "Seconds": 9, "End": True}}})
+    run.when(failed("Charge", "NoMoney")).then("TaskFailed", "StateFailed", "TimerSet").then_is("running")
+    run.when(Resume({}, may_hold=True, **named)).then("CommandRefused").then_refuses("WAIT_EXPIRED")
+    assert "cancelled" in run.rejection.message
 
 
 # --- a run that was terminated -------------------------------------------------------------------------------------

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from engine.core import events as e
-from engine.core.decide import decide
-from engine.core.decision import Decision
 from engine.core.effects import RunTask, SetTimer
-from engine.core.state import Frame, InTask
 from engine.testing import EXECUTION, START, due, failed, resumed, succeeded
 
 from .checked import given, wait_id
@@ -200,10 +196,10 @@ def test_a_wait_at_the_end_ends_the_execution():
 
 
 def test_a_timer_never_fires_early_and_never_twice():
-    """Not a millisecond before it is due; and once it has fired, or is another one, nothing happens."""
+    """Not a millisecond before it is due: it is set again; and once it has fired, nothing happens."""
     run = given(machine({"Type": "Wait", "Seconds": 1, "Next": "B"}, B={"Type": "Wait", "Seconds": 1}))
     first = due()(run.state)
-    run.after(999).when(first).then_nothing().then_refuses("STALE")
+    run.after(999).when(first).then_nothing().then_effects(SetTimer(START + 1000))
     run.after(1).when(first).then("TimerFired", "TimerSet")
     run.after(5000).when(first).then_nothing().then_refuses("STALE")
     run.when(due()).then("TimerFired", "ExecutionSucceeded")
@@ -420,14 +416,17 @@ def test_the_names_may_be_given_from_outside():
 
 
 def test_a_retry_is_counted_in_the_context():
-    """The first attempt has no count: a state made by hand, as retries will be."""
-    counted = {**CHARGE, "ResultSelector": {"tried.$": "$$.State.RetryCount"}}
-    run = given(machine(counted))
-    state = msgspec.structs.replace(run.state, frames={"": Frame("A", "1/input", 0, InTask(2, "charge", "1/input", 2))})
-    outcome = decide(state, succeeded("A")(state), run._facts())
-    assert isinstance(outcome, Decision)
-    assert outcome.steps[0].recorded.event == e.TaskSucceeded("A", "3/result", "3/output", attempt=2)
-    assert outcome.steps[0].recorded.payload == {"result": None, "output": {"tried": 2}}
+    """The first attempt has a count of 0; the parameters may look at it, and so may what is made of the result."""
+    retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1}]
+    tried = {"tried.$": "$$.State.RetryCount"}
+    run = given(machine({**CHARGE, "Parameters": tried, "ResultSelector": tried, "Retry": retry}))
+    run.when(failed("A", "Busy")).after(1000).when(due()).then("TaskScheduled")
+    assert [r.payload for r in run.events if isinstance(r.event, e.TaskScheduled)] == [
+        {"parameters": {"tried": 0}},
+        {"parameters": {"tried": 1}},
+    ]
+    run.when(succeeded("A")).then(e.TaskSucceeded("A", "5/result", "5/output", attempt=1), "ExecutionSucceeded")
+    assert run.events[4].payload == {"result": None, "output": {"tried": 1}}
 
 
 @pytest.mark.parametrize("resource", ["wait_for_resume", "charge.waitForResume"])

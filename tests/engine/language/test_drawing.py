@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.language import mermaid
+from engine.language.connections import connections
 from engine.language.drawing import NAME_MAX, Mark, label
 
 ORDER = {
@@ -122,6 +123,25 @@ def test_a_state_that_runs_machines_is_drawn_around_them():
         "    classDef visited fill:#e3f1e5,stroke:#2e7d32,color:#111",
         "    class s6 visited",
         "    classDef current fill:#fff3cd,stroke:#b26a00,stroke-width:3px,color:#111",
+    ]
+
+
+def test_conditions_of_both_languages_are_written_on_one_line():
+    """An expression stands as it is; rules within rules have parentheses."""
+    nothing = {"Variable": "$.a", "IsNull": True}
+    states = {
+        "A": {
+            "Type": "Choice",
+            "Choices": [
+                {"Condition": "{% $states.input.v = 1 %}", "Next": "B"},
+                {"Or": [nothing, {"And": [nothing, nothing]}], "Next": "B"},
+            ],
+        },
+        "B": {"Type": "Succeed"},
+    }
+    assert [way.label for way in connections({"StartAt": "A", "States": states})] == [
+        "{% $states.input.v = 1 %}",
+        "($.a IsNull true) or (($.a IsNull true) and ($.a IsNull true))",
     ]
 
 

@@ -164,6 +164,22 @@ def test_the_data_of_each_step_are_noted_on_request():
     jsonata(Arguments={"x": 1}).arguments(surroundings)
     assert trace == {"afterArguments": {"x": 1}}
     trace.clear()
+    compile_state(
+        {
+            "Type": "Map",
+            "End": True,
+            "ItemProcessor": {"StartAt": "i", "States": {"i": {"Type": "Succeed"}}},
+        }
+    ).items([1], surroundings)
+    assert trace == {"afterItemsPath": [1]}
+    trace.clear()
     fixed = compile_state({"Type": "Pass", "End": True, "Result": 5})
     fixed.result(fixed.arguments(surroundings), surroundings)
     assert trace["result"] == 5
+
+
+def test_credentials_are_checked_and_kept():
+    """They may be a template in either language, or one expression."""
+    assert task(Credentials={"RoleArn.$": "$.r"}).credentials.evaluate({"r": "role"}, env()) == {"RoleArn": "role"}
+    whole = jsonata(Credentials="{% {'RoleArn': $states.input} %}")
+    assert whole.credentials.evaluate(None, env("role")) == {"RoleArn": "role"}

@@ -1,5 +1,7 @@
 """Parallel and Map: the machines in them, the items, and what only a distributed Map has."""
 
+import functools
+
 import pytest
 
 from engine.language import (
@@ -32,7 +34,7 @@ def found(state, *, express=False, **top):
     return [(p.path.removeprefix("/States/s"), p.message) for p in problems(definition, express=express)]
 
 
-def map_problems(express=False, **fields):  # noqa: FBT002
+def map_problems(express=False, **fields):
     fields.setdefault("ItemProcessor", INNER)
     return found({"Type": "Map", "End": True, **{k: v for k, v in fields.items() if v is not ...}}, express=express)
 
@@ -159,9 +161,9 @@ def test_the_items_of_ten_that_may_fail(fields, value, tolerated):
 def test_a_number_that_is_none_fails_in_the_words_of_aws(field, value, cause):
     """Recorded: test_max_concurrency_path, test_map_state_tolerated_failure_count_path and others."""
     state = a_map(**{field + "Path": "$.v"})
+    ask = state.concurrency if field == "MaxConcurrency" else functools.partial(state.tolerance, 10)
     with pytest.raises(StatesError) as failure:
-        state.concurrency(env(), {"v": value})
-        state.tolerance(10, env(), {"v": value})
+        ask(env(), {"v": value})
     assert failure.value.error == "States.Runtime"
     assert cause in failure.value.cause
 
@@ -327,6 +329,8 @@ def test_a_distributed_map_is_valid_and_not_supported():
 def test_what_is_malformed_needs_nothing(value):
     """Problems tell what is wrong with it."""
     assert unsupported(value) == []
+    with pytest.raises(DefinitionError):
+        compile_state(value)
 
 
 def test_steps_and_errors_of_nested_machines_are_found():

@@ -477,6 +477,14 @@ def test_messages_and_lists_are_bounded():
     """A megabyte of wrong fields, or one wrong field of a megabyte, makes a short answer."""
     many = problems(one_state(Type="Succeed", **{f"Inputpath{i}": 1 for i in range(50_000)}))
     assert len(many) == PROBLEMS_MAX
+    for fields in (
+        {"Assign": {f"{i}": 1 for i in range(5000)}},
+        {"Credentials": {f"{i}": 1 for i in range(5000)}},
+        {"Retry": [5] * 5000},
+        {"Type": "Choice", "Choices": [5] * 5000},
+        {"Type": "Choice", "Choices": [{f"{i}": 1 for i in range(5000)}] * 2},
+    ):
+        assert len(problems(one_state(**{"Type": "Task", "Resource": "a", "End": True, **fields}))) == PROBLEMS_MAX
     [long] = problems(one_state(Type="Pass", End=True, **{"x" * 1_000_000: 1}))
     assert len(long.path) + len(long.message) < 300
 

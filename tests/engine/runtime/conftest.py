@@ -78,7 +78,7 @@ class Bench:
         self.engines.remove(engine)
         processor = engine.node.processor
         processor.failure = RuntimeError("killed")
-        for job in (*processor._jobs, *engine.node.tasks._running):
+        for job in (*processor._jobs, *engine.node.tasks._running.values(), *engine.node.children._jobs):
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()
@@ -108,9 +108,10 @@ async def rest(engine: Engine) -> None:
     for _ in range(5):
         await asyncio.sleep(0)
         await engine.node.processor.settle()
-        job = engine.node.timers._job
-        if job is not None and not job.done():
-            await asyncio.wait([job], timeout=0.05)  # it may wait for a store that is tried again later
+        jobs = {engine.node.timers._job, *engine.node.children._jobs}
+        alive = [job for job in jobs if job is not None and not job.done()]
+        if alive:
+            await asyncio.wait(alive, timeout=0.05)  # they may wait for a store that is tried again later
 
 
 @pytest.fixture

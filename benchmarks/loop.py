@@ -1,0 +1,166 @@
+"""One execution that loops: what a transition costs at the start, in the middle and at the end, and what memory it takes.
+
+Two loops, one of a Choice and a Pass that counts, one of a Choice and a step; on SQLite, every step durable, and on
+the in-memory store, which is no measure of memory, since it keeps the log there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from engine import Engine
+from engine.core import ids
+from engine.core.state import State
+from engine.opening import open_store
+from engine.runtime.loader import Definitions, Loader
+from engine.runtime.metrics import Metrics
+from engine.steps import Registry
+from store.memory import MemoryStore
+from store.protocols import Store
+from store.records import Appended, StreamAppend
+
+TENTHS: Final = 10
+PAGE_BYTES: Final = 4096
+
+COUNT: Final[dict[str, Any]] = {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, 1)"}, "Next": "Again"}
+CALL: Final[dict[str, Any]] = {"Type": "Task", "Resource": "count", "Next": "Again"}
+
+
+def definition(work: dict[str, Any], transitions: int) -> dict[str, Any]:
+    """A loop that enters so many states: a Choice and some work, over and over."""
+    more = {"Variable": "$.n", "NumericLessThan": transitions // 2, "Next": "Work"}
+    return {
+        "StartAt": "Again",
+        "States": {
+            "Again": {"Type": "Choice", "Choices": [more], "Default": "Done"},
+            "Work": work,
+            "Done": {"Type": "Succeed"},
+        },
+    }
+
+
+def registry() -> Registry:
+    """The step that counts."""
+    steps = Registry()
+
+    @steps.step("count")
+    async def count(value: dict[str, int]) -> dict[str, int]:
+        return {"n": value["n"] + 1}
+
+    return steps
+
+
+class Sample(NamedTuple):
+    """How far the log was at an append, when, what had been written until then, and the memory in use."""
+
+    events: int
+    seconds: float
+    rows: int
+    rss: int
+
+
+class Loop(NamedTuple):
+    """What was measured of a loop: samples in order, and the milliseconds to read it back."""
+
+    transitions: int
+    samples: Sequence[Sample]
+    from_snapshot_ms: float
+    from_start_ms: float
+
+    def tenth(self, number: int) -> tuple[Sample, Sample]:
+        """The first and the last sample of a tenth of the events, from 0 on."""
+        last = self.samples[-1].events
+        first, after = last * number // TENTHS, last * (number + 1) // TENTHS
+        within = [sample for sample in self.samples if first <= sample.events <= after]
+        return within[0], within[-1]
+
+    def us(self, number: int) -> float:
+        """Microseconds a transition in a tenth."""
+        start, end = self.tenth(number)
+        share = (end.events - start.events) / self.samples[-1].events
+        return (end.seconds - start.seconds) * 1e6 / (share * self.transitions)
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes memory grew at most after the first tenth."""
+        _, settled = self.tenth(0)
+        return max(sample.rss for sample in self.samples) - settled.rss
+
+
+class _Watched:
+    """Notes what goes into a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._append, store.append = store.append, self._noting  # type: ignore[method-assign]
+        self.samples: list[Sample] = []
+        self._rows = 0
+
+    async def _noting(self, batch: Sequence[StreamAppend]) -> Appended:
+        appended = await self._append(batch)
+        self._rows += sum(len(part.events) + len(part.puts) + len(part.deletes) for part in batch)
+        self.samples.append(Sample(appended.position, time.perf_counter(), self._rows, _rss()))
+        return appended
+
+
+def _rss() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+
+
+async def measure(store: Store, work: dict[str, Any], transitions: int) -> Loop:
+    """Run one loop to its end, and read it back both ways. The store is closed then."""
+    watched = _Watched(store)
+    async with Engine.open(store, steps=registry()) as engine:
+        workflow = await engine.create_workflow("loop", definition(work, transitions))
+        watched.samples.clear()
+        execution = await engine.trigger(workflow.id, {"n": 0})
+        result = await engine.result(execution.id, timeout=3600)
+        if result.output != {"n": transitions // 2}:
+            message = f"the loop ended with {result}"
+            raise RuntimeError(message)
+        read = await _read_back(store, ids.parse(execution.id))
+    return Loop(transitions, watched.samples, *read)
+
+
+async def _read_back(store: Store, execution: bytes) -> tuple[float, float]:
+    """Milliseconds to load an execution from its snapshot on, and from its first event."""
+    loader = Loader(store, Definitions(store), Metrics())
+    (row,) = (await store.streams_of([execution])).values()
+    times = []
+    for way in (loader.from_snapshot, loader.from_the_start):
+        started = time.perf_counter()
+        fold = await way(row)
+        times.append((time.perf_counter() - started) * 1000)
+        state: State | None = None if fold is None else fold.state
+        if state is None or not state.is_over:
+            message = f"the loop does not fold to its end: {state}"
+            raise RuntimeError(message)
+    return times[0], times[1]
+
+
+async def _all(transitions: int) -> list[tuple[str, Loop]]:
+    found = []
+    for name, work in (("Choice and Pass", COUNT), ("Choice and Task", CALL)):
+        with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
+            store = await open_store(f"sqlite:///{Path(folder) / 'bench.db'}")
+            found.append((f"{name}, SQLite, WAL, synchronous=FULL", await measure(store, work, transitions)))
+        found.append((f"{name}, in memory", await measure(MemoryStore(), work, transitions)))
+    return found
+
+
+def main(transitions: int = 100_000) -> int:
+    """Print the figures."""
+    print(f"loop: one execution, {transitions:,} transitions")
+    for name, loop in asyncio.run(_all(transitions)):
+        first, middle, last = loop.us(0), loop.us(TENTHS // 2), loop.us(TENTHS - 1)
+        print(
+            f"  {name}: {first:.0f}, {middle:.0f}, {last:.0f} µs a transition in the first, a middle and the last "
+            f"tenth, last/first {last / first:.2f}\n"
+            f"    memory grew by {loop.growth / 2**20:.1f} MiB after the first tenth; read back in "
+            f"{loop.from_snapshot_ms:.1f} ms from its snapshot, {loop.from_start_ms:.0f} ms from its first event"
+        )
+    return 0

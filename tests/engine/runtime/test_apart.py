@@ -1,0 +1,77 @@
+"""Expressions that take long: they meet their limit, and hold nobody up meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.runtime import processor
+
+BACKTRACKING = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
+HEAVY = "{% $sum([1..40000].($ * 2)) %}"
+
+
+def computing(expression: str, **handlers: Any) -> dict[str, Any]:
+    """A definition whose one state computes this."""
+    return {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Compute",
+        "States": {"Compute": {"Type": "Pass", "Output": expression, "End": True, **handlers}},
+    }
+
+
+QUICK = {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}}
+
+
+@pytest.fixture
+async def engine(bench: Any) -> Engine:
+    return await bench.start()  # type: ignore[no-any-return]
+
+
+async def test_a_hostile_expression_ends_in_its_error_while_others_go_on(engine: Engine) -> None:
+    """A pattern that backtracks for ever fails its own execution; the loop is never held up for long meanwhile."""
+    hostile = await engine.create_workflow("hostile", computing(BACKTRACKING))
+    quick = await engine.create_workflow("quick", QUICK)
+    started = asyncio.ensure_future(engine.trigger(hostile.id, {}))
+    ended, longest = 0, 0.0
+    while not started.done():
+        before = time.perf_counter()
+        execution = await engine.trigger(quick.id, {})
+        longest = max(longest, time.perf_counter() - before)
+        assert (await engine.result(execution.id)).status == "completed"
+        ended += 1
+    result = await engine.result(started.result().id)
+    assert (result.status, result.error) == ("failed", "States.QueryEvaluationError")
+    assert ended > 10
+    assert longest < 0.5
+
+
+async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decided in a thread from a state that is no more is thrown away, and decided again."""
+    monkeypatch.setattr(processor, "PATIENCE_S", 0.0001)
+    definition = {
+        "StartAt": "Ask",
+        "States": {
+            "Ask": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Compute"},
+            "Compute": {"Type": "Pass", "QueryLanguage": "JSONata", "Output": HEAVY, "End": True},
+        },
+    }
+    workflow = await engine.create_workflow("both", definition)
+    execution = await engine.trigger(workflow.id, {}, process_id="P-1")
+    answers = await asyncio.gather(*(_said(lambda: engine.resume("P-1", {"n": n})) for n in range(8)))
+    assert sorted(answers) == ["already restarted"] * 7 + ["restarted"]
+    result = await engine.result(execution.id)
+    assert (result.status, result.output) == ("completed", 1600040000)
+    events = [event async for event in engine.events(execution.id)]
+    assert [type(event.event).__name__ for event in events].count("WaitResumed") == 1
+
+
+async def _said(call: Callable[[], Awaitable[str]]) -> str:
+    return await call()
