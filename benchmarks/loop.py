@@ -1,4 +1,4 @@
-"""One execution that loops: what a transition costs at the start, in the middle and at the end, and what memory it takes.
+"""One execution that loops: what a transition costs at the start, in the middle and at the end, and how much memory.
 
 Two loops, one of a Choice and a Pass that counts, one of a Choice and a step; on SQLite, every step durable, and on
 the in-memory store, which is no measure of memory, since it keeps the log there.
@@ -7,6 +7,7 @@ the in-memory store, which is no measure of memory, since it keeps the log there
 from __future__ import annotations
 
 import asyncio
+import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from store.protocols import Store
 from store.records import Appended, StreamAppend
 
 TENTHS: Final = 10
-PAGE_BYTES: Final = 4096
+SAMPLES: Final = 1000
+"""About so many are kept, so that the samples themselves are no growth."""
 
 COUNT: Final[dict[str, Any]] = {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, 1)"}, "Next": "Again"}
 CALL: Final[dict[str, Any]] = {"Type": "Task", "Resource": "count", "Next": "Again"}
@@ -95,7 +97,8 @@ class Loop(NamedTuple):
 class _Watched:
     """Notes what goes into a store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, transitions: int) -> None:
+        self._apart = transitions // SAMPLES
         self._append, store.append = store.append, self._noting  # type: ignore[method-assign]
         self.samples: list[Sample] = []
         self._rows = 0
@@ -103,17 +106,18 @@ class _Watched:
     async def _noting(self, batch: Sequence[StreamAppend]) -> Appended:
         appended = await self._append(batch)
         self._rows += sum(len(part.events) + len(part.puts) + len(part.deletes) for part in batch)
-        self.samples.append(Sample(appended.position, time.perf_counter(), self._rows, _rss()))
+        if not self.samples or appended.position >= self.samples[-1].events + self._apart:
+            self.samples.append(Sample(appended.position, time.perf_counter(), self._rows, _rss()))
         return appended
 
 
 def _rss() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
 
 
 async def measure(store: Store, work: dict[str, Any], transitions: int) -> Loop:
     """Run one loop to its end, and read it back both ways. The store is closed then."""
-    watched = _Watched(store)
+    watched = _Watched(store, transitions)
     async with Engine.open(store, steps=registry()) as engine:
         workflow = await engine.create_workflow("loop", definition(work, transitions))
         watched.samples.clear()

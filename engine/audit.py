@@ -15,13 +15,11 @@ from engine import projections
 from engine.codec import Break, StreamVerifier, decode_json
 from engine.core import ids
 from engine.core.draft import Step
-from engine.core.snapshots import FORMAT
-from engine.core.state import State
 from engine.runtime.kinds import KINDS
-from engine.snapshots import Unusable, restore
+from engine.snapshot_audit import snapshots_with_flaws
 from store.errors import StoreError
 from store.protocols import Store
-from store.records import EventRow, ExecutionRow, SnapshotRow, StoredEvent, StreamKind, StreamRow, TimerRow, WaitRow
+from store.records import EventRow, ExecutionRow, StoredEvent, StreamKind, StreamRow, TimerRow, WaitRow
 
 EVENTS_AT_ONCE: Final = 128
 """So many events are held at a time; each may carry a payload of a mebibyte."""
@@ -45,8 +43,8 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
 
     Checked are the chain, payload digests, positions and the head; event 1 against `streams`; definitions
     against the digests in the events; each snapshot against the fold at its seq; that each event belongs to a
-    stream; and, of a whole store, that no position is missing. Raises `StoreError` if the streams cannot be listed; anything else that cannot be
-    read is a break.
+    stream; and, of a whole store, that no position is missing. Raises `StoreError` if the streams cannot be
+    listed; anything else that cannot be read is a break.
     """
     audit = _Audit(store, organization_id)
     async for stream in _streams(store):
@@ -160,14 +158,10 @@ class _Audit:
     # --- snapshots ------------------------------------------------------------------------------------------
 
     async def snapshots(self) -> None:
-        """Compare each snapshot with the fold at its seq, if it is of the form that this program reads."""
+        """Compare each snapshot with the fold at its seq."""
         try:
-            async for snapshot in _snapshots(self._store):
-                stream = await self._store.stream(snapshot.stream_id)
-                if self._organization_id in {None, None if stream is None else stream.organization_id}:
-                    reason = await _snapshot_flaw(self._store, stream, snapshot)
-                    if reason is not None:
-                        self.breaks.append(Break(snapshot.stream_id, snapshot.seq, f"the snapshot: {reason}"))
+            async for snapshot, reason in snapshots_with_flaws(self._store, self._organization_id):
+                self.breaks.append(Break(snapshot.stream_id, snapshot.seq, f"the snapshot: {reason}"))
         except StoreError as error:
             self.breaks.append(Break(bytes(16), 0, f"the snapshots cannot be read: {error}"))
 
@@ -262,48 +256,6 @@ def _named(stream: StreamRow, row: EventRow) -> list[tuple[bytes, int, str]]:
     return []
 
 
-# --- snapshots ---------------------------------------------------------------------------------------------
-
-
-async def _snapshots(store: Store) -> AsyncIterator[SnapshotRow]:
-    after = b""
-    while page := await store.snapshots(after=after):
-        for snapshot in page:
-            yield snapshot
-        after = page[-1].stream_id
-
-
-async def _snapshot_flaw(store: Store, stream: StreamRow | None, snapshot: SnapshotRow) -> str | None:
-    """Why a snapshot is not the fold of its stream. One of another form is nobody's fault: it will be replaced."""
-    if stream is None or stream.kind != "execution":
-        return "there is no such execution"
-    if snapshot.format != FORMAT:
-        return None
-    try:
-        event, folded = await _fold_to(store, stream.stream_id, snapshot.seq)
-        restored = restore(snapshot, event)
-    except Unusable as flaw:
-        return str(flaw)
-    except StoreError:
-        raise
-    except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
-        return f"the events up to it cannot be folded: {error!r}"
-    wrong = [name for name in folded.__struct_fields__ if getattr(restored, name) != getattr(folded, name)]
-    return f"its {wrong[0]} differs from the fold's" if wrong else None
-
-
-async def _fold_to(store: Store, stream_id: bytes, seq: int) -> tuple[EventRow | None, State]:
-    """An execution as it was at a seq, and the event there; where the stream ends before it, none."""
-    kind = KINDS["execution"]
-    state: State = kind.initial()
-    async for some in _events(store, stream_id):
-        for _, row in some:
-            state = kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))
-            if row.seq == seq:
-                return row, state
-    return None, state
-
-
 # --- projections -------------------------------------------------------------------------------------------
 
 
@@ -325,10 +277,10 @@ async def compare_projections(store: Store) -> list[str]:
     found += await _orphans(store)
     if len(await store.due_timers(LAST_INSTANT, limit=timers + 1)) > timers:
         found.append("timers: there are rows that no execution has set")
-    async for snapshot in _snapshots(store):
-        reason = await _snapshot_flaw(store, await store.stream(snapshot.stream_id), snapshot)
-        if reason is not None:
-            found.append(f"execution {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}")
+    found += [
+        f"execution {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}"
+        async for snapshot, reason in snapshots_with_flaws(store)
+    ]
     return found
 
 

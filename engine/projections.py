@@ -51,34 +51,36 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
 
 
 def changes(execution_id: bytes, organization_id: bytes, before: State, steps: Iterable[Step]) -> Changes:
-    """What the events of `steps` do to the waits and timers of an execution."""
-    found = Changes([], [], [])
+    """What the events of `steps` do to the waits and timers of an execution.
+
+    A timer's row is named by its instant too: one that is moved is a row that goes and another that comes. Of a row
+    that comes and goes, or goes and comes back, nothing is left to do.
+    """
+    first = before
+    waits: list[WaitRow] = []
+    is_set: dict[TimerRow, bool] = {}
     for recorded, after in steps:
         for name, was, now in after.timers.changes_from(before.timers):
             if was is not None:
-                found.timers_gone.append(TimerRow(was.due_at, execution_id, name))
+                is_set[TimerRow(was.due_at, execution_id, name)] = False
             if now is not None:
-                found.timers.append(TimerRow(now.due_at, execution_id, name))
+                is_set[TimerRow(now.due_at, execution_id, name)] = True
         for wait, opened, still in after.waits.changes_from(before.waits):
             shown = still or opened
             outcome = None if still is not None else _outcome(wait, recorded.event)
             if shown is not None:
-                found.waits.append(_wait_row(execution_id, organization_id, after, wait, shown, outcome))
+                waits.append(_wait_row(execution_id, organization_id, after, wait, shown, outcome))
         before = after
-    return Changes(found.waits, *_settled(found))
+    return Changes(
+        waits,
+        [row for row, is_now in is_set.items() if is_now and not _is_row_of(first, row)],
+        [row for row, is_now in is_set.items() if not is_now and _is_row_of(first, row)],
+    )
 
 
-def _settled(found: Changes) -> tuple[list[TimerRow], list[TimerRow]]:
-    """Timers to put and to take away, without those that were set and taken away in one go.
-
-    A timer's row is named by its instant too, so one that is moved is a row that goes and another that comes.
-    """
-    if not found.timers or not found.timers_gone:
-        return found.timers, found.timers_gone
-    gone = set(found.timers_gone)
-    kept = [row for row in found.timers if row not in gone]
-    put = set(kept)
-    return kept, [row for row in found.timers_gone if row not in put]
+def _is_row_of(state: State, row: TimerRow) -> bool:
+    timer = state.timers.get(row.timer)
+    return timer is not None and timer.due_at == row.due_at
 
 
 def _outcome(wait: str, event: e.Event) -> str:

@@ -45,6 +45,9 @@ class _NoTasks:
     def run(self, hot: HotStream, task: RunTask) -> None:
         pass
 
+    def cancel(self, hot: HotStream, seq: int) -> None:
+        pass
+
     async def close(self, grace_s: float) -> None:
         pass
 

@@ -132,8 +132,8 @@ class WorkflowNamed(Shape, frozen=True):
     workflow_name: str
 
 
-class RunDescribed(Shape, frozen=True):
-    """What is said of a run wherever it is shown."""
+class RunDescribed(Shape, frozen=True, kw_only=True):
+    """What is said of a run wherever it is shown. `parent_execution_id`: the run whose task started it."""
 
     workflow_id: Uuid
     workflow_execution_id: Uuid
@@ -147,6 +147,7 @@ class RunDescribed(Shape, frozen=True):
     created_on: Millis
     modified_on: Millis
     modified_by: str | None
+    parent_execution_id: Uuid | UnsetType = UNSET
     workflow_event_log: EventLog
 
 
@@ -356,6 +357,19 @@ class WaitShown(Shape, frozen=True):
     workflow_id: Uuid
     state: str
     opened_at: Instant
+    due_at: Instant | None
+
+
+class TaskCompleted(Shape, frozen=True):
+    """The answer is on disk, and the run goes on."""
+
+    message: Literal["completed"]
+
+
+class TaskAlive(Shape, frozen=True):
+    """The task has its time again, up to its time limit."""
+
+    message: Literal["alive"]
 
 
 class After(Shape, frozen=True):

@@ -110,12 +110,13 @@ async def organization_executions(call: Call[OrganizationQuery, None]) -> Answer
 async def _page(engine: Engine, rows: list[ExecutionRow], *, has_more: bool) -> Answer:
     names = await engine.reading.workflow_names(rows)
     process_ids = await engine.reading.process_ids(rows)
+    parents = await engine.reading.parents(rows)
     items = []
     for row in rows:
         events = await engine.reading.last_events(row.execution_id, LISTED_EVENTS)
         items.append(
             {
-                **_listed(row, process_ids[row.execution_id]),
+                **_listed(row, process_ids[row.execution_id], parents.get(row.execution_id)),
                 "workflow_event_log": event_log(events, total=max(row.seq, events[-1].seq)),
                 "workflow_details": {"workflow_name": names[row.workflow_id]},
             }
@@ -131,11 +132,11 @@ def _last_key(row: ExecutionRow) -> dict[str, Any]:
 
 
 def _described(view: ExecutionView) -> dict[str, Any]:
-    return _listed(view.row, view.process_id)
+    return _listed(view.row, view.process_id, view.parent)
 
 
-def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
-    return {
+def _listed(row: ExecutionRow, process_id: str, parent: str | None) -> dict[str, Any]:
+    described = {
         "workflow_id": ids.text(row.workflow_id),
         "workflow_execution_id": ids.text(row.execution_id),
         "workflow_version": row.workflow_version,
@@ -149,6 +150,7 @@ def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
         "modified_on": row.modified_at,
         "modified_by": row.modified_by,
     }
+    return described if parent is None else {**described, "parent_execution_id": parent}
 
 
 ROUTES: Final[Sequence[Route]] = (

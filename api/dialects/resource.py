@@ -293,6 +293,7 @@ def _wait(row: WaitRow, process_id: str) -> dict[str, Any]:
         "workflow_id": ids.text(row.workflow_id),
         "state": row.state,
         "opened_at": iso(row.opened_at),
+        "due_at": iso(row.due_at),
     }
 
 

@@ -20,6 +20,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
     "/v1/workflows": ("Workflows", "Workflows as they are written: definitions in Amazon States Language."),
     "/v1/keys": ("Keys", "Who may call, and what."),
     "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
+    "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
     "/health/": ("Health", "Whether the server lives, and wants requests."),
     "/": ("Documentation", "This document."),
 }
@@ -36,6 +37,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "state": "The state whose wait is meant.",
     "status": "Only those with this status.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
+    "token": "The task token, as `$$.Task.Token` gave it.",
     "wait_id": "The wait that is meant, if several are open.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
     "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",

@@ -186,7 +186,8 @@ def _iteration_started(fold: Fold, event: e.IterationStarted, _: e.Recorded) -> 
 def _state_exited(fold: Fold, event: e.StateExited, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, event.type)
     fold.end_fork(visit)
-    fold.say("fork_succeeded", visit)
+    if event.type == "Map":  # the recordings have no such event of a Parallel state (decision record 14)
+        fold.say("fork_succeeded", visit)
     _leave(fold, visit, event, recorded)
 
 

@@ -11,20 +11,17 @@ import structlog
 from engine.codec import decode_json
 from engine.core import ids
 from engine.language import Machine, compile_machine
+from engine.runtime.fold import EVENTS_AT_ONCE, Fold
 from engine.runtime.hot import HotStream
-from engine.runtime.kinds import KINDS, Kind
 from engine.runtime.metrics import Metrics
-from engine.snapshots import EVERY, Unusable, due_after, restore
+from engine.snapshots import EVERY, Unusable, check
 from store.errors import StoreError
 from store.protocols import Store
-from store.records import NEW_STREAM, EventRow, Head, SnapshotRow, StoredEvent, StreamRow
+from store.records import SnapshotRow, StoredEvent, StreamRow
 
 _log = structlog.get_logger("perdure.loader")
 
 STREAMS_AT_ONCE: Final = 128
-
-EVENTS_AT_ONCE: Final = 1000
-"""So many events are held at a time; the payloads of those before, as far as they are live."""
 
 PAYLOADS_AHEAD: Final = 64
 """So many payloads from before a snapshot are read with it; else each would be asked for by a decision in turn."""
@@ -58,53 +55,6 @@ class Definitions:
         if len(self._machines) > DEFINITIONS_MAX:
             self._machines.popitem(last=False)
         return machine
-
-
-class Fold:
-    """A stream as it is read: its state so far, and the payloads that a later decision may look at, as text."""
-
-    def __init__(self, row: StreamRow) -> None:
-        self.kind: Kind = KINDS[row.kind]
-        self.row = row
-        self.state: Any = self.kind.initial()
-        self.head = NEW_STREAM
-        self.texts: dict[int, str] = {}
-        self.snapshot_due = self.kind.snapshot_due
-
-    def feed(self, events: Sequence[StoredEvent]) -> None:
-        """Go on with the next events; of their payloads, what is not live is let go at once."""
-        kind, texts, state = self.kind, self.texts, self.state
-        for _, row in events:
-            if row.payload is not None:
-                texts[row.seq] = row.payload
-            state = kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))  # a fold reads none
-            self.head = Head(row.seq, row.hash, self.row.epoch)
-        self.state = state
-        live = kind.live_seqs(state)
-        if live is not None:
-            self.texts = {seq: text for seq, text in texts.items() if seq in live}
-
-    def start_from(self, snapshot: SnapshotRow, event: EventRow | None) -> None:
-        """Begin at a snapshot; `event` is the one at its seq. Raises `Unusable`."""
-        self.state = restore(snapshot, event)
-        self.head = Head(snapshot.seq, snapshot.hash, self.row.epoch)
-        self.snapshot_due = due_after(snapshot)
-
-    def missing(self) -> list[int]:
-        """Seqs of live payloads that are not at hand: those from before the snapshot."""
-        live = self.kind.live_seqs(self.state) or frozenset()
-        return sorted(live - self.texts.keys())
-
-    def hot(self) -> HotStream:
-        """The stream as it goes on."""
-        row = self.row
-        if not self.head.seq:
-            message = "a stream without events"
-            raise LookupError(message)
-        hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
-        hot.state, hot.head, hot.snapshot_due = self.state, self.head, self.snapshot_due
-        hot.payloads = {seq: decode_json(text) for seq, text in self.texts.items()}
-        return hot
 
 
 class Loader:
@@ -164,8 +114,9 @@ class Loader:
         return hot
 
     async def from_the_start(self, row: StreamRow) -> Fold:
+        """The stream folded from its first event."""
         fold = Fold(row)
-        await self._go_on(fold)
+        await fold.read(self._store)
         return fold
 
     async def from_snapshot(self, row: StreamRow) -> Fold | None:
@@ -175,24 +126,18 @@ class Loader:
             return None
         fold = Fold(row)
         try:
+            check(snapshot)
             first = await self._store.events_at(row.stream_id, [snapshot.seq])
             fold.start_from(snapshot, first[0].row if first else None)
         except Unusable as flaw:
             self._refuse(snapshot, flaw)
             return None
-        await self._go_on(fold)
+        await fold.read(self._store)
         missing = fold.missing()
         if len(missing) <= PAYLOADS_AHEAD:  # of more, those that a decision needs are read when it needs them
             known = await self._store.events_at(row.stream_id, missing)
             fold.texts |= {row.seq: row.payload for _, row in known if row.payload is not None}
         return fold
-
-    async def _go_on(self, fold: Fold) -> None:
-        """Fold what follows, so many events at a time."""
-        while page := await self._store.events(fold.row.stream_id, after=fold.head.seq, limit=EVENTS_AT_ONCE):
-            fold.feed(page)
-            if len(page) < EVENTS_AT_ONCE:
-                return
 
     def _refuse(self, snapshot: SnapshotRow, flaw: Unusable) -> None:
         shown = {"execution_id": ids.text(snapshot.stream_id), "flaw": flaw.flaw, "reason": str(flaw)}

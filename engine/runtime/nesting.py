@@ -13,21 +13,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from engine.core import commands as c
 from engine.core import effects as fx
 from engine.core import ids
+from engine.core.events import Parent
 from engine.core.evolve import replay
 from engine.core.state import State
 from engine.errors import Conflict, EngineFailed, Invalid, NotFound, Unavailable
+from engine.language.errors import RUNTIME
 from engine.runtime.callers import Caller
 from engine.runtime.catalog import Published, Workflows
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
-from engine.runtime.orders import ClaimLost, Denied, Order, Reply
+from engine.runtime.orders import ClaimLost, Denied, Reply, from_inside
 from engine.runtime.reading import Reading
 from engine.runtime.starting import Start, check_process_id, implied
 from engine.steps import StepFailed
@@ -93,7 +95,7 @@ class Children:
         self._queue(wanted.child, lambda lane: self._tell(lane, wanted.parent))
 
     def end(self, hot: HotStream, child: str) -> None:
-        self._queue(child, lambda _: self._end(hot, child, hot.text))
+        self._queue(child, lambda _: self._end(child, hot.text))
         if child in self._lanes:
             self._lanes[child].is_given_up = True
 
@@ -164,7 +166,7 @@ class Children:
         row = await self._store.execution(child)
         if row is None:
             try:
-                await self._trigger(_acting_for(hot, hot.text), child, wanted)
+                await self._trigger(_acting(hot), child, wanted)
             except StepFailed as problem:
                 await self._complete(parent, c.Failed(problem.error, problem.cause))
                 return
@@ -190,13 +192,14 @@ class Children:
             except EngineFailed:
                 raise
             except Unavailable as problem:
-                raise StepFailed("States.Runtime", f"The child could not be started: {problem.message}.") from None
+                raise StepFailed(RUNTIME, f"The child could not be started: {problem.message}.") from None
             if not isinstance(reply, ClaimLost):
                 return
         raise StepFailed(ALREADY_EXISTS, f"The process id {wish.name!r} is claimed by others again and again.")
 
     def _trigger_once(self, caller: Caller, child: bytes, start: Start) -> asyncio.Future[Reply]:
-        order = _order(caller, child, start.command(caller))
+        order = from_inside(child, start.command(caller), caller.actor)
+        order.organization_id, order.workspace_id = caller.organization_id, caller.workspace_id
         order.machine = start.found.machine
         order.process_id = start.claim(caller, child, self._node.random(16))
         return self._node.processor.submit(order)
@@ -229,7 +232,7 @@ class Children:
 
     # --- ends ----------------------------------------------------------------------------------------------------
 
-    async def _tell(self, lane: _Lane, parent: Any) -> None:
+    async def _tell(self, lane: _Lane, parent: Parent) -> None:
         """Complete the task that awaits the child, if the child is over."""
         if lane.has_told or not parent.is_awaited:
             return
@@ -254,17 +257,17 @@ class Children:
             cause=view.cause,
         )
 
-    async def _complete(self, parent: Any, outcome: c.Succeeded | c.Failed) -> None:
+    async def _complete(self, parent: Parent, outcome: c.Succeeded | c.Failed) -> None:
         command = c.CompleteTask(parent.scope, parent.state, parent.seq, parent.attempt, parent.visit, outcome)
         await self._node.send(ids.parse(parent.execution), command)
 
-    async def _end(self, hot: HotStream, child: str, parent: str) -> None:
+    async def _end(self, child: str, parent: str) -> None:
         """Terminate a child, unless it never began or is over: a refusal in its log would mean nothing."""
         row = await self._store.execution(ids.parse(child))
         if row is None or row.ended_at is not None:
             return
         reason = f"Terminated with the task of execution {parent} that awaited it."
-        order = _order(_acting_for(hot, parent), row.execution_id, c.Terminate(reason))
+        order = from_inside(row.execution_id, c.Terminate(reason), _actor(parent))
         reply = await self._node.processor.submit(order)
         if isinstance(reply, Denied):
             _log.info("child_was_over", execution_id=child, parent_execution_id=parent)
@@ -277,7 +280,7 @@ class Children:
             task = (await self._state(parent_id, row.seq)).task(parent.scope)
             if task is not None and task.seq == parent.seq:
                 return
-        await self._end(hot, hot.text, parent.execution)
+        await self._end(hot.text, parent.execution)
 
     async def _state(self, execution_id: bytes, seq: int) -> State:
         """The state of an execution as it is on disk; many children of one parent ask for it at once."""
@@ -297,23 +300,13 @@ def _check_name(wish: Wanted) -> None:
         raise StepFailed(INVALID_NAME, problem.message) from None
 
 
-def _acting_for(hot: HotStream, parent: str) -> Caller:
-    """The parent, as whoever acts on its child: in the workspace that both are in."""
-    if hot.workspace_id is None:
-        message = f"execution {hot.text} is in no workspace"
+def _acting(parent: HotStream) -> Caller:
+    """The parent as a caller, in the workspace that its children are in too."""
+    if parent.workspace_id is None:
+        message = f"execution {parent.text} is in no workspace"
         raise TypeError(message)
-    return Caller(hot.organization_id, hot.workspace_id, f"execution:{parent}")
+    return Caller(parent.organization_id, parent.workspace_id, _actor(parent.text))
 
 
-def _order(caller: Caller, execution_id: bytes, command: Any) -> Order:
-    """An order of the engine's own: it is taken in while the node drains, and tried again when the store fails."""
-    return Order(
-        kind="execution",
-        stream_id=execution_id,
-        organization_id=caller.organization_id,
-        workspace_id=caller.workspace_id,
-        command=command,
-        actor=caller.actor,
-        reply=asyncio.get_running_loop().create_future(),
-        is_internal=True,
-    )
+def _actor(parent: str) -> str:
+    return f"execution:{parent}"

@@ -47,6 +47,19 @@ TWO_QUESTIONS: dict[str, Any] = {
         "Second": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
     },
 }
+WITH_TOKEN: dict[str, Any] = {
+    "StartAt": "Ask",
+    "States": {
+        "Ask": {
+            "Type": "Task",
+            "Resource": "log.waitForTaskToken",
+            "Parameters": {"token.$": "$$.Task.Token"},
+            "HeartbeatSeconds": 600,
+            "TimeoutSeconds": 3600,
+            "End": True,
+        },
+    },
+}
 APPROVED = {"payload": {"source": "SAP", "approved": True}}
 
 
@@ -128,6 +141,18 @@ class Api:
 
     async def terminate(self, process_id: str, **more: Any) -> httpx2.Response:
         return await self.post(f"{PROCESS}/terminateWorkflow/{process_id}", **more)
+
+    async def token(self, definition: Any = None, *, key: str = KEY) -> tuple[str, str]:
+        """A run that waits for whoever has a task token, and that token."""
+        execution_id = await self.trigger(await self.workflow(definition or WITH_TOKEN, key=key), key=key)
+        await self.settled()
+        return execution_id, await self.token_of(execution_id)
+
+    async def token_of(self, execution_id: str) -> str:
+        """The last task token that a run handed out."""
+        recorded = await self.engine.reading.events(ids.parse(execution_id))
+        payloads = [each.payload for each in recorded if each.payload and "parameters" in each.payload]
+        return str(payloads[-1]["parameters"]["token"])
 
     async def item(self, workflow_id: str, execution_id: str, *, key: str = KEY) -> dict[str, Any]:
         query = {"workflow_id": workflow_id, "workflow_execution_id": execution_id}

@@ -80,6 +80,7 @@ class Fuzzed(Api):
             "key": [key["id"] for key in keys if key["name"] != "bootstrap"],
             "state": ["Ask", "First", "Second"],
         }
+        self.known["token"] = [(await self.token())[1] for _ in range(3)]
         await self.settled()
 
     def aim(self, case: Any) -> None:
@@ -89,7 +90,7 @@ class Fuzzed(Api):
                 pool = self.known.get(("key" if "keys" in case.path else "workflow_id") if name == "id" else name)
                 if not pool or not isinstance(container[name], str) or self.chance.random() < 0.2:
                     continue
-                if name in ("process_id", "state") or _is_id(container[name]):
+                if name in ("process_id", "state", "token") or _is_id(container[name]):
                     value = self.chance.choice(pool)
                     container[name] = quote(value, safe="") if container is case.path_parameters else value
         body = case.body

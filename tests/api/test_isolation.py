@@ -23,6 +23,7 @@ class Owned(NamedTuple):
     wait_id: str
     key_id: str
     organization_id: str
+    token: str
     secrets: tuple[str, ...]
 
 
@@ -33,6 +34,7 @@ async def owned(api: Api) -> Owned:
     wait = (await api.ok("GET", "/v1/waits"))["data"][0]
     key = (await api.ok("GET", "/v1/keys"))["data"][0]
     item = await api.item(workflow_id, execution_id)
+    _, token = await api.token()
     ids = (workflow_id, execution_id, wait["wait_id"], key["id"], item["organization_id"], item["workspace_id"])
     return Owned(
         workflow_id,
@@ -41,6 +43,7 @@ async def owned(api: Api) -> Owned:
         wait["wait_id"],
         key["id"],
         item["organization_id"],
+        token,
         (*ids, "secret", "SECRET"),
     )
 
@@ -66,6 +69,7 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
         "/v1/keys": {"name": "mine", "scopes": ["runs.view"]},
+        "/v1/tasks/{token}/success": {"output": 1},
     }
     return path, query, bodies.get(route.path) if route.body else None
 

@@ -64,3 +64,15 @@ def test_a_part_of_the_events_marks_what_it_tells():
     """With the first events missing the rest is drawn, and with none the definition alone."""
     assert styles(mermaid_run(LOOP, looped().events[3:])) == ["class s1,s2 visited", "class s3 current"]
     assert mermaid_run(LOOP, []) == mermaid(LOOP)
+
+
+def test_all_states_that_a_run_is_in_are_marked():
+    """In branches there are several; after a failure the branch's state and the one around it have failed."""
+    task = {"Type": "Task", "Resource": "charge", "End": True}
+    branches = [{"StartAt": name, "States": {name: task}} for name in ("One", "Two")]
+    definition = {"StartAt": "Both", "States": {"Both": {"Type": "Parallel", "Branches": branches, "End": True}}}
+    run = given(definition, {})
+    assert "class s1,s2,s3 current" in mermaid_run(definition, run.events)
+    drawing = mermaid_run(definition, run.when(failed("Two", "Boom")).events)
+    assert "class s1,s3 failed" in drawing
+    assert "class s2 visited" in drawing

@@ -65,6 +65,8 @@ READS = {
     "log": lambda store: anext(store.log(after=3), None),
     "position": lambda store: store.position(),
     "snapshot": lambda store: store.snapshot(uid(1)),
+    "snapshots": lambda store: store.snapshots(after=uid(1)),
+    "streams_of": lambda store: store.streams_of([uid(1), uid(2)]),
     "organization": lambda store: store.organization(ORG),
     "organization_named": lambda store: store.organization_named("a"),
     "workspace": lambda store: store.workspace(WORKSPACE),

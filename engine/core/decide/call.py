@@ -122,7 +122,7 @@ def _call(draft: Draft, frame: Frame, state: TaskState, env: Environment) -> _Ca
         heartbeat = None  # a step lives as long as its process does, and that is watched otherwise
     if timeout is None and heartbeat is not None:
         timeout = TIMEOUT_MAX_MS
-    return _Call(arguments, reference, payload, keyed, None if timeout is None else draft.at + timeout, heartbeat)
+    return _Call(arguments, reference, payload, keyed, None if timeout is None else draft.facts.now + timeout, heartbeat)
 
 
 def _token(draft: Draft, wait: str) -> str:

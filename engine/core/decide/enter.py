@@ -97,7 +97,7 @@ def _enter_fail(draft: Draft, scope: str, _frame: Frame, state: FailState) -> No
 
 
 def _enter_wait(draft: Draft, scope: str, _frame: Frame, state: WaitState) -> None:
-    due_at = state.due_ms(environment(draft, scope), draft.at)
+    due_at = state.due_ms(environment(draft, scope), draft.facts.now)
     draft.emit(e.TimerSet(state.name, due_at, scope))
     draft.effects.append(SetTimer(due_at))
 

@@ -150,7 +150,7 @@ def _then(
         if any(map(retrier.matches, thrown.names)):
             done = frame.retries[index] if index < len(frame.retries) else 0
             if done < retrier.attempts_max:
-                return e.Retry(index, draft.at + retrier.delay_ms(done, lambda: _draw(draft))), None
+                return e.Retry(index, draft.facts.now + retrier.delay_ms(done, lambda: _draw(draft))), None
             break
     for index, catcher in enumerate(state.catchers):
         if any(map(catcher.matches, thrown.names)):

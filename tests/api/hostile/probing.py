@@ -48,15 +48,18 @@ class Probe(NamedTuple):
     workflow_id: str
     process_id: str
     key_id: str
+    token: str
 
     @classmethod
     async def made(cls, api: Api) -> Probe:
         workflow_id = await api.workflow()
         process_id = await api.trigger(workflow_id)
         await api.new_key("audit.read")
+        _, token = await api.token()
         await api.settled()
         keys = (await api.ok("GET", "/v1/keys"))["data"]
-        return cls(api, workflow_id, process_id, next(key["id"] for key in keys if key["name"] != "bootstrap"))
+        key_id = next(key["id"] for key in keys if key["name"] != "bootstrap")
+        return cls(api, workflow_id, process_id, key_id, token)
 
     def url(self, route: Route) -> str:
         values = {
@@ -64,6 +67,7 @@ class Probe(NamedTuple):
             "workflow_id": self.workflow_id,
             "workflow_version": "1",
             "process_id": self.process_id,
+            "token": self.token,
         }
         return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from engine.core import events as e
-from engine.core.commands import Resume
+from engine.core.commands import Advance, Resume
 from engine.core.decide import decide
 from engine.core.decision import Decision, Need, Rejection
 from engine.core.effects import RunTask
@@ -301,7 +301,7 @@ def test_of_very_many_open_waits_some_are_named():
     """The refusal does not grow with the run; the number is told."""
     ask = {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}}
     run = given({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": ask, "End": True}}}, [0] * 130)
-    run.when(resumed(state="Ask")).then_refuses("AMBIGUOUS_WAIT")
+    run.when(Advance(), resumed(state="Ask")).then_refuses("AMBIGUOUS_WAIT")
     assert run.rejection.message.startswith("130 waits are open")
     assert len(run.rejection.details["waits"]) == 100
     assert [wait["wait_id"] for wait in run.rejection.details["waits"]] == [wait_id(n) for n in range(1, 101)]

@@ -93,7 +93,11 @@ class Interpreter:
             return made
 
         world = types.SimpleNamespace(
-            now_ms=1_704_067_200_000, context=context, variable=variables.get, entropy=lambda count: bytes(range(count))
+            now_ms=1_704_067_200_000,
+            patience_s=None,
+            context=context,
+            variable=variables.get,
+            entropy=lambda count: bytes(range(count)),
         )
         return Environment(world, value)
 

@@ -38,6 +38,7 @@ class World:
     """An execution whose chance is a hash of how often it was asked."""
 
     now_ms = 0
+    patience_s = None
 
     def __init__(self):
         self.draws = 0

@@ -29,6 +29,7 @@ class World:
     """An execution with two variables, whose chance is a hash of how often it was asked."""
 
     now_ms = 1_700_000_000_123
+    patience_s = None
 
     def __init__(self):
         self.asked = []

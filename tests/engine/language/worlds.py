@@ -8,6 +8,7 @@ class World:
     """A world of constants."""
 
     now_ms = 1_704_067_200_000
+    patience_s = None
 
     def __init__(self, context=None, variables=None):
         self._context = {} if context is None else context

@@ -65,7 +65,7 @@ async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
     }
     workflow = await engine.create_workflow("both", definition)
     execution = await engine.trigger(workflow.id, {}, process_id="P-1")
-    answers = await asyncio.gather(*(_said(lambda: engine.resume("P-1", {"n": n})) for n in range(8)))
+    answers = await asyncio.gather(*(_said(lambda n=n: engine.resume("P-1", {"n": n})) for n in range(8)))
     assert sorted(answers) == ["already restarted"] * 7 + ["restarted"]
     result = await engine.result(execution.id)
     assert (result.status, result.output) == ("completed", 1600040000)

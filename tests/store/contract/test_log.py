@@ -6,7 +6,7 @@ import pytest
 
 from store.protocols import Store
 from store.records import StreamRow
-from tests.store.builders import execution, head_of, part, snapshot, uid
+from tests.store.builders import head_of, part, uid
 
 A, B, C = uid(1), uid(2), uid(3)
 
@@ -110,15 +110,3 @@ async def test_streams_are_listed_by_id(store: Store) -> None:
     assert ids(await store.streams(kind="workflow", after=uid(0))) == [4]
     assert ids(await store.streams(kind="execution", limit=1)) == [1]
     assert ids(await store.streams(kind="organization")) == [2]
-
-
-async def test_a_snapshot_is_replaced_by_a_later_one(store: Store) -> None:
-    """A stream has one snapshot at most."""
-    assert await store.snapshot(A) is None
-    first = part(A, puts=[snapshot(A)])
-    await store.append([first])
-    later = snapshot(A, seq=2, data='{"larger":true}')
-
-    await store.append([part(A, head_of(first), puts=[later, execution(A)])])
-
-    assert await store.snapshot(A) == later

@@ -130,6 +130,9 @@ async def read_log(store: Store) -> list[Any]:
         *[await store.events(stream_id, after=1, limit=2) for stream_id in STREAMS],
         *[await store.events_at(stream_id, [1, 3]) for stream_id in STREAMS],
         *[await store.snapshot(stream_id) for stream_id in STREAMS],
+        await store.snapshots(),
+        await store.snapshots(after=STREAMS[0], limit=1),
+        await store.streams_of(STREAMS),
     ]
 
 

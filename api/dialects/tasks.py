@@ -1,0 +1,86 @@
+"""Tasks that others finish (part of the resource API): whoever was handed a task token answers with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from api.dialects import answers
+from api.fields import Request
+from api.routing import Answer, Call, Route
+from engine.runtime.memory import Answered
+from engine.runtime.tokens import CAUSE_MAX, ERROR_MAX
+
+PREFIX: Final = "/v1/tasks/{token}"
+
+
+class TaskSuccess(Request, frozen=True):
+    """What the task gives: any JSON value, null too."""
+
+    output: Any
+
+
+class TaskFailure(Request, frozen=True):
+    """Why the task failed: an error name, which Retry and Catch can name, and a cause for a person."""
+
+    error: Annotated[str, msgspec.Meta(max_length=ERROR_MAX)] | None = None
+    cause: Annotated[str, msgspec.Meta(max_length=CAUSE_MAX)] | None = None
+
+
+class TaskHeartbeat(Request, frozen=True):
+    """Nothing needs to be said."""
+
+
+async def complete_task(call: Call[Any, TaskSuccess]) -> Answer:
+    """End the task that waits for this token; a token is good for one answer."""
+    body = call.body
+    return _told(
+        await call.engine.tokens.complete(
+            call.caller, call.path["token"], body.output, idempotency=call.idempotency(call.given)
+        )
+    )
+
+
+async def fail_task(call: Call[Any, TaskFailure | None]) -> Answer:
+    """Fail the task that waits for this token, as its Retry and Catch see it; a token is good for one answer."""
+    body = call.body or TaskFailure()
+    return _told(
+        await call.engine.tokens.fail(
+            call.caller, call.path["token"], body.error, body.cause, idempotency=call.idempotency(call.given or {})
+        )
+    )
+
+
+async def keep_task_alive(call: Call[Any, TaskHeartbeat | None]) -> Answer:
+    """Say that the task is alive, before its HeartbeatSeconds have passed."""
+    return _told(
+        await call.engine.tokens.beat(call.caller, call.path["token"], idempotency=call.idempotency(call.given or {}))
+    )
+
+
+def _told(answered: Answered) -> Answer:
+    return Answer({"success": True, "data": {"message": answered.answer}}, position=answered.position)
+
+
+def _route(name: str, handler: Any, body: type[Request], *, is_body_optional: bool) -> Route:
+    return Route(
+        method="POST",
+        path=f"{PREFIX}/{name}",
+        scope="runs.resume",
+        handler=handler,
+        body=body,
+        is_body_optional=is_body_optional,
+        headers=("Idempotency-Key",),
+        answer=answers.Data[answers.TaskAlive if handler is keep_task_alive else answers.TaskCompleted],
+        refusals=frozenset({"NOT_FOUND", "CONFLICT", "WAIT_EXPIRED"}),
+        tells_position=True,
+    )
+
+
+ROUTES: Final[Sequence[Route]] = (
+    _route("success", complete_task, TaskSuccess, is_body_optional=False),
+    _route("failure", fail_task, TaskFailure, is_body_optional=True),
+    _route("heartbeat", keep_task_alive, TaskHeartbeat, is_body_optional=True),
+)
