@@ -58,11 +58,11 @@ def registry() -> Registry:
 
 
 class Sample(NamedTuple):
-    """How far the log was at an append, when, what had been written until then, and the memory in use."""
+    """How far the log was at an append, when, the time of this process's CPU until then, and the memory in use."""
 
     events: int
     seconds: float
-    rows: int
+    cpu_seconds: float
     rss: int
 
 
@@ -81,11 +81,12 @@ class Loop(NamedTuple):
         within = [sample for sample in self.samples if first <= sample.events <= after]
         return within[0], within[-1]
 
-    def us(self, number: int) -> float:
-        """Microseconds a transition in a tenth."""
+    def us(self, number: int) -> tuple[float, float]:
+        """Microseconds a transition in a tenth: by the clock, and of CPU."""
         start, end = self.tenth(number)
-        share = (end.events - start.events) / self.samples[-1].events
-        return (end.seconds - start.seconds) * 1e6 / (share * self.transitions)
+        transitions = (end.events - start.events) / self.samples[-1].events * self.transitions
+        seconds, cpu_seconds = end.seconds - start.seconds, end.cpu_seconds - start.cpu_seconds
+        return seconds * 1e6 / transitions, cpu_seconds * 1e6 / transitions
 
     @property
     def growth(self) -> int:
@@ -101,13 +102,11 @@ class _Watched:
         self._apart = transitions // SAMPLES
         self._append, store.append = store.append, self._noting  # type: ignore[method-assign]
         self.samples: list[Sample] = []
-        self._rows = 0
 
     async def _noting(self, batch: Sequence[StreamAppend]) -> Appended:
         appended = await self._append(batch)
-        self._rows += sum(len(part.events) + len(part.puts) + len(part.deletes) for part in batch)
         if not self.samples or appended.position >= self.samples[-1].events + self._apart:
-            self.samples.append(Sample(appended.position, time.perf_counter(), self._rows, _rss()))
+            self.samples.append(Sample(appended.position, time.perf_counter(), time.process_time(), _rss()))
         return appended
 
 
@@ -135,7 +134,7 @@ async def _read_back(store: Store, execution: bytes) -> tuple[float, float]:
     loader = Loader(store, Definitions(store), Metrics())
     (row,) = (await store.streams_of([execution])).values()
     times = []
-    for way in (loader.from_snapshot, loader.from_the_start):
+    for way in (loader.from_snapshot, loader.from_snapshot, loader.from_the_start):
         started = time.perf_counter()
         fold = await way(row)
         times.append((time.perf_counter() - started) * 1000)
@@ -143,7 +142,7 @@ async def _read_back(store: Store, execution: bytes) -> tuple[float, float]:
         if state is None or not state.is_over:
             message = f"the loop does not fold to its end: {state}"
             raise RuntimeError(message)
-    return times[0], times[1]
+    return times[1], times[2]  # what came first opened connections and compiled statements
 
 
 async def _all(transitions: int) -> list[tuple[str, Loop]]:
@@ -160,10 +159,12 @@ def main(transitions: int = 100_000) -> int:
     """Print the figures."""
     print(f"loop: one execution, {transitions:,} transitions")
     for name, loop in asyncio.run(_all(transitions)):
-        first, middle, last = loop.us(0), loop.us(TENTHS // 2), loop.us(TENTHS - 1)
+        print(f"  {name}; in the first, a middle and the last tenth:")
+        tenths = [loop.us(number) for number in (0, TENTHS // 2, TENTHS - 1)]
+        for what, (first, middle, last) in zip(("by the clock", "of CPU"), zip(*tenths, strict=True), strict=True):
+            shown = f"{first:.0f}, {middle:.0f}, {last:.0f}"
+            print(f"    µs a transition {what}: {shown}; last/first {last / first:.2f}")
         print(
-            f"  {name}: {first:.0f}, {middle:.0f}, {last:.0f} µs a transition in the first, a middle and the last "
-            f"tenth, last/first {last / first:.2f}\n"
             f"    memory grew by {loop.growth / 2**20:.1f} MiB after the first tenth; read back in "
             f"{loop.from_snapshot_ms:.1f} ms from its snapshot, {loop.from_start_ms:.0f} ms from its first event"
         )

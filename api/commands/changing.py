@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import click
 
@@ -28,6 +28,10 @@ class Target(Protocol):
     ) -> dict[str, Any]: ...
 
     def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]: ...
+
+    def answer_task(
+        self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any
+    ) -> dict[str, Any]: ...
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]: ...
 

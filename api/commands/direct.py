@@ -11,7 +11,7 @@ import getpass
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -22,6 +22,7 @@ from api.commands.shape import Scope
 from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
 from api.dialects.process import SOURCES, Terminate, Termination
 from api.dialects.resource import NewKey, NewWorkflow
+from api.dialects.tasks import TaskFailure, TaskSuccess
 from api.fields import milliseconds, read, shown
 from engine.core import ids
 from engine.core.effects import RunTask
@@ -149,6 +150,20 @@ class Direct:
             return {"message": answered.answer}
 
         return dict(self._do(terminate))
+
+    def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
+        async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
+            tokens = engine.tokens
+            if what == "heartbeat":
+                answered = await tokens.beat(caller, token)
+            elif what == "failure":
+                failure = read(TaskFailure, body)
+                answered = await tokens.fail(caller, token, failure.error, failure.cause)
+            else:
+                answered = await tokens.complete(caller, token, read(TaskSuccess, body).output)
+            return {"message": answered.answer}
+
+        return dict(self._do(answer))
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         given = {"name": name, "scopes": scopes, "expires_at": expires_at}

@@ -75,6 +75,9 @@ class Remote:
         path = f"/v2/workflows/terminateWorkflow/{quote(process_id, safe='')}"
         return {"message": self._send("POST", path, {"payload": payload})["message"]}
 
+    def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
+        return dict(self._send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
+
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         body: dict[str, Any] = {"name": name, "scopes": scopes}
         elsewhere = {"organization": self._scope.organization, "workspace": self._scope.workspace}

@@ -60,6 +60,7 @@ def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
         {
             "run": shown["execution_id"],
             "process id": shown["process_id"],
+            "parent": shown["parent_execution_id"],
             "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
             "status": shown["status"],
             "state": shown["state"],
@@ -82,6 +83,7 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
         waits = await seen.store.waits_of(row.execution_id)
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
+            "parent_execution_id": shown.parent,
             **values_json(shown),
             "steps": steps,
             "waits": [
@@ -251,9 +253,16 @@ def waits(scope: Scope, *, as_json: bool, **query: Any) -> None:
         output.document(page)
         return
     output.table(
-        ["process id", "state", "open since", "workflow", "wait"],
+        ["process id", "state", "open since", "until", "workflow", "wait"],
         [
-            [each["process_id"], each["state"], readable(each["opened_at"]), each["workflow_name"], each["wait_id"]]
+            [
+                each["process_id"],
+                each["state"],
+                readable(each["opened_at"]),
+                readable(each["due_at"]),
+                each["workflow_name"],
+                each["wait_id"],
+            ]
             for each in page["items"]
         ],
     )
@@ -290,6 +299,7 @@ async def _waits(
                 "workflow_name": names[row.workflow_id],
                 "state": row.state,
                 "opened_at": instant(row.opened_at),
+                "due_at": instant(row.due_at),
             }
             for row, name in found[:limit]
         ]

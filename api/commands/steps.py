@@ -13,10 +13,17 @@ from engine.history import condensed
 
 def steps_json(events: Iterable[Recorded]) -> list[dict[str, Any]]:
     """The steps of a run, in the order in which they were entered."""
-    return [
-        {**step, "entered_on": instant(step["entered_on"]), "exited_on": instant(step["exited_on"])}
-        for step in condensed(events)["steps"]
-    ]
+    return [_told(step) for step in condensed(events)["steps"]]
+
+
+def _told(step: dict[str, Any]) -> dict[str, Any]:
+    told = {**step, "entered_on": instant(step["entered_on"]), "exited_on": instant(step["exited_on"])}
+    if "retries" in step:
+        told["retries"] = [
+            {**each, "failed_on": instant(each["failed_on"]), "retry_on": instant(each["retry_on"])}
+            for each in step["retries"]
+        ]
+    return told
 
 
 def steps_table(steps: Sequence[dict[str, Any]]) -> None:
@@ -27,4 +34,5 @@ def steps_table(steps: Sequence[dict[str, Any]]) -> None:
 def _row(step: dict[str, Any]) -> list[Any]:
     gave = step["error"] if "error" in step else step["output"]
     at = [readable(step["entered_on"]), readable(step["exited_on"])]
-    return [step["state"], *at, step["attempts"], "" if gave is None else compact(gave)]
+    places = [f"{each['state']}[{each['index']}]" for each in step.get("within", ())]
+    return ["/".join([*places, step["state"]]), *at, step["attempts"], "" if gave is None else compact(gave)]

@@ -81,8 +81,24 @@ class EventLog(Shape, frozen=True):
     events: list[EventShown]
 
 
+class RetryShown(Shape, frozen=True):
+    """An attempt that failed, and when the next one was due."""
+
+    failed_on: Millis
+    retry_on: Millis
+    error: Any
+    cause: Any | UnsetType = UNSET
+
+
+class WithinShown(Shape, frozen=True):
+    """The branch of a Parallel state or the iteration of a Map state, by its index."""
+
+    state: str
+    index: Count
+
+
 class StepShown(Shape, frozen=True):
-    """One entry of a state. `error` is there if it failed."""
+    """One entry of a state. `error` is there if it failed, `within` if it is below other states, outermost first."""
 
     state: str
     entered_on: Millis | None
@@ -92,6 +108,9 @@ class StepShown(Shape, frozen=True):
     attempts: Count
     error: Any | UnsetType = UNSET
     cause: Any | UnsetType = UNSET
+    retries: list[RetryShown] | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    within: list[WithinShown] | UnsetType = UNSET
 
 
 class CondensedLog(Shape, frozen=True):
@@ -358,6 +377,23 @@ class WaitShown(Shape, frozen=True):
     state: str
     opened_at: Instant
     due_at: Instant | None
+
+
+class StateTried(Shape, frozen=True):
+    """What a state came to that was tried out by itself.
+
+    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState.
+    """
+
+    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR"]
+    output: Any
+    error: str | None
+    cause: str | None
+    next_state: str | None
+    assigned: dict[str, Any]
+    retry_delay_ms: Count | None
+    wait_until: Instant | None
+    inspection: dict[str, Any]
 
 
 class TaskCompleted(Shape, frozen=True):

@@ -64,7 +64,7 @@ def _told(answered: Answered) -> Answer:
     return Answer({"success": True, "data": {"message": answered.answer}}, position=answered.position)
 
 
-def _route(name: str, handler: Any, body: type[Request], *, is_body_optional: bool) -> Route:
+def _route(name: str, handler: Any, body: type[Request], answer: Any, *, is_body_optional: bool = True) -> Route:
     return Route(
         method="POST",
         path=f"{PREFIX}/{name}",
@@ -73,14 +73,14 @@ def _route(name: str, handler: Any, body: type[Request], *, is_body_optional: bo
         body=body,
         is_body_optional=is_body_optional,
         headers=("Idempotency-Key",),
-        answer=answers.Data[answers.TaskAlive if handler is keep_task_alive else answers.TaskCompleted],
+        answer=answer,
         refusals=frozenset({"NOT_FOUND", "CONFLICT", "WAIT_EXPIRED"}),
         tells_position=True,
     )
 
 
 ROUTES: Final[Sequence[Route]] = (
-    _route("success", complete_task, TaskSuccess, is_body_optional=False),
-    _route("failure", fail_task, TaskFailure, is_body_optional=True),
-    _route("heartbeat", keep_task_alive, TaskHeartbeat, is_body_optional=True),
+    _route("success", complete_task, TaskSuccess, answers.Data[answers.TaskCompleted], is_body_optional=False),
+    _route("failure", fail_task, TaskFailure, answers.Data[answers.TaskCompleted]),
+    _route("heartbeat", keep_task_alive, TaskHeartbeat, answers.Data[answers.TaskAlive]),
 )

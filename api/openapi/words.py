@@ -19,6 +19,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
     PROCESS_PREFIX: ("Processes", "Runs and workflows as other systems call and see them, by process id."),
     "/v1/workflows": ("Workflows", "Workflows as they are written: definitions in Amazon States Language."),
     "/v1/keys": ("Keys", "Who may call, and what."),
+    "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
     "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
     "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
     "/health/": ("Health", "Whether the server lives, and wants requests."),

@@ -57,13 +57,17 @@ class HotStream:
         self.snapshot_due = kind.snapshot_due
 
     def prune(self) -> None:
-        """Let go of payloads that no later decision looks at, whenever twice as many have come together as are needed."""
+        """Let go of payloads that no later decision looks at.
+
+        It is done when twice as many have come together as are needed, and more than there are places to look for what
+        is needed: so it costs little for each payload, however wide a Map is.
+        """
         if len(self.payloads) <= self.prune_above:
             return
         live = self.kind.live_seqs(self.state)
         if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
-            self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads))
+            self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads), self.kind.width(self.state))
 
 
 class HotStreams:

@@ -89,6 +89,10 @@ class Kind(Protocol):
         """Seqs of the payloads that a later decision may look at; `None`: all."""
         ...
 
+    def width(self, state: Any) -> int:
+        """How many places `live_seqs` looks at."""
+        ...
+
     def is_idle(self, state: Any) -> bool:
         """Whether the stream only waits, so that nothing of it needs to stay in memory."""
         ...
@@ -134,6 +138,9 @@ class ExecutionKind:
         references.extend(fork.items for fork in state.forks.values() if fork.items is not None)
         return frozenset(map(seq_of, references))
 
+    def width(self, state: State) -> int:
+        return len(state.frames)
+
     def is_idle(self, state: State) -> bool:
         return state.is_over or state.is_idle
 
@@ -148,6 +155,9 @@ class _AdministrativeKind:
 
     def live_seqs(self, state: Any) -> frozenset[int] | None:  # noqa: ARG002
         return None
+
+    def width(self, state: Any) -> int:  # noqa: ARG002
+        return 0
 
     def is_idle(self, state: Any) -> bool:  # noqa: ARG002
         return True

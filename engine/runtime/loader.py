@@ -127,7 +127,7 @@ class Loader:
         fold = Fold(row)
         try:
             check(snapshot)
-            first = await self._store.events_at(row.stream_id, [snapshot.seq])
+            first = await self._store.events(row.stream_id, after=snapshot.seq - 1, limit=1)
             fold.start_from(snapshot, first[0].row if first else None)
         except Unusable as flaw:
             self._refuse(snapshot, flaw)

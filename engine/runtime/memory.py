@@ -11,7 +11,6 @@ from engine.runtime.digests import is_same_request, request_digest
 from engine.runtime.node import Node
 from engine.runtime.orders import ClaimLost, Remembered
 from engine.runtime.sending import send
-from store.records import IdempotencyRow
 
 TRIES: Final = 20
 
@@ -35,12 +34,14 @@ class Memory:
         if idempotency is None:
             return None
         row = await self._node.store.idempotency(caller.organization_id, caller.workspace_id, idempotency.key)
-        return None if row is None else self._from_row(row, idempotency)
-
-    def _from_row(self, row: IdempotencyRow, idempotency: IdempotencyKey) -> Answered:
+        if row is None:
+            return None
+        # Asked of the store: the processor may not have heard yet of the commit that this row came with.
+        position = await self._node.store.position()
         if not is_same_request(row.salt, row.request_digest, idempotency.request):
-            raise Conflict("Idempotency-Key: it was used for another request; a new request needs a new key")
-        return Answered(decode_json(row.answer), row.stream_id, self._node.processor.position)
+            message = "Idempotency-Key: it was used for another request; a new request needs a new key"
+            raise Conflict(message, position=position)
+        return Answered(decode_json(row.answer), row.stream_id, position)
 
     def keep(self, caller: Caller, idempotency: IdempotencyKey | None) -> Remembered | None:
         """What an order must carry so that its answer is kept."""

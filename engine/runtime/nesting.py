@@ -21,13 +21,14 @@ from engine.core import commands as c
 from engine.core import effects as fx
 from engine.core import ids
 from engine.core.events import Parent
-from engine.core.evolve import replay
 from engine.core.state import State
 from engine.errors import Conflict, EngineFailed, Invalid, NotFound, Unavailable
 from engine.language.errors import RUNTIME
 from engine.runtime.callers import Caller
 from engine.runtime.catalog import Published, Workflows
+from engine.runtime.fold import Fold
 from engine.runtime.hot import HotStream
+from engine.runtime.loader import Loader
 from engine.runtime.node import Node
 from engine.runtime.orders import ClaimLost, Denied, Reply, from_inside
 from engine.runtime.reading import Reading
@@ -47,7 +48,7 @@ from engine.steps.executions import (
     wanted_by,
 )
 from store.errors import StoreError
-from store.records import ExecutionRow
+from store.records import ExecutionRow, StreamRow
 
 _log = structlog.get_logger("perdure.children")
 
@@ -77,10 +78,11 @@ class Children:
         self._store = node.store
         self._workflows = workflows
         self._reading = Reading(node.store)
+        self._loader = Loader(node.store, node.definitions, node.metrics)
         self._lanes: dict[str, _Lane] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._folding = asyncio.Lock()
-        self._folded: tuple[bytes, int, State] | None = None
+        self._folded: Fold | None = None
         self._is_closing = False
         self._is_closed = False
 
@@ -275,20 +277,19 @@ class Children:
     async def _follow_parent(self, hot: HotStream, wanted: fx.FollowParent) -> None:
         parent = wanted.parent
         parent_id = ids.parse(parent.execution)
-        row = await self._store.execution(parent_id)
-        if row is not None and row.ended_at is None:
-            task = (await self._state(parent_id, row.seq)).task(parent.scope)
-            if task is not None and task.seq == parent.seq:
-                return
+        row = await self._store.stream(parent_id)
+        task = None if row is None else (await self._state(row)).task(parent.scope)
+        if task is not None and task.seq == parent.seq:
+            return
         await self._end(hot.text, parent.execution)
 
-    async def _state(self, execution_id: bytes, seq: int) -> State:
+    async def _state(self, row: StreamRow) -> State:
         """The state of an execution as it is on disk; many children of one parent ask for it at once."""
         async with self._folding:
-            if self._folded is None or self._folded[:2] != (execution_id, seq):
-                state = replay(await self._reading.events(execution_id))
-                self._folded = (execution_id, state.seq, state)
-            return self._folded[2]
+            if self._folded is None or self._folded.row != row:
+                self._folded = await self._loader.from_snapshot(row) or await self._loader.from_the_start(row)
+            state: State = self._folded.state
+            return state
 
 
 def _check_name(wish: Wanted) -> None:

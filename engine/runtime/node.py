@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from engine.core import commands as c
@@ -68,7 +69,6 @@ class Node:
         self.metrics = Metrics()
         loader = Loader(store, self.definitions, self.metrics)
         self.processor = Processor(store, loader, clock, random, metrics=self.metrics, names=names or {})
-        self._effects: Mapping[type, Callable[[HotStream, Any], Any]] = {}
         self.processor.on_effect = self._on_effect
         self.tasks = tasks(self._complete)
         self.metrics.tasks_running.read = lambda: self.tasks.running
@@ -86,7 +86,6 @@ class Node:
 
     async def start(self) -> None:
         """Take up what was under way; from here on orders are taken in."""
-        self._effects = self._effects_table()
         await self._seed_ids()
         await self.recovery.survey()
         now = self.clock.now()
@@ -134,8 +133,9 @@ class Node:
     def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
         self._effects[type(effect)](hot, effect)
 
-    def _effects_table(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:
-        """What is done for each kind of effect."""
+    @cached_property
+    def _effects(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:
+        """What is done for each kind of effect; also by who records without a start (`api.commands.direct`)."""
         return {
             fx.RunTask: self.tasks.run,
             fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),

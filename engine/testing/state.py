@@ -42,6 +42,10 @@ NAME: Final = "StateName"
 EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
 
 
+class NoSuchState(Exception):
+    """The definition has no state of the name that is to be tried out."""
+
+
 class StateOutcome(NamedTuple):
     """What a state came to.
 
@@ -76,7 +80,7 @@ def test_state(
     `result` is what its step gives; of a Parallel or Map state, the list of outputs. `context` is the whole context
     object, `variables` are those that the state sees, `retry_count` is how often it has been tried again.
 
-    Raises `engine.language.DefinitionError`, `LookupError` (no state of that name), `ValueError` (a result is missing,
+    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (a result is missing,
     or is none of a state of this type).
     """
     name, machine = _machine(definition, state)
@@ -123,7 +127,7 @@ def _machine(definition: Mapping[str, Any], state: str | None) -> tuple[str, Mac
         if state in source:
             return state, _alone(state, source[state])
     message = f"the definition has no state {state!r}"
-    raise LookupError(message)
+    raise NoSuchState(message)
 
 
 def _alone(name: str, source: Mapping[str, Any]) -> Machine:
@@ -156,6 +160,7 @@ def _entering(name: str, variables: Mapping[str, Any], retries: tuple[int, ...])
         "1/input",
         START,
         retries=retries,
+        visits=PersistentMap({name: 1} if retries else {}),
         variables=PersistentMap({variable: below("1/variables", variable) for variable in variables}),
     )
     state.status, state.seq, state.recorded_at, state.started_at = "running", 1, START, START

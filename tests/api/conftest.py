@@ -52,8 +52,8 @@ WITH_TOKEN: dict[str, Any] = {
     "States": {
         "Ask": {
             "Type": "Task",
-            "Resource": "log.waitForTaskToken",
-            "Parameters": {"token.$": "$$.Task.Token"},
+            "Resource": "transform.waitForTaskToken",
+            "Parameters": {"value": {"token.$": "$$.Task.Token"}},
             "HeartbeatSeconds": 600,
             "TimeoutSeconds": 3600,
             "End": True,
@@ -152,7 +152,7 @@ class Api:
         """The last task token that a run handed out."""
         recorded = await self.engine.reading.events(ids.parse(execution_id))
         payloads = [each.payload for each in recorded if each.payload and "parameters" in each.payload]
-        return str(payloads[-1]["parameters"]["token"])
+        return str(payloads[-1]["parameters"]["value"]["token"])
 
     async def item(self, workflow_id: str, execution_id: str, *, key: str = KEY) -> dict[str, Any]:
         query = {"workflow_id": workflow_id, "workflow_execution_id": execution_id}

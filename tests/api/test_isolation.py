@@ -9,7 +9,7 @@ import pytest
 from api.app import ROUTES
 from api.routing import Route
 from engine.runtime.access import SCOPES
-from tests.api.conftest import APPROVED, ENDING, PROCESS, Api
+from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
 
 PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))
 
@@ -28,13 +28,13 @@ class Owned(NamedTuple):
 
 
 async def owned(api: Api) -> Owned:
-    """A workflow, a waiting run and a key of the operator's own workspace, with names that nobody else has."""
-    workflow_id = await api.workflow(name="the secret workflow", mock_payload={"secret": 1})
+    """A workflow, a run that waits for who has its token, and a key of the operator's own, with names of their own."""
+    workflow_id = await api.workflow(WITH_TOKEN, name="the secret workflow", mock_payload={"secret": 1})
     execution_id = await api.trigger(workflow_id, {"process_id": "SECRET-7"})
+    await api.settled()
     wait = (await api.ok("GET", "/v1/waits"))["data"][0]
     key = (await api.ok("GET", "/v1/keys"))["data"][0]
     item = await api.item(workflow_id, execution_id)
-    _, token = await api.token()
     ids = (workflow_id, execution_id, wait["wait_id"], key["id"], item["organization_id"], item["workspace_id"])
     return Owned(
         workflow_id,
@@ -43,7 +43,7 @@ async def owned(api: Api) -> Owned:
         wait["wait_id"],
         key["id"],
         item["organization_id"],
-        token,
+        await api.token_of(execution_id),
         (*ids, "secret", "SECRET"),
     )
 

@@ -243,6 +243,115 @@ async def test_every_answer_says_where_the_log_stood(api: Api) -> None:
     assert positions[2:] == [stands_at] * 5
 
 
+PARALLEL: dict[str, Any] = {
+    "StartAt": "Both",
+    "States": {
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": name, "States": {name: {"Type": "Task", "Resource": "wait_for_resume", "End": True}}}
+                for name in ("Left", "Right")
+            ],
+            "End": True,
+        }
+    },
+}
+EXPIRING: dict[str, Any] = {
+    "StartAt": "Ask",
+    "States": {
+        "Ask": {
+            "Type": "Task",
+            "Resource": "wait_for_resume",
+            "TimeoutSeconds": 10,
+            "Catch": [{"ErrorEquals": ["States.Timeout"], "Next": "Sleep"}],
+            "End": True,
+        },
+        "Sleep": {"Type": "Wait", "Seconds": 1000, "End": True},
+    },
+}
+
+
+async def after_a_resume(api: Api, definition: Any = TWO_QUESTIONS) -> str:
+    execution_id = await api.trigger(await api.workflow(definition))
+    await api.resume(f"{execution_id}?state=First", headers={"Idempotency-Key": "k"})
+    return execution_id
+
+
+async def expired(api: Api) -> str:
+    execution_id = await api.trigger(await api.workflow(EXPIRING))
+    await api.push(10_000)
+    return execution_id
+
+
+async def terminated(api: Api) -> str:
+    execution_id = await after_a_resume(api)
+    await api.terminate(execution_id)
+    return execution_id
+
+
+async def waiting(api: Api) -> str:
+    return await api.trigger(await api.workflow())
+
+
+async def in_two_places(api: Api) -> str:
+    return await api.trigger(await api.workflow(PARALLEL))
+
+
+KEYED = {"headers": {"Idempotency-Key": "k"}}
+TOO_LARGE = {"content": b'{"payload": "' + b"x" * 1_048_576 + b'"}'}
+
+
+@pytest.mark.parametrize(
+    ("made", "url", "more", "wanted"),
+    [
+        (waiting, "{}", {}, (200, "restarted")),
+        (after_a_resume, "{}?state=First", {}, (200, "already restarted")),
+        (after_a_resume, "{}?state=First", KEYED, (200, "restarted")),
+        (after_a_resume, "{}?state=Second", KEYED, (409, "CONFLICT")),
+        (in_two_places, "{}", {}, (409, "AMBIGUOUS_WAIT")),
+        (expired, "{}", {}, (409, "WAIT_EXPIRED")),
+        (terminated, "{}", {}, (409, "CONFLICT")),
+        (waiting, "{}?state=Nowhere", {}, (409, "NOT_WAITING")),
+        (waiting, "unknown", {}, (404, "NOT_FOUND")),
+        (waiting, UNKNOWN, {}, (404, "NOT_FOUND")),
+        (waiting, "{}", {"key": None}, (401, "UNAUTHORIZED")),
+        (waiting, "{}?wait_id=x", {}, (400, "VALIDATION_ERROR")),
+        (waiting, "%FF", {}, (400, "VALIDATION_ERROR")),
+        (waiting, "{}", {"headers": {"Idempotency-Key": "x" * 256}}, (400, "VALIDATION_ERROR")),
+        (waiting, "{}", {"body": {"payload": "{}"}}, (400, "VALIDATION_ERROR")),
+        (waiting, "{}", {"headers": {"Content-Type": "text/plain"}}, (415, "VALIDATION_ERROR")),
+        (waiting, "{}", TOO_LARGE, (413, "PAYLOAD_TOO_LARGE")),
+    ],
+)
+async def test_each_kind_of_answer_says_where_the_log_stood(
+    api: Api, made: Any, url: str, more: dict[str, Any], wanted: tuple[int, str]
+) -> None:
+    """Also what is told from memory, and what is refused before the log is asked."""
+    execution_id = await made(api)
+    before = await api.store.position()
+    if "content" in more:
+        response = await api.post(f"{PROCESS}/resumeWorkflow/{execution_id}", **more)
+    else:
+        response = await api.resume(url.replace("{}", execution_id), **more)
+    told = response.json()
+    assert (response.status_code, told["error"]["code"] if "error" in told else told["message"]) == wanted
+    assert before <= int(response.headers["x-log-position"]) <= await api.store.position()
+    if wanted[1] == "restarted" and not more:
+        assert int(response.headers["x-log-position"]) == await api.store.position()
+
+
+async def test_a_key_of_another_place_is_told_the_position_too(api: Api) -> None:
+    """404 where nothing may be seen, 403 where nothing may be done."""
+    execution_id = await waiting(api)
+    for key, status in (
+        (await api.new_key("runs.resume", workspace="other"), 404),
+        (await api.new_key("runs.view"), 403),
+    ):
+        response = await api.resume(execution_id, key=key)
+        assert response.status_code == status
+        assert int(response.headers["x-log-position"]) == await api.store.position()
+
+
 # --- waits -------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks import latency, throughput
+import pytest
+
+from benchmarks import latency, loop, throughput
+from store.memory import MemoryStore
 
 
 async def test_throughput_counts_completed_work() -> None:
@@ -16,3 +19,12 @@ async def test_latency_measures_both_ways() -> None:
     """A short run gives a time for each start and each resume."""
     started, resumed = await latency.measure(total=5)
     assert len(started) == len(resumed) == 5
+
+
+@pytest.mark.parametrize("work", [loop.COUNT, loop.CALL])
+async def test_a_loop_is_measured_in_tenths(work: dict[str, object]) -> None:
+    """A short run gives a time for each tenth, and is read back both ways."""
+    found = await loop.measure(MemoryStore(), work, transitions=20_000 if work is loop.COUNT else 400)
+    assert all(min(found.us(number)) > 0 for number in (0, 5, 9))
+    assert found.from_snapshot_ms > 0
+    assert found.from_start_ms > 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from engine import projections
-from engine.core import events as e
+from engine.core import commands as c
 from engine.core import ids
 from engine.core.draft import Step
 from engine.core.evolve import evolve
-from engine.core.state import Frame, InTimer, InWait
+from engine.core.state import Timer
 from engine.testing import EXECUTION, START, Scenario, due, failed, resumed, succeeded, terminated
 from store.records import TimerRow, WaitRow
 
@@ -117,22 +117,96 @@ def test_what_neither_waits_nor_is_timed_leaves_no_rows(run):
     assert run.changes == ([], [], [])
 
 
-def test_all_that_goes_with_a_scope_goes_at_once(run):
-    """Two iterations of one state: states made by hand, as they will be."""
-    frames = {
-        "": Frame("Ask", "1/input", START, InWait(3, WAITS[3], START)),
-        "a": Frame("Ask", "1/input", START, InWait(4, WAITS[4], START)),
-        "b": Frame("Pause", "1/input", START, InTimer(5, START + 1)),
-        "c": Frame("Pause", "1/input", START, InTimer(6, START + 2)),
-    }
-    before = msgspec.structs.replace(run.state, frames=frames, seq=6)
-    recorded = e.Recorded(7, START + 9, "key:test", None, e.ExecutionTerminated("7/reason"), {"reason": ""})
-    found = projections.changes(STREAM, ORGANIZATION, before, [Step(recorded, evolve(before, recorded))])
-    assert [(ids.text(row.wait_id), row.state, row.outcome) for row in found.waits] == [
-        (WAITS[3], "Ask", "cancelled"),
-        (WAITS[4], "Ask", "cancelled"),
-    ]
-    assert found.timers_gone == [TimerRow(START + 1, STREAM, 5), TimerRow(START + 2, STREAM, 6)]
+ITEMS = {
+    "StartAt": "Each",
+    "States": {
+        "Each": {
+            "Type": "Map",
+            "ItemProcessor": {
+                "StartAt": "Which",
+                "States": {
+                    "Which": {
+                        "Type": "Choice",
+                        "Choices": [{"Variable": "$", "IsString": True, "Next": "Ask"}],
+                        "Default": "Pause",
+                    },
+                    "Ask": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 9, "End": True},
+                    "Pause": {"Type": "Wait", "SecondsPath": "$", "End": True},
+                },
+            },
+            "End": True,
+        }
+    },
+}
+
+
+def test_all_that_goes_with_a_scope_goes_at_once():
+    """Iterations of one state: each has its rows, and all of them end by one event."""
+    run = Run(ITEMS, ["a", "b", 1, 2], None)
+    assert [(row.state, row.due_at) for row in run.changes.waits] == [("Ask", START + 9000)] * 2
+    timers = set(run.changes.timers)
+    assert sorted(row.due_at - START for row in timers) == [1000, 2000, 9000, 9000]
+    run.after(5).when(terminated())
+    rows = {(ids.text(row.wait_id), row.state, row.outcome, row.ended_at) for row in run.changes.waits}
+    assert rows == {(WAITS[1], "Ask", "cancelled", START + 5), (WAITS[2], "Ask", "cancelled", START + 5)}
+    assert set(run.changes.timers_gone) == timers
+    assert run.changes.timers == []
+
+
+def test_what_one_branch_ends_leaves_the_rows_of_the_others():
+    """The answer to one question is no news of the other one."""
+    run = Run(ITEMS, ["a", "b"], None)
+    (first, second) = sorted(run.changes.timers)
+    run.when(resumed(wait=WAITS[1]))
+    assert [(ids.text(row.wait_id), row.outcome) for row in run.changes.waits] == [(WAITS[1], "resumed")]
+    assert (run.changes.timers, run.changes.timers_gone) == ([], [first])
+    run.after(9000).when(c.FireTimer(second.timer))
+    assert [(ids.text(row.wait_id), row.outcome) for row in run.changes.waits] == [(WAITS[2], "expired")]
+    assert (run.changes.timers, run.changes.timers_gone) == ([], [second])
+
+
+BEATING = {
+    "StartAt": "Tell",
+    "States": {
+        "Tell": {
+            "Type": "Task",
+            "Resource": "wait_for_resume",
+            "TimeoutSeconds": 60,
+            "HeartbeatSeconds": 20,
+            "End": True,
+        }
+    },
+}
+
+
+def test_a_heartbeat_moves_its_rows():
+    """The timer's row is named by its instant: one goes and one comes; the wait's row says until when."""
+    run = Run(BEATING, {}, None)
+    assert run.changes.timers == [TimerRow(START + 20_000, STREAM, 2)]
+    run.after(5000).when(c.Beat(WAITS[1]))
+    assert (run.changes.timers, run.changes.timers_gone) == (
+        [TimerRow(START + 25_000, STREAM, 2)],
+        [TimerRow(START + 20_000, STREAM, 2)],
+    )
+    assert [(row.due_at, row.outcome) for row in run.changes.waits] == [(START + 25_000, None)]
+
+
+def test_a_heartbeat_that_moves_nothing_leaves_its_timer():
+    """Two in one millisecond, or near the end of the time limit: what is due at the same instant stays as it is."""
+    run = Run(BEATING, {}, None).when(c.Beat(WAITS[1]))
+    assert (run.changes.timers, run.changes.timers_gone) == ([], [])
+    run.after(19_000).when(c.Beat(WAITS[1])).after(19_000).when(c.Beat(WAITS[1])).after(10_000).when(c.Beat(WAITS[1]))
+    assert run.changes.timers == [TimerRow(START + 60_000, STREAM, 2)]
+    run.when(c.Beat(WAITS[1]))
+    assert (run.changes.timers, run.changes.timers_gone) == ([], [])
+
+
+def test_what_is_moved_there_and_back_is_not_written():
+    """Of several events that go in one append only what is different in the end."""
+    run = Run(BEATING, {}, None)
+    there, back = (replace(run.state, timers=run.state.timers.set(2, Timer("", START + ms))) for ms in (1, 20_000))
+    steps = [Step(run.events[-1], there), Step(run.events[-1], back)]
+    assert projections.changes(STREAM, ORGANIZATION, run.state, steps) == ([], [], [])
 
 
 def test_an_execution_s_row_is_its_state(run):

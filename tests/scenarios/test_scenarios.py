@@ -122,8 +122,9 @@ class Transcript:
         for due_at in sorted(self.due):
             if due_at <= self.run.now:
                 self.due.remove(due_at)
-                for timer in [timer for timer in self.run.state.timers() if timer.due_at == due_at]:
-                    self.send(c.FireTimer(timer.seq))
+                timers = self.run.state.timers.items()
+                for name in sorted(name for name, timer in timers if timer.due_at == due_at):
+                    self.send(c.FireTimer(name))
 
     def _retry(self) -> None:
         """Ask again for those that are held, as long as they are willing to wait."""

@@ -46,6 +46,18 @@ CHARGE: dict[str, Any] = {
         "Sleep": {"Type": "Wait", "Seconds": 31536000, "End": True},
     },
 }
+EXTERNAL: dict[str, Any] = {
+    "StartAt": "Ask",
+    "States": {
+        "Ask": {
+            "Type": "Task",
+            "Resource": "transform.waitForTaskToken",
+            "Parameters": {"value": {"token.$": "$$.Task.Token"}},
+            "HeartbeatSeconds": 3600,
+            "End": True,
+        },
+    },
+}
 FILES: dict[str, Any] = {
     "invoice.asl.json": APPROVAL,
     "charge.asl.json": CHARGE,
@@ -65,6 +77,16 @@ async def fill(database: str) -> None:
         caller = await engine.access.default_caller("cli:test")
         await engine.access.make_key(caller, "operator", SCOPES, text=KEY)
         await engine.access.make_key(caller, "ci", ("runs.view",))
+
+
+async def handed_out(database: str) -> str:
+    """A task token that somebody has been handed."""
+    async with Engine.open(database) as engine:
+        execution = await engine.trigger((await engine.create_workflow("external", EXTERNAL)).id)
+        async for recorded in engine.events(execution.id, follow=True):
+            if recorded.payload is not None and "parameters" in recorded.payload:
+                return str(recorded.payload["parameters"]["value"]["token"])
+    raise AssertionError
 
 
 @pytest.fixture(scope="session")
@@ -156,10 +178,18 @@ MODES = ("direct", "served")
 @pytest.fixture(params=MODES)
 def mode(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Mode:
     """Straight to the database, or through a server on it."""
+    if "token" in request.fixturenames:
+        request.getfixturevalue("token")  # first: a server lets nobody else write
     if request.param == "served":
         monkeypatch.setenv("PERDURE_SERVER", request.getfixturevalue("served"))
         monkeypatch.setenv("PERDURE_KEY", KEY)
     return str(request.param)
+
+
+@pytest.fixture
+def token(folder: Path) -> str:
+    """A token of a task of the folder's database; before a server serves it."""
+    return asyncio.run(handed_out("sqlite:///runs.db"))
 
 
 @pytest.fixture
@@ -172,7 +202,8 @@ def shell(folder: Path) -> Callable[[str], subprocess.Popen[str]]:
     command.chmod(0o755)
 
     def start(line: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PERDURE_PORT": "0"}
+        token = {"TOKEN": asyncio.run(handed_out("sqlite:///runs.db"))} if "$TOKEN" in line else {}
+        environment = {**os.environ, **token, "PATH": f"{command.parent}:{os.environ['PATH']}", "PERDURE_PORT": "0"}
         return subprocess.Popen(
             ["bash", "-c", line],
             cwd=folder,

@@ -66,6 +66,43 @@ def test_a_run_is_terminated_with_a_reason(mode: Mode, perdure: Perdure) -> None
     assert "Conflict" not in perdure("terminate", "INV-6", exits=1).stderr
 
 
+def test_terminating_a_run_ends_its_child(mode: Mode, perdure: Perdure, folder: Path) -> None:
+    """In both modes: a run that awaits another takes it along, and the child shows whose it is."""
+    call = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync",
+        "Parameters": {"StateMachineArn": NAME, "Name": "CHILD", "Input": {"amount": 500}},
+        "End": True,
+    }
+    (folder / "parent.json").write_text(json.dumps({"StartAt": "Call", "States": {"Call": call}}))
+    perdure("workflows", "create", "parent.json")
+    parent = perdure("trigger", "parent", "--process-id", "PARENT").stdout.strip()
+    shown = perdure.json("show", "CHILD")
+    assert (shown["parent_execution_id"], shown["status"]) == (parent, "waiting")
+    assert perdure.json("show", "PARENT")["parent_execution_id"] is None
+    perdure("terminate", "PARENT")
+    assert perdure.status("CHILD") == "terminated"
+    assert event(perdure, "CHILD", "ExecutionTerminated")["actor"] == f"execution:{parent}"
+
+
+def test_a_task_is_answered_for_by_its_token(mode: Mode, perdure: Perdure, token: str) -> None:
+    """Alive, then done; a second answer is refused, and the log names the token's wait as who gave the first."""
+    assert perdure("task", "heartbeat", token).stdout == "alive\n"
+    assert perdure.json("task", "success", token, "--output", '["a", null]') == {"message": "completed"}
+    assert "completed" in perdure("task", "failure", token, "--error", "No", exits=1).stderr
+    run = perdure.json("history", "external")["items"][0]["execution_id"]
+    assert perdure.json("show", run)["output"] == ["a", None]
+    assert event(perdure, run, "WaitResumed")["actor"] == f"token:{token.partition('.')[0]}"
+
+
+def test_a_task_fails_by_its_token(mode: Mode, perdure: Perdure, token: str) -> None:
+    """With an error and a cause, no longer than they may be."""
+    assert "cause" in perdure("task", "failure", token, "--cause", "x" * 32_769, exits=1).stderr
+    perdure("task", "failure", token, "--error", "Approval.Refused", "--cause", "no contract")
+    shown = perdure.json("show", perdure.json("history", "external")["items"][0]["execution_id"])
+    assert (shown["status"], shown["error"], shown["cause"]) == ("failed", "Approval.Refused", "no contract")
+
+
 def test_a_workflow_is_created(mode: Mode, perdure: Perdure) -> None:
     """A definition becomes a workflow of the file's name; a draft is no version to run."""
     made = perdure("workflows", "create", "invoice.asl.json").stdout.strip()
@@ -116,6 +153,7 @@ def test_a_key_elsewhere(mode: Mode, perdure: Perdure) -> None:
         (["resume", "INV-6", "--source", "SAP", "--hold", "0"], "wait"),
         (["resume", "INV-7", "--payload", "{}"], "payload.source"),
         (["terminate", "INV-8"], "there is no process"),
+        (["task", "success", "nonsense", "--output", "1"], "there is no such task"),
         (["terminate", "INV-7", "--reason", "x" * 1025], "termination_reason"),
         (["workflows", "create", "invoice.asl.json", "--name", "x" * 121], "name"),
         (["keys", "create", "k", "--scope", "runs.veiw"], "runs.veiw"),

@@ -65,3 +65,27 @@ def test_what_cannot_be_simulated(perdure: Perdure, folder: Path) -> None:
 def test_a_mock_that_fits_nothing(perdure: Perdure, folder: Path, mock: Any, says: str) -> None:
     """A mock for what is no Task state is refused before anything runs."""
     assert says in perdure(*mocked(folder, mock), exits=2).stderr
+
+
+def test_one_state_by_itself(perdure: Perdure, folder: Path) -> None:
+    """With --state only that state is entered; its step gives what the mock says, attempt by attempt."""
+    retry = {"Retry": [{"ErrorEquals": ["Busy"]}]}
+    task = {"Type": "Task", "Resource": "log", "Parameters": {"n.$": "$.n", "v.$": "$v"}, "End": True, **retry}
+    arguments = [
+        *mocked(
+            folder, {"Charge": [{"error": "Busy"}, {"result": 5}]}, {"StartAt": "Charge", "States": {"Charge": task}}
+        ),
+        *("--state", "Charge", "--input", '{"n": 1}', "--variables", '{"v": 2}'),
+    ]
+    assert perdure.json(*arguments)["status"] == "RETRIABLE"
+    found = perdure.json(*arguments, "--retry-count", "1")
+    assert (found["status"], found["output"]) == ("SUCCEEDED", 5)
+    assert found["inspection"]["afterParameters"] == {"n": 1, "v": 2}
+    assert "afterParameters" in perdure(*arguments).stdout
+    assert "no state 'Chage'" in perdure(*arguments, "--state", "Chage", exits=2).stderr
+
+
+def test_options_that_go_with_one_state(perdure: Perdure, folder: Path) -> None:
+    """Without --state they are refused, not ignored."""
+    result = perdure(*mocked(folder, {"Charge": 1}), "--variables", "{}", exits=2)
+    assert "--variables goes with --state" in result.stderr

@@ -138,4 +138,4 @@ async def test_a_resume_without_a_source_is_refused(probe: Probe, payload: Any) 
     response = await probe.api.post(f"{PROCESS}/resumeWorkflow/{probe.process_id}", json={"payload": payload})
     assert response.status_code == 400
     assert response.json()["error"]["details"]["field"] in ("payload", "payload.source")
-    assert len((await probe.api.ok("GET", "/v1/waits"))["data"]) == 1
+    assert len((await probe.api.ok("GET", f"/v1/waits?process_id={probe.process_id}"))["data"]) == 1

@@ -22,6 +22,9 @@ RIGHT: dict[str, Any] = {
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
     "Resume": APPROVED,
     "Terminate": {"payload": {"termination_reason": "r"}},
+    "TaskSuccess": {"output": {"approved": True}},
+    "TaskFailure": {"error": "e", "cause": "c"},
+    "TaskHeartbeat": {},
     "dict": {"process_id": "p"},
 }
 VALUES: list[Any] = [
@@ -74,9 +77,10 @@ TEXTS = [
 
 
 def places(schema: dict[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The way to each member that the document declares of a body."""
+    """The way to each member that the document declares of a body, and that may not be anything."""
     for name, member in resolved(schema).get("properties", {}).items():
-        yield (*at, name)
+        if member:
+            yield (*at, name)
         yield from places(member, (*at, name))
 
 

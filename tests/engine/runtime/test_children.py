@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -582,6 +583,26 @@ async def test_after_a_restart_a_child_whose_parent_awaits_it_goes_on(bench: Ben
     assert (await ended(engine, execution.id)).status == "completed"
 
 
+async def test_parents_and_children_on_a_disk(tmp_path: Path) -> None:
+    """The same on SQLite: children of a Map that wait are found again by a second process, and end each task once."""
+    database = f"sqlite:///{tmp_path / 'runs.db'}"
+    async with Engine.open(database) as engine:
+        child = await engine.create_workflow("child", WAITING)
+        call = parent_of("child", ".sync:2", **{"Name.$": "$"})["States"]["Call"]
+        iteration = {"StartAt": "Call", "States": {"Call": {**call, "OutputPath": "$.Output.answer"}}}
+        definition = {"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": iteration, "End": True}}}
+        made = await engine.create_workflow("parent", definition)
+        names_given = [f"C{n}" for n in range(20)]
+        parent = await engine.trigger(made.id, names_given)
+        await eventually(lambda: not engine.node.children._jobs and not engine.node.processor.hot_count)
+    async with Engine.open(database) as engine:
+        for name in names_given:
+            assert await engine.resume(name, name, hold=10) == "restarted"
+        assert (await ended(engine, parent.id)).output == names_given
+        assert (await names(engine, parent.id)).count("TaskSucceeded") == 20
+        assert len((await engine.executions(workflow_id=child.id, limit=30)).items) == 20
+
+
 async def test_a_clean_stop_in_between_loses_nothing(bench: Bench) -> None:
     """What was not done when the node closed is done at the next start."""
     engine = await bench.start()
@@ -602,5 +623,6 @@ async def test_a_crash_leaves_no_waiting_child_behind(bench: Bench) -> None:
     execution, child = await under_way(bench, engine, WAITING)
     await crashed_after(bench, engine, "ExecutionTerminated", engine.terminate("PARENT"))
     engine = await bench.start()
-    result = await ended(engine, child)
+    async with asyncio.timeout(1):
+        result = await engine.result(child)
     assert (result.status, execution.id in (result.cause or "")) == ("terminated", True)

@@ -1,0 +1,82 @@
+"""`perdure simulate --state`: one state by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import click
+
+from api.commands import output
+from api.commands.output import compact, instant
+from api.commands.running import Failed
+from engine.language import DefinitionError
+from engine.testing.simulation import Failed as StepFailed
+from engine.testing.simulation import Succeeded as StepSucceeded
+from engine.testing.state import NoSuchState, StateOutcome, test_state
+
+
+class Trial(NamedTuple):
+    """What a state is tried out with; `outcome` is what its step gives."""
+
+    input: Any
+    outcome: StepSucceeded | StepFailed | None
+    context: Mapping[str, Any] | None
+    variables: Mapping[str, Any] | None
+    retry_count: int
+
+
+def try_state(definition: Mapping[str, Any], name: str, trial: Trial, *, as_json: bool) -> None:
+    """Try out a state of a machine, or a definition that is one state, and print what became of it.
+
+    Raises `Failed` if the state fails, or the definition has no such state.
+    """
+    try:
+        tested = test_state(
+            definition,
+            trial.input,
+            state=name if "States" in definition else None,
+            result=trial.outcome,
+            context=trial.context,
+            variables=trial.variables,
+            retry_count=trial.retry_count,
+        )
+    except DefinitionError as wrong:
+        raise Failed("the definition is not valid", [f"{p.path or '/'}: {p.message}" for p in wrong.problems]) from None
+    except NoSuchState as wrong:
+        raise click.UsageError(f"--state: {wrong}") from None
+    except ValueError as wrong:
+        hint = f"say it in a file, --mock FILE: {compact({name: {'some': 'result'}})}"
+        raise Failed(str(wrong), [hint]) from None
+    shown = _shown(tested)
+    if as_json:
+        output.document(shown)
+    else:
+        _print(shown)
+    if tested.status == "FAILED":
+        raise Failed(f"the state failed with {tested.error}")
+
+
+def _shown(tested: StateOutcome) -> dict[str, Any]:
+    return {
+        "status": tested.status,
+        "output": tested.output,
+        "error": tested.error,
+        "cause": tested.cause,
+        "next_state": tested.next_state,
+        "assigned": dict(tested.assigned),
+        "retry_delay_ms": tested.retry_delay_ms,
+        "wait_until": None if tested.due_at is None else instant(tested.due_at),
+        "inspection": dict(tested.inspection),
+    }
+
+
+def _print(shown: Mapping[str, Any]) -> None:
+    steps = [[name, compact(value, 400)] for name, value in shown["inspection"].items()]
+    output.table(["step", "data"], steps)
+    click.echo()
+    facts = {name: shown[name] for name in ("status", "next_state", "retry_delay_ms", "wait_until")}
+    values = {name: shown[name] for name in ("output", "error", "cause")}
+    told = {name: compact(value, 400) for name, value in values.items() if value is not None}
+    assigned = {"assigned": compact(shown["assigned"], 400)} if shown["assigned"] else {}
+    output.facts({**facts, **told, **assigned})

@@ -1,0 +1,59 @@
+"""Trying out one state over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Api
+
+CHARGE: dict[str, Any] = {
+    "Type": "Task",
+    "Resource": "charge",
+    "Parameters": {"sum.$": "$.amount"},
+    "Retry": [{"ErrorEquals": ["Bank.Busy"]}],
+    "Next": "Ship",
+}
+
+
+async def test_a_state_is_tried_out(api: Api) -> None:
+    """With a result, an error, and variables; nothing is called, and nothing is left in the log."""
+    before = await api.store.position()
+    given = {"definition": CHARGE, "input": {"amount": 7}, "result": {"receipt": 5}}
+    response = await api.post("/v1/test-state", json=given)
+    assert response.status_code == 200
+    data = response.json()["data"]
+    assert (data["status"], data["output"], data["next_state"]) == ("SUCCEEDED", {"receipt": 5}, "Ship")
+    assert data["inspection"]["afterParameters"] == {"sum": 7}
+    again = {"definition": CHARGE, "input": {"amount": 7}, "error": {"error": "Bank.Busy", "cause": "later"}}
+    data = (await api.post("/v1/test-state", json=again)).json()["data"]
+    assert (data["status"], data["error"], data["retry_delay_ms"]) == ("RETRIABLE", "Bank.Busy", 1000)
+    assert await api.store.position() == before
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "definition"),
+        ({"definition": {"Type": "Nope"}}, "/Type"),
+        ({"definition": CHARGE}, "result: a Task state needs"),
+        ({"definition": {"Type": "Succeed"}, "result": 1}, "takes none"),
+        ({"definition": CHARGE, "result": 1, "error": {}}, "together with result"),
+        ({"definition": CHARGE, "result": 1, "retry_count": -1}, "retry_count"),
+        ({"definition": CHARGE, "results": 1}, "results"),
+        ({"definition": {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}, "state": "B"}, "no state 'B'"),
+    ],
+)
+async def test_what_cannot_be_tried_is_said(api: Api, given: dict[str, Any], said: str) -> None:
+    """A clear message that names the field, and 400."""
+    response = await api.post("/v1/test-state", json=given)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+    assert said in str(response.json()["error"])
+
+
+async def test_a_hostile_expression_is_an_error_of_the_state(api: Api) -> None:
+    """It fails the state, not the server."""
+    state = {"Type": "Pass", "QueryLanguage": "JSONata", "Output": "{% [1..1e9] %}", "End": True}
+    data = (await api.post("/v1/test-state", json={"definition": state})).json()["data"]
+    assert (data["status"], data["error"]) == ("FAILED", "States.QueryEvaluationError")
