@@ -187,7 +187,7 @@ class Children:
         found = await self._target(caller, wish.target)
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
         for _ in range(TRIES):
-            if wish.name is not None and await self._is_taken(caller, wish.name, child):
+            if wish.name is not None and await self._is_taken(caller, wish.name):
                 raise StepFailed(ALREADY_EXISTS, f"The process id {wish.name!r} belongs to another execution.")
             try:
                 reply = await self._trigger_once(caller, child, start)
@@ -206,11 +206,10 @@ class Children:
         order.process_id = start.claim(caller, child, self._node.random(16))
         return self._node.processor.submit(order)
 
-    async def _is_taken(self, caller: Caller, name: str, child: bytes) -> bool:
+    async def _is_taken(self, caller: Caller, name: str) -> bool:
+        """Whether an execution has this process id; not the child, which has not been started."""
         row = await self._store.process_id(caller.organization_id, caller.workspace_id, name)
-        if row is not None:
-            return row.stream_id != child
-        return await implied(self._store, caller, name) is not None
+        return row is not None or await implied(self._store, caller, name) is not None
 
     async def _target(self, caller: Caller, target: str) -> Published:
         """The version of a workflow of the parent's workspace that is meant."""

@@ -216,7 +216,8 @@ class Processor:
         """
         state, now = hot.state, self._clock.now()
         order.seed = order.seed or self._random(32)
-        order.chances = [*order.chances, *(ids.text(self.new_id()) for _ in range(CHANCES_APART))]
+        drawn = len(order.chances)
+        order.chances = [*order.chances, *(ids.text(self.new_id()) for _ in range(drawn, CHANCES_APART))]
         occasion = self._occasion(hot, order, now)._replace(patience_s=None)
         try:
             outcome = await asyncio.get_running_loop().run_in_executor(

@@ -7,12 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from engine import Engine
 from engine.core import ids
+from engine.core.effects import FollowParent
 from engine.core.events import ExecutionStarted, ExecutionTerminated, Recorded, TaskScheduled
 from engine.engine import Execution, Result
+from engine.runtime import nesting
+from engine.runtime.hot import HotStream
+from engine.runtime.kinds import KINDS
 from engine.testing import START
 from store.errors import StoreFull
 
@@ -390,7 +395,9 @@ async def test_many_children_of_one_map(bench: Bench) -> None:
     assert "ResultIgnored" not in await names(engine, execution.id)
 
 
-async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(bench: Bench) -> None:
+async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An endless chain of children is its author's loop: others are served, and the engine stops when it is told to."""
     engine = await bench.start()
     definition = parent_of("ouroboros")
@@ -401,7 +408,36 @@ async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(bench: Be
         assert (await ended(engine, (await engine.trigger(other.id)).id)).status == "completed"
     rows = (await engine.executions(workflow_id=workflow.id, limit=200)).items
     assert len(rows) == 200
-    await bench.stop(engine)
+    monkeypatch.setattr(nesting, "CLOSE_S", 60)
+    async with asyncio.timeout(10):
+        await bench.stop(engine)
+
+
+async def test_a_child_that_ends_as_its_task_is_given_up(bench: Bench) -> None:
+    """At one instant the task times out and the child succeeds: each log says so, and neither is refused anything."""
+    engine = await bench.start()
+    execution, child = await under_way(bench, engine, SLEEPING, TimeoutSeconds=60)
+    await bench.push(engine, 60_000)
+    assert (await ended(engine, execution.id)).error == "States.Timeout"
+    assert (await ended(engine, child)).status == "completed"
+    await rest(engine)
+    assert (await names(engine, execution.id))[-3:] == ["TaskTimedOut", "ExecutionFailed", "ResultIgnored"]
+    assert (await names(engine, child))[-1] == "ExecutionSucceeded"
+
+
+async def test_a_child_whose_parent_s_task_is_another_one_is_ended(bench: Bench) -> None:
+    """The state is the same and the attempt is not: the child of the one before is nobody's any more."""
+    engine = await bench.start()
+    execution, child = await under_way(bench, engine, SLEEPING)
+    began = (await events(engine, child))[0].event
+    assert isinstance(began, ExecutionStarted)
+    assert began.parent is not None
+    hot = HotStream(KINDS["execution"], ids.parse(child), b"", b"")
+    for seq, wanted in ((began.parent.seq, "running"), (began.parent.seq - 1, "terminated")):
+        engine.node.children.follow_parent(hot, FollowParent(msgspec.structs.replace(began.parent, seq=seq)))
+        await rest(engine)
+        assert await status(engine, child) == wanted
+    assert (await ended(engine, execution.id)).error == "States.TaskFailed"
 
 
 # --- when the store fails, or the process dies -------------------------------------------------------------------
@@ -454,6 +490,26 @@ async def test_reads_that_fail_are_tried_again(bench: Bench, monkeypatch: pytest
         await rest(engine)
         await bench.push(engine, 1000)
     assert (await ended(engine, execution.id)).status == "completed"
+
+
+async def test_a_child_is_not_started_for_a_parent_that_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent is terminated while the start is put off: then there is nothing to start."""
+    engine = await bench.start()
+    child = await engine.create_workflow("child", SLEEPING)
+    made = await engine.create_workflow("parent", parent_of(child.id, ".sync"))
+    real = bench.store.execution
+
+    async def broken(execution_id: bytes) -> Any:
+        monkeypatch.setattr(bench.store, "execution", real)
+        raise StoreFull("the disk does not answer")
+
+    monkeypatch.setattr(bench.store, "execution", broken)
+    await engine.trigger(made.id, process_id="PARENT")
+    await rest(engine)
+    await engine.terminate("PARENT")
+    await bench.push(engine, 1000)
+    await rest(engine)
+    assert (await engine.executions(workflow_id=child.id)).items == []
 
 
 async def crashed_after(bench: Bench, engine: Engine, event: str, work: Any) -> None:
