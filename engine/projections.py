@@ -87,6 +87,8 @@ def _outcome(wait: str, event: e.Event) -> str:
     """How a wait ended by this event: it is meant itself, or goes with its scope."""
     if isinstance(event, e.WaitResumed) and event.wait == wait:
         return "resumed"
+    if isinstance(event, e.TaskFailed) and event.wait == wait:
+        return "failed"
     return "expired" if isinstance(event, e.WaitExpired) and event.wait == wait else "cancelled"
 
 

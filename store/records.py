@@ -206,7 +206,7 @@ class ExecutionRow(NamedTuple):
 
 
 class WaitRow(NamedTuple):
-    """A wait, open (`outcome` null) or ended: resumed, expired or cancelled."""
+    """A wait, open (`outcome` null) or ended: resumed, failed, expired or cancelled."""
 
     wait_id: bytes
     execution_id: bytes

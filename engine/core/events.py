@@ -150,7 +150,8 @@ class TaskSubmitted(Event, frozen=True):
 class TaskFailed(Event, frozen=True):
     """The step failed. `error` is a reserved or literal name, else it stands in the payload, as `cause` does.
 
-    Here and below `then` says what follows; null: the scope has failed.
+    `wait` is set if whoever held the task's token said so: the wait that the token was for. Here and below `then` says
+    what follows; null: the scope has failed.
     """
 
     state: str
@@ -158,6 +159,7 @@ class TaskFailed(Event, frozen=True):
     error_ref: Ref | None = None
     cause: Ref | None = None
     attempt: int = 0
+    wait: str | None = None
     then: Then | None = None
     scope: str = ""
 

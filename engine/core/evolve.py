@@ -175,7 +175,7 @@ def _call(state: State, event: e.TaskScheduled | e.WaitOpened) -> None:
     scope = event.scope
     frame = state.frames[scope]
     keyed = event.keyed if isinstance(event, e.TaskScheduled) else frame.keyed
-    visits = frame.visits if event.attempt else frame.visits.set(event.state, event.visit)
+    visits = frame.visits.set(event.state, event.visit)
     called = replace(frame, parameters=event.parameters, keyed=keyed, visits=visits)
     state.frames = state.frames.set(scope, called)
 
@@ -207,7 +207,7 @@ def _task(state: State, scope: str) -> InTask:
 
 
 def _task_failed(state: State, event: Any, recorded: e.Recorded) -> None:
-    end_wait(state, event.scope, "cancelled")
+    end_wait(state, event.scope, "cancelled" if event.wait is None else "failed")
     _fail(state, event, recorded)
 
 

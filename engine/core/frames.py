@@ -5,12 +5,10 @@ All functions change the copy of the state that `evolve` is making.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from msgspec.structs import replace
 
 from engine.core.refs import Ref
-from engine.core.state import ENGINE, TIME, TOP, EndedWait, Frame, Phase, State, mover, open_wait
+from engine.core.state import ENGINE, TIME, TOP, EndedWait, Frame, Outcome, Phase, State, mover, open_wait
 
 
 def expect(state: State, scope: str, frame: Frame) -> None:
@@ -69,7 +67,7 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
         state.timers = state.timers.delete(before.timer)
 
 
-def end_wait(state: State, scope: str, outcome: Literal["resumed", "expired", "cancelled"]) -> None:
+def end_wait(state: State, scope: str, outcome: Outcome) -> None:
     """Close the wait that a scope has open, if it has one."""
     frame = state.frames[scope]
     wait = open_wait(frame.phase)

@@ -169,12 +169,16 @@ class Timer(msgspec.Struct, frozen=True):
     heartbeat_ms: int | None = None
 
 
+Outcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
+"""How a wait ended: by an answer, by one that says that the task failed, for want of one, or with its state."""
+
+
 class EndedWait(msgspec.Struct, frozen=True):
     """The last wait that a state had, and how it ended."""
 
     wait: str
     state: str
-    outcome: Literal["resumed", "expired", "cancelled"]
+    outcome: Outcome
 
 
 class State(msgspec.Struct):

@@ -368,14 +368,11 @@ class Processor:
         started = time.perf_counter()
         try:
             appended = await self._store.append(sealed)
-        except CommitUnknown as unknown:
-            self._stop(unknown)
-            return
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody knows what is on disk
+            if isinstance(error, CommitUnknown) or not isinstance(error, StoreError):
+                self._stop(error)
+                return
             self._on_store_error(batch, error)
-        except Exception as defect:  # noqa: BLE001 whatever it is, nobody knows what is on disk
-            self._stop(defect)
-            return
         else:
             self._metrics.commit(started, len(batch.parts), batch.event_count)
             self._on_appended(batch, appended)

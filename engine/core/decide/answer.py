@@ -27,7 +27,7 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
         return end_wait(state, facts, command.wait, outcome.result, COMPLETED)
     draft = Draft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
-    fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause)
+    fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause, wait=command.wait)
     advance(draft)
     return draft.decision(COMPLETED)
 
@@ -53,7 +53,7 @@ def _is_over(state: State, wait: str, facts: Facts, command: str) -> Outcome:
     outcome = outcome_of(state, wait, facts)
     if isinstance(outcome, Need):
         return outcome
-    if outcome == "resumed":
+    if outcome in ("resumed", "failed"):
         return refuse(state, facts, command, "CONFLICT", "the task has been completed: a token is good for one answer")
     if outcome is None:
         return refuse(state, facts, command, "NOT_FOUND", "there is no such task")

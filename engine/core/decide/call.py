@@ -43,7 +43,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     call = _call(draft, frame, state, environment(draft, scope, wait=wait, token=token))
     if token is not None and not resource.waits and token not in compact(call.arguments):
         wait = token = None
-    visit = frame.visits.get(state.name, 0) + (not attempt)
+    visit = frame.visits.get(state.name, 0) + (frame.parameters is None)  # an attempt before may have called nobody
     payload, due_at = call.payload, call.due_at
     if wait is not None:
         digest = None if token is None else token_digest(token)
@@ -111,18 +111,19 @@ def _call(draft: Draft, frame: Frame, state: TaskState, env: Environment) -> _Ca
         arguments = draft.value(reference)
     else:
         arguments = state.arguments(env)
-        is_same = frame.attempt and frame.parameters is not None and arguments == draft.value(frame.parameters)
-        if is_same and frame.parameters is not None:
+        if frame.parameters is not None and compact(arguments) == compact(draft.value(frame.parameters)):
             reference = frame.parameters
         else:
             reference = draft.refer(arguments, frame.input, "parameters", payload)
-            keyed = frame.attempt
+            keyed = 0 if frame.parameters is None else frame.attempt
     timeout, heartbeat = state.timeout_ms(env, arguments), state.heartbeat_ms(env, arguments)
     if not state.resource.waits:
         heartbeat = None  # a step lives as long as its process does, and that is watched otherwise
     if timeout is None and heartbeat is not None:
         timeout = TIMEOUT_MAX_MS
-    return _Call(arguments, reference, payload, keyed, None if timeout is None else draft.facts.now + timeout, heartbeat)
+    return _Call(
+        arguments, reference, payload, keyed, None if timeout is None else draft.facts.now + timeout, heartbeat
+    )
 
 
 def _token(draft: Draft, wait: str) -> str:

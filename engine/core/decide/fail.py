@@ -10,7 +10,7 @@ from engine.core.decide.context import environment
 from engine.core.decide.draft import Draft
 from engine.core.effects import SetTimer, TellParent
 from engine.core.refs import Ref, ref
-from engine.core.state import TOP, Fork, InTask, InWait
+from engine.core.state import TOP, Fork, InFork, InTask, InWait
 from engine.language import HandlingState, StatesError, literal_errors
 
 RESERVED_ERRORS: Final = frozenset(
@@ -56,13 +56,18 @@ class Thrown(NamedTuple):
     names: tuple[str | None, ...]
 
 
-def fail_task(draft: Draft, scope: str, attempt: int, error: str | None, cause: str | None) -> None:
-    """Record that the step which this scope called has failed, and what follows."""
+def fail_task(
+    draft: Draft, scope: str, attempt: int, error: str | None, cause: str | None, *, wait: str | None = None
+) -> None:
+    """Record that the step which this scope called has failed, and what follows.
+
+    `wait` is the wait whose token's holder says so, if that is who says it.
+    """
     members: dict[str, Any] = {}
     failure = _describe(draft, error, cause, members)
     then, problem = _then(draft, scope, Thrown(error, cause, (error,)), members)
     name = draft.state.frames[scope].state
-    draft.emit(e.TaskFailed(name, *failure, attempt, then, scope), members)
+    draft.emit(e.TaskFailed(name, *failure, attempt, wait, then, scope), members)
     _go_on(draft, scope, then, problem, failure)
 
 
@@ -119,6 +124,7 @@ def fail(
     if then is None and scope == TOP:
         finish(draft, e.ExecutionFailed(*failure, state.name, state.type if is_entry else None), members)
         return
+    _give_up_below(draft, scope)
     draft.emit(e.StateFailed(state.name, state.type, *failure, is_entry, then, scope), members)
     _go_on(draft, scope, then, problem, failure)
 
@@ -131,9 +137,16 @@ def fail_fork(draft: Draft, fork: Fork) -> None:
     members: dict[str, Any] = {}
     then, problem = _then(draft, fork.scope, Thrown(error, cause, (error,)), members)
     failure = Failure(fork.error, fork.error_ref, fork.cause)
-    draft.give_up(draft.state.below(fork))
+    _give_up_below(draft, fork.scope)
     draft.emit(e.StateFailed(state.name, state.type, *failure, then=then, scope=fork.scope), members)
     _go_on(draft, fork.scope, then, problem, failure)
+
+
+def _give_up_below(draft: Draft, scope: str) -> None:
+    """Let go of what the branches or iterations of a state do, if it is in a fork."""
+    phase = draft.state.frames[scope].phase
+    if isinstance(phase, InFork):
+        draft.give_up(draft.state.below(draft.state.forks[phase.seq]))
 
 
 def _then(

@@ -62,7 +62,6 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
         try:
             selected = state.item_input(value, environment(draft, fork.scope, item=Item(index, value)))
         except StatesError as problem:
-            draft.give_up(draft.state.below(fork))
             fail_state(draft, fork.scope, problem, fork.seq)
             return
         reference = draft.refer(selected, reference, "input", payload)
