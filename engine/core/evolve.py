@@ -161,23 +161,15 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
 
 def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) -> None:
     scope, seq = event.scope, recorded.seq
-    before = state.frames[scope].phase
-    _call(state, event)
+    frame = state.frames[scope]
+    before = frame.phase
     timer = before.timer if event.wait is not None and before is not None else None
     if event.due_at is not None:
         timer = seq
         state.timers = state.timers.set(seq, _limit(event, recorded, event.due_at))
-    stay(state, scope, InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited))
-
-
-def _call(state: State, event: e.TaskScheduled | e.WaitOpened) -> None:
-    """Note in the frame what its state calls with, and that it was entered."""
-    scope = event.scope
-    frame = state.frames[scope]
-    keyed = event.keyed if isinstance(event, e.TaskScheduled) else frame.keyed
+    task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
     visits = frame.visits.set(event.state, event.visit)
-    called = replace(frame, parameters=event.parameters, keyed=keyed, visits=visits)
-    state.frames = state.frames.set(scope, called)
+    stay(state, scope, task, parameters=event.parameters, keyed=event.keyed, visits=visits)
 
 
 def _limit(event: e.TaskScheduled | e.WaitOpened, recorded: e.Recorded, due_at: int) -> Timer:
@@ -230,7 +222,6 @@ def _task_redispatched(state: State, event: e.TaskRedispatched, _: e.Recorded) -
 
 def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> None:
     scope, seq = event.scope, recorded.seq
-    _call(state, event)
     timer = due_at = None
     if event.due_at is not None:
         timer = seq
@@ -239,7 +230,8 @@ def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> Non
         state.timers = state.timers.set(seq, limit)
     opened = OpenWait(scope, event.state, seq, recorded.recorded_at, due_at)
     state.waits = state.waits.set(event.wait, opened)
-    stay(state, scope, InWait(seq, event.wait, event.attempt, timer))
+    visits = state.frames[scope].visits.set(event.state, event.visit)
+    stay(state, scope, InWait(seq, event.wait, event.attempt, timer), parameters=event.parameters, visits=visits)
 
 
 def _wait_resumed(state: State, event: e.WaitResumed, recorded: e.Recorded) -> None:

@@ -5,6 +5,8 @@ All functions change the copy of the state that `evolve` is making.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from engine.core.refs import Ref
@@ -20,11 +22,14 @@ def expect(state: State, scope: str, frame: Frame) -> None:
         state.current = frame.state
 
 
-def stay(state: State, scope: str, phase: Phase | None) -> None:
-    """Bring a frame into another phase of its state; a timer that the new one does not have is void."""
+def stay(state: State, scope: str, phase: Phase | None, **called: Any) -> None:
+    """Bring a frame into another phase of its state; a timer that the new one does not have is void.
+
+    `called` are other members of the frame that change with it: what its state calls with.
+    """
     frame = state.frames[scope]
     _recount(state, scope, frame.phase, phase)
-    state.frames = state.frames.set(scope, replace(frame, phase=phase))
+    state.frames = state.frames.set(scope, replace(frame, phase=phase, **called))
 
 
 def arrive(state: State, scope: str, following: str | None, output: Ref) -> None:

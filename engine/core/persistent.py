@@ -14,6 +14,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
 
+_new = object.__new__
+
 SMALL_MAX = 32
 """So many entries are kept in one `dict`."""
 
@@ -58,22 +60,15 @@ class PersistentMap(Generic[K, V]):
     def set(self, key: K, value: V) -> PersistentMap[K, V]:
         """The mapping with this value under the key."""
         only = self._only
-        if only is not None:
-            changed = {**only, key: value}
-            if len(changed) > SMALL_MAX:
-                return PersistentMap(changed)
-            return self._small(changed)
-        index = hash(key) % len(self._shards)
-        shard = self._shards[index]
-        return self._with(index, {**shard, key: value}, self._size + (key not in shard))
-
-    @staticmethod
-    def _small(entries: dict[K, V]) -> PersistentMap[K, V]:
-        """A mapping of few entries, which are its own from here on."""
-        made: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
-        made._only = entries
-        made._shards = ()
-        made._size = 0  # it is counted when it is asked for
+        if only is None:
+            index = hash(key) % len(self._shards)
+            shard = self._shards[index]
+            return self._with(index, {**shard, key: value}, self._size + (key not in shard))
+        changed = {**only, key: value}
+        if len(changed) > SMALL_MAX:
+            return PersistentMap(changed)
+        made: PersistentMap[K, V] = _new(PersistentMap)
+        made._only = changed  # of a small one nothing else is ever looked at
         return made
 
     def delete(self, key: K) -> PersistentMap[K, V]:
@@ -87,11 +82,15 @@ class PersistentMap(Generic[K, V]):
             return self
         changed = shard.copy()
         del changed[key]
-        return self._small(changed) if self._only is not None else self._with(index, changed, self._size - 1)
+        if self._only is None:
+            return self._with(index, changed, self._size - 1)
+        made: PersistentMap[K, V] = _new(PersistentMap)
+        made._only = changed
+        return made
 
     def _with(self, index: int, shard: dict[K, V], size: int) -> PersistentMap[K, V]:
         count = len(self._shards)
-        made: PersistentMap[K, V] = PersistentMap.__new__(PersistentMap)
+        made: PersistentMap[K, V] = _new(PersistentMap)
         made._only = None
         made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
         made._size = size

@@ -45,23 +45,19 @@ class Environment:
             of TestState (``afterInputPath``, …); None to note nothing.
     """
 
-    __slots__ = ("_context", "error_output", "input", "result", "trace", "world")
+    result: Json | Missing = MISSING
+    error_output: Json | Missing = MISSING
+    trace: dict[str, Json] | None = None
+    _context: dict[str, Json] | None = None
 
+    # One is made for every state that is entered or left, so that only what there is is set.
     def __init__(
         self,
         world: World,
         input: Json,  # noqa: A002 as the States Language says it
-        *,
-        result: Json | Missing = MISSING,
-        error_output: Json | Missing = MISSING,
-        trace: dict[str, Json] | None = None,
     ) -> None:
         self.world = world
         self.input = input
-        self.result = result
-        self.error_output = error_output
-        self.trace = trace
-        self._context: dict[str, Json] | None = None
 
     @property
     def context(self) -> dict[str, Json]:

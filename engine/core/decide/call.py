@@ -7,7 +7,7 @@ import hashlib
 from typing import Any, Final, NamedTuple
 
 from engine.core import events as e
-from engine.core.decide.context import environment
+from engine.core.decide.context import Surroundings, environment
 from engine.core.decide.draft import Draft
 from engine.core.effects import RunTask, SetTimer, StartChild
 from engine.core.events import Parent
@@ -40,7 +40,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     resource = state.resource
     attempt = frame.attempt
     wait, token = _wait(draft, state)
-    call = _call(draft, frame, state, environment(draft, scope, wait=wait, token=token))
+    call = _call(draft, frame, state, environment(draft, scope, Surroundings(draft, scope).with_call(wait, token)))
     if token is not None and not resource.waits and token not in compact(call.arguments):
         wait = token = None
     visit = frame.visits.get(state.name, 0) + (frame.parameters is None)  # an attempt before may have called nobody

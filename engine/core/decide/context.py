@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from engine.core.decide.draft import Draft
 from engine.core.refs import below, seq_of
@@ -19,19 +19,25 @@ class Item(NamedTuple):
 
 
 class Surroundings:
-    """What a scope lends to the expressions of its state. Implements `engine.language.World`.
+    """What a scope lends to the expressions of its state. Implements `engine.language.World`."""
 
-    `wait` and `token` are those of a wait that is about to be opened, `item` that of an iteration about to begin.
-    """
+    _wait: str | None = None
+    _token: str | None = None
+    _item: Item | None = None
 
-    __slots__ = ("_draft", "_item", "_scope", "_token", "_wait")
-
-    def __init__(self, draft: Draft, scope: str, *, wait: str | None, token: str | None, item: Item | None) -> None:
+    def __init__(self, draft: Draft, scope: str) -> None:
         self._draft = draft
         self._scope = scope
-        self._wait = wait
-        self._token = token
+
+    def with_call(self, wait: str | None, token: str | None) -> Self:
+        """The same, with the wait that is about to be opened, and its token."""
+        self._wait, self._token = wait, token
+        return self
+
+    def with_item(self, item: Item) -> Self:
+        """The same, with the item of the iteration that is about to begin."""
         self._item = item
+        return self
 
     @property
     def now_ms(self) -> int:
@@ -108,12 +114,10 @@ def _process_id(draft: Draft) -> str:
     return name
 
 
-def environment(
-    draft: Draft, scope: str, *, wait: str | None = None, token: str | None = None, item: Item | None = None
-) -> Environment:
+def environment(draft: Draft, scope: str, surroundings: Surroundings | None = None) -> Environment:
     """The environment of the state that a scope is in."""
-    world = Surroundings(draft, scope, wait=wait, token=token, item=item)
-    trial = draft.facts.trial
-    return Environment(
-        world, draft.value(draft.state.frames[scope].input), trace=None if trial is None else trial.trace
-    )
+    world = surroundings or Surroundings(draft, scope)
+    found = Environment(world, draft.value(draft.state.frames[scope].input))
+    if draft.facts.trial is not None:
+        found.trace = draft.facts.trial.trace
+    return found

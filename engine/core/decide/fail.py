@@ -209,7 +209,8 @@ def _describe(draft: Draft, error: str | None, cause: str | None, members: dict[
 
 def finish(draft: Draft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
-    draft.give_up(draft.state.scopes())
+    if len(draft.state.frames) > 1 or draft.state.task(TOP) is not None:
+        draft.give_up(draft.state.scopes())
     draft.emit(event, payload)
     parent = draft.state.parent
     if parent is not None and parent.is_awaited:

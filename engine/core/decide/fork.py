@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.core import events as e
-from engine.core.decide.context import Item, environment
+from engine.core.decide.context import Item, Surroundings, environment
 from engine.core.decide.draft import Draft
 from engine.core.decide.fail import fail_fork, fail_state
 from engine.core.decide.leave import leave_after
@@ -59,8 +59,9 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
     payload: dict[str, Any] = {}
     if state.has_item_selector:
         value = draft.value(reference)
+        surroundings = Surroundings(draft, fork.scope).with_item(Item(index, value))
         try:
-            selected = state.item_input(value, environment(draft, fork.scope, item=Item(index, value)))
+            selected = state.item_input(value, environment(draft, fork.scope, surroundings))
         except StatesError as problem:
             fail_state(draft, fork.scope, problem, fork.seq)
             return

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine import projections
 from engine.codec import Chain, encode_json, verify_stream
 from engine.core import commands as c
@@ -48,7 +50,14 @@ def wait_id(number: int) -> str:
 class Checked(Scenario):
     """A scenario that fails as soon as something that must always hold does not."""
 
-    def __init__(self, definition: Machine | Mapping[str, Any], run_input: Any, process_id: str | None = None) -> None:
+    def __init__(
+        self,
+        definition: Machine | Mapping[str, Any],
+        run_input: Any,
+        process_id: str | None = None,
+        parent: e.Parent | None = None,
+    ) -> None:
+        self.parent = parent
         self.rows: list[EventRow] = []
         self.folded: State = initial_state()
         self.stored: dict[int, Any] = {}
@@ -71,6 +80,8 @@ class Checked(Scenario):
         return [effect for effect in self.duties if type(effect) is kind][-1]
 
     def _send(self, command: c.Command) -> None:
+        if isinstance(command, c.Trigger) and not self.events:
+            command = replace(command, parent=self.parent)
         before, payloads = encode_state(self.state), encode_json(list(self._payloads.items()))
         chance, state = self._chance(), self.state
         super()._send(command)
@@ -171,7 +182,9 @@ class Checked(Scenario):
             assert {type(effect) for effect in self.effects} <= {CancelTask, EndChild, TellParent}
             parent = self.state.parent
             is_told = parent is not None and parent.is_awaited and not before.is_over
-            assert [effect for effect in self.effects if isinstance(effect, TellParent)] == [TellParent(parent)] * is_told
+            assert [effect for effect in self.effects if isinstance(effect, TellParent)] == [
+                TellParent(parent)
+            ] * is_told
 
     # --- the whole log -----------------------------------------------------------------------------------------------
 
@@ -241,6 +254,7 @@ def given(
     definition: Machine | Mapping[str, Any],
     run_input: Any = None,
     process_id: str | None = None,
+    parent: e.Parent | None = None,
 ) -> Checked:
     """An execution that was just triggered, without an input with `{}`; see `Checked`."""
-    return Checked(definition, {} if run_input is None else run_input, process_id)
+    return Checked(definition, {} if run_input is None else run_input, process_id, parent)

@@ -102,6 +102,7 @@ NEEDED: dict[str, Any] = {
     "Task": (
         *({"Resource": name} for name in ("charge", "charge", "notify.waitForResume", "wait_for_resume")),
         {"Resource": "notify.waitForTaskToken", "Parameters": TOKEN},
+        {"Resource": "wait_for_resume", "TimeoutSeconds": 30, "HeartbeatSeconds": 10},
         {"Resource": f"{CHILD}.sync:2", "Parameters": {"StateMachineArn": "child", "Input.$": "$"}},
         {"Resource": f"{CHILD}.sync", "Parameters": {"StateMachineArn": "child", "Input": TOKEN}},
         {"Resource": CHILD, "Parameters": {"StateMachineArn": "child"}},
@@ -165,8 +166,6 @@ class Maker:
             made.setdefault("ResultPath", pick(("$.r", "$.r", None)))
         if "Result" in made and "Parameters" in made:
             del made["Parameters"]
-        if made.get("TimeoutSeconds") is None:
-            made.pop("HeartbeatSeconds", None)
         if kind == "Parallel":
             made["Branches"] = [self.machine(depth + 1) for _ in range(pick((1, 2, 2, 3)))]
         elif kind == "Map":
@@ -246,7 +245,9 @@ def answer(pick: Pick, run: Checked) -> c.Command:
     """A resume by nothing, an id or a state, each perhaps a wrong one."""
     wait = pick((None, some_wait(pick, run)))
     states = [opened.state for _, opened in run.state.open_waits()]
-    return c.Resume(pick((helpful, value))(pick), wait, pick((None, None, run.state.current, *states)), pick((False, True)))
+    return c.Resume(
+        pick((helpful, value))(pick), wait, pick((None, None, run.state.current, *states)), pick((False, True))
+    )
 
 
 def use_token(pick: Pick, run: Checked) -> c.Command:

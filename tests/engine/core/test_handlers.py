@@ -39,7 +39,7 @@ def fail_often(run, error, times):
     return run
 
 
-# --- Retry -------------------------------------------------------------------------------------------------------------
+# --- Retry -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_that_is_retried_says_when():
@@ -231,10 +231,12 @@ def test_what_a_step_gives_while_the_state_waits_to_be_retried_is_ignored():
     run = given(one(Retry=[{**ALL, "IntervalSeconds": 9}]))
     twice = succeeded("A", "late")(run.state)
     run.when(failed("A", "Busy"), twice).then("TaskFailed", e.ResultIgnored("A", "succeeded"))
-    run.after(9000).when(due(), twice).then("TaskScheduled", "ResultIgnored").when(succeeded("A", 1)).then_is("completed", output=1)
+    run.after(9000).when(due(), twice).then("TaskScheduled", "ResultIgnored").when(succeeded("A", 1)).then_is(
+        "completed", output=1
+    )
 
 
-# --- Catch -------------------------------------------------------------------------------------------------------------
+# --- Catch -----------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_caught_is_the_output():
@@ -301,7 +303,9 @@ def test_a_catcher_that_cannot_be_computed_fails_its_branch():
 def test_a_result_that_cannot_be_used_is_caught():
     """TaskSucceeded without an output, then the failure of the state, which goes where the catcher says."""
     run = given(one(ResultSelector={"x.$": "$.none"}, Catch=[{**ALL, "ResultPath": None, "Next": "Mend"}]), {"n": 1})
-    run.when(succeeded("A", {})).then(e.TaskSucceeded("A", "3/result"), "StateFailed", "StatePassed", "ExecutionSucceeded")
+    run.when(succeeded("A", {})).then(
+        e.TaskSucceeded("A", "3/result"), "StateFailed", "StatePassed", "ExecutionSucceeded"
+    )
     run.then_is("completed", output={"n": 1})
 
 

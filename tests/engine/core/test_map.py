@@ -55,14 +55,24 @@ def test_the_outputs_stand_in_the_order_of_the_items():
     run = given(machine(), ["a", "b", "c"])
     run.when(succeeded("Each", 2, scope="2.2"), succeeded("Each", 0, scope="2.0")).then_is("running", output=None)
     run.when(succeeded("Each", 1, scope="2.1"))
-    run.then("TaskSucceeded", e.StateExited("M", "Map", "12/result", "12/result", "Done"), "StatePassed", "ExecutionSucceeded")
+    run.then(
+        "TaskSucceeded",
+        e.StateExited("M", "Map", "12/result", "12/result", "Done"),
+        "StatePassed",
+        "ExecutionSucceeded",
+    )
     run.then_is("completed", output=[0, 1, 2])
 
 
 def test_of_nothing_nothing_is_made():
     """No iteration begins, and the result is an empty list."""
     run = given(machine(), []).then_is("completed", output=[]).check()
-    assert [type(r.event).__name__ for r in run.events[1:]] == ["MapStarted", "StateExited", "StatePassed", "ExecutionSucceeded"]
+    assert [type(r.event).__name__ for r in run.events[1:]] == [
+        "MapStarted",
+        "StateExited",
+        "StatePassed",
+        "ExecutionSucceeded",
+    ]
 
 
 def test_the_items_may_stand_in_the_input():
@@ -85,7 +95,13 @@ def test_the_items_may_be_an_earlier_output():
 def test_items_that_are_computed_are_written_once():
     """JSONata's Items; an iteration refers to its own."""
     processor = {"StartAt": "Each", "States": {"Each": {"Type": "Task", "Resource": "charge", "End": True}}}
-    state = {"Type": "Map", "QueryLanguage": "JSONata", "Items": "{% [1, 2] %}", "ItemProcessor": processor, "End": True}
+    state = {
+        "Type": "Map",
+        "QueryLanguage": "JSONata",
+        "Items": "{% [1, 2] %}",
+        "ItemProcessor": processor,
+        "End": True,
+    }
     run = given({"StartAt": "M", "States": {"M": state}})
     assert run.events[1].event.items == "2/items"
     assert run.events[1].payload == {"items": [1, 2]}
@@ -132,7 +148,7 @@ def test_what_is_no_list_is_not_mapped():
     assert run.events[-1].event.entered == "Map"
 
 
-# --- how many at once --------------------------------------------------------------------------------------------------
+# --- how many at once ------------------------------------------------------------------------------------------------
 
 
 def test_no_more_run_at_once_than_are_allowed():
@@ -174,7 +190,7 @@ def test_an_iteration_that_spins_starves_no_other():
     assert run.effects[-1] == Continue()
 
 
-# --- failures ----------------------------------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------------------------------
 
 
 def test_one_failure_fails_the_state():
@@ -230,12 +246,18 @@ def test_the_step_of_an_iteration_is_let_go_once_when_the_next_one_cannot_begin(
     """Also if the state's failure is the execution's."""
     each = {"StartAt": "Each", "States": {"Each": CHARGE}}
     selector = {"v.$": "States.ArrayGetItem($.list, $$.Map.Item.Index)"}
-    state = {"Type": "Map", "ItemsPath": "$.items", "ItemSelector": selector, "MaxConcurrency": 2, "ItemProcessor": each}
+    state = {
+        "Type": "Map",
+        "ItemsPath": "$.items",
+        "ItemSelector": selector,
+        "MaxConcurrency": 2,
+        "ItemProcessor": each,
+    }
     run = given({"StartAt": "M", "States": {"M": {**state, "End": True}}}, {"items": [1, 2, 3], "list": [7, 8]})
     run.when(succeeded("Each", 1, scope="2.0")).then("TaskSucceeded", "ExecutionFailed").then_effects(CancelTask(6))
 
 
-# --- very many ---------------------------------------------------------------------------------------------------------
+# --- very many -------------------------------------------------------------------------------------------------------
 
 
 class Quick(Scenario):

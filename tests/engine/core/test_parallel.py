@@ -54,11 +54,16 @@ def test_all_branches_begin_with_the_same_input():
 def test_the_outputs_stand_in_the_order_of_the_branches(order):
     """Whichever ends first; the branch that ended is gone, the result is written once and is the output."""
     run = given(AB)
-    run.when(succeeded(order[0], order[0])).then(e.TaskSucceeded(order[0], "5/result", "5/result", scope=run_scope(order[0])))
+    run.when(succeeded(order[0], order[0])).then(
+        e.TaskSucceeded(order[0], "5/result", "5/result", scope=run_scope(order[0]))
+    )
     assert len(run.state.frames) == 2
     assert run.state.output is None
     run.when(succeeded(order[1], order[1])).then(
-        "TaskSucceeded", e.StateExited("Both", "Parallel", "7/result", "7/result", "Done"), "StatePassed", "ExecutionSucceeded"
+        "TaskSucceeded",
+        e.StateExited("Both", "Parallel", "7/result", "7/result", "Done"),
+        "StatePassed",
+        "ExecutionSucceeded",
     )
     run.then_is("completed", output=["A", "B"])
     assert run.events[6].payload == {"result": ["A", "B"]}
@@ -74,7 +79,11 @@ def test_the_input_of_the_branches_may_be_made():
     run = given(
         machine(
             parallel(
-                branch("A"), branch("B"), Parameters={"k.$": "$.n"}, ResultSelector={"first.$": "$[0]"}, ResultPath="$.r"
+                branch("A"),
+                branch("B"),
+                Parameters={"k.$": "$.n"},
+                ResultSelector={"first.$": "$[0]"},
+                ResultPath="$.r",
             )
         ),
         {"n": 1},
@@ -86,9 +95,9 @@ def test_the_input_of_the_branches_may_be_made():
 def test_branches_that_need_nobody_end_in_one_decision():
     """Also if they have several states, and the Parallel state is the last one."""
     passes = branch("P", {"Type": "Pass", "Result": 1, "Next": "Q"}, Q={"Type": "Pass", "Result": 2, "End": True})
-    given(
-        {"StartAt": "Both", "States": {"Both": {"Type": "Parallel", "Branches": [passes], "End": True}}}
-    ).then_is("completed", output=[2]).check()
+    given({"StartAt": "Both", "States": {"Both": {"Type": "Parallel", "Branches": [passes], "End": True}}}).then_is(
+        "completed", output=[2]
+    ).check()
 
 
 def test_a_failure_fails_the_state_and_its_siblings_are_cancelled():
@@ -145,7 +154,9 @@ def test_retries_that_are_exhausted_leave_it_to_the_catcher():
 def test_a_branch_that_catches_its_failure_spares_its_siblings():
     """Only what nothing in the branch saves fails the Parallel state."""
     saved = {**CHARGE, "Catch": [{**ALL, "ResultPath": None, "Next": "Rest"}]}
-    run = given(machine(parallel(branch("A", saved, Rest={"Type": "Pass", "Result": "saved", "End": True}), branch("B"))))
+    run = given(
+        machine(parallel(branch("A", saved, Rest={"Type": "Pass", "Result": "saved", "End": True}), branch("B")))
+    )
     run.when(failed("A", "NoMoney")).then("TaskFailed", "StatePassed").then_is("running").then_effects()
     run.when(succeeded("B", "b")).then_is("completed", output=["saved", "b"])
 
@@ -153,13 +164,24 @@ def test_a_branch_that_catches_its_failure_spares_its_siblings():
 def test_a_fail_state_in_a_branch_fails_it_before_its_siblings_begin():
     """Ends come first: what would be cancelled at once is not called."""
     run = given(machine(parallel(branch("F", {"Type": "Fail", "Error": "Bad", "Cause": "c"}), branch("B"))))
-    assert [type(r.event).__name__ for r in run.events[1:]] == ["BranchesStarted", "StateFailed", "StateFailed", "ExecutionFailed"]
+    assert [type(r.event).__name__ for r in run.events[1:]] == [
+        "BranchesStarted",
+        "StateFailed",
+        "StateFailed",
+        "ExecutionFailed",
+    ]
     assert run.events[2].event == e.StateFailed("F", "Fail", "Bad", None, "3/cause", is_entry=True, scope="2.0")
     run.then_effects().then_is("failed", error="Bad").check()
 
 
 NESTED = machine(
-    parallel(branch("Outer", parallel(branch("Mid", parallel(branch("In"), branch("In2"), Next="M"), M=DONE), branch("Mid2"), Next="O"), O=DONE))
+    parallel(
+        branch(
+            "Outer",
+            parallel(branch("Mid", parallel(branch("In"), branch("In2"), Next="M"), M=DONE), branch("Mid2"), Next="O"),
+            O=DONE,
+        )
+    )
 )
 """Three deep."""
 
@@ -183,7 +205,9 @@ def test_three_levels_fail_from_the_inside_and_nothing_stays():
 def test_a_level_in_the_middle_may_handle_what_comes_from_below():
     """The levels around it do not notice."""
     inner = parallel(branch("In"), branch("In2"), Next="M", Catch=[{**ALL, "Next": "M"}])
-    run = given(machine(parallel(branch("Mid", inner, M={"Type": "Pass", "Result": "mended", "End": True}), branch("B"))))
+    run = given(
+        machine(parallel(branch("Mid", inner, M={"Type": "Pass", "Result": "mended", "End": True}), branch("B")))
+    )
     run.when(failed("In2", "NoMoney")).then("TaskFailed", "StateFailed", "StatePassed").then_effects(CancelTask(5))
     run.when(succeeded("B", 1)).then_is("completed", output=["mended", 1])
 
@@ -197,7 +221,9 @@ def test_nested_tasks_are_recovered():
     """All of them, wherever they are, under their keys."""
     run = given(NESTED)
     run.when(recovered(died=False)).then_nothing().then_effects("RunTask", "RunTask", "RunTask")
-    assert {effect.idempotency_key for effect in run.effects} == {f"{EXECUTION}/{n}/{s}/1" for n, s in (("Mid2", "3.1"), ("In", "4.0"), ("In2", "4.1"))}
+    assert {effect.idempotency_key for effect in run.effects} == {
+        f"{EXECUTION}/{n}/{s}/1" for n, s in (("Mid2", "3.1"), ("In", "4.0"), ("In2", "4.1"))
+    }
 
 
 def test_a_result_that_cannot_be_placed_is_recorded_all_the_same():

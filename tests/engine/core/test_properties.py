@@ -29,7 +29,7 @@ from .generated import LITERAL_ERROR, MARK, RESERVED_ERROR
 BREATH = 6
 """So few states a decision passes here, that loops pause often and cost little."""
 
-RUNS = int(os.environ.get("PERDURE_RUNS", "300"))
+RUNS = int(os.environ.get("PERDURE_RUNS", "1000"))
 LONG = 150
 """So many commands are sent to a run at the most; nearly all have ended by then."""
 
@@ -61,7 +61,11 @@ def send(run, command):
 
 def send_anything(pick, run, most):
     for _ in range(pick(range(most))):
-        send(run, generated.command(pick, run))
+        due = sorted(generated.what_is_due(run), key=repr)
+        if due and pick((True, False)):
+            send(run, generated.do(run, pick(due), pick))
+        else:
+            send(run, generated.command(pick, run))
 
 
 def go_on(run):
@@ -157,9 +161,13 @@ def test_it_holds_by_chance(holds):
         except BaseException as problem:
             problem.add_note(f"seed {seed}")
             raise
-        seen.update({run.state.status, "over" if run.state.is_over else "alive", *(type(r.event).__name__ for r in run.events)})
+        seen.update(
+            {run.state.status, "over" if run.state.is_over else "alive", *(type(r.event).__name__ for r in run.events)}
+        )
     ends = {"completed", "failed", "ExecutionSucceeded", "ExecutionFailed"}
-    assert ends | {"TaskScheduled", "TaskSucceeded", "TaskFailed", "TaskSubmitted", "WaitOpened", "WaitResumed"} <= set(seen)
+    assert ends | {"TaskScheduled", "TaskSucceeded", "TaskFailed", "TaskSubmitted", "WaitOpened", "WaitResumed"} <= set(
+        seen
+    )
     assert {"StatePassed", "TimerSet", "TimerFired", "TaskTimedOut", "WaitExpired"} <= set(seen)
     assert {"BranchesStarted", "MapStarted", "IterationStarted", "StateExited", "StateFailed"} <= set(seen)
     if holds is not runs_end_or_go_on:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-
 from engine.core import events as e
-from engine.core.commands import Recover, Redispatch
+from engine.core.commands import Redispatch
 from engine.core.decide.recover import DEATHS_ALONE_MAX, SUSPECT_DEATHS
 from engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
 from engine.testing import START, due, recovered, resumed, succeeded
@@ -198,9 +197,7 @@ def test_nothing_is_begun_for_an_execution_that_is_given_up():
     for _ in range(DEATHS_ALONE_MAX - 1):
         run.when(Redispatch("2.1"), DEATH)
     run.when(Redispatch("2.1"), Redispatch("2.2"), DEATH)
-    run.then(
-        "TaskRedispatched", "TaskRedispatched", "TaskFailed", "TaskInterrupted", "StateFailed", "ExecutionFailed"
-    )
+    run.then("TaskRedispatched", "TaskRedispatched", "TaskFailed", "TaskInterrupted", "StateFailed", "ExecutionFailed")
     run.then_effects(CancelTask(3), CancelTask(5)).then_is("failed", error="States.TaskFailed")
 
 

@@ -69,7 +69,11 @@ OTHERS: dict[str, dict[str, Any]] = {
     "tell": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60},
     "say": {**TELL, "TimeoutSeconds": 60},
     "child": {"Type": "Task", "Resource": CHILD, "Parameters": {"StateMachineArn": "child", "Input": {}}},
-    "map": {"Type": "Map", "ItemsPath": "$.none", "ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}},
+    "map": {
+        "Type": "Map",
+        "ItemsPath": "$.none",
+        "ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Succeed"}}},
+    },
     "fork": {
         "Type": "Parallel",
         "Branches": [{"StartAt": "In", "States": {"In": {"Type": "Succeed"}}}],
@@ -129,13 +133,16 @@ class Node(NamedTuple):
         """What of it can matter for what follows."""
         state = self.state
         rank = {str(seq): str(number) for number, seq in enumerate(sorted(state.forks))}
-        place = {scope: ".".join((rank[scope.split(".")[0]], scope.split(".")[1])) if scope else "" for scope in state.frames}
+        place = {
+            scope: ".".join((rank[scope.split(".")[0]], scope.split(".")[1])) if scope else "" for scope in state.frames
+        }
         frames = [
             (place[scope], frame.state, frame.retries, sorted(frame.visits.items()), _shape(frame.phase))
             for scope, frame in sorted(state.frames.items())
         ]
         forks = [
-            (fork.started, sorted(fork.live), sorted(fork.outputs), fork.failures) for _, fork in sorted(state.forks.items())
+            (fork.started, sorted(fork.live), sorted(fork.outputs), fork.failures)
+            for _, fork in sorted(state.forks.items())
         ]
         past = sorted((wait.state, wait.outcome or "") for wait in self.waits)
         ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
@@ -154,6 +161,18 @@ def _shape(phase: Any) -> Any:
 
 def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
     """Every command that anybody could send, sensible or not, and the hour at which it comes."""
+    yield from ways_for_tasks_and_timers(node)
+    yield from ways_for_waits(node, machine)
+    yield c.Terminate("enough"), START
+    for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()):
+        yield command, START
+    for scope in node.state.frames:
+        yield c.Redispatch(scope), START
+    for command in (c.Quarantine("Resume", "KeyError"), c.Refuse("trigger", "taken"), c.Confirm("yes")):
+        yield command, START
+
+
+def ways_for_tasks_and_timers(node: Node) -> Iterator[tuple[c.Command, int]]:
     for called in node.tasks:
         for outcome in (c.Succeeded({}), c.Succeeded({"again": 1}), c.Failed("NoMoney", "empty")):
             yield c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome), START
@@ -161,6 +180,9 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
     for timer in (*node.timers, 99):
         yield c.FireTimer(timer), START
         yield c.FireTimer(timer), LATE
+
+
+def ways_for_waits(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
     waits = tuple(wait.id for wait in node.waits)
     for wait in (None, "unknown", *waits):
         for state in (None, *states_of(machine), "Nowhere"):
@@ -171,13 +193,6 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
         yield c.AnswerTask(wait, c.Succeeded({})), START
         yield c.AnswerTask(wait, c.Failed("NoMoney", None)), START
         yield c.Beat(wait), START
-    yield c.Terminate("enough"), START
-    for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()):
-        yield command, START
-    for scope in node.state.frames:
-        yield c.Redispatch(scope), START
-    for command in (c.Quarantine("Resume", "KeyError"), c.Refuse("trigger", "taken"), c.Confirm("yes")):
-        yield command, START
 
 
 def states_of(machine: Machine) -> Iterator[str]:
@@ -282,9 +297,7 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         assert not after.state.frames
         assert all(wait.outcome for wait in after.waits), "a wait is open after the end"
     assert names.count("WaitResumed") <= 1
-    assert {wait.id for wait in after.waits if wait.outcome is None} == {
-        wait for wait, _ in after.state.open_waits()
-    }
+    assert {wait.id for wait in after.waits if wait.outcome is None} == {wait for wait, _ in after.state.open_waits()}
     if not after.state.is_over and after.state.seq:
         check_state(after.state)
     if isinstance(command, c.Resume):

@@ -50,9 +50,16 @@ class World:
 INPUT = {"items": [{"price": 1.5}, {"price": 2}], "name": "Ada", "none": None, "one": [1]}
 
 
+def within(env, parts):
+    """The environment with a result, or what was caught."""
+    for name, part in parts.items():
+        setattr(env, name, part)
+    return env
+
+
 def evaluate(source, field="Output", world=None, given=INPUT, **environment):
     return compile_jsonata(f"{{% {source} %}}", field).evaluate(
-        None, Environment(world or World(), given, **environment)
+        None, within(Environment(world or World(), given), environment)
     )
 
 

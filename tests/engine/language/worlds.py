@@ -26,4 +26,7 @@ class World:
 
 def env(value=None, context=None, variables=None, **parts):
     """An environment with this raw input."""
-    return Environment(World(context, variables), value, **parts)
+    env = Environment(World(context, variables), value)
+    for name, part in parts.items():
+        setattr(env, name, part)
+    return env
