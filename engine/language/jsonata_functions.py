@@ -94,7 +94,8 @@ def _floor(value: Json, which: str) -> int:
     """Take an integer; what is none is rounded down, as AWS does for JSONata."""
     if not is_number(value) or not math.isfinite(value):
         raise Refused(f"{which} must be a number")
-    return math.floor(value)
+    rounded: int = math.floor(value)
+    return rounded
 
 
 def _partition(arguments: list[Json], _work: _Work) -> Json:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from engine.runtime.kinds import Kind
 
 
+WIDE: Final = 64
+"""A stream's state is wide that has more places of control."""
+
+RESTING_MAX: Final = 16
+"""So many wide streams that only wait stay in memory."""
+
 PAYLOADS_AT_EASE: Final = 8
 """With no more payloads than this a stream is not looked through for those that could go."""
 
@@ -76,6 +82,7 @@ class HotStreams:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._streams: OrderedDict[bytes, HotStream] = OrderedDict()
+        self._resting: OrderedDict[bytes, None] = OrderedDict()
         self._refusals: OrderedDict[bytes, int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -94,12 +101,31 @@ class HotStreams:
 
     def drop(self, stream_id: bytes) -> None:
         self._streams.pop(stream_id, None)
+        self._resting.pop(stream_id, None)
 
     def settle(self, hot: HotStream) -> None:
-        """After a commit: a stream that only waits leaves memory."""
-        is_free = hot.batch is None and not hot.pins and hot.kind.is_idle(hot.state)
-        if is_free and self._streams.get(hot.stream_id) is hot:
-            del self._streams[hot.stream_id]
+        """After a commit: a stream that only waits leaves memory.
+
+        The last few whose states are wide stay a while: to read one of a thousand open waits anew for each answer
+        would cost a thousand times as much as the answer.
+        """
+        if not self._is_free(hot) or self._streams.get(hot.stream_id) is not hot:
+            return
+        if hot.kind.width(hot.state) > WIDE:
+            self._resting[hot.stream_id] = None
+            self._resting.move_to_end(hot.stream_id)
+            if len(self._resting) > RESTING_MAX:
+                self._let_go(self._resting.popitem(last=False)[0])
+        else:
+            self.drop(hot.stream_id)
+
+    def _let_go(self, stream_id: bytes) -> None:
+        hot = self._streams.get(stream_id)
+        if hot is not None and self._is_free(hot):  # if not, it is settled again
+            self.drop(stream_id)
+
+    def _is_free(self, hot: HotStream) -> bool:
+        return hot.batch is None and not hot.pins and hot.kind.is_idle(hot.state)
 
     def refusals(self, stream_id: bytes) -> int:
         """How many commands about the stream were refused since the last refusal that was recorded."""
@@ -117,5 +143,5 @@ class HotStreams:
     def _evict(self) -> None:
         for stream_id, hot in self._streams.items():
             if hot.batch is None and not hot.pins:
-                del self._streams[stream_id]
+                self.drop(stream_id)
                 return

@@ -51,6 +51,7 @@ ORDER = (
     "POST /v1/tasks/{token}/heartbeat",
     "POST /v1/tasks/{token}/success",
     "POST /v1/tasks/{token}/failure",
+    "POST /v1/test-state",
     "GET /health/live",
     "GET /health/ready",
 )

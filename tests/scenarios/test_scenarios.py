@@ -6,8 +6,10 @@ timers that are set; what the sender is told; and where the execution then stand
 
     > trigger INPUT [as PROCESS_ID]       > STATE returns RESULT           > the process dies | stops | starts
     > resume PAYLOAD [at STATE | by WAIT] > STATE fails with ERROR: CAUSE  > 3 days pass
-    > terminate "REASON"
+    > terminate "REASON"                  > the child starts | returns RESULT | fails with ERROR: CAUSE
+    > the token's holder is alive | returns RESULT | fails with ERROR: CAUSE
 
+Of a Map, STATE is that of the first item, and `STATE of item 2` that of the second one.
 The steps are the outside world: they return when the transcript says so, whether or not anybody still waits for them.
 A resume that is early is held for two seconds, as the HTTP interface does it. While the process is gone nothing fires.
 
@@ -27,7 +29,17 @@ import pytest
 
 from engine.codec import encode_json
 from engine.core import commands as c
-from engine.core.effects import Continue, Effect, HoldSuspect, RunTask, SetTimer
+from engine.core import events as e
+from engine.core.effects import (
+    CancelTask,
+    Continue,
+    Effect,
+    EndChild,
+    HoldSuspect,
+    RunTask,
+    SetTimer,
+    StartChild,
+)
 from engine.language import format_instant
 from engine.testing import Scenario
 
@@ -46,6 +58,7 @@ class Transcript:
         self.calls: dict[str, c.CompleteTask] = {}
         self.due: list[int] = []
         self.suspects: list[str] = []
+        self.died = False
         self.held: list[tuple[c.Resume, int]] = []
         self.is_up = True
 
@@ -84,14 +97,30 @@ class Transcript:
     def fails(self, state: str, error: str, cause: str) -> None:
         self._complete(state, c.Failed(error, cause))
 
-    def _complete(self, state: str, outcome: c.Succeeded | c.Failed) -> None:
-        called = self.calls[state]
-        self.send(c.CompleteTask("", state, called.seq, called.attempt, called.visit, outcome))
+    def _complete(self, name: str, outcome: c.Succeeded | c.Failed) -> None:
+        called = self.calls[name]
+        self.send(c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome))
+
+    def token(self, does: str) -> None:
+        """Let whoever has the latest task token use it."""
+        events = [recorded.event for recorded in self.run.events]
+        wait = [event.wait for event in events if isinstance(event, e.WaitOpened) and event.token_sha256][-1]
+        outcome = given_back(does)
+        self.send(c.Beat(wait) if outcome is None else c.AnswerTask(wait, outcome))
+
+    def child(self, does: str) -> None:
+        """Let the child that was started last begin or end."""
+        started = self.calls["the child"]
+        outcome = given_back(does)
+        if outcome is None:
+            self.send(c.ChildStarted(started.scope, started.seq, {"ExecutionArn": "the child"}))
+        else:
+            self._complete("the child", outcome)
 
     def dies(self, how: str) -> None:
         self.is_up = False
         self.died = how == "dies"
-        self.calls.clear()
+        self.calls = {name: call for name, call in self.calls.items() if name == "the child"}  # it lives elsewhere
         self.due.clear()
 
     def starts(self) -> None:
@@ -99,8 +128,7 @@ class Transcript:
         self.send(c.Recover(self.died))
         self._fire()
         while self.suspects:
-            self.suspects.pop()
-            self.send(c.Redispatch(""))
+            self.send(c.Redispatch(self.suspects.pop()))
 
     def passes(self, count: str, unit: str) -> None:
         self.run.after(int(count) * UNITS[unit])
@@ -159,16 +187,30 @@ class Transcript:
         if isinstance(effect, RunTask):
             self.lines.append(f"  calls {effect.resource} with {shown(effect.parameters)}")
             self.lines.append(f"        under the key {effect.idempotency_key}")
-            done = c.Succeeded(None)
-            self.calls[effect.state] = c.CompleteTask("", effect.state, effect.seq, effect.attempt, effect.visit, done)
+            self._note_call(effect.state, effect.scope, effect)
+        elif isinstance(effect, StartChild):
+            self.lines.append(f"  starts the execution {effect.child} with {shown(effect.parameters)}")
+            self._note_call("the child", effect.parent.scope, effect.parent)
+        elif isinstance(effect, EndChild):
+            self.lines.append(f"  ends the execution {effect.child}")
+        elif isinstance(effect, CancelTask):
+            self.lines.append(f"  lets go of the step that event {effect.seq} called")
         elif isinstance(effect, SetTimer):
             self.lines.append(f"  sets a timer for {format_instant(effect.due_at)}")
             self.due.append(effect.due_at)
         elif isinstance(effect, HoldSuspect):
             self.lines.append(f"  holds {effect.state} back until it can run alone")
-            self.suspects.append(effect.state)
+            self.suspects.append(effect.scope)
         elif isinstance(effect, Continue):
             self.send(c.Advance())
+
+    def _note_call(self, name: str, scope: str, call: Any) -> None:
+        """Remember what was called, by its state and, in an iteration, also by its item."""
+        called = c.CompleteTask(scope, call.state, call.seq, call.attempt, call.visit, c.Succeeded(None))
+        index = int(scope.partition(".")[2] or 0)
+        self.calls[f"{name} of item {index + 1}"] = called
+        if index == 0 or name not in self.calls:
+            self.calls[name] = called
 
     def _standing(self) -> Iterator[str]:
         run = self.run
@@ -185,6 +227,14 @@ class Transcript:
             yield f"  = {now}, {state.status}" + (f" by {error}" if error else "")
 
 
+def given_back(does: str) -> c.Succeeded | c.Failed | None:
+    """What `returns RESULT` and `fails with ERROR: CAUSE` mean; of anything else nothing."""
+    if does.startswith("returns "):
+        return c.Succeeded(json.loads(does.removeprefix("returns ")))
+    failed = re.fullmatch(r"fails with (\S+): (.+)", does)
+    return c.Failed(*failed.groups()) if failed else None
+
+
 COMMANDS: list[tuple[str, Callable[..., None]]] = [
     (r"trigger (.+?)(?: as (\S+))?", Transcript.trigger),
     (r"resume (\{.*\})(?: at (.+)| by (\S+))?", Transcript.resume),
@@ -192,6 +242,8 @@ COMMANDS: list[tuple[str, Callable[..., None]]] = [
     (r"the process (dies|stops)", Transcript.dies),
     (r"the process starts", Transcript.starts),
     (r"(\d+) (\w+?)s? pass(?:es)?", Transcript.passes),
+    (r"the token's holder (is alive|returns .+|fails with .+)", Transcript.token),
+    (r"the child (starts|returns .+|fails with .+)", Transcript.child),
     (r"(.+) returns (.+)", Transcript.returns),
     (r"(.+) fails with (\S+): (.+)", Transcript.fails),
 ]

@@ -25,6 +25,15 @@ RIGHT: dict[str, Any] = {
     "TaskSuccess": {"output": {"approved": True}},
     "TaskFailure": {"error": "e", "cause": "c"},
     "TaskHeartbeat": {},
+    "StateTrial": {
+        "definition": {"StartAt": "Charge", "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}}},
+        "input": {"amount": 7},
+        "state": "Charge",
+        "error": {"error": "e", "cause": "c"},
+        "context": {"Execution": {}},
+        "variables": {"v": 1},
+        "retry_count": 1,
+    },
     "dict": {"process_id": "p"},
 }
 VALUES: list[Any] = [

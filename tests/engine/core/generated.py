@@ -317,17 +317,15 @@ def do(run: Checked, due: Due, pick: Pick) -> c.Command:
     scope = what_is_due(run)[due]
     frame = run.state.frames[scope]
     phase: Any = frame.phase
-    if kind == "go on":
-        return c.Advance()
-    if kind == "redispatch":
-        return c.Redispatch(scope)
-    if kind == "complete":
-        return c.CompleteTask(scope, frame.state, phase.seq, phase.attempt, visit, outcome(pick))
-    if kind == "start":
-        return c.ChildStarted(scope, phase.seq, helpful(pick))
-    if kind == "resume":
-        return c.Resume(helpful(pick), phase.wait)
-    if kind == "answer":
-        return c.AnswerTask(phase.wait, outcome(pick))
-    run.now = max(run.now, run.state.timers[phase.timer].due_at)
-    return c.FireTimer(phase.timer)
+    if kind == "time":
+        run.now = max(run.now, run.state.timers[phase.timer].due_at)
+    ways: dict[str, Callable[[], c.Command]] = {
+        "go on": c.Advance,
+        "redispatch": lambda: c.Redispatch(scope),
+        "complete": lambda: c.CompleteTask(scope, frame.state, phase.seq, phase.attempt, visit, outcome(pick)),
+        "start": lambda: c.ChildStarted(scope, phase.seq, helpful(pick)),
+        "resume": lambda: c.Resume(helpful(pick), phase.wait),
+        "answer": lambda: c.AnswerTask(phase.wait, outcome(pick)),
+        "time": lambda: c.FireTimer(phase.timer),
+    }
+    return ways[kind]()

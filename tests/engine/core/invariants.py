@@ -71,7 +71,8 @@ def _check_forks(state: State) -> None:
     for seq, fork in state.forks.items():
         assert (fork.seq, fork.state) == (seq, state.frames[fork.scope].state)
         ended = len(fork.outputs) + fork.failures
-        assert fork.started == len(fork.live) + ended <= fork.count
+        assert fork.started == len(fork.live) + ended
+        assert fork.started <= fork.count
         assert not set(fork.live) & set(fork.outputs)
         assert max([*fork.live, *fork.outputs], default=-1) < fork.started
         assert not fork.concurrency or len(fork.live) <= fork.concurrency
