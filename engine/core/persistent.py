@@ -1,8 +1,8 @@
 """A mapping that is never changed: each change gives a new one that shares nearly everything with the old one.
 
 State is kept after every event of a decision, and a Map may have ten thousand iterations under way: copying a `dict`
-of them for each event would take quadratic time. Here a change copies one shard of at most some dozen entries, and
-the short list of shards.
+of them for each event would take quadratic time. Here a change copies one shard and the list of shards, and there are
+about as many shards as each has entries: of ten thousand entries, some hundred.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ _new = object.__new__
 
 SMALL_MAX = 32
 """So many entries are kept in one `dict`."""
-
-SHARD_SIZE = 16
-"""Entries of a shard on average, in a mapping that is spread."""
 
 
 class Change(NamedTuple, Generic[K, V]):
@@ -50,8 +47,8 @@ class PersistentMap(Generic[K, V]):
         if self._size <= SMALL_MAX:
             return
         count = 4
-        while count * SHARD_SIZE * 2 < self._size:
-            count *= 4
+        while count * count < self._size:
+            count *= 2
         shards: tuple[dict[K, V], ...] = tuple({} for _ in range(count))
         for key, value in entries.items():
             shards[hash(key) % count][key] = value
@@ -94,7 +91,7 @@ class PersistentMap(Generic[K, V]):
         made._only = None
         made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
         made._size = size
-        if not count * SHARD_SIZE // 8 <= size <= count * SHARD_SIZE * 2:
+        if not count * count // 16 <= size <= count * count * 4:
             made._spread(dict(made.items()))
         return made
 

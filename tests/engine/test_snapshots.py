@@ -141,7 +141,7 @@ def test_a_snapshot_of_nested_scopes_is_the_fold() -> None:
             command = replace(command, outcome=c.Failed("Oops", None))
         run.when(command)
 
-    assert len(run.state.frames) > persistent.SHARD_SIZE * 2
+    assert len(run.state.frames) > persistent.SMALL_MAX
     assert {type(frame.phase) for frame in run.state.frames.values()} >= {InFork, InTimer, InRetry}
     check_every_seq(run)
 
