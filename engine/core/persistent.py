@@ -91,7 +91,7 @@ class PersistentMap(Generic[K, V]):
         made._only = None
         made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
         made._size = size
-        if not count * count // 16 <= size <= count * count * 4:
+        if not count * count // 16 <= size <= count * count * 2:
             made._spread(dict(made.items()))
         return made
 
