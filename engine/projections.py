@@ -28,6 +28,8 @@ class Changes(NamedTuple):
 
 def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> ExecutionRow:
     """An execution as its state shows it."""
+    parent = state.parent
+    parent_id = None if parent is None else _bytes_of(parent.execution)
     return ExecutionRow(
         execution_id=execution_id,
         organization_id=organization_id,
@@ -47,6 +49,8 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
         error=state.error,
         error_ref=state.error_ref,
         cause_ref=state.cause,
+        parent_id=parent_id,
+        awaited_by=parent_id if parent is not None and parent.is_awaited else None,
     )
 
 

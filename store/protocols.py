@@ -115,6 +115,13 @@ class Catalog(Protocol):
         """
         ...
 
+    async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
+        """The workflows of a workspace with exactly this name, the newest two at most.
+
+        Archived ones only if there are no others. Two are enough to see that the name says too little.
+        """
+        ...
+
     async def workflow_version_page(
         self,
         organization_id: bytes,
@@ -145,7 +152,11 @@ class Executions(Protocol):
         ...
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
-        """Executions that are pending or running (not those that only wait), ascending above `after`."""
+        """Executions that something may have to be done for after a crash, ascending above `after`.
+
+        Those are the pending and the running ones, and of those that only wait the ones that are awaited: they end with
+        the task that awaits them, and the crash may have come between the two.
+        """
         ...
 
     async def live_counts(self) -> dict[str, int]:

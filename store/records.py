@@ -182,7 +182,8 @@ class ExecutionRow(NamedTuple):
     """An execution as it is now. `input_ref` and `output_ref` are `SEQ/JSON-POINTER` into `events.payload`.
 
     `error` is a reserved name or one literal in the definition; any other error name stands behind
-    `error_ref`.
+    `error_ref`. `parent_id` is the execution whose task started this one; `awaited_by` is the same one if its
+    task goes on only when this one ends, else null.
     """
 
     execution_id: bytes
@@ -203,6 +204,8 @@ class ExecutionRow(NamedTuple):
     error: str | None
     error_ref: str | None
     cause_ref: str | None
+    parent_id: bytes | None
+    awaited_by: bytes | None
 
 
 class WaitRow(NamedTuple):

@@ -217,6 +217,7 @@ workflows = Table(
     _ms("modified_at"),
     _text("modified_by", null=True),
     Index("workflows_of_workspace", "workspace_id", "workflow_id"),
+    Index("workflows_named", "workspace_id", "name", "workflow_id"),
     sqlite_with_rowid=False,
 )
 
@@ -303,13 +304,15 @@ executions = Table(
     _text("error", null=True),
     _text("error_ref", null=True),
     _text("cause_ref", null=True),
+    _id("parent_id", null=True),
+    _id("awaited_by", null=True),
     Index("executions_of_workflow", "workflow_id", "execution_id"),
     Index("executions_of_workspace", "workspace_id", "execution_id"),
     Index("executions_of_organization", "organization_id", "execution_id"),
     sqlite_with_rowid=False,
 )
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
-LIVE: Final = text("status IN ('pending', 'running')")
+LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE, postgresql_where=LIVE)
 
 waits = Table(

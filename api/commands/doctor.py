@@ -178,10 +178,12 @@ async def _keys(store: Store) -> Check:
 
 
 async def _alive(store: Store) -> AsyncIterator[ExecutionRow]:
+    """Runs that call steps, or may at any moment: not those that only wait."""
     after = b""
     while page := await store.live_executions(after=after):
         for row in page:
-            yield row
+            if row.status != "waiting":
+                yield row
         after = page[-1].execution_id
 
 

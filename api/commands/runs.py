@@ -83,7 +83,7 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
         waits = await seen.store.waits_of(row.execution_id)
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
-            "parent_execution_id": shown.parent,
+            "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
             **values_json(shown),
             "steps": steps,
             "waits": [

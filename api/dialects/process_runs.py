@@ -110,13 +110,12 @@ async def organization_executions(call: Call[OrganizationQuery, None]) -> Answer
 async def _page(engine: Engine, rows: list[ExecutionRow], *, has_more: bool) -> Answer:
     names = await engine.reading.workflow_names(rows)
     process_ids = await engine.reading.process_ids(rows)
-    parents = await engine.reading.parents(rows)
     items = []
     for row in rows:
         events = await engine.reading.last_events(row.execution_id, LISTED_EVENTS)
         items.append(
             {
-                **_listed(row, process_ids[row.execution_id], parents.get(row.execution_id)),
+                **_listed(row, process_ids[row.execution_id]),
                 "workflow_event_log": event_log(events, total=max(row.seq, events[-1].seq)),
                 "workflow_details": {"workflow_name": names[row.workflow_id]},
             }
@@ -132,10 +131,10 @@ def _last_key(row: ExecutionRow) -> dict[str, Any]:
 
 
 def _described(view: ExecutionView) -> dict[str, Any]:
-    return _listed(view.row, view.process_id, view.parent)
+    return _listed(view.row, view.process_id)
 
 
-def _listed(row: ExecutionRow, process_id: str, parent: str | None) -> dict[str, Any]:
+def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
     described = {
         "workflow_id": ids.text(row.workflow_id),
         "workflow_execution_id": ids.text(row.execution_id),
@@ -150,7 +149,7 @@ def _listed(row: ExecutionRow, process_id: str, parent: str | None) -> dict[str,
         "modified_on": row.modified_at,
         "modified_by": row.modified_by,
     }
-    return described if parent is None else {**described, "parent_execution_id": parent}
+    return described if row.parent_id is None else {**described, "parent_execution_id": ids.text(row.parent_id)}
 
 
 ROUTES: Final[Sequence[Route]] = (

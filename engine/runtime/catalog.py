@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -17,9 +17,6 @@ from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.steps import Registry
 from store.records import WorkflowRow, WorkflowVersionRow
-
-NAMES_AT_ONCE: Final = 200
-"""So many workflows are looked at in one go for a name."""
 
 
 class Published(NamedTuple):
@@ -145,21 +142,15 @@ class Workflows:
         return row
 
     async def named(self, caller: Caller, name: str) -> list[WorkflowRow]:
-        """The workflows of the caller's workspace with this id or name; archived ones only if there are no others."""
+        """The workflow of the caller's workspace with this id, or those with this name, of which two are enough.
+
+        Archived ones only if there are no others.
+        """
         if ids.is_id(name):
             row = await self._store.workflow(ids.parse(name))
             if row is not None and row.workspace_id == caller.workspace_id:
                 return [row]
-        found: list[WorkflowRow] = []
-        offset = 0
-        while True:
-            rows, total = await self._store.workflows(
-                caller.workspace_id, search=name, limit=NAMES_AT_ONCE, offset=offset
-            )
-            found += [row for row in rows if row.name == name]
-            offset += NAMES_AT_ONCE
-            if offset >= total:
-                return [row for row in found if row.status != "archived"] or found
+        return await self._store.workflows_named(caller.workspace_id, name)
 
     async def version(self, caller: Caller, workflow_id: bytes, version: int | None) -> WorkflowVersionRow:
         """A version of a workflow of the caller's workspace; without a number the latest published one."""

@@ -216,7 +216,7 @@ class Children:
         for name, version in readings_of(target):
             rows = await self._workflows.named(caller, name)
             if len(rows) > 1:
-                raise StepFailed(INVALID_ARN, f"There are {len(rows)} workflows named {name!r}: name one by its id.")
+                raise StepFailed(INVALID_ARN, f"There are several workflows named {name!r}: name one by its id.")
             if rows:
                 return await self._runnable(caller, rows[0].workflow_id, version)
         raise StepFailed(DOES_NOT_EXIST, f"There is no workflow {target!r} in the workspace of the execution.")

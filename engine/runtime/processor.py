@@ -12,7 +12,6 @@ import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
@@ -27,6 +26,7 @@ from engine.errors import EngineFailed, Unavailable
 from engine.runtime.batch import Batch, Waiting, claims_of
 from engine.runtime.bound import described, work_for
 from engine.runtime.clock import Clock
+from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
 from engine.runtime.kinds import KINDS, Occasion, Rows
 from engine.runtime.loader import Loader
@@ -47,9 +47,6 @@ QUEUE_MAX: Final = 20_000
 
 PATIENCE_S: Final = 0.02
 """Seconds that one expression may hold up everybody; what takes longer is decided in a thread."""
-
-CHANCES_APART: Final = 1000
-"""Ids at hand for a decision in a thread, where none can be drawn: more than one of TRANSITIONS_MAX states needs."""
 
 RETRY_MS: Final = 1000
 """Work from inside is tried again so long after the store refused it."""
@@ -74,18 +71,16 @@ class Processor:
         metrics.hot_streams.read = lambda: len(self._hot)
         self._context = contextvars.copy_context()
         self._store = store
-        self._loader = loader
         self._clock = clock
         self._random = random
         self._names = names or {}
         self._ids = ids.IdGenerator(random)
+        self._detours = Detours(loader, self.new_id, random)
         self._hot = HotStreams(hot_max)
         self._inbox: deque[Order] = deque()
-        self._loading: dict[bytes, list[Order]] = {}
         self._open = Batch()
         self._committing: Batch | None = None
         self._jobs: set[asyncio.Task[None]] = set()
-        self._apart: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
         self._is_scheduled = False
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -143,7 +138,7 @@ class Processor:
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if not (self._inbox or self._loading or self._open or self._committing or self._jobs):
+        if not (self._inbox or self._detours.is_loading or self._open or self._committing or self._jobs):
             self._idle.set()
 
     def _take(self, order: Order) -> None:
@@ -155,10 +150,10 @@ class Processor:
             hot = HotStream(kind, order.stream_id, order.organization_id, order.workspace_id)
             hot.machine = order.machine
             self._hot.add(hot)
-        if hot is None:
-            self._load(order)
-        else:
+        if hot is not None:
             self._decide(hot, order)
+        elif self._detours.want(order):
+            self._start(self._load())
 
     def _waits_for_a_claim(self, order: Order) -> bool:
         """Whether an order that is not yet on disk claims the same: then its fate decides this one's."""
@@ -193,7 +188,7 @@ class Processor:
                 self._on_defect(hot, order, defect)
         elif isinstance(outcome, Need):
             hot.pins += 1
-            self._start(self._decide_apart(hot, order) if outcome.patience else self._fetch(hot, order, outcome))
+            self._start(self._detour(hot, order, outcome))
         elif isinstance(outcome, Decision) and order.remembered is not None:
             self._claim(hot, order, outcome, now)
         elif hot.batch is not None:
@@ -209,26 +204,28 @@ class Processor:
             now, order.actor, chance.draw, chance.entropy, order.known_waits, refusals, self._names, PATIENCE_S
         )
 
-    async def _decide_apart(self, hot: HotStream, order: Order) -> None:
-        """Decide in a thread what takes long, while the others go on; it holds if the stream has not moved meanwhile.
-
-        One at a time: an expression may need much memory before it meets its limit.
-        """
+    async def _detour(self, hot: HotStream, order: Order, need: Need) -> None:
+        """Wait for what a decision needs, then go on with it, before all others."""
         state, now = hot.state, self._clock.now()
-        order.seed = order.seed or self._random(32)
-        drawn = len(order.chances)
-        order.chances = [*order.chances, *(ids.text(self.new_id()) for _ in range(drawn, CHANCES_APART))]
-        occasion = self._occasion(hot, order, now)._replace(patience_s=None)
+        outcome: Outcome | None = None
         try:
-            outcome = await asyncio.get_running_loop().run_in_executor(
-                self._apart, hot.kind.decide, hot, order.command, occasion
-            )
-        except Exception as defect:  # noqa: BLE001 a defect of ours
+            if need.patience:
+                outcome = await self._detours.decide(hot, order, self._occasion(hot, order, now))
+            else:
+                await self._detours.fetch(hot, order, need)
+        except StoreError as error:
+            _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
+            self._put_off(order)
+            return
+        except Exception as defect:  # noqa: BLE001 whoever sent the order must hear of it, whatever it is
             self._on_defect(hot, order, defect)
             return
         finally:
             hot.pins -= 1
-        if hot.state is state and self._hot.get(hot.stream_id) is hot and self.failure is None:
+        has_moved = hot.state is not state or self._hot.get(hot.stream_id) is not hot
+        if self.failure is not None:
+            order.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
+        elif outcome is not None and not has_moved:
             self._conclude(hot, order, outcome, now)
         else:
             self._inbox.appendleft(order)
@@ -292,21 +289,8 @@ class Processor:
 
     # --- what must be read first ---------------------------------------------------------------------------------
 
-    def _load(self, order: Order) -> None:
-        """Queue behind the stream's loading; all streams that are asked for in one go are read together."""
-        waiting = self._loading.get(order.stream_id)
-        if waiting is not None:
-            waiting.append(order)
-            return
-        if not self._loader.is_collecting:
-            self._start(self._load_all())
-        self._loading[order.stream_id] = [order]
-        self._loader.want(order.stream_id)
-
-    async def _load_all(self) -> None:
-        found = await self._loader.load()
-        for stream_id, result in found.items():
-            orders = self._loading.pop(stream_id, [])
+    async def _load(self) -> None:
+        for result, orders in await self._detours.load():
             if isinstance(result, HotStream):
                 self._hot.add(result)
                 self._inbox.extendleft(reversed(orders))
@@ -328,29 +312,6 @@ class Processor:
             self._put_off(order)
         else:
             self._fail(order, Unavailable("the stream cannot be read by this node"))
-
-    async def _fetch(self, hot: HotStream, order: Order, need: Need) -> None:
-        """Load what a decision asked for, then decide again with all else the same."""
-        is_in_flight = hot.batch is not None
-        try:
-            payloads = await self._loader.payloads(hot.stream_id, need.seqs)
-            waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
-        except StoreError as error:
-            _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
-            self._put_off(order)
-            return
-        except Exception as defect:  # noqa: BLE001 whoever sent the order must hear of it, whatever it is
-            self._on_defect(hot, order, defect)
-            return
-        finally:
-            hot.pins -= 1
-        hot.payloads.update(payloads)
-        # A wait that is open on disk and unknown to the state: its end is on its way to the disk, so look again. With
-        # nothing on the way the two will never agree, and it is none of the execution's waits.
-        unknown = {} if is_in_flight else dict.fromkeys(need.waits)
-        order.known_waits = {**order.known_waits, **unknown, **waits}
-        self._inbox.appendleft(order)
-        self._schedule()
 
     # --- committing ----------------------------------------------------------------------------------------------
 
@@ -454,9 +415,7 @@ class Processor:
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
         orders = [item.order for b in (self._committing, self._open) if b for item in b.waiting]
-        orders += self._inbox
-        orders += [order for waiting in self._loading.values() for order in waiting]
-        for order in orders:
+        for order in [*orders, *self._inbox, *self._detours.orders]:
             order.fail(failed)
         self._idle.set()
         self.watchers.notify_all()
@@ -482,7 +441,7 @@ class Processor:
 
     def close(self) -> None:
         """Let go of what was held for good; called when nothing is decided any more."""
-        self._apart.shutdown(wait=False, cancel_futures=True)
+        self._detours.close()
 
     async def settle(self) -> None:
         """Wait until nothing is queued, being read or being committed."""

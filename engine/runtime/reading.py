@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from engine.codec import decode_json
 from engine.core import ids
-from engine.core.events import ExecutionStarted, Recorded
+from engine.core.events import Recorded
 from engine.core.refs import Ref, resolve, seq_of
 from engine.errors import NotFound
 from engine.runtime.bound import about
 from engine.runtime.callers import Caller
 from engine.runtime.kinds import KINDS
 from store.protocols import Store
-from store.records import ExecutionRow, StoredEvent, WaitRow, WorkflowRow, WorkflowVersionRow
-
-FIRST: Final = 1
-"""The seq of an execution's first event, which says how it began."""
+from store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
 
 
 class ExecutionView(NamedTuple):
-    """An execution as it is shown: its row, the caller's name for it, and the values its references point to.
-
-    `parent` is the id of the execution whose task started it, if one did.
-    """
+    """An execution as it is shown: its row, the caller's name for it, and the values its references point to."""
 
     row: ExecutionRow
     process_id: str
@@ -32,7 +26,6 @@ class ExecutionView(NamedTuple):
     output: Any
     error: str | None
     cause: str | None
-    parent: str | None = None
 
 
 class Reading:
@@ -57,7 +50,7 @@ class Reading:
 
     async def _view(self, row: ExecutionRow, process_id: str | None) -> ExecutionView:
         wanted = [r for r in (row.input_ref, row.output_ref, row.error_ref, row.cause_ref) if r is not None]
-        stored = await self._store.events_at(row.execution_id, sorted({FIRST, *map(seq_of, wanted)}))
+        stored = await self._store.events_at(row.execution_id, sorted(set(map(seq_of, wanted))))
         payloads = {item.row.seq: decode_json(item.row.payload) for item in stored if item.row.payload}
 
         def value(reference: Ref | None) -> Any:
@@ -72,7 +65,6 @@ class Reading:
             output=value(row.output_ref),
             error=row.error if row.error is not None else value(row.error_ref),
             cause=value(row.cause_ref),
-            parent=_parent(stored),
         )
 
     async def page(
@@ -98,11 +90,6 @@ class Reading:
         """The process ids of executions, chosen and implied."""
         chosen = await self._store.process_ids_of([row.execution_id for row in rows])
         return {row.execution_id: chosen.get(row.execution_id, ids.text(row.execution_id)) for row in rows}
-
-    async def parents(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
-        """The ids of the executions whose tasks started these; those that nobody's task started are left out."""
-        found = {row.execution_id: _parent(await self._store.events_at(row.execution_id, [FIRST])) for row in rows}
-        return {execution_id: parent for execution_id, parent in found.items() if parent is not None}
 
     async def workflow_names(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
         """The names of the workflows of executions that the caller may see."""
@@ -164,9 +151,3 @@ class Reading:
         )
         names = await self._store.process_ids_of([row.execution_id for row in rows])
         return [(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
-
-
-def _parent(stored: Sequence[StoredEvent]) -> str | None:
-    """The parent that an execution's first event tells of; the event comes first."""
-    event = KINDS["execution"].vocabulary.read(stored[0].row).event
-    return event.parent.execution if isinstance(event, ExecutionStarted) and event.parent is not None else None

@@ -14,7 +14,7 @@ from engine.core import commands as c
 from engine.core.decide import decide
 from engine.core.decision import Decision, Facts, Need, Rejection
 from engine.core.effects import Effect
-from engine.core.events import Event, Recorded, WaitExpired, WaitOpened, WaitResumed
+from engine.core.events import Event, Recorded, TaskFailed, WaitExpired, WaitOpened, WaitResumed
 from engine.core.evolve import replay
 from engine.core.refs import Ref, resolve
 from engine.core.state import TOP, State, initial_state
@@ -130,9 +130,11 @@ class Scenario:
         resumed = {event.wait for event in events if isinstance(event, WaitResumed)}
         opened = {event.wait for event in events if isinstance(event, WaitOpened)}
         expired = {event.wait for event in events if isinstance(event, WaitExpired)}
+        failed = {event.wait for event in events if isinstance(event, TaskFailed) and event.wait is not None}
         over = {
             **dict.fromkeys(opened, "cancelled"),
             **dict.fromkeys(expired, "expired"),
+            **dict.fromkeys(failed, "failed"),
             **dict.fromkeys(resumed, "resumed"),
         }
         return {wait: None if wait in self.state.waits else over.get(wait) for wait in waits}

@@ -15,7 +15,10 @@ class MemoryCatalog:
         self._keys_of = Index[ApiKeyRow](lambda row: row.organization_id, lambda row: row.key_id)
         self._api_keys = MemoryTable(ApiKeyRow, self._keys_of, unique=["key_digest"])
         self._workflows_of = Index[WorkflowRow](lambda row: row.workspace_id, lambda row: row.workflow_id)
-        self._workflows = MemoryTable(WorkflowRow, self._workflows_of)
+        self._workflows_named = Index[WorkflowRow](
+            lambda row: (row.workspace_id, row.name), lambda row: row.workflow_id
+        )
+        self._workflows = MemoryTable(WorkflowRow, self._workflows_of, self._workflows_named)
         self._versions_of = Index[WorkflowVersionRow](lambda row: row.workflow_id, lambda row: row.version)
         self._versions_in = Index[WorkflowVersionRow](
             lambda row: (row.organization_id, row.workspace_id), lambda row: row[:2]
@@ -77,6 +80,11 @@ class MemoryCatalog:
             if (status is None or row.status == status) and (search is None or search.lower() in row.name.lower())
         ]
         return found[offset : offset + limit], len(found)
+
+    async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
+        ids = reversed(self._workflows_named.all((workspace_id, name)))
+        rows = [self._workflows.rows[workflow_id,] for workflow_id in ids]
+        return ([row for row in rows if row.status != "archived"] or rows)[:2]
 
     async def workflow_version_page(
         self,

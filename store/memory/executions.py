@@ -11,7 +11,7 @@ from store.memory.log import MemoryLog
 from store.memory.tables import Index, MemoryTable
 from store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 
-_LIVE = ("pending", "running")
+_ACTIVE = ("pending", "running")
 
 
 class MemoryExecutions(MemoryLog):
@@ -25,7 +25,7 @@ class MemoryExecutions(MemoryLog):
             "workspace_id": Index[ExecutionRow](lambda row: row.workspace_id, by_id),
             "organization_id": Index[ExecutionRow](lambda row: row.organization_id, by_id),
         }
-        self._live = Index[ExecutionRow](lambda row: True if row.status in _LIVE else None, by_id)
+        self._live = Index[ExecutionRow](lambda row: True if _is_live(row) else None, by_id)
         self._executions = MemoryTable(ExecutionRow, *self._pages.values(), self._live)
         self._waits_of = Index[WaitRow](lambda row: row.execution_id, lambda row: (row.opened_seq, row.wait_id))
         self._open_waits = Index[WaitRow](
@@ -57,7 +57,7 @@ class MemoryExecutions(MemoryLog):
     async def live_counts(self) -> dict[str, int]:
         waiting = {row.execution_id for row in self._waits.rows.values() if row.outcome is None}
         rows = self._executions.rows.values()
-        return Counter(row.status for row in rows if row.status in _LIVE or row.execution_id in waiting)
+        return Counter(row.status for row in rows if row.status in _ACTIVE or row.execution_id in waiting)
 
     def _rows(self, execution_ids: list[bytes]) -> list[ExecutionRow]:
         return [self._executions.rows[execution_id,] for execution_id in execution_ids]
@@ -108,3 +108,7 @@ class MemoryExecutions(MemoryLog):
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]:
         return self._timers_of.all(execution_id)
+
+
+def _is_live(row: ExecutionRow) -> bool:
+    return row.status in _ACTIVE or (row.status == "waiting" and row.awaited_by is not None)

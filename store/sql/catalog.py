@@ -26,6 +26,13 @@ _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("vers
 _LATEST_PUBLISHED: Final = (
     _VERSIONS.where(workflow_versions.c.published_at.is_not(None)).order_by(workflow_versions.c.version.desc()).limit(1)
 )
+_NAMED: Final = (
+    select(workflows)
+    .where(workflows.c.workspace_id == bindparam("id"), workflows.c.name == bindparam("name"))
+    .order_by(workflows.c.workflow_id.desc())
+    .limit(2)
+)
+_NAMED_IN_USE: Final = _NAMED.where(workflows.c.status != "archived")
 
 
 class SqlCatalog(SqlSession):
@@ -98,6 +105,11 @@ class SqlCatalog(SqlSession):
         rows = [WorkflowRow._make(row) for row in await self._query(page)]
         counted = await self._query(select(func.count()).select_from(workflows).where(*wanted))
         return rows, counted[0][0]
+
+    async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
+        rows = await self._all(_NAMED_IN_USE, id=workspace_id, name=name)
+        rows = rows or await self._all(_NAMED, id=workspace_id, name=name)
+        return [WorkflowRow._make(row) for row in rows]
 
     async def workflow_version_page(
         self,

@@ -28,7 +28,7 @@ _LIVE: Final = (
     .limit(bindparam("limit"))
 )
 _ALIVE: Final = union(
-    select(executions.c.execution_id).where(LIVE),
+    select(executions.c.execution_id).where(LIVE, executions.c.status != "waiting"),
     select(waits.c.execution_id).where(OPEN),  # what waits has an open wait, and nothing that has ended has one
 )
 _LIVE_COUNTS: Final = (

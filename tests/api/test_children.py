@@ -50,6 +50,18 @@ async def test_parent_and_child_name_each_other(api: Api) -> None:
     assert (began["actor"], began["parent"]["execution"]) == (f"execution:{execution_id}", execution_id)
 
 
+async def test_a_child_that_is_not_awaited_names_its_parent_too(api: Api) -> None:
+    """In the history and by itself, however its parent has gone on."""
+    child = await api.workflow(WAITING)
+    execution_id = await api.trigger(await api.workflow(calling(child, "")))
+    await api.settled()
+    await api.settled()
+    page = await api.ok("GET", f"{PROCESS}/getWorkflowExecutionHistory", params={"workflow_id": child})
+    (shown,) = page["items"]
+    item = await api.item(child, shown["workflow_execution_id"])
+    assert [shown["parent_execution_id"], item["parent_execution_id"]] == [execution_id] * 2
+
+
 async def test_a_child_is_a_run_like_any_other(api: Api) -> None:
     """It has a process id and a trigger type of the seed, and is resumed by it; then its parent goes on."""
     parent, execution_id, child, child_id = await family(api)

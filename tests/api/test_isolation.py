@@ -101,7 +101,7 @@ PLACELESS = {"/v1/test-state"}
 async def test_what_is_another_s_is_not_there(
     api: Api, route: Route, place: dict[str, str], scopes: tuple[str, ...]
 ) -> None:
-    """On every route: 404, or an empty list, or what is nobody's; never a word of the other's, and nothing of it changes."""
+    """On every route: 404, an empty list, or what is nobody's; never a word of the other's, and none of it changes."""
     mine = await owned(api)
     before = await api.item(mine.workflow_id, mine.workflow_execution_id)
     other = await api.new_key(*scopes, **place)

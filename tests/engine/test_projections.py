@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from engine import projections
 from engine.core import commands as c
+from engine.core import events as e
 from engine.core import ids
 from engine.core.draft import Step
 from engine.core.evolve import evolve
@@ -221,6 +222,16 @@ def test_an_execution_s_row_is_its_state(run):
     assert (row.status, row.state, row.seq, row.ended_at) == ("failed", "Tell", 5, START + 7)
     assert (row.error, row.error_ref, row.cause_ref, row.output_ref) == (None, "4/error", "4/cause", None)
     assert "Secret" not in repr(row)
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_a_child_s_row_names_its_parent(run, is_awaited):
+    """The execution whose task started it, and whether that task awaits its end; what is no child names none."""
+    assert (run.row.parent_id, run.row.awaited_by) == (None, None)
+    parent = e.Parent(WAITS[5], "", "Call", 2, 1, 0, "sync", is_awaited)
+    run.state = replace(run.state, parent=parent)
+    parent_id = ids.parse(WAITS[5])
+    assert (run.row.parent_id, run.row.awaited_by) == (parent_id, parent_id if is_awaited else None)
 
 
 def test_a_live_run_s_output_is_that_of_the_last_state_left(run):

@@ -79,6 +79,7 @@ READS = {
     "latest_published": lambda store: store.latest_published(WORKFLOW),
     "workflow_versions": lambda store: store.workflow_versions(WORKFLOW),
     "workflows": lambda store: store.workflows(WORKSPACE, status="draft", search="a"),
+    "workflows_named": lambda store: store.workflows_named(WORKSPACE, "a"),
     "versions in a workspace": lambda store: store.workflow_version_page(
         ORG, workspace_id=WORKSPACE, before=(WORKFLOW, 2)
     ),

@@ -144,12 +144,9 @@ def wait_of_token(token: str) -> str:
 
 def run_task(draft: Draft, scope: str) -> None:
     """Ask for the step to be called or the child to be started; after a crash, again under the same key."""
-    task = draft.state.task(scope)
-    if task is None:
-        return
-    frame = draft.state.frames[scope]
-    if frame.parameters is None:
-        message = f"the task in scope {scope!r} has no parameters: the log is damaged"
+    frame, task = draft.state.frames[scope], draft.state.task(scope)
+    if task is None or frame.parameters is None:
+        message = f"the task in scope {scope!r} cannot be called: the log is damaged"
         raise TypeError(message)
     parameters = draft.value(frame.parameters)
     if task.child is not None:

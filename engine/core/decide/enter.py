@@ -36,14 +36,14 @@ def _move(draft: Draft) -> bool:
     Ends come first, so that what is cancelled does not go on; iterations are begun some way ahead of their states.
     """
     state = draft.state
-    for seq in state.forks_at_work:
-        fork = state.forks[seq]
+    at_work = [state.forks[seq] for seq in state.forks_at_work]
+    for fork in at_work:
         if fork.is_settled:
             end_fork(draft, fork)
             return True
-        if len(state.ready) < ITERATIONS_AHEAD:
-            begin_iteration(draft, fork)
-            return True
+    if at_work and len(state.ready) < ITERATIONS_AHEAD:
+        begin_iteration(draft, at_work[0])
+        return True
     if state.ready:
         enter(draft, state.ready[0])
         return True

@@ -38,7 +38,7 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     if state.parent is not None and state.parent.is_awaited:
         draft.effects.append(FollowParent(state.parent))
     advance(draft)
-    draft.effects.extend(SetTimer(timer.due_at) for timer in draft.state.timers.values())
+    draft.effects.extend(map(SetTimer, sorted({timer.due_at for timer in draft.state.timers.values()})))
     return draft.decision()
 
 

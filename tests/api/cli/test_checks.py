@@ -135,6 +135,16 @@ def test_runs_at_a_step_that_is_not_registered(perdure: Perdure, folder: Path) -
     assert checks(perdure, "--steps", "steps_lost:registry", exits=1)["steps"]["status"] == "fail"
 
 
+def test_a_run_that_only_waits_is_at_no_step(perdure: Perdure, folder: Path) -> None:
+    """Whether a parent awaits it or not: what it waits for comes from outside."""
+    (folder / "none.py").write_text("from engine.steps import Registry\nregistry = Registry()\n")
+    with tampering(folder) as connection:
+        connection.execute("UPDATE executions SET awaited_by = execution_id WHERE status = 'waiting'")
+        connection.execute("""UPDATE workflow_versions SET definition = replace(definition, 'wait_for_resume', 'b')""")
+    found = checks(perdure, "--steps", "none:registry", exits=1)  # the definition that was changed fails the chain
+    assert (found["steps"]["status"], found["chains"]["status"]) == ("ok", "fail")
+
+
 # --- rebuild -----------------------------------------------------------------------------------------------------
 
 

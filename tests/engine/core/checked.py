@@ -214,6 +214,8 @@ class Checked(Scenario):
         waits, timers = self.tables.waits.values(), self.tables.timers
         still = {wait: (opened.state, opened.due_at) for wait, opened in state.waits.items()}
         assert {ids.text(row.wait_id): (row.state, row.due_at) for row in waits if row.outcome is None} == still
+        outcomes = {ids.text(row.wait_id): row.outcome for row in waits}
+        assert self._known_waits(outcomes) == outcomes
         assert {(row.due_at, row.timer) for row in timers} == {(t.due_at, name) for name, t in state.timers.items()}
 
 

@@ -38,7 +38,9 @@ def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     assert not before.is_over or name in AFTER_THE_END
     if after.is_over:
         assert after.status == before.status or not before.is_over
-        assert not (after.frames or after.forks or after.waits or after.timers or after.ready or after.forks_at_work)
+        assert not any(
+            map(len, (after.frames, after.forks, after.waits, after.timers, after.ready, after.forks_at_work))
+        )
         assert (after.active, after.delayed, after.is_idle) == (0, 0, True)
     else:
         check_state(after)

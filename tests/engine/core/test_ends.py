@@ -5,14 +5,29 @@ from __future__ import annotations
 import pytest
 
 from engine.core import events as e
-from engine.core.commands import Advance, Confirm, FireTimer, Quarantine, Recover, Redispatch, Refuse, Trigger
+from engine.core.commands import (
+    Advance,
+    AnswerTask,
+    Beat,
+    ChildStarted,
+    CompleteTask,
+    Confirm,
+    Failed,
+    FireTimer,
+    Quarantine,
+    Recover,
+    Redispatch,
+    Refuse,
+    Succeeded,
+    Trigger,
+)
 from engine.core.decide import decide
 from engine.core.decision import Rejection
-from engine.core.effects import CancelTask
+from engine.core.effects import CancelTask, EndChild
 from engine.core.state import initial_state
-from engine.testing import WORKFLOW, WORKSPACE, due, failed, recovered, resumed, succeeded, terminated
+from engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
 
-from .checked import given
+from .checked import given, tasks_of
 
 CHARGE = {"Type": "Task", "Resource": "charge"}
 
@@ -20,6 +35,24 @@ CHARGE = {"Type": "Task", "Resource": "charge"}
 def one(state):
     return {"StartAt": "A", "States": {"A": {**state, "End": True}}}
 
+
+SELL = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::states:startExecution.sync:2",
+    "Parameters": {"StateMachineArn": "child"},
+}
+INNER = {
+    name: {"StartAt": name, "States": {name: {**state, "End": True}}}
+    for name, state in {
+        "C1": CHARGE,
+        "C2": CHARGE,
+        "Ask": {"Type": "Task", "Resource": "charge.waitForResume"},
+        "Pause": {"Type": "Wait", "Seconds": 60},
+        "Sell": SELL,
+    }.items()
+}
+BOTH = {"Type": "Parallel", "Branches": list(INNER.values())}
+"""All at once."""
 
 SPIN = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}}
 """A loop that never ends by itself, and pauses for breath."""
@@ -34,6 +67,13 @@ PHASES = {
         [succeeded("A", 1)],
     ),
     "between two states": (SPIN, []),
+    "in a retry delay": (one({**CHARGE, "Retry": [{"ErrorEquals": ["States.ALL"]}]}), [failed("A", "Busy")]),
+    "with a time limit": (one({**CHARGE, "TimeoutSeconds": 9}), []),
+    "with a child to start": (one(SELL), []),
+    "with a child that runs": (one(SELL), [ChildStarted("", 2, {})]),
+    "in branches": (one(BOTH), []),
+    "in branches, one of which waits": (one(BOTH), [succeeded("C1")]),
+    "in iterations": (one({"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": INNER["C1"]}), []),
     "held as a suspect": (one(CHARGE), [recovered(), recovered(), recovered()]),
     "quarantined": (one(CHARGE), [Quarantine("CompleteTask", "ValueError")]),
 }
@@ -42,7 +82,7 @@ PHASES = {
 @pytest.fixture(params=PHASES)
 def alive(request):
     definition, before = PHASES[request.param]
-    return given(definition).when(*before)
+    return given(definition, {"items": [1, 2, 3]}).when(*before)
 
 
 # --- termination ---------------------------------------------------------------------------------------------------
@@ -50,10 +90,10 @@ def alive(request):
 
 def test_a_termination_ends_the_execution_in_every_phase(alive):
     """At once, with the reason as business data, and with nothing left open; a step that runs is let go."""
-    task = alive.state.task("")
+    tasks = [task for _, task in sorted(tasks_of(alive.state).items())]
     alive.when(terminated("budget cut")).then(e.ExecutionTerminated(f"{alive.state.seq}/reason"))
     alive.then_answers("terminated").then_is("terminated", output=None)
-    alive.then_effects(*([] if task is None else [CancelTask(task.seq)]))
+    alive.then_effects(*(CancelTask(task.seq) if task.child is None else EndChild(task.child) for task in tasks))
     assert alive.events[-1].payload == {"reason": "budget cut"}
     assert not alive.state.waits
     assert not alive.state.timers
@@ -66,15 +106,15 @@ def test_a_second_termination_is_told_so(alive):
 
 def test_after_a_termination_nothing_moves(alive):
     """Whatever was under way gives what it gives: it is ignored, stale or refused."""
-    task, timer = alive.state.task(""), alive.state.timers
     late = []
-    if task is not None:
-        late += [succeeded("A", 1)(alive.state), failed("A", "No")(alive.state)]
-    if timer:
-        late += [due()(alive.state)]
+    for scope, task in tasks_of(alive.state).items():
+        name = alive.state.frames[scope].state
+        late += [CompleteTask(scope, name, task.seq, 0, 1, outcome) for outcome in (Succeeded(1), Failed("No", None))]
+    ignored = len(late)
+    late += [FireTimer(timer) for timer in alive.state.timers]
     alive.after(10**9).when(terminated())
     alive.when(*late, Advance(), Recover(died=True), Redispatch(""), resumed(), Quarantine("Resume", "KeyError"))
-    alive.then(*(["ResultIgnored"] * 2 if task else []), "CommandRefused").then_is("terminated")
+    alive.then(*(["ResultIgnored"] * ignored), "CommandRefused").then_is("terminated")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +150,19 @@ def test_an_execution_that_waits_can_be_set_aside_too():
     """It then goes on waiting, and refuses the answer."""
     run = given(one({"Type": "Task", "Resource": "wait_for_resume"})).when(Quarantine("Resume", "KeyError"))
     run.then_is("waiting").when(resumed()).then_nothing().then_refuses("UNAVAILABLE").then_is("waiting")
+
+
+def test_what_nests_is_set_aside_as_a_whole():
+    """No branch goes on while another one cannot be decided; the termination lets go of all of them."""
+    run = given(one(BOTH))
+    late = [succeeded("C1")(run.state), ChildStarted("2.4", run.state.task("2.4").seq, {}), FireTimer(7)]
+    before = run.state.frames
+    run.when(Quarantine("CompleteTask", "KeyError"), *late, Beat("x"), AnswerTask("x", Succeeded(1))).then(
+        "ExecutionQuarantined"
+    )
+    assert run.state.frames == before
+    run.then_refuses("UNAVAILABLE").when(terminated())
+    run.then_effects("CancelTask", "CancelTask", "CancelTask", "EndChild")
 
 
 def test_what_is_set_aside_is_told_and_does_nothing():

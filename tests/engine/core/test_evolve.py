@@ -6,12 +6,13 @@ import msgspec
 import pytest
 
 from engine.core import events as e
-from engine.core.commands import Resume
+from engine.core import snapshots
+from engine.core.commands import FireTimer, Recover, Resume
 from engine.core.decide import decide
 from engine.core.decision import Need
 from engine.core.evolve import OutOfOrder, evolve, replay
-from engine.core.snapshots import encode_state
-from engine.core.state import initial_state
+from engine.core.snapshots import decode_state, encode_state
+from engine.core.state import Timer, initial_state
 from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
 from engine.core.workflow import WorkflowArchived
 from engine.runtime.kinds import EXECUTION_EVENTS
@@ -173,3 +174,52 @@ def test_a_definition_that_does_not_fit_the_log_is_a_defect():
     other = given({"StartAt": "Tell", "States": {"Tell": {"Type": "Succeed"}}}).machine
     with pytest.raises(TypeError, match="state 'Tell' is no Task: the log belongs to another definition"):
         decide(run.state, Resume({}), run._facts()._replace(machine=other))
+
+
+def test_a_scope_of_another_definition_is_a_defect():
+    """Also if what should have branches has none."""
+    branch = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "End": True}}}
+    run = given({"StartAt": "P", "States": {"P": {"Type": "Parallel", "Branches": [branch], "End": True}}})
+    facts = run._facts()._replace(machine=given({"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}).machine)
+    with pytest.raises(TypeError, match="state 'P' has nothing below it: the log belongs to another definition"):
+        decide(run.state, succeeded("A")(run.state), facts)
+
+
+def test_a_state_that_no_log_leads_to_is_a_defect():
+    """A timer that nothing has set, a task that was never called: it is raised, and the execution is set aside."""
+    run = given(TELL)
+    state = msgspec.structs.replace(run.state, timers=run.state.timers.set(9, Timer("", START)))
+    frame = msgspec.structs.replace(state.frames[""], phase=None)
+    with pytest.raises(TypeError, match="nothing in scope '' has set a timer: the log is damaged"):
+        decide(msgspec.structs.replace(state, frames=state.frames.set("", frame)), FireTimer(9), run._facts())
+    frame = msgspec.structs.replace(run.state.frames[""], parameters=None)
+    state = msgspec.structs.replace(run.state, frames=run.state.frames.set("", frame))
+    with pytest.raises(TypeError, match="the task in scope '' cannot be called: the log is damaged"):
+        decide(state, Recover(died=False), run._facts())
+
+
+def test_a_snapshot_holds_states_only():
+    """What is no part of one is neither written nor read."""
+    state = msgspec.structs.replace(initial_state(), output=object())
+    with pytest.raises(NotImplementedError, match="a state holds no object"):
+        encode_state(state)
+    with pytest.raises(NotImplementedError, match=r"a state holds no .*int"):
+        snapshots._persistent(int, 1)
+    for text in (b"", b"[]", b'{"status": "gone"}', b'{"frames": {"": 1}}'):
+        with pytest.raises(msgspec.DecodeError):
+            decode_state(text)
+
+
+def test_a_decision_that_takes_long_asks_for_patience():
+    """So that nobody is held up; decided again with it, it is what it would have been."""
+    slow = {
+        "Type": "Pass",
+        "QueryLanguage": "JSONata",
+        "Output": "{% $sum($map([1..20000], function($x) { $x * 2 })) %}",
+        "End": True,
+    }
+    ask = {"Type": "Task", "Resource": "wait_for_resume", "Next": "Slow"}
+    run = given({"StartAt": "Ask", "States": {"Ask": ask, "Slow": slow}})
+    facts = run._facts()
+    assert decide(run.state, Resume({}), facts._replace(patience_s=1e-6)) == Need(patience=True)
+    run.when(resumed()).then_is("completed", output=400_020_000)

@@ -9,11 +9,11 @@ from engine.core import events as e
 from engine.core.commands import Advance
 from engine.core.decide import decide, fork
 from engine.core.decision import Need
-from engine.core.effects import CancelTask, Continue
+from engine.core.effects import CancelTask, Continue, EndChild
 from engine.core.state import TOP
 from engine.testing import EXECUTION, START, due, failed, recovered, resumed, succeeded, terminated
 
-from .checked import given
+from .checked import given, wait_id
 from .invariants import nested_scopes
 
 CHARGE = {"Type": "Task", "Resource": "charge", "End": True}
@@ -174,6 +174,21 @@ def test_a_fail_state_in_a_branch_fails_it_before_its_siblings_begin():
     run.then_effects().then_is("failed", error="Bad").check()
 
 
+def test_what_is_cancelled_as_it_begins_is_not_called():
+    """Step and child were scheduled in the very decision that gives them up, and the execution goes on."""
+    child = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn": "child"},
+        "End": True,
+    }
+    branches = [branch("A"), branch("C", child), branch("F", {"Type": "Fail", "Error": "Bad"})]
+    rest = {"Type": "Task", "Resource": "charge", "End": True}
+    run = given(machine(parallel(*branches, Catch=[{**ALL, "Next": "Rest"}]), Rest=rest)).then_is("running")
+    run.then_effects(CancelTask(3), EndChild(wait_id(1)), "RunTask")
+    assert run.effects[-1].state == "Rest"
+
+
 NESTED = machine(
     parallel(
         branch(
@@ -272,6 +287,15 @@ def test_a_loop_in_one_branch_starves_no_other():
     assert len(run.events) > 500
     run.when(succeeded("A", 1)).then_is("running").then_effects(Continue())
     run.when(terminated()).then_is("terminated")
+
+
+def test_a_failure_is_heard_before_iterations_begin():
+    """What would be cancelled at once is not begun, though the iterations came first."""
+    each = {"StartAt": "Each", "States": {"Each": CHARGE}}
+    mapping = branch("M", {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": each, "End": True})
+    run = given(machine(parallel(branch("A"), mapping)), {"items": [0] * 200})
+    assert run.effects[-1] == Continue()
+    run.when(failed("A", "NoMoney")).then("TaskFailed", "StateFailed", "ExecutionFailed")
 
 
 def test_a_failure_while_a_sibling_spins_is_heard():

@@ -70,7 +70,7 @@ def test_it_grows_and_shrinks():
         plain[number] = number
         assert len(mapping) == number + 1
     agree(mapping, plain)
-    assert max(map(len, mapping._parts())) <= 64
+    assert max(map(len, mapping._parts())) <= 128
     for number in range(3000):
         mapping = mapping.delete(number)
         assert len(mapping) == 2999 - number

@@ -130,6 +130,16 @@ def test_a_timer_is_armed_again():
     run.when(due()).then("TimerFired", "ExecutionSucceeded")
 
 
+def test_timers_are_armed_once_for_each_instant():
+    """However many waits there are, and in whatever order they stand."""
+    ask = {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}
+    each = {"Type": "Map", "ItemProcessor": {"StartAt": "Ask", "States": {"Ask": ask}}, "End": True}
+    run = given({"StartAt": "M", "States": {"M": each}, "TimeoutSeconds": 50}, [0] * 70)
+    for wait in range(1, 60, 2):
+        run.when(resumed(wait=wait_id(wait)))
+    run.when(DEATH).then_nothing().then_effects(SetTimer(START + 50_000), SetTimer(START + 60_000))
+
+
 def test_a_run_that_paused_for_breath_goes_on():
     """The message to go on was lost with the process."""
     spin = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}}
@@ -207,3 +217,14 @@ def test_a_suspect_that_is_given_up_may_be_caught():
     for _ in range(DEATHS_ALONE_MAX):
         run.when(Redispatch("2.0"), DEATH)
     run.then_is("completed")
+
+
+def test_a_suspect_that_ends_with_its_sibling_is_not_held_any_more():
+    """The sibling is given up in the same decision, and the execution goes on elsewhere."""
+    definition = both("A", "B", Catch=[{"ErrorEquals": ["States.TaskFailed"], "Next": "Rest"}])
+    definition["States"]["Rest"] = {"Type": "Wait", "Seconds": 9, "End": True}
+    run = given(definition).when(DEATH, DEATH, DEATH)
+    for _ in range(DEATHS_ALONE_MAX):
+        run.when(Redispatch("2.1"), DEATH)
+    run.then_effects(CancelTask(3), "SetTimer", "SetTimer").then_is("running")
+    run.when(Redispatch("2.0")).then_refuses("STALE")

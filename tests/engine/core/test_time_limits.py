@@ -194,13 +194,31 @@ def test_the_holder_of_a_token_says_that_the_task_failed():
     assert run.state.cause is None
 
 
-def test_a_token_is_good_for_one_answer():
-    """The second one is told so, whatever it says."""
-    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), Succeeded(1)))
+@pytest.mark.parametrize("first", [Succeeded(1), Failed("No", None)])
+def test_a_token_is_good_for_one_answer(first):
+    """The second one is told so, whatever either of them says."""
+    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), first)).then_answers("completed")
     for outcome in (Succeeded(2), Failed("No", None)):
         run.when(AnswerTask(wait_id(1), outcome)).then("CommandRefused").then_refuses("CONFLICT")
     run.when(Beat(wait_id(1))).then(e.CommandRefused("heartbeat", "CONFLICT", 3)).then_refuses("CONFLICT")
-    run.then_is("completed", output=1)
+    run.then_is("completed" if isinstance(first, Succeeded) else "failed")
+
+
+def test_a_resume_of_a_wait_whose_token_failed_is_late():
+    """No resume has ended it, so none has won; the refusal says how it ended."""
+    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), Failed("No", None)), resumed(wait=wait_id(1)))
+    run.then_refuses("WAIT_EXPIRED")
+    assert "failed" in run.rejection.message
+
+
+def test_a_used_token_of_an_earlier_visit_is_still_used():
+    """The state asks again under another token; how the earlier one ended is looked up."""
+    run = given(one({**TOKEN, "Retry": [{**ALL, "IntervalSeconds": 1, "BackoffRate": 1}]}))
+    run.when(AnswerTask(wait_id(1), Failed("No", None))).after(1000).when(due())
+    run.when(AnswerTask(wait_id(2), Failed("No", None))).after(1000).when(due())
+    for wait in (1, 2):
+        run.when(AnswerTask(wait_id(wait), Succeeded(1))).then_refuses("CONFLICT")
+    run.when(AnswerTask(wait_id(3), Succeeded(1))).then_is("completed", output=1)
 
 
 def test_a_token_whose_wait_is_over_is_refused():

@@ -135,3 +135,10 @@ def test_the_state_keeps_no_value():
         (2,)
     )
     run.when(succeeded("Call")).then_is("completed", output={"v": "s3cret", "w": "s3cret"})
+
+
+def test_a_variable_that_is_the_input_is_not_written_again():
+    """A reference suffices; the event has no payload."""
+    run = given(machine(First={"Type": "Pass", "Assign": {"v.$": "$"}, "Next": "See"}, See=SEE), {"n": 1})
+    assert (run.events[1].event.assigned, run.events[1].payload) == ({"v": "1/input"}, None)
+    run.then_is("completed", output={"v": {"n": 1}}).check()

@@ -138,6 +138,31 @@ async def test_a_commit_of_unknown_fate_stops_the_engine(bench: Bench) -> None:
     assert len(failures) == 1
 
 
+async def test_who_waits_for_the_disk_hears_that_the_engine_has_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose decision is being read for when a commit fails is told so too, and does not wait for ever."""
+    engine, _ = await waiting(bench)
+    real, read, go_on = bench.store.wait, asyncio.Event(), asyncio.Event()
+
+    async def slow(wait_id: bytes) -> Any:
+        read.set()
+        await go_on.wait()
+        return await real(wait_id)
+
+    monkeypatch.setattr(bench.store, "wait", slow)
+    wait = "01900000-0000-7000-8000-000000000001"
+    reading = asyncio.create_task(engine.resume("P-1", {}, wait_id=wait, hold=0))
+    await read.wait()
+    bench.store.fail_next = [CommitUnknown("EIO")]
+    with pytest.raises(EngineFailed):
+        await engine.terminate("P-1")
+    go_on.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(EngineFailed):
+            await reading
+
+
 async def test_an_early_resume_is_held_until_its_wait_opens(bench: Bench) -> None:
     """A call that comes before the wait is answered as soon as the wait opens."""
     engine = await bench.start()

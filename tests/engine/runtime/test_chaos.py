@@ -86,7 +86,7 @@ class World:
         self.steps.step("reserve")(self.reserve)
         self.steps.step("shake")(self.shake)
         self.workflow = ""
-        self.definition = Nested(self.chance).machine(3, asks=True) if seed % 2 else APPROVAL
+        self.definition = Nested(self.chance).machine(2, asks=True) if seed % 2 else APPROVAL
 
     async def reserve(self, value: Any) -> Any:
         for _ in range(self.chance.randrange(4)):
@@ -104,7 +104,7 @@ class World:
         for turn in range(6):
             name = f"P-{self.chance.randrange(8)}"
             try:
-                execution = await engine.trigger(self.workflow, {"n": name, "items": [1, 2, 3]}, process_id=name)
+                execution = await engine.trigger(self.workflow, {"n": name, "items": [1, 2]}, process_id=name)
                 assert self.started.setdefault(name, execution.id) == execution.id
                 answer = await engine.resume(name, {"by": number * 100 + turn}, hold=0)
                 if answer == "restarted":

@@ -142,6 +142,32 @@ async def test_workflows_are_searched_by_a_part_of_the_name(named: Store, search
     assert await names(named, search=search) == (found, len(found))
 
 
+@pytest.mark.parametrize("name", NAMES)
+async def test_workflows_are_found_by_their_name(named: Store, name: str) -> None:
+    """Exactly that name, in that workspace; what a search would find too is not meant."""
+    assert [row.workflow_id for row in await named.workflows_named(WORKSPACE, name)] == [uid(NAMES.index(name))]
+    for other in (name.swapcase(), name[:-1], f"{name} ", ""):
+        assert await named.workflows_named(WORKSPACE, other) == []
+    assert await named.workflows_named(uid(9), name) == []
+
+
+async def test_a_name_that_several_workflows_have(store: Store) -> None:
+    """The newest two of those in use, or if all are archived of those; a renamed one has its new name only."""
+    for number in range(1, 5):
+        await put(store, number, workflow(uid(number), name="same"))
+
+    async def found(name: str = "same") -> list[bytes]:
+        return [row.workflow_id for row in await store.workflows_named(WORKSPACE, name)]
+
+    assert await found() == [uid(4), uid(3)]
+    await put(store, 11, workflow(uid(4), name="same", status="archived"), workflow(uid(3), name="new"))
+    assert (await found(), await found("new")) == ([uid(2), uid(1)], [uid(3)])
+    await put(store, 12, workflow(uid(2), name="same", status="archived"))
+    assert await found() == [uid(1)]
+    await put(store, 13, workflow(uid(1), name="same", status="archived"))
+    assert await found() == [uid(4), uid(2)]
+
+
 async def test_search_and_status_go_together(named: Store) -> None:
     """Both must hold, and the count is of what both leave."""
     assert await names(named, search="_", status="draft") == (["under_score"], 1)

@@ -50,6 +50,8 @@ async def test_an_execution_is_found_by_its_id(store: Store) -> None:
         error="States.Timeout",
         error_ref="4/error",
         cause_ref="4/cause",
+        parent_id=uid(8),
+        awaited_by=uid(8),
     )
     await add(store, row, execution(uid(2)))
 
@@ -137,6 +139,22 @@ async def test_live_executions_are_pending_or_running(store: Store) -> None:
     assert await live() == [uid(0), uid(2), uid(7)]
 
 
+async def test_what_only_waits_is_live_if_it_is_awaited(store: Store) -> None:
+    """Until it ends, however it was started; a child that nobody awaits is like any other."""
+    awaited = {"parent_id": uid(9), "awaited_by": uid(9)}
+    parts = await add(
+        *(store, execution(uid(1), status="waiting", **awaited), execution(uid(2), status="waiting", **awaited)),
+        *(execution(uid(3), status="waiting", parent_id=uid(9)), execution(uid(4), status="waiting")),
+        *(execution(uid(5), status="running", **awaited), execution(uid(6), status="terminated", **awaited)),
+    )
+
+    assert [row.execution_id for row in await store.live_executions()] == [uid(1), uid(2), uid(5)]
+    over = execution(uid(1), status="completed", **awaited)
+    await store.append([part(uid(1), head_of(parts[0]), puts=[over])])
+    assert [row.execution_id for row in await store.live_executions(after=uid(1), limit=1)] == [uid(2)]
+    assert uid(1) not in {row.execution_id for row in await store.live_executions()}
+
+
 async def test_what_is_alive_is_counted_by_status(store: Store) -> None:
     """Pending, running, and waiting in an open wait, of all organizations; what has ended does not count."""
     await add(store, *(execution(uid(n), status=word) for n, word in enumerate(["pending", "running", "completed"])))
@@ -145,8 +163,10 @@ async def test_what_is_alive_is_counted_by_status(store: Store) -> None:
         await store.append([part(uid(number), puts=[row, *(wait(each, uid(number)) for each in open_waits)])])
     ended = wait(uid(16), uid(5), outcome="resumed")
     await store.append([part(uid(5), puts=[execution(uid(5), status="running"), ended, wait(uid(17), uid(5))])])
+    awaited = execution(uid(6), status="waiting", parent_id=uid(5), awaited_by=uid(5))
+    await store.append([part(uid(6), puts=[awaited, wait(uid(18), uid(6))])])
 
-    assert dict(await store.live_counts()) == {"pending": 1, "running": 2, "waiting": 2}
+    assert dict(await store.live_counts()) == {"pending": 1, "running": 2, "waiting": 3}
 
 
 async def test_the_latest_completed_execution_of_a_version(store: Store) -> None:

@@ -67,6 +67,7 @@ rows = st.one_of(
         workflow_version=small,
         status=st.sampled_from(["pending", "running", "waiting", "completed", "failed"]),
         state=st.none() | names,
+        awaited_by=st.none() | streams,
     ),
     st.builds(
         *(wait, streams, streams),
@@ -79,7 +80,7 @@ rows = st.one_of(
     st.builds(organization, organizations, names),
     st.builds(workspace, workspaces, names, organizations),
     st.builds(api_key, streams, key_digest=names.map(digest), workspace_id=workspaces),
-    st.builds(workflow, workflows, name=names, status=st.sampled_from(["draft", "published"])),
+    st.builds(workflow, workflows, name=names, status=st.sampled_from(["draft", "published", "archived"])),
     st.builds(version, workflows, small, workspace_id=workspaces, published_at=st.none() | st.just(NOW)),
     st.builds(snapshot, streams, seq=small),
 )
@@ -150,6 +151,7 @@ async def read_catalog(store: Store) -> list[Any]:
         *[await store.latest_published(workflow_id) for workflow_id in WORKFLOWS],
         await store.workflows(WORKSPACE, status="published", search="Ü"),
         await store.workflows(WORKSPACE, limit=1, offset=1),
+        *[await store.workflows_named(WORKSPACE, name) for name in NAMES],
     ]
 
 

@@ -1,0 +1,92 @@
+"""Databases that an earlier release has made: they come up to this one, with all that is in them."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+import store.migrate
+from store.errors import SchemaError
+from store.sqlite import open_sqlite
+from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, event, execution, uid, workflow
+from tests.store.sqlite.conftest import content
+
+PARENT = uid(9, space=5)
+AWAITED, STARTED, TOP = uid(1), uid(2), uid(3)
+CHILD = """{"kind":"execution","parent":{"execution":"00000000-0005-0000-0000-000000000009","pattern":"sync"%s}}"""
+FIRST_EVENTS = {
+    AWAITED: CHILD % ',"is_awaited":true',
+    STARTED: CHILD % "",
+    TOP: """{"kind":"execution","start_at":"a \\"parent\\""}""",
+}
+
+
+def made_by_0001(database: Path) -> None:
+    """A database of the first release, with runs that wait: one is awaited, one was only started, one is no child."""
+    engine = create_engine(f"sqlite:///{database}")
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(Path(store.migrate.__file__).with_name("migrations")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "perdure_0001")
+    engine.dispose()
+    run = (ORG, WORKSPACE, WORKFLOW, 1, "REQUEST", "waiting", "Ask", 2, NOW, NOW, None, None, "1/input")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for position, (run_id, data) in enumerate(FIRST_EVENTS.items(), 1):
+            insert(connection, "events", position, *event(run_id, 1, type="ExecutionStarted", data=data))
+            insert(connection, "executions", run_id, *run, None, None, None, None)
+        insert(connection, "workflows", *workflow(WORKFLOW, name="old"))
+
+
+def insert(connection: sqlite3.Connection, table: str, *row: object) -> None:
+    connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' for _ in row)})", row)  # noqa: S608
+
+
+def schema_of(database: Path) -> set[tuple[str, str]]:
+    with closing(sqlite3.connect(database)) as connection:
+        return set(connection.execute("SELECT name, sql FROM sqlite_master"))
+
+
+async def test_a_database_of_the_first_release_comes_up(database: Path) -> None:
+    """Children know their parents, those that are awaited are live though they wait, and nothing else has changed."""
+    made_by_0001(database)
+    opened = await open_sqlite(database)
+
+    waiting = {"status": "waiting", "state": "Ask", "seq": 2}
+    awaited = execution(AWAITED, **waiting, parent_id=PARENT, awaited_by=PARENT)
+    assert await opened.execution_page(workspace_id=WORKSPACE) == [
+        execution(TOP, **waiting),
+        execution(STARTED, **waiting, parent_id=PARENT),
+        awaited,
+    ]
+    assert await opened.live_executions() == [awaited]
+    assert await opened.workflows_named(WORKSPACE, "old") == [workflow(WORKFLOW, name="old")]
+    assert [stored.row.data async for stored in opened.log()] == list(FIRST_EVENTS.values())
+    await opened.close()
+
+
+async def test_it_then_has_the_schema_of_a_new_one(database: Path, tmp_path: Path) -> None:
+    """Word for word, so that what holds for one holds for the other."""
+    made_by_0001(database)
+    for path in (database, tmp_path / "new.db"):
+        await (await open_sqlite(path)).close()
+
+    assert schema_of(database) == schema_of(tmp_path / "new.db")
+
+
+async def test_who_only_reads_does_not_bring_it_up(database: Path) -> None:
+    """It is refused as too old, and not touched."""
+    made_by_0001(database)
+    before = content(database)
+
+    with pytest.raises(SchemaError, match="older than this program"):
+        await open_sqlite(database, read_only=True)
+
+    assert content(database) == before
