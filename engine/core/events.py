@@ -30,7 +30,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
 class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The task that started this execution: whose it is, and where in that execution.
 
-    `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up.
+    `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up. `wait` is
+    the wait that a token of the task can end instead.
     """
 
     execution: str
@@ -41,6 +42,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int
     pattern: str
     is_awaited: bool = False
+    wait: str | None = None
 
 
 class Retry(msgspec.Struct, frozen=True, tag="retry"):

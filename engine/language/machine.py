@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from engine.language.states import FailState, MapState, ParallelState, State
+from engine.language.states import FailState, HandlingState, MapState, ParallelState, State
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +37,12 @@ def nested_in(state: State) -> tuple[Machine, ...]:
 
 
 def errors_in(states: Mapping[str, State]) -> Iterator[str]:
-    """List the error names that stand in Fail states, those of nested machines included."""
+    """List the error names that stand in Fail states, Retry and Catch, those of nested machines included."""
     for state in states.values():
         if isinstance(state, FailState) and state.literal_error is not None:
             yield state.literal_error
+        if isinstance(state, HandlingState):
+            for names in (*(each.errors for each in state.retriers), *(each.errors for each in state.catchers)):
+                yield from names.names
         for machine in nested_in(state):
             yield from machine.literal_errors

@@ -278,9 +278,14 @@ class Children:
         parent_id = ids.parse(parent.execution)
         row = await self._store.stream(parent_id)
         task = None if row is None else (await self._state(row)).task(parent.scope)
-        if task is not None and task.seq == parent.seq:
+        if (task is not None and task.seq == parent.seq) or await self._was_answered(parent):
             return
         await self._end(hot.text, parent.execution)
+
+    async def _was_answered(self, parent: Parent) -> bool:
+        """Whether the task's token ended it: then nobody has given the child up."""
+        row = None if parent.wait is None else await self._store.wait(ids.parse(parent.wait))
+        return row is not None and row.outcome in ("resumed", "failed")
 
     async def _state(self, row: StreamRow) -> State:
         """The state of an execution as it is on disk; many children of one parent ask for it at once."""

@@ -11,7 +11,7 @@ from engine.core.decide.refuse import refuse
 from engine.core.decide.resume import end_wait, outcome_of
 from engine.core.decision import Facts, Need, Outcome
 from engine.core.effects import SetTimer
-from engine.core.state import State
+from engine.core.state import InTask, State
 
 COMPLETED = "completed"
 ALIVE = "alive"
@@ -27,6 +27,8 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
         return end_wait(state, facts, command.wait, outcome.result, COMPLETED)
     draft = Draft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
+    if isinstance(phase, InTask) and phase.child is None:
+        draft.give_up_task(phase)  # or another attempt might run beside it
     fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause, wait=command.wait)
     advance(draft)
     return draft.decision(COMPLETED)

@@ -180,6 +180,7 @@ def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:
         attempt=task.attempt,
         pattern=pattern,
         is_awaited=task.is_awaited,
+        wait=task.wait,
     )
 
 

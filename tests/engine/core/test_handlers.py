@@ -330,3 +330,11 @@ def test_an_answer_that_cannot_be_used_is_caught():
     fields = {"Resource": "wait_for_resume", "ResultSelector": {"x.$": "$.none"}, "Catch": [{**ALL, "Next": "Mend"}]}
     run = given(one(**fields)).when(resumed({"ok": 1}))
     run.then("WaitResumed", "StateFailed", "StatePassed", "ExecutionSucceeded").then_answers("restarted")
+
+
+def test_an_error_that_the_definition_names_stands_in_the_open():
+    """Its name is not business data: it is in the definition for everybody to see, in Retry or in Catch."""
+    run = given(one(Retry=[{"ErrorEquals": ["Busy"]}], Catch=[{"ErrorEquals": ["Broken"], "Next": "Mend"}]))
+    run.when(failed("A", "Busy")).then(e.TaskFailed("A", "Busy", then=e.Retry(0, START + 1000)))
+    run.after(1000).when(due()).when(failed("A", "Broken"))
+    assert run.events[4].event.error == "Broken"

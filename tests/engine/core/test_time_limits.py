@@ -334,3 +334,13 @@ def test_the_limit_of_one_branch_is_its_own():
     run.after(5000).when(due("2.0")).then("TaskTimedOut", "StatePassed").then_is("waiting")
     run.after(4000).when(due("2.1")).then("WaitExpired", "StateFailed", "ExecutionFailed")
     run.then_is("failed", error="States.Timeout")
+
+
+def test_a_step_that_still_runs_is_given_up_when_its_token_says_that_it_failed():
+    """Or another attempt might run beside it; with a success it may end what it does."""
+    run = given({"StartAt": "A", "States": {"A": {**TOKEN, "Retry": [{"ErrorEquals": ["States.ALL"]}], "End": True}}})
+    run.when(AnswerTask(wait_id(1), Failed("No", None)))
+    assert CancelTask(run.events[2].seq) in run.effects
+    again = given({"StartAt": "A", "States": {"A": {**TOKEN, "End": True}}})
+    again.when(AnswerTask(wait_id(1), Succeeded(1))).then_is("completed")
+    assert not [effect for effect in again.effects if isinstance(effect, CancelTask)]

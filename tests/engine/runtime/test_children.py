@@ -681,3 +681,22 @@ async def test_a_crash_leaves_no_waiting_child_behind(bench: Bench) -> None:
     async with asyncio.timeout(1):
         result = await engine.result(child)
     assert (result.status, execution.id in (result.cause or "")) == ("terminated", True)
+
+
+async def test_a_child_whose_parent_was_answered_by_its_token_goes_on(bench: Bench) -> None:
+    """Its parent's task was not given up but answered, so nobody ends the child, before a restart or after."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("child", SLEEPING)
+    made = await engine.create_workflow("parent", parent_of(workflow.id, ".sync", Input={"token.$": "$$.Task.Token"}))
+    execution = await engine.trigger(made.id)
+    await rest(engine)
+    child = await child_of(engine, execution.id)
+    view = await engine.reading.execution(await engine._caller(), ids.parse(child))
+    await engine.complete_task(view.input["token"], {"told": True})
+    assert (await ended(engine, execution.id)).output == {"told": True}
+    await bench.crash(engine)
+    engine = await bench.start()
+    await rest(engine)
+    assert await status(engine, child) == "running"
+    await bench.push(engine, 60_000)
+    assert (await ended(engine, child)).status == "completed"
