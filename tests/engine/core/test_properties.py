@@ -29,7 +29,7 @@ from .generated import LITERAL_ERROR, MARK, RESERVED_ERROR
 BREATH = 6
 """So few states a decision passes here, that loops pause often and cost little."""
 
-RUNS = int(os.environ.get("PERDURE_RUNS", "600"))
+RUNS = int(os.environ.get("PERDURE_RUNS", "300"))
 LONG = 150
 """So many commands are sent to a run at the most; nearly all have ended by then."""
 

@@ -71,7 +71,7 @@ class Nested:
         return {"StartAt": names[0], "States": states}
 
 
-SEEDS = int(os.environ.get("PERDURE_SEEDS", "40"))
+SEEDS = int(os.environ.get("PERDURE_SEEDS", "24"))
 
 
 class World:
