@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import click
 
 from api.commands import output
-from api.commands.output import compact, instant
+from api.commands.output import compact
 from api.commands.running import Failed
 from engine.language import DefinitionError
 from engine.testing.simulation import Failed as StepFailed
 from engine.testing.simulation import Succeeded as StepSucceeded
-from engine.testing.state import NoSuchState, StateOutcome, test_state
+from engine.testing.state import NoSuchState, test_state
 
 
 class Trial(NamedTuple):
@@ -48,27 +48,13 @@ def try_state(definition: Mapping[str, Any], name: str, trial: Trial, *, as_json
     except ValueError as wrong:
         hint = f"say it in a file, --mock FILE: {compact({name: {'some': 'result'}})}"
         raise Failed(str(wrong), [hint]) from None
-    shown = _shown(tested)
+    shown = tested.document()
     if as_json:
         output.document(shown)
     else:
         _print(shown)
     if tested.status == "FAILED":
         raise Failed(f"the state failed with {tested.error}")
-
-
-def _shown(tested: StateOutcome) -> dict[str, Any]:
-    return {
-        "status": tested.status,
-        "output": tested.output,
-        "error": tested.error,
-        "cause": tested.cause,
-        "next_state": tested.next_state,
-        "assigned": dict(tested.assigned),
-        "retry_delay_ms": tested.retry_delay_ms,
-        "wait_until": None if tested.due_at is None else instant(tested.due_at),
-        "inspection": dict(tested.inspection),
-    }
 
 
 def _print(shown: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from api.dialects import answers
-from api.fields import Request, iso
+from api.fields import Request
 from api.routing import Answer, Call, Route
 from engine.errors import Invalid
 from engine.language import DefinitionError
@@ -50,7 +50,7 @@ class StateTrial(Request, frozen=True):
 async def try_state(call: Call[Any, StateTrial]) -> Answer:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
     tested = await asyncio.get_running_loop().run_in_executor(_APART, _tested, call.body)
-    return Answer({"success": True, "data": _shown(tested)})
+    return Answer({"success": True, "data": tested.document()})
 
 
 def _tested(body: StateTrial) -> StateOutcome:
@@ -78,20 +78,6 @@ def _tested(body: StateTrial) -> StateOutcome:
         raise Invalid(f"state: {wrong}", {"field": "state"}) from None
     except ValueError as wrong:
         raise Invalid(str(wrong), {"field": "result"}) from None
-
-
-def _shown(tested: StateOutcome) -> dict[str, Any]:
-    return {
-        "status": tested.status,
-        "output": tested.output,
-        "error": tested.error,
-        "cause": tested.cause,
-        "next_state": tested.next_state,
-        "assigned": dict(tested.assigned),
-        "retry_delay_ms": tested.retry_delay_ms,
-        "wait_until": None if tested.due_at is None else iso(tested.due_at),
-        "inspection": dict(tested.inspection),
-    }
 
 
 ROUTES: Final[Sequence[Route]] = (

@@ -64,6 +64,20 @@ class StateOutcome(NamedTuple):
     retry_delay_ms: int | None = None
     due_at: int | None = None
 
+    def document(self) -> dict[str, Any]:
+        """All of it as JSON values, as the API and the command line show it."""
+        return {
+            "status": self.status,
+            "output": self.output,
+            "error": self.error,
+            "cause": self.cause,
+            "next_state": self.next_state,
+            "assigned": dict(self.assigned),
+            "retry_delay_ms": self.retry_delay_ms,
+            "wait_until": None if self.due_at is None else format_instant(self.due_at),
+            "inspection": dict(self.inspection),
+        }
+
 
 def test_state(
     definition: Mapping[str, Any],
