@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.steps import Registry, StepContext
+from engine.steps import Registry, StepContext, StepFailed
 
 registry = Registry()
 FOLDER = Path(os.environ.get("PERDURE_TEST_FOLDER", "."))
@@ -28,3 +28,13 @@ async def hold(value: Any, context: StepContext) -> Any:
 async def count(value: Any) -> Any:
     """Give the input back."""
     return value
+
+
+@registry.step("flaky")
+async def flaky(value: Any, context: StepContext) -> Any:
+    """Fail until the file `open` is there; of each attempt the call is written down."""
+    with (FOLDER / "calls").open("a") as calls:
+        calls.write(json.dumps([context.idempotency_key, value]) + "\n")
+    if not (FOLDER / "open").exists():
+        raise StepFailed("Flaky", f"attempt {context.attempt}")
+    return {"attempt": context.attempt}
