@@ -41,8 +41,9 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     attempt = frame.attempt
     wait, token = _wait(draft, state)
     call = _call(draft, frame, state, environment(draft, scope, Surroundings(draft, scope).with_call(wait, token)))
-    if token is not None and not resource.waits and token not in compact(call.arguments):
-        wait = token = None
+    if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
+        token = None  # nobody is given it
+        wait = wait if resource.waits else None
     visit = frame.visits.get(state.name, 0) + (frame.parameters is None)  # an attempt before may have called nobody
     payload, due_at = call.payload, call.due_at
     if wait is not None:
@@ -84,17 +85,18 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
 
 
 def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
-    """The id and the token of the wait that goes with a call, if one does.
+    """The id and the token of the wait that may go with a call.
 
-    A child that is awaited can be given a token too, and whichever ends first completes the task (recorded:
-    callback/test_callback, test_sync_with_task_token).
+    Whatever waits can hand out a token, if its parameters ask for one: a `.waitForResume` that has heartbeats, and a
+    child that is awaited, of which whichever comes first completes the task (recorded: callback/test_callback,
+    test_sync_with_task_token).
     """
     resource = state.resource
-    is_sync = resource.starts_execution and resource.pattern in SYNC_PATTERNS and state.reads_context
-    if not (resource.waits or is_sync):
+    is_sync = resource.starts_execution and resource.pattern in SYNC_PATTERNS
+    has_token = state.reads_context and (resource.waits or is_sync)
+    if not (resource.waits or has_token):
         return None, None
     wait = draft.facts.chance()
-    has_token = is_sync or resource.pattern == WAIT_FOR_TASK_TOKEN
     return wait, _token(draft, wait) if has_token else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pytest
@@ -344,3 +345,24 @@ def test_a_step_that_still_runs_is_given_up_when_its_token_says_that_it_failed()
     again = given({"StartAt": "A", "States": {"A": {**TOKEN, "End": True}}})
     again.when(AnswerTask(wait_id(1), Succeeded(1))).then_is("completed")
     assert not [effect for effect in again.effects if isinstance(effect, CancelTask)]
+
+
+def test_a_wait_for_a_resume_can_hand_out_a_token_for_its_heartbeats():
+    """If its parameters ask for one; without it nobody could send a heartbeat."""
+    asking = {"Type": "Task", "Resource": "notify.waitForResume", "HeartbeatSeconds": 60, "End": True}
+    run = given({"StartAt": "A", "States": {"A": {**asking, "Parameters": {"token.$": "$$.Task.Token"}}}})
+    opened = run.events[1].event
+    assert opened.token_sha256 == token_digest(token_of(run))
+    run.after(59_000).when(Beat(wait_id(1))).then(e.TaskHeartbeat("A", wait_id(1), run.now + 60_000))
+    run.when(resumed({"ok": True})).then_is("completed")
+    plain = given({"StartAt": "A", "States": {"A": {**asking, "Parameters": {"name.$": "$$.State.Name"}}}})
+    assert plain.events[1].event.token_sha256 is None
+
+
+def test_a_token_that_was_changed_on_its_way_is_a_token_still():
+    """A definition may encode it; who decodes it can answer."""
+    encoded = {"Type": "Task", "Resource": "notify.waitForTaskToken", "End": True}
+    encoded["Parameters"] = {"token.$": "States.Base64Encode($$.Task.Token)"}
+    run = given({"StartAt": "A", "States": {"A": encoded}})
+    token = base64.b64decode(run.duty(RunTask).parameters["token"]).decode()
+    assert run.events[1].event.token_sha256 == token_digest(token)
