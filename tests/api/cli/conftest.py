@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -124,6 +125,17 @@ class Perdure:
 
     def status(self, process_id: str) -> str:
         return str(self.json("show", process_id)["status"])
+
+    def until(self, process_id: str, status: str) -> Any:
+        """What is shown of a run once it has this status: a server starts and ends children after it has answered."""
+        deadline = time.monotonic() + 20
+        while True:
+            result = CliRunner().invoke(main, ["show", process_id, "--json"], prog_name="perdure")
+            shown = json.loads(result.stdout) if result.exit_code == 0 else None
+            if shown is not None and shown["status"] == status:
+                return shown
+            assert time.monotonic() < deadline, result.output
+            time.sleep(0.02)
 
 
 @pytest.fixture

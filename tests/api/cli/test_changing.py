@@ -77,11 +77,10 @@ def test_terminating_a_run_ends_its_child(mode: Mode, perdure: Perdure, folder: 
     (folder / "parent.json").write_text(json.dumps({"StartAt": "Call", "States": {"Call": call}}))
     perdure("workflows", "create", "parent.json")
     parent = perdure("trigger", "parent", "--process-id", "PARENT").stdout.strip()
-    shown = perdure.json("show", "CHILD")
-    assert (shown["parent_execution_id"], shown["status"]) == (parent, "waiting")
+    assert perdure.until("CHILD", "waiting")["parent_execution_id"] == parent
     assert perdure.json("show", "PARENT")["parent_execution_id"] is None
     perdure("terminate", "PARENT")
-    assert perdure.status("CHILD") == "terminated"
+    perdure.until("CHILD", "terminated")
     assert event(perdure, "CHILD", "ExecutionTerminated")["actor"] == f"execution:{parent}"
 
 

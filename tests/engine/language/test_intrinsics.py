@@ -322,7 +322,7 @@ def test_reading_takes_linear_time(text):
     started = time.perf_counter()
     with pytest.raises(PathError):
         compile_intrinsic(text)
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 3
 
 
 @given(

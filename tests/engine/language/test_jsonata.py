@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.language import jsonata
 from engine.language.environment import Environment
 from engine.language.errors import StatesError
 from engine.language.findings import Findings, Place
@@ -394,10 +395,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_expression_ends_soon_and_as_an_error(name):
-    """Whatever it does, it fails within about a second (three, for a busy machine)."""
+    """Whatever it does, it fails within about a second (six, for a busy machine)."""
     started = time.perf_counter()
     cause_of(HOSTILE[name])
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 6
 
 
 def test_nothing_is_told_from_a_function_also_at_the_limit_of_depth():
@@ -410,18 +411,20 @@ def test_nothing_is_told_from_a_function_also_at_the_limit_of_depth():
     assert {cause for cause in causes if not cause.startswith("threw")} == {"returned nothing (undefined)."}
 
 
-def test_the_work_of_our_functions_is_bounded_at_the_same_place_each_time():
-    """It is estimated, not measured."""
+def test_the_work_of_our_functions_is_bounded_at_the_same_place_each_time(monkeypatch):
+    """It is estimated, not measured: it ends them also where the clock does not."""
+    monkeypatch.setattr(jsonata, "TIME_MAX_S", 60)
     for name in ("all distinct, again and again", "a $range in a loop", "a $uuid in a loop", "a hash in a loop"):
         assert "The functions of this expression have too much to do" in cause_of(HOSTILE[name])
 
 
-def test_what_takes_quadratic_time_in_jsonata_does_not_here():
+def test_what_takes_quadratic_time_in_jsonata_does_not_here(monkeypatch):
     """The library cannot interrupt its own $distinct and $keys, which would take half a minute each."""
+    monkeypatch.setattr(jsonata, "TIME_MAX_S", 60)
     started = time.perf_counter()
     assert evaluate("$count($distinct([1..60000]))") == 60_000
     assert evaluate("$count($keys([1..30000].{$string($): 1}))") == 30_000
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 10
 
 
 def test_an_evaluation_does_not_stop_other_threads():

@@ -47,8 +47,8 @@ async def test_a_hostile_expression_ends_in_its_error_while_others_go_on(engine:
         ended += 1
     result = await engine.result(started.result().id)
     assert (result.status, result.error) == ("failed", "States.QueryEvaluationError")
-    assert ended > 10
-    assert longest < 0.5
+    assert ended > 3
+    assert longest < 0.9  # decided on the loop it would hold up everybody for the whole second
 
 
 async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
