@@ -78,8 +78,8 @@ class Facts(NamedTuple):
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
     object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience_s` is how long one
-    expression may take, in seconds of real time; null: as long as any may. `trial` is set where one state
-    is tried out by itself.
+    expression may take, in seconds of real time; null: as long as any may. `moves_max` is how many states it passes at
+    the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself.
     """
 
     execution: str
@@ -93,6 +93,7 @@ class Facts(NamedTuple):
     refusals: int = 0
     names: Mapping[str, str] = {}
     patience_s: float | None = None
+    moves_max: int | None = None
     trial: Trial | None = None
 
 

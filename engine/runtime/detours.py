@@ -20,8 +20,11 @@ from engine.runtime.kinds import Occasion
 from engine.runtime.loader import Loader
 from engine.runtime.orders import Order
 
-CHANCES_APART: Final = 1000
-"""Ids at hand for a decision in a thread, where none can be drawn: more than one of TRANSITIONS_MAX states needs."""
+MOVES_APART: Final = 4
+"""States that a decision in a thread passes at the most: others wait for the thread, and a node that stops too."""
+
+CHANCES_APART: Final = 100
+"""Ids at hand for a decision in a thread, where none can be drawn: more than one of MOVES_APART states needs."""
 
 
 class Detours:
@@ -84,7 +87,7 @@ class Detours:
         order.seed = order.seed or self._random(32)
         drawn = len(order.chances)
         order.chances = [*order.chances, *(ids.text(self._new_id()) for _ in range(drawn, CHANCES_APART))]
-        occasion = occasion._replace(patience_s=None)
+        occasion = occasion._replace(patience_s=None, moves_max=MOVES_APART)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, hot.kind.decide, hot, order.command, occasion)
 

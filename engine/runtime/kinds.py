@@ -49,6 +49,7 @@ class Occasion(NamedTuple):
     refusals: int
     names: Mapping[str, str]
     patience_s: float | None
+    moves_max: int | None = None
 
 
 class Rows(NamedTuple):

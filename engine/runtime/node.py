@@ -140,7 +140,7 @@ class Node:
             fx.RunTask: self.tasks.run,
             fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
             fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
-            fx.Continue: lambda hot, _: self._send_quietly(hot.stream_id, c.Advance()),
+            fx.Continue: lambda hot, _: self._go_on(hot),
             fx.HoldSuspect: self.recovery.hold,
             fx.StartChild: self.children.start,
             fx.FollowChild: self.children.follow,
@@ -148,6 +148,11 @@ class Node:
             fx.TellParent: self.children.tell_parent,
             fx.FollowParent: self.children.follow_parent,
         }
+
+    def _go_on(self, hot: HotStream) -> None:
+        """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
+        if not self.draining.is_set():
+            self._send_quietly(hot.stream_id, c.Advance())
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")

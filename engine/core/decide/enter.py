@@ -21,9 +21,10 @@ from engine.language import ChoiceState, FailState, Left, PassState, StatesError
 def advance(draft: Draft) -> None:
     """Go on until every frame is in a phase, or the execution has ended.
 
-    After `TRANSITIONS_MAX` moves it stops with the effect `Continue`, so that a loop cannot starve the others.
+    After `TRANSITIONS_MAX` moves, or those that the facts allow, it stops with the effect `Continue`, so that a loop
+    cannot starve the others.
     """
-    for _ in range(TRANSITIONS_MAX):
+    for _ in range(draft.facts.moves_max or TRANSITIONS_MAX):
         if not _move(draft):
             return
     if not draft.state.is_over and (draft.state.ready or draft.state.forks_at_work):

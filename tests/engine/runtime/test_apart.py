@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine import Engine
+from engine.core import ids
 from engine.runtime import processor
 
 BACKTRACKING = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
@@ -75,3 +76,27 @@ async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
 
 async def _said(call: Callable[[], Awaitable[str]]) -> str:
     return await call()
+
+
+ENDLESS = {
+    "StartAt": "There",
+    "States": {"There": {"Type": "Pass", "Next": "Back"}, "Back": {"Type": "Pass", "Next": "There"}},
+}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [ENDLESS, {**computing(f"{{% ({BACKTRACKING[2:-2]}; 1) %}}"), "TimeoutSeconds": 600}],
+    ids=["quick", "slow"],
+)
+async def test_a_run_without_an_end_does_not_keep_a_node_from_stopping(bench: Any, definition: dict[str, Any]) -> None:
+    """It stops where it is, alive: the next node's recovery lets it go on."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("endless", definition)
+    execution = await engine.trigger(workflow.id, {})
+    started = time.perf_counter()
+    async with asyncio.timeout(8):
+        await bench.stop(engine)
+    assert time.perf_counter() - started < 8
+    row = await bench.store.execution(ids.parse(execution.id))
+    assert row.status in ("running", "failed")  # the slow one may meet its limit meanwhile
