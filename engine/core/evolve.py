@@ -11,8 +11,9 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from engine.core import events as e
-from engine.core.forks import close_fork, end_scope, fail_scope, open_fork, start_iteration
+from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from engine.core.frames import arrive, close, end_wait, expect, stay
+from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.state import (
     EXECUTION_TIMER,
@@ -135,8 +136,8 @@ def _end(state: State, status: Status) -> None:
     for scope in state.scopes():
         end_wait(state, scope, "cancelled")
         close(state, scope)
-    state.forks = State().forks
-    state.timers = State().timers
+    state.forks = PersistentMap()
+    state.timers = PersistentMap()
     state.forks_at_work = ()
     state.ended_at = state.recorded_at
     state.status = status
@@ -244,10 +245,6 @@ def _wait_expired(state: State, event: e.WaitExpired, recorded: e.Recorded) -> N
     _fail(state, event, recorded)
 
 
-def _task_timed_out(state: State, event: e.TaskTimedOut, recorded: e.Recorded) -> None:
-    _fail(state, event, recorded)
-
-
 def _timer_set(state: State, event: e.TimerSet, recorded: e.Recorded) -> None:
     state.timers = state.timers.set(recorded.seq, Timer(event.scope, event.due_at))
     stay(state, event.scope, InTimer(recorded.seq, recorded.seq))
@@ -257,7 +254,7 @@ def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Record
     count = len(event.start_at)
     fork = Fork(recorded.seq, event.scope, event.state, count, count, indexes(count))
     stay(state, event.scope, InFork(recorded.seq))
-    open_fork(state, fork)
+    put_fork(state, fork)
     for index, start_at in enumerate(event.start_at):
         expect(state, scope_of(fork.seq, index), Frame(start_at, event.input, recorded.recorded_at))
 
@@ -276,7 +273,7 @@ def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> Non
         start_at=event.start_at,
     )
     stay(state, event.scope, InFork(recorded.seq))
-    open_fork(state, fork)
+    put_fork(state, fork)
 
 
 def _iteration_started(state: State, event: e.IterationStarted, recorded: e.Recorded) -> None:
@@ -336,7 +333,7 @@ _EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
     "TaskSucceeded": _task_succeeded,
     "TaskSubmitted": _task_submitted,
     "TaskFailed": _task_failed,
-    "TaskTimedOut": _task_timed_out,
+    "TaskTimedOut": _fail,
     "TaskHeartbeat": _task_heartbeat,
     "TaskInterrupted": _task_interrupted,
     "TaskRedispatched": _task_redispatched,

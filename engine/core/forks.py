@@ -13,17 +13,12 @@ from engine.core.refs import Ref
 from engine.core.state import Fork, Frame, InFork, State, fork_and_index
 
 
-def open_fork(state: State, fork: Fork) -> None:
-    """Begin a fork."""
-    _put(state, fork)
-
-
 def start_iteration(state: State, scope: str, item: Ref, at: int) -> None:
     """Begin the iteration of this scope, the next one of its fork."""
     seq, index = fork_and_index(scope)
     fork = state.forks[seq]
     expect(state, scope, Frame(fork.start_at, item, at))
-    _put(state, replace(fork, started=index + 1, live=fork.live.set(index, None)))
+    put_fork(state, replace(fork, started=index + 1, live=fork.live.set(index, None)))
 
 
 def end_scope(state: State, scope: str, output: Ref) -> None:
@@ -31,7 +26,7 @@ def end_scope(state: State, scope: str, output: Ref) -> None:
     seq, index = fork_and_index(scope)
     fork = state.forks[seq]
     close(state, scope)
-    _put(state, replace(fork, live=fork.live.delete(index), outputs=fork.outputs.set(index, output)))
+    put_fork(state, replace(fork, live=fork.live.delete(index), outputs=fork.outputs.set(index, output)))
 
 
 def fail_scope(state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed) -> None:
@@ -48,7 +43,7 @@ def fail_scope(state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | 
             error_ref=getattr(event, "error_ref", None),
             cause=getattr(event, "cause", None),
         )
-    _put(state, fork)
+    put_fork(state, fork)
 
 
 def close_fork(state: State, scope: str) -> None:
@@ -66,7 +61,8 @@ def close_fork(state: State, scope: str) -> None:
     _remove(state, fork.seq)
 
 
-def _put(state: State, fork: Fork) -> None:
+def put_fork(state: State, fork: Fork) -> None:
+    """Keep a fork as it is now, and whether it has something to do."""
     state.forks = state.forks.set(fork.seq, fork)
     is_listed = fork.seq in state.forks_at_work
     is_at_work = fork.is_settled or fork.has_room

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from .conftest import Server
-from .test_real_processes import RESUME, TRIGGER, check_log, many, statuses, task, until
+from .test_real_processes import RESUME, TRIGGER, check_log, lines, many, statuses, task, until
 
 pytestmark = pytest.mark.real_process
 
@@ -49,7 +48,7 @@ async def test_nested_runs_survive_a_kill(server: Server) -> None:
         ]
     )
     assert {answer.status_code for answer in answers} == {200}
-    await until(lambda: _calls(server, RUNS * (ITEMS + 1)))
+    await until(lambda: lines(server.folder / "calls", RUNS * (ITEMS + 1)))
     await until(lambda: _children(server, child))
     await server.kill()
 
@@ -79,11 +78,6 @@ async def test_nested_runs_survive_a_kill(server: Server) -> None:
         assert (len(each), told["Status"]) == (ITEMS, "SUCCEEDED")
         assert flaky is not None
     await check_log(server)
-
-
-async def _calls(server: Server, count: int) -> bool:
-    path = server.folder / "calls"
-    return await asyncio.to_thread(lambda: path.exists() and path.read_text().count("\n") >= count)
 
 
 async def _children(server: Server, child: str) -> bool:

@@ -82,7 +82,7 @@ async def test_runs_in_every_phase_survive_a_kill(server: Server) -> None:
     ]
     answers = await many(calls)
     assert {answer.status_code for answer in answers} == {200}
-    await until(lambda: _lines(server.folder / "calls", RUNS))
+    await until(lambda: lines(server.folder / "calls", RUNS))
     await server.kill()
 
     (server.folder / "open").touch()
@@ -105,7 +105,7 @@ async def test_runs_in_every_phase_survive_a_kill(server: Server) -> None:
     await check_log(server)
 
 
-async def _lines(path: Path, count: int) -> bool:
+async def lines(path: Path, count: int) -> bool:
     return await asyncio.to_thread(lambda: path.exists() and path.read_text().count("\n") >= count)
 
 
@@ -161,7 +161,7 @@ async def test_a_drain_answers_held_calls_and_ends_well(server: Server) -> None:
         )
         for _ in range(8)
     ]
-    await until(lambda: _lines(server.folder / "calls", 1))
+    await until(lambda: lines(server.folder / "calls", 1))
     ready = await server.client.get("/health/ready")
     assert ready.status_code == 200
     assert server.process is not None

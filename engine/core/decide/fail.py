@@ -12,6 +12,7 @@ from engine.core.effects import SetTimer, TellParent
 from engine.core.refs import Ref, ref
 from engine.core.state import TOP, Fork, InFork, InTask, InWait
 from engine.language import HandlingState, StatesError, literal_errors
+from engine.language.errors import HEARTBEAT_TIMEOUT, TIMEOUT
 
 RESERVED_ERRORS: Final = frozenset(
     {
@@ -35,9 +36,6 @@ RESERVED_ERRORS: Final = frozenset(
     }
 )
 """Names that the States Language reserves: they tell nothing about anybody's business."""
-
-TIMEOUT: Final = "States.Timeout"
-HEARTBEAT_TIMEOUT: Final = "States.HeartbeatTimeout"
 
 
 class Failure(NamedTuple):

@@ -14,7 +14,8 @@ from engine.core.decide.leave import leave_after
 from engine.core.decision import RESULT_MAX
 from engine.core.refs import below, ref
 from engine.core.state import Fork, Frame, scope_of
-from engine.language import Left, MapState, ParallelState, StatesError
+from engine.language import MapState, ParallelState, StatesError
+from engine.language.errors import DATA_LIMIT_EXCEEDED
 
 _encode = msgspec.json.Encoder().encode
 
@@ -92,18 +93,15 @@ def leave_fork(draft: Draft, fork: Fork, outputs: list[Any]) -> None:
     size = len(_encode(outputs))
     if size > RESULT_MAX:
         cause = f"The result has {size} bytes of JSON; a Parallel or Map state gives at most {RESULT_MAX}."
-        fail_state(draft, scope, StatesError("States.DataLimitExceeded", cause), fork.seq)
+        fail_state(draft, scope, StatesError(DATA_LIMIT_EXCEEDED, cause), fork.seq)
         return
     result = ref(draft.next_seq, "result")
-
-    def left(env: Any) -> Left:
-        return state.leave(outputs, env)
 
     leave_after(
         draft,
         scope,
         state,
-        left,
+        lambda env: state.leave(outputs, env),
         lambda output, following, assigned: e.StateExited(state.name, kind, result, output, following, assigned, scope),
         {"result": outputs},
     )
