@@ -6,7 +6,7 @@ pages: they cost the same however deep they are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 from store.records import (
@@ -224,7 +224,7 @@ class Nodes(Protocol):
 class Store(LogReader, Catalog, Executions, Nodes, Protocol):
     """All of it, and the one way to write."""
 
-    async def append(self, batch: Sequence[StreamAppend]) -> Appended:
+    def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         """Append in one durable transaction.
 
         A stream whose head differs from `expected`, or that loses a claim, is left out whole and named in the

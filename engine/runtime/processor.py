@@ -80,7 +80,7 @@ class Processor:
         self._inbox: deque[Order] = deque()
         self._open = Batch()
         self._committing: Batch | None = None
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._jobs: set[asyncio.Future[Any]] = set()
         self._is_scheduled = False
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -323,30 +323,38 @@ class Processor:
         except Exception as defect:  # noqa: BLE001 a defect of ours, and nobody can go on without these events
             self._stop(defect)
             return
-        self._start(self._run_commit(batch, sealed))
-
-    async def _run_commit(self, batch: Batch, sealed: Sequence[StreamAppend]) -> None:
         started = time.perf_counter()
+        # Handed over at once, not when a job has its turn: the store works while the next batch is decided.
+        appending = asyncio.ensure_future(self._store.append(sealed))
+        self._jobs.add(appending)
+        appending.add_done_callback(self._jobs.discard)
+        self._start(self._run_commit(batch, appending, started))
+
+    async def _run_commit(self, batch: Batch, appending: asyncio.Future[Appended], started: float) -> None:
         try:
-            appended = await self._store.append(sealed)
+            appended = await appending
         except Exception as error:  # noqa: BLE001 whatever it is, nobody knows what is on disk
             if isinstance(error, CommitUnknown) or not isinstance(error, StoreError):
                 self._stop(error)
                 return
+            self._committing = None
             self._on_store_error(batch, error)
+            self._schedule()
         else:
             self._metrics.commit(started, len(batch.parts), batch.event_count)
             self._on_appended(batch, appended)
-        self._committing = None
-        self._schedule()
 
     def _on_appended(self, batch: Batch, appended: Appended) -> None:
+        """Begin the next commit, and only then tell of this one: the store does not wait for what that sets going."""
         self.position = appended.position
         for stream_id, refusal in appended.refused.items():
             self._on_refused(batch, stream_id, refusal)
         for part in batch.parts.values():
             if part.hot.batch is batch:
                 part.hot.batch = None
+        self._committing = None
+        if self._open:
+            self._commit()
         for item in batch.waiting:
             self._tell(item)
         for stream_id, part in batch.parts.items():

@@ -71,7 +71,7 @@ _IS_EXPECTED: Final = (
 _EXPECTED: Final = ("id", "expected_seq", "expected_hash", "expected_epoch")
 
 NEW_HEAD: Final = _compile(insert(streams).on_conflict_do_nothing(), *_columns(streams))
-NEW_HEADS: Final = _many(NEW_HEAD + " RETURNING stream_id")
+NEW_HEADS: Final = _many(NEW_HEAD)
 MOVE_HEAD: Final = _compile(
     update(streams).where(*_IS_EXPECTED).values(seq=bindparam("new_seq"), hash=bindparam("new_hash")),
     *("new_seq", "new_hash"),
@@ -81,7 +81,7 @@ MOVE_HEAD: Final = _compile(
 MOVE_HEADS: Final = _many(
     "UPDATE streams SET seq = new.column5, hash = new.column6 FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new "
     "WHERE streams.stream_id = new.column1 AND streams.seq = new.column2 AND streams.hash = new.column3 "
-    "AND streams.epoch = new.column4 RETURNING stream_id"
+    "AND streams.epoch = new.column4"
 )
 SEE_HEAD: Final = _compile(select(streams.c.stream_id).where(*_IS_EXPECTED), *_EXPECTED)
 SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_id == bindparam("id")), "id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -41,10 +41,12 @@ class _WriterThread:
             self._end()
             raise
 
-    async def run(self, work: Callable[[Writer], T]) -> T:
-        """Run in the thread, and to the end even if the caller is cancelled meanwhile."""
-        loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._thread, work, self.writer))
+    def run(self, work: Callable[[Writer], T]) -> asyncio.Future[T]:
+        """Run in the thread, and to the end even if the caller is cancelled meanwhile.
+
+        It is handed over before this returns: the loop may have much to do before a task has its turn.
+        """
+        return asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work, self.writer))
 
     async def close(self) -> None:
         """Close the writer after what it was handed before."""
@@ -67,8 +69,8 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         self._writer = writer
         self._closing: asyncio.Future[None] | None = None
 
-    async def append(self, batch: Sequence[StreamAppend]) -> Appended:
-        return await self._write(lambda writer: writer.append(batch))
+    def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
+        return self._write(lambda writer: writer.append(batch))
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         return await self._write(lambda writer: writer.node_started(node))
@@ -100,12 +102,13 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         with self._reading():
             return await self._readers.fetch(statement, parameters)
 
-    async def _write(self, work: Callable[[Writer], T]) -> T:
-        if self._is_closed:
-            raise StoreError("the store is closed")
-        if self._writer is None:
-            raise StoreError("the database was opened for reading only")
-        return await self._writer.run(work)
+    def _write(self, work: Callable[[Writer], T]) -> asyncio.Future[T]:
+        if self._is_closed or self._writer is None:
+            refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            why = "the store is closed" if self._is_closed else "the database was opened for reading only"
+            refused.set_exception(StoreError(why))
+            return refused
+        return self._writer.run(work)
 
     async def close(self) -> None:
         if self._closing is None:
