@@ -63,7 +63,8 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
     first = before
     waits: list[WaitRow] = []
     is_set: dict[TimerRow, bool] = {}
-    for recorded, after in steps:
+    for step in steps:
+        after = step.state
         for name, was, now in after.timers.changes_from(before.timers):
             if was is not None:
                 is_set[TimerRow(was.due_at, execution_id, name)] = False
@@ -71,7 +72,7 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
                 is_set[TimerRow(now.due_at, execution_id, name)] = True
         for wait, opened, still in after.waits.changes_from(before.waits):
             shown = still or opened
-            outcome = None if still is not None else _outcome(wait, recorded.event)
+            outcome = None if still is not None else _outcome(wait, step.recorded.event)
             if shown is not None:
                 waits.append(_wait_row(execution_id, organization_id, after, wait, shown, outcome))
         before = after

@@ -25,7 +25,7 @@ Code: TypeAlias = Literal[
 """Why a command was refused. `STALE`: it comes from inside (a timer, a recovery) and its moment has passed."""
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True):
     """Append first: only when `steps` are on disk may `answer` be told and `effects` be run. No steps: a no-op."""
 
     steps: tuple[Step, ...]
@@ -48,7 +48,7 @@ class Rejection(msgspec.Struct, frozen=True):
     is_counted: bool = False
 
 
-class Need(NamedTuple):
+class Need(msgspec.Struct, frozen=True):
     """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same.
 
     `patience`: the decision takes longer than `Facts.patience_s`; decide again without it, where nobody is held up.
@@ -69,7 +69,7 @@ class Trial(NamedTuple):
     trace: dict[str, Any]
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True):
     """What a decision may know beside state and command.
 
     `chance` draws an id, and `entropy` so many random bytes that nobody can guess: the same ones if asked again in the

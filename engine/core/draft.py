@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
 
 from engine.core.events import Event, Recorded
 
@@ -18,7 +20,7 @@ class Folded(Protocol):
 S = TypeVar("S", bound=Folded)
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """One event of a decision, and the state after it."""
 
     recorded: Recorded
@@ -28,7 +30,7 @@ class Step(NamedTuple):
 class Draft(Generic[S]):
     """Collects what a decision says. Whoever emits computes first, so that an error leaves nothing half said."""
 
-    __slots__ = ("_actor", "_evolve", "_now", "caused_by", "payloads", "state", "steps")
+    __slots__ = ("_actor", "_evolve", "at", "caused_by", "payloads", "state", "steps")
 
     def __init__(
         self,
@@ -40,17 +42,13 @@ class Draft(Generic[S]):
         caused_by: int | None = None,
     ) -> None:
         self.state = state
+        self.at = max(now, state.recorded_at)
+        """The instant (ms) of its events: it never falls within a stream, whatever the clock does."""
         self.caused_by = caused_by
         self.steps: list[Step] = []
         self.payloads: dict[int, Any] = {}
         self._evolve = evolve
-        self._now = now
         self._actor = actor
-
-    @property
-    def at(self) -> int:
-        """The instant (ms) of the next event: it never falls within a stream, whatever the clock does."""
-        return max(self._now, self.state.recorded_at)
 
     @property
     def next_seq(self) -> int:
@@ -61,8 +59,8 @@ class Draft(Generic[S]):
         """Add an event."""
         seq = self.state.seq + 1
         recorded = Recorded(seq, self.at, self._actor, self.caused_by, event, payload or None)
-        self.state = self._evolve(self.state, recorded)
-        self.steps.append(Step(recorded, self.state))
+        self.state = state = self._evolve(self.state, recorded)
+        self.steps.append(Step(recorded, state))
         if payload:
             self.payloads[seq] = payload
         self.caused_by = seq

@@ -13,7 +13,7 @@ in `_at` are instants, those in `_ms` durations, in milliseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -392,7 +392,7 @@ class ResultIgnored(Event, frozen=True):
     scope: str = ""
 
 
-class Recorded(NamedTuple):
+class Recorded(msgspec.Struct, frozen=True):
     """An event at its place in a stream. `payload` is null, or a mapping of business data by name."""
 
     seq: int

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Final
 
+from msgspec.structs import replace
+
 from engine.core import ids
 from engine.core.decision import Need, Outcome
 from engine.runtime.hot import HotStream
@@ -87,7 +89,7 @@ class Detours:
         order.seed = order.seed or self._random(32)
         drawn = len(order.chances)
         order.chances = [*order.chances, *(ids.text(self._new_id()) for _ in range(drawn, CHANCES_APART))]
-        occasion = occasion._replace(patience_s=None, moves_max=MOVES_APART)
+        occasion = replace(occasion, patience_s=None, moves_max=MOVES_APART)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, hot.kind.decide, hot, order.command, occasion)
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from engine import projections
 from engine.codec import Vocabulary
 from engine.core import events, ids
@@ -38,7 +40,7 @@ EXECUTION_EVENTS: tuple[type[events.Event], ...] = tuple(
 )
 
 
-class Occasion(NamedTuple):
+class Occasion(msgspec.Struct, frozen=True):
     """What a decision may know beside the stream and the command."""
 
     now: int
@@ -119,7 +121,21 @@ class ExecutionKind:
         if hot.machine is None:
             message = "an execution is decided with its definition at hand"
             raise TypeError(message)
-        return decide(hot.state, command, Facts(hot.text, hot.machine, hot.payloads, *occasion))
+        facts = Facts(
+            hot.text,
+            hot.machine,
+            hot.payloads,
+            occasion.now,
+            occasion.actor,
+            occasion.chance,
+            occasion.entropy,
+            occasion.known_waits,
+            occasion.refusals,
+            occasion.names,
+            occasion.patience_s,
+            occasion.moves_max,
+        )
+        return decide(hot.state, command, facts)
 
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:  # noqa: ARG002 one of a kind
         found = projections.changes(hot.stream_id, hot.organization_id, hot.state, steps)

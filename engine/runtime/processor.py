@@ -35,7 +35,7 @@ from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told,
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Head, Refusal, StreamAppend
+from store.records import Appended, Head, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 

@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Self, TypeAlias
 
+from msgspec.structs import replace
+
 from engine.core import commands as c
 from engine.core.decide import decide
 from engine.core.decision import Decision, Facts, Need, Rejection
@@ -94,7 +96,7 @@ class Scenario:
         outcome = decide(self.state, command, facts)
         if isinstance(outcome, Need):
             self._waits, self._pieces = drawn, pieces
-            outcome = decide(self.state, command, facts._replace(known_waits=self._known_waits(outcome.waits)))
+            outcome = decide(self.state, command, replace(facts, known_waits=self._known_waits(outcome.waits)))
         if isinstance(outcome, Need):
             message = f"the decision needs {outcome}, and no scenario has it"
             raise LookupError(message)  # noqa: TRY004 no type is wrong

@@ -247,8 +247,8 @@ def _leave_fork(draft: Draft, phase: InFork, outputs: Any) -> None:
 def _tested(draft: Draft, trace: dict[str, Any]) -> StateOutcome:
     """Read off the events what became of the state."""
     tested = StateOutcome("FAILED", inspection=trace)
-    for recorded, _ in draft.steps:
-        tested = _told(draft, recorded.event, tested)
+    for step in draft.steps:
+        tested = _told(draft, step.recorded.event, tested)
     return tested
 
 

@@ -186,7 +186,8 @@ def test_a_released_event_is_read_as_it_was_meant(case):
     assert not any(field.required for field in since.values())
     defaults = {name: {} if name == "assigned" else field.default for name, field in since.items()}
     assert decode_json(encode_json(msgspec.structs.asdict(recorded.event))) == case["reads_as"] | defaults
-    assert recorded[:4] == (case["seq"], case["recorded_at"], case["actor"], case["caused_by"])
+    placed = (recorded.seq, recorded.recorded_at, recorded.actor, recorded.caused_by)
+    assert placed == (case["seq"], case["recorded_at"], case["actor"], case["caused_by"])
     assert recorded.payload == (None if case["payload"] is None else json.loads(case["payload"]))
 
 

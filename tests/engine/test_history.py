@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine import testing
 from engine.core import commands as c
@@ -48,7 +49,7 @@ def types(history):
 
 def erased(events):
     """Take all business data away, as an erasure does."""
-    return [recorded._replace(payload=None) for recorded in events]
+    return [replace(recorded, payload=None) for recorded in events]
 
 
 # --- the vocabulary of Step Functions ------------------------------------------------------------------------
@@ -494,7 +495,7 @@ def test_any_gap_is_survived(run, data):
 def test_a_reference_into_the_unknown_is_null():
     """A damaged or foreign reference shows nothing and breaks nothing."""
     start, *_ = given(one({"Type": "Succeed"})).events
-    passed = start._replace(seq=2, event=e.StatePassed("A", "Succeed", ref(1, "nowhere")))
+    passed = replace(start, seq=2, event=e.StatePassed("A", "Succeed", ref(1, "nowhere")))
     assert condensed([start, passed])["steps"][0]["output"] is None
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.core import commands as c
 from engine.core import events as e
@@ -248,7 +249,7 @@ def test_an_expression_that_fails_in_an_iteration_is_told_once():
 
 def test_an_erased_cause_names_no_field():
     """Without the cause the location is null."""
-    events = [item._replace(payload=None) for item in given(machine(A={**PASS, **WRONG})).events]
+    events = [replace(item, payload=None) for item in given(machine(A={**PASS, **WRONG})).events]
     assert states_history(events)[2]["details"] == {
         "error": "States.QueryEvaluationError",
         "location": None,
@@ -417,7 +418,7 @@ def test_nested_runs_survive_gaps_and_erasure(events, data):
     assert all(step["exited_on"] is not None for step in whole)
     starts, ends = types(history).count("MapIterationStarted"), ("Succeeded", "Failed", "Aborted")
     assert starts == sum(types(history).count(f"MapIteration{word}") for word in ends)
-    assert types(states_history([item._replace(payload=None) for item in events])) == types(history)
+    assert types(states_history([replace(item, payload=None) for item in events])) == types(history)
     start = data.draw(st.integers(0, len(events)))
     end = data.draw(st.integers(start, len(events)))
     kept = events[:start] + events[end:]

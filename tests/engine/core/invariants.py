@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from engine.core import events as e
 from engine.core.refs import resolve
@@ -152,7 +153,7 @@ def meaning(events: Iterable[e.Recorded], payloads: Mapping[int, Any]) -> list[A
     events = list(events)
     known = {**payloads, **{recorded.seq: recorded.payload for recorded in events}}
     return [
-        (recorded._replace(event=type(recorded.event), payload=None), _meant(recorded.event, known))
+        (replace(recorded, event=type(recorded.event), payload=None), _meant(recorded.event, known))
         for recorded in events
     ]
 

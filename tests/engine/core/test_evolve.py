@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from engine.core import events as e
 from engine.core import snapshots
@@ -97,7 +98,7 @@ def test_the_state_tells_how_it_ended():
         e.ExecutionTerminated("6/reason"): ("terminated", None, None, None, "6/reason"),
     }
     for event, told in ends.items():
-        before = msgspec.structs.replace(run.state, status="running")
+        before = replace(run.state, status="running")
         state = evolve(before, e.Recorded(6, run.now, "key:test", None, event, None))
         assert (state.status, state.output, state.error, state.error_ref, state.cause) == told
         assert (state.ended_at, state.current, len(state.frames)) == (START + 7, "Ask", 0)
@@ -107,7 +108,7 @@ def test_an_interruption_of_what_is_no_task_is_an_error():
     """It is not passed over: the log is damaged."""
     run = given(TELL).when(resumed())
     with pytest.raises(TypeError):
-        evolve(msgspec.structs.replace(run.state, status="running"), recorded(6, e.TaskInterrupted("Ask", 1)))
+        evolve(replace(run.state, status="running"), recorded(6, e.TaskInterrupted("Ask", 1)))
 
 
 def test_the_table_knows_every_event_and_every_status():
@@ -151,7 +152,7 @@ def test_a_state_holds_no_business_data():
 def test_an_erased_stream_still_replays():
     """The fold reads no payload."""
     run = given(TELL, {"x": 1}).when(resumed({"y": 1}), resumed(), terminated())
-    assert replay([r._replace(payload=None) for r in run.events]) == run.state
+    assert replay([replace(r, payload=None) for r in run.events]) == run.state
 
 
 # --- what a decision lacks -----------------------------------------------------------------------------------------
@@ -162,9 +163,9 @@ def test_a_decision_says_which_payload_it_needs():
     placed = {"Type": "Task", "Resource": "wait_for_resume", "ResultPath": "$.a", "End": True}
     run = given({"StartAt": "A", "States": {"A": placed}}, {"x": 1})
     facts = run._facts()
-    assert decide(run.state, Resume({}), facts._replace(payloads={})) == Need(seqs=(1,))
+    assert decide(run.state, Resume({}), replace(facts, payloads={})) == Need(seqs=(1,))
     assert decide(run.state, Resume({}), facts) == decide(
-        run.state, Resume({}), facts._replace(payloads={1: {"input": {"x": 1}}})
+        run.state, Resume({}), replace(facts, payloads={1: {"input": {"x": 1}}})
     )
 
 
@@ -173,14 +174,14 @@ def test_a_definition_that_does_not_fit_the_log_is_a_defect():
     run = given(TELL)
     other = given({"StartAt": "Tell", "States": {"Tell": {"Type": "Succeed"}}}).machine
     with pytest.raises(TypeError, match="state 'Tell' is no Task: the log belongs to another definition"):
-        decide(run.state, Resume({}), run._facts()._replace(machine=other))
+        decide(run.state, Resume({}), replace(run._facts(), machine=other))
 
 
 def test_a_scope_of_another_definition_is_a_defect():
     """Also if what should have branches has none."""
     branch = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "End": True}}}
     run = given({"StartAt": "P", "States": {"P": {"Type": "Parallel", "Branches": [branch], "End": True}}})
-    facts = run._facts()._replace(machine=given({"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}).machine)
+    facts = replace(run._facts(), machine=given({"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}).machine)
     with pytest.raises(TypeError, match="state 'P' has nothing below it: the log belongs to another definition"):
         decide(run.state, succeeded("A")(run.state), facts)
 
@@ -188,19 +189,19 @@ def test_a_scope_of_another_definition_is_a_defect():
 def test_a_state_that_no_log_leads_to_is_a_defect():
     """A timer that nothing has set, a task that was never called: it is raised, and the execution is set aside."""
     run = given(TELL)
-    state = msgspec.structs.replace(run.state, timers=run.state.timers.set(9, Timer("", START)))
-    frame = msgspec.structs.replace(state.frames[""], phase=None)
+    state = replace(run.state, timers=run.state.timers.set(9, Timer("", START)))
+    frame = replace(state.frames[""], phase=None)
     with pytest.raises(TypeError, match="nothing in scope '' has set a timer: the log is damaged"):
-        decide(msgspec.structs.replace(state, frames=state.frames.set("", frame)), FireTimer(9), run._facts())
-    frame = msgspec.structs.replace(run.state.frames[""], parameters=None)
-    state = msgspec.structs.replace(run.state, frames=run.state.frames.set("", frame))
+        decide(replace(state, frames=state.frames.set("", frame)), FireTimer(9), run._facts())
+    frame = replace(run.state.frames[""], parameters=None)
+    state = replace(run.state, frames=run.state.frames.set("", frame))
     with pytest.raises(TypeError, match="the task in scope '' cannot be called: the log is damaged"):
         decide(state, Recover(died=False), run._facts())
 
 
 def test_a_snapshot_holds_states_only():
     """What is no part of one is neither written nor read."""
-    state = msgspec.structs.replace(initial_state(), output=object())
+    state = replace(initial_state(), output=object())
     with pytest.raises(NotImplementedError, match="a state holds no object"):
         encode_state(state)
     with pytest.raises(NotImplementedError, match=r"a state holds no .*int"):
@@ -221,5 +222,5 @@ def test_a_decision_that_takes_long_asks_for_patience():
     ask = {"Type": "Task", "Resource": "wait_for_resume", "Next": "Slow"}
     run = given({"StartAt": "Ask", "States": {"Ask": ask, "Slow": slow}})
     facts = run._facts()
-    assert decide(run.state, Resume({}), facts._replace(patience_s=1e-6)) == Need(patience=True)
+    assert decide(run.state, Resume({}), replace(facts, patience_s=1e-6)) == Need(patience=True)
     run.when(resumed()).then_is("completed", output=400_020_000)

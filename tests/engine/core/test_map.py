@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import sys
 
+from msgspec.structs import replace
+
 from engine.core import events as e
 from engine.core.commands import Advance, CompleteTask, Succeeded
 from engine.core.decide import decide
@@ -324,5 +326,5 @@ def test_all_outputs_are_asked_for_at_once():
     last = CompleteTask(calls[-1][1], "Each", calls[-1][0], 0, 1, Succeeded("last"))
     facts = run._facts()
     ended = tuple(r.seq for r in run.events if isinstance(r.event, e.TaskSucceeded))
-    assert decide(run.state, last, facts._replace(payloads={1: facts.payloads[1]})) == Need(seqs=ended)
+    assert decide(run.state, last, replace(facts, payloads={1: facts.payloads[1]})) == Need(seqs=ended)
     assert isinstance(decide(run.state, last, facts), Decision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core import decision
 from engine.core import events as e
@@ -270,10 +271,10 @@ def test_what_is_missing_is_asked_for_at_once():
     run.when(succeeded("A", 1), succeeded("B", 2), succeeded("C", 3))
     facts = run._facts()
     command = succeeded("D", 4)(run.state)
-    assert decide(run.state, command, facts._replace(payloads={})) == Need(seqs=(1,))
-    assert decide(run.state, command, facts._replace(payloads={1: facts.payloads[1]})) == Need(seqs=(7, 8, 9))
+    assert decide(run.state, command, replace(facts, payloads={})) == Need(seqs=(1,))
+    assert decide(run.state, command, replace(facts, payloads={1: facts.payloads[1]})) == Need(seqs=(7, 8, 9))
     loaded = {seq: facts.payloads[seq] for seq in (1, 7, 8, 9)}
-    assert decide(run.state, command, facts._replace(payloads=loaded)) == decide(run.state, command, facts)
+    assert decide(run.state, command, replace(facts, payloads=loaded)) == decide(run.state, command, facts)
 
 
 def test_a_loop_in_one_branch_starves_no_other():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from engine.core import events as e
 from engine.core.commands import Refuse
 from engine.core.decide import decide
@@ -50,7 +52,7 @@ def test_the_count_goes_on_from_what_was_not_recorded():
     assert run.state.refusals == 32
     facts = run._facts()
     for since, is_recorded in ((30, False), (31, True), (32, False), (0, False), (95, True)):
-        outcome = decide(run.state, resumed(), facts._replace(refusals=since))
+        outcome = decide(run.state, resumed(), replace(facts, refusals=since))
         assert isinstance(outcome, Rejection)
         assert [step.recorded.event.count for step in outcome.steps] == ([33 + since] if is_recorded else [])
         assert outcome.is_counted

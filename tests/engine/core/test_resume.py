@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from engine.core import events as e
 from engine.core.commands import Advance, Resume
@@ -200,7 +201,7 @@ def test_an_unknown_id_is_looked_up_before_it_is_refused():
         None: (Rejection, "NOT_WAITING"),
     }
     for outcome, (kind, word) in told.items():
-        answer = decide(run.state, command, facts._replace(known_waits={wait_id(7): outcome}))
+        answer = decide(run.state, command, replace(facts, known_waits={wait_id(7): outcome}))
         assert isinstance(answer, kind)
         assert word in {getattr(answer, "answer", None), getattr(answer, "code", None)}
 

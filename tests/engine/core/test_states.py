@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core import events as e
 from engine.core.effects import RunTask, SetTimer
@@ -411,7 +412,7 @@ def test_the_names_may_be_given_from_outside():
     run = given(
         machine({**CHARGE, "ResultSelector": {"name.$": "$$.Execution.Name", "role.$": "$$.Execution.RoleArn"}})
     )
-    run._facts = lambda inner=run._facts: inner()._replace(names={"execution_name": "N", "role_arn": "R"})
+    run._facts = lambda inner=run._facts: replace(inner(), names={"execution_name": "N", "role_arn": "R"})
     run.when(succeeded("A")).then_is("completed", output={"name": "N", "role": "R"})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from engine.core import events as e
 from engine.core.decide import decide
 from engine.core.decision import Need
@@ -131,7 +133,7 @@ def test_the_state_keeps_no_value():
     assert b"s3cret" not in encode_state(run.state)
     assert not any("s3cret" in row.data for row in run.rows)
     facts = run._facts()
-    assert decide(run.state, succeeded("Call")(run.state), facts._replace(payloads={1: facts.payloads[1]})) == Need(
+    assert decide(run.state, succeeded("Call")(run.state), replace(facts, payloads={1: facts.payloads[1]})) == Need(
         (2,)
     )
     run.when(succeeded("Call")).then_is("completed", output={"v": "s3cret", "w": "s3cret"})

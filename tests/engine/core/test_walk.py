@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from engine.core import commands as c
 from engine.core import events as e
@@ -213,7 +214,7 @@ def send(node: Node, command: c.Command, now: int, machine: Machine) -> tuple[De
     if isinstance(outcome, Need):
         looked_up = {wait: known.get(wait) for wait in outcome.waits}
         numbers = itertools.count(len(node.waits) + 1)
-        outcome = decide(node.state, command, facts._replace(known_waits=looked_up))
+        outcome = decide(node.state, command, replace(facts, known_waits=looked_up))
     assert not isinstance(outcome, Need)
     after = node._replace(payloads=dict(node.payloads)) if outcome.steps else node
     for step in outcome.steps:
