@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -19,12 +19,16 @@ from store.records import NO_HASH, EventRow, StoredEvent
 
 _DOMAIN: Final = b"perdure-event-1\n"
 _NULL: Final = b"\x00" + bytes(8)
-_INTEGER: Final = struct.Struct(">BQq")
-_INTEGERS: Final = struct.Struct(">BQqBQq")
-_LENGTH: Final = struct.Struct(">BQ")
+_INTEGER: Final = struct.Struct(">BQq").pack
+_INTEGERS: Final = struct.Struct(">BQqBQq").pack
+_LENGTH: Final = struct.Struct(">BQ").pack
+_sha256: Final = hashlib.sha256
 
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 decode_json: Callable[[str | bytes], Any] = msgspec.json.Decoder().decode
+
+# As `EventRow._make`, in a third of the time of its constructor.
+_event_row: Callable[[tuple[Any, ...]], EventRow] = partial(tuple.__new__, EventRow)
 
 
 class UnknownEvent(Exception):
@@ -67,45 +71,27 @@ class Chain(NamedTuple):
     def write(self, events: Sequence[Recorded], random: Callable[[int], bytes]) -> tuple[EventRow, ...]:
         """The rows of events that follow; `random(n)` gives n bytes for the salts."""
         rows: list[EventRow] = []
-        previous = self.hash
-        owner = _owner(self.organization_id, self.stream_id)
+        organization_id, stream_id, previous = self
+        owner = _owner(organization_id, stream_id)
         salts = random(16 * len(events))
         for index, recorded in enumerate(events):
-            row = self._row(owner, recorded, previous, salts[16 * index : 16 * index + 16])
-            previous = row.hash
-            rows.append(row)
+            seq, at, actor, caused_by = recorded.seq, recorded.recorded_at, recorded.actor, recorded.caused_by
+            payload = salt = digest = None
+            if recorded.payload is not None:
+                encoded = encode_json(recorded.payload)
+                salt = salts[16 * index : 16 * index + 16]
+                payload, digest = encoded.decode(), payload_digest(salt, encoded)
+            name = type(recorded.event).__name__
+            data = encode_json(recorded.event)
+            previous = _hash(owner, seq, name, 1, at, actor, caused_by, data, digest, previous)
+            placed = (stream_id, seq, organization_id, name, 1, at, actor, caused_by)
+            rows.append(_event_row((*placed, data.decode(), payload, salt, digest, previous)))
         return tuple(rows)
-
-    def _row(self, owner: bytes, recorded: Recorded, previous: bytes, salt: bytes) -> EventRow:
-        payload, digest, salt_or_null = None, None, None
-        if recorded.payload is not None:
-            encoded = encode_json(recorded.payload)
-            payload, digest, salt_or_null = encoded.decode(), payload_digest(salt, encoded), salt
-        name = type(recorded.event).__name__
-        data = encode_json(recorded.event).decode()
-        at, actor, caused_by = recorded.recorded_at, recorded.actor, recorded.caused_by
-        seq = recorded.seq
-        chained = _hash(owner, seq, name, 1, at, actor, caused_by, data, digest, previous)
-        return EventRow(
-            self.stream_id,
-            seq,
-            self.organization_id,
-            name,
-            1,
-            at,
-            actor,
-            caused_by,
-            data,
-            payload,
-            salt_or_null,
-            digest,
-            chained,
-        )
 
 
 def payload_digest(salt: bytes, payload: bytes) -> bytes:
     """SHA-256 of the salt and the payload's UTF-8."""
-    return hashlib.sha256(salt + payload).digest()
+    return _sha256(salt + payload).digest()
 
 
 def event_hash(row: EventRow, previous: bytes) -> bytes:
@@ -118,7 +104,7 @@ def event_hash(row: EventRow, previous: bytes) -> bytes:
         row.recorded_at,
         row.actor,
         row.caused_by,
-        row.data,
+        row.data.encode(),
         row.payload_digest,
         previous,
     )
@@ -132,22 +118,21 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
     recorded_at: int,
     actor: str,
     caused_by: int | None,
-    data: str,
+    data: bytes,
     payload_digest: bytes | None,
     previous: bytes,
 ) -> bytes:
-    text = data.encode()
-    return hashlib.sha256(
+    return _sha256(
         b"".join(
             (
                 owner,
-                _INTEGER.pack(1, 8, seq),
+                _INTEGER(1, 8, seq),
                 _word(name),
-                _INTEGERS.pack(1, 8, version, 1, 8, recorded_at),
+                _INTEGERS(1, 8, version, 1, 8, recorded_at),
                 _word(actor),
-                _NULL if caused_by is None else _INTEGER.pack(1, 8, caused_by),
-                _LENGTH.pack(2, len(text)),
-                text,
+                _NULL if caused_by is None else _INTEGER(1, 8, caused_by),
+                _LENGTH(2, len(data)),
+                data,
                 _NULL if payload_digest is None else _bytes(payload_digest),
                 previous,
             )
@@ -161,14 +146,14 @@ def _owner(organization_id: bytes, stream_id: bytes) -> bytes:
 
 
 def _bytes(value: bytes) -> bytes:
-    return _LENGTH.pack(3, len(value)) + value
+    return _LENGTH(3, len(value)) + value
 
 
 @lru_cache(maxsize=1024)
 def _word(value: str) -> bytes:
     """A text that recurs: a type's name, an actor."""
     encoded = value.encode()
-    return _LENGTH.pack(2, len(encoded)) + encoded
+    return _LENGTH(2, len(encoded)) + encoded
 
 
 # --- verification ------------------------------------------------------------------------------------------------

@@ -65,6 +65,8 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
     is_set: dict[TimerRow, bool] = {}
     for step in steps:
         after = step.state
+        if after.timers is before.timers and after.waits is before.waits:
+            continue
         for name, was, now in after.timers.changes_from(before.timers):
             if was is not None:
                 is_set[TimerRow(was.due_at, execution_id, name)] = False

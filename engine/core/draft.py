@@ -36,7 +36,6 @@ class Draft(Generic[S]):
         self,
         state: S,
         evolve: Callable[[S, Recorded], S],
-        *,
         now: int,
         actor: str,
         caused_by: int | None = None,

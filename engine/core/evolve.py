@@ -136,8 +136,10 @@ def _end(state: State, status: Status) -> None:
     for scope in state.scopes():
         end_wait(state, scope, "cancelled")
         close(state, scope)
-    state.forks = PersistentMap()
-    state.timers = PersistentMap()
+    if state.forks:
+        state.forks = PersistentMap()
+    if state.timers:
+        state.timers = PersistentMap()
     state.forks_at_work = ()
     state.ended_at = state.recorded_at
     state.status = status

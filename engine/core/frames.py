@@ -54,7 +54,7 @@ def close(state: State, scope: str) -> None:
     """End a scope: its frame goes, and what it had set."""
     frame = state.frames[scope]
     _recount(state, scope, frame.phase, None)
-    state.ready = tuple(other for other in state.ready if other != scope)
+    state.ready = _without(state.ready, scope)
     state.active -= 1
     state.frames = state.frames.delete(scope)
 
@@ -64,12 +64,21 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
     if was != now:
         state.active += (now == ENGINE) - (was == ENGINE)
         state.delayed += (now == TIME) - (was == TIME)
-    if before is None and after is not None:
-        state.ready = tuple(other for other in state.ready if other != scope)
-    elif after is None and (before is not None or len(state.ready) > 1):  # to the end: other scopes have their turn
-        state.ready = (*(other for other in state.ready if other != scope), scope)
+    if before is None:
+        if after is not None:
+            state.ready = _without(state.ready, scope)
+        elif len(state.ready) > 1:  # to the end: other scopes have their turn
+            state.ready = (*_without(state.ready, scope), scope)
+    elif after is None:
+        state.ready = (*_without(state.ready, scope), scope)
     if before is not None and before.timer is not None and (after is None or after.timer != before.timer):
         state.timers = state.timers.delete(before.timer)
+
+
+def _without(ready: tuple[str, ...], scope: str) -> tuple[str, ...]:
+    if len(ready) == 1 and ready[0] == scope:
+        return ()
+    return tuple(other for other in ready if other != scope) if ready else ()
 
 
 def end_wait(state: State, scope: str, outcome: Outcome) -> None:

@@ -42,11 +42,14 @@ def resolve(reference: Ref, *payloads: Payloads) -> Any:
 
     Raises `Missing` if none has, `LookupError` if the payload has no such place: it is erased, or the log is damaged.
     """
-    head, *tokens = reference.split("/")
+    head, slash, pointer = reference.partition("/")
     seq = int(head)
     for known in payloads:
         if seq in known:
-            return _follow(known[seq], tokens, reference)
+            payload = known[seq]
+            if type(payload) is dict and pointer in payload and "/" not in pointer and "~" not in pointer:
+                return payload[pointer]  # a member itself, as nearly all are
+            return _follow(payload, pointer.split("/"), reference) if slash else payload
     raise Missing(seq)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from engine import snapshots
@@ -79,17 +81,17 @@ class Batch:
         expected: Head,
         events: tuple[EventRow, ...],
         rows: Rows,
-        claims: list[Claim],
+        claims: Sequence[Claim],
     ) -> None:
         """Add what one decision says about a stream; `expected` is its head before."""
         part = self.parts.get(hot.stream_id)
         if part is None:
             part = self.parts[hot.stream_id] = Part(hot, expected)
-        part.events.extend(events)
+        part.events += events
         self.event_count += len(events)
-        part.claims.extend(claims)
-        part.puts.extend(rows.puts)
-        part.deletes.extend(rows.deletes)
+        part.claims += claims
+        part.puts += rows.puts
+        part.deletes += rows.deletes
         hot.batch = self
 
     def seal(self) -> list[StreamAppend]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.core import ids
+from engine.core.draft import Step
 from store.records import NEW_STREAM, Head
 
 if TYPE_CHECKING:
@@ -62,14 +64,23 @@ class HotStream:
         self.prune_above = PAYLOADS_AT_EASE
         self.snapshot_due = kind.snapshot_due
 
+    def move(self, steps: Sequence[Step], head: Head) -> None:
+        """Move on by the events of a decision, which the store is about to have."""
+        self.state = steps[-1].state
+        self.head = head
+        for step in steps:
+            recorded = step.recorded
+            if recorded.payload is not None:
+                self.payloads[recorded.seq] = recorded.payload
+        if len(self.payloads) > self.prune_above:
+            self.prune()
+
     def prune(self) -> None:
         """Let go of payloads that no later decision looks at.
 
         It is done when twice as many have come together as are needed, and more than there are places to look for what
         is needed: so it costs little for each payload, however wide a Map is.
         """
-        if len(self.payloads) <= self.prune_above:
-            return
         live = self.kind.live_seqs(self.state)
         if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}

@@ -124,10 +124,6 @@ class Node:
         """Send a command of the engine's own about an execution that exists."""
         return self.processor.submit(from_inside(stream_id, command, self.actor))
 
-    def _send_quietly(self, stream_id: bytes, command: Any) -> asyncio.Future[Reply] | None:
-        """Send where nobody listens: after a failed commit there is nothing left to do."""
-        return None if self.processor.failure is not None else self.send(stream_id, command)
-
     # --- effects -------------------------------------------------------------------------------------------------
 
     def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
@@ -151,14 +147,18 @@ class Node:
 
     def _go_on(self, hot: HotStream) -> None:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
-        if not self.draining.is_set():
-            self._send_quietly(hot.stream_id, c.Advance())
+        if not self.draining.is_set() and self.processor.failure is None:
+            self.processor.post(from_inside(hot.stream_id, c.Advance(), self.actor))
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")
-        reply = self._send_quietly(hot.stream_id, command)
-        if reply is not None and self._suspect == (hot.stream_id, command.scope):
-            reply.add_done_callback(lambda _: self._suspect_done.set())
+        if self.processor.failure is not None:
+            return
+        order = from_inside(hot.stream_id, command, self.actor)
+        if self._suspect is not None and self._suspect == (hot.stream_id, command.scope):
+            self.processor.submit(order).add_done_callback(lambda _: self._suspect_done.set())
+        else:
+            self.processor.post(order)
 
     def _watch_suspect(self, execution_id: bytes, scope: str) -> asyncio.Event:
         """An event that is set once the suspect's outcome is on disk. There is one suspect at a time."""

@@ -54,7 +54,8 @@ class Order(msgspec.Struct, eq=False):
     """A command about one stream.
 
     `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one order ever wins
-    each. `reply` is done when, and only when, what it says is on disk. `request_id` is for the log.
+    each. `reply` is done when, and only when, what it says is on disk; null if nobody listens. `request_id` is for the
+    log.
     """
 
     kind: StreamKind
@@ -63,7 +64,7 @@ class Order(msgspec.Struct, eq=False):
     workspace_id: bytes | None
     command: Any
     actor: str
-    reply: asyncio.Future[Reply]
+    reply: asyncio.Future[Reply] | None = None
     machine: Machine | None = None
     process_id: ProcessIdRow | None = None
     remembered: Remembered | None = None
@@ -75,15 +76,20 @@ class Order(msgspec.Struct, eq=False):
 
     def tell(self, reply: Reply) -> None:
         """Give the reply, if whoever sent the order still waits for it."""
-        if not self.reply.done():
+        if self.reply is not None and not self.reply.done():
             self.reply.set_result(reply)
 
     def fail(self, error: Exception) -> None:
         """Give an error instead."""
-        if not self.reply.done():
+        if self.reply is not None and not self.reply.done():
             self.reply.set_exception(error)
             if self.is_internal:
                 self.reply.exception()  # looked at: nobody may be listening
+
+    @property
+    def claims(self) -> bool:
+        """Whether it claims anything."""
+        return self.process_id is not None or self.remembered is not None
 
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
         """What the order claims, comparable with other orders."""
@@ -95,32 +101,29 @@ class Order(msgspec.Struct, eq=False):
         return keys
 
 
-class Chance:
+class Chance(msgspec.Struct, eq=False):
     """Ids and random bytes for the decision of an order: the same ones when it is decided again."""
 
-    __slots__ = ("_ids", "_new_id", "_order", "_pieces", "_random")
-
-    def __init__(self, order: Order, new_id: Callable[[], bytes], random: Callable[[int], bytes]) -> None:
-        self._order = order
-        self._new_id = new_id
-        self._random = random
-        self._ids = 0
-        self._pieces = 0
+    order: Order
+    new_id: Callable[[], bytes]
+    random: Callable[[int], bytes]
+    ids: int = 0
+    pieces: int = 0
 
     def draw(self) -> str:
         """The next id."""
-        order = self._order
-        if self._ids == len(order.chances):
-            order.chances = [*order.chances, ids.text(self._new_id())]
-        self._ids += 1
-        return order.chances[self._ids - 1]
+        order = self.order
+        if self.ids == len(order.chances):
+            order.chances = [*order.chances, ids.text(self.new_id())]
+        self.ids += 1
+        return order.chances[self.ids - 1]
 
     def entropy(self, count: int) -> bytes:
         """The next so many bytes: SHAKE-256 of a random seed and of how many pieces were drawn before."""
-        if self._order.seed is None:
-            self._order.seed = self._random(32)
-        self._pieces += 1
-        return hashlib.shake_256(self._order.seed + self._pieces.to_bytes(8, "big")).digest(count)
+        if self.order.seed is None:
+            self.order.seed = self.random(32)
+        self.pieces += 1
+        return hashlib.shake_256(self.order.seed + self.pieces.to_bytes(8, "big")).digest(count)
 
 
 def from_inside(stream_id: bytes, command: Any, actor: str, request_id: str | None = None) -> Order:
@@ -132,7 +135,6 @@ def from_inside(stream_id: bytes, command: Any, actor: str, request_id: str | No
         workspace_id=None,
         command=command,
         actor=actor,
-        reply=asyncio.get_running_loop().create_future(),
         is_internal=True,
         request_id=request_id or current_request(),
     )

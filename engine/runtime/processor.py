@@ -20,7 +20,6 @@ from engine.codec import Chain
 from engine.core import commands as c
 from engine.core import ids
 from engine.core.decision import Decision, Need, Outcome, Rejection
-from engine.core.draft import Step
 from engine.core.effects import Effect
 from engine.errors import EngineFailed, Unavailable
 from engine.runtime.batch import Batch, Waiting, claims_of
@@ -35,7 +34,7 @@ from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told,
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Head, Refusal
+from store.records import Appended, Claim, Head, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -101,7 +100,13 @@ class Processor:
         self._ids.seed(seen)
 
     def submit(self, order: Order) -> asyncio.Future[Reply]:
-        """Take an order in; its reply is done once what it says is on disk.
+        """Take an order in; its reply is done once what it says is on disk. Raises what `post` does."""
+        order.reply = reply = asyncio.get_running_loop().create_future()
+        self.post(order)
+        return reply
+
+    def post(self, order: Order) -> None:
+        """Take an order in to whose reply nobody listens.
 
         Raises `EngineFailed` after a commit of unknown fate, `Unavailable` while draining or when too much waits.
         """
@@ -111,7 +116,6 @@ class Processor:
             why = "draining" if self._is_draining else "overloaded"
             raise Unavailable(f"the engine is {why}; repeat the call later")
         self._put(order)
-        return order.reply
 
     def _put(self, order: Order) -> None:
         self._inbox.append(order)
@@ -142,7 +146,7 @@ class Processor:
             self._idle.set()
 
     def _take(self, order: Order) -> None:
-        if self._waits_for_a_claim(order):
+        if order.claims and self._waits_for_a_claim(order):
             return
         kind = KINDS[order.kind]
         hot = self._hot.get(order.stream_id)
@@ -157,8 +161,6 @@ class Processor:
 
     def _waits_for_a_claim(self, order: Order) -> bool:
         """Whether an order that is not yet on disk claims the same: then its fate decides this one's."""
-        if order.process_id is None and order.remembered is None:
-            return False
         for key in order.claim_keys():
             for batch in (self._open, self._committing):
                 first = batch.claimed.get(key) if batch else None
@@ -241,23 +243,15 @@ class Processor:
         chain = Chain(hot.organization_id, hot.stream_id, expected.hash)
         rows = chain.write([step.recorded for step in steps], self._random)
         changed = hot.kind.rows(hot, steps, order.command)
-        claims = []
-        if isinstance(outcome, Decision):
+        claims: Sequence[Claim] = ()
+        if order.claims and isinstance(outcome, Decision):
             claims = claims_of(order, outcome.answer, now)
             self._open.claimed.update(dict.fromkeys(order.claim_keys(), order))
-        self._move(hot, steps, Head(rows[-1].seq, rows[-1].hash, expected.epoch))
+        hot.move(steps, Head(rows[-1].seq, rows[-1].hash, expected.epoch))
         self._open.add(hot, expected, rows, changed, claims)
         if isinstance(outcome, Rejection):
             self._hot.count_refusal(hot.stream_id, recorded=True)
         self._open.waiting.append(Waiting(order, hot, outcome))
-
-    def _move(self, hot: HotStream, steps: Sequence[Step], head: Head) -> None:
-        hot.state = steps[-1].state
-        hot.head = head
-        hot.payloads.update(
-            {step.recorded.seq: step.recorded.payload for step in steps if step.recorded.payload is not None}
-        )
-        hot.prune()
 
     def _claim(self, hot: HotStream, order: Order, outcome: Decision, now: int) -> None:
         """A decision without events, whose answer is remembered all the same."""
@@ -272,6 +266,7 @@ class Processor:
         if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
             quarantine = c.Quarantine(name, type(defect).__name__)
             setting_aside = from_inside(hot.stream_id, quarantine, "engine:processor", order.request_id)
+            setting_aside.reply = asyncio.get_running_loop().create_future()
             setting_aside.reply.add_done_callback(self._on_set_aside)
             self._put(setting_aside)
         if hot.batch is None:
@@ -407,8 +402,9 @@ class Processor:
             item.order.tell(Denied(outcome, self.position))
         else:
             self._metrics.orders.add("told")
-            recorded_at = outcome.steps[-1].recorded.recorded_at if outcome.steps else None
-            item.order.tell(Told(outcome.answer, self.position, recorded_at))
+            if item.order.reply is not None:
+                recorded_at = outcome.steps[-1].recorded.recorded_at if outcome.steps else None
+                item.order.tell(Told(outcome.answer, self.position, recorded_at))
             if outcome.effects:
                 work_for(item.order.request_id)
             for effect in outcome.effects:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from engine.core.decision import Rejection
@@ -53,7 +52,6 @@ async def ask(
         workspace_id=None if kind == "organization" else caller.workspace_id,
         command=command,
         actor=caller.actor,
-        reply=asyncio.get_running_loop().create_future(),
         machine=machine,
         process_id=process_id,
         remembered=remembered,

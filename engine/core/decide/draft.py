@@ -23,7 +23,7 @@ class Draft(BaseDraft[State]):
     __slots__ = ("_has_given_up", "_values", "effects", "facts")
 
     def __init__(self, state: State, facts: Facts, caused_by: int | None = None) -> None:
-        super().__init__(state, evolve, now=facts.now, actor=facts.actor, caused_by=caused_by)
+        super().__init__(state, evolve, facts.now, facts.actor, caused_by)
         self.facts = facts
         self.effects: list[Effect] = []
         self._has_given_up = False
@@ -61,9 +61,10 @@ class Draft(BaseDraft[State]):
 
     def value(self, reference: Ref) -> Any:
         """The value behind a reference, of this draft or of the stream. Raises `Missing` if it is not loaded."""
-        if reference not in self._values:
-            self._values[reference] = resolve(reference, self.payloads, self.facts.payloads)
-        return self._values[reference]
+        values = self._values
+        if reference not in values:
+            values[reference] = resolve(reference, self.payloads, self.facts.payloads)
+        return values[reference]
 
     def values(self, references: Iterable[Ref]) -> list[Any]:
         """The values behind references, in order. Raises `Missing` for all that are not loaded at once."""
@@ -92,9 +93,12 @@ class Draft(BaseDraft[State]):
             return known
         for name, other in payload.items():
             if value is other:
-                return ref(self.next_seq, name)
+                member = name
+                break
         payload[member] = value
-        return ref(self.next_seq, member)
+        reference = ref(self.next_seq, member)
+        self._values[reference] = value
+        return reference
 
     def refer_all(self, values: Mapping[str, Any], known: Ref, payload: dict[str, Any]) -> dict[str, Ref]:
         """References to the values that variables are given by the next event."""

@@ -14,7 +14,7 @@ from engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_
 from engine.core.decide.leave import leave
 from engine.core.decision import ITERATIONS_AHEAD, TRANSITIONS_MAX
 from engine.core.effects import Continue, SetTimer
-from engine.core.state import Frame
+from engine.core.state import Frame, State
 from engine.language import ChoiceState, FailState, Left, PassState, StatesError, SucceedState, WaitState
 
 
@@ -37,16 +37,22 @@ def _move(draft: Draft) -> bool:
     Ends come first, so that what is cancelled does not go on; iterations are begun some way ahead of their states.
     """
     state = draft.state
+    if state.forks_at_work and _move_fork(draft, state):
+        return True
+    if state.ready:
+        enter(draft, state.ready[0])
+        return True
+    return False
+
+
+def _move_fork(draft: Draft, state: State) -> bool:
     at_work = [state.forks[seq] for seq in state.forks_at_work]
     for fork in at_work:
         if fork.is_settled:
             end_fork(draft, fork)
             return True
-    if at_work and len(state.ready) < ITERATIONS_AHEAD:
+    if len(state.ready) < ITERATIONS_AHEAD:
         begin_iteration(draft, at_work[0])
-        return True
-    if state.ready:
-        enter(draft, state.ready[0])
         return True
     return False
 
