@@ -5,7 +5,7 @@ They hold references to business data and never the data itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -54,6 +54,11 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
     )
 
 
+def has_changed(before: State, steps: Sequence[Step]) -> bool:
+    """Whether `changes` has anything to tell, as of most events it has not: a mapping that stays is the same object."""
+    return any(step.state.timers is not before.timers or step.state.waits is not before.waits for step in steps)
+
+
 def changes(execution_id: bytes, organization_id: bytes, before: State, steps: Iterable[Step]) -> Changes:
     """What the events of `steps` do to the waits and timers of an execution.
 
@@ -65,8 +70,6 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
     is_set: dict[TimerRow, bool] = {}
     for step in steps:
         after = step.state
-        if after.timers is before.timers and after.waits is before.waits:
-            continue
         for name, was, now in after.timers.changes_from(before.timers):
             if was is not None:
                 is_set[TimerRow(was.due_at, execution_id, name)] = False

@@ -72,6 +72,8 @@ class Trial(NamedTuple):
 class Facts(msgspec.Struct, frozen=True):
     """What a decision may know beside state and command.
 
+    `execution` is the stream's id as text, `machine` the definition that an execution runs (other streams have none).
+
     `chance` draws an id, and `entropy` so many random bytes that nobody can guess: the same ones if asked again in the
     same order.
 

@@ -56,10 +56,11 @@ class Draft(Generic[S]):
 
     def emit(self, event: Event, payload: Mapping[str, Any] | None = None) -> None:
         """Add an event."""
-        seq = self.state.seq + 1
+        state = self.state
+        seq = state.seq + 1
         recorded = Recorded(seq, self.at, self._actor, self.caused_by, event, payload or None)
-        self.state = state = self._evolve(self.state, recorded)
+        self.state = state = self._evolve(state, recorded)
         self.steps.append(Step(recorded, state))
+        self.caused_by = seq
         if payload:
             self.payloads[seq] = payload
-        self.caused_by = seq

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from engine.core import events as e
 from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
-from engine.core.frames import arrive, close, end_wait, expect, stay
+from engine.core.frames import arrive, close, end_wait, expect, put, stay
 from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.state import (
@@ -52,16 +52,18 @@ def evolve(state: State, recorded: e.Recorded) -> State:
 
     Raises `OutOfOrder` unless the event is the next one, `IllegalTransition` if the table does not allow it.
     """
-    if recorded.seq != state.seq + 1:
-        message = f"event {recorded.seq} follows event {state.seq}"
+    seq = recorded.seq
+    if seq != state.seq + 1:
+        message = f"event {seq} follows event {state.seq}"
         raise OutOfOrder(message)
-    name = type(recorded.event).__name__
+    event = recorded.event
+    name = type(event).__name__
     allowed = may_follow(state.status, name)
-    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
-    if name != "CommandRefused" and not recorded.actor.startswith("engine:"):
+    after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
+    if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by = recorded.actor
-    _EVOLVE[name](after, recorded.event, recorded)
-    if name not in _BESIDE:
+    _EVOLVE[name](after, event, recorded)
+    if after.ended_at is None and name not in _BESIDE:
         after.status = _status(after)
     if after.status not in allowed:
         raise IllegalTransition(state.status, name, after.status)
@@ -70,10 +72,9 @@ def evolve(state: State, recorded: e.Recorded) -> State:
 
 def _status(state: State) -> Status:
     """`waiting` if there are open waits, and no step, timer or child is under way beside them."""
-    if state.ended_at is not None:
-        return state.status
-    is_still = not (state.active or state.delayed or state.forks_at_work)
-    return "waiting" if is_still and state.waits else "running"
+    if state.active or state.delayed or state.forks_at_work:
+        return "running"
+    return "waiting" if state.waits else "running"
 
 
 def _leave(state: State, event: Any, _: e.Recorded) -> None:
@@ -172,7 +173,8 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
         state.timers = state.timers.set(seq, _limit(event, recorded, event.due_at))
     task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
     visits = frame.visits.set(event.state, event.visit)
-    stay(state, scope, task, parameters=event.parameters, keyed=event.keyed, visits=visits)
+    called = replace(frame, phase=task, parameters=event.parameters, keyed=event.keyed, visits=visits)
+    put(state, scope, frame, called)
 
 
 def _limit(event: e.TaskScheduled | e.WaitOpened, recorded: e.Recorded, due_at: int) -> Timer:
@@ -184,7 +186,8 @@ def _limit(event: e.TaskScheduled | e.WaitOpened, recorded: e.Recorded, due_at: 
 
 
 def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
-    end_wait(state, event.scope, "cancelled")  # of a child that ended before anybody used the task's token
+    if state.waits:
+        end_wait(state, event.scope, "cancelled")  # of a child that ended before anybody used the task's token
     _leave(state, event, recorded)
 
 

@@ -28,26 +28,23 @@ def stay(state: State, scope: str, phase: Phase | None, **called: Any) -> None:
     `called` are other members of the frame that change with it: what its state calls with.
     """
     frame = state.frames[scope]
-    _recount(state, scope, frame.phase, phase)
-    state.frames = state.frames.set(scope, replace(frame, phase=phase, **called))
+    put(state, scope, frame, replace(frame, phase=phase, **called))
 
 
 def arrive(state: State, scope: str, following: str | None, output: Ref) -> None:
     """Bring a frame to the state that follows; none: it stays where it is, as the execution ends."""
     frame = state.frames[scope]
-    _recount(state, scope, frame.phase, None)
-    state.frames = state.frames.set(
-        scope,
-        Frame(
-            following or frame.state,
-            output,
-            state.recorded_at,
-            visits=frame.visits,
-            variables=frame.variables,
-        ),
-    )
+    name = following or frame.state
+    there = Frame(name, output, state.recorded_at, visits=frame.visits, variables=frame.variables)
+    put(state, scope, frame, there)
     if scope == TOP:
-        state.current = following or frame.state
+        state.current = name
+
+
+def put(state: State, scope: str, before: Frame, after: Frame) -> None:
+    """Put one frame in the place of another."""
+    _recount(state, scope, before.phase, after.phase)
+    state.frames = state.frames.set(scope, after)
 
 
 def close(state: State, scope: str) -> None:
@@ -69,10 +66,12 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
             state.ready = _without(state.ready, scope)
         elif len(state.ready) > 1:  # to the end: other scopes have their turn
             state.ready = (*_without(state.ready, scope), scope)
-    elif after is None:
+        return
+    if after is None:
         state.ready = (*_without(state.ready, scope), scope)
-    if before is not None and before.timer is not None and (after is None or after.timer != before.timer):
-        state.timers = state.timers.delete(before.timer)
+    timer = before.timer
+    if timer is not None and (after is None or after.timer != timer):
+        state.timers = state.timers.delete(timer)
 
 
 def _without(ready: tuple[str, ...], scope: str) -> tuple[str, ...]:

@@ -16,9 +16,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from engine.core import ids
-from engine.core.decision import Need, Outcome
+from engine.core.decision import Facts, Need, Outcome
 from engine.runtime.hot import HotStream
-from engine.runtime.kinds import Occasion
 from engine.runtime.loader import Loader
 from engine.runtime.orders import Order
 
@@ -81,7 +80,7 @@ class Detours:
         unknown = {} if is_in_flight else dict.fromkeys(need.waits)
         order.known_waits = {**order.known_waits, **unknown, **waits}
 
-    async def decide(self, hot: HotStream, order: Order, occasion: Occasion) -> Outcome:
+    async def decide(self, hot: HotStream, order: Order, facts: Facts) -> Outcome:
         """Decide in a thread what takes long; it holds if the stream has not moved meanwhile. Raises what that raises.
 
         One at a time: an expression may need much memory before it meets its limit.
@@ -89,9 +88,9 @@ class Detours:
         order.seed = order.seed or self._random(32)
         drawn = len(order.chances)
         order.chances = [*order.chances, *(ids.text(self._new_id()) for _ in range(drawn, CHANCES_APART))]
-        occasion = replace(occasion, patience_s=None, moves_max=MOVES_APART)
+        facts = replace(facts, patience_s=None, moves_max=MOVES_APART)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, hot.kind.decide, hot, order.command, occasion)
+        return await loop.run_in_executor(self._thread, hot.kind.decide, hot, order.command, facts)
 
     def close(self) -> None:
         """Let go of the thread; called when nothing is decided any more."""

@@ -11,7 +11,6 @@ from engine.core.draft import Step
 from store.records import NEW_STREAM, Head
 
 if TYPE_CHECKING:
-    from engine.language import Machine
     from engine.runtime.batch import Batch
     from engine.runtime.kinds import Kind
 
@@ -58,7 +57,7 @@ class HotStream:
         self.head: Head = NEW_STREAM
         self.state: Any = kind.initial()
         self.payloads: dict[int, Any] = {}
-        self.machine: Machine | None = None
+        self.machine: Any = None  # a `Machine`, of an execution
         self.batch: Batch | None = None
         self.pins = 0
         self.prune_above = PAYLOADS_AT_EASE

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
-
-import msgspec
 
 from engine import projections
 from engine.codec import Vocabulary
@@ -40,25 +38,14 @@ EXECUTION_EVENTS: tuple[type[events.Event], ...] = tuple(
 )
 
 
-class Occasion(msgspec.Struct, frozen=True):
-    """What a decision may know beside the stream and the command."""
-
-    now: int
-    actor: str
-    chance: Callable[[], str]
-    entropy: Callable[[int], bytes]
-    known_waits: Mapping[str, str | None]
-    refusals: int
-    names: Mapping[str, str]
-    patience_s: float | None
-    moves_max: int | None = None
-
-
 class Rows(NamedTuple):
     """Rows that go with a stream's events."""
 
     puts: Sequence[Row]
     deletes: Sequence[TimerRow] = ()
+
+
+NO_ROWS = Rows(())
 
 
 class Kind(Protocol):
@@ -74,7 +61,7 @@ class Kind(Protocol):
 
     def evolve(self, state: Any, recorded: events.Recorded) -> Any: ...
 
-    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome: ...
+    def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome: ...
 
     def creates(self, command: Any) -> bool:
         """Whether the command is the first of a new stream."""
@@ -117,27 +104,12 @@ class ExecutionKind:
     def creates(self, command: Any) -> bool:
         return isinstance(command, Trigger)
 
-    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome:
-        if hot.machine is None:
-            message = "an execution is decided with its definition at hand"
-            raise TypeError(message)
-        facts = Facts(
-            hot.text,
-            hot.machine,
-            hot.payloads,
-            occasion.now,
-            occasion.actor,
-            occasion.chance,
-            occasion.entropy,
-            occasion.known_waits,
-            occasion.refusals,
-            occasion.names,
-            occasion.patience_s,
-            occasion.moves_max,
-        )
+    def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome:
         return decide(hot.state, command, facts)
 
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:  # noqa: ARG002 one of a kind
+        if not projections.has_changed(hot.state, steps):
+            return NO_ROWS
         found = projections.changes(hot.stream_id, hot.organization_id, hot.state, steps)
         return Rows([*found.waits, *found.timers], found.timers_gone)
 
@@ -195,8 +167,8 @@ class WorkflowKind(_AdministrativeKind):
     def creates(self, command: Any) -> bool:
         return isinstance(command, workflows.CreateWorkflow)
 
-    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome:
-        return workflows.decide(hot.state, command, now=occasion.now, actor=occasion.actor)
+    def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome:
+        return workflows.decide(hot.state, command, now=facts.now, actor=facts.actor)
 
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
         before: workflows.WorkflowState = hot.state
@@ -266,9 +238,8 @@ class OrganizationKind(_AdministrativeKind):
     def creates(self, command: Any) -> bool:
         return isinstance(command, organizations.CreateOrganization)
 
-    def decide(self, hot: HotStream, command: Any, occasion: Occasion) -> Outcome:
-        now, actor = occasion.now, occasion.actor
-        return organizations.decide(hot.state, command, now=now, actor=actor, payloads=hot.payloads)
+    def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome:
+        return organizations.decide(hot.state, command, now=facts.now, actor=facts.actor, payloads=facts.payloads)
 
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
         before: organizations.OrganizationState = hot.state

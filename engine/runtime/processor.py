@@ -19,7 +19,7 @@ import structlog
 from engine.codec import Chain
 from engine.core import commands as c
 from engine.core import ids
-from engine.core.decision import Decision, Need, Outcome, Rejection
+from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.core.effects import Effect
 from engine.errors import EngineFailed, Unavailable
 from engine.runtime.batch import Batch, Waiting, claims_of
@@ -27,7 +27,7 @@ from engine.runtime.bound import described, work_for
 from engine.runtime.clock import Clock
 from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
-from engine.runtime.kinds import KINDS, Occasion, Rows
+from engine.runtime.kinds import KINDS, Rows
 from engine.runtime.loader import Loader
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told, claim_key, from_inside
@@ -175,7 +175,7 @@ class Processor:
     def _decide(self, hot: HotStream, order: Order) -> None:
         now = self._clock.now()
         try:
-            outcome = hot.kind.decide(hot, order.command, self._occasion(hot, order, now))
+            outcome = hot.kind.decide(hot, order.command, self._facts(hot, order, now))
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._on_defect(hot, order, defect)
             return
@@ -199,11 +199,20 @@ class Processor:
             self._tell(Waiting(order, hot, outcome))
             self._hot.settle(hot)
 
-    def _occasion(self, hot: HotStream, order: Order, now: int) -> Occasion:
+    def _facts(self, hot: HotStream, order: Order, now: int) -> Facts:
         chance = Chance(order, self.new_id, self._random)
-        refusals = self._hot.refusals(hot.stream_id)
-        return Occasion(
-            now, order.actor, chance.draw, chance.entropy, order.known_waits, refusals, self._names, PATIENCE_S
+        return Facts(
+            hot.text,
+            hot.machine,
+            hot.payloads,
+            now,
+            order.actor,
+            chance.draw,
+            chance.entropy,
+            order.known_waits,
+            self._hot.refusals(hot.stream_id),
+            self._names,
+            PATIENCE_S,
         )
 
     async def _detour(self, hot: HotStream, order: Order, need: Need) -> None:
@@ -212,7 +221,7 @@ class Processor:
         outcome: Outcome | None = None
         try:
             if need.patience:
-                outcome = await self._detours.decide(hot, order, self._occasion(hot, order, now))
+                outcome = await self._detours.decide(hot, order, self._facts(hot, order, now))
             else:
                 await self._detours.fetch(hot, order, need)
         except StoreError as error:

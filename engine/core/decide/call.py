@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from engine.core import events as e
 from engine.core.decide.context import Surroundings, environment
@@ -24,23 +26,25 @@ TIMEOUT_MAX_MS: Final = 99_999_999_000
 TOKEN_BYTES: Final = 32
 
 
-class _Call(NamedTuple):
+class _Call(msgspec.Struct):
     """What a Task state calls with: `keyed` is the attempt whose idempotency key goes with these parameters."""
 
     arguments: Any
     parameters: Ref
     payload: dict[str, Any]
     keyed: int
-    due_at: int | None
-    heartbeat_ms: int | None
+    due_at: int | None = None
+    heartbeat_ms: int | None = None
 
 
 def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None:
     """Schedule the step; if it goes with a wait, open that first, so that no answer can come before it."""
     resource = state.resource
     attempt = frame.attempt
-    wait, token = _wait(draft, state)
-    call = _call(draft, frame, state, environment(draft, scope, Surroundings(draft, scope).with_call(wait, token)))
+    wait = token = None
+    if resource.kind != "step":
+        wait, token = _wait(draft, state)
+    call = _call(draft, frame, state, environment(draft, scope, Surroundings(draft, scope, wait, token)))
     if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
         token = None  # nobody is given it
         wait = wait if resource.waits else None
@@ -81,7 +85,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
         scope=scope,
     )
     draft.emit(scheduled, payload)
-    run_task(draft, scope)
+    _ask(draft, scope, draft.state.frames[scope], call.arguments)
 
 
 def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
@@ -118,14 +122,15 @@ def _call(draft: Draft, frame: Frame, state: TaskState, env: Environment) -> _Ca
         else:
             reference = draft.refer(arguments, frame.input, "parameters", payload)
             keyed = 0 if frame.parameters is None else frame.attempt
+    if state.timeout is None and state.heartbeat is None:
+        return _Call(arguments, reference, payload, keyed)
     timeout, heartbeat = state.timeout_ms(env, arguments), state.heartbeat_ms(env, arguments)
     if not state.resource.waits:
         heartbeat = None  # a step lives as long as its process does, and that is watched otherwise
     if timeout is None and heartbeat is not None:
         timeout = TIMEOUT_MAX_MS
-    return _Call(
-        arguments, reference, payload, keyed, None if timeout is None else draft.facts.now + timeout, heartbeat
-    )
+    due_at = None if timeout is None else draft.facts.now + timeout
+    return _Call(arguments, reference, payload, keyed, due_at, heartbeat)
 
 
 def _token(draft: Draft, wait: str) -> str:
@@ -146,25 +151,33 @@ def wait_of_token(token: str) -> str:
 
 def run_task(draft: Draft, scope: str) -> None:
     """Ask for the step to be called or the child to be started; after a crash, again under the same key."""
-    frame, task = draft.state.frames[scope], draft.state.task(scope)
-    if task is None or frame.parameters is None:
+    frame = draft.state.frames[scope]
+    if frame.parameters is None:
         message = f"the task in scope {scope!r} cannot be called: the log is damaged"
         raise TypeError(message)
-    parameters = draft.value(frame.parameters)
+    _ask(draft, scope, frame, draft.value(frame.parameters))
+
+
+def _ask(draft: Draft, scope: str, frame: Frame, parameters: Any) -> None:
+    task = frame.phase
+    if not isinstance(task, InTask):
+        message = f"the task in scope {scope!r} cannot be called: the log is damaged"
+        raise TypeError(message)
     if task.child is not None:
         draft.effects.append(StartChild(task.child, parent_of(draft, scope, task), parameters))
         return
+    visit = frame.visits[frame.state]
     draft.effects.append(
         RunTask(
-            scope=scope,
-            state=frame.state,
-            seq=task.seq,
-            attempt=task.attempt,
-            visit=frame.visits[frame.state],
-            resource=task.resource,
-            parameters=parameters,
-            idempotency_key=idempotency_key(draft, scope),
-            wait=task.wait,
+            scope,
+            frame.state,
+            task.seq,
+            task.attempt,
+            visit,
+            task.resource,
+            parameters,
+            _idempotency_key(draft, scope, frame, visit),
+            task.wait,
         )
     )
 
@@ -186,13 +199,11 @@ def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:
     )
 
 
-def idempotency_key(draft: Draft, scope: str) -> str:
+def _idempotency_key(draft: Draft, scope: str, frame: Frame, visit: int) -> str:
     """`execution/state/iteration/visit`, each percent-encoded; an iteration that is none is `-`.
 
     Every attempt and every repetition after a crash carries the same key (`reliability.md`, steps). An attempt whose
     parameters are others, since they look at the context object, has its number as a fifth part.
     """
-    frame = draft.state.frames[scope]
-    visit = frame.visits[frame.state]
     key = f"{draft.facts.execution}/{percent_encoded(frame.state)}/{scope or '-'}/{visit}"
     return f"{key}/{frame.keyed}" if frame.keyed else key

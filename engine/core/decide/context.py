@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from engine.core.decide.draft import Draft
 from engine.core.refs import below, seq_of
@@ -21,23 +21,15 @@ class Item(NamedTuple):
 class Surroundings:
     """What a scope lends to the expressions of its state. Implements `engine.language.World`."""
 
-    _wait: str | None = None
-    _token: str | None = None
-    _item: Item | None = None
-
-    def __init__(self, draft: Draft, scope: str) -> None:
+    def __init__(
+        self, draft: Draft, scope: str, wait: str | None = None, token: str | None = None, item: Item | None = None
+    ) -> None:
+        """`wait` is about to be opened, with its `token`, or the iteration for `item` to begin."""
         self._draft = draft
         self._scope = scope
-
-    def with_call(self, wait: str | None, token: str | None) -> Self:
-        """The same, with the wait that is about to be opened, and its token."""
-        self._wait, self._token = wait, token
-        return self
-
-    def with_item(self, item: Item) -> Self:
-        """The same, with the item of the iteration that is about to begin."""
+        self._wait = wait
+        self._token = token
         self._item = item
-        return self
 
     @property
     def now_ms(self) -> int:

@@ -47,7 +47,8 @@ class Draft(BaseDraft[State]):
 
     def state_of(self, scope: str) -> Definition:
         """The state of the definition that a scope is in."""
-        return self.machine(scope).states[self.state.frames[scope].state]
+        machine = self.facts.machine if scope == TOP else self.machine(scope)
+        return machine.states[self.state.frames[scope].state]
 
     def definition(self, scope: str, kind: type[D]) -> D:
         """The same, of a known type. Raises `TypeError` if it is of another."""
@@ -136,7 +137,7 @@ class Draft(BaseDraft[State]):
     def decision(self, answer: Any = None) -> Decision:
         """Everything said so far. Of what was to be done, what has lost its reason meanwhile is left out."""
         effects: Iterable[Effect] = self.effects
-        if self._has_given_up or self.state.is_over:
+        if effects and (self._has_given_up or self.state.is_over):
             effects = filter(self._is_due, self.effects)
         return Decision(tuple(self.steps), tuple(effects), answer)
 

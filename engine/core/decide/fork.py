@@ -60,7 +60,7 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
     payload: dict[str, Any] = {}
     if state.has_item_selector:
         value = draft.value(reference)
-        surroundings = Surroundings(draft, fork.scope).with_item(Item(index, value))
+        surroundings = Surroundings(draft, fork.scope, item=Item(index, value))
         try:
             selected = state.item_input(value, environment(draft, fork.scope, surroundings))
         except StatesError as problem:
