@@ -20,7 +20,6 @@ from store.records import NO_HASH, EventRow, StoredEvent
 _DOMAIN: Final = b"perdure-event-1\n"
 _NULL: Final = b"\x00" + bytes(8)
 _INTEGER: Final = struct.Struct(">BQq").pack
-_INTEGERS: Final = struct.Struct(">BQqBQq").pack
 _LENGTH: Final = struct.Struct(">BQ").pack
 _sha256: Final = hashlib.sha256
 
@@ -73,19 +72,33 @@ class Chain(NamedTuple):
         rows: list[EventRow] = []
         organization_id, stream_id, previous = self
         owner = _owner(organization_id, stream_id)
-        salts = random(16 * len(events))
-        for index, recorded in enumerate(events):
-            seq, at, actor, caused_by = recorded.seq, recorded.recorded_at, recorded.actor, recorded.caused_by
-            payload = salt = digest = None
-            if recorded.payload is not None:
-                encoded = encode_json(recorded.payload)
-                salt = salts[16 * index : 16 * index + 16]
-                payload, digest = encoded.decode(), payload_digest(salt, encoded)
-            name = type(recorded.event).__name__
-            data = encode_json(recorded.event)
-            previous = _hash(owner, seq, name, 1, at, actor, caused_by, data, digest, previous)
-            placed = (stream_id, seq, organization_id, name, 1, at, actor, caused_by)
-            rows.append(_event_row((*placed, data.decode(), payload, salt, digest, previous)))
+        for recorded in events:
+            event, payload = recorded.event, recorded.payload
+            seq, at, actor, cause = recorded.seq, recorded.recorded_at, recorded.actor, recorded.caused_by
+            text = salt = digest = None
+            if payload is not None:
+                encoded = encode_json(payload)
+                salt = random(16)
+                text, digest = encoded.decode(), _sha256(salt + encoded).digest()
+            name = type(event).__name__
+            data = encode_json(event)
+            previous = _hash(owner, seq, name, 1, at, actor, cause, data, digest, previous)
+            row = (
+                stream_id,
+                seq,
+                organization_id,
+                name,
+                1,
+                at,
+                actor,
+                cause,
+                data.decode(),
+                text,
+                salt,
+                digest,
+                previous,
+            )
+            rows.append(_event_row(row))
         return tuple(rows)
 
 
@@ -127,13 +140,13 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
             (
                 owner,
                 _INTEGER(1, 8, seq),
-                _word(name),
-                _INTEGERS(1, 8, version, 1, 8, recorded_at),
+                _kind(name, version),
+                _INTEGER(1, 8, recorded_at),
                 _word(actor),
                 _NULL if caused_by is None else _INTEGER(1, 8, caused_by),
                 _LENGTH(2, len(data)),
                 data,
-                _NULL if payload_digest is None else _bytes(payload_digest),
+                _NULL if payload_digest is None else _LENGTH(3, len(payload_digest)) + payload_digest,
                 previous,
             )
         )
@@ -142,16 +155,19 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
 
 def _owner(organization_id: bytes, stream_id: bytes) -> bytes:
     """What all hashes of a stream begin with: the domain, and whose stream it is."""
-    return _DOMAIN + _bytes(organization_id) + _bytes(stream_id)
+    lengths = _LENGTH(3, len(organization_id)), _LENGTH(3, len(stream_id))
+    return b"".join((_DOMAIN, lengths[0], organization_id, lengths[1], stream_id))
 
 
-def _bytes(value: bytes) -> bytes:
-    return _LENGTH(3, len(value)) + value
+@lru_cache(maxsize=1024)
+def _kind(name: str, version: int) -> bytes:
+    """The type of an event and its version."""
+    return _word(name) + _INTEGER(1, 8, version)
 
 
 @lru_cache(maxsize=1024)
 def _word(value: str) -> bytes:
-    """A text that recurs: a type's name, an actor."""
+    """A text that recurs, such as an actor."""
     encoded = value.encode()
     return _LENGTH(2, len(encoded)) + encoded
 
