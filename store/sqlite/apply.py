@@ -10,19 +10,14 @@ from typing import Any, Final
 from store.batch import net_puts
 from store.records import NEW_STREAM, Appended, Refusal, Row, StreamAppend
 from store.sqlite import statements as sql
+from store.sqlite.bulk import NULL
 
 _STALE: Final = Refusal("stale")
-_NULL: Final = float("nan")
 
 
 def bound(values: Iterable[Any]) -> list[Any]:
-    """Values in the forms that the driver binds quickest.
-
-    For each None and each bytes it looks for an adapter first, which takes longer than all else about the row
-    (a third of a batch's time). It does not for a bytearray, which is stored as the same bytes, nor for a
-    float; and SQLite, which has no NaN, stores NULL for it.
-    """
-    return [_NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values]
+    """The values of one row in the forms that the driver binds quickest (`store.sqlite.bulk`)."""
+    return [NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values]
 
 
 def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) -> Appended:
@@ -45,42 +40,24 @@ def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) ->
 
 
 def _move_heads(cursor: Cursor, batch: Sequence[StreamAppend]) -> set[bytes]:
-    """Move the heads of streams that claim nothing, many at once; gives the streams that were as expected."""
+    """Move the heads of streams that claim nothing, all at once if all are as expected; gives those that it moved."""
     plain = [part for part in batch if part.events and not part.claims]
-    new = [
-        (part.stream_id, part.kind, part.organization_id, part.workspace_id, part.events[-1].seq, part.events[-1].hash)
-        for part in plain
-        if part.expected == NEW_STREAM
-    ]
-    old = [
-        (part.stream_id, *part.expected, part.events[-1].seq, part.events[-1].hash)
-        for part in plain
-        if part.expected != NEW_STREAM
-    ]
-    count = _write(cursor, sql.NEW_HEADS, [bound((*row, None, 0)) for row in new])
-    count += _write(cursor, sql.MOVE_HEADS, [bound(row) for row in old])
-    if count < len(plain):  # rare, so it is counted first: each row that a statement returns costs a turn of its own
-        plain = [part for part in plain if _has_moved(cursor, part)]
-    return {part.stream_id for part in plain}
-
-
-def _has_moved(cursor: Cursor, part: StreamAppend) -> bool:
-    """Whether the head of a stream stands where this part has moved it to."""
-    last = part.events[-1]
-    where = bound((part.stream_id, last.seq, last.hash, part.expected.epoch))
-    return cursor.execute(sql.SEE_HEAD, where).fetchone() is not None
-
-
-def _write(cursor: Cursor, statements: dict[int, str], rows: Sequence[Sequence[Any]]) -> int:
-    """Run a statement over all rows, as many at once as it has sizes for; gives how many it wrote."""
-    count = start = 0
-    for size in sql.SIZES:
-        text = statements[size]
-        while len(rows) - start >= size:
-            values = list(chain.from_iterable(rows[start : start + size]))
-            count += cursor.execute(text, values).rowcount
-            start += size
-    return count
+    new: list[tuple[Any, ...]] = []
+    old: list[tuple[Any, ...]] = []
+    for part in plain:
+        last = part.events[-1]
+        if part.expected == NEW_STREAM:
+            whose = (part.stream_id, part.kind, part.organization_id, part.workspace_id)
+            new.append((*whose, last.seq, last.hash, None, 0))
+        else:
+            old.append((part.stream_id, *part.expected, last.seq, last.hash))
+    if sql.NEW_HEADS.write(cursor, new) + sql.MOVE_HEADS.write(cursor, old) == len(plain):
+        return {part.stream_id for part in plain}
+    # Some were not, as is rare: which ones is found out one by one. (To have the statements return what they moved
+    # would cost the writer a turn at the interpreter for each row.) Nothing else has been written yet.
+    cursor.execute("ROLLBACK")
+    cursor.execute("BEGIN IMMEDIATE")
+    return set()
 
 
 def _admit(cursor: Cursor, part: StreamAppend) -> Refusal | None:
@@ -118,28 +95,14 @@ def _claim(cursor: Cursor, part: StreamAppend) -> Refusal | None:
 
 def _add_events(cursor: Cursor, parts: Iterable[StreamAppend], position: int) -> int:
     """Number the events in the order given, and write them; answers with the last position."""
-    rows: list[tuple[Any, ...]] = []
-    for part in parts:
-        # As `bound`, spelled out: it is a tenth of a batch's time.
-        stream_id, organization_id = bytearray(part.stream_id), bytearray(part.organization_id)
-        for event in part.events:
-            position += 1
-            _, seq, _, kind, version, at, actor, cause, data, payload, salt, digest, hash_ = event
-            rows.append(
-                (
-                    *(position, stream_id, seq, organization_id, kind, version, at, actor),
-                    *(_NULL if cause is None else cause, data),
-                    *(_NULL if payload is None else payload, _NULL if salt is None else bytearray(salt)),
-                    *(_NULL if digest is None else bytearray(digest), bytearray(hash_)),
-                )
-            )
-    _write(cursor, sql.ADD_EVENTS, rows)
-    return position
+    rows = [(next_, *event) for next_, event in enumerate(chain.from_iterable(p.events for p in parts), position + 1)]
+    sql.ADD_EVENTS.write(cursor, rows)
+    return position + len(rows)
 
 
-def put_rows(cursor: Cursor, kind: type[Row], rows: Iterable[Row]) -> None:
+def put_rows(cursor: Cursor, kind: type[Row], rows: Sequence[Row]) -> None:
     """Insert or replace rows of one kind, each of an own key."""
-    _write(cursor, sql.PUTS[kind], [bound(row) for row in rows])
+    sql.PUTS[kind].write(cursor, rows)
 
 
 def _write_rows(cursor: Cursor, parts: Sequence[StreamAppend]) -> None:

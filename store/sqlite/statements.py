@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
@@ -11,6 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
 from store.schema import TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
 from store.sql.log import LAST_POSITIONS
+from store.sqlite.bulk import Bulk
 from store.sqlite.compile import compile_statement
 
 
@@ -44,24 +44,6 @@ def _claim(table: Table) -> str:
     return _compile(insert(table).on_conflict_do_nothing(), *_columns(table))
 
 
-SIZES: Final = (128, 64, 32, 16, 8, 4, 2, 1)
-"""How many rows a statement may write at once. Each has a text of its own, which is compiled once.
-
-While SQLite runs a statement other threads run Python. A statement a row would ask for the interpreter again after
-each, and wait for it longer than it works.
-"""
-
-_ROW: Final = re.compile(r"\(\?(?:, \?)*\)")
-
-
-def _many(text: str) -> dict[int, str]:
-    """The statement for each of `SIZES`: what it says for one row, `(?, …)`, is repeated."""
-    row = _ROW.search(text)
-    if row is None:
-        raise AssertionError(f"{text}: it has no row of values")
-    return {size: _ROW.sub(", ".join([row[0]] * size), text, count=1) for size in SIZES}
-
-
 _IS_EXPECTED: Final = (
     streams.c.stream_id == bindparam("id"),
     streams.c.seq == bindparam("expected_seq"),
@@ -71,27 +53,28 @@ _IS_EXPECTED: Final = (
 _EXPECTED: Final = ("id", "expected_seq", "expected_hash", "expected_epoch")
 
 NEW_HEAD: Final = _compile(insert(streams).on_conflict_do_nothing(), *_columns(streams))
-NEW_HEADS: Final = _many(NEW_HEAD)
+NEW_HEADS: Final = Bulk(NEW_HEAD, list(streams.columns))
 MOVE_HEAD: Final = _compile(
     update(streams).where(*_IS_EXPECTED).values(seq=bindparam("new_seq"), hash=bindparam("new_hash")),
     *("new_seq", "new_hash"),
     *_EXPECTED,
 )
 # Columns of VALUES have no names of their own. The same as MOVE_HEAD, with the parameters of its WHERE first.
-MOVE_HEADS: Final = _many(
+MOVE_HEADS: Final = Bulk(
     "UPDATE streams SET seq = new.column5, hash = new.column6 FROM (VALUES (?, ?, ?, ?, ?, ?)) AS new "
     "WHERE streams.stream_id = new.column1 AND streams.seq = new.column2 AND streams.hash = new.column3 "
-    "AND streams.epoch = new.column4"
+    "AND streams.epoch = new.column4",
+    [streams.c.stream_id, streams.c.seq, streams.c.hash, streams.c.epoch, streams.c.seq, streams.c.hash],
 )
 SEE_HEAD: Final = _compile(select(streams.c.stream_id).where(*_IS_EXPECTED), *_EXPECTED)
 SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_id == bindparam("id")), "id")
 
 # No ON CONFLICT here: it would let a part of a batch survive.
-ADD_EVENTS: Final = _many(_compile(insert(events), *_columns(events)))
+ADD_EVENTS: Final = Bulk(_compile(insert(events), *_columns(events)), list(events.columns))
 
 CLAIM: Final[dict[type[Row | Claim], str]] = {kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)}
-PUTS: Final[dict[type[Row | Claim], dict[int, str]]] = {
-    kind: _many(_upsert(table)) for kind, table in TABLE_OF.items() if kind not in CLAIM
+PUTS: Final[dict[type[Row | Claim], Bulk]] = {
+    kind: Bulk(_upsert(table), list(table.columns)) for kind, table in TABLE_OF.items() if kind not in CLAIM
 }
 DELETE_TIMER: Final = _compile(
     delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),

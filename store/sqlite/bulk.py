@@ -1,0 +1,94 @@
+"""Many rows in one statement.
+
+While SQLite runs a statement other threads run Python, and after it the writer has to ask for the interpreter again,
+and waits for it longer than it works. So a table's rows of a batch go into as few statements as can be, usually one:
+statements are of a few sizes, each compiled once, and what is left of one is filled up with rows of nulls, which it
+passes over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from sqlite3 import Cursor
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import Column, LargeBinary
+
+SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""How many rows a statement has room for."""
+
+NULL: Final = float("nan")
+"""Null in the form that the driver binds quickest: for None it looks for an adapter first. SQLite has no NaN."""
+
+_VALUES: Final = re.compile(r"VALUES (\(\?(?:, \?)*\))")
+
+Binder: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+class Bulk:
+    """A statement of which the text has one row of values, `VALUES (?, …)`, and its columns."""
+
+    def __init__(self, text: str, columns: Sequence[Column[Any]]) -> None:
+        found = _VALUES.search(text)
+        if found is None or found[1].count("?") != len(columns):
+            raise AssertionError(f"{text}: it has no row of {len(columns)} values")
+        self._before, self._row, self._after = text[: found.start()], found[1], text[found.end() :]
+        self._binders = tuple(map(binder, columns))
+        self._texts: dict[int, str] = {}
+
+    def write(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> int:
+        """Write rows, none of which begins with a null; gives how many were written."""
+        if not rows:
+            return 0
+        columns = zip(*rows, strict=True)
+        bound = (bind(column) for bind, column in zip(self._binders, columns, strict=True))
+        values = list(chain.from_iterable(zip(*bound, strict=True)))
+        width, count = len(self._binders), 0
+        most = width * SIZES[-1]
+        for start in range(0, len(values), most):
+            some = values[start : start + most] if len(values) > most else values
+            size = next(size for size in SIZES if size * width >= len(some))
+            some += [NULL] * (size * width - len(some))
+            count += cursor.execute(self._text(size), some).rowcount
+        return count
+
+    def _text(self, size: int) -> str:
+        text = self._texts.get(size)
+        if text is None:
+            rows = ", ".join([self._row] * size)
+            is_source = self._before.rstrip().endswith("(")  # an UPDATE ... FROM (VALUES ...): nulls match nothing
+            values = f"VALUES {rows}"
+            if not is_source:
+                values = f"SELECT * FROM ({values}) WHERE column1 IS NOT NULL"  # noqa: S608 nothing but question marks
+            text = self._texts[size] = f"{self._before}{values}{self._after}"
+        return text
+
+
+def binder(column: Column[Any]) -> Binder:
+    """How values of a column are brought into the forms that the driver binds quickest.
+
+    For each None and each bytes it looks for an adapter first, which takes longer than all else about the row (a third
+    of a batch's time). It does not for a bytearray, which is stored as the same bytes, nor for a float.
+    """
+    is_binary = isinstance(column.type, LargeBinary)
+    if column.nullable:
+        return _nullable_binary if is_binary else _nullable
+    return _binary if is_binary else _as_they_are
+
+
+def _as_they_are(values: Iterable[Any]) -> Iterable[Any]:
+    return values
+
+
+def _binary(values: Iterable[Any]) -> Iterable[Any]:
+    return map(bytearray, values)
+
+
+def _nullable(values: Iterable[Any]) -> Iterable[Any]:
+    return [NULL if value is None else value for value in values]
+
+
+def _nullable_binary(values: Iterable[Any]) -> Iterable[Any]:
+    return [NULL if value is None else bytearray(value) for value in values]
