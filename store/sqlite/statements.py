@@ -8,7 +8,7 @@ from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
-from store.schema import TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
+from store.schema import FIXED, TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
 from store.sql.log import LAST_POSITIONS
 from store.sqlite.bulk import Bulk
 from store.sqlite.compile import compile_statement
@@ -30,7 +30,8 @@ def _upsert(table: Table) -> str:
     """Insert a row, or replace what the row with its key has."""
     statement = insert(table)
     key = list(table.primary_key.columns)
-    rest = {column.name: statement.excluded[column.name] for column in table.columns if column not in key}
+    fixed = [*key, *(executions.c[name] for name in FIXED)]
+    rest = {column.name: statement.excluded[column.name] for column in table.columns if column not in fixed}
     statement = (
         statement.on_conflict_do_update(index_elements=key, set_=rest)
         if rest
