@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from sqlite3 import Cursor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from store.batch import net_puts
-from store.records import NEW_STREAM, Appended, Refusal, Row, StreamAppend
+from store.batch import check_batch, net_puts
+from store.records import NEW_STREAM, Appended, Refusal, Row, StreamAppend, TimerRow
 from store.sqlite import statements as sql
-from store.sqlite.bulk import NULL
+from store.sqlite.bulk import NULL, Prepared
 
 _STALE: Final = Refusal("stale")
 
@@ -20,44 +19,83 @@ def bound(values: Iterable[Any]) -> list[Any]:
     return [NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values]
 
 
-def apply_batch(cursor: Cursor, batch: Sequence[StreamAppend], position: int) -> Appended:
-    """Write a batch behind the last `position`; what is refused leaves no trace.
+class Plan(NamedTuple):
+    """A batch, and what writes it: `heads` those of the `plain` parts, which claim nothing, `events` and `rows` all.
 
-    Raises whatever the driver raises; the caller rolls back then.
+    It is made on the thread that appends, so that the writer's own needs the interpreter for little.
     """
-    moved = _move_heads(cursor, batch)
-    refused: dict[bytes, Refusal] = {}
-    accepted: list[StreamAppend] = []
-    for part in batch:
-        refusal = None if part.stream_id in moved else _admit(cursor, part)
-        if refusal is None:
-            accepted.append(part)
-        else:
-            refused[part.stream_id] = refusal
-    position = _add_events(cursor, accepted, position)
-    _write_rows(cursor, accepted)
-    return Appended(position, refused)
+
+    batch: Sequence[StreamAppend]
+    plain: int
+    heads: list[Prepared]
+    events: list[Prepared]
+    rows: list[Prepared]
+    deletes: list[TimerRow]
 
 
-def _move_heads(cursor: Cursor, batch: Sequence[StreamAppend]) -> set[bytes]:
-    """Move the heads of streams that claim nothing, all at once if all are as expected; gives those that it moved."""
+def plan(batch: Sequence[StreamAppend]) -> Plan:
+    """Prepare a batch. Raises ValueError if it does not keep the contract of `Store.append`."""
+    check_batch(batch)
     plain = [part for part in batch if part.events and not part.claims]
+    rows = net_puts(batch)
+    return Plan(
+        batch,
+        len(plain),
+        _heads(plain),
+        # In the order given; the place of the position is filled in when it is known.
+        sql.ADD_EVENTS.prepare([(0, *event) for part in batch for event in part.events]),
+        [prepared for kind in rows for prepared in sql.PUTS[kind].prepare(rows[kind])],
+        [timer for part in batch for timer in part.deletes],
+    )
+
+
+def _heads(parts: Sequence[StreamAppend]) -> list[Prepared]:
     new: list[tuple[Any, ...]] = []
     old: list[tuple[Any, ...]] = []
-    for part in plain:
+    for part in parts:
         last = part.events[-1]
         if part.expected == NEW_STREAM:
             whose = (part.stream_id, part.kind, part.organization_id, part.workspace_id)
             new.append((*whose, last.seq, last.hash, None, 0))
         else:
             old.append((part.stream_id, *part.expected, last.seq, last.hash))
-    if sql.NEW_HEADS.write(cursor, new) + sql.MOVE_HEADS.write(cursor, old) == len(plain):
-        return {part.stream_id for part in plain}
-    # Some were not, as is rare: which ones is found out one by one. (To have the statements return what they moved
-    # would cost the writer a turn at the interpreter for each row.) Nothing else has been written yet.
+    return sql.NEW_HEADS.prepare(new) + sql.MOVE_HEADS.prepare(old)
+
+
+def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
+    """Write a batch behind the last `position`; what is refused leaves no trace.
+
+    Raises whatever the driver raises; the caller rolls back then.
+    """
+    refused: dict[bytes, Refusal] = {}
+    is_moved = _move_heads(cursor, planned)
+    if not is_moved or planned.plain < len(planned.batch):
+        for part in planned.batch:
+            is_plain = bool(part.events) and not part.claims
+            refusal = None if is_moved and is_plain else _admit(cursor, part)
+            if refusal is not None:
+                refused[part.stream_id] = refusal
+    if refused:
+        planned = plan([part for part in planned.batch if part.stream_id not in refused])
+    for prepared in planned.events:
+        position = prepared.number(position + 1) - 1
+        prepared.write(cursor)
+    for prepared in planned.rows:
+        prepared.write(cursor)
+    if planned.deletes:  # last: what one decision of a batch set, a later one may have taken back
+        cursor.executemany(sql.DELETE_TIMER, map(bound, planned.deletes))
+    return Appended(position, refused)
+
+
+def _move_heads(cursor: Cursor, planned: Plan) -> bool:
+    """Move the heads of streams that claim nothing, all at once: all of them, or none."""
+    if sum(prepared.write(cursor) for prepared in planned.heads) == planned.plain:
+        return True
+    # Some were not as expected, as is rare: which ones is found out one by one. (To have the statements return what
+    # they moved would cost the writer a turn at the interpreter for each row.) Nothing else has been written yet.
     cursor.execute("ROLLBACK")
     cursor.execute("BEGIN IMMEDIATE")
-    return set()
+    return False
 
 
 def _admit(cursor: Cursor, part: StreamAppend) -> Refusal | None:
@@ -93,22 +131,7 @@ def _claim(cursor: Cursor, part: StreamAppend) -> Refusal | None:
     return None
 
 
-def _add_events(cursor: Cursor, parts: Iterable[StreamAppend], position: int) -> int:
-    """Number the events in the order given, and write them; answers with the last position."""
-    rows = [(next_, *event) for next_, event in enumerate(chain.from_iterable(p.events for p in parts), position + 1)]
-    sql.ADD_EVENTS.write(cursor, rows)
-    return position + len(rows)
-
-
 def put_rows(cursor: Cursor, kind: type[Row], rows: Sequence[Row]) -> None:
     """Insert or replace rows of one kind, each of an own key."""
-    sql.PUTS[kind].write(cursor, rows)
-
-
-def _write_rows(cursor: Cursor, parts: Sequence[StreamAppend]) -> None:
-    for kind, rows in net_puts(parts).items():
-        put_rows(cursor, kind, rows)
-    # Deletes last: what one decision of a batch set, a later one may have taken back.
-    deletes = [timer for part in parts for timer in part.deletes]
-    if deletes:
-        cursor.executemany(sql.DELETE_TIMER, map(bound, deletes))
+    for prepared in sql.PUTS[kind].prepare(rows):
+        prepared.write(cursor)

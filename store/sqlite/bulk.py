@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from sqlite3 import Cursor
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Column, LargeBinary
 
@@ -27,6 +27,25 @@ _VALUES: Final = re.compile(r"VALUES (\(\?(?:, \?)*\))")
 Binder: TypeAlias = Callable[[Iterable[Any]], Iterable[Any]]
 
 
+class Prepared(NamedTuple):
+    """A statement and its values, those of so many rows of so many columns and the nulls behind them."""
+
+    text: str
+    values: list[Any]
+    rows: int
+    width: int
+
+    def write(self, cursor: Cursor) -> int:
+        """Run it; gives how many rows were written."""
+        return cursor.execute(self.text, self.values).rowcount
+
+    def number(self, first: int) -> int:
+        """Number the rows in their first column; gives the number after the last."""
+        end = first + self.rows
+        self.values[: self.rows * self.width : self.width] = range(first, end)
+        return end
+
+
 class Bulk:
     """A statement of which the text has one row of values, `VALUES (?, …)`, and its columns."""
 
@@ -38,21 +57,25 @@ class Bulk:
         self._binders = tuple(map(binder, columns))
         self._texts: dict[int, str] = {}
 
-    def write(self, cursor: Cursor, rows: Sequence[Sequence[Any]]) -> int:
-        """Write rows, none of which begins with a null; gives how many were written."""
+    def prepare(self, rows: Sequence[Sequence[Any]]) -> list[Prepared]:
+        """The statements that write these rows, none of which begins with a null."""
         if not rows:
-            return 0
+            return []
         columns = zip(*rows, strict=True)
         bound = (bind(column) for bind, column in zip(self._binders, columns, strict=True))
         values = list(chain.from_iterable(zip(*bound, strict=True)))
-        width, count = len(self._binders), 0
+        width = len(self._binders)
+        if len(rows) <= SIZES[-1]:
+            return [self._filled(values, len(rows))]
         most = width * SIZES[-1]
-        for start in range(0, len(values), most):
-            some = values[start : start + most] if len(values) > most else values
-            size = next(size for size in SIZES if size * width >= len(some))
-            some += [NULL] * (size * width - len(some))
-            count += cursor.execute(self._text(size), some).rowcount
-        return count
+        parts = (values[start : start + most] for start in range(0, len(values), most))
+        return [self._filled(part, len(part) // width) for part in parts]
+
+    def _filled(self, values: list[Any], count: int) -> Prepared:
+        size = next(size for size in SIZES if size >= count)
+        width = len(self._binders)
+        values += [NULL] * ((size - count) * width)
+        return Prepared(self._text(size), values, count, width)
 
     def _text(self, size: int) -> str:
         text = self._texts.get(size)

@@ -16,6 +16,7 @@ from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
 from store.sql.log import SqlLog
 from store.sql.session import Statement
+from store.sqlite.apply import plan
 from store.sqlite.errors import store_error
 from store.sqlite.location import database_path
 from store.sqlite.lock import FileLock
@@ -70,7 +71,11 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         self._closing: asyncio.Future[None] | None = None
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
-        return self._write(lambda writer: writer.append(batch))
+        try:
+            planned = plan(batch)
+        except ValueError as error:
+            return self._refused(error)
+        return self._write(lambda writer: writer.append(planned))
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         return await self._write(lambda writer: writer.node_started(node))
@@ -103,12 +108,16 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
             return await self._readers.fetch(statement, parameters)
 
     def _write(self, work: Callable[[Writer], T]) -> asyncio.Future[T]:
-        if self._is_closed or self._writer is None:
-            refused: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-            why = "the store is closed" if self._is_closed else "the database was opened for reading only"
-            refused.set_exception(StoreError(why))
-            return refused
+        if self._is_closed:
+            return self._refused(StoreError("the store is closed"))
+        if self._writer is None:
+            return self._refused(StoreError("the database was opened for reading only"))
         return self._writer.run(work)
+
+    def _refused(self, error: Exception) -> asyncio.Future[Any]:
+        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        refused.set_exception(error)
+        return refused
 
     async def close(self) -> None:
         if self._closing is None:

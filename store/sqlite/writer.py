@@ -11,12 +11,11 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from store.batch import check_batch
 from store.errors import CommitUnknown, StoreError, StoreUnavailable
 from store.migrate import is_behind, migrate
-from store.records import Appended, NodeRow, Projected, StreamAppend
+from store.records import Appended, NodeRow, Projected
 from store.sqlite import statements as sql
-from store.sqlite.apply import apply_batch, put_rows
+from store.sqlite.apply import Plan, apply, put_rows
 from store.sqlite.errors import primary_code, store_error
 from store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
 
@@ -54,10 +53,9 @@ class Writer:
         # The seam at which a test lets a commit fail.
         self.commit: Callable[[sqlite3.Connection], object] = lambda driver: driver.execute("COMMIT")
 
-    def append(self, batch: Sequence[StreamAppend]) -> Appended:
+    def append(self, planned: Plan) -> Appended:
         """`Store.append`."""
-        check_batch(batch)
-        appended = self._transaction(lambda cursor: apply_batch(cursor, batch, self._position))
+        appended = self._transaction(lambda cursor: apply(cursor, planned, self._position))
         self._position = appended.position
         return appended
 
