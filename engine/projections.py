@@ -29,34 +29,43 @@ class Changes(NamedTuple):
 def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> ExecutionRow:
     """An execution as its state shows it."""
     parent = state.parent
-    parent_id = None if parent is None else _bytes_of(parent.execution)
-    return ExecutionRow(
-        execution_id=execution_id,
-        organization_id=organization_id,
-        workspace_id=_bytes_of(state.workspace),
-        workflow_id=_bytes_of(state.workflow),
-        workflow_version=state.workflow_version,
-        trigger_type=state.trigger,
-        status=state.status,
-        state=state.current,
-        seq=state.seq,
-        created_at=state.started_at,
-        modified_at=state.recorded_at,
-        modified_by=state.modified_by,
-        ended_at=state.ended_at,
-        input_ref=state.input,
-        output_ref=state.output,
-        error=state.error,
-        error_ref=state.error_ref,
-        cause_ref=state.cause,
-        parent_id=parent_id,
-        awaited_by=parent_id if parent is not None and parent.is_awaited else None,
+    parent_id = awaited_by = None
+    if parent is not None:
+        parent_id = _bytes_of(parent.execution)
+        awaited_by = parent_id if parent.is_awaited else None
+    return ExecutionRow._make(  # by position, in half the time: it is made for every execution of a batch
+        (
+            execution_id,
+            organization_id,
+            _bytes_of(state.workspace),
+            _bytes_of(state.workflow),
+            state.workflow_version,
+            state.trigger,
+            state.status,
+            state.current,
+            state.seq,
+            state.started_at,
+            state.recorded_at,
+            state.modified_by,
+            state.ended_at,
+            state.input,
+            state.output,
+            state.error,
+            state.error_ref,
+            state.cause,
+            parent_id,
+            awaited_by,
+        )
     )
 
 
 def has_changed(before: State, steps: Sequence[Step]) -> bool:
     """Whether `changes` has anything to tell, as of most events it has not: a mapping that stays is the same object."""
-    return any(step.state.timers is not before.timers or step.state.waits is not before.waits for step in steps)
+    timers, waits = before.timers, before.waits
+    for step in steps:  # noqa: SIM110 a generator would cost more than the whole loop
+        if step.state.timers is not timers or step.state.waits is not waits:
+            return True
+    return False
 
 
 def changes(execution_id: bytes, organization_id: bytes, before: State, steps: Iterable[Step]) -> Changes:

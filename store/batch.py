@@ -36,6 +36,19 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
 }
 """How many columns, from the first on, are the primary key of a row."""
 
+FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
+    ExecutionRow: frozenset(
+        {
+            *("organization_id", "workspace_id", "workflow_id", "workflow_version", "trigger_type"),
+            *("created_at", "input_ref", "parent_id", "awaited_by"),
+        }
+    ),
+    WaitRow: frozenset(
+        {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
+    ),
+}
+"""Columns that are written once: a later put of the row leaves them, and their indexes, as they are."""
+
 
 def check_batch(batch: Sequence[StreamAppend]) -> None:
     """See that a batch keeps the contract of `Store.append`.
@@ -49,11 +62,11 @@ def check_batch(batch: Sequence[StreamAppend]) -> None:
         if part.stream_id in seen:
             raise ValueError(f"stream {part.stream_id.hex()} stands twice in a batch")
         seen.add(part.stream_id)
-        seq = part.expected.seq
+        stream_id, seq, organization_id = part.stream_id, part.expected.seq, part.organization_id
         for row in part.events:
             seq += 1
-            if row.seq != seq or row.stream_id != part.stream_id or row.organization_id != part.organization_id:
-                raise ValueError(f"stream {part.stream_id.hex()}: seq {seq} was to follow, not {row[:3]}")
+            if row[:3] != (stream_id, seq, organization_id):
+                raise ValueError(f"stream {stream_id.hex()}: seq {seq} was to follow, not {row[:3]}")
 
 
 def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
@@ -62,7 +75,9 @@ def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
     for part in parts:
         for row in part.puts:
             kind = type(row)
-            tables.setdefault(kind, {})[row[: KEY_COLUMNS[kind]]] = row
+            if kind not in tables:
+                tables[kind] = {}
+            tables[kind][row[: KEY_COLUMNS[kind]]] = row
     return {kind: list(rows.values()) for kind, rows in tables.items()}
 
 

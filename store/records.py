@@ -6,6 +6,7 @@ since the epoch (UTC), JSON is text exactly as written. A row that has no value 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
@@ -265,8 +266,9 @@ class StreamAppend(NamedTuple):
 
     `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist; with no
     `events` the comparison is all that happens to it. `claims` must all be won. `puts` are inserted or
-    replaced by primary key (of several with one key the last counts), `deletes` are rows of which the primary
-    key counts; both are rows that belong to this stream. What is both put and deleted is gone afterwards.
+    replaced by primary key (of several with one key the last counts; what `store.batch.FIXED_COLUMNS` names
+    stays as it is), `deletes` are rows of which the primary key counts; both are rows that belong to this
+    stream. What is both put and deleted is gone afterwards.
     """
 
     stream_id: bytes
@@ -274,10 +276,10 @@ class StreamAppend(NamedTuple):
     organization_id: bytes
     workspace_id: bytes | None
     expected: Head
-    events: tuple[EventRow, ...]
-    claims: tuple[Claim, ...] = ()
-    puts: tuple[Row, ...] = ()
-    deletes: tuple[TimerRow, ...] = ()
+    events: Sequence[EventRow]
+    claims: Sequence[Claim] = ()
+    puts: Sequence[Row] = ()
+    deletes: Sequence[TimerRow] = ()
 
 
 class Refusal(NamedTuple):

@@ -311,14 +311,6 @@ executions = Table(
     Index("executions_of_organization", "organization_id", "execution_id"),
     sqlite_with_rowid=False,
 )
-FIXED: Final = frozenset(
-    {
-        *("organization_id", "workspace_id", "workflow_id", "workflow_version", "trigger_type"),
-        *("created_at", "input_ref", "parent_id", "awaited_by"),
-    }
-)
-"""Columns of `executions` that never change once the row is there: its update leaves their indexes alone."""
-
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
 LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE, postgresql_where=LIVE)

@@ -32,7 +32,7 @@ from engine.core.state import (
     initial_state,
     scope_of,
 )
-from engine.core.transitions import IllegalTransition, Status, may_follow
+from engine.core.transitions import TRANSITIONS, IllegalTransition, Status
 
 
 class OutOfOrder(Exception):
@@ -58,7 +58,9 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         raise OutOfOrder(message)
     event = recorded.event
     name = type(event).__name__
-    allowed = may_follow(state.status, name)
+    allowed = TRANSITIONS.get((state.status, name))
+    if allowed is None:
+        raise IllegalTransition(state.status, name)
     after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by = recorded.actor

@@ -56,6 +56,7 @@ def _layout(ms: int, tail: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
+@lru_cache(maxsize=4096)
 def text(value: bytes) -> str:
     """An id as it is shown: 36 characters, lower case."""
     digits = value.hex()

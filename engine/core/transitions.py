@@ -76,14 +76,6 @@ class IllegalTransition(Exception):
         self.event = event
 
 
-def may_follow(before: Status, event: str) -> frozenset[Status]:
-    """The statuses that an event may lead to. Raises `IllegalTransition` if it may not come at all."""
-    allowed = TRANSITIONS.get((before, event))
-    if allowed is None:
-        raise IllegalTransition(before, event)
-    return allowed
-
-
 def diagram() -> str:
     """The moves that change the status, as a Mermaid state diagram: what the README shows."""
     moves: dict[tuple[str, str], list[str]] = {}

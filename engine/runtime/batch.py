@@ -10,23 +10,20 @@ from engine import snapshots
 from engine.codec import encode_json
 from engine.core.decision import Decision, Rejection
 from engine.runtime.hot import HotStream
-from engine.runtime.kinds import Rows
+from engine.runtime.kinds import NO_ROWS, Rows
 from engine.runtime.orders import Order
 from store.records import Claim, EventRow, Head, IdempotencyRow, Row, StreamAppend, TimerRow
 
 
-class Part:
+class Part(msgspec.Struct, eq=False):
     """What one stream gains in a batch; several decisions may have added to it."""
 
-    __slots__ = ("claims", "deletes", "events", "expected", "hot", "puts")
-
-    def __init__(self, hot: HotStream, expected: Head) -> None:
-        self.hot = hot
-        self.expected = expected
-        self.events: list[EventRow] = []
-        self.claims: list[Claim] = []
-        self.puts: list[Row] = []
-        self.deletes: list[TimerRow] = []
+    hot: HotStream
+    expected: Head
+    events: list[EventRow] = []
+    claims: list[Claim] = []
+    puts: list[Row] = []
+    deletes: list[TimerRow] = []
 
     def append(self) -> StreamAppend:
         """The part as the store takes it; the rows that show the whole state are made once, here."""
@@ -39,10 +36,10 @@ class Part:
             hot.organization_id,
             hot.workspace_id,
             self.expected,
-            tuple(self.events),
-            tuple(self.claims),
-            tuple(self.puts),
-            tuple(self.deletes),
+            self.events,
+            self.claims,
+            self.puts,
+            self.deletes,
         )
 
     def _show(self, hot: HotStream) -> None:
@@ -89,9 +86,11 @@ class Batch:
             part = self.parts[hot.stream_id] = Part(hot, expected)
         part.events += events
         self.event_count += len(events)
-        part.claims += claims
-        part.puts += rows.puts
-        part.deletes += rows.deletes
+        if claims:
+            part.claims += claims
+        if rows is not NO_ROWS:
+            part.puts += rows.puts
+            part.deletes += rows.deletes
         hot.batch = self
 
     def seal(self) -> list[StreamAppend]:

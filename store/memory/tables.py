@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from store.batch import KEY_COLUMNS
+from store.batch import FIXED_COLUMNS, KEY_COLUMNS
 from store.errors import StoreError
 from store.records import Claim, Row
 
@@ -57,6 +57,7 @@ class MemoryTable(Generic[R]):
 
     def __init__(self, kind: type[R], *indexes: Index[R], unique: Iterable[str] = ()) -> None:
         self._key = KEY_COLUMNS[kind]
+        self._fixed = FIXED_COLUMNS.get(kind, frozenset())
         self._indexes = indexes
         self._unique = tuple(kind._fields.index(name) for name in unique)
         self._taken: dict[tuple[Any, ...], tuple[Any, ...]] = {}
@@ -65,6 +66,8 @@ class MemoryTable(Generic[R]):
     def put(self, row: R) -> None:
         key = row[: self._key]
         old = self.rows.get(key)
+        if old is not None and self._fixed:
+            row = cast("R", row._replace(**{name: getattr(old, name) for name in self._fixed}))
         if self._unique:
             if old is not None:
                 del self._taken[self._values(old)]

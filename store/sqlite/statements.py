@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from store.batch import FIXED_COLUMNS
 from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
-from store.schema import FIXED, TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
+from store.schema import TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
 from store.sql.log import LAST_POSITIONS
 from store.sqlite.bulk import Bulk
 from store.sqlite.compile import compile_statement
@@ -26,12 +28,15 @@ def _columns(table: Table) -> tuple[str, ...]:
     return tuple(table.columns.keys())
 
 
-def _upsert(table: Table) -> str:
-    """Insert a row, or replace what the row with its key has."""
+def _upsert(table: Table, fixed: Container[str] = ()) -> str:
+    """Insert a row, or replace what the row with its key has, except in the `fixed` columns."""
     statement = insert(table)
     key = list(table.primary_key.columns)
-    fixed = [*key, *(executions.c[name] for name in FIXED)]
-    rest = {column.name: statement.excluded[column.name] for column in table.columns if column not in fixed}
+    rest = {
+        column.name: statement.excluded[column.name]
+        for column in table.columns
+        if column not in key and column.name not in fixed
+    }
     statement = (
         statement.on_conflict_do_update(index_elements=key, set_=rest)
         if rest
@@ -75,7 +80,9 @@ ADD_EVENTS: Final = Bulk(_compile(insert(events), *_columns(events)), list(event
 
 CLAIM: Final[dict[type[Row | Claim], str]] = {kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)}
 PUTS: Final[dict[type[Row | Claim], Bulk]] = {
-    kind: Bulk(_upsert(table), list(table.columns)) for kind, table in TABLE_OF.items() if kind not in CLAIM
+    kind: Bulk(_upsert(table, FIXED_COLUMNS.get(kind, ())), list(table.columns))
+    for kind, table in TABLE_OF.items()
+    if kind not in CLAIM
 }
 DELETE_TIMER: Final = _compile(
     delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
