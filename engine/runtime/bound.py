@@ -48,15 +48,20 @@ def about(execution_id: str, process_id: str | None = None) -> None:
 
 def bind_step(hot: HotStream, state: str) -> None:
     """Bind a step's own task: all that it logs, also through loggers that know nothing of us."""
-    bound = {**described(hot), "state": state}
     request_id = _request.get()
-    structlog.contextvars.bind_contextvars(**bound if request_id is None else {**bound, "request_id": request_id})
+    if request_id is None:
+        structlog.contextvars.bind_contextvars(**described(hot), state=state)
+    else:
+        structlog.contextvars.bind_contextvars(**described(hot), state=state, request_id=request_id)
 
 
 def described(hot: HotStream) -> dict[str, Any]:
     """A stream for a line of the log: `execution_id` and `process_id`, or `workflow_id`, or `organization_id`."""
-    shown = {f"{hot.kind.name}_id": hot.text}
-    if hot.kind.name == "execution" and 1 in hot.payloads:
-        # The first event's payload has the process id that the caller chose; without one it is the execution's own.
-        shown["process_id"] = (hot.payloads[1] or {}).get("process_id") or hot.text
+    shown = hot.shown
+    if shown is None:
+        shown = {f"{hot.kind.name}_id": hot.text}
+        if hot.kind.name == "execution" and 1 in hot.payloads:
+            # The first event's payload has the process id that the caller chose; without one it is the execution's own.
+            shown["process_id"] = (hot.payloads[1] or {}).get("process_id") or hot.text
+            hot.shown = shown
     return shown

@@ -41,6 +41,7 @@ class HotStream:
         "payloads",
         "pins",
         "prune_above",
+        "shown",
         "snapshot_due",
         "state",
         "stream_id",
@@ -61,6 +62,7 @@ class HotStream:
         self.batch: Batch | None = None
         self.pins = 0
         self.prune_above = PAYLOADS_AT_EASE
+        self.shown: dict[str, str] | None = None  # in the log (`bound.described`), once it is known
         self.snapshot_due = kind.snapshot_due
 
     def move(self, steps: Sequence[Step], head: Head) -> None:

@@ -117,16 +117,11 @@ class Tasks:
 
     async def _work(self, hot: HotStream, task: RunTask, step: Step, call: Call) -> None:
         bind_step(hot, task.state)
-        context = StepContext(
-            execution_id=hot.text,
-            state=task.state,
-            attempt=task.attempt,
-            idempotency_key=task.idempotency_key,
-            wait_id=task.wait,
-        )
+        context = StepContext(hot.text, task.state, task.attempt, task.idempotency_key, task.wait)
         outcome: Succeeded | Failed
         try:
-            outcome = call.outcome(await self._value(step, call.input, context))
+            value = step.call(call.input, context) if step.is_async else self._in_thread(step, call.input, context)
+            outcome = call.outcome(await value)
         except asyncio.CancelledError:
             if self._is_closing:
                 raise  # nothing is recorded: the task is dispatched again at the next start
@@ -138,11 +133,9 @@ class Tasks:
             self._make_room(hot, task)
         self._finish(hot, task, outcome)
 
-    async def _value(self, step: Step, value: Any, context: StepContext) -> Any:
-        if step.is_async:
-            return await step.call(value, context)
+    def _in_thread(self, step: Step, value: Any, context: StepContext) -> asyncio.Future[Any]:
         run = contextvars.copy_context().run
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(step.call, value, context))
+        return asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(step.call, value, context))
 
     def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
         self._complete(hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
@@ -150,7 +143,8 @@ class Tasks:
     def _make_room(self, hot: HotStream, task: RunTask) -> None:
         """A step has ended. A callback of its asyncio task would cost a turn of the loop."""
         self._running.pop((hot.stream_id, task.seq), None)
-        self._fill()
+        if self._waiting:
+            self._fill()
 
     @property
     def running(self) -> int:

@@ -17,6 +17,7 @@ _INTEGER_END: Final = 10**DIGITS_MAX
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
 _PATH_MAX: Final = 200
+_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
 _ELLIPSIS: Final = "…"
 
 
@@ -51,6 +52,11 @@ def json_copy(value: Any, size_max: int) -> Any:
         TooLarge: Its JSON text has more than `size_max` bytes.
     """
     try:
+        if type(value) is dict and _SIMPLE.issuperset(map(type, value.values())):  # as most results are
+            encoded = encode_json(value)
+            copied = decode_json(encoded)
+            if copied == value and len(encoded) <= size_max:  # it is not if a key is no text, or a number not finite
+                return copied
         text = encode_json(value) if _is_plain(value, size_max) else None
     except TooLarge:
         raise
