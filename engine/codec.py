@@ -153,6 +153,7 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
     ).digest()
 
 
+@lru_cache(maxsize=1024)
 def _owner(organization_id: bytes, stream_id: bytes) -> bytes:
     """What all hashes of a stream begin with: the domain, and whose stream it is."""
     lengths = _LENGTH(3, len(organization_id)), _LENGTH(3, len(stream_id))

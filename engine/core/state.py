@@ -232,7 +232,8 @@ class State(msgspec.Struct):
     def task(self, scope: str) -> InTask | None:
         """The task that a scope is in, if it is in one."""
         frame = self.frames.get(scope)
-        return frame.phase if frame is not None and isinstance(frame.phase, InTask) else None
+        phase = None if frame is None else frame.phase
+        return phase if isinstance(phase, InTask) else None
 
     def open_waits(self) -> list[tuple[str, OpenWait]]:
         """The open waits by id, in the order in which they were opened."""

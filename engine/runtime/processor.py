@@ -416,8 +416,8 @@ class Processor:
                 item.order.tell(Told(outcome.answer, self.position, recorded_at))
             if outcome.effects:
                 work_for(item.order.request_id)
-            for effect in outcome.effects:
-                self.on_effect(item.hot, effect)
+                for effect in outcome.effects:
+                    self.on_effect(item.hot, effect)
 
     def _stop(self, failure: Exception) -> None:
         """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""

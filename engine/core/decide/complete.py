@@ -20,16 +20,17 @@ from engine.language import TaskState, WaitState
 
 def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision:
     """Record a step's outcome and go on. If its state has been left, it is recorded as ignored and changes nothing."""
-    draft = Draft(state, facts, caused_by=command.seq)
-    task = state.task(command.scope)
+    draft = Draft(state, facts, command.seq)
+    scope, outcome = command.scope, command.outcome
+    task = state.task(scope)
     if task is None or task.seq != command.seq:
         _ignore(draft, command)
-    elif isinstance(command.outcome, Failed):
-        fail_task(draft, command.scope, task.attempt, command.outcome.error, command.outcome.cause)
-        advance(draft)
+        return draft.decision()
+    if isinstance(outcome, Failed):
+        fail_task(draft, scope, task.attempt, outcome.error, outcome.cause)
     else:
-        succeed(draft, command.scope, task, command.outcome.result)
-        advance(draft)
+        succeed(draft, scope, task, outcome.result)
+    advance(draft)
     return draft.decision()
 
 

@@ -108,8 +108,9 @@ def _process_id(draft: Draft) -> str:
 
 def environment(draft: Draft, scope: str, surroundings: Surroundings | None = None) -> Environment:
     """The environment of the state that a scope is in."""
-    world = surroundings or Surroundings(draft, scope)
-    found = Environment(world, draft.value(draft.state.frames[scope].input))
-    if draft.facts.trial is not None:
-        found.trace = draft.facts.trial.trace
+    reference = draft.state.frames[scope].input
+    found = Environment(surroundings or Surroundings(draft, scope), draft.value(reference))
+    trial = draft.facts.trial
+    if trial is not None:
+        found.trace = trial.trace
     return found
