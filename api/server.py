@@ -24,7 +24,7 @@ import uvicorn
 from api.app import create_app
 from api.settings import Settings
 from engine.engine import Engine
-from engine.runtime.tuning import tune_garbage_collection
+from engine.runtime.tuning import tune_interpreter
 from engine.steps import Registry
 
 _log = structlog.get_logger("perdure.server")
@@ -102,7 +102,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
     try:
-        tune_garbage_collection()
+        tune_interpreter()
         engine = await Engine.start(
             settings.database, steps=steps, allow_private_addresses=settings.allow_private_addresses
         )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import latency, loop, throughput
-from engine.runtime.tuning import tune_garbage_collection
+from engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
     "throughput": throughput.main,
@@ -21,7 +21,7 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    tune_garbage_collection()
+    tune_interpreter()
     return max([BENCHMARKS[name]() for name in names or BENCHMARKS])
 
 

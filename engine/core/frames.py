@@ -57,7 +57,8 @@ def close(state: State, scope: str) -> None:
 
 
 def _recount(state: State, scope: str, before: Phase | None, after: Phase | None) -> None:
-    was, now = mover(before), mover(after)
+    was = ENGINE if before is None else mover(before)
+    now = ENGINE if after is None else mover(after)
     if was != now:
         state.active += (now == ENGINE) - (was == ENGINE)
         state.delayed += (now == TIME) - (was == TIME)

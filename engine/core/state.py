@@ -285,10 +285,11 @@ def open_wait(phase: Phase | None) -> str | None:
     return phase.wait if isinstance(phase, (InTask, InWait)) else None
 
 
-def mover(phase: Phase | None) -> str:
-    """What moves a frame on that is in this phase: the engine (with the steps it calls), time or a child, or others."""
-    if phase is None:
-        return ENGINE
+def mover(phase: Phase) -> str:
+    """What moves a frame on that is in this phase: the engine (with the steps it calls), time or a child, or others.
+
+    What is in no phase is moved by the engine.
+    """
     if type(phase) is InTask:
         return TIME if phase.is_submitted else ENGINE
     return TIME if type(phase) in (InTimer, InRetry) else OTHERS
