@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from engine import Engine
 from engine.core import ids
+from engine.core.commands import Resume, Terminate
 from engine.core.events import WaitOpened
 from engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
 from engine.steps import Registry
@@ -61,6 +63,48 @@ async def test_a_crash_between_decision_and_commit_takes_back_nothing_that_was_t
     assert await engine.resume("P-1", {"by": "after"}) == "restarted"
     result = await engine.result(execution_id)
     assert result.output == {"n": 1, "answer": {"by": "after"}}
+
+
+async def test_a_batch_is_handed_over_before_anything_else_has_its_turn(bench: Bench) -> None:
+    """The store begins to write as soon as the batch is decided, however much else the loop has to do."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    handed_over, seen = handing_over(bench), []
+    starting = asyncio.create_task(engine.trigger(workflow.id, {"n": 1}))
+    await asyncio.sleep(0)  # it has sent its order, which is decided in the next turn
+    asyncio.get_running_loop().call_soon(lambda: seen.append(len(handed_over)))
+    await starting
+    assert seen == [1]
+
+
+async def test_the_next_commit_begins_before_the_answers_of_the_last(bench: Bench) -> None:
+    """What an answer sets going does not keep the store waiting; and nothing is told of a commit under way."""
+    engine, execution_id = await waiting(bench)
+    bench.store.gate.clear()
+    before = len(bench.store.attempts)
+    first = engine.node.send(ids.parse(execution_id), Resume({"by": 1}))
+    await eventually(lambda: len(bench.store.attempts) > before)
+    second = engine.node.send(ids.parse(execution_id), Resume({"by": 2}))
+    third = engine.node.send(ids.parse(execution_id), Terminate("late"))  # a refusal that is recorded
+    for _ in range(50):
+        await asyncio.sleep(0)
+    handed_over = handing_over(bench, lambda: (first.done(), second.done(), third.done()))
+    bench.store.gate.set()
+    await asyncio.gather(first, second, third)
+    assert handed_over == [(False, False, False)]
+
+
+def handing_over(bench: Bench, look: Callable[[], Any] = lambda: None) -> list[Any]:
+    """What `look` gives at the moment of each append."""
+    seen: list[Any] = []
+    real = bench.store.append
+
+    def append(batch: Any) -> Any:
+        seen.append(look())
+        return real(batch)
+
+    bench.store.append = append  # type: ignore[method-assign]
+    return seen
 
 
 async def test_a_refusal_waits_for_the_commit_that_it_rests_on(bench: Bench) -> None:

@@ -38,6 +38,41 @@ async def walk(store: Store, limit: int, **scope: bytes) -> list[bytes]:
     return found
 
 
+async def test_what_an_execution_is_never_changes(store: Store) -> None:
+    """Whose it is, of which workflow, and how it began are written once; a later put changes the rest."""
+    first = execution(uid(1))
+    (added,) = await add(store, first)
+    later = first._replace(status="completed", state="B", seq=2, modified_at=9, modified_by="key:1", ended_at=9)
+    other = later._replace(
+        **dict.fromkeys(("organization_id", "workspace_id", "workflow_id", "parent_id", "awaited_by"), uid(9)),
+        workflow_version=7,
+        trigger_type="OTHER",
+        created_at=1,
+        input_ref="9/input",
+    )
+    await store.append([part(uid(1), head_of(added), puts=[other])])
+
+    assert await store.execution(uid(1)) == later
+    assert await walk(store, 5, workflow_id=WORKFLOW) == [uid(1)]
+
+
+async def test_what_a_wait_is_never_changes(store: Store) -> None:
+    """Where and when it opened is written once; a later put tells how it ended."""
+    first = wait(uid(2), uid(1))
+    (added,) = [part(uid(1), puts=[first])]
+    await store.append([added])
+    later = first._replace(due_at=8, outcome="resumed", ended_seq=4, ended_at=9)
+    other = later._replace(
+        **dict.fromkeys(("execution_id", "organization_id", "workspace_id", "workflow_id"), uid(9)),
+        state="Other",
+        opened_seq=3,
+        opened_at=1,
+    )
+    await store.append([part(uid(1), head_of(added), puts=[other])])
+
+    assert await store.wait(uid(2)) == later
+
+
 async def test_an_execution_is_found_by_its_id(store: Store) -> None:
     """All columns come back as they were put."""
     row = execution(
