@@ -82,7 +82,7 @@ class Chain(NamedTuple):
                 text, digest = encoded.decode(), _sha256(salt + encoded).digest()
             name = type(event).__name__
             data = encode_json(event)
-            previous = _hash(owner, seq, name, 1, at, actor, cause, data, digest, previous)
+            previous = _hash(owner, seq, _kind(name, 1), at, actor, cause, data, digest, previous)
             row = (
                 stream_id,
                 seq,
@@ -112,8 +112,7 @@ def event_hash(row: EventRow, previous: bytes) -> bytes:
     return _hash(
         _owner(row.organization_id, row.stream_id),
         row.seq,
-        row.type,
-        row.version,
+        _kind(row.type, row.version),
         row.recorded_at,
         row.actor,
         row.caused_by,
@@ -126,8 +125,7 @@ def event_hash(row: EventRow, previous: bytes) -> bytes:
 def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its order
     owner: bytes,
     seq: int,
-    name: str,
-    version: int,
+    kind: bytes,
     recorded_at: int,
     actor: str,
     caused_by: int | None,
@@ -140,7 +138,7 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
             (
                 owner,
                 _INTEGER(1, 8, seq),
-                _kind(name, version),
+                kind,
                 _INTEGER(1, 8, recorded_at),
                 _word(actor),
                 _NULL if caused_by is None else _INTEGER(1, 8, caused_by),

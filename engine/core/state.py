@@ -226,7 +226,7 @@ class State(msgspec.Struct):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing happens until somebody outside, a timer or a child says so."""
+        """Whether nothing happens until somebody outside, a timer or a child says so; nor after the end."""
         return not (self.active or self.forks_at_work)
 
     def task(self, scope: str) -> InTask | None:

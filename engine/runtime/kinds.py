@@ -131,7 +131,7 @@ class ExecutionKind:
         return len(state.frames)
 
     def is_idle(self, state: State) -> bool:
-        return state.is_over or state.is_idle
+        return state.is_idle
 
 
 class _AdministrativeKind:

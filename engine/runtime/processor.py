@@ -183,14 +183,14 @@ class Processor:
 
     def _conclude(self, hot: HotStream, order: Order, outcome: Outcome, now: int) -> None:
         """Go on with what was decided."""
-        if not isinstance(outcome, Need) and outcome.steps:
+        if isinstance(outcome, Need):
+            hot.pins += 1
+            self._start(self._detour(hot, order, outcome))
+        elif outcome.steps:
             try:
                 self._record(hot, order, outcome, now)
             except Exception as defect:  # noqa: BLE001 likewise
                 self._on_defect(hot, order, defect)
-        elif isinstance(outcome, Need):
-            hot.pins += 1
-            self._start(self._detour(hot, order, outcome))
         elif isinstance(outcome, Decision) and order.remembered is not None:
             self._claim(hot, order, outcome, now)
         elif hot.batch is not None:
