@@ -66,7 +66,7 @@ class Batch:
     def __init__(self) -> None:
         self.parts: dict[bytes, Part] = {}
         self.waiting: list[Waiting] = []
-        self.claimed: dict[tuple[str, bytes, str], Order] = {}
+        self._claimed: dict[tuple[str, bytes, str], Order] = {}
         self.event_count = 0
 
     def __bool__(self) -> bool:
@@ -93,6 +93,29 @@ class Batch:
             part.deletes += rows.deletes
         hot.batch = self
 
+    def claim(self, order: Order, answer: object, now: int) -> list[Claim]:
+        """Note what an order claims, for those that come after it; gives the rows. A remembered answer is JSON."""
+        claims: list[Claim] = []
+        if order.process_id is not None:
+            claims.append(order.process_id)
+        if order.remembered is not None:
+            workspace_id, key, salt, digest = order.remembered
+            kept = encode_json(answer).decode()
+            claims.append(
+                IdempotencyRow(order.organization_id, workspace_id, key, order.stream_id, salt, digest, kept, now)
+            )
+        self._claimed.update(dict.fromkeys(order.claim_keys(), order))
+        return claims
+
+    def defer(self, order: Order) -> bool:
+        """Let an order wait that claims what one in this batch claims; whether there is one."""
+        first = next((self._claimed[key] for key in order.claim_keys() if key in self._claimed), None)
+        if first is None:
+            return False
+        hot = next(item.hot for item in self.waiting if item.order is first)
+        self.waiting.append(Waiting(order, hot, None))
+        return True
+
     def seal(self) -> list[StreamAppend]:
         """The batch as the store takes it. Called when nothing is decided into it any more."""
         return [part.append() for part in self.parts.values()]
@@ -104,19 +127,5 @@ class Batch:
         again = [item.order for item in self.waiting if item.hot.stream_id == stream_id]
         self.waiting = [item for item in self.waiting if item.hot.stream_id != stream_id]
         gone = set(map(id, again))
-        self.claimed = {key: order for key, order in self.claimed.items() if id(order) not in gone}
+        self._claimed = {key: order for key, order in self._claimed.items() if id(order) not in gone}
         return again
-
-
-def claims_of(order: Order, answer: object, now: int) -> list[Claim]:
-    """The rows that an order claims; a remembered answer is kept as JSON."""
-    claims: list[Claim] = []
-    if order.process_id is not None:
-        claims.append(order.process_id)
-    if order.remembered is not None:
-        workspace_id, key, salt, digest = order.remembered
-        answer_text = encode_json(answer).decode()
-        claims.append(
-            IdempotencyRow(order.organization_id, workspace_id, key, order.stream_id, salt, digest, answer_text, now)
-        )
-    return claims

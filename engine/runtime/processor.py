@@ -22,12 +22,12 @@ from engine.core import ids
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.core.effects import Effect
 from engine.errors import EngineFailed, Unavailable
-from engine.runtime.batch import Batch, Waiting, claims_of
+from engine.runtime.batch import Batch, Waiting
 from engine.runtime.bound import described, work_for
 from engine.runtime.clock import Clock
 from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
-from engine.runtime.kinds import KINDS, Rows
+from engine.runtime.kinds import KINDS, NO_ROWS
 from engine.runtime.loader import Loader
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told, claim_key, from_inside
@@ -161,14 +161,7 @@ class Processor:
 
     def _waits_for_a_claim(self, order: Order) -> bool:
         """Whether an order that is not yet on disk claims the same: then its fate decides this one's."""
-        for key in order.claim_keys():
-            for batch in (self._open, self._committing):
-                first = batch.claimed.get(key) if batch else None
-                if batch is not None and first is not None:
-                    hot = next(item.hot for item in batch.waiting if item.order is first)
-                    batch.waiting.append(Waiting(order, hot, None))
-                    return True
-        return False
+        return self._open.defer(order) or (self._committing is not None and self._committing.defer(order))
 
     # --- deciding ------------------------------------------------------------------------------------------------
 
@@ -254,8 +247,7 @@ class Processor:
         changed = hot.kind.rows(hot, steps, order.command)
         claims: Sequence[Claim] = ()
         if order.claims and isinstance(outcome, Decision):
-            claims = claims_of(order, outcome.answer, now)
-            self._open.claimed.update(dict.fromkeys(order.claim_keys(), order))
+            claims = self._open.claim(order, outcome.answer, now)
         hot.move(steps, Head(rows[-1].seq, rows[-1].hash, expected.epoch))
         self._open.add(hot, expected, rows, changed, claims)
         if isinstance(outcome, Rejection):
@@ -264,8 +256,7 @@ class Processor:
 
     def _claim(self, hot: HotStream, order: Order, outcome: Decision, now: int) -> None:
         """A decision without events, whose answer is remembered all the same."""
-        self._open.claimed.update(dict.fromkeys(order.claim_keys(), order))
-        self._open.add(hot, hot.head, (), Rows(()), claims_of(order, outcome.answer, now))
+        self._open.add(hot, hot.head, (), NO_ROWS, self._open.claim(order, outcome.answer, now))
         self._open.waiting.append(Waiting(order, hot, outcome))
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
