@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from engine.language.values import MISSING, Json, Missing
 
 
@@ -33,7 +35,7 @@ class World(Protocol):
         ...
 
 
-class Environment:
+class Environment(msgspec.Struct, eq=False):
     """The surroundings of one evaluation.
 
     Attributes:
@@ -45,19 +47,12 @@ class Environment:
             of TestState (``afterInputPath``, …); None to note nothing.
     """
 
+    world: World
+    input: Json
     result: Json | Missing = MISSING
     error_output: Json | Missing = MISSING
     trace: dict[str, Json] | None = None
     _context: dict[str, Json] | None = None
-
-    # One is made for every state that is entered or left, so that only what there is is set.
-    def __init__(
-        self,
-        world: World,
-        input: Json,  # noqa: A002 as the States Language says it
-    ) -> None:
-        self.world = world
-        self.input = input
 
     @property
     def context(self) -> dict[str, Json]:

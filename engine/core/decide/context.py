@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from engine.core.decide.draft import Draft
 from engine.core.refs import below, seq_of
 from engine.core.state import TOP, fork_and_index, open_wait
@@ -18,42 +20,41 @@ class Item(NamedTuple):
     value: Any
 
 
-class Surroundings:
-    """What a scope lends to the expressions of its state. Implements `engine.language.World`."""
+class Surroundings(msgspec.Struct, eq=False):
+    """What a scope lends to the expressions of its state. Implements `engine.language.World`.
 
-    def __init__(
-        self, draft: Draft, scope: str, wait: str | None = None, token: str | None = None, item: Item | None = None
-    ) -> None:
-        """`wait` is about to be opened, with its `token`, or the iteration for `item` to begin."""
-        self._draft = draft
-        self._scope = scope
-        self._wait = wait
-        self._token = token
-        self._item = item
+    `wait` is about to be opened, with its `token`, or the iteration for `item` to begin.
+    """
+
+    draft: Draft
+    scope: str
+    wait: str | None = None
+    token: str | None = None
+    item: Item | None = None
 
     @property
     def now_ms(self) -> int:
-        return self._draft.at
+        return self.draft.at
 
     @property
     def patience_s(self) -> float | None:
-        return self._draft.facts.patience_s
+        return self.draft.facts.patience_s
 
     def entropy(self, count: int) -> bytes:
-        return self._draft.facts.entropy(count)
+        return self.draft.facts.entropy(count)
 
     def variable(self, name: str) -> Json | Missing:
-        reference = self._draft.variable(self._scope, name)
-        return MISSING if reference is None else self._draft.value(reference)
+        reference = self.draft.variable(self.scope, name)
+        return MISSING if reference is None else self.draft.value(reference)
 
     def context(self) -> dict[str, Any]:
         """The context object. Raises `engine.core.refs.Missing` if the execution's input is not loaded."""
-        draft, execution = self._draft, self._draft.state
+        draft, execution = self.draft, self.draft.state
         trial = draft.facts.trial
         if trial is not None and trial.context is not None:
             return trial.context
         names = draft.facts.names
-        item = self._item or _item(draft, self._scope)
+        item = self.item or _item(draft, self.scope)
         return context_object(
             execution={
                 "Id": names.get("execution_id", draft.facts.execution),
@@ -68,19 +69,19 @@ class Surroundings:
                 "Id": names.get("state_machine_id", execution.workflow),
                 "Name": names.get("state_machine_name", execution.workflow),
             },
-            task=None if self._token is None else {"Token": self._token},
+            task=None if self.token is None else {"Token": self.token},
             item=None if item is None else {"Index": item.number, "Value": item.value},
         )
 
     def _state(self) -> dict[str, Any]:
-        frame = self._draft.state.frames[self._scope]
+        frame = self.draft.state.frames[self.scope]
         entered: dict[str, Any] = {
             "Name": frame.state,
             "EnteredTime": format_instant(frame.entered_at),
         }
-        if isinstance(self._draft.state_of(self._scope), HandlingState):
+        if isinstance(self.draft.state_of(self.scope), HandlingState):
             entered["RetryCount"] = frame.attempt
-        wait = open_wait(frame.phase) or self._wait
+        wait = open_wait(frame.phase) or self.wait
         if wait is not None:
             entered["WaitId"] = wait
         return entered
