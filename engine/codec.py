@@ -79,7 +79,7 @@ class Chain(NamedTuple):
             if payload is not None:
                 encoded = encode_json(payload)
                 salt = random(16)
-                text, digest = encoded.decode(), _sha256(salt + encoded).digest()
+                text, digest = encoded.decode(), payload_digest(salt, encoded)
             name = type(event).__name__
             data = encode_json(event)
             previous = _hash(owner, seq, _kind(name, 1), at, actor, cause, data, digest, previous)

@@ -79,7 +79,7 @@ class SystemClock:
             if alarm.callback is None:
                 self._called_off -= 1
             else:
-                loop.call_soon(alarm.callback, context=alarm.context)
+                alarm.ringing = loop.call_soon(alarm.callback, context=alarm.context)
                 alarm.callback = None
         if self._alarms:
             self._arm(loop)
@@ -94,13 +94,16 @@ class SystemClock:
 
 
 class _Alarm(msgspec.Struct, eq=False):
-    """One call to come; without a callback it was called, or called off."""
+    """One call to come; without a callback it is `ringing` or was called, or it was called off."""
 
     clock: SystemClock
     callback: Callable[[], None] | None
     context: contextvars.Context
+    ringing: asyncio.Handle | None = None
 
     def cancel(self) -> None:
         if self.callback is not None:
             self.callback = None
             self.clock.call_off()
+        elif self.ringing is not None:
+            self.ringing.cancel()

@@ -121,7 +121,7 @@ class HotStreams:
         The last few whose states are wide stay a while: to read one of a thousand open waits anew for each answer
         would cost a thousand times as much as the answer.
         """
-        if hot.batch is not None or not self._is_free(hot) or self._streams.get(hot.stream_id) is not hot:
+        if not self._is_free(hot) or self._streams.get(hot.stream_id) is not hot:
             return
         if hot.kind.width(hot.state) > WIDE:
             self._resting[hot.stream_id] = None

@@ -164,11 +164,9 @@ class Tasks:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _eager(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)  # type: ignore[call-arg]  # from 3.12
-
-
-_task: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]] = (
-    _eager if sys.version_info >= (3, 12) else asyncio.create_task
-)
-"""Makes a task that runs to its first suspension at once where Python can do that: many steps never suspend."""
+def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task that runs to its first suspension at once where Python can do that: many steps never suspend."""
+    loop = asyncio.get_running_loop()
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(work, loop=loop, eager_start=True)
+    return loop.create_task(work)

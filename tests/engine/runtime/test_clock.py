@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 
-from engine.runtime.clock import SystemClock
+from engine.runtime.clock import Handle, SystemClock
 
 LATER = 3_600_000
 
@@ -50,6 +50,17 @@ async def test_an_alarm_that_is_called_off_does_not_ring():
     assert await rung.all() == ["first", "last"]
     first.cancel()
     assert clock._called_off == 0
+
+
+async def test_one_alarm_can_call_off_another_of_the_same_instant():
+    """Whoever calls it off can rely on it, also in the very turn in which it would have rung."""
+    clock, rung, instant = SystemClock(), Rung(), SystemClock().now() + 1
+    others: list[Handle] = []
+    clock.call_at(instant, lambda: others[0].cancel())
+    others.append(clock.call_at(instant, lambda: rung.note("never")))
+    clock.call_at(instant, lambda: rung.note("last"))
+
+    assert await rung.all() == ["last"]
 
 
 async def test_alarms_that_were_called_off_are_forgotten():
