@@ -56,7 +56,7 @@ async def test_one_alarm_can_call_off_another_of_the_same_instant():
     """Whoever calls it off can rely on it, also in the very turn in which it would have rung."""
     clock, rung, instant = SystemClock(), Rung(), SystemClock().now() + 1
     others: list[Handle] = []
-    clock.call_at(instant, lambda: others[0].cancel())
+    clock.call_at(instant, lambda: [other.cancel() for other in others])
     others.append(clock.call_at(instant, lambda: rung.note("never")))
     clock.call_at(instant, lambda: rung.note("last"))
 
