@@ -54,17 +54,20 @@ class Bulk:
         if found is None or found[1].count("?") != len(columns):
             raise AssertionError(f"{text}: it has no row of {len(columns)} values")
         self._before, self._row, self._after = text[: found.start()], found[1], text[found.end() :]
-        self._binders = tuple(map(binder, columns))
+        self._width = len(columns)
+        self._binders = [(number, bind) for number, bind in enumerate(map(binder, columns)) if bind is not None]
         self._texts: dict[int, str] = {}
 
     def prepare(self, rows: Sequence[Sequence[Any]]) -> list[Prepared]:
         """The statements that write these rows, none of which begins with a null."""
         if not rows:
             return []
-        columns = zip(*rows, strict=True)
-        bound = (bind(column) for bind, column in zip(self._binders, columns, strict=True))
-        values = list(chain.from_iterable(zip(*bound, strict=True)))
-        width = len(self._binders)
+        width = self._width
+        values = list(chain.from_iterable(rows))
+        if len(values) != width * len(rows):
+            raise ValueError(f"a row has other than the {width} values that are written here")
+        for column, bind in self._binders:
+            values[column::width] = bind(values[column::width])
         if len(rows) <= SIZES[-1]:
             return [self._filled(values, len(rows))]
         most = width * SIZES[-1]
@@ -73,7 +76,7 @@ class Bulk:
 
     def _filled(self, values: list[Any], count: int) -> Prepared:
         size = next(size for size in SIZES if size >= count)
-        width = len(self._binders)
+        width = self._width
         values += [NULL] * ((size - count) * width)
         return Prepared(self._text(size), values, count, width)
 
@@ -89,8 +92,8 @@ class Bulk:
         return text
 
 
-def binder(column: Column[Any]) -> Binder:
-    """How values of a column are brought into the forms that the driver binds quickest.
+def binder(column: Column[Any]) -> Binder | None:
+    """How values of a column are brought into the forms that the driver binds quickest; null: they are in it.
 
     For each None and each bytes it looks for an adapter first, which takes longer than all else about the row (a third
     of a batch's time). It does not for a bytearray, which is stored as the same bytes, nor for a float.
@@ -98,11 +101,7 @@ def binder(column: Column[Any]) -> Binder:
     is_binary = isinstance(column.type, LargeBinary)
     if column.nullable:
         return _nullable_binary if is_binary else _nullable
-    return _binary if is_binary else _as_they_are
-
-
-def _as_they_are(values: Iterable[Any]) -> Iterable[Any]:
-    return values
+    return _binary if is_binary else None
 
 
 def _binary(values: Iterable[Any]) -> Iterable[Any]:

@@ -88,6 +88,12 @@ def test_rows_are_numbered_when_the_number_is_known(cursor):
     assert [(row[1], row[0]) for row in written(cursor)] == [(7 + n, row[0]) for n, row in enumerate(things(MOST + 3))]
 
 
+def test_a_row_of_another_width_is_a_mistake():
+    """Or its values would be taken for those of other columns."""
+    with pytest.raises(ValueError, match="other than the 4 values"):
+        INSERT.prepare([*things(2), (b"x", 1, None)])
+
+
 def test_a_statement_without_its_row_of_values_is_a_mistake():
     """It is found where the statement is declared, not when somebody writes."""
     with pytest.raises(AssertionError, match="no row of 2 values"):
