@@ -85,7 +85,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
         scope=scope,
     )
     draft.emit(scheduled, payload)
-    _ask(draft, scope, draft.state.frames[scope], call.arguments)
+    run_task(draft, scope)
 
 
 def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
@@ -152,17 +152,11 @@ def wait_of_token(token: str) -> str:
 def run_task(draft: Draft, scope: str) -> None:
     """Ask for the step to be called or the child to be started; after a crash, again under the same key."""
     frame = draft.state.frames[scope]
-    if frame.parameters is None:
-        message = f"the task in scope {scope!r} cannot be called: the log is damaged"
-        raise TypeError(message)
-    _ask(draft, scope, frame, draft.value(frame.parameters))
-
-
-def _ask(draft: Draft, scope: str, frame: Frame, parameters: Any) -> None:
     task = frame.phase
-    if not isinstance(task, InTask):
+    if not isinstance(task, InTask) or frame.parameters is None:
         message = f"the task in scope {scope!r} cannot be called: the log is damaged"
         raise TypeError(message)
+    parameters = draft.value(frame.parameters)
     if task.child is not None:
         draft.effects.append(StartChild(task.child, parent_of(draft, scope, task), parameters))
         return
