@@ -225,7 +225,7 @@ class Store(LogReader, Catalog, Executions, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
-        """Append in one durable transaction.
+        """Append in one durable transaction. The batch is taken before this returns, and not changed afterwards.
 
         A stream whose head differs from `expected`, or that loses a claim, is left out whole and named in the
         answer; the others are written. Of two streams that claim one key the first in the batch has it,

@@ -313,14 +313,13 @@ class Processor:
     def _commit(self) -> None:
         batch, self._open = self._open, Batch()
         self._committing = batch
+        started = time.perf_counter()
         try:
-            sealed = batch.seal()  # at once: before a job has its turn, the next batch may move the states on
+            # At once: before a job has its turn, the next batch may move the states on; and the store works meanwhile.
+            appending = asyncio.ensure_future(self._store.append(batch.seal()))
         except Exception as defect:  # noqa: BLE001 a defect of ours, and nobody can go on without these events
             self._stop(defect)
             return
-        started = time.perf_counter()
-        # Handed over at once, not when a job has its turn: the store works while the next batch is decided.
-        appending = asyncio.ensure_future(self._store.append(sealed))
         self._jobs.add(appending)
         appending.add_done_callback(self._jobs.discard)
         self._start(self._run_commit(batch, appending, started))
@@ -348,7 +347,7 @@ class Processor:
             if part.hot.batch is batch:
                 part.hot.batch = None
         self._committing = None
-        if self._open:
+        if self._open and self.failure is None:
             self._commit()
         for item in batch.waiting:
             self._tell(item)

@@ -74,7 +74,9 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         try:
             planned = plan(batch)
         except ValueError as error:
-            return self._refused(error)
+            return self._failed(error)
+        except Exception as error:  # noqa: BLE001 a row that no column takes: nothing was written
+            return self._failed(store_error(error))
         return self._write(lambda writer: writer.append(planned))
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
@@ -109,15 +111,15 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
 
     def _write(self, work: Callable[[Writer], T]) -> asyncio.Future[T]:
         if self._is_closed:
-            return self._refused(StoreError("the store is closed"))
+            return self._failed(StoreError("the store is closed"))
         if self._writer is None:
-            return self._refused(StoreError("the database was opened for reading only"))
+            return self._failed(StoreError("the database was opened for reading only"))
         return self._writer.run(work)
 
-    def _refused(self, error: Exception) -> asyncio.Future[Any]:
-        refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        refused.set_exception(error)
-        return refused
+    def _failed(self, error: Exception) -> asyncio.Future[Any]:
+        failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        failed.set_exception(error)
+        return failed
 
     async def close(self) -> None:
         if self._closing is None:

@@ -36,10 +36,6 @@ _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
 }
 
 
-_TO_WHAT_IS_ASIDE: Final = (c.Terminate, c.Quarantine, c.Confirm, c.Refuse)
-"""What may be said to an execution that is set aside."""
-
-
 def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     """Answer a command. `state` is left as it is; the same arguments give the same answer.
 
@@ -49,7 +45,8 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     kind = type(command)
     if state.status == "new" and kind is not c.Trigger:
         return Rejection("NOT_FOUND", "there is no such execution")
-    if state.is_quarantined and not state.is_over and kind not in _TO_WHAT_IS_ASIDE:
+    is_aside = state.is_quarantined and not state.is_over
+    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Confirm | c.Refuse):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     try:
         return _DECIDE[kind](state, command, facts)

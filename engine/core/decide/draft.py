@@ -23,7 +23,7 @@ class Draft(BaseDraft[State]):
     __slots__ = ("_has_given_up", "_values", "effects", "facts")
 
     def __init__(self, state: State, facts: Facts, caused_by: int | None = None) -> None:
-        BaseDraft.__init__(self, state, evolve, facts.now, facts.actor, caused_by)
+        super().__init__(state, evolve, facts.now, facts.actor, caused_by)
         self.facts = facts
         self.effects: list[Effect] = []
         self._has_given_up = False
@@ -47,8 +47,7 @@ class Draft(BaseDraft[State]):
 
     def state_of(self, scope: str) -> Definition:
         """The state of the definition that a scope is in."""
-        machine = self.facts.machine if scope == TOP else self.machine(scope)
-        return machine.states[self.state.frames[scope].state]
+        return self.machine(scope).states[self.state.frames[scope].state]
 
     def definition(self, scope: str, kind: type[D]) -> D:
         """The same, of a known type. Raises `TypeError` if it is of another."""
@@ -90,16 +89,15 @@ class Draft(BaseDraft[State]):
         It is `known`, or a member of the payload, if the value is the very object that stands there; if not, it becomes
         a new member. (So of two equal values either may be referred to: that saves space, and means nothing.)
         """
-        values = self._values
-        if value is (values[known] if known in values else self.value(known)):
+        if value is self.value(known):
             return known
         for name, other in payload.items():
             if value is other:
                 member = name
                 break
         payload[member] = value
-        reference = f"{self.state.seq + 1}/{member}"
-        values[reference] = value
+        reference = ref(self.next_seq, member)
+        self._values[reference] = value
         return reference
 
     def refer_all(self, values: Mapping[str, Any], known: Ref, payload: dict[str, Any]) -> dict[str, Ref]:

@@ -94,6 +94,38 @@ async def test_the_next_commit_begins_before_the_answers_of_the_last(bench: Benc
     assert handed_over == [(False, False, False)]
 
 
+async def test_nothing_more_is_handed_over_after_a_failure(bench: Bench) -> None:
+    """A commit that ends after the engine has stopped does not begin the next one, whose orders were told of it."""
+    engine, execution_id = await waiting(bench)
+    bench.store.gate.clear()
+    before = len(bench.store.attempts)
+    first = engine.node.send(ids.parse(execution_id), Resume({"by": 1}))
+    await eventually(lambda: len(bench.store.attempts) > before)
+    second = engine.node.send(ids.parse(execution_id), Terminate("late"))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    handed_over = handing_over(bench)
+    engine.node.processor._stop(RuntimeError("a defect elsewhere"))
+    bench.store.gate.set()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert handed_over == []
+    assert [type(reply.exception()) for reply in (first, second)] == [EngineFailed, EngineFailed]
+
+
+async def test_a_store_that_fails_as_it_takes_a_batch_stops_the_engine(bench: Bench) -> None:
+    """Nobody waits for ever, whatever the store raises and when."""
+    engine, _ = await waiting(bench)
+
+    def append(batch: Any) -> Any:
+        raise RuntimeError("a defect of the store")
+
+    bench.store.append = append  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        with pytest.raises(EngineFailed):
+            await engine.resume("P-1", {"by": 1})
+
+
 def handing_over(bench: Bench, look: Callable[[], Any] = lambda: None) -> list[Any]:
     """What `look` gives at the moment of each append."""
     seen: list[Any] = []
