@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
 from engine import projections
-from engine.codec import Break, StreamVerifier, decode_json
+from engine.codec import decode_json
 from engine.core import ids
 from engine.core.draft import Step
 from engine.runtime.kinds import KINDS
 from engine.snapshot_audit import snapshots_with_flaws
+from engine.verification import Break, StreamVerifier
 from store.errors import StoreError
 from store.protocols import Store
 from store.records import EventRow, ExecutionRow, StoredEvent, StreamKind, StreamRow, TimerRow, WaitRow

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from store.records import (
     ApiKeyRow,
+    EventRow,
     ExecutionRow,
+    Head,
     IdempotencyRow,
     OrganizationRow,
     ProcessIdRow,
@@ -53,20 +55,18 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
 def check_batch(batch: Sequence[StreamAppend]) -> None:
     """See that a batch keeps the contract of `Store.append`.
 
-    The unique key of the log would find a seq that is there already, but not a gap. Raises ValueError (a bug
-    of the caller's) if a stream stands twice in the batch, or has events of another stream or organization,
-    or events that do not go on from the expected seq one by one.
+    Raises ValueError (a bug of the caller's) if a stream stands in it twice.
     """
     seen: set[bytes] = set()
     for part in batch:
         if part.stream_id in seen:
             raise ValueError(f"stream {part.stream_id.hex()} stands twice in a batch")
         seen.add(part.stream_id)
-        stream_id, seq, organization_id = part.stream_id, part.expected.seq, part.organization_id
-        for row in part.events:
-            seq += 1
-            if row[:3] != (stream_id, seq, organization_id):
-                raise ValueError(f"stream {stream_id.hex()}: seq {seq} was to follow, not {row[:3]}")
+
+
+def head_after(part: StreamAppend, rows: Sequence[EventRow]) -> Head:
+    """Where a stream ends once these rows of it are written."""
+    return Head(rows[-1].seq, rows[-1].hash, part.expected.epoch)
 
 
 def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:

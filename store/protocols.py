@@ -227,14 +227,15 @@ class Store(LogReader, Catalog, Executions, Nodes, Protocol):
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         """Append in one durable transaction. The batch is taken before this returns, and not changed afterwards.
 
+        Events are numbered and chained behind the head that is expected (`store.chain`); the answer has the new heads.
         A stream whose head differs from `expected`, or that loses a claim, is left out whole and named in the
         answer; the others are written. Of two streams that claim one key the first in the batch has it,
         unless it is left out itself. Positions ascend in the order given. A caller that is cancelled does not
         learn the answer, but the batch is written all the same.
 
-        Raises ValueError if a stream stands twice in the batch, or its events do not go on from `expected`
-        one by one. Raises `CommitUnknown` if the commit failed in a way that leaves open whether it is
-        durable (the process must stop), `StoreFull` or another `StoreError` if nothing was written.
+        Raises ValueError if a stream stands twice in the batch. Raises `CommitUnknown` if the commit failed in a
+        way that leaves open whether it is durable (the process must stop), `StoreFull` or another `StoreError` if
+        nothing was written.
         """
         ...
 

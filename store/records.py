@@ -26,8 +26,24 @@ class Head(NamedTuple):
 NEW_STREAM = Head(0, NO_HASH, 0)
 
 
+class NewEvent(NamedTuple):
+    """One event as the engine hands it over. The store gives it its place, its digest and its hash (`store.chain`).
+
+    `payload_salt` is 16 random bytes, null if there is no payload.
+    """
+
+    type: str
+    version: int
+    recorded_at: int
+    actor: str
+    caused_by: int | None
+    data: str
+    payload: str | None
+    payload_salt: bytes | None
+
+
 class EventRow(NamedTuple):
-    """One event, as the engine hands it over; its `position` is drawn by the store when it is appended."""
+    """One event as it stands in the log, but for its `position`."""
 
     stream_id: bytes
     seq: int
@@ -264,11 +280,11 @@ Row: TypeAlias = (
 class StreamAppend(NamedTuple):
     """What one stream gains in a batch: all of it or nothing.
 
-    `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist; with no
-    `events` the comparison is all that happens to it. `claims` must all be won. `puts` are inserted or
-    replaced by primary key (of several with one key the last counts; what `store.batch.FIXED_COLUMNS` names
-    stays as it is), `deletes` are rows of which the primary key counts; both are rows that belong to this
-    stream. What is both put and deleted is gone afterwards.
+    `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist. `events` follow it,
+    numbered and chained by the store; with none the comparison is all that happens to the stream. `claims` must all
+    be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
+    `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts; both are
+    rows that belong to this stream. What is both put and deleted is gone afterwards.
     """
 
     stream_id: bytes
@@ -276,7 +292,7 @@ class StreamAppend(NamedTuple):
     organization_id: bytes
     workspace_id: bytes | None
     expected: Head
-    events: Sequence[EventRow]
+    events: Sequence[NewEvent]
     claims: Sequence[Claim] = ()
     puts: Sequence[Row] = ()
     deletes: Sequence[TimerRow] = ()
@@ -290,7 +306,11 @@ class Refusal(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """The answer to a batch: the log's last position after it, and the streams that were left out."""
+    """The answer to a batch: the log's last position after it, and the streams that were left out.
+
+    `heads` are the new ones of those that gained events.
+    """
 
     position: int
     refused: dict[bytes, Refusal]
+    heads: dict[bytes, Head]

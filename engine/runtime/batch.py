@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,22 +13,23 @@ from engine.core.decision import Decision, Rejection
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import NO_ROWS, Rows
 from engine.runtime.orders import Order
-from store.records import Claim, EventRow, Head, IdempotencyRow, Row, StreamAppend, TimerRow
+from store.records import Claim, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
 
 
 class Part(msgspec.Struct, eq=False):
-    """What one stream gains in a batch; several decisions may have added to it."""
+    """What one stream gains in a batch; several decisions may have added to it. `state` is the one after it."""
 
     hot: HotStream
-    expected: Head
-    events: list[EventRow] = []
+    state: Any = None
+    events: list[NewEvent] = []
     claims: list[Claim] = []
     puts: list[Row] = []
     deletes: list[TimerRow] = []
 
     def append(self) -> StreamAppend:
-        """The part as the store takes it; the rows that show the whole state are made once, here."""
+        """The part as the store takes it, behind what is on disk; the rows that show the whole state are made here."""
         hot = self.hot
+        self.state = hot.state
         if self.events:
             self._show(hot)
         return StreamAppend(
@@ -35,7 +37,7 @@ class Part(msgspec.Struct, eq=False):
             hot.kind.name,
             hot.organization_id,
             hot.workspace_id,
-            self.expected,
+            hot.head,
             self.events,
             self.claims,
             self.puts,
@@ -46,8 +48,8 @@ class Part(msgspec.Struct, eq=False):
         row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
         if row is not None:
             self.puts.append(row)
-        if hot.head.seq >= hot.snapshot_due:
-            snapshot = snapshots.take(hot.stream_id, hot.head, hot.state)
+        if hot.head.seq >= hot.snapshot_due:  # of what is on disk: the hash is not known before
+            snapshot = snapshots.take(hot.stream_id, hot.head, hot.stored)
             hot.snapshot_due = snapshots.due_after(snapshot)
             self.puts.append(snapshot)
 
@@ -72,18 +74,11 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.waiting)
 
-    def add(
-        self,
-        hot: HotStream,
-        expected: Head,
-        events: tuple[EventRow, ...],
-        rows: Rows,
-        claims: Sequence[Claim],
-    ) -> None:
-        """Add what one decision says about a stream; `expected` is its head before."""
+    def add(self, hot: HotStream, events: Sequence[NewEvent], rows: Rows, claims: Sequence[Claim]) -> None:
+        """Add what one decision says about a stream."""
         part = self.parts.get(hot.stream_id)
         if part is None:
-            part = self.parts[hot.stream_id] = Part(hot, expected)
+            part = self.parts[hot.stream_id] = Part(hot)
         part.events += events
         self.event_count += len(events)
         if claims:
@@ -119,6 +114,15 @@ class Batch:
     def seal(self) -> list[StreamAppend]:
         """The batch as the store takes it. Called when nothing is decided into it any more."""
         return [part.append() for part in self.parts.values()]
+
+    def settle(self, heads: Mapping[bytes, Head]) -> None:
+        """It is on disk: the streams end there now, and those that no later batch has are not in one any more."""
+        for stream_id, part in self.parts.items():
+            hot = part.hot
+            if part.events:
+                hot.head, hot.stored = heads[stream_id], part.state
+            if hot.batch is self:
+                hot.batch = None
 
     def remove(self, stream_id: bytes) -> list[Order]:
         """Take a stream out; gives the orders that must be decided again."""

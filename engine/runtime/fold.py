@@ -68,6 +68,7 @@ class Fold:
             message = "a stream without events"
             raise LookupError(message)
         hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
-        hot.state, hot.head, hot.snapshot_due = self.state, self.head, self.snapshot_due
+        hot.state = hot.stored = self.state
+        hot.head, hot.snapshot_due = self.head, self.snapshot_due
         hot.payloads = {seq: decode_json(text) for seq, text in self.texts.items()}
         return hot

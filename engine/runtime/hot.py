@@ -28,8 +28,9 @@ PAYLOADS_AT_EASE: Final = 8
 class HotStream:
     """A stream in memory: its state as decided, which may be ahead of the disk by the batches in flight.
 
-    `batch` is the last batch, not yet committed, that an event of it is in; `pins` keep it in memory. From seq
-    `snapshot_due` on, the next commit brings a snapshot.
+    `head` is where the stream ends on disk, and `stored` the state there. `batch` is the last batch, not yet committed,
+    that an event of it is in; `pins` keep it in memory. Once the head has come to seq `snapshot_due`, the next commit
+    brings a snapshot of what is stored.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class HotStream:
         "shown",
         "snapshot_due",
         "state",
+        "stored",
         "stream_id",
         "text",
         "workspace_id",
@@ -57,6 +59,7 @@ class HotStream:
         self.workspace_id = workspace_id
         self.head: Head = NEW_STREAM
         self.state: Any = kind.initial()
+        self.stored: Any = self.state
         self.payloads: dict[int, Any] = {}
         self.machine: Any = None  # a `Machine`, of an execution
         self.batch: Batch | None = None
@@ -65,10 +68,9 @@ class HotStream:
         self.shown: dict[str, str] | None = None  # in the log (`bound.described`), once it is known
         self.snapshot_due = kind.snapshot_due
 
-    def move(self, steps: Sequence[Step], head: Head) -> None:
+    def move(self, steps: Sequence[Step]) -> None:
         """Move on by the events of a decision, which the store is about to have."""
         self.state = steps[-1].state
-        self.head = head
         for step in steps:
             recorded = step.recorded
             if recorded.payload is not None:

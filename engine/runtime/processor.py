@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from engine.codec import Chain
+from engine.codec import new_events
 from engine.core import commands as c
 from engine.core import ids
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
@@ -34,7 +34,7 @@ from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told,
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Claim, Head, Refusal
+from store.records import Appended, Claim, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -241,29 +241,27 @@ class Processor:
         What can fail comes first: after an error nothing has changed.
         """
         steps = outcome.steps
-        expected = hot.head
-        chain = Chain(hot.organization_id, hot.stream_id, expected.hash)
-        rows = chain.write([step.recorded for step in steps], self._random)
+        events = new_events([step.recorded for step in steps], self._random)
         changed = hot.kind.rows(hot, steps, order.command)
         claims: Sequence[Claim] = ()
         if order.claims and isinstance(outcome, Decision):
             claims = self._open.claim(order, outcome.answer, now)
-        hot.move(steps, Head(rows[-1].seq, rows[-1].hash, expected.epoch))
-        self._open.add(hot, expected, rows, changed, claims)
+        hot.move(steps)
+        self._open.add(hot, events, changed, claims)
         if isinstance(outcome, Rejection):
             self._hot.count_refusal(hot.stream_id, recorded=True)
         self._open.waiting.append(Waiting(order, hot, outcome))
 
     def _claim(self, hot: HotStream, order: Order, outcome: Decision, now: int) -> None:
         """A decision without events, whose answer is remembered all the same."""
-        self._open.add(hot, hot.head, (), NO_ROWS, self._open.claim(order, outcome.answer, now))
+        self._open.add(hot, (), NO_ROWS, self._open.claim(order, outcome.answer, now))
         self._open.waiting.append(Waiting(order, hot, outcome))
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
         _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
         self._metrics.fail("decision_failed")
-        if hot.kind.name == "execution" and hot.head.seq and not isinstance(order.command, c.Quarantine):
+        if hot.kind.name == "execution" and hot.state.seq and not isinstance(order.command, c.Quarantine):
             quarantine = c.Quarantine(name, type(defect).__name__)
             setting_aside = from_inside(hot.stream_id, quarantine, "engine:processor", order.request_id)
             setting_aside.reply = asyncio.get_running_loop().create_future()
@@ -343,9 +341,7 @@ class Processor:
         self.position = appended.position
         for stream_id, refusal in appended.refused.items():
             self._on_refused(batch, stream_id, refusal)
-        for part in batch.parts.values():
-            if part.hot.batch is batch:
-                part.hot.batch = None
+        batch.settle(appended.heads)
         self._committing = None
         if self._open and self.failure is None:
             self._commit()

@@ -6,7 +6,8 @@ from bisect import insort
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from store.batch import check_batch, net_puts
+from store.batch import check_batch, head_after, net_puts
+from store.chain import sealed
 from store.errors import StoreError
 from store.memory.catalog import MemoryCatalog
 from store.memory.executions import MemoryExecutions
@@ -16,7 +17,9 @@ from store.records import (
     ApiKeyRow,
     Appended,
     Claim,
+    EventRow,
     ExecutionRow,
+    Head,
     IdempotencyRow,
     NodeRow,
     OrganizationRow,
@@ -62,6 +65,8 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         check_batch(batch)
         refused, claimed = self._admit(batch)
         accepted = [part for part in batch if part.stream_id not in refused]
+        rows_of = {part.stream_id: sealed(part) for part in accepted if part.events}
+        heads = {part.stream_id: head_after(part, rows_of[part.stream_id]) for part in accepted if part.events}
         puts = net_puts(accepted)
         for kind, rows in puts.items():
             self._tables[kind].check(rows)
@@ -69,14 +74,15 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         for claim in claimed:
             self._claims(claim).put(claim)
         for part in accepted:
-            self._extend(part)
+            if part.events:
+                self._extend(part, rows_of[part.stream_id], heads[part.stream_id])
         for kind, rows in puts.items():
             for row in rows:
                 self._tables[kind].put(row)
         for part in accepted:
             for timer in part.deletes:
                 self._timers.delete(timer)
-        return Appended(len(self._log), refused)
+        return Appended(len(self._log), refused, heads)
 
     def _admit(self, batch: Sequence[StreamAppend]) -> tuple[dict[bytes, Refusal], list[Claim]]:
         """What is refused, and what the others claim; of two that claim one key, the first has it."""
@@ -107,16 +113,13 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
     def _claims(self, claim: Claim) -> MemoryTable[Any]:
         return self._process_ids if isinstance(claim, ProcessIdRow) else self._idempotency
 
-    def _extend(self, part: StreamAppend) -> None:
-        if not part.events:
-            return
-        last = part.events[-1]
+    def _extend(self, part: StreamAppend, rows: list[EventRow], head: Head) -> None:
         stream = self._streams.get(part.stream_id)
         if stream is None:
             stream = StreamRow(part.stream_id, part.kind, part.organization_id, part.workspace_id, 0, b"", None, 0)
             insort(self._stream_ids, part.stream_id)
-        self._streams[part.stream_id] = stream._replace(seq=last.seq, hash=last.hash)
-        stored = [StoredEvent(position, row) for position, row in enumerate(part.events, len(self._log) + 1)]
+        self._streams[part.stream_id] = stream._replace(seq=head.seq, hash=head.hash)
+        stored = [StoredEvent(position, row) for position, row in enumerate(rows, len(self._log) + 1)]
         self._log += stored
         self._events.setdefault(part.stream_id, []).extend(stored)
 

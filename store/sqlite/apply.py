@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from sqlite3 import Cursor
 from typing import Any, Final, NamedTuple
 
-from store.batch import check_batch, net_puts
-from store.records import NEW_STREAM, Appended, Refusal, Row, StreamAppend, TimerRow
+from store.batch import head_after, net_puts
+from store.chain import sealed
+from store.records import NEW_STREAM, Appended, EventRow, Refusal, Row, StreamAppend, TimerRow
 from store.sqlite import statements as sql
 from store.sqlite.bulk import NULL, Prepared
 
@@ -20,12 +21,13 @@ def bound(values: Iterable[Any]) -> list[Any]:
 
 
 class Plan(NamedTuple):
-    """A batch, and what writes it: `heads` those of the `plain` parts, which claim nothing, `events` and `rows` all.
+    """A batch with the rows of its events, and what writes it: `heads` those of the `plain` parts, which claim nothing.
 
-    It is made on the thread that appends, so that the writer's own needs the interpreter for little.
+    It is made before the transaction begins: on the thread that appends, so that the writer's own needs the interpreter
+    for little.
     """
 
-    batch: Sequence[StreamAppend]
+    parts: list[tuple[StreamAppend, list[EventRow]]]
     plain: int
     heads: list[Prepared]
     events: list[Prepared]
@@ -34,26 +36,29 @@ class Plan(NamedTuple):
 
 
 def plan(batch: Sequence[StreamAppend]) -> Plan:
-    """Prepare a batch. Raises ValueError if it does not keep the contract of `Store.append`."""
-    check_batch(batch)
-    plain = [part for part in batch if part.events and not part.claims]
-    rows = net_puts(batch)
+    """Number and chain a batch's events, and prepare what writes it. Raises whatever values raise that nobody takes."""
+    return _plan([(part, sealed(part)) for part in batch])
+
+
+def _plan(parts: list[tuple[StreamAppend, list[EventRow]]]) -> Plan:
+    plain = [(part, rows) for part, rows in parts if rows and not part.claims]
+    puts = net_puts(part for part, _ in parts)
     return Plan(
-        batch,
+        parts,
         len(plain),
         _heads(plain),
         # In the order given; the place of the position is filled in when it is known.
-        sql.ADD_EVENTS.prepare([(0, *event) for part in batch for event in part.events]),
-        [prepared for kind in rows for prepared in sql.PUTS[kind].prepare(rows[kind])],
-        [timer for part in batch for timer in part.deletes],
+        sql.ADD_EVENTS.prepare([(0, *row) for _, rows in parts for row in rows]),
+        [prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])],
+        [timer for part, _ in parts for timer in part.deletes],
     )
 
 
-def _heads(parts: Sequence[StreamAppend]) -> list[Prepared]:
+def _heads(parts: Sequence[tuple[StreamAppend, list[EventRow]]]) -> list[Prepared]:
     new: list[tuple[Any, ...]] = []
     old: list[tuple[Any, ...]] = []
-    for part in parts:
-        last = part.events[-1]
+    for part, rows in parts:
+        last = rows[-1]
         if part.expected == NEW_STREAM:
             whose = (part.stream_id, part.kind, part.organization_id, part.workspace_id)
             new.append((*whose, last.seq, last.hash, None, 0))
@@ -69,14 +74,14 @@ def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
     """
     refused: dict[bytes, Refusal] = {}
     is_moved = _move_heads(cursor, planned)
-    if not is_moved or planned.plain < len(planned.batch):
-        for part in planned.batch:
-            is_plain = bool(part.events) and not part.claims
-            refusal = None if is_moved and is_plain else _admit(cursor, part)
+    if not is_moved or planned.plain < len(planned.parts):
+        for part, rows in planned.parts:
+            is_plain = bool(rows) and not part.claims
+            refusal = None if is_moved and is_plain else _admit(cursor, part, rows)
             if refusal is not None:
                 refused[part.stream_id] = refusal
     if refused:
-        planned = plan([part for part in planned.batch if part.stream_id not in refused])
+        planned = _plan([(part, rows) for part, rows in planned.parts if part.stream_id not in refused])
     for prepared in planned.events:
         position = prepared.number(position + 1) - 1
         prepared.write(cursor)
@@ -84,7 +89,7 @@ def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
         prepared.write(cursor)
     if planned.deletes:  # last: what one decision of a batch set, a later one may have taken back
         cursor.executemany(sql.DELETE_TIMER, map(bound, planned.deletes))
-    return Appended(position, refused)
+    return Appended(position, refused, {part.stream_id: head_after(part, rows) for part, rows in planned.parts if rows})
 
 
 def _move_heads(cursor: Cursor, planned: Plan) -> bool:
@@ -98,26 +103,26 @@ def _move_heads(cursor: Cursor, planned: Plan) -> bool:
     return False
 
 
-def _admit(cursor: Cursor, part: StreamAppend) -> Refusal | None:
+def _admit(cursor: Cursor, part: StreamAppend, rows: Sequence[EventRow]) -> Refusal | None:
     """Move the stream's head and take what it claims; of two streams that claim one key, the first has it."""
     if not part.claims:
-        return None if _move_head(cursor, part) else _STALE
+        return None if _move_head(cursor, part, rows) else _STALE
     cursor.execute("SAVEPOINT part")
-    refusal = _claim(cursor, part) if _move_head(cursor, part) else _STALE
+    refusal = _claim(cursor, part) if _move_head(cursor, part, rows) else _STALE
     if refusal is not None:
         cursor.execute("ROLLBACK TO part")
     cursor.execute("RELEASE part")
     return refusal
 
 
-def _move_head(cursor: Cursor, part: StreamAppend) -> bool:
+def _move_head(cursor: Cursor, part: StreamAppend, rows: Sequence[EventRow]) -> bool:
     """Compare the head with what was expected, and move it behind the new events, if there are any."""
-    stream_id, kind, organization_id, workspace_id, expected, events = part[:6]
-    if not events:
+    stream_id, kind, organization_id, workspace_id, expected = part[:5]
+    if not rows:
         if expected == NEW_STREAM:
             return cursor.execute(sql.SEE_STREAM, (stream_id,)).fetchone() is None
         return cursor.execute(sql.SEE_HEAD, (stream_id, *expected)).fetchone() is not None
-    last = events[-1]
+    last = rows[-1]
     if expected == NEW_STREAM:
         row = (stream_id, kind, organization_id, workspace_id, last.seq, last.hash, None, 0)
         return cursor.execute(sql.NEW_HEAD, bound(row)).rowcount == 1

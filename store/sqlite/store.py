@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from store.batch import check_batch
 from store.errors import StoreError, StoreUnavailable
 from store.records import Appended, NodeRow, Projected, StreamAppend
 from store.sql.catalog import SqlCatalog
@@ -72,9 +73,11 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         try:
-            planned = plan(batch)
+            check_batch(batch)
         except ValueError as error:
             return self._failed(error)
+        try:
+            planned = plan(batch)
         except Exception as error:  # noqa: BLE001 a row that no column takes: nothing was written
             return self._failed(store_error(error))
         return self._write(lambda writer: writer.append(planned))

@@ -12,14 +12,16 @@ import pytest
 
 from engine import Engine
 from engine.audit import EVENTS_AT_ONCE, compare_projections, verify
-from engine.codec import Break, Chain, event_hash, payload_digest, verify_stream
 from engine.core import ids
 from engine.core.events import Event, Recorded
 from engine.testing import ManualClock
+from engine.verification import Break, verify_stream
+from store.chain import event_hash, payload_digest
 from store.errors import StoreError
 from store.memory import MemoryStore
 from store.records import EventRow, StoredEvent, TimerRow
 from store.sqlite import open_sqlite
+from tests.chained import chained
 
 APPROVAL = {
     "StartAt": "Ask",
@@ -253,7 +255,7 @@ def erased_stream(named=(2, 3), *, erase=(2, 3)):
     """A stream of six events, whose last names some seqs; the payloads of `erase` are gone."""
     events = [Recorded(seq, 1, "key:a", None, Erased(()), {"n": seq}) for seq in range(1, 6)]
     events.append(Recorded(6, 1, "key:a", 5, Erased(named), {"reason": "asked for"}))
-    rows = Chain(bytes(16), b"s" * 16).write(events, random.Random(1).randbytes)
+    rows = chained(bytes(16), b"s" * 16, events, random.Random(1).randbytes)
     return [
         StoredEvent(row.seq, row._replace(payload=None, payload_salt=None) if row.seq in erase else row) for row in rows
     ]

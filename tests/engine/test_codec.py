@@ -18,11 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.codec import Chain, UnknownEvent, decode_json, encode_json, event_hash, payload_digest, verify_stream
+from engine.codec import UnknownEvent, decode_json, encode_json
 from engine.core import events as e
 from engine.core.events import Recorded
 from engine.runtime.kinds import KINDS
+from engine.verification import verify_stream
+from store.chain import event_hash, payload_digest
 from store.records import NO_HASH, EventRow, StoredEvent
+from tests.chained import chained
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events-1"
 ORGANIZATION = bytes.fromhex("0190000000007000800000000000000a")
@@ -130,7 +133,7 @@ def examples(cls: type[e.Event]) -> list[e.Event]:
 def golden_case(event: e.Event, *, is_full: bool) -> dict[str, Any]:
     payload = {"input": {"text": "ü €", "number": 1.5}, "none": None} if is_full else None
     recorded = Recorded(7, 1_750_000_000_000, "key:test", 6 if is_full else None, event, payload)
-    (row,) = Chain(ORGANIZATION, STREAM, PREVIOUS).write([recorded], lambda _: SALT)
+    (row,) = chained(ORGANIZATION, STREAM, [recorded], lambda _: SALT, PREVIOUS)
     shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in row._asdict().items()}
     reads_as = decode_json(encode_json(msgspec.structs.asdict(event)))
     return {"reads_as": reads_as, "previous_hash": PREVIOUS.hex(), **shown}
@@ -199,8 +202,8 @@ def test_a_released_event_is_written_as_it_was(case):
     payload = None if case["payload"] is None else json.loads(case["payload"])
     recorded = Recorded(case["seq"], case["recorded_at"], case["actor"], case["caused_by"], event, payload)
     previous = bytes.fromhex(case["previous_hash"])
-    chain = Chain(bytes.fromhex(case["organization_id"]), bytes.fromhex(case["stream_id"]), previous)
-    assert chain.write([recorded], lambda count: SALT[:count]) == (row_of(case),)
+    whose = bytes.fromhex(case["organization_id"]), bytes.fromhex(case["stream_id"])
+    assert chained(*whose, [recorded], lambda count: SALT[:count], previous) == [row_of(case)]
 
 
 @pytest.mark.parametrize("name", sorted(name for _, name in CLASSES))
@@ -283,24 +286,24 @@ def recorded_passes(payloads: list[Any], times: list[int], actor: str) -> list[R
 def test_what_is_written_reads_back(payloads, times, actor, cut):
     """Any JSON, any text, any instant; in one go or in parts; and every row is hashed as the format says."""
     events = recorded_passes(payloads, times, actor)
-    chain = Chain(ORGANIZATION, STREAM)
     salts = iter(range(256))
-    rows = chain.write(events, lambda count: bytes(next(salts) for _ in range(count)))
+    rows = chained(ORGANIZATION, STREAM, events, lambda count: bytes(next(salts) for _ in range(count)))
     assert [KINDS["execution"].vocabulary.read(row) for row in rows] == events
     previous = NO_HASH
     for row in rows:
         assert row.hash == event_hash(row, previous) == log_md_hash(row, previous)
         previous = row.hash
     salts = iter(range(256))
-    first = chain.write(events[:cut], lambda count: bytes(next(salts) for _ in range(count)))
-    rest = chain._replace(hash=first[-1].hash if first else NO_HASH)
-    assert first + rest.write(events[cut:], lambda count: bytes(next(salts) for _ in range(count))) == rows
+    first = chained(ORGANIZATION, STREAM, events[:cut], lambda count: bytes(next(salts) for _ in range(count)))
+    previous = first[-1].hash if first else NO_HASH
+    rest = chained(ORGANIZATION, STREAM, events[cut:], lambda count: bytes(next(salts) for _ in range(count)), previous)
+    assert first + rest == rows
 
 
 def test_every_payload_has_a_salt_of_its_own():
     """Equal payloads have unequal digests; an event without one has none of the three."""
     events = recorded_passes([{"a": 1}, {"a": 1}, None], [1, 1, 1], "key:a")
-    one, two, none = Chain(ORGANIZATION, STREAM).write(events, os.urandom)
+    one, two, none = chained(ORGANIZATION, STREAM, events, os.urandom)
     assert one.payload == two.payload == '{"a":1}'
     assert len({one.payload_salt, two.payload_salt}) == len({one.payload_digest, two.payload_digest}) == 2
     assert (none.payload, none.payload_salt, none.payload_digest) == (None, None, None)
@@ -310,7 +313,7 @@ def test_every_payload_has_a_salt_of_its_own():
 @pytest.mark.parametrize("change", [{"type": "StateSkipped"}, {"version": 2}, {"type": "VersionAdded"}])
 def test_an_event_that_is_not_known_is_never_skipped(change):
     """Of another type, of another version, or of another kind of stream: reading stops."""
-    (row,) = Chain(ORGANIZATION, STREAM).write(recorded_passes([None], [1], "key:a"), os.urandom)
+    (row,) = chained(ORGANIZATION, STREAM, recorded_passes([None], [1], "key:a"), os.urandom)
     with pytest.raises(UnknownEvent, match=f"event {change.get('type', 'StatePassed')} version"):
         KINDS["execution"].vocabulary.read_all([StoredEvent(1, row._replace(**change))])
 
@@ -328,14 +331,14 @@ def test_an_event_that_is_not_known_is_never_skipped(change):
 )
 def test_data_that_is_not_the_event_s_is_an_error(data):
     """A member too many or too few, or a wrong value: nothing of it is guessed or passed over."""
-    (row,) = Chain(ORGANIZATION, STREAM).write(recorded_passes([None], [1], "key:a"), os.urandom)
+    (row,) = chained(ORGANIZATION, STREAM, recorded_passes([None], [1], "key:a"), os.urandom)
     with pytest.raises(msgspec.DecodeError):
         KINDS["execution"].vocabulary.read(row._replace(data=data))
 
 
 def test_an_erased_payload_reads_as_null():
     """Data and hash stay: the machine needs no more."""
-    (row,) = Chain(ORGANIZATION, STREAM).write(recorded_passes([{"a": 1}], [1], "key:a"), os.urandom)
+    (row,) = chained(ORGANIZATION, STREAM, recorded_passes([{"a": 1}], [1], "key:a"), os.urandom)
     erased = row._replace(payload=None, payload_salt=None)
     assert KINDS["execution"].vocabulary.read(erased).payload is None
     assert event_hash(erased, NO_HASH) == row.hash
@@ -354,7 +357,7 @@ def test_json_is_kept_to_the_last_digit():
 def stored_events() -> list[StoredEvent]:
     """Five events, some with payloads, at positions with gaps."""
     events = recorded_passes([{"n": 1}, None, {"n": 3}, {"n": 4}, None], [10, 10, 20, 30, 40], "key:a")
-    rows = Chain(ORGANIZATION, STREAM).write(events, os.urandom)
+    rows = chained(ORGANIZATION, STREAM, events, os.urandom)
     return [StoredEvent(10 * row.seq, row) for row in rows]
 
 

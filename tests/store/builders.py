@@ -6,14 +6,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from store.batch import head_after
+from store.chain import sealed
 from store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Claim,
-    EventRow,
     ExecutionRow,
     Head,
     IdempotencyRow,
+    NewEvent,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
@@ -44,12 +46,11 @@ def digest(*parts: object) -> bytes:
     return hashlib.sha256(repr(parts).encode()).digest()
 
 
-def event(stream_id: bytes, seq: int, **changes: Any) -> EventRow:
-    row = EventRow(
-        *(stream_id, seq, ORG, "TaskSucceeded", 1, NOW + seq, "engine:test", seq - 1 or None),
-        *('{"state":"A"}', '{"x":1}', bytes(16), digest("payload"), digest(stream_id, seq)),
-    )
-    return row._replace(**changes)
+def event(seq: int, **changes: Any) -> NewEvent:
+    """An event that is to be the one with this seq."""
+    cause = seq - 1 or None
+    new = NewEvent("TaskSucceeded", 1, NOW + seq, "engine:test", cause, '{"state":"A"}', '{"x":1}', bytes(16))
+    return new._replace(**changes)
 
 
 def part(
@@ -65,17 +66,14 @@ def part(
 ) -> StreamAppend:
     """What one stream gains; `branch` gives its events other hashes than those of the same seqs elsewhere."""
     seqs = range(expected.seq + 1, expected.seq + 1 + events)
-    rows = tuple(event(stream_id, seq, hash=digest(stream_id, seq, branch)) for seq in seqs)
+    gained = tuple(event(seq, data=f'{{"branch":"{branch}"}}') for seq in seqs)
     claimed, put, deleted = tuple(claims), tuple(puts), tuple(deletes)
-    return StreamAppend(stream_id, kind, ORG, WORKSPACE, expected, rows, claimed, put, deleted)
+    return StreamAppend(stream_id, kind, ORG, WORKSPACE, expected, gained, claimed, put, deleted)
 
 
 def head_of(appended: StreamAppend) -> Head:
     """Where the stream ends once a part of a batch is written."""
-    if not appended.events:
-        return appended.expected
-    last = appended.events[-1]
-    return Head(last.seq, last.hash, appended.expected.epoch)
+    return head_after(appended, sealed(appended)) if appended.events else appended.expected
 
 
 def process_id(name: str, stream_id: bytes, **changes: Any) -> ProcessIdRow:

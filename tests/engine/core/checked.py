@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from engine import projections
-from engine.codec import Chain, encode_json, verify_stream
+from engine.codec import encode_json
 from engine.core import commands as c
 from engine.core import events as e
 from engine.core import ids
@@ -33,7 +33,9 @@ from engine.core.state import InTask, State, initial_state
 from engine.language import Machine
 from engine.runtime.kinds import KINDS
 from engine.testing import EXECUTION, Scenario
+from engine.verification import verify_stream
 from store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
+from tests.chained import chained
 
 from .invariants import check_event, check_snapshot, meaning, references
 
@@ -127,8 +129,7 @@ class Checked(Scenario):
 
     def _check_steps(self, state: State, events: list[e.Recorded]) -> None:
         """What is written reads back as it was meant, folds to the live state, and moves as the table says."""
-        chain = Chain(ORGANIZATION, STREAM, self.rows[-1].hash if self.rows else NO_HASH)
-        rows = chain.write(events, salts)
+        rows = chained(ORGANIZATION, STREAM, events, salts, self.rows[-1].hash if self.rows else NO_HASH)
         self.rows.extend(rows)
         steps = []
         for row, live, live_state in zip(rows, events, self.live, strict=True):

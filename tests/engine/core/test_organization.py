@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.codec import Chain
 from engine.core import organization as o
 from engine.core.decision import Decision, Rejection
 from engine.core.events import CommandRefused, Recorded
 from engine.runtime.kinds import KINDS
+from tests.chained import chained
 
 from .checked import ORGANIZATION, STREAM, salts
 
@@ -36,7 +36,7 @@ class Stream:
             self.events += [step.recorded for step in self.last.steps]
             self.state = self.last.steps[-1].state if self.new else self.state
         folded = o.OrganizationState()
-        for row in Chain(ORGANIZATION, STREAM).write(self.events, salts):
+        for row in chained(ORGANIZATION, STREAM, self.events, salts):
             folded = o.evolve(folded, KINDS["organization"].vocabulary.read(row))
         assert folded == self.state
         return self

@@ -5,14 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.codec import Chain, verify_stream
 from engine.core import workflow as w
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Step
 from engine.core.events import CommandRefused, Recorded
 from engine.core.refs import resolve
 from engine.runtime.kinds import KINDS
+from engine.verification import verify_stream
 from store.records import StoredEvent
+from tests.chained import chained
 
 from .checked import ORGANIZATION, STREAM, salts
 
@@ -46,7 +47,7 @@ class Stream:
         self.new = [step.recorded.event for step in steps]
         self.events += [step.recorded for step in steps]
         self.state = steps[-1].state if steps else self.state
-        rows = Chain(ORGANIZATION, STREAM).write(self.events, salts)
+        rows = chained(ORGANIZATION, STREAM, self.events, salts)
         stored = [StoredEvent(row.seq, row) for row in rows]
         assert verify_stream(STREAM, stored, (rows[-1].seq, rows[-1].hash)) is None
         folded = w.WorkflowState()

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 from engine import Engine
-from engine.codec import Chain
 from engine.core import decide as decide_module
 from engine.core.commands import Resume
 from engine.core.events import WaitResumed
 from engine.errors import Unavailable
+from engine.runtime import processor
 from engine.steps import Registry, StepContext
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -276,14 +276,14 @@ async def test_an_event_that_cannot_be_written_harms_nobody_else(bench: Bench, m
     workflow = await engine.create_workflow("ask", WAITING)
     sick = await engine.trigger(workflow.id, process_id="sick")
     await engine.trigger(workflow.id, process_id="well")
-    real = Chain.write
+    real = processor.new_events
 
-    def broken(self: Chain, events: Any, random: Any) -> Any:
+    def broken(events: Any, random: Any) -> Any:
         if any(isinstance(recorded.event, WaitResumed) and "bad" in str(recorded.payload) for recorded in events):
             raise UnicodeError("surrogates not allowed")
-        return real(self, events, random)
+        return real(events, random)
 
-    monkeypatch.setattr(Chain, "write", broken)
+    monkeypatch.setattr(processor, "new_events", broken)
     calls = [engine.resume("sick", "bad"), engine.resume("well", {"ok": True})]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(answers[0], Unavailable)

@@ -24,7 +24,7 @@ async def test_a_claim_is_won_and_kept(store: Store) -> None:
     """The row of a claim is there with its stream's events."""
     claims = [process_id("invoice/7", A), idempotency("key-1", A)]
 
-    assert await store.append([part(A, claims=claims)]) == (1, {})
+    assert (await store.append([part(A, claims=claims)]))[:2] == (1, {})
     assert await store.process_id(ORG, WORKSPACE, "invoice/7") == claims[0]
     assert await store.idempotency(ORG, WORKSPACE, "key-1") == claims[1]
     assert await store.process_ids_of([B, A]) == {A: "invoice/7"}
@@ -52,7 +52,7 @@ async def test_a_taken_name_is_lost_in_a_later_batch(store: Store) -> None:
     lost = process_id("a", B)
     late = part(B, events=2, claims=[idempotency("key", B), lost], puts=[execution(B)])
 
-    assert await store.append([late]) == (1, {B: Refusal("claimed", lost)})
+    assert (await store.append([late]))[:2] == (1, {B: Refusal("claimed", lost)})
     assert await store.stream(B) is None
     assert await store.execution(B) is None
     assert await store.idempotency(ORG, WORKSPACE, "key") is None
@@ -64,7 +64,7 @@ async def test_the_first_of_a_batch_has_the_name(store: Store) -> None:
     lost = process_id("a", A)
     batch = [part(B, claims=[process_id("a", B)]), part(A, claims=[lost]), part(C)]
 
-    assert await store.append(batch) == (2, {A: Refusal("claimed", lost)})
+    assert (await store.append(batch))[:2] == (2, {A: Refusal("claimed", lost)})
     assert await store.process_ids_of([A, B]) == {B: "a"}
 
 
@@ -78,7 +78,7 @@ async def test_a_stream_that_is_left_out_has_won_nothing(store: Store) -> None:
         part(uid(4), claims=[process_id("b", uid(4))]),
     )
 
-    assert await store.append([loser, next_one]) == (3, {B: Refusal("claimed", lost)})
+    assert (await store.append([loser, next_one]))[:2] == (3, {B: Refusal("claimed", lost)})
     assert await store.process_ids_of([B, uid(4)]) == {uid(4): "b"}
 
 
@@ -88,7 +88,7 @@ async def test_a_stale_stream_claims_nothing(store: Store) -> None:
     await store.append([first])
     stale = part(A, claims=[idempotency("key", A), process_id("a", A)], branch="stale")
 
-    assert await store.append([stale, part(B, claims=[idempotency("key", B)])]) == (2, {A: Refusal("stale")})
+    assert (await store.append([stale, part(B, claims=[idempotency("key", B)])]))[:2] == (2, {A: Refusal("stale")})
     kept = await store.idempotency(ORG, WORKSPACE, "key")
     assert kept is not None
     assert kept.stream_id == B
@@ -101,7 +101,7 @@ async def test_an_answer_without_an_event_is_remembered(store: Store) -> None:
     claims = [idempotency("one", A), idempotency("two", B)]
     batch = [part(A, head_of(first), events=0, claims=claims[:1]), part(B, events=0, claims=claims[1:])]
 
-    assert await store.append(batch) == (1, {})
+    assert (await store.append(batch))[:2] == (1, {})
     assert await store.idempotency(ORG, WORKSPACE, "one") == claims[0]
     assert await store.idempotency(ORG, WORKSPACE, "two") == claims[1]
     assert await store.stream(B) is None
@@ -115,7 +115,7 @@ async def test_a_stream_has_one_process_id(store: Store) -> None:
 
     appended = await store.append([part(A, head_of(first), claims=[second])])
 
-    assert appended == (1, {A: Refusal("claimed", second)})
+    assert appended[:2] == (1, {A: Refusal("claimed", second)})
     assert await store.process_ids_of([A]) == {A: "a"}
 
 
@@ -125,7 +125,7 @@ async def test_a_claim_that_was_won_is_lost_the_second_time(store: Store) -> Non
     first = part(A, claims=[key])
     await store.append([first])
 
-    assert await store.append([part(A, head_of(first), claims=[key])]) == (1, {A: Refusal("claimed", key)})
+    assert (await store.append([part(A, head_of(first), claims=[key])]))[:2] == (1, {A: Refusal("claimed", key)})
     twice = idempotency("twice", B)
-    assert await store.append([part(B, claims=[twice, twice])]) == (1, {B: Refusal("claimed", twice)})
+    assert (await store.append([part(B, claims=[twice, twice])]))[:2] == (1, {B: Refusal("claimed", twice)})
     assert await store.idempotency(ORG, WORKSPACE, "twice") is None

@@ -53,9 +53,9 @@ async def test_a_full_disk_loses_the_batch_only(store: SqliteStore) -> None:
 
     assert await store.position() == 1
     assert await store.stream(uid(2)) is None
-    assert await store.append([part(uid(1), head_of(first), events=0)]) == (1, {})
+    assert (await store.append([part(uid(1), head_of(first), events=0)]))[:2] == (1, {})
     await on_writer(store, "PRAGMA max_page_count = 1000000")
-    assert await store.append(large) == (4801, {})
+    assert (await store.append(large))[:2] == (4801, {})
 
 
 async def test_no_space_at_commit_is_not_unknown(store: SqliteStore) -> None:
@@ -67,7 +67,7 @@ async def test_no_space_at_commit_is_not_unknown(store: SqliteStore) -> None:
         await store.append([part(uid(1))])
 
     writes.commit = really
-    assert await store.append([part(uid(1))]) == (1, {})
+    assert (await store.append([part(uid(1))]))[:2] == (1, {})
 
 
 @pytest.mark.parametrize("commits", [False, True])
@@ -102,19 +102,19 @@ async def test_a_database_that_is_locked_is_unavailable(store: SqliteStore, data
 
     foreign.execute("ROLLBACK")
     foreign.close()
-    assert await store.append([part(uid(1))]) == (1, {})
+    assert (await store.append([part(uid(1))]))[:2] == (1, {})
 
 
 @pytest.mark.parametrize("broken", [{"data": "\ud800"}, {"version": 2**70}, {"actor": object()}, {"actor": None}])
 async def test_a_row_that_cannot_be_stored_spoils_nothing(store: SqliteStore, broken: dict[str, Any]) -> None:
     """What the driver cannot bind, or the table does not take, is a StoreError, and all is rolled back."""
-    bad = part(uid(2))._replace(events=(event(uid(2), 1, **broken),))
+    bad = part(uid(2))._replace(events=(event(1, **broken),))
 
     with pytest.raises(StoreError):
         await store.append([part(uid(1), puts=[execution(uid(1))]), bad])
 
     assert await store.stream(uid(1)) is None
-    assert await store.append([part(uid(1))]) == (1, {})
+    assert (await store.append([part(uid(1))]))[:2] == (1, {})
 
 
 async def test_an_append_is_not_cut_short_by_a_cancelled_caller(store: SqliteStore) -> None:
@@ -139,7 +139,7 @@ async def test_an_append_is_not_cut_short_by_a_cancelled_caller(store: SqliteSto
     go_on.set()
     writer.commit = really
 
-    assert await store.append([part(uid(2))]) == (21, {})
+    assert (await store.append([part(uid(2))]))[:2] == (21, {})
     assert await store.execution(uid(1)) == execution(uid(1))
 
 

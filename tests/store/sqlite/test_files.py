@@ -36,7 +36,7 @@ async def test_positions_go_on_after_a_restart(database: Path) -> None:
 
     store = await open_sqlite(database)
 
-    assert await store.append([part(uid(2))]) == (4, {})
+    assert (await store.append([part(uid(2))]))[:2] == (4, {})
     await store.close()
 
 
@@ -54,7 +54,7 @@ async def test_positions_of_removed_events_are_not_used_again(database: Path) ->
 
     store = await open_sqlite(database)
 
-    assert await store.append([part(uid(2))]) == (4, {})
+    assert (await store.append([part(uid(2))]))[:2] == (4, {})
     await store.close()
 
 

@@ -13,9 +13,10 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 import store.migrate
+from store.chain import sealed
 from store.errors import SchemaError
 from store.sqlite import open_sqlite
-from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, event, execution, uid, workflow
+from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, event, execution, part, uid, workflow
 from tests.store.sqlite.conftest import content
 
 PARENT = uid(9, space=5)
@@ -40,7 +41,8 @@ def made_by_0001(database: Path) -> None:
     run = (ORG, WORKSPACE, WORKFLOW, 1, "REQUEST", "waiting", "Ask", 2, NOW, NOW, None, None, "1/input")
     with closing(sqlite3.connect(database)) as connection, connection:
         for position, (run_id, data) in enumerate(FIRST_EVENTS.items(), 1):
-            insert(connection, "events", position, *event(run_id, 1, type="ExecutionStarted", data=data))
+            started = part(run_id)._replace(events=(event(1, type="ExecutionStarted", data=data),))
+            insert(connection, "events", position, *sealed(started)[0])
             insert(connection, "executions", run_id, *run, None, None, None, None)
         insert(connection, "workflows", *workflow(WORKFLOW, name="old"))
 
