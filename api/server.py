@@ -104,7 +104,10 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
     try:
         tune_interpreter()
         engine = await Engine.start(
-            settings.database, steps=steps, allow_private_addresses=settings.allow_private_addresses
+            settings.database,
+            steps=steps,
+            allow_private_addresses=settings.allow_private_addresses,
+            writer=settings.writer,
         )
         return await _serve(engine, settings, listener, stop)
     finally:

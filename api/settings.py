@@ -9,6 +9,7 @@ import msgspec
 from msgspec import inspect as types
 
 from api.fields import accepts, from_text, members
+from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
@@ -34,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     steps: Annotated[str, msgspec.Meta(min_length=1, extra={"accepts": "MODULE:REGISTRY"})] | None = None
     """The registry of your own steps."""
+
+    writer: WriterPlace = "process"
+    """Where commits are made: in a process of its own, or in a thread of the server's."""
 
     log_format: Literal["json", "console"] = "json"
     """A JSON object a line, or text for people."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.throughput import DEFINITION, registry
 from engine import Engine
+from store.protocols import PLACES, WriterPlace
 
 WAITING: dict[str, Any] = {
     "StartAt": "Ask",
@@ -18,11 +19,11 @@ WAITING: dict[str, Any] = {
 }
 
 
-async def measure(total: int = 500) -> tuple[list[float], list[float]]:
+async def measure(total: int = 500, writer: WriterPlace = "process") -> tuple[list[float], list[float]]:
     """Milliseconds from trigger to result of three steps, and from resume to result of a wait."""
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
         url = f"sqlite:///{Path(folder) / 'bench.db'}"
-        async with Engine.open(url, steps=registry()) as engine:
+        async with Engine.open(url, steps=registry(), writer=writer) as engine:
             steps = await engine.create_workflow("steps", DEFINITION)
             waiting = await engine.create_workflow("waiting", WAITING)
             started, resumed = [], []
@@ -41,9 +42,10 @@ async def measure(total: int = 500) -> tuple[list[float], list[float]]:
 
 def main(total: int = 500) -> int:
     """Print medians and 99th percentiles."""
-    started, resumed = asyncio.run(measure(total))
     print(f"latency: SQLite, WAL, synchronous=FULL, one in flight, {total} of each")
-    for what, times in (("start to completion, three steps", started), ("resume to completion", resumed)):
-        p99 = statistics.quantiles(times, n=100)[98]
-        print(f"  {what}: p50 {statistics.median(times):.2f} ms, p99 {p99:.2f} ms")
+    for writer in reversed(PLACES):
+        started, resumed = asyncio.run(measure(total, writer))
+        for what, times in (("start to completion, three steps", started), ("resume to completion", resumed)):
+            p99 = statistics.quantiles(times, n=100)[98]
+            print(f"  writer in a {writer}: {what}: p50 {statistics.median(times):.2f} ms, p99 {p99:.2f} ms")
     return 0

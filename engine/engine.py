@@ -30,7 +30,7 @@ from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
-from store.protocols import Store
+from store.protocols import Store, WriterPlace
 
 
 class Workflow(NamedTuple):
@@ -109,13 +109,17 @@ class Engine:
         steps: Registry | None = None,
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
+        writer: WriterPlace = "thread",
     ) -> AsyncIterator[Self]:
         """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
 
-        `steps` are the steps of your own; the built-in ones are there anyway. Raises `store.errors.DatabaseInUse` if
-        another process serves the file.
+        `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where commits are made:
+        in a thread of this process, or in a process of its own, which is worth it under load (`engine.opening`).
+        Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
-        engine = await cls.start(database, steps=steps, clock=clock, allow_private_addresses=allow_private_addresses)
+        engine = await cls.start(
+            database, steps=steps, clock=clock, allow_private_addresses=allow_private_addresses, writer=writer
+        )
         try:
             yield engine
         finally:
@@ -129,9 +133,10 @@ class Engine:
         steps: Registry | None = None,
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
+        writer: WriterPlace = "thread",
     ) -> Self:
         """Open without a block; `close` must be called in the end."""
-        store = await open_store(database) if isinstance(database, str) else database
+        store = await open_store(database, writer=writer) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
         node = Node(store, clock or SystemClock(), lambda complete: Tasks(registry, complete))

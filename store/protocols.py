@@ -7,7 +7,7 @@ pages: they cost the same however deep they are.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from store.records import (
     ApiKeyRow,
@@ -30,6 +30,14 @@ from store.records import (
     WorkflowVersionRow,
     WorkspaceRow,
 )
+
+WriterPlace: TypeAlias = Literal["thread", "process"]
+"""Where a store that is embedded commits: in a thread of this process, or in a process of its own.
+
+A process leaves the interpreter to decisions and steps; it takes half a second to start, and some 50 MB of memory.
+"""
+
+PLACES: Final[tuple[WriterPlace, ...]] = ("thread", "process")
 
 
 class LogReader(Protocol):
@@ -252,4 +260,4 @@ class Store(LogReader, Catalog, Executions, Nodes, Protocol):
         ...
 
 
-__all__ = ["Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store"]
+__all__ = ["PLACES", "Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store", "WriterPlace"]

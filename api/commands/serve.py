@@ -29,6 +29,7 @@ from store.errors import StoreError
 @click.option("--port", help="The port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--database", metavar="URL", help="Where the log is: sqlite:///PATH.  [default: sqlite:///perdure.db]")
 @click.option("--steps", metavar="MODULE:REGISTRY", help="The registry of your own steps.")
+@click.option("--writer", metavar="process|thread", help="Where commits are made.  [default: process]")
 @click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
 @click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
 @click.option(

@@ -1,27 +1,27 @@
-"""A SQLite file as a store: one writer in a thread of its own, and readers beside it."""
+"""A SQLite file as a store: one writer, in a thread or a process of its own, and readers beside it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from store.batch import check_batch
 from store.errors import StoreError, StoreUnavailable
+from store.protocols import WriterPlace
 from store.records import Appended, NodeRow, Projected, StreamAppend
 from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
 from store.sql.log import SqlLog
 from store.sql.session import Statement
-from store.sqlite.apply import plan
 from store.sqlite.errors import store_error
 from store.sqlite.location import database_path
-from store.sqlite.lock import FileLock
+from store.sqlite.process import WriterProcess
 from store.sqlite.readers import Readers
+from store.sqlite.thread import WriterThread
 from store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -30,42 +30,20 @@ _ROWS_AT_ONCE: Final = 1000
 """So many rows of a rebuild are held at a time."""
 
 
-class _WriterThread:
-    """A writer, the thread that it lives in, and the lock that makes it the only one."""
+class _Writing(Protocol):
+    """A writer, wherever it lives. What it is handed it does in that order, and to the end if a caller is cancelled."""
 
-    def __init__(self, path: str) -> None:
-        """Take the lock and open the database. It blocks. Raises StoreError, DatabaseInUse above all."""
-        self._lock = FileLock.acquire(path)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-writer")
-        try:
-            self.writer = self._thread.submit(Writer, path).result()
-        except BaseException:
-            self._end()
-            raise
+    def append(self, batch: Sequence[StreamAppend]) -> asyncio.Future[Appended]: ...
 
-    def run(self, work: Callable[[Writer], T]) -> asyncio.Future[T]:
-        """Run in the thread, and to the end even if the caller is cancelled meanwhile.
+    def run(self, work: Callable[[Writer], T]) -> asyncio.Future[T]: ...
 
-        It is handed over before this returns: the loop may have much to do before a task has its turn.
-        """
-        return asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, work, self.writer))
-
-    async def close(self) -> None:
-        """Close the writer after what it was handed before."""
-        try:
-            await self.run(Writer.close)
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._thread.shutdown()
-        self._lock.release()
+    async def close(self) -> None: ...
 
 
 class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
 
-    def __init__(self, readers: Readers, writer: _WriterThread | None) -> None:
+    def __init__(self, readers: Readers, writer: _Writing | None) -> None:
         super().__init__(readers.engine, store_error)
         self._readers = readers
         self._writer = writer
@@ -77,16 +55,15 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         except ValueError as error:
             return self._failed(error)
         try:
-            planned = plan(batch)
+            return self._to_write().append(batch)
         except Exception as error:  # noqa: BLE001 a row that no column takes: nothing was written
             return self._failed(store_error(error))
-        return self._write(lambda writer: writer.append(planned))
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
-        return await self._write(lambda writer: writer.node_started(node))
+        return await self._write(partial(Writer.node_started, node=node))
 
     async def node_stopped(self, node_id: bytes, at: int) -> None:
-        return await self._write(lambda writer: writer.node_stopped(node_id, at))
+        await self._write(partial(Writer.node_stopped, node_id=node_id, at=at))
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
         try:
@@ -112,12 +89,15 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         with self._reading():
             return await self._readers.fetch(statement, parameters)
 
-    def _write(self, work: Callable[[Writer], T]) -> asyncio.Future[T]:
+    def _to_write(self) -> _Writing:
         if self._is_closed:
-            return self._failed(StoreError("the store is closed"))
+            raise StoreError("the store is closed")
         if self._writer is None:
-            return self._failed(StoreError("the database was opened for reading only"))
-        return self._writer.run(work)
+            raise StoreError("the database was opened for reading only")
+        return self._writer
+
+    async def _write(self, work: Callable[[Writer], T]) -> T:
+        return await self._to_write().run(work)
 
     def _failed(self, error: Exception) -> asyncio.Future[Any]:
         failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -137,7 +117,9 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
             await self._writer.close()
 
 
-async def open_sqlite(path_or_url: str | Path, *, read_only: bool = False) -> SqliteStore:
+async def open_sqlite(
+    path_or_url: str | Path, *, read_only: bool = False, writer: WriterPlace = "thread"
+) -> SqliteStore:
     """Open a database by its path or as `sqlite:///PATH`; unless `read_only`, make or migrate it if need be.
 
     For writing, the file belongs to one process at a time. For reading, it can be opened beside a server,
@@ -147,7 +129,7 @@ async def open_sqlite(path_or_url: str | Path, *, read_only: bool = False) -> Sq
     or of another version, and StoreUnavailable or another StoreError if it cannot be opened.
     """
     path = database_path(path_or_url)
-    opening = asyncio.ensure_future(_open_to_read(path) if read_only else _open_to_write(path))
+    opening = asyncio.ensure_future(_open_to_read(path) if read_only else _open_to_write(path, writer))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -162,8 +144,8 @@ async def _open_to_read(path: str) -> SqliteStore:
     return SqliteStore(await Readers.open(path), None)
 
 
-async def _open_to_write(path: str) -> SqliteStore:
-    writer = await asyncio.to_thread(_WriterThread, path)
+async def _open_to_write(path: str, place: WriterPlace) -> SqliteStore:
+    writer: _Writing = await (WriterProcess if place == "process" else WriterThread).open(path)
     try:
         return SqliteStore(await Readers.open(path), writer)
     except BaseException:

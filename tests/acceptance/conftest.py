@@ -85,6 +85,12 @@ class Server:
             params.update(page["lastKey"])
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started, in any of its threads."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for found in lists for child in found.read_text().split()]
+
+
 async def spawn(*arguments: str, folder: Path) -> asyncio.subprocess.Process:
     """Start the command `perdure`."""
     environment = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from engine.audit import compare_projections
 from engine.opening import open_store
 
-from .conftest import Server, spawn
+from .conftest import Server, children_of, spawn
 
 pytestmark = pytest.mark.real_process
 
@@ -141,6 +143,31 @@ async def test_what_was_answered_is_there_after_a_kill(server: Server) -> None:
     assert set(started.values()) <= set(found)
     for name in restarted:
         assert found[started[name]]["status"] == "completed"
+    await check_log(server)
+
+
+async def test_a_server_whose_writer_is_killed_stops_and_has_lied_to_nobody(server: Server) -> None:
+    """Nobody knows what is on disk then: it ends with status 70, and after a restart every answer is in the log."""
+    workflow_id = await server.create("ask", WAITING)
+    started: set[str] = set()
+    numbers = itertools.count()
+
+    async def client() -> None:
+        while (answer := await server.post(TRIGGER + workflow_id, {"n": next(numbers)})).status_code == 200:
+            started.add(answer.json()["looply_execution_id"])
+
+    clients = [asyncio.create_task(client()) for _ in range(16)]
+    await until(lambda: _reached(started, 100))
+    assert server.process is not None
+    (writer,) = children_of(server.process.pid)
+    os.kill(writer, signal.SIGKILL)
+    await asyncio.gather(*clients, return_exceptions=True)
+    async with asyncio.timeout(15):
+        assert await server.process.wait() == 70
+    await server.stop()
+    await server.start()
+
+    assert started <= {item["workflow_execution_id"] for item in await server.executions(workflow_id)}
     await check_log(server)
 
 

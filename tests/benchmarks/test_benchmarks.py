@@ -6,11 +6,13 @@ import pytest
 
 from benchmarks import latency, loop, throughput
 from store.memory import MemoryStore
+from store.protocols import PLACES, WriterPlace
 
 
-async def test_throughput_counts_completed_work() -> None:
+@pytest.mark.parametrize("writer", PLACES)
+async def test_throughput_counts_completed_work(writer: WriterPlace) -> None:
     """A short run completes every workflow, and its log holds eight events for each."""
-    found = await throughput.measure(total=40, in_flight=8)
+    found = await throughput.measure(total=40, in_flight=8, writer=writer)
     assert found.completed == 40
     assert found.events >= 40 * 8
 

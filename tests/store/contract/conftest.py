@@ -41,10 +41,28 @@ async def sqlite(folder: Path) -> AsyncIterator[Store]:
     await store.close()
 
 
+@asynccontextmanager
+async def sqlite_process(folder: Path) -> AsyncIterator[Store]:
+    await asyncio.to_thread((folder / "perdure.db").write_bytes, migrated())
+    store = await open_sqlite(folder / "perdure.db", writer="process")
+    yield store
+    await store.close()
+
+
 BACKENDS = [memory, sqlite]
 
+BY_A_PROCESS = {"test_append", "test_claims", "test_nodes", "test_rebuild"}
+"""What is written, and so passes between two processes if the writer has its own; reading is the same for both."""
 
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__name__)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" in metafunc.fixturenames:
+        is_writing = metafunc.module.__name__.rpartition(".")[2] in BY_A_PROCESS
+        backends = [*BACKENDS, sqlite_process] if is_writing else BACKENDS
+        metafunc.parametrize("store", backends, ids=lambda backend: backend.__name__, indirect=True)
+
+
+@pytest.fixture
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     opened: AbstractAsyncContextManager[Store] = request.param(tmp_path)
     async with opened as backend:

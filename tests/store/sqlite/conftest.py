@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from store.protocols import WriterPlace
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,9 +23,9 @@ def database(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def victim(database: Path) -> Iterator[subprocess.Popen[str]]:
+def victim(database: Path, writer: WriterPlace = "thread") -> Iterator[subprocess.Popen[str]]:
     """A process that serves the database, and appends to it; killed in the end, if it was not before."""
-    command = [sys.executable, "-m", "tests.store.sqlite.victim", str(database)]
+    command = [sys.executable, "-m", "tests.store.sqlite.victim", str(database), writer]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -30,6 +33,12 @@ def victim(database: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def let_go(database: Path) -> None:
+    """Wait until nobody holds the database: a process that was killed may have left a writer at its last commit."""
+    with Path(f"{database}.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def content(database: Path) -> bytes:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from store.protocols import PLACES, WriterPlace
 from store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import NOW, node, uid
-from tests.store.sqlite.conftest import files, victim
+from tests.store.sqlite.conftest import files, let_go, victim
 from tests.store.sqlite.victim import EVENTS, STREAMS, stream_ids
 
 PER_BATCH = STREAMS * EVENTS + 1
@@ -36,16 +37,20 @@ async def batches_in(store: SqliteStore) -> int:
 
 
 @pytest.mark.real_process
+@pytest.mark.parametrize("writer", PLACES)
 @pytest.mark.parametrize("reported", [0, 1, 7, 40])
-async def test_what_was_answered_is_there_and_nothing_is_there_in_part(database: Path, reported: int) -> None:
+async def test_what_was_answered_is_there_and_nothing_is_there_in_part(
+    database: Path, reported: int, writer: WriterPlace
+) -> None:
     """After kill -9: every batch that was reported as written, perhaps one or more after it, none in part."""
-    with victim(database) as process:
+    with victim(database, writer) as process:
         assert process.stdout is not None
         for _ in range(reported):
             process.stdout.readline()
         process.kill()
         told = [int(line) for line in process.stdout.read().split()]
         process.wait()
+    let_go(database)
     last = max([reported, *told])
 
     before_recovery = await open_sqlite(database, read_only=True)

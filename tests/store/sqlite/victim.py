@@ -1,4 +1,4 @@
-"""A process that serves a database until it is killed: `python -m tests.store.sqlite.victim PATH`.
+"""A process that serves a database until it is killed: `python -m tests.store.sqlite.victim PATH WRITER`.
 
 It says READY, then the number of each batch once its append has been answered.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
+from store.protocols import WriterPlace
 from store.records import NEW_STREAM
 from store.sqlite import open_sqlite
 from tests.store.builders import execution, head_of, node, part, process_id, uid
@@ -19,8 +21,8 @@ def stream_ids(batch: int) -> list[bytes]:
     return [uid(number, space=batch) for number in range(1, STREAMS + 1)]
 
 
-async def serve(path: str) -> None:
-    store = await open_sqlite(path)
+async def serve(path: str, writer: WriterPlace) -> None:
+    store = await open_sqlite(path, writer=writer)
     await store.node_started(node(1))
     print("READY", flush=True)  # noqa: T201
     shared = NEW_STREAM
@@ -41,4 +43,4 @@ async def serve(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve(sys.argv[1], cast("WriterPlace", sys.argv[2])))
