@@ -150,9 +150,13 @@ class Engine:
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start."""
-        await self.node.drain(grace_s)
-        await self._http.close()
-        await self.store.close()
+        try:
+            await self.node.drain(grace_s)
+        finally:
+            try:
+                await self._http.close()
+            finally:
+                await self.store.close()
 
     async def _caller(self) -> Caller:
         if self._default is None:

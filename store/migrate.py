@@ -6,6 +6,7 @@ The check is plain SQL and costs nothing; alembic is imported (half a second) on
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,9 @@ REVISIONS: Final = ("perdure_0001", "perdure_0002")
 
 _VERSION_TABLE: Final = "alembic_version"
 _SCRIPTS: Final = Path(__file__).with_name("migrations")
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Alembic has one place in the process for what it is at: two upgrades at once would use each other's connections."""
 
 
 def is_behind(connection: Connection) -> bool:
@@ -48,4 +52,5 @@ def migrate(connection: Connection) -> None:
 
     config = Config(stdout=io.StringIO(), attributes={"connection": connection})
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-    command.upgrade(config, "head")
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head")

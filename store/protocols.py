@@ -6,9 +6,10 @@ pages: they cost the same however deep they are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
+from store.errors import StoreError
 from store.records import (
     ApiKeyRow,
     Appended,
@@ -230,7 +231,13 @@ class Nodes(Protocol):
 
 
 class Store(LogReader, Catalog, Executions, Nodes, Protocol):
-    """All of it, and the one way to write."""
+    """All of it, and the one way to write.
+
+    `on_failure` is called if the store finds that it will never write again, though nobody asked it to: the process
+    must stop, as after `CommitUnknown`.
+    """
+
+    on_failure: Callable[[StoreError], None]
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         """Append in one durable transaction. The batch is taken before this returns, and not changed afterwards.

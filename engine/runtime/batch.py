@@ -30,6 +30,9 @@ class Part(msgspec.Struct, eq=False):
         """The part as the store takes it, behind what is on disk; the rows that show the whole state are made here."""
         hot = self.hot
         self.state = hot.state
+        if hot.head.seq + len(self.events) != hot.state.seq:
+            message = f"{hot.text}: {len(self.events)} events behind seq {hot.head.seq} do not lead to {hot.state.seq}"
+            raise AssertionError(message)
         if self.events:
             self._show(hot)
         return StreamAppend(

@@ -69,25 +69,26 @@ class HotStream:
         self.snapshot_due = kind.snapshot_due
 
     def move(self, steps: Sequence[Step]) -> None:
-        """Move on by the events of a decision, which the store is about to have."""
-        self.state = steps[-1].state
+        """Move on by the events of a decision, which the store is about to have. After an error it has not moved."""
+        state = steps[-1].state
         for step in steps:
             recorded = step.recorded
             if recorded.payload is not None:
                 self.payloads[recorded.seq] = recorded.payload
         if len(self.payloads) > self.prune_above:
-            self.prune()
+            self._prune(state)
+        self.state = state
 
-    def prune(self) -> None:
+    def _prune(self, state: Any) -> None:
         """Let go of payloads that no later decision looks at.
 
         It is done when twice as many have come together as are needed, and more than there are places to look for what
         is needed: so it costs little for each payload, however wide a Map is.
         """
-        live = self.kind.live_seqs(self.state)
+        live = self.kind.live_seqs(state)
         if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
-            self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads), self.kind.width(self.state))
+            self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads), self.kind.width(state))
 
 
 class HotStreams:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import structlog
+
 from engine.core import commands as c
 from engine.core import effects as fx
 from engine.runtime.children import ChildRunner
@@ -21,8 +23,11 @@ from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
 from engine.runtime.tasks import Complete, TaskRunner
 from engine.runtime.timers import Timers
+from store.errors import StoreError
 from store.protocols import Store
 from store.records import NodeRow, TimerRow
+
+_log = structlog.get_logger("perdure.node")
 
 
 class Randomness:
@@ -115,7 +120,10 @@ class Node:
         await self.children.close(grace_s)
         if self.processor.failure is None:
             await self.processor.settle()
-            await self.store.node_stopped(self.id, self.clock.now())
+            try:
+                await self.store.node_stopped(self.id, self.clock.now())
+            except StoreError as error:  # the next start says then that this one was not clean
+                _log.error("node_not_stopped", error=str(error))
         self.processor.close()
 
     # --- sending -------------------------------------------------------------------------------------------------

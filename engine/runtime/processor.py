@@ -70,6 +70,7 @@ class Processor:
         metrics.hot_streams.read = lambda: len(self._hot)
         self._context = contextvars.copy_context()
         self._store = store
+        store.on_failure = self._stop
         self._clock = clock
         self._random = random
         self._names = names or {}
@@ -407,6 +408,8 @@ class Processor:
 
     def _stop(self, failure: Exception) -> None:
         """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""
+        if self.failure is not None:
+            return
         _log.critical("engine_failed", error=str(failure), exc_info=failure)
         self._metrics.fail("engine_failed")
         if self._committing is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from store.batch import check_batch, head_after, net_puts
@@ -46,6 +46,7 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
         self._closed = False
+        self.on_failure: Callable[[StoreError], None] = lambda _failure: None
         self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
             OrganizationRow: self._organizations,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from store.schema import events, executions
 from store.sqlite.compile import compile_statement
 from store.sqlite.errors import store_error
 from store.sqlite.location import BUSY_TIMEOUT_S, database_path, sqlite_url
+from store.sqlite.lock import is_alive
 from store.sqlite.statements import UNCLEAN_NODES
 
 WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
@@ -73,10 +73,4 @@ def _holder(path: str) -> int | None:
         process = int(Path(f"{path}.lock").read_text(encoding="utf-8", errors="replace").split()[1])
     except (OSError, IndexError, ValueError):
         return None
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:  # it is alive, and somebody else's
-        pass
-    return process
+    return process if is_alive(process) else None

@@ -19,6 +19,8 @@ _HOLDER: Final = re.compile(r"process (\d{1,10}) since ")
 _LAST_COMMIT_S: Final = 10
 """Seconds that a commit may still take whose process has died."""
 
+_STDERR: Final = 2
+
 _AGAIN_S: Final = 0.02
 """Seconds until the lock is tried again."""
 
@@ -34,6 +36,8 @@ class FileLock:
     def __init__(self, descriptor: int, path: str) -> None:
         self.descriptor = descriptor
         self._path = path
+        since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._holder = f"process {os.getpid()} since {since}"
 
     @classmethod
     def acquire(cls, database: str) -> FileLock:
@@ -45,7 +49,7 @@ class FileLock:
         deadline = time.monotonic() + _LAST_COMMIT_S
         while True:
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                descriptor = above_stdio(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             except OSError as error:
                 raise StoreUnavailable(f"{path} cannot be made: {error.strerror}") from error
             try:
@@ -62,11 +66,18 @@ class FileLock:
             if _is_same_file(descriptor, path):
                 break
             os.close(descriptor)
-        since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        lock = cls(descriptor, path)
+        lock._say(lock._holder)
+        return lock
+
+    def say_writer(self, pid: int) -> None:
+        """Say in the text which process writes, if it is another one: it holds the lock too, and may hold it longer."""
+        self._say(f"{self._holder}, its writer process {pid}")
+
+    def _say(self, text: str) -> None:
         with suppress(OSError):  # the text helps, but it is not the lock; the disk may be full
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
-        return cls(descriptor, path)
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, f"{text}\n".encode(), 0)
 
     def release(self) -> None:
         """Remove the file while it is still held, so that no other process's is removed; then let go."""
@@ -85,12 +96,29 @@ def _is_same_file(descriptor: int, path: str) -> bool:
 def _has_died(holder: str) -> bool:
     """Whether a holder's text names a process that is no more."""
     found = _HOLDER.match(holder)
-    if found is None:
-        return False
+    return found is not None and not is_alive(int(found[1]))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and not one that has ended and that nobody has asked about since."""
     try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # somebody else's
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
-    return False
+    except PermissionError:  # somebody else's
+        pass
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):  # not on this system, or gone at this moment
+        return True
+    return state not in {"Z", "X"}
+
+
+def above_stdio(descriptor: int) -> int:
+    """The same open file under a number that is no standard stream's; the old one is closed."""
+    if descriptor > _STDERR:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    finally:
+        os.close(descriptor)

@@ -1,24 +1,25 @@
 """The writer in a process of its own, so that commits and decisions do not share an interpreter.
 
-The process lives as long as the socket to it. If this one dies, it ends after the commit that it is at, and holds the
-database's lock until then; whatever it still committed has been answered to nobody. If it dies, nobody knows what is on
-disk of what it was given: every later write raises CommitUnknown, as after a COMMIT that failed.
+The process lives as long as the socket to it. If this one dies, it does what it was handed, ends, and holds the
+database's lock until then; whatever it still commits has been answered to nobody. If it dies, nobody knows what is on
+disk of what it was handed: every later write raises CommitUnknown, as after a COMMIT that failed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from store.errors import CommitUnknown, StoreUnavailable
+from store.errors import CommitUnknown, StoreError, StoreUnavailable
 from store.records import Appended, StreamAppend
-from store.sqlite.lock import FileLock
+from store.sqlite.lock import FileLock, above_stdio
 from store.sqlite.messages import LENGTH, Failure, batch_request, read_answer, work_request
 from store.sqlite.writer import Writer
 
@@ -39,12 +40,16 @@ main({descriptor}, {database!r})
 
 
 class WriterProcess:
-    """A writer, the process that it lives in, and the lock that makes it the only one."""
+    """A writer, the process that it lives in, and the lock that makes it the only one.
 
-    def __init__(self, process: subprocess.Popen[bytes], lock: FileLock, peer: _Peer) -> None:
-        self._process = process
-        self._lock = lock
+    `on_lost` is called if the process is gone although nobody has closed it.
+    """
+
+    def __init__(self, started: _Started, peer: _Peer) -> None:
+        self.on_lost: Callable[[StoreError], None] = lambda _failure: None
+        self._started = started
         self._peer = peer
+        peer.on_lost = lambda failure: self.on_lost(failure)  # noqa: PLW0108 whatever it is by then
 
     @classmethod
     async def open(cls, path: str) -> WriterProcess:
@@ -52,28 +57,32 @@ class WriterProcess:
 
         Raises StoreError, DatabaseInUse above all.
         """
-        lock = await asyncio.to_thread(FileLock.acquire, path)
-        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        starting = loop.run_in_executor(None, _start, path)
         try:
-            with theirs:
-                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-                process = await asyncio.to_thread(_start, path, theirs.fileno(), lock.descriptor)
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-            _, peer = await asyncio.get_running_loop().create_connection(_Peer, sock=ours)
-        except BaseException:
-            ours.close()
-            lock.release()
+            started = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # the thread goes on
+            starting.add_done_callback(_give_up)
             raise
-        writer = cls(process, lock, peer)
         try:
-            await peer.is_open
-        except CommitUnknown as error:
-            await writer._end()
-            raise StoreUnavailable("the writer's process ended before it had opened the database") from error
+            _, peer = await loop.create_connection(_Peer, sock=started.ours)
         except BaseException:
-            await writer._end()
+            started.give_up()
             raise
-        return writer
+        try:
+            await peer.opened()
+        except BaseException as error:
+            peer.hang_up()
+            started.kill()
+            if isinstance(error, CommitUnknown):
+                raise StoreUnavailable("the writer's process ended before it had opened the database") from error
+            raise
+        return cls(started, peer)
+
+    @property
+    def pid(self) -> int:
+        """The process that writes."""
+        return self._started.process.pid
 
     def append(self, batch: Sequence[StreamAppend]) -> asyncio.Future[Appended]:
         """Append a batch, which the process numbers, chains and writes."""
@@ -85,59 +94,113 @@ class WriterProcess:
 
     async def close(self) -> None:
         """Close the writer after what it was handed before, and wait for the end of its process."""
+        self._peer.is_ending = True
         try:
             with suppress(CommitUnknown):  # it is gone, and nothing of it is left to close
                 await self.run(Writer.close)
         finally:
-            await self._end()
+            self._peer.hang_up()
+            # In a thread, and to its end: the lock is free only when the process is gone, whoever is cancelled.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._started.end))
 
-    async def _end(self) -> None:
-        self._peer.hang_up()
+
+class _Started(NamedTuple):
+    """A process that was started, our end of the socket to it, and the lock that it shares."""
+
+    process: subprocess.Popen[bytes]
+    ours: socket.socket
+    lock: FileLock
+
+    def end(self) -> None:
+        """Wait for the end of the process, to which the socket is closed, and release the lock. It blocks."""
         try:
-            await asyncio.to_thread(self._process.wait, _END_S)
+            self.process.wait(_END_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait)
-        self._lock.release()
+            self.process.kill()
+            self.process.wait()
+        finally:
+            self.lock.release()
+
+    def kill(self) -> None:
+        """End the process before it was handed anything, and release the lock. It hardly blocks."""
+        self.process.kill()
+        self.end()
+
+    def give_up(self) -> None:
+        """As `kill`, while the socket is nobody else's."""
+        self.ours.close()
+        self.kill()
 
 
-def _start(path: str, descriptor: int, lock: int) -> subprocess.Popen[bytes]:
-    program = _PROGRAM.format(path=sys.path, descriptor=descriptor, database=path)
-    command = [sys.executable, "-c", program]
+def _start(path: str) -> _Started:
+    """Take the lock and start the process; all of it, or nothing. Raises StoreError."""
+    lock = FileLock.acquire(path)
     try:
-        # A session of its own: Ctrl-C in a terminal is for the engine, which then lets it end.
-        return subprocess.Popen(  # noqa: S603 our own program
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(descriptor, lock),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise StoreUnavailable(f"the writer's process cannot be started: {error.strerror}") from error
+        ours, theirs = socket.socketpair()
+        descriptor = above_stdio(theirs.detach())
+        try:
+            for end, option in ((ours.fileno(), socket.SO_SNDBUF), (descriptor, socket.SO_RCVBUF)):
+                with socket.socket(fileno=os.dup(end)) as same:
+                    same.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+            program = _PROGRAM.format(path=sys.path, descriptor=descriptor, database=path)
+            process = subprocess.Popen(  # noqa: S603 our own program
+                [sys.executable, "-c", program],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(descriptor, lock.descriptor),
+                # Ctrl-C in a terminal is for the engine, which then lets the writer end.
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            os.close(descriptor)
+    except BaseException as error:
+        lock.release()
+        if isinstance(error, OSError):
+            raise StoreUnavailable(f"the writer's process cannot be started: {error.strerror}") from error
+        raise
+    lock.say_writer(process.pid)
+    return _Started(process, ours, lock)
+
+
+def _give_up(starting: asyncio.Future[_Started]) -> None:
+    """Deal with a start that nobody waits for any more."""
+    if not starting.cancelled() and starting.exception() is None:
+        starting.result().give_up()
 
 
 class _Peer(asyncio.Protocol):
     """The socket to the process, and who waits for its answers, which come in the order of the requests."""
 
     def __init__(self) -> None:
+        self.on_lost: Callable[[StoreError], None] = lambda _failure: None
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
-        self.is_open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting: deque[asyncio.Future[Any]] = deque([self.is_open])
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting: deque[asyncio.Future[Any]] = deque([self._opened])
+        self.is_ending = True
+
+    async def opened(self) -> None:
+        """Wait until the process has opened the database. Raises StoreError."""
+        await asyncio.shield(self._opened)
+        self.is_ending = False
 
     def ask(self, request: bytes) -> asyncio.Future[Any]:
         """Send a request; it is on its way before this returns."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._transport is None or self._transport.is_closing():
-            answer.set_exception(self._gone())
+            answer.set_exception(_gone())
             return answer
         self._waiting.append(answer)
         self._transport.writelines((LENGTH.pack(len(request)), request))
+        answer.add_done_callback(asyncio.Future.exception)  # whoever asked may be cancelled, and hear of it no more
         return asyncio.shield(answer)
 
     def hang_up(self) -> None:
         """The process ends when it has nothing more to read."""
+        self.is_ending = True
         if self._transport is not None:
             self._transport.close()
 
@@ -166,7 +229,10 @@ class _Peer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the end is all that it says
         while self._waiting:
-            self._waiting.popleft().set_exception(self._gone())
+            self._waiting.popleft().set_exception(_gone())
+        if not self.is_ending:
+            self.on_lost(_gone())
 
-    def _gone(self) -> CommitUnknown:
-        return CommitUnknown("the writer's process has ended; what it was at may be durable or not")
+
+def _gone() -> CommitUnknown:
+    return CommitUnknown("the writer's process has ended; what it was at may be durable or not")

@@ -33,6 +33,8 @@ _ROWS_AT_ONCE: Final = 1000
 class _Writing(Protocol):
     """A writer, wherever it lives. What it is handed it does in that order, and to the end if a caller is cancelled."""
 
+    on_lost: Callable[[StoreError], None]
+
     def append(self, batch: Sequence[StreamAppend]) -> asyncio.Future[Appended]: ...
 
     def run(self, work: Callable[[Writer], T]) -> asyncio.Future[T]: ...
@@ -48,6 +50,7 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         self._readers = readers
         self._writer = writer
         self._closing: asyncio.Future[None] | None = None
+        self.on_failure: Callable[[StoreError], None] = lambda _failure: None
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         try:
@@ -133,9 +136,19 @@ async def open_sqlite(
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        with suppress(StoreError):
-            await (await opening).close()
+        await _wait_out(opening)
+        if not opening.cancelled() and opening.exception() is None:
+            await _wait_out(asyncio.ensure_future(opening.result().close()))
         raise
+
+
+async def _wait_out(task: asyncio.Future[Any]) -> None:
+    """Wait until a task is done, however often this one is cancelled meanwhile: what it has open must not be left."""
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 async def _open_to_read(path: str) -> SqliteStore:
@@ -147,7 +160,9 @@ async def _open_to_read(path: str) -> SqliteStore:
 async def _open_to_write(path: str, place: WriterPlace) -> SqliteStore:
     writer: _Writing = await (WriterProcess if place == "process" else WriterThread).open(path)
     try:
-        return SqliteStore(await Readers.open(path), writer)
+        store = SqliteStore(await Readers.open(path), writer)
     except BaseException:
         await writer.close()
         raise
+    writer.on_lost = lambda failure: store.on_failure(failure)  # noqa: PLW0108 whatever it is by then
+    return store

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from store.errors import StoreError
 from store.records import Appended, StreamAppend
 from store.sqlite.apply import plan
 from store.sqlite.lock import FileLock
@@ -21,6 +22,7 @@ class WriterThread:
 
     def __init__(self, path: str) -> None:
         """Take the lock and open the database. It blocks. Raises StoreError, DatabaseInUse above all."""
+        self.on_lost: Callable[[StoreError], None] = lambda _failure: None  # a thread is never lost
         self._lock = FileLock.acquire(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-writer")
         try:

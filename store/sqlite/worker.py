@@ -23,7 +23,7 @@ def main(descriptor: int, path: str) -> None:
 
     The first answer is to no request: it says that the database is open, or why it is not.
     """
-    # Who stops the engine's process stops this one with it, after its last commit: by the end of the socket.
+    # Who stops the engine's process stops this one with it, after what it was handed: by the end of the socket.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as peer:
@@ -58,7 +58,10 @@ def _read(peer: socket.socket, count: int) -> memoryview | None:
     buffer = memoryview(bytearray(count))
     done = 0
     while done < count:
-        read = peer.recv_into(buffer[done:])
+        try:
+            read = peer.recv_into(buffer[done:])
+        except ConnectionError:  # the other end died with answers that it had not read
+            return None
         if not read:  # what was cut off was told to nobody
             return None
         done += read
@@ -67,5 +70,5 @@ def _read(peer: socket.socket, count: int) -> memoryview | None:
 
 def _send(peer: socket.socket, result: Any) -> None:
     message = answer(result)
-    with suppress(BrokenPipeError):  # nobody is there to be told; the end is what is read next
+    with suppress(ConnectionError):  # nobody is there to be told; the end is what is read next
         peer.sendall(LENGTH.pack(len(message)) + message)

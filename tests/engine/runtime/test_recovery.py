@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from engine import Engine
 from engine.core import decide as decide_module
 from engine.core.commands import Resume
 from engine.core.events import WaitResumed
-from engine.errors import Unavailable
+from engine.errors import EngineFailed, Unavailable
 from engine.runtime import processor
+from engine.runtime.hot import HotStream
+from engine.runtime.kinds import ExecutionKind
 from engine.steps import Registry, StepContext
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -290,3 +294,66 @@ async def test_an_event_that_cannot_be_written_harms_nobody_else(bench: Bench, m
     assert answers[1] == "restarted"
     await rest(engine)
     assert (await names(engine, sick.id))[-1] == "ExecutionQuarantined"
+
+
+THREE: dict[str, Any] = {
+    "StartAt": "All",
+    "States": {
+        "All": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": name, "States": {name: {"Type": "Task", "Resource": "wait_for_resume", "End": True}}}
+                for name in ("A", "B", "C")
+            ],
+            "End": True,
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("has_moved", [False, True])
+async def test_a_state_that_the_log_does_not_have_is_never_built_on(
+    bench: Bench, monkeypatch: Any, *, has_moved: bool
+) -> None:
+    """A defect while a hot state moves on, with more of the run in the same batch.
+
+    Either it has not moved, and what follows is decided from what the batch has; or the engine stops before anything
+    is written that does not follow from what is there.
+    """
+    engine = await bench.start()
+    workflow = await engine.create_workflow("three", THREE)
+    execution = await engine.trigger(workflow.id, process_id="P")
+    real, moves = HotStream.move, 0
+
+    def broken(self: HotStream, steps: Any) -> None:
+        nonlocal moves
+        moves += self.kind.name == "execution"
+        if moves != 2:
+            real(self, steps)
+        elif has_moved:
+            real(self, steps)
+            raise RuntimeError
+        else:
+            monkeypatch.setattr(ExecutionKind, "live_seqs", unable)
+            self.prune_above = 0
+            try:
+                real(self, steps)
+            finally:
+                monkeypatch.undo()
+
+    def unable(*_: Any) -> Any:
+        raise RuntimeError
+
+    monkeypatch.setattr(HotStream, "move", broken)
+    calls = [engine.resume("P", {"n": name}, state=name) for name in ("A", "B", "C")]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert moves >= 2
+    if has_moved:
+        assert isinstance(engine.node.processor.failure, AssertionError)
+        assert all(isinstance(answer, EngineFailed | Unavailable) for answer in answers)
+        await bench.crash(engine)
+    else:
+        assert sorted(map(str, answers))[1:] == ["restarted", "restarted"]
+        await rest(engine)
+        assert (await names(engine, execution.id)).count("WaitResumed") == 2

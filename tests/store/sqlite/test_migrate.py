@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sqlite3
@@ -167,6 +168,18 @@ async def test_a_file_that_is_not_ours_is_refused(database: Path, made_by: str |
 
     assert content(database) == before
     assert files(database) == {"perdure.db"}
+
+
+async def test_databases_are_made_side_by_side(tmp_path: Path) -> None:
+    """Several at once, in one process: each is whole."""
+    paths = [tmp_path / f"{number}.db" for number in range(6)]
+    for opened in await asyncio.gather(*(open_sqlite(path) for path in paths)):
+        assert (await opened.append([part(uid(1))]))[:2] == (1, {})
+        await opened.close()
+
+    assert {path: sql(path, "SELECT version_num FROM alembic_version") for path in paths} == {
+        path: [(REVISIONS[-1],)] for path in paths
+    }
 
 
 async def test_a_migration_is_there_whole_or_not_at_all(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,13 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from engine import Engine
+from engine.errors import EngineFailed
 from store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
+from store.protocols import PLACES, WriterPlace
 from store.records import Appended, Refusal, TimerRow
-from store.sqlite import SqliteStore, open_sqlite
+from store.sqlite import SqliteStore, open_sqlite, process
+from store.sqlite.lock import above_stdio
 from store.sqlite.messages import Failure, answer, batch_request, read_answer, read_request, work_request
 from store.sqlite.process import WriterProcess
 from store.sqlite.writer import Writer
@@ -55,7 +60,7 @@ async def store(database: Path) -> AsyncIterator[SqliteStore]:
 
 def writer_of(store: SqliteStore) -> int:
     """The pid of the process that writes."""
-    return cast("WriterProcess", store._writer)._process.pid
+    return cast("WriterProcess", store._writer).pid
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -167,6 +172,78 @@ async def test_a_process_that_does_not_start(database: Path, monkeypatch: pytest
     assert files(database) == set()
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("cancels", [1, 2, 1000])
+async def test_an_opening_that_is_cancelled_leaves_nothing(database: Path, place: WriterPlace, cancels: int) -> None:
+    """Once, twice, or again at every turn of the loop as anyio does: all that it took is given back."""
+    for moment in (0, 0.003, 0.05, 0.3):
+        opening = asyncio.ensure_future(open_sqlite(database, writer=place))
+        await asyncio.wait([opening], timeout=moment)
+        for _ in range(cancels):
+            opening.cancel()
+            await asyncio.sleep(0)
+        (found,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(found, SqliteStore):
+            await found.close()
+        else:
+            assert isinstance(found, asyncio.CancelledError)
+        assert not files(database) - {"perdure.db"}
+        assert children_of(os.getpid()) == []
+
+
+async def test_a_process_that_is_not_waited_for_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop cancels the opening itself while a thread starts the process: that ends, and the lock is released."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(path: str) -> Any:
+        started.set()
+        go_on.wait()
+        return start(path)
+
+    start = process._start
+    monkeypatch.setattr(process, "_start", slow)
+    opening = asyncio.ensure_future(WriterProcess.open(str(database)))
+    await asyncio.to_thread(started.wait)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    go_on.set()
+    while exists(Path(f"{database}.lock")) or not exists(database.parent):  # noqa: ASYNC110 a thread's doing
+        await asyncio.sleep(0.01)
+
+    assert children_of(os.getpid()) == []
+
+
+async def test_without_descriptors_nothing_is_taken(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store cannot be opened, says why, and leaves no lock."""
+
+    def too_many(*_: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(process.socket, "socketpair", too_many)
+    with pytest.raises(StoreUnavailable, match="Too many open files"):
+        await open_sqlite(database, writer="process")
+
+    assert files(database) == set()
+
+
+def test_what_a_process_is_given_is_no_standard_stream() -> None:
+    """In a program that has closed its own, the lock would get their numbers, and the process would lose it."""
+    kept = os.dup(0)
+    try:
+        os.close(0)
+        low = os.open(os.devnull, os.O_RDONLY)
+        assert low == 0
+        moved = above_stdio(low)
+        assert moved > 2
+        assert os.get_inheritable(moved) is False
+        os.close(moved)
+        assert above_stdio(kept) == kept
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
 # --- at work ---------------------------------------------------------------------------------------------------------
 
 
@@ -241,6 +318,53 @@ async def test_a_writer_that_dies_leaves_its_commits_unknown(store: SqliteStore,
     assert await again.position() == 1
     assert (await again.append([part(uid(1), head_of(first))]))[:2] == (2, {})
     await again.close()
+
+
+async def test_the_death_of_an_idle_writer_is_told_at_once(database: Path) -> None:
+    """The engine stops although nobody asked for anything; closed, it leaves no process and no lock behind."""
+    async with Engine.open(f"sqlite:///{database}", writer="process") as engine:
+        failed = asyncio.Event()
+        engine.node.processor.on_failure = lambda _failure: failed.set()
+        await engine.create_workflow("w", {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
+        os.kill(writer_of(cast("SqliteStore", engine.store)), signal.SIGKILL)
+
+        async with asyncio.timeout(10):
+            await failed.wait()
+
+        assert isinstance(engine.node.processor.failure, CommitUnknown)
+        with pytest.raises(EngineFailed):
+            await engine.create_workflow("w", {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
+    assert not exists(Path(f"{database}.lock"))
+    assert children_of(os.getpid()) == []
+
+
+async def test_an_engine_that_cannot_say_goodbye_is_closed_all_the_same(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer dies after the last look at it: the next start sees an unclean end, and nothing is left open."""
+    async with Engine.open(f"sqlite:///{database}", writer="process") as engine:
+        store = cast("SqliteStore", engine.store)
+        monkeypatch.setattr(store, "on_failure", lambda _failure: None)
+        os.kill(writer_of(store), signal.SIGKILL)
+    assert not exists(Path(f"{database}.lock"))
+    assert children_of(os.getpid()) == []
+
+    again = await open_sqlite(database)
+    assert len(await again.node_started(node(9))) == 1
+    await again.close()
+
+
+async def test_a_dead_holder_that_nobody_has_reaped_counts_as_dead(database: Path) -> None:
+    """A supervisor may start the next server before it has asked about the last one."""
+    with victim(database, "process") as process:
+        (writer,) = children_of(process.pid)
+        os.kill(writer, signal.SIGSTOP)
+        process.kill()
+        opening = asyncio.ensure_future(open_sqlite(database))
+        await asyncio.wait([opening], timeout=0.2)
+        assert not opening.done()
+        os.kill(writer, signal.SIGCONT)
+        await (await opening).close()
 
 
 async def test_what_stops_the_engine_does_not_stop_the_writer(store: SqliteStore) -> None:
