@@ -27,13 +27,15 @@ _event_row: Callable[[tuple[Any, ...]], EventRow] = partial(tuple.__new__, Event
 def seal(organization_id: bytes, stream_id: bytes, head: Head, events: Iterable[NewEvent]) -> list[EventRow]:
     """The rows of events that follow a stream's head: numbered, digested, and chained one to the other.
 
-    Raises what a value raises that no column takes, such as struct.error or AttributeError.
+    Raises ValueError for a payload without a salt, and what a value raises that no column takes, such as struct.error.
     """
     rows: list[EventRow] = []
     owner = _owner(organization_id, stream_id)
     seq, previous, _ = head
     for name, version, at, actor, cause, data, payload, salt in events:
         seq += 1
+        if (payload is None) is not (salt is None):
+            raise ValueError(f"event {seq} of stream {stream_id.hex()}: a payload and its salt go together")
         digest = None if payload is None or salt is None else payload_digest(salt, payload.encode())
         previous = _hash(owner, seq, _kind(name, version), at, actor, cause, data.encode(), digest, previous)
         row = (stream_id, seq, organization_id, name, version, at, actor, cause, data, payload, salt, digest, previous)

@@ -137,25 +137,14 @@ def _start(path: str) -> _Started:
     lock = FileLock.acquire(path)
     try:
         ours, theirs = socket.socketpair()
-        descriptor = above_stdio(theirs.detach())
         try:
-            for end, option in ((ours.fileno(), socket.SO_SNDBUF), (descriptor, socket.SO_RCVBUF)):
-                with socket.socket(fileno=os.dup(end)) as same:
-                    same.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
-            program = _PROGRAM.format(path=sys.path, descriptor=descriptor, database=path)
-            process = subprocess.Popen(  # noqa: S603 our own program
-                [sys.executable, "-c", program],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(descriptor, lock.descriptor),
-                # Ctrl-C in a terminal is for the engine, which then lets the writer end.
-                start_new_session=True,
-            )
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            process = _run(path, above_stdio(theirs.detach()), lock.descriptor)
         except BaseException:
             ours.close()
+            theirs.close()
             raise
-        finally:
-            os.close(descriptor)
     except BaseException as error:
         lock.release()
         if isinstance(error, OSError):
@@ -163,6 +152,21 @@ def _start(path: str) -> _Started:
         raise
     lock.say_writer(process.pid)
     return _Started(process, ours, lock)
+
+
+def _run(path: str, descriptor: int, lock: int) -> subprocess.Popen[bytes]:
+    """Run the program with its end of the socket, which is closed here, and with the lock. Raises OSError."""
+    program = _PROGRAM.format(path=sys.path, descriptor=descriptor, database=path)
+    try:
+        return subprocess.Popen(  # noqa: S603 our own program
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(descriptor, lock),
+            start_new_session=True,  # Ctrl-C in a terminal is for the engine, which then lets the writer end
+        )
+    finally:
+        os.close(descriptor)
 
 
 def _give_up(starting: asyncio.Future[_Started]) -> None:
@@ -179,6 +183,9 @@ class _Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._opened.add_done_callback(
+            asyncio.Future.exception
+        )  # whoever asks may be cancelled meanwhile
         self._waiting: deque[asyncio.Future[Any]] = deque([self._opened])
         self.is_ending = True
 
@@ -195,7 +202,7 @@ class _Peer(asyncio.Protocol):
             return answer
         self._waiting.append(answer)
         self._transport.writelines((LENGTH.pack(len(request)), request))
-        answer.add_done_callback(asyncio.Future.exception)  # whoever asked may be cancelled, and hear of it no more
+        answer.add_done_callback(asyncio.Future.exception)  # likewise
         return asyncio.shield(answer)
 
     def hang_up(self) -> None:

@@ -1,4 +1,4 @@
-"""The one connection that writes. All of it runs in the writer's own thread."""
+"""The one connection that writes. All of it runs where the writer lives: in a thread or a process of its own."""
 
 from __future__ import annotations
 

@@ -194,6 +194,17 @@ async def test_a_batch_that_breaks_the_contract_is_a_bug(store: Store) -> None:
     assert await store.position() == 0
 
 
+@pytest.mark.parametrize("broken", [{"payload": None}, {"payload_salt": None}])
+async def test_a_payload_and_its_salt_go_together(store: Store, broken: dict[str, None]) -> None:
+    """An event with one of them only could never be verified: nothing of its batch is written."""
+    half = part(A)._replace(events=(event(1, **broken),))
+
+    with pytest.raises((StoreError, ValueError), match="go together"):
+        await store.append([part(B), half])
+
+    assert await store.position() == 0
+
+
 async def test_an_error_leaves_nothing_behind(store: Store) -> None:
     """A batch that breaks a unique key raises StoreError and is not there; its positions are drawn again."""
     await store.append([part(A, puts=[organization(ORG, "acme")])])
