@@ -183,9 +183,7 @@ class _Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._opened.add_done_callback(
-            asyncio.Future.exception
-        )  # whoever asks may be cancelled meanwhile
+        self._opened.add_done_callback(asyncio.Future.exception)  # whoever asks may be cancelled meanwhile
         self._waiting: deque[asyncio.Future[Any]] = deque([self._opened])
         self.is_ending = True
 
