@@ -56,6 +56,11 @@ def exists(path: Path) -> bool:
     return path.exists()
 
 
+def make(path: Path) -> None:
+    """Make an empty file."""
+    path.touch()
+
+
 def files(database: Path) -> set[str]:
     """The names of the files beside a database, and its own."""
     return {path.name for path in database.parent.iterdir()}

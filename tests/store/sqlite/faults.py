@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
+import time
 from pathlib import Path
+from typing import Any
 
 from store.sqlite.writer import Writer
 
 
+def execute(writer: Writer, *, statement: str) -> Any:
+    """Run a statement on the writer's connection; gives its first row."""
+    return writer._driver.execute(statement).fetchone()
+
+
 def fail_commits(writer: Writer, *, code: int, commits: bool, times: int = 10**9) -> None:
-    """Let so many COMMITs fail with this code, after they are durable or before; those of this call succeed."""
+    """Let so many COMMITs fail with this code, after they are durable or before they are anything."""
     really, left = writer.commit, times
 
     def commit(driver: sqlite3.Connection) -> None:
@@ -28,11 +34,14 @@ def fail_commits(writer: Writer, *, code: int, commits: bool, times: int = 10**9
     writer.commit = commit
 
 
-def hold_commits(writer: Writer, *, signal_file: str) -> None:
-    """Let the next COMMIT wait for its death, and make a file once it does."""
+def hold_commits(writer: Writer, *, started: str, go_on: str) -> None:
+    """Let a COMMIT make one file, and wait for another to be there."""
+    really = writer.commit
 
-    def commit(_driver: sqlite3.Connection) -> None:
-        Path(signal_file).touch()
-        signal.pause()
+    def commit(driver: sqlite3.Connection) -> None:
+        Path(started).touch()
+        while not Path(go_on).exists():
+            time.sleep(0.001)
+        really(driver)
 
     writer.commit = commit

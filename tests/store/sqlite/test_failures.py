@@ -5,39 +5,34 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from store.errors import CommitUnknown, StoreError, StoreFull, StoreUnavailable
+from store.protocols import PLACES, WriterPlace
 from store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import event, execution, head_of, node, part, uid
-from tests.store.sqlite.conftest import content
+from tests.store.sqlite.conftest import content, exists, make
+from tests.store.sqlite.faults import execute, fail_commits, hold_commits
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> WriterPlace:
+    return cast("WriterPlace", request.param)
 
 
 @pytest.fixture
-async def store(database: Path) -> AsyncIterator[SqliteStore]:
-    store = await open_sqlite(database)
+async def store(database: Path, place: WriterPlace) -> AsyncIterator[SqliteStore]:
+    store = await open_sqlite(database, writer=place)
     yield store
     await store.close()
 
 
 async def on_writer(store: SqliteStore, statement: str) -> Any:
-    return await store._write(lambda writer: writer._driver.execute(statement).fetchone())
-
-
-def failing(code: int, *, commits: bool) -> Any:
-    """A COMMIT that fails with this code, before or after it is durable."""
-
-    def commit(driver: sqlite3.Connection) -> None:
-        if commits:
-            driver.execute("COMMIT")
-        error = sqlite3.OperationalError("made up")
-        error.sqlite_errorcode = code
-        raise error
-
-    return commit
+    return await store._write(partial(execute, statement=statement))
 
 
 async def test_a_full_disk_loses_the_batch_only(store: SqliteStore) -> None:
@@ -60,23 +55,20 @@ async def test_a_full_disk_loses_the_batch_only(store: SqliteStore) -> None:
 
 async def test_no_space_at_commit_is_not_unknown(store: SqliteStore) -> None:
     """SQLite says FULL of a write that was cut short, before the frame that commits: nothing is there."""
-    writes = store._writer.writer
-    really = writes.commit
-    writes.commit = failing(sqlite3.SQLITE_FULL, commits=False)
+    await store._write(partial(fail_commits, code=sqlite3.SQLITE_FULL, commits=False, times=1))
     with pytest.raises(StoreFull):
         await store.append([part(uid(1))])
 
-    writes.commit = really
     assert (await store.append([part(uid(1))]))[:2] == (1, {})
 
 
 @pytest.mark.parametrize("commits", [False, True])
-async def test_a_commit_that_fails_stops_the_store(database: Path, commits: bool) -> None:
+async def test_a_commit_that_fails_stops_the_store(database: Path, place: WriterPlace, commits: bool) -> None:
     """It may be durable or not: every later write is refused, and the next start reads back what is there."""
-    store = await open_sqlite(database)
+    store = await open_sqlite(database, writer=place)
     first = part(uid(1))
     await store.append([first])
-    store._writer.writer.commit = failing(sqlite3.SQLITE_IOERR_FSYNC, commits=commits)
+    await store._write(partial(fail_commits, code=sqlite3.SQLITE_IOERR_FSYNC, commits=commits))
 
     with pytest.raises(CommitUnknown, match="made up"):
         await store.append([part(uid(2))])
@@ -117,27 +109,18 @@ async def test_a_row_that_cannot_be_stored_spoils_nothing(store: SqliteStore, br
     assert (await store.append([part(uid(1))]))[:2] == (1, {})
 
 
-async def test_an_append_is_not_cut_short_by_a_cancelled_caller(store: SqliteStore) -> None:
+async def test_an_append_is_not_cut_short_by_a_cancelled_caller(store: SqliteStore, database: Path) -> None:
     """Cancelled while it runs, it is committed whole, and its caller learns at once that it was cancelled."""
-    started, go_on = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    writer = store._writer.writer
-    really = writer.commit
-
-    def slow(driver: sqlite3.Connection) -> None:
-        loop.call_soon_threadsafe(started.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
-        really(driver)
-
-    writer.commit = slow
+    started, go_on = database.with_name("started"), database.with_name("go on")
+    await store._write(partial(hold_commits, started=str(started), go_on=str(go_on)))
     appending = asyncio.ensure_future(store.append([part(uid(1), events=20, puts=[execution(uid(1))])]))
-    await started.wait()
+    while not exists(started):  # noqa: ASYNC110 the writer makes it
+        await asyncio.sleep(0.001)
     appending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await appending
     assert await store.position() == 0
-    go_on.set()
-    writer.commit = really
+    make(go_on)
 
     assert (await store.append([part(uid(2))]))[:2] == (21, {})
     assert await store.execution(uid(1)) == execution(uid(1))

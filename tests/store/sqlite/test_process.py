@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -46,7 +45,7 @@ from tests.store.builders import (
     workspace,
 )
 from tests.store.sqlite.conftest import exists, files, let_go, victim
-from tests.store.sqlite.faults import fail_commits, hold_commits
+from tests.store.sqlite.faults import hold_commits
 
 pytestmark = pytest.mark.real_process
 
@@ -258,43 +257,6 @@ async def test_a_batch_of_any_size_goes_through(store: SqliteStore) -> None:
     assert (await store.events(uid(1)))[0].row.payload == text
 
 
-@pytest.mark.parametrize("broken", [{"data": "\ud800"}, {"version": 2**70}, {"actor": object()}, {"actor": None}])
-async def test_a_row_that_cannot_be_stored_spoils_nothing(store: SqliteStore, broken: dict[str, Any]) -> None:
-    """Whether it cannot be sent or not be written, it is a StoreError, and nothing of its batch is there."""
-    bad = part(uid(2))._replace(events=(event(1, **broken),))
-
-    with pytest.raises(StoreError):
-        await store.append([part(uid(1), puts=[execution(uid(1))]), bad])
-
-    assert await store.stream(uid(1)) is None
-    assert (await store.append([part(uid(1))]))[:2] == (1, {})
-
-
-@pytest.mark.parametrize("commits", [False, True])
-async def test_a_commit_that_fails_stops_the_store(database: Path, commits: bool) -> None:
-    """As with a writer in a thread: every later write is refused, and the next start reads back what is there."""
-    store = await open_sqlite(database, writer="process")
-    await store._write(partial(fail_commits, code=sqlite3.SQLITE_IOERR_FSYNC, commits=commits))
-
-    for write in (store.append([part(uid(1))]), store.append([part(uid(2))]), store.node_started(node(1))):
-        with pytest.raises(CommitUnknown, match="made up"):
-            await write
-
-    await store.close()
-    again = await open_sqlite(database)
-    assert await again.position() == (1 if commits else 0)
-    await again.close()
-
-
-async def test_no_space_at_commit_is_not_unknown(store: SqliteStore) -> None:
-    """StoreFull: nothing is there, and once there is space again all goes on."""
-    await store._write(partial(fail_commits, code=sqlite3.SQLITE_FULL, commits=False, times=1))
-    with pytest.raises(StoreFull):
-        await store.append([part(uid(1))])
-
-    assert (await store.append([part(uid(1))]))[:2] == (1, {})
-
-
 # --- one of the two is gone ------------------------------------------------------------------------------------------
 
 
@@ -303,7 +265,7 @@ async def test_a_writer_that_dies_leaves_its_commits_unknown(store: SqliteStore,
     first = part(uid(1))
     await store.append([first])
     held = database.with_name("held")
-    await store._write(partial(hold_commits, signal_file=str(held)))
+    await store._write(partial(hold_commits, started=str(held), go_on=str(database.with_name("never"))))
     waiting = [asyncio.ensure_future(store.append([part(uid(n))])) for n in (2, 3)]
     while not exists(held):  # noqa: ASYNC110 another process makes it
         await asyncio.sleep(0.01)
