@@ -19,6 +19,9 @@ _HOLDER: Final = re.compile(r"process (\d{1,10}) since ")
 _LAST_COMMIT_S: Final = 10
 """Seconds that a commit may still take whose process has died."""
 
+_DYING_S: Final = 0.25
+"""Seconds after which a holder that lives does not look as if it had just been killed."""
+
 _STDERR: Final = 2
 
 _AGAIN_S: Final = 0.02
@@ -46,7 +49,7 @@ class FileLock:
         It blocks. Raises DatabaseInUse, or StoreUnavailable if the file cannot be made.
         """
         path = f"{database}.lock"
-        deadline = time.monotonic() + _LAST_COMMIT_S
+        began = time.monotonic()
         while True:
             try:
                 descriptor = above_stdio(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -57,7 +60,7 @@ class FileLock:
             except BlockingIOError:
                 holder = os.pread(descriptor, _TEXT_MAX, 0).decode(errors="replace").strip()
                 os.close(descriptor)
-                if _has_died(holder) and time.monotonic() < deadline:
+                if time.monotonic() < began + (_LAST_COMMIT_S if _has_died(holder) else _DYING_S):
                     time.sleep(_AGAIN_S)
                     continue
                 raise DatabaseInUse(database, holder or "another process") from None
