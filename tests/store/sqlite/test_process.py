@@ -322,7 +322,7 @@ async def test_a_dead_holder_that_nobody_has_reaped_counts_as_dead(database: Pat
         (writer,) = children_of(process.pid)
         os.kill(writer, signal.SIGSTOP)
         process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         opening = asyncio.ensure_future(open_sqlite(database))
         await asyncio.wait([opening], timeout=0.5)  # longer than one that lives is waited for
         is_refused = opening.done()
