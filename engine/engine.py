@@ -113,8 +113,9 @@ class Engine:
     ) -> AsyncIterator[Self]:
         """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
 
-        `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where commits are made:
-        in a thread of this process, or in a process of its own, which is worth it under load (`WriterPlace`).
+        `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where a
+        database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
+        which is worth it under load (`WriterPlace`).
         Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
         engine = await cls.start(

@@ -114,8 +114,8 @@ class Batch:
         self.waiting.append(Waiting(order, hot, None))
         return True
 
-    def seal(self) -> list[StreamAppend]:
-        """The batch as the store takes it. Called when nothing is decided into it any more."""
+    def hand_over(self) -> list[StreamAppend]:
+        """The batch as the store takes it. Called once, when nothing is decided into it any more."""
         return [part.append() for part in self.parts.values()]
 
     def settle(self, heads: Mapping[bytes, Head]) -> None:

@@ -315,7 +315,7 @@ class Processor:
         started = time.perf_counter()
         try:
             # At once: before a job has its turn, the next batch may move the states on; and the store works meanwhile.
-            appending = asyncio.ensure_future(self._store.append(batch.seal()))
+            appending = asyncio.ensure_future(self._store.append(batch.hand_over()))
         except Exception as defect:  # noqa: BLE001 a defect of ours, and nobody can go on without these events
             self._stop(defect)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from sqlite3 import Cursor
 from typing import Any, Final, NamedTuple
 
@@ -10,14 +10,9 @@ from store.batch import head_after, net_puts
 from store.chain import sealed
 from store.records import NEW_STREAM, Appended, EventRow, Refusal, Row, StreamAppend, TimerRow
 from store.sqlite import statements as sql
-from store.sqlite.bulk import NULL, Prepared
+from store.sqlite.bulk import Prepared, bound
 
 _STALE: Final = Refusal("stale")
-
-
-def bound(values: Iterable[Any]) -> list[Any]:
-    """The values of one row in the forms that the driver binds quickest (`store.sqlite.bulk`)."""
-    return [NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values]
 
 
 class Plan(NamedTuple):

@@ -104,6 +104,11 @@ def binder(column: Column[Any]) -> Binder | None:
     return _binary if is_binary else None
 
 
+def bound(values: Iterable[Any]) -> list[Any]:
+    """The values of one row in the same forms, whatever their columns are."""
+    return [NULL if value is None else bytearray(value) if type(value) is bytes else value for value in values]
+
+
 def _binary(values: Iterable[Any]) -> Iterable[Any]:
     return map(bytearray, values)
 

@@ -40,16 +40,11 @@ main({descriptor}, {database!r})
 
 
 class WriterProcess:
-    """A writer, the process that it lives in, and the lock that makes it the only one.
-
-    `on_lost` is called if the process is gone although nobody has closed it.
-    """
+    """A writer, the process that it lives in, and the lock that makes it the only one."""
 
     def __init__(self, started: _Started, peer: _Peer) -> None:
-        self.on_lost: Callable[[StoreError], None] = lambda _failure: None
         self._started = started
         self._peer = peer
-        peer.on_lost = lambda failure: self.on_lost(failure)  # noqa: PLW0108 whatever it is by then
 
     @classmethod
     async def open(cls, path: str) -> WriterProcess:
@@ -83,6 +78,10 @@ class WriterProcess:
     def pid(self) -> int:
         """The process that writes."""
         return self._started.process.pid
+
+    def watch(self, on_lost: Callable[[StoreError], None]) -> None:
+        """Have this called if the process is gone although nobody has closed it."""
+        self._peer.on_lost = on_lost
 
     def append(self, batch: Sequence[StreamAppend]) -> asyncio.Future[Appended]:
         """Append a batch, which the process numbers, chains and writes."""

@@ -33,7 +33,7 @@ _ROWS_AT_ONCE: Final = 1000
 class _Writing(Protocol):
     """A writer, wherever it lives. What it is handed it does in that order, and to the end if a caller is cancelled."""
 
-    on_lost: Callable[[StoreError], None]
+    def watch(self, on_lost: Callable[[StoreError], None]) -> None: ...
 
     def append(self, batch: Sequence[StreamAppend]) -> asyncio.Future[Appended]: ...
 
@@ -71,7 +71,7 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
         try:
             await self._write(Writer.begin_rebuild)
-        except asyncio.CancelledError:  # it goes on all the same, in the writer's thread
+        except asyncio.CancelledError:  # it goes on all the same, where the writer lives
             await self._write(Writer.abandon_rebuild)
             raise
         try:
@@ -164,5 +164,5 @@ async def _open_to_write(path: str, place: WriterPlace) -> SqliteStore:
     except BaseException:
         await writer.close()
         raise
-    writer.on_lost = lambda failure: store.on_failure(failure)  # noqa: PLW0108 whatever it is by then
+    writer.watch(lambda failure: store.on_failure(failure))  # noqa: PLW0108 whatever it is by then
     return store

@@ -22,7 +22,6 @@ class WriterThread:
 
     def __init__(self, path: str) -> None:
         """Take the lock and open the database. It blocks. Raises StoreError, DatabaseInUse above all."""
-        self.on_lost: Callable[[StoreError], None] = lambda _failure: None  # a thread is never lost
         self._lock = FileLock.acquire(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="perdure-writer")
         try:
@@ -35,6 +34,9 @@ class WriterThread:
     async def open(cls, path: str) -> WriterThread:
         """As the constructor, while the event loop goes on."""
         return await asyncio.to_thread(cls, path)
+
+    def watch(self, on_lost: Callable[[StoreError], None]) -> None:
+        """Do nothing: a thread is never lost."""
 
     def append(self, batch: Sequence[StreamAppend]) -> asyncio.Future[Appended]:
         """Append a batch. It is planned here, so that the writer's thread needs the interpreter for little."""

@@ -192,12 +192,15 @@ async def test_an_opening_that_is_cancelled_leaves_nothing(database: Path, place
 
 async def test_a_process_that_is_not_waited_for_is_ended(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop cancels the opening itself while a thread starts the process: that ends, and the lock is released."""
-    started, go_on = threading.Event(), threading.Event()
+    started, go_on, has_started = threading.Event(), threading.Event(), threading.Event()
 
     def slow(path: str) -> Any:
         started.set()
         go_on.wait()
-        return start(path)
+        try:
+            return start(path)
+        finally:
+            has_started.set()
 
     start = process._start
     monkeypatch.setattr(process, "_start", slow)
@@ -207,8 +210,10 @@ async def test_a_process_that_is_not_waited_for_is_ended(database: Path, monkeyp
     with pytest.raises(asyncio.CancelledError):
         await opening
     go_on.set()
-    while exists(Path(f"{database}.lock")) or not exists(database.parent):  # noqa: ASYNC110 a thread's doing
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(has_started.wait)
+    async with asyncio.timeout(10):
+        while exists(Path(f"{database}.lock")):  # noqa: ASYNC110 it is removed by the thread, or by a callback after it
+            await asyncio.sleep(0.01)
 
     assert children_of(os.getpid()) == []
 
