@@ -30,17 +30,33 @@ def test_the_diagram_is_drawn_from_the_table() -> None:
     assert blocks("mermaid") == [diagram() + "\n"]
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
+PROGRAMS = [block for block in blocks("python") if "\ndef test_" not in block]
+TESTS = [block for block in blocks("python") if "\ndef test_" in block]
+
+
+@pytest.mark.parametrize("number", range(len(PROGRAMS)))
 def test_each_python_example_runs(number: int, tmp_path: Path) -> None:
     """Each Python block is a program that runs as it stands."""
-    program = tmp_path / "example.py"
-    program.write_text(blocks("python")[number])
-    done = subprocess.run(
-        [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = python(tmp_path, "example.py", PROGRAMS[number])
     assert done.returncode == 0, done.stderr
     assert "restarted" in done.stdout
     assert "completed" in done.stdout
+
+
+@pytest.mark.parametrize("number", range(len(TESTS)))
+def test_each_example_of_a_test_passes(number: int, tmp_path: Path) -> None:
+    """Each Python block of tests passes under pytest as it stands."""
+    done = python(tmp_path, "test_example.py", TESTS[number], "-m", "pytest", "-q", "--rootdir", str(tmp_path))
+    assert done.returncode == 0, done.stdout
+    assert f"{TESTS[number].count('def test_')} passed" in done.stdout
+
+
+def python(folder: Path, name: str, source: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a file of this source in a folder of its own."""
+    (folder / name).write_text(source)
+    return subprocess.run(
+        [sys.executable, *options, name], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.real_process

@@ -1,9 +1,8 @@
-"""Which of several things a name on the command line means, and which was perhaps meant."""
+"""Which of several things a name on the command line means."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from api.commands.running import Failed
@@ -20,13 +19,6 @@ def is_id(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question to end a message with; empty if nothing known is similar."""
-    lowered = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), list(lowered), n=3, cutoff=0.55)
-    return f" Did you mean {' or '.join(repr(lowered[each]) for each in close)}?" if close else ""
 
 
 def only(what: str, name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from api.commands.names import SUGGESTED_FROM, did_you_mean, is_id, only
+from api.commands.names import SUGGESTED_FROM, is_id, only
 from api.commands.running import Failed, Refused, problems
 from api.commands.shape import Scope
+from engine.names import did_you_mean
 
 TIMEOUT_S: Final = 60.0
 PAGE: Final = 100

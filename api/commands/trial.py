@@ -11,8 +11,8 @@ from api.commands import output
 from api.commands.output import compact
 from api.commands.running import Failed
 from engine.language import DefinitionError
-from engine.testing.simulation import Failed as StepFailed
-from engine.testing.simulation import Succeeded as StepSucceeded
+from engine.testing.answers import Failed as StepFailed
+from engine.testing.answers import Succeeded as StepSucceeded
 from engine.testing.state import NoSuchState, test_state
 
 

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from api.commands.names import SUGGESTED_FROM, did_you_mean, is_id, only
+from api.commands.names import SUGGESTED_FROM, is_id, only
 from api.commands.output import instant
 from api.commands.running import Failed, Refused
 from api.commands.shape import Scope
 from engine.core import ids
 from engine.engine import Engine
 from engine.errors import Invalid
+from engine.names import did_you_mean
 from engine.opening import open_store
 from engine.runtime.access import DEFAULT
 from engine.runtime.callers import Caller

@@ -14,7 +14,7 @@ from api.fields import Request
 from api.routing import Answer, Call, Route
 from engine.errors import Invalid
 from engine.language import DefinitionError
-from engine.testing.simulation import Failed, Succeeded
+from engine.testing.answers import Failed, Succeeded
 from engine.testing.state import NoSuchState, StateOutcome, test_state
 
 RETRIES_MAX: Final = 10_000

@@ -1,6 +1,8 @@
 """For tests, ours and yours: given-when-then on the pure core, runs in virtual time, and a clock that is pushed."""
 
+from engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 from engine.testing.clock import START, ManualClock
+from engine.testing.mocks import BadMock, Mock, NotMocked
 from engine.testing.scenario import (
     EXECUTION,
     WORKFLOW,
@@ -14,15 +16,7 @@ from engine.testing.scenario import (
     succeeded,
     terminated,
 )
-from engine.testing.simulation import (
-    Answer,
-    Failed,
-    Simulation,
-    Succeeded,
-    TaskRequest,
-    Unanswered,
-    simulate,
-)
+from engine.testing.simulation import Simulation, Stuck, simulate
 from engine.testing.state import StateOutcome, test_state
 
 __all__ = [
@@ -31,11 +25,15 @@ __all__ = [
     "WORKFLOW",
     "WORKSPACE",
     "Answer",
+    "BadMock",
     "Failed",
     "ManualClock",
+    "Mock",
+    "NotMocked",
     "Scenario",
     "Simulation",
     "StateOutcome",
+    "Stuck",
     "Succeeded",
     "TaskRequest",
     "Unanswered",

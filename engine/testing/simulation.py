@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
-
-import msgspec
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from engine.codec import decode_json, encode_json
 from engine.core import commands as c
 from engine.core import ids
 from engine.core.effects import FollowChild, FollowParent, RunTask, StartChild, TellParent
-from engine.core.events import Recorded
+from engine.core.events import Recorded, WaitOpened
 from engine.core.refs import resolve
-from engine.core.state import TOP, State, fork_and_index
+from engine.core.state import TOP, InTask, InWait, State, fork_and_index
 from engine.errors import Unavailable
 from engine.history import states_history
 from engine.language import Machine, compile_machine, parse_instant, parse_resource
-from engine.language.resources import WAIT_FOR_TASK_TOKEN
+from engine.language.resources import WAIT, WAIT_FOR_TASK_TOKEN
 from engine.runtime.callers import Caller
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
 from engine.runtime.node import Node
 from engine.runtime.sending import send
+from engine.runtime.watch import Watch
+from engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 from engine.testing.clock import START, ManualClock
+from engine.testing.mocks import BadMock, Mock
 from store.memory import MemoryStore
 
 T = TypeVar("T")
@@ -41,41 +42,16 @@ STATUSES: Mapping[str, str] = {
 }
 
 
-class TaskRequest(msgspec.Struct, frozen=True):
-    """One attempt of a Task state. `attempt` counts from 0; `iteration` has (map state, index), outermost first."""
+class Stuck(NamedTuple):
+    """A state that nothing but an outside party can end. `waits_for` says which: a resume, a task token, a step."""
 
     state: str
-    resource: str
-    parameters: Any
-    state_input: Any
-    attempt: int = 0
+    waits_for: str
     iteration: tuple[tuple[str, int], ...] = ()
-    timeout_seconds: int | None = None
-    heartbeat_seconds: int | None = None
-
-
-class Succeeded(msgspec.Struct, frozen=True):
-    """The task gives this output, a JSON value."""
-
-    output: Any = None
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The task fails."""
-
-    error: str | None = None
-    cause: str | None = None
-
-
-class Unanswered(msgspec.Struct, frozen=True):
-    """The task never answers."""
-
-
-Answer: TypeAlias = Succeeded | Failed | Unanswered
 
 
 class Simulation(NamedTuple):
-    """How a run ended: `status` in the words of GetExecutionHistory, `RUNNING` if it waits for somebody outside.
+    """How a run ended: `status` in the words of GetExecutionHistory, `RUNNING` if it is stuck (`stuck_at` says where).
 
     `history` is in the vocabulary of GetExecutionHistory, `events` are our own.
     """
@@ -86,29 +62,34 @@ class Simulation(NamedTuple):
     cause: str | None
     history: list[dict[str, Any]]
     events: list[Recorded]
+    stuck_at: tuple[Stuck, ...] = ()
 
 
 def simulate(
     definition: Mapping[str, Any],
     input: Any,  # noqa: A002 as the States Language says it
     *,
-    tasks: Callable[[TaskRequest], Answer],
+    tasks: Callable[[TaskRequest], Answer] | Mapping[str, Any],
     context: Mapping[str, str] | None = None,
     express: bool = False,
     start_at: str | None = None,
 ) -> Simulation:
     """Run one execution to its end, or until nothing but an outside party could move it.
 
-    `context` gives names for the context object: execution_name, state_machine_name, role_arn, account, region.
-    `start_at` is the instant of the start (RFC 3339). Raises `engine.language.DefinitionError`, and whatever `tasks`
-    raises.
+    `tasks` answers for each attempt of a Task state, steps, waits and children alike: a function, or a mock
+    (`engine.testing.mocks`). `context` gives names for the context object: execution_name, state_machine_name,
+    role_arn, account, region. `start_at` is the instant of the start (RFC 3339).
+
+    Raises `engine.language.DefinitionError`, `BadMock`, `NotMocked`, TypeError (the function gave no `Answer`), and
+    whatever `tasks` raises.
     """
     machine = compile_machine(definition, express=express)
     now = START if start_at is None else parse_instant(start_at)
     if now is None:
         message = f"start_at: {start_at!r} is no instant of the form 2025-01-01T00:00:00Z"
         raise ValueError(message)
-    run = _Run(definition, machine, decode_json(encode_json(input)), tasks, dict(context or {}), now)
+    answer = Mock(tasks, definition) if not callable(tasks) else tasks
+    run = _Run(definition, machine, _copied(input), answer, dict(context or {}), now)
     return _run_apart(run.go())
 
 
@@ -134,14 +115,22 @@ def _run_apart(work: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
+class _Seen(Protocol):
+    """An execution as it was last seen: hot, or by a watch."""
+
+    state: Any
+    payloads: dict[int, Any]
+
+
 class _Answers:
-    """Asks the caller for the outcomes of steps and children. Implements `TaskRunner` and `ChildRunner`."""
+    """Asks the caller for the outcomes of steps, waits and children. Implements `TaskRunner` and `ChildRunner`."""
 
     running = 0
     node: Node
 
     def __init__(self, tasks: Callable[[TaskRequest], Answer]) -> None:
         self._tasks = tasks
+        self._asked: set[str] = set()
         self.problem: BaseException | None = None
 
     # --- steps ---------------------------------------------------------------------------------------------------
@@ -153,23 +142,48 @@ class _Answers:
         answer = self._ask(hot, task.scope, task.resource, task.parameters, task.attempt)
         if answer is None:
             return
-        is_submitted = parse_resource(task.resource).pattern == WAIT_FOR_TASK_TOKEN
-        if is_submitted and task.wait is not None:
-            self._complete(hot, task, c.Succeeded({}))
-            if not isinstance(answer, Unanswered):
-                self.node.send(hot.stream_id, c.AnswerTask(task.wait, _outcome(answer)))
-        elif not isinstance(answer, Unanswered):
-            self._complete(hot, task, _outcome(answer))
+        has_token = parse_resource(task.resource).pattern == WAIT_FOR_TASK_TOKEN
+        if task.wait is None or (isinstance(answer, Failed) and not has_token):
+            self._complete(hot, task, answer)
+        else:
+            self._complete(hot, task, Succeeded({}))
+            self._end_wait(hot.stream_id, task.wait, task.resource, answer)
 
-    def _complete(self, hot: HotStream, task: RunTask, outcome: c.Succeeded | c.Failed) -> None:
-        command = c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
-        self.node.send(hot.stream_id, command)
+    def _complete(self, hot: HotStream, task: RunTask, answer: Answer) -> None:
+        if not isinstance(answer, Unanswered):
+            command = c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, _outcome(answer))
+            self.node.send(hot.stream_id, command)
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Nothing runs."""
 
     async def close(self, grace_s: float) -> None:
         """Nothing runs."""
+
+    # --- waits ---------------------------------------------------------------------------------------------------
+
+    def ask_waits(self, execution_id: bytes, seen: _Seen) -> bool:
+        """Ask for the answers of the mere waits that have opened; whether there were any."""
+        opened = [(wait, each.scope) for wait, each in seen.state.open_waits() if wait not in self._asked]
+        for wait, scope in opened:
+            self._asked.add(wait)
+            phase = seen.state.frames[scope].phase
+            if isinstance(phase, InWait) and phase.wait == wait:
+                answer = self._ask(seen, scope, WAIT, None, phase.attempt)
+                if answer is not None:
+                    self._end_wait(execution_id, wait, WAIT, answer)
+        return bool(opened)
+
+    def _end_wait(self, execution_id: bytes, wait: str, resource: str, answer: Answer) -> None:
+        self._asked.add(wait)
+        if isinstance(answer, Unanswered):
+            return
+        if parse_resource(resource).pattern == WAIT_FOR_TASK_TOKEN:
+            self.node.send(execution_id, c.AnswerTask(wait, _outcome(answer)))
+        elif isinstance(answer, Succeeded):
+            self.node.send(execution_id, c.Resume(_copied(answer.output), wait))
+        else:
+            self.problem = BadMock("a wait for a resume cannot fail: give a payload, or nothing, and it may time out")
 
     # --- children ------------------------------------------------------------------------------------------------
 
@@ -209,9 +223,9 @@ class _Answers:
 
     # --- asking --------------------------------------------------------------------------------------------------
 
-    def _ask(self, hot: HotStream, scope: str, resource: str, parameters: Any, attempt: int) -> Answer | None:
+    def _ask(self, seen: _Seen, scope: str, resource: str, parameters: Any, attempt: int) -> Answer | None:
         """Ask the caller; null if the task is gone, or the caller's function failed."""
-        state: State = hot.state
+        state: State = seen.state
         frame = state.frames.get(scope)
         if frame is None or frame.phase is None:
             return None
@@ -223,17 +237,30 @@ class _Answers:
             state=frame.state,
             resource=resource,
             parameters=parameters,
-            state_input=resolve(frame.input, hot.payloads),
+            state_input=resolve(frame.input, seen.payloads),
             attempt=attempt,
             iteration=iterations(state, scope),
             timeout_seconds=None if deadline is None else (deadline - self.node.clock.now()) // 1000,
             heartbeat_seconds=None if heartbeat_ms is None else heartbeat_ms // 1000,
         )
         try:
-            return self._tasks(request)
+            return _checked(self._tasks(request), request)
         except BaseException as problem:  # noqa: BLE001 it is raised to who called simulate
             self.problem = problem
             return None
+
+
+def _checked(answer: Any, request: TaskRequest) -> Answer:
+    """What the caller's function gave, if it is an answer. Raises TypeError."""
+    if isinstance(answer, Succeeded):
+        encode_json(answer.output)
+    if isinstance(answer, Succeeded | Failed | Unanswered):
+        return answer
+    given = answer.__name__ if isinstance(answer, type) else f"a {type(answer).__name__}"
+    raise TypeError(
+        f"tasks: for state {request.state!r} it gave {given}; it must give engine.testing.Succeeded(output), "
+        "Failed(error, cause) or Unanswered()"
+    )
 
 
 def iterations(state: State, scope: str) -> tuple[tuple[str, int], ...]:
@@ -251,7 +278,11 @@ def iterations(state: State, scope: str) -> tuple[tuple[str, int], ...]:
 def _outcome(answer: Succeeded | Failed) -> c.Succeeded | c.Failed:
     if isinstance(answer, Failed):
         return c.Failed(answer.error, answer.cause)
-    return c.Succeeded(decode_json(encode_json(answer.output)))
+    return c.Succeeded(_copied(answer.output))
+
+
+def _copied(value: Any) -> Any:
+    return decode_json(encode_json(value))
 
 
 class _Run:
@@ -280,17 +311,19 @@ class _Run:
         answers.node, node.children = node, answers
         await node.start()
         try:
-            execution_id = await self._start(node)
-            state = await self._to_rest(node, execution_id, answers)
+            execution_id = node.processor.new_id()
+            with node.processor.watchers.watch(execution_id) as watch:
+                await self._start(node, execution_id)
+                status = await self._to_rest(node, execution_id, answers, watch)
         finally:
             await node.drain(0)
         if answers.problem is not None:
             raise answers.problem
         stored = await store.events(execution_id)
-        return _result(state, KINDS["execution"].vocabulary.read_all(stored))
+        return _result(status, KINDS["execution"].vocabulary.read_all(stored))
 
-    async def _start(self, node: Node) -> bytes:
-        workflow_id, execution_id = node.processor.new_id(), node.processor.new_id()
+    async def _start(self, node: Node, execution_id: bytes) -> None:
+        workflow_id = node.processor.new_id()
         node.definitions.put(workflow_id, 1, self._definition)
         caller = Caller(workflow_id, workflow_id, "embedded:simulate")
         name = ids.text(workflow_id)
@@ -303,12 +336,13 @@ class _Run:
             input=self._input,
         )
         await send(node, caller, "execution", execution_id, command, machine=self._machine)
-        return execution_id
 
-    async def _to_rest(self, node: Node, execution_id: bytes, answers: _Answers) -> str:
+    async def _to_rest(self, node: Node, execution_id: bytes, answers: _Answers, watch: Watch) -> str:
         """Jump from one due instant to the next until the run is over or nothing is due; gives its status."""
         while True:
             await _settle(node)
+            if watch.state is not None and answers.ask_waits(execution_id, watch):
+                continue
             row = await node.store.execution(execution_id)
             if row is None:
                 message = "the execution was not started"
@@ -355,4 +389,20 @@ def _result(status: str, events: Sequence[Recorded]) -> Simulation:
         cause=value(state.cause),
         history=states_history(events),
         events=list(events),
+        stuck_at=() if state.is_over else tuple(_stuck(state, events)),
     )
+
+
+_OUTSIDE: Mapping[str, str] = {WAIT_FOR_TASK_TOKEN: "an answer with its task token"}
+
+
+def _stuck(state: State, events: Sequence[Recorded]) -> Iterator[Stuck]:
+    """The states that wait for somebody outside."""
+    for scope in state.scopes():
+        frame = state.frames[scope]
+        opened = None if not isinstance(frame.phase, InWait) else events[frame.phase.seq - 1].event
+        if isinstance(opened, WaitOpened):
+            what = _OUTSIDE.get(parse_resource(opened.resource).pattern, "a resume")
+            yield Stuck(frame.state, what, iterations(state, scope))
+        elif isinstance(frame.phase, InTask):
+            yield Stuck(frame.state, "its step, which does not answer", iterations(state, scope))

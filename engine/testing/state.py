@@ -33,8 +33,8 @@ from engine.language import (
     problems,
 )
 from engine.language import State as Definition
+from engine.testing.answers import Failed, Succeeded
 from engine.testing.clock import START
-from engine.testing.simulation import Failed, Succeeded
 
 NAME: Final = "StateName"
 """What a state is called that is given without its machine."""
@@ -205,6 +205,9 @@ class _Entropy:
 
 
 def _check_result(state: Definition, result: Succeeded | Failed | None) -> None:
+    if not isinstance(result, Succeeded | Failed | None):
+        message = f"result: it must be engine.testing.Succeeded(...) or Failed(...), not a {type(result).__name__}"
+        raise TypeError(message)
     if isinstance(state, HandlingState) and result is None:
         message = f"result: a {state.type} state needs what it is to be given: Succeeded(...) or Failed(...)"
         raise ValueError(message)

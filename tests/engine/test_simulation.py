@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from engine.language import DefinitionError
-from engine.testing import Failed, Succeeded, TaskRequest, Unanswered, simulate
+from engine.testing import (
+    BadMock,
+    Failed,
+    NotMocked,
+    Succeeded,
+    TaskRequest,
+    Unanswered,
+    simulate,
+    succeeded,
+    test_state,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 CONFORMANCE = ROOT.parent / "shared" / "conformance" / "run_asl.py"
@@ -59,8 +69,7 @@ def test_a_task_that_fails_fails_the_run() -> None:
 def test_a_run_that_nobody_moves_is_running() -> None:
     """A task that never answers, and a wait for an outside party, leave the run where it is."""
     assert simulate(CHARGE, {"amount": 7}, tasks=lambda _: Unanswered()).status == "RUNNING"
-    waiting = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "wait_for_resume", "End": True}}}
-    assert simulate(waiting, {}, tasks=lambda _: Unanswered()).status == "RUNNING"
+    assert simulate(waiting(), {}, tasks=lambda _: Unanswered()).status == "RUNNING"
 
 
 def test_what_tasks_raise_is_raised() -> None:
@@ -77,6 +86,87 @@ def test_a_definition_that_is_wrong_is_refused() -> None:
     """A definition with problems is not run."""
     with pytest.raises(DefinitionError):
         simulate({"StartAt": "A", "States": {}}, {}, tasks=lambda _: Unanswered())
+
+
+def waiting(resource: str = "wait_for_resume", **more: Any) -> dict[str, Any]:
+    """A machine of one state that waits for somebody outside."""
+    return {"StartAt": "Ask", "States": {"Ask": {"Type": "Task", "Resource": resource, "End": True, **more}}}
+
+
+TOKEN = {"Parameters": {"token.$": "$$.Task.Token"}}
+CHILD = {"Parameters": {"StateMachineArn": "invoice"}}
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        waiting(),
+        waiting("mail.waitForResume"),
+        waiting("mail.waitForTaskToken", **TOKEN),
+        waiting("arn:aws:states:::states:startExecution.sync:2", **CHILD),
+        waiting("mail"),
+    ],
+)
+def test_one_mock_answers_whatever_waits(definition: dict[str, Any]) -> None:
+    """A step, a wait, a token and a child are answered alike, by the name of their state."""
+    run = simulate(definition, {}, tasks={"Ask": {"approved": True}})
+    assert (run.status, run.output, run.stuck_at) == ("SUCCEEDED", {"approved": True}, ())
+
+
+def test_waits_inside_iterations_are_answered_each() -> None:
+    """Every iteration's wait is asked for, with the index that it belongs to."""
+    each = waiting()
+    mapped = {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": each, "End": True}
+
+    def tasks(request: TaskRequest) -> Succeeded:
+        return Succeeded(request.iteration[0][1])
+
+    run = simulate({"StartAt": "Each", "States": {"Each": mapped}}, {"items": [7, 8, 9]}, tasks=tasks)
+    assert run.output == [0, 1, 2]
+
+
+def test_a_wait_that_the_mock_leaves_out_times_out() -> None:
+    """A wait with a time limit that nobody answers expires, as it would."""
+    run = simulate(waiting(TimeoutSeconds=86_400), {}, tasks={})
+    assert (run.status, run.error) == ("FAILED", "States.Timeout")
+
+
+def test_a_stuck_run_says_where() -> None:
+    """Of a run that nobody can move it is told which states wait, and for what."""
+    run = simulate(waiting("mail.waitForTaskToken", **TOKEN), {}, tasks=lambda _: Unanswered())
+    assert [(each.state, each.waits_for) for each in run.stuck_at] == [("Ask", "an answer with its task token")]
+
+
+@pytest.mark.parametrize("answer", [{"ok": 1}, {"Charge": [{"result": 1}]}, succeeded({"ok": 1}), Succeeded, None])
+def test_an_answer_of_another_kind_is_refused(answer: Any) -> None:
+    """What is no answer is refused at once, naming the state and what is accepted."""
+    with pytest.raises(TypeError, match=r"state 'Charge'.*Succeeded\(output\), Failed"):
+        simulate(CHARGE, {"amount": 7}, tasks=lambda _: answer)
+
+
+@pytest.mark.parametrize("mock", [{"Charge": []}, {"Charge": {"Result": 1}}, {"Charge": object()}, {"Chrage": 1}, [1]])
+def test_a_mock_of_another_form_is_refused(mock: Any) -> None:
+    """A mock with a mistake in it is refused before the run begins."""
+    with pytest.raises(BadMock):
+        simulate(CHARGE, {"amount": 7}, tasks=mock)
+
+
+def test_a_wait_for_a_resume_cannot_fail() -> None:
+    """A resume has no way to fail a wait, so a mock that says so is refused."""
+    with pytest.raises(BadMock, match="cannot fail"):
+        simulate(waiting(), {}, tasks={"Ask": {"error": "No"}})
+
+
+def test_a_step_without_a_mock_is_named() -> None:
+    """A step of which the mock says nothing ends the simulation; nothing is made up."""
+    with pytest.raises(NotMocked, match="state 'Charge' calls 'charge'"):
+        simulate(CHARGE, {"amount": 7}, tasks={})
+
+
+def test_one_state_takes_no_other_result() -> None:
+    """`test_state` wants its result as an answer too."""
+    with pytest.raises(TypeError, match="Succeeded"):
+        test_state(CHARGE, {"amount": 7}, state="Charge", result={"ok": 1})  # type: ignore[arg-type]
 
 
 async def test_it_works_on_a_running_loop() -> None:

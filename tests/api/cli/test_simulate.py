@@ -20,9 +20,9 @@ def mocked(folder: Path, mock: Any, definition: Any = None) -> list[str]:
     return ["simulate", "d.json", "--mock", "m.json"]
 
 
-@pytest.mark.parametrize("result", [{"receipt": 7}, 7, None, [], [1, 2], [{"result": 1, "more": 2}], {"error": "E"}])
+@pytest.mark.parametrize("result", [{"receipt": 7}, 7, None, [1, 2], [{"id": 1}]])
 def test_a_result_of_any_kind(perdure: Perdure, folder: Path, result: Any) -> None:
-    """What is no list of outcomes is the result itself; a year of waiting is over at once."""
+    """What does not look like an outcome is the result itself; a year of waiting is over at once."""
     found = perdure.json(*mocked(folder, {"Charge": result}))
     assert (found["status"], found["output"]) == ("SUCCEEDED", result)
     assert [step["state"] for step in found["steps"]] == ["Charge", "Sleep"]
@@ -37,11 +37,34 @@ def test_outcomes_of_attempts(perdure: Perdure, folder: Path) -> None:
     assert "Card.Declined" in perdure(*mocked(folder, {"Charge": [{"error": "Card.Declined"}]}), exits=1).stderr
 
 
-def test_a_wait_for_somebody_outside(perdure: Perdure) -> None:
-    """A run that waits for a resume is shown as it stands, which is no failure."""
-    result = perdure("simulate", "invoice.asl.json", "--input", "@invoice.json")
+def test_a_wait_is_answered_by_the_mock(perdure: Perdure, folder: Path) -> None:
+    """What the mock says of a state that waits is the payload that resumes it."""
+    (folder / "m.json").write_text(json.dumps({"Ask": {"approved": True}}))
+    found = perdure.json("simulate", "invoice.asl.json", "--input", "@invoice.json", "--mock", "m.json")
+    assert (found["status"], found["output"]["approval"]) == ("SUCCEEDED", {"approved": True})
+
+
+def test_a_run_that_gets_stuck(perdure: Perdure) -> None:
+    """A run that only somebody outside could move ends the command with 1, and it says where and what to do."""
+    result = perdure("simulate", "invoice.asl.json", "--input", "@invoice.json", exits=1)
     assert "RUNNING" in result.stdout
-    assert "waits for somebody outside" in result.stderr
+    assert "state 'Ask' waits for a resume" in result.stderr
+    assert '--mock FILE: {"Ask":{"some":"result"}}' in result.stderr
+    found = perdure.json("simulate", "invoice.asl.json", "--input", "@invoice.json", exits=1)
+    assert found["stuck_at"] == [{"state": "Ask", "waits_for": "a resume", "iteration": []}]
+
+
+def test_a_distributed_map_is_refused(perdure: Perdure, folder: Path) -> None:
+    """What the engine cannot do yet is refused in one line with its place, before anything runs."""
+    processor = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "A",
+        "States": {"A": {"Type": "Pass", "End": True}},
+    }
+    definition = {"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": processor, "End": True}}}
+    told = perdure(*mocked(folder, {}, definition), exits=1).stderr
+    assert "/States/M: a distributed Map is not supported yet" in told
+    assert "Traceback" not in told
 
 
 def test_words_for_people(perdure: Perdure, folder: Path) -> None:
@@ -60,10 +83,19 @@ def test_what_cannot_be_simulated(perdure: Perdure, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mock", "says"),
-    [({"Chrage": 1}, "Did you mean 'Charge'?"), ([], "must be a JSON object"), ({"Sleep": 1}, "no Task state 'Sleep'")],
+    [
+        ({"Chrage": 1}, "Did you mean 'Charge'?"),
+        ([], "must be a JSON object"),
+        ({"Sleep": 1}, "no Task state 'Sleep'"),
+        ({"Charge": []}, "an empty list"),
+        ({"Charge": {"Result": 1}}, "this one: Result"),
+        ({"Charge": [{"result": 1, "error": "E"}]}, "this one: result, error"),
+        ({"Charge": [{"result": 1}, 2]}, "this one: int"),
+        ({"Charge": {"error": 7}}, "error must be a text"),
+    ],
 )
-def test_a_mock_that_fits_nothing(perdure: Perdure, folder: Path, mock: Any, says: str) -> None:
-    """A mock for what is no Task state is refused before anything runs."""
+def test_a_mock_that_is_wrong(perdure: Perdure, folder: Path, mock: Any, says: str) -> None:
+    """A mock for what is no Task state, or that looks like an outcome and is none, is refused before anything runs."""
     assert says in perdure(*mocked(folder, mock), exits=2).stderr
 
 
