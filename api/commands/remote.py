@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from api.commands.names import SUGGESTED_FROM, is_id, only
-from api.commands.running import Failed, Refused, problems
+from api.commands.running import Failed, Refused, headline, problems
 from api.commands.shape import Scope
 from engine.names import did_you_mean
 
@@ -152,4 +152,4 @@ def _refusal(status: int, raw: bytes) -> Failed:
     except (KeyError, TypeError, ValueError, AttributeError):
         return Failed(f"the server answered {status}, and not as Perdure does: is it one?")
     kind = Refused if status in _NOT_TRIED else Failed
-    return kind(str(message), problems(details))
+    return kind(headline(str(message), details), problems(details))

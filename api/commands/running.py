@@ -42,7 +42,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     try:
         return asyncio.run(work)
     except PerdureError as error:
-        raise Failed(error.message, problems(error.details)) from None
+        raise Failed(headline(error.message, error.details), problems(error.details)) from None
     except CommitUnknown as error:
         raise Failed(str(error)) from None
     except DatabaseInUse as error:
@@ -52,6 +52,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         ) from None
     except StoreError as error:
         raise Refused(str(error)) from None
+
+
+def headline(message: str, details: Any) -> str:
+    """An error's message; where the lines below tell every problem, it does not tell the first of them too."""
+    several = _objects(details.get("errors")) if isinstance(details, dict) else []
+    return f"{message.partition(':')[0]}: it is not valid" if several else message
 
 
 def problems(details: Any) -> list[str]:

@@ -48,6 +48,22 @@ class Group(click.Group):
         super().format_epilog(ctx, formatter)
         _write_examples(formatter, self.examples)
 
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """The commands, each with the first sentence of its help."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return [(name, _sentence(each.help or "")) for name, each in found if each is not None]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; a sentence that is too long for a line goes on in the next, and is never cut."""
+        with formatter.section("Commands"):
+            formatter.write_dl(self.summaries(ctx))
+
+
+def _sentence(text: str) -> str:
+    """The first sentence of a help text, without its line breaks."""
+    first = " ".join(text.partition("\n\n")[0].split())
+    return f"{first.partition('. ')[0].removesuffix('.')}."
+
 
 class Lazy(NamedTuple):
     """A command that is not imported yet: `MODULE:NAME`, and the line that a list of commands shows of it."""
@@ -83,9 +99,8 @@ class LazyGroup(Group):
             raise NoSuchCommand(name, possibilities=self.lazy, ctx=ctx)
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, each.summary) for name, each in self.lazy.items()])
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:  # noqa: ARG002
+        return [(name, each.summary) for name, each in self.lazy.items()]
 
 
 # --- options -----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ STUCK_MAX: Final = 20
 @click.command(
     cls=Command,
     examples=[
-        """perdure simulate invoice.asl.json --input '{"amount": 120}'""",
+        """perdure simulate invoice.asl.json --input '{"amount": 50}'""",
         "perdure simulate charge.asl.json --input @invoice.json --mock mock.json",
         "perdure simulate charge.asl.json --input @invoice.json --mock mock.json --json",
         """perdure simulate charge.asl.json --state Charge --input @invoice.json --mock mock.json""",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,11 @@ def id_option(_: click.Context, parameter: click.Parameter, value: str | None) -
 
 def read_file(path: str, name: str) -> bytes:
     """The bytes of a file, or of stdin if it is `-`. Raises `click.UsageError`."""
-    if path == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(path).read_bytes()
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise click.UsageError(f"{name}: {path} cannot be read: {error.strerror}") from None
+    return raw.removeprefix(codecs.BOM_UTF8)  # which editors write, and JSON has not
 
 
 def read_json(given: str, name: str) -> Any:

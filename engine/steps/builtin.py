@@ -9,23 +9,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from engine.steps import http
+from engine.steps.catalog import HTTP_REQUEST, LOG, TRANSFORM
 from engine.steps.registry import Registry, StepContext, StepFailed
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
-_LOG_FIELDS: Final = ("message", "level", "fields")
-_TRANSFORM_FIELDS: Final = ("value", "pick", "drop", "rename", "set")
 
 
 def builtin_steps(client: http.HttpClient) -> Registry:
     """The built-in steps. `client` sends for `http_request`; whoever made it closes it."""
     registry = Registry()
 
-    @registry.step("http_request")
+    @registry.step(HTTP_REQUEST.name)
     async def http_request(value: Any, context: StepContext) -> Any:
         return await http.call(client, value, context)
 
-    registry.step("transform")(transform)
-    registry.step("log")(log)
+    registry.step(TRANSFORM.name)(transform)
+    registry.step(LOG.name)(log)
     return registry
 
 
@@ -38,7 +37,7 @@ async def log(value: Any, context: StepContext) -> Any:
         StepFailed: `Log.InvalidInput`, naming the field.
     """
     error = "Log.InvalidInput"
-    _check_fields(value, _LOG_FIELDS, error)
+    _check_fields(value, LOG.field_names, error)
     level = value.get("level", "info")
     if level not in _LEVELS:
         raise StepFailed(error, f"level must be one of {', '.join(_LEVELS)}.")
@@ -62,7 +61,7 @@ async def transform(value: Any) -> Any:
         StepFailed: `Transform.InvalidInput`, naming the field.
     """
     error = "Transform.InvalidInput"
-    _check_fields(value, _TRANSFORM_FIELDS, error)
+    _check_fields(value, TRANSFORM.field_names, error)
     if "value" not in value:
         raise StepFailed(error, "value is missing.")
     made = dict(_object(value["value"], "value", error))

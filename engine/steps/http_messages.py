@@ -15,6 +15,7 @@ import msgspec
 from yarl import URL
 
 from engine.codec import decode_json, encode_json
+from engine.steps.catalog import HTTP_REQUEST
 from engine.steps.registry import StepFailed
 
 INVALID_INPUT: Final = "Http.InvalidInput"
@@ -23,7 +24,7 @@ TIMEOUT_S_MAX: Final = 300.0
 URL_MAX: Final = 8_192
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-_OWN_FIELDS: Final = {name: name for name in ("method", "url", "headers", "query", "body", "timeout_s")}
+_OWN_FIELDS: Final = {name: name for name in HTTP_REQUEST.field_names}
 _AWS_FIELDS: Final = {
     "method": "Method",
     "url": "ApiEndpoint",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from engine.codec import decode_json, encode_json
@@ -33,6 +34,7 @@ from engine.language import (
     problems,
 )
 from engine.language import State as Definition
+from engine.names import did_you_mean
 from engine.testing.answers import Failed, Succeeded
 from engine.testing.clock import START
 
@@ -137,10 +139,11 @@ def _machine(definition: Mapping[str, Any], state: str | None) -> tuple[str, Mac
         raise DefinitionError(found)
     if state is None:
         raise DefinitionError([Problem("", "name one of its states, or give that state alone")])
-    for source in _states(definition, "JSONPath"):
+    known = list(_states(definition, "JSONPath"))
+    for source in known:
         if state in source:
             return state, _alone(state, source[state])
-    message = f"the definition has no state {state!r}"
+    message = f"the definition has no state {state!r}.{did_you_mean(state, chain.from_iterable(known))}"
     raise NoSuchState(message)
 
 

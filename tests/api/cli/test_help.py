@@ -54,6 +54,13 @@ def test_each_help_has_examples(command: tuple[str, ...]) -> None:
     assert all(" ".join(("perdure", *command)) in line for line in found)
 
 
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
+def test_no_help_is_cut(command: tuple[str, ...]) -> None:
+    """However narrow the terminal is, a list of commands tells each one's whole sentence."""
+    text = CliRunner().invoke(main, [*command, "--help"], prog_name="perdure", terminal_width=60).output
+    assert "..." not in text.replace("[ARGS]...", "").replace("]...", "")
+
+
 @pytest.mark.parametrize("line", IN_PROCESS)
 def test_each_example_runs_as_it_stands(perdure: Perdure, line: str) -> None:
     """Each example runs against a database, and ends with 0."""

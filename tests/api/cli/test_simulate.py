@@ -114,10 +114,16 @@ def test_one_state_by_itself(perdure: Perdure, folder: Path) -> None:
     assert (found["status"], found["output"]) == ("SUCCEEDED", 5)
     assert found["inspection"]["afterParameters"] == {"n": 1, "v": 2}
     assert "afterParameters" in perdure(*arguments).stdout
-    assert "no state 'Chage'" in perdure(*arguments, "--state", "Chage", exits=2).stderr
+    assert "no state 'Chage'. Did you mean 'Charge'?" in perdure(*arguments, "--state", "Chage", exits=2).stderr
 
 
 def test_options_that_go_with_one_state(perdure: Perdure, folder: Path) -> None:
     """Without --state they are refused, not ignored."""
     result = perdure(*mocked(folder, {"Charge": 1}), "--variables", "{}", exits=2)
     assert "--variables goes with --state" in result.stderr
+
+
+def test_a_file_with_a_byte_order_mark_is_read(perdure: Perdure, folder: Path) -> None:
+    """Some editors write one in front of JSON; it is no part of it."""
+    (folder / "bom.json").write_bytes(b"\xef\xbb\xbf" + (folder / "charge.asl.json").read_bytes())
+    assert perdure.json("simulate", "bom.json", "--mock", "mock.json")["status"] == "SUCCEEDED"
