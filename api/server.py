@@ -108,6 +108,8 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
             steps=steps,
             allow_private_addresses=settings.allow_private_addresses,
             writer=settings.writer,
+            steps_max=settings.steps_max,
+            step_threads=settings.step_threads,
         )
         return await _serve(engine, settings, listener, stop)
     finally:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import inspect as types
 
 from api.fields import accepts, from_text, members
+from engine.runtime.tasks import STEP_THREADS, STEPS_MAX
 from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
@@ -47,6 +48,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     body_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1024**3)] = BODY_MAX_BYTES
     """The longest body of a request that is taken, in bytes."""
+
+    steps_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = STEPS_MAX
+    """So many async steps run at once."""
+
+    step_threads: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = STEP_THREADS
+    """So many plain steps run at once, each in a thread."""
 
     bootstrap_key: (
         Annotated[

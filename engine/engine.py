@@ -24,7 +24,7 @@ from engine.runtime.nesting import Children
 from engine.runtime.node import Node
 from engine.runtime.reading import Reading
 from engine.runtime.runs import TERMINATION_REASON, Runs
-from engine.runtime.tasks import Tasks
+from engine.runtime.tasks import STEP_THREADS, STEPS_MAX, Tasks
 from engine.runtime.tokens import TaskTokens
 from engine.runtime.watch import Watch
 from engine.steps import Registry
@@ -110,16 +110,25 @@ class Engine:
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
+        steps_max: int = STEPS_MAX,
+        step_threads: int = STEP_THREADS,
     ) -> AsyncIterator[Self]:
         """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
 
         `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where a
         database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
-        which is worth it under load (`WriterPlace`).
+        which is worth it under load (`WriterPlace`). At most `steps_max` async steps run at once, and plain functions
+        in at most `step_threads` threads; what waits for a place has its turn by workflow (`engine.runtime.places`).
         Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
         engine = await cls.start(
-            database, steps=steps, clock=clock, allow_private_addresses=allow_private_addresses, writer=writer
+            database,
+            steps=steps,
+            clock=clock,
+            allow_private_addresses=allow_private_addresses,
+            writer=writer,
+            steps_max=steps_max,
+            step_threads=step_threads,
         )
         try:
             yield engine
@@ -135,12 +144,18 @@ class Engine:
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
+        steps_max: int = STEPS_MAX,
+        step_threads: int = STEP_THREADS,
     ) -> Self:
         """Open without a block; `close` must be called in the end."""
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
-        node = Node(store, clock or SystemClock(), lambda complete: Tasks(registry, complete))
+        node = Node(
+            store,
+            clock or SystemClock(),
+            lambda complete: Tasks(registry, complete, limit=steps_max, threads=step_threads),
+        )
         engine = cls(store, node, registry, http)
         try:
             await node.start()

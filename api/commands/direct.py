@@ -49,6 +49,9 @@ class _NoTasks:
     def cancel(self, hot: HotStream, seq: int) -> None:
         pass
 
+    def halt(self) -> None:
+        pass
+
     async def close(self, grace_s: float) -> None:
         pass
 

@@ -32,6 +32,8 @@ from store.errors import StoreError
 @click.option("--writer", metavar="process|thread", help="Where commits are made.  [default: process]")
 @click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
 @click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
+@click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
+@click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option(
     "--allow-private-addresses/--no-allow-private-addresses",
     default=None,

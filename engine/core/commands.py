@@ -34,10 +34,11 @@ class Succeeded(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """A step failed with an error name and a cause."""
+    """A step failed with an error name and a cause. Unless `is_retryable`, no Retry is asked."""
 
     error: str | None
     cause: str | None
+    is_retryable: bool = True
 
 
 class CompleteTask(msgspec.Struct, frozen=True):

@@ -75,6 +75,7 @@ class Node:
         loader = Loader(store, self.definitions, self.metrics)
         self.processor = Processor(store, loader, clock, random, metrics=self.metrics, names=names or {})
         self.processor.on_effect = self._on_effect
+        self.processor.on_stop = self._halt
         self.tasks = tasks(self._complete)
         self.metrics.tasks_running.read = lambda: self.tasks.running
         self.timers = Timers(store, clock, self._fire, self.metrics)
@@ -135,7 +136,13 @@ class Node:
     # --- effects -------------------------------------------------------------------------------------------------
 
     def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
-        self._effects[type(effect)](hot, effect)
+        if self.processor.failure is None:
+            self._effects[type(effect)](hot, effect)
+
+    def _halt(self) -> None:
+        """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
+        self.tasks.halt()
+        self.timers.halt()
 
     @cached_property
     def _effects(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:

@@ -88,6 +88,7 @@ class Processor:
         self.watchers = Watchers()
         self.failure: Exception | None = None
         self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
+        self.on_stop: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda _failure: None
         self.position = 0
 
@@ -421,6 +422,7 @@ class Processor:
             order.fail(failed)
         self._idle.set()
         self.watchers.notify_all()
+        self.on_stop()
         self.on_failure(failure)
 
     # --- life ----------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ result is recorded at most once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import sys
-from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
@@ -20,7 +20,8 @@ from engine.core.commands import CompleteTask, Failed, Succeeded
 from engine.core.effects import RunTask
 from engine.runtime.bound import bind_step, current_request, described
 from engine.runtime.hot import HotStream
-from engine.steps import Registry, Step, StepContext
+from engine.runtime.places import Key, Places, Tenant
+from engine.steps import Registry, Step, StepContext, StepFailed
 from engine.steps.invoke import Call, call_for, failure_of
 
 _log = structlog.get_logger("perdure.tasks")
@@ -39,6 +40,10 @@ class TaskRunner(Protocol):
         """Stop the step that was called for the `TaskScheduled` of that seq, if it can be; nobody waits for it."""
         ...
 
+    def halt(self) -> None:
+        """The engine has failed: call nothing more. What runs goes on, to nobody's use."""
+        ...
+
     @property
     def running(self) -> int:
         """How many steps run now."""
@@ -49,45 +54,45 @@ class TaskRunner(Protocol):
         ...
 
 
-class Tasks:
-    """The steps that run now, at most `limit` at once; plain functions run in `threads` threads."""
+STEPS_MAX: Final = 1000
+"""So many async steps run at once, unless a setting says otherwise."""
 
-    def __init__(self, registry: Registry, complete: Complete, *, limit: int = 1000, threads: int = 32) -> None:
+STEP_THREADS: Final = 32
+"""So many plain steps, each in a thread."""
+
+
+class _Work(NamedTuple):
+    """A step to be called. It is called in a context of its own: whoever makes room for it is somebody else."""
+
+    hot: HotStream
+    task: RunTask
+    step: Step
+    call: Call
+    context: contextvars.Context
+
+
+class Tasks:
+    """The steps that run now: at most `limit` async ones, and plain functions in at most `threads` threads.
+
+    A step has its place from its start to its end, which is when its asyncio task, or its thread, is done: what is
+    cancelled before its first turn runs no line of its own that could give the place back.
+    """
+
+    def __init__(
+        self, registry: Registry, complete: Complete, *, limit: int = STEPS_MAX, threads: int = STEP_THREADS
+    ) -> None:
         self._registry = registry
         self._complete = complete
-        self._limit = limit
         self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
-        self._waiting: deque[tuple[contextvars.Context, HotStream, RunTask]] = deque()
-        self._running: dict[tuple[bytes, int], asyncio.Task[None]] = {}
+        self._on_loop: Final = Places(limit, self._start)
+        self._in_threads: Final = Places(threads, self._start_in_thread)
+        self._jobs: dict[Key, asyncio.Task[None]] = {}
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
         """Call the task's step, now or when there is room."""
-        if not self._waiting and len(self._running) < self._limit and not self._is_closing:
-            self._start(hot, task)
-        else:
-            # Room will be made by another execution's step, whose context is not this one's.
-            self._waiting.append((contextvars.copy_context(), hot, task))
-
-    def cancel(self, hot: HotStream, seq: int) -> None:
-        """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
-
-        A plain function goes on in its thread, to nobody's use.
-        """
-        job = self._running.get((hot.stream_id, seq))
-        if job is not None:
-            job.cancel()
+        if self._is_closing:
             return
-        waiting = [item for item in self._waiting if (item[1].stream_id, item[2].seq) != (hot.stream_id, seq)]
-        if len(waiting) < len(self._waiting):
-            self._waiting = deque(waiting)
-
-    def _fill(self) -> None:
-        while self._waiting and len(self._running) < self._limit and not self._is_closing:
-            context, hot, task = self._waiting.popleft()
-            context.run(self._start, hot, task)
-
-    def _start(self, hot: HotStream, task: RunTask) -> None:
         try:
             call = call_for(task.resource, task.parameters)
         except Exception as problem:  # noqa: BLE001 only parameters can be wrong here: the resource was checked at creation
@@ -97,9 +102,63 @@ class Tasks:
         if step is None:
             self._on_missing(hot, task, call)
             return
-        job = _task(self._work(hot, task, step, call))
+        places = self._on_loop if step.is_async else self._in_threads
+        tenant = Tenant(hot.state.workspace, hot.state.workflow)
+        context = contextvars.copy_context()
+        context.run(bind_step, hot, task.state)
+        places.enter(Key(hot.stream_id, task.seq), tenant, _Work(hot, task, step, call, context))
+
+    def cancel(self, hot: HotStream, seq: int) -> None:
+        """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
+
+        A plain function goes on in its thread, to nobody's use.
+        """
+        key = Key(hot.stream_id, seq)
+        job = self._jobs.get(key)
+        if job is not None:
+            job.cancel()
+        elif self._on_loop.forget(key) is None:
+            self._in_threads.forget(key)
+
+    # --- one step ------------------------------------------------------------------------------------------------
+
+    def _start(self, key: Key, work: _Work) -> None:
+        self._begin(key, work, None)
+        if key not in self._jobs:
+            self._on_loop.leave(key)  # it has ended already
+        else:
+            self._jobs[key].add_done_callback(lambda _: self._on_loop.leave(key))
+
+    def _start_in_thread(self, key: Key, work: _Work) -> None:
+        loop = asyncio.get_running_loop()
+        run = work.context.copy().run
+        running: Future[Any] = self._threads.submit(run, work.step.call, work.call.input, _context_of(work))
+        running.add_done_callback(lambda _: _tell(loop, self._in_threads.leave, key))
+        self._begin(key, work, running)
+
+    def _begin(self, key: Key, work: _Work, running: Future[Any] | None) -> None:
+        job = _task(self._work(work, running), work.context)
         if not job.done():
-            self._running[hot.stream_id, task.seq] = job
+            self._jobs[key] = job
+            job.add_done_callback(lambda _: self._jobs.pop(key, None))
+
+    async def _work(self, work: _Work, running: Future[Any] | None) -> None:
+        """Call the step, unless it runs in a thread already, and complete its task."""
+        outcome: Succeeded | Failed
+        try:
+            if running is None:
+                value = await work.step.call(work.call.input, _context_of(work))
+            else:
+                value = await asyncio.wrap_future(running)
+            outcome = work.call.outcome(value)
+        except asyncio.CancelledError:
+            if self._is_closing:
+                raise  # nothing is recorded: the task is dispatched again at the next start
+            outcome = Failed("States.TaskFailed", "the step was cancelled")
+        except BaseException as problem:  # noqa: BLE001 other people's code: whatever ends it ends its task
+            _note(work, problem)
+            outcome = failure_of(problem)
+        self._finish(work.hot, work.task, outcome)
 
     def _on_missing(self, hot: HotStream, task: RunTask, call: Call) -> None:
         """Deal with a step that this node does not have.
@@ -115,58 +174,62 @@ class Tasks:
             "step_missing", step=call.step_name, **described(hot), state=task.state, request_id=current_request()
         )
 
-    async def _work(self, hot: HotStream, task: RunTask, step: Step, call: Call) -> None:
-        bind_step(hot, task.state)
-        context = StepContext(hot.text, task.state, task.attempt, task.idempotency_key, task.wait)
-        outcome: Succeeded | Failed
-        try:
-            value = step.call(call.input, context) if step.is_async else self._in_thread(step, call.input, context)
-            outcome = call.outcome(await value)
-        except asyncio.CancelledError:
-            if self._is_closing:
-                raise  # nothing is recorded: the task is dispatched again at the next start
-            outcome = Failed("States.TaskFailed", "the step was cancelled")
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 other people's code
-            _log.warning("step_failed", **described(hot), state=task.state, exc_info=problem)
-            outcome = failure_of(problem)
-        finally:
-            self._make_room(hot, task)
-        self._finish(hot, task, outcome)
-
-    def _in_thread(self, step: Step, value: Any, context: StepContext) -> asyncio.Future[Any]:
-        run = contextvars.copy_context().run
-        return asyncio.get_running_loop().run_in_executor(self._threads, lambda: run(step.call, value, context))
-
     def _finish(self, hot: HotStream, task: RunTask, outcome: Succeeded | Failed) -> None:
         self._complete(hot, CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome))
 
-    def _make_room(self, hot: HotStream, task: RunTask) -> None:
-        """A step has ended. A callback of its asyncio task would cost a turn of the loop."""
-        self._running.pop((hot.stream_id, task.seq), None)
-        if self._waiting:
-            self._fill()
+    # --- all of them ---------------------------------------------------------------------------------------------
 
     @property
     def running(self) -> int:
         """How many steps run now."""
-        return len(self._running)
+        return self._on_loop.held + self._in_threads.held
+
+    @property
+    def queued(self) -> int:
+        """How many steps wait for a place."""
+        return self._on_loop.queued + self._in_threads.queued
+
+    def halt(self) -> None:
+        """The engine has failed: call nothing more. What runs goes on, to nobody's use."""
+        self._is_closing = True
+        self._on_loop.clear()
+        self._in_threads.clear()
 
     async def close(self, grace_s: float) -> None:
         """Start nothing more, give what runs `grace_s` seconds to end, then cancel it."""
-        self._is_closing = True
-        self._waiting.clear()
-        if self._running:
-            await asyncio.wait(self._running.values(), timeout=grace_s)
-        for job in self._running.values():
+        self.halt()
+        if self._jobs:
+            await asyncio.wait(list(self._jobs.values()), timeout=grace_s)
+        for job in self._jobs.values():
             job.cancel()
-        if self._running:
-            await asyncio.wait(self._running.values(), timeout=1)
+        if self._jobs:
+            await asyncio.wait(list(self._jobs.values()), timeout=1)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def _context_of(work: _Work) -> StepContext:
+    task = work.task
+    return StepContext(work.hot.text, task.state, task.attempt, task.idempotency_key, task.wait)
+
+
+def _note(work: _Work, problem: BaseException) -> None:
+    """A line for a step that failed; what it says of its own accord is no defect, and needs no traceback."""
+    told = {**described(work.hot), "state": work.task.state}
+    if isinstance(problem, StepFailed):
+        _log.warning("step_failed", **told, error=str(problem))
+    else:
+        _log.warning("step_failed", **told, exc_info=problem)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, function: Callable[[Key], None], key: Key) -> None:
+    """Call a function on the loop, from a thread; a loop that is closed has nobody to be told."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, key)
+
+
+def _task(work: Coroutine[Any, Any, None], context: contextvars.Context) -> asyncio.Task[None]:
     """A task that runs to its first suspension at once where Python can do that: many steps never suspend."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
-        return asyncio.Task(work, loop=loop, eager_start=True)
-    return loop.create_task(work)
+        return asyncio.Task(work, loop=loop, eager_start=True, context=context)
+    return loop.create_task(work, context=context)

@@ -120,11 +120,15 @@ class Timers:
         if self._job is not None:
             await asyncio.wait([self._job])
 
-    async def close(self) -> None:
+    def halt(self) -> None:
         """Fire nothing more."""
         self._is_closed = True
         if self._alarm is not None:
             self._alarm.cancel()
+
+    async def close(self) -> None:
+        """Fire nothing more, and let go of what is being fired."""
+        self.halt()
         if self._job is not None:
             self._job.cancel()
             await asyncio.gather(self._job, return_exceptions=True)

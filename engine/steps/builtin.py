@@ -40,10 +40,10 @@ async def log(value: Any, context: StepContext) -> Any:
     _check_fields(value, LOG.field_names, error)
     level = value.get("level", "info")
     if level not in _LEVELS:
-        raise StepFailed(error, f"level must be one of {', '.join(_LEVELS)}.")
+        raise StepFailed(error, f"level must be one of {', '.join(_LEVELS)}.", is_retryable=False)
     message = value.get("message")
     if not isinstance(message, str):
-        raise StepFailed(error, "message must be text.")
+        raise StepFailed(error, "message must be text.", is_retryable=False)
     fields = _object(value.get("fields", {}), "fields", error)
     # The event is a constant and users' data stands in values alone: renderers for terminals print names raw.
     getattr(context.logger, level)("step_log", text=message, fields=fields)
@@ -63,7 +63,7 @@ async def transform(value: Any) -> Any:
     error = "Transform.InvalidInput"
     _check_fields(value, TRANSFORM.field_names, error)
     if "value" not in value:
-        raise StepFailed(error, "value is missing.")
+        raise StepFailed(error, "value is missing.", is_retryable=False)
     made = dict(_object(value["value"], "value", error))
     if "pick" in value:
         made = {name: made[name] for name in _names(value["pick"], "pick", error) if name in made}
@@ -78,28 +78,28 @@ def _renamed(value: Mapping[str, Any], names: Mapping[str, Any], error: str) -> 
     for name, member in value.items():
         new = names.get(name, name)
         if not isinstance(new, str):
-            raise StepFailed(error, f"rename.{name} must be text.")
+            raise StepFailed(error, f"rename.{name} must be text.", is_retryable=False)
         if new in made:
-            raise StepFailed(error, f"rename would give two members the name {new}.")
+            raise StepFailed(error, f"rename would give two members the name {new}.", is_retryable=False)
         made[new] = member
     return made
 
 
 def _check_fields(value: Any, known: Iterable[str], error: str) -> None:
     if not isinstance(value, dict):
-        raise StepFailed(error, "The input must be an object.")
+        raise StepFailed(error, "The input must be an object.", is_retryable=False)
     for name in value:
         if name not in known:
-            raise StepFailed(error, f"{name} is no field of it; there are {', '.join(known)}.")
+            raise StepFailed(error, f"{name} is no field of it; there are {', '.join(known)}.", is_retryable=False)
 
 
 def _object(value: Any, field: str, error: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise StepFailed(error, f"{field} must be an object.")
+        raise StepFailed(error, f"{field} must be an object.", is_retryable=False)
     return value
 
 
 def _names(value: Any, field: str, error: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise StepFailed(error, f"{field} must be an array of names.")
+        raise StepFailed(error, f"{field} must be an array of names.", is_retryable=False)
     return value

@@ -159,7 +159,7 @@ def _check(host: str, address: Address) -> None:
 
 
 def _refused(host: str, why: str) -> StepFailed:
-    return StepFailed(ADDRESS_REFUSED, f"Host {host} {why}: steps may reach public addresses only.")
+    return StepFailed(ADDRESS_REFUSED, f"Host {host} {why}: steps may reach public addresses only.", is_retryable=False)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

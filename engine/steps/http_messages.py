@@ -158,7 +158,7 @@ def read_url(text: Any, field: str, base: URL | None = None) -> URL:
 
 
 def _invalid(problem: str) -> StepFailed:
-    return StepFailed(INVALID_INPUT, f"{problem}.")
+    return StepFailed(INVALID_INPUT, f"{problem}.", is_retryable=False)
 
 
 def _check_names(value: Mapping[str, Any], fields: Mapping[str, str]) -> None:

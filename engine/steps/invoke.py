@@ -115,6 +115,7 @@ def failure_of(exception: BaseException) -> Failed:
     return Failed(
         bounded(name or class_name(exception) or "Exception", ERROR_MAX),
         None if cause is None else bounded(text_of(cause), CAUSE_MAX),
+        getattr(exception, "is_retryable", True) is not False if isinstance(exception, StepFailed) else True,
     )
 
 

@@ -41,16 +41,19 @@ class StepFailed(Exception):
     Attributes:
         error: The error name, for example `Billing.CardDeclined`.
         cause: What happened, in words for a human; None if the name says it all.
+        is_retryable: Whether trying again may help. If not, no Retry is asked, whatever it names; a Catch is.
     """
 
-    def __init__(self, error: str, cause: str | None = None) -> None:
+    def __init__(self, error: str, cause: str | None = None, *, is_retryable: bool = True) -> None:
         super().__init__(error if cause is None else f"{error}: {cause}")
         self.error = error
         self.cause = cause
+        self.is_retryable = is_retryable
 
-    def __reduce__(self) -> tuple[type[StepFailed], tuple[str, str | None]]:
+    def __reduce__(self) -> tuple[Callable[..., StepFailed], tuple[str, str | None]]:
         # By default an exception is pickled with its text as the only argument.
-        return type(self), (self.error, self.cause)
+        make: Callable[..., StepFailed] = type(self)
+        return (make if self.is_retryable else functools.partial(make, is_retryable=False)), (self.error, self.cause)
 
 
 class StepContext(msgspec.Struct, frozen=True):

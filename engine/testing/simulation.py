@@ -157,6 +157,9 @@ class _Answers:
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Nothing runs."""
 
+    def halt(self) -> None:
+        """Nothing runs."""
+
     async def close(self, grace_s: float) -> None:
         """Nothing runs."""
 

@@ -27,7 +27,7 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
         _ignore(draft, command)
         return draft.decision()
     if isinstance(outcome, Failed):
-        fail_task(draft, scope, task.attempt, outcome.error, outcome.cause)
+        fail_task(draft, scope, task.attempt, outcome.error, outcome.cause, is_retryable=outcome.is_retryable)
     else:
         succeed(draft, scope, task, outcome.result)
     advance(draft)

@@ -52,18 +52,27 @@ class Thrown(NamedTuple):
     error: str | None
     cause: str | None
     names: tuple[str | None, ...]
+    is_retryable: bool = True
 
 
 def fail_task(
-    draft: Draft, scope: str, attempt: int, error: str | None, cause: str | None, *, wait: str | None = None
+    draft: Draft,
+    scope: str,
+    attempt: int,
+    error: str | None,
+    cause: str | None,
+    *,
+    wait: str | None = None,
+    is_retryable: bool = True,
 ) -> None:
     """Record that the step which this scope called has failed, and what follows.
 
-    `wait` is the wait whose token's holder says so, if that is who says it.
+    `wait` is the wait whose token's holder says so, if that is who says it. A failure that trying again cannot mend is
+    not `is_retryable`, and is left to Catch.
     """
     members: dict[str, Any] = {}
     failure = _describe(draft, error, cause, members)
-    then, problem = _then(draft, scope, Thrown(error, cause, (error,)), members)
+    then, problem = _then(draft, scope, Thrown(error, cause, (error,), is_retryable), members)
     name = draft.state.frames[scope].state
     draft.emit(e.TaskFailed(name, *failure, attempt, wait, then, scope), members)
     _go_on(draft, scope, then, problem, failure)
@@ -157,7 +166,7 @@ def _then(
     state, frame = draft.state_of(scope), draft.state.frames[scope]
     if not isinstance(state, HandlingState):
         return None, None
-    for index, retrier in enumerate(state.retriers):
+    for index, retrier in enumerate(state.retriers if thrown.is_retryable else ()):
         if any(map(retrier.matches, thrown.names)):
             done = frame.retries[index] if index < len(frame.retries) else 0
             if done < retrier.attempts_max:

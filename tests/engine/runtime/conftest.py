@@ -78,7 +78,7 @@ class Bench:
         self.engines.remove(engine)
         processor = engine.node.processor
         processor.failure = RuntimeError("killed")
-        for job in (*processor._jobs, *engine.node.tasks._running.values(), *engine.node.children._jobs):
+        for job in (*processor._jobs, *engine.node.tasks._jobs.values(), *engine.node.children._jobs):
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()
@@ -121,6 +121,8 @@ async def bench() -> AsyncIterator[Bench]:
     made.store.gate.set()
     for engine in list(made.engines):
         await made.stop(engine)
+        # Places in use are live steps, and a stop ends those.
+        await eventually(lambda: not engine.node.tasks.running)  # noqa: B023
     # What every test proves beside its own point: the chains hold, and the projections are what the log folds to.
     assert (await verify(made.store)).breaks == []
     assert await compare_projections(made.store) == []

@@ -287,7 +287,7 @@ async def test_what_a_timer_sets_off_is_nobodys_request(bench: Bench) -> None:
         "States": {**CALLING["States"], "Sleep": {"Type": "Wait", "Seconds": 60, "Next": "First"}},
     }
     engine = await bench.start(steps)
-    engine.node.tasks._limit = 1  # type: ignore[attr-defined]
+    engine.node.tasks._on_loop.limit = 1  # type: ignore[attr-defined]
     workflow = await engine.create_workflow("sleep", definition)
     with bound_request("r-1"):
         runs = [await engine.trigger(workflow.id) for _ in range(5)]
