@@ -20,11 +20,11 @@ import msgspec
 from engine.language import errors
 from engine.language.environment import Environment
 from engine.language.errors import StatesError, TooSlow
-from engine.language.expressions import QUOTED_INPUT_MAX, Evaluate, Expression
+from engine.language.expressions import Evaluate, Expression
 from engine.language.findings import Findings, Place
 from engine.language.intrinsic_functions import DEPTH_MAX, is_deep
 from engine.language.jsonata_functions import PRELUDES, bound_functions
-from engine.language.values import MISSING, Json, compact
+from engine.language.values import MISSING, Json, cut, quoted
 
 OPENING: Final = "{%"
 CLOSING: Final = "%}"
@@ -105,10 +105,10 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
             if error.code == _TIMED_OUT and env.world.patience_s is not None:
                 raise TooSlow from None
             reason = f": {error}" if error.code in _LIMITS else f". {error.code}: {error}"
-            raise _failure(f"{subject} threw an error during evaluation{_cut(reason)}") from None
+            raise _failure(f"{subject} threw an error during evaluation{cut(reason)}") from None
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             # of a function of ours that refuses its arguments, and of jlens for a value that it cannot take
-            raise _failure(f"{subject} threw an error during evaluation: {_cut(str(error))}") from None
+            raise _failure(f"{subject} threw an error during evaluation: {cut(str(error))}") from None
         if found is None:
             reason = "an unsupported result type" if query.gives_function(env) else "nothing (undefined)"
             raise _failure(f"{subject} returned {reason}.")
@@ -133,14 +133,14 @@ def expect(expression: Expression, kind: str, field: str) -> Expression:
         scenarios/test_base_scenarios.py, test_map_state_items_eval_jsonata_fail.)
     """
     source = expression.source
-    subject = _subject(source[2:-2].strip() if is_jsonata(source) else compact(source), field)
+    subject = _subject(source[2:-2].strip() if is_jsonata(source) else quoted(source), field)
     inner = expression.evaluate
 
     def evaluate(value: Json, env: Environment) -> Json:
         given = inner(value, env)
         actual = _KINDS[type(given)]
         if actual != kind and not (kind == "integer" and type(given) is int):
-            what = f"Expected '{kind}', but was '{actual}' for value: {_cut(compact(given))}"
+            what = f"Expected '{kind}', but was '{actual}' for value: {quoted(given)}"
             raise _failure(f"{subject} returned an unexpected result type. {what}")
         return given
 
@@ -214,7 +214,7 @@ class _Query:
         try:
             return jlens.Expression(source)
         except jlens.JlensError as error:
-            raise ValueError(f"not a JSONata expression: {_cut(str(error))} ({error.code})") from None
+            raise ValueError(f"not a JSONata expression: {cut(str(error))} ({error.code})") from None
         except UnicodeEncodeError:
             raise ValueError("not a JSONata expression: it holds half of a surrogate pair") from None
 
@@ -305,11 +305,7 @@ def _fill(static: Json, dynamic: list[tuple[str | int, Evaluate]]) -> Evaluate:
 
 def _subject(source: str, field: str) -> str:
     where = f" specified for the field '{field}'" if field else ""
-    return f"The JSONata expression '{_cut(source)}'{where}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= QUOTED_INPUT_MAX else text[: QUOTED_INPUT_MAX - 1] + "…"
+    return f"The JSONata expression '{cut(source)}'{where}"
 
 
 def _failure(cause: str) -> StatesError:

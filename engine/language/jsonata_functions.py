@@ -92,9 +92,12 @@ def _cost(argument: Json) -> int:
 
 def _floor(value: Json, which: str) -> int:
     """Take an integer; what is none is rounded down, as AWS does for JSONata."""
-    if not is_number(value) or not math.isfinite(value):
+    if not is_number(value):
         raise Refused(f"{which} must be a number")
-    rounded: int = math.floor(value)
+    try:
+        rounded: int = math.floor(value)
+    except (OverflowError, ValueError):  # infinite, or none
+        raise Refused(f"{which} must be a finite number") from None
     return rounded
 
 

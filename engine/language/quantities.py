@@ -18,7 +18,7 @@ from engine.language.handlers import SECONDS_MAX
 from engine.language.instants import parse_instant
 from engine.language.jsonata import compile_jsonata_field, is_jsonata
 from engine.language.tables import Parse, Scope
-from engine.language.values import Json, compact, is_number
+from engine.language.values import Json, cut, is_number, quoted
 
 COUNT_MAX: Final = 2**53
 """Beyond any count that an execution can reach."""
@@ -130,10 +130,10 @@ def _number_found(found: Expression, quantity: Quantity) -> Expression:
         if quantity.reads_text and type(given) is str:
             given = _read(given)
         if not quantity.accepts(given):
-            written = given if type(given) is str else compact(given)
+            written = cut(given, 200) if type(given) is str else quoted(given, 200)
             raise StatesError(
                 errors.RUNTIME,
-                f'The {quantity.field}Path field refers to value "{written[:200]}" '
+                f'The {quantity.field}Path field refers to value "{written}" '
                 f"which is not a valid {kind}: {found.source}",
             )
         if not quantity.holds(given):
@@ -175,7 +175,7 @@ def _string_found(found: Expression, field: str) -> Expression:
         if type(given) is not str:
             raise StatesError(
                 errors.RUNTIME,
-                f"The {field} field does not reference a string: {found.source} == {compact(given)[:200]}",
+                f"The {field} field does not reference a string: {found.source} == {quoted(given, 200)}",
             )
         return given
 
@@ -208,7 +208,7 @@ def _instant_found(found: Expression, field: str, error: str) -> Expression:
             raise StatesError(
                 error,
                 f"The {field} parameter does not reference a valid ISO-8601 extended offset date-time "
-                f"format string: {found.source} == {compact(given)[:200]}",
+                f"format string: {found.source} == {quoted(given, 200)}",
             )
         return instant
 

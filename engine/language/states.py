@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
 
 from engine.language import errors
 from engine.language.errors import StatesError
-from engine.language.expressions import QUOTED_INPUT_MAX
 from engine.language.flows import Flow, Left, PathFlow
 from engine.language.resources import Resource, step_named
-from engine.language.values import MISSING, Json, Missing, compact
+from engine.language.values import MISSING, Json, Missing, quoted
 
 if TYPE_CHECKING:
     from engine.language.choices import Rule
@@ -219,7 +218,7 @@ class MapState(HandlingState):
 
     def _no_list(self, items: Json) -> StatesError:
         if self.query_language == "JSONata":
-            cause = f"Map state input must be an array but was: {compact(items)[:QUOTED_INPUT_MAX]}"
+            cause = f"Map state input must be an array but was: {quoted(items)}"
             return StatesError(errors.QUERY_EVALUATION_ERROR, cause)
         where = "$" if self.listing is None else self.listing.source
         return StatesError(errors.RUNTIME, f'Reference path "{where}" must point to array.')

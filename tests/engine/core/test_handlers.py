@@ -302,7 +302,10 @@ def test_a_catcher_that_cannot_be_computed_fails_its_branch():
 
 def test_a_result_that_cannot_be_used_is_caught():
     """TaskSucceeded without an output, then the failure of the state, which goes where the catcher says."""
-    run = given(one(ResultSelector={"x.$": "States.ArrayLength('')"}, Catch=[{**ALL, "ResultPath": None, "Next": "Mend"}]), {"n": 1})
+    run = given(
+        one(ResultSelector={"x.$": "States.ArrayLength('')"}, Catch=[{**ALL, "ResultPath": None, "Next": "Mend"}]),
+        {"n": 1},
+    )
     run.when(succeeded("A", {})).then(
         e.TaskSucceeded("A", "3/result"), "StateFailed", "StatePassed", "ExecutionSucceeded"
     )
@@ -322,12 +325,18 @@ def test_a_result_that_cannot_be_used_is_retried():
 def test_a_runtime_error_is_neither_caught_nor_retried(name, fields):
     """States.Runtime ends the run whatever names it, a path of Parameters that finds nothing included (recorded)."""
     handlers = {"Retry": [{"ErrorEquals": [name]}], "Catch": [{"ErrorEquals": [name], "Next": "Mend"}]}
-    given(one(**fields, **handlers)).then("ExecutionStarted", "ExecutionFailed").then_is("failed", error="States.Runtime")
+    given(one(**fields, **handlers)).then("ExecutionStarted", "ExecutionFailed").then_is(
+        "failed", error="States.Runtime"
+    )
 
 
 def test_an_answer_that_cannot_be_used_is_caught():
     """The resume has ended the wait; its caller is told so, and the execution goes on."""
-    fields = {"Resource": "wait_for_resume", "ResultSelector": {"x.$": "States.ArrayLength('')"}, "Catch": [{**ALL, "Next": "Mend"}]}
+    fields = {
+        "Resource": "wait_for_resume",
+        "ResultSelector": {"x.$": "States.ArrayLength('')"},
+        "Catch": [{**ALL, "Next": "Mend"}],
+    }
     run = given(one(**fields)).when(resumed({"ok": 1}))
     run.then("WaitResumed", "StateFailed", "StatePassed", "ExecutionSucceeded").then_answers("restarted")
 
