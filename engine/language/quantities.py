@@ -95,7 +95,7 @@ def number(quantity: Quantity) -> Parse:
     def parse(value: Json, place: Place, scope: Scope) -> Expression | None:
         if not (scope.is_jsonata and is_jsonata(value)):
             return None if parse_literal(value, place, scope) is None else constant(value)
-        found = compile_jsonata_field(value, place, scope.findings, "number")
+        found = compile_jsonata_field(value, place, scope, "number")
         return None if found is None else _checked_number(found, quantity)
 
     return parse
@@ -155,7 +155,7 @@ def string(value: Json, place: Place, scope: Scope) -> Expression | None:
     if parse_text(value, place, scope) is None:
         return None
     if scope.is_jsonata and is_jsonata(value):
-        return compile_jsonata_field(value, place, scope.findings, "string")
+        return compile_jsonata_field(value, place, scope, "string")
     return constant(value)
 
 
@@ -185,7 +185,7 @@ def _string_found(found: Expression, field: str) -> Expression:
 def timestamp(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse Timestamp, to milliseconds since 1970."""
     if scope.is_jsonata and is_jsonata(value):
-        found = compile_jsonata_field(value, place, scope.findings, "string")
+        found = compile_jsonata_field(value, place, scope, "string")
         return None if found is None else _instant_found(found, "Timestamp", errors.QUERY_EVALUATION_ERROR)
     instant = parse_instant(value) if type(value) is str else None
     if instant is None:

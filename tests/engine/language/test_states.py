@@ -10,6 +10,7 @@ from engine.language import (
     StatesError,
     compile_machine,
     compile_state,
+    format_instant,
     parse_instant,
 )
 from tests.engine.language.worlds import env
