@@ -47,7 +47,7 @@ def _condition(value: Json, place: Place, scope: Scope) -> Condition | None:
     if not is_jsonata(value):
         scope.findings.add(place, "must be a JSONata expression, {% … %}, or true or false")
         return None
-    found = compile_jsonata_field(value, place, scope.findings, "boolean")
+    found = compile_jsonata_field(value, place, scope, "boolean")
     return None if found is None else _holds(found)
 
 

@@ -65,12 +65,12 @@ def _distributed_in_state(state: Json, place: Place) -> Iterator[Place]:
 
 
 def compile_machine(definition: Mapping[str, Json] | str | bytes, *, express: bool = False) -> Machine:
-    """Compile a definition.
+    """Compile a definition, also one that was created when less was known to be wrong: ask `problems` of a new one.
 
     Raises:
         DefinitionError: It has problems, or needs what is not supported; the error carries them all.
     """
-    findings = Findings()
+    findings = Findings(accepts_old=True)
     source = read_definition(definition, findings)
     machine = None if findings.problems else parse_machine(source, findings, is_express=express)
     found = findings.problems or unsupported(source)
@@ -90,7 +90,7 @@ def compile_state(definition: Mapping[str, Json], *, name: str = "State", query_
     Raises:
         DefinitionError: It has problems; their pointers start at the state.
     """
-    findings = Findings()
+    findings = Findings(accepts_old=True)
     source = read_definition(definition, findings)
     state = None
     if not findings.problems:

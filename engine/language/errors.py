@@ -20,14 +20,13 @@ DATA_LIMIT_EXCEEDED: Final = "States.DataLimitExceeded"
 QUERY_EVALUATION_ERROR: Final = "States.QueryEvaluationError"
 INTRINSIC_FAILURE: Final = "States.IntrinsicFailure"
 RUNTIME: Final = "States.Runtime"
-PARAMETER_PATH_FAILURE: Final = "States.ParameterPathFailure"
 RESULT_PATH_MATCH_FAILURE: Final = "States.ResultPathMatchFailure"
 NO_CHOICE_MATCHED: Final = "States.NoChoiceMatched"
 
-# Where the spec and the service disagree. The spec names an error of its own for each; AWS's service has
-# been seen to report States.Runtime for the first two (the causes below are its words) and
-# States.ReferencePathConflict for the third. We follow the spec; a recorded case would settle it here.
-ABSENT_PARAMETER: Final = PARAMETER_PATH_FAILURE
+# Where the spec and the service disagree. The spec names an error of its own for each, but the service is recorded to
+# report States.Runtime for the first, which nothing catches. It has been seen to do so for the second too, and to say
+# States.ReferencePathConflict of the third; there we follow the spec until a recorded case settles it.
+ABSENT_PARAMETER: Final = RUNTIME
 NO_CHOICE: Final = NO_CHOICE_MATCHED
 RESULT_PATH_CONFLICT: Final = RESULT_PATH_MATCH_FAILURE
 

@@ -5,19 +5,16 @@ One shape for every query language, so that states need not know which one they 
 
 import dataclasses
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from engine.language import errors
 from engine.language.environment import Environment
 from engine.language.errors import StatesError
 from engine.language.paths import CONTEXT, Path
-from engine.language.values import MISSING, Json, compact
+from engine.language.values import MISSING, Json, quoted
 
 Evaluate: TypeAlias = Callable[[Json, Environment], Json]
 """``evaluate(value, env)``: paths start from the value, JSONata reads the environment only. Raises StatesError."""
-
-QUOTED_INPUT_MAX: Final = 2000
-"""Characters of an input that a cause quotes: an input may be a quarter of a megabyte."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,8 +55,7 @@ def parameter(path: Path, field: str) -> Expression:
         if path.root and path.root != CONTEXT:
             cause = f"The variable '{path.text}' specified for the field '{field}' could not be found"
             return StatesError(errors.ABSENT_PARAMETER, cause)
-        source = compact(env.context if path.root else value)
-        source = source if len(source) <= QUOTED_INPUT_MAX else source[: QUOTED_INPUT_MAX - 1] + "…"
+        source = quoted(env.context if path.root else value)
         return StatesError(
             errors.ABSENT_PARAMETER,
             f"The JSONPath '{path.text}' specified for the field '{field}' could not be found in the input '{source}'",

@@ -137,7 +137,7 @@ def result_place(value: Json, place: Place, scope: Scope) -> ResultPath | None:
 def template(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse a payload template in the state's query language."""
     if scope.is_jsonata:
-        return compile_jsonata_template(value, place, scope.findings)
+        return compile_jsonata_template(value, place, scope)
     return compile_template(value, place, scope.findings)
 
 

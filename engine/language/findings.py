@@ -54,10 +54,12 @@ class Place:
 class Findings:
     """Collects problems in the order in which they are found, which is document order."""
 
-    __slots__ = ("_comparisons_left", "count", "problems")
+    __slots__ = ("_comparisons_left", "accepts_old", "count", "problems")
 
-    def __init__(self) -> None:
+    def __init__(self, *, accepts_old: bool = False) -> None:
         self.problems: list[Problem] = []
+        self.accepts_old = accepts_old
+        """Whether a definition may hold what was accepted when it was created: one that is stored keeps running."""
         self.count = 0
         """How many were found, those included that are not told."""
         self._comparisons_left = COMPARISONS_MAX
@@ -72,6 +74,11 @@ class Findings:
         self.count += 1
         if not self.is_full:
             self.problems.append(Problem(str(place), message))
+
+    def add_new(self, place: Place, message: str) -> None:
+        """Add a problem of which earlier versions did not know, so that definitions that are stored may have it."""
+        if not self.accepts_old:
+            self.add(place, message)
 
     def suggestion(self, name: str, known: Collection[str]) -> str:
         """Say which known name was probably meant, as the end of a message; "" if none is near."""

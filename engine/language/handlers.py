@@ -12,11 +12,7 @@ from engine.language.values import Json
 SECONDS_MAX: Final = 99_999_999
 """The longest time in seconds that a definition may give, a little over three years (AWS)."""
 
-_NOT_BY_ALL: Final = frozenset({errors.RUNTIME})
-"""What States.ALL does not match. AWS's guide adds States.DataLimitExceeded, but it is recorded to be caught
-(test_states_errors.py, test_task_lambda_catch_state_all_data_limit_exceeded_on_large_utf8_response)."""
-
-_NOT_BY_TASK_FAILED: Final = _NOT_BY_ALL | {errors.TIMEOUT, errors.HEARTBEAT_TIMEOUT, errors.DATA_LIMIT_EXCEEDED}
+_NOT_BY_TASK_FAILED: Final = frozenset({errors.TIMEOUT, errors.HEARTBEAT_TIMEOUT, errors.DATA_LIMIT_EXCEEDED})
 """What States.TaskFailed does not match (AWS Step Functions guide, Error names)."""
 
 
@@ -27,11 +23,16 @@ class ErrorNames:
     names: frozenset[str]
 
     def match(self, error: str | None) -> bool:
-        """Say whether an error is one of these; one without a name has the reserved names only."""
-        if error in self.names:
+        """Say whether an error is one of these; one without a name has the reserved names only.
+
+        States.Runtime ends an execution whatever is written: neither its own name nor States.ALL matches it (recorded).
+        AWS's guide says the same of States.DataLimitExceeded, but that is recorded to be caught (test_states_errors.py,
+        test_task_lambda_catch_state_all_data_limit_exceeded_on_large_utf8_response).
+        """
+        if error == errors.RUNTIME:
+            return False
+        if error in self.names or errors.ALL in self.names:
             return True
-        if errors.ALL in self.names:
-            return error not in _NOT_BY_ALL
         if errors.TASK_FAILED in self.names:
             return error not in _NOT_BY_TASK_FAILED
         # A missed heartbeat is a time-out too (States Language spec, appendix A).

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from engine.language.environment import World
-from engine.language.values import Json, is_number
+from engine.language.values import Json
 
 RANGE_MAX: Final = 1000
 """Items that ArrayRange makes (Amazon's reference)."""
@@ -97,12 +97,13 @@ def _short_text(value: Json, which: str) -> str:
 
 def _integer(value: Json, which: str) -> int:
     """Take an integer of 32 bits; what is none is rounded to the nearest, as Amazon's reference says."""
-    if not is_number(value) or not math.isfinite(value):
+    if type(value) is float and math.isfinite(value):  # no integer may become a float: that holds 1.8e308 at most
+        value = math.floor(value + 0.5)
+    if type(value) is not int:
         raise Refused(f"{which} must be a number")
-    integer = value if type(value) is int else math.floor(value + 0.5)
-    if not -INTEGER_MAX - 1 <= integer <= INTEGER_MAX:
+    if not -INTEGER_MAX - 1 <= value <= INTEGER_MAX:
         raise Refused(f"{which} must be between {-INTEGER_MAX - 1} and {INTEGER_MAX}")
-    return integer
+    return value
 
 
 def _encoded(text: str, which: str) -> bytes:

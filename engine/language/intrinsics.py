@@ -18,10 +18,10 @@ from typing import Final
 from engine.language import errors
 from engine.language.environment import Environment
 from engine.language.errors import StatesError
-from engine.language.expressions import QUOTED_INPUT_MAX, Evaluate, Expression
+from engine.language.expressions import Evaluate, Expression
 from engine.language.intrinsic_functions import FUNCTIONS, Function, Refused
 from engine.language.paths import Path, PathError, compile_path
-from engine.language.values import MISSING, Json, compact, shown
+from engine.language.values import MISSING, Json, quoted, shown
 
 TEXT_MAX: Final = 10_000
 """Characters of a call, nested ones included: what AWS allows a text argument to have."""
@@ -70,9 +70,9 @@ def compile_intrinsic(text: str) -> Expression:
         except Refused as refusal:
             raise StatesError(errors.INTRINSIC_FAILURE, _cause(text, str(refusal))) from None
         except _Absent as absent:
-            source = compact(value)
-            source = source if len(source) <= QUOTED_INPUT_MAX else source[: QUOTED_INPUT_MAX - 1] + "…"
-            reason = f"The JsonPath argument for the field '{absent.text}' could not be found in the input '{source}'"
+            reason = (
+                f"The JsonPath argument for the field '{absent.text}' could not be found in the input '{quoted(value)}'"
+            )
             raise StatesError(errors.RUNTIME, _cause(text, reason)) from None
         except RecursionError:
             reason = "its arguments are nested too deeply"

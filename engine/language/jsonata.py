@@ -6,8 +6,8 @@ undefined. AWS has added six functions to JSONata's ("Transforming data with JSO
 one away: see ``jsonata_functions``.
 
 What an expression gives depends on its world alone: the time is the decision's, chance comes from ``World.entropy``,
-and its limit is a number of steps. Numbers are doubles: an integer beyond 2^53 loses its last digits when an expression
-reads it; and half of a surrogate pair becomes U+FFFD.
+and its limit is a number of steps. Numbers are doubles; what becomes of an integer that none holds exactly is told in
+``jsonata_integers``. Half of a surrogate pair becomes U+FFFD.
 """
 
 import re
@@ -20,11 +20,15 @@ import msgspec
 from engine.language import errors
 from engine.language.environment import Environment
 from engine.language.errors import StatesError, TooSlow
-from engine.language.expressions import QUOTED_INPUT_MAX, Evaluate, Expression
-from engine.language.findings import Findings, Place
+from engine.language.expressions import Evaluate, Expression
+from engine.language.findings import Place
 from engine.language.intrinsic_functions import DEPTH_MAX, is_deep
-from engine.language.jsonata_functions import PRELUDES, bound_functions
-from engine.language.values import MISSING, Json, compact
+from engine.language.jsonata_functions import BUILT_IN, FUNCTIONS, PRELUDES, bound_functions
+from engine.language.jsonata_integers import Inexact, exact_literals, explained, moves_only, packed, unpacked
+from engine.language.jsonata_reads import ALWAYS, strays
+from engine.language.jsonata_text import readable, tokens
+from engine.language.tables import Scope
+from engine.language.values import MISSING, Json, cut, quoted
 
 OPENING: Final = "{%"
 CLOSING: Final = "%}"
@@ -94,8 +98,8 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
         raise ValueError("a JSONata expression starts with {% and ends with %}")
     if len(text) > TEXT_MAX:
         raise ValueError(f"a JSONata expression has at most {TEXT_MAX} characters")
-    source = text[len(OPENING) : -len(CLOSING)].strip()
-    query = _Query(source)
+    source = _source(text)
+    query = _Query(readable(source))
     subject = _subject(source, field)
 
     def evaluate(_value: Json, env: Environment) -> Json:
@@ -105,19 +109,27 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
             if error.code == _TIMED_OUT and env.world.patience_s is not None:
                 raise TooSlow from None
             reason = f": {error}" if error.code in _LIMITS else f". {error.code}: {error}"
-            raise _failure(f"{subject} threw an error during evaluation{_cut(reason)}") from None
+            reason = explained(reason, query.given(env))
+            raise _failure(f"{subject} threw an error during evaluation{cut(reason)}") from None
         except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             # of a function of ours that refuses its arguments, and of jlens for a value that it cannot take
-            raise _failure(f"{subject} threw an error during evaluation: {_cut(str(error))}") from None
+            raise _failure(f"{subject} threw an error during evaluation: {cut(str(error))}") from None
         if found is None:
             reason = "an unsupported result type" if query.gives_function(env) else "nothing (undefined)"
             raise _failure(f"{subject} returned {reason}.")
         given = msgspec.json.decode(found)
         if is_deep(found, given):
             raise _failure(f"{subject} returned a value of more than {DEPTH_MAX} levels.")
-        return given
+        try:
+            return unpacked(found, given)
+        except Inexact as error:
+            raise _failure(f"{subject} threw an error during evaluation: {error}") from None
 
     return Expression(text, evaluate)
+
+
+def _source(text: str) -> str:
+    return text[len(OPENING) : -len(CLOSING)].strip()
 
 
 def expect(expression: Expression, kind: str, field: str) -> Expression:
@@ -133,45 +145,56 @@ def expect(expression: Expression, kind: str, field: str) -> Expression:
         scenarios/test_base_scenarios.py, test_map_state_items_eval_jsonata_fail.)
     """
     source = expression.source
-    subject = _subject(source[2:-2].strip() if is_jsonata(source) else compact(source), field)
+    subject = _subject(_source(source) if is_jsonata(source) else quoted(source), field)
     inner = expression.evaluate
 
     def evaluate(value: Json, env: Environment) -> Json:
         given = inner(value, env)
         actual = _KINDS[type(given)]
         if actual != kind and not (kind == "integer" and type(given) is int):
-            what = f"Expected '{kind}', but was '{actual}' for value: {_cut(compact(given))}"
+            what = f"Expected '{kind}', but was '{actual}' for value: {quoted(given)}"
             raise _failure(f"{subject} returned an unexpected result type. {what}")
         return given
 
     return Expression(source, evaluate)
 
 
-def compile_jsonata_field(value: str, place: Place, findings: Findings, kind: str | None = None) -> Expression | None:
+def compile_jsonata_field(value: str, place: Place, scope: Scope, kind: str | None = None) -> Expression | None:
     """Compile a field that is an expression; None, after telling the findings, if it is none.
 
     Args:
         value: The field's whole value.
         place: Where it stands.
-        findings: Whom to tell.
+        scope: Whom to tell, and in what state it stands.
         kind: What the expression must give, as for `expect`; None for anything.
     """
     field = field_of(place)
     try:
         expression = compile_jsonata(value, field)
     except ValueError as error:
-        findings.add(place, str(error))
+        scope.findings.add(place, str(error))
         return None
+    if not scope.findings.accepts_old:
+        for stray in strays(readable(_source(value)), _seen(field, scope.state_type)):
+            scope.findings.add_new(place, stray)
     return expression if kind is None else expect(expression, kind, field)
 
 
-def compile_jsonata_template(source: Json, place: Place, findings: Findings) -> Expression | None:
+def _seen(field: str, state_type: str) -> frozenset[str]:
+    """Give the members of $states that the expressions of a field see."""
+    if field.startswith("Catch["):
+        return ALWAYS | {"errorOutput"}
+    has_result = state_type in ("Task", "Parallel", "Map") and field.partition("/")[0] in ("Output", "Assign")
+    return ALWAYS | {"result"} if has_result else ALWAYS
+
+
+def compile_jsonata_template(source: Json, place: Place, scope: Scope) -> Expression | None:
     """Compile any JSON in which texts may be expressions; everything else stands for itself, and is shared.
 
     Returns:
         The template, of which parts are missing if anything was found.
     """
-    evaluate = _node(source, place, findings)
+    evaluate = _node(source, place, scope)
     return Expression(source, evaluate or (lambda _value, _env: source))
 
 
@@ -196,6 +219,9 @@ class _Query:
     """A compiled expression, and what it reads."""
 
     def __init__(self, source: str) -> None:
+        found = list(tokens(source))
+        source = exact_literals(source, found)
+        self._is_moving = moves_only(found, BUILT_IN | FUNCTIONS.keys() | PRELUDES.keys())
         names = {match.group(1) for match in _NAME.finditer(source)}
         for name, prelude in PRELUDES.items():
             if name in names:
@@ -214,7 +240,7 @@ class _Query:
         try:
             return jlens.Expression(source)
         except jlens.JlensError as error:
-            raise ValueError(f"not a JSONata expression: {_cut(str(error))} ({error.code})") from None
+            raise ValueError(f"not a JSONata expression: {cut(str(error))} ({error.code})") from None
         except UnicodeEncodeError:
             raise ValueError("not a JSONata expression: it holds half of a surrogate pair") from None
 
@@ -244,14 +270,19 @@ class _Query:
         )
 
     def _bindings(self, env: Environment) -> Bindings:
-        bindings: Bindings = {**bound_functions(self._names, env.world)}
+        values = packed(self.given(env), is_moving=self._is_moving)
+        return {**bound_functions(self._names, env.world), **values}
+
+    def given(self, env: Environment) -> Bindings:
+        """Give what it reads of the variables and of $states."""
+        values: Bindings = {}
         for name in self._variables:
             value = env.world.variable(name)
             if value is not MISSING:
-                bindings[name] = value
+                values[name] = value
         if self._states is not None:
-            bindings["states"] = _states(env, self._states)
-        return bindings
+            values["states"] = _states(env, self._states)
+        return values
 
 
 def _states(env: Environment, read: Json) -> Bindings:
@@ -277,11 +308,11 @@ def _pruned(value: Json, read: Json) -> Json:
     return {name: _pruned(value[name], inner) for name, inner in read.items() if name in value}
 
 
-def _node(value: Json, place: Place, findings: Findings) -> Evaluate | None:
+def _node(value: Json, place: Place, scope: Scope) -> Evaluate | None:
     """Compile a part of a template; None if it stands for itself."""
     if type(value) is str:
         if value.startswith(OPENING) or value.endswith(CLOSING):
-            expression = compile_jsonata_field(value, place, findings)
+            expression = compile_jsonata_field(value, place, scope)
             return None if expression is None else expression.evaluate
         return None
     children: Iterable[tuple[str | int, Json]] = ()
@@ -289,7 +320,7 @@ def _node(value: Json, place: Place, findings: Findings) -> Evaluate | None:
         children = value.items()
     elif type(value) is list:
         children = enumerate(value)
-    dynamic = [(key, found) for key, child in children if (found := _node(child, place / key, findings)) is not None]
+    dynamic = [(key, found) for key, child in children if (found := _node(child, place / key, scope)) is not None]
     return _fill(value, dynamic) if dynamic else None
 
 
@@ -305,11 +336,7 @@ def _fill(static: Json, dynamic: list[tuple[str | int, Evaluate]]) -> Evaluate:
 
 def _subject(source: str, field: str) -> str:
     where = f" specified for the field '{field}'" if field else ""
-    return f"The JSONata expression '{_cut(source)}'{where}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= QUOTED_INPUT_MAX else text[: QUOTED_INPUT_MAX - 1] + "…"
+    return f"The JSONata expression '{cut(source)}'{where}"
 
 
 def _failure(cause: str) -> StatesError:

@@ -197,10 +197,17 @@ def _filter(expression: Any) -> Select:
         for child in _children(value):
             budget.spend(cost)
             context = selectors.FilterContext(env=_ENVIRONMENT, current=child, root=root)
-            if expression.evaluate(context):
+            if _holds(expression, context):
                 yield child
 
     return select
+
+
+def _holds(expression: Any, context: selectors.FilterContext) -> bool:
+    try:
+        return bool(expression.evaluate(context))
+    except RecursionError:
+        raise StatesError(errors.RUNTIME, "A filter compares values that are nested too deeply.") from None
 
 
 def _cost(expression: Any, depth: int = 1) -> int:

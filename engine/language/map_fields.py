@@ -40,11 +40,11 @@ def processor(value: Json, place: Place, scope: Scope) -> Machine | None:
 def items(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse Items: a list, whose values may be JSONata, or JSONata that gives one."""
     if type(value) is str:
-        return compile_jsonata_field(value, place, scope.findings, "array")
+        return compile_jsonata_field(value, place, scope, "array")
     if type(value) is not list:
         scope.findings.add(place, "must be a list or a JSONata expression")
         return None
-    return compile_jsonata_template(value, place, scope.findings)
+    return compile_jsonata_template(value, place, scope)
 
 
 def items_path(value: Json, place: Place, scope: Scope) -> Expression | None:

@@ -91,8 +91,8 @@ def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | 
         _refuse_type(source, place, findings)
         return None
     written = source.get("QueryLanguage")
-    if type(written) is str and written in LANGUAGES:
-        scope = dataclasses.replace(scope, language=written)
+    language = written if type(written) is str and written in LANGUAGES else scope.language
+    scope = dataclasses.replace(scope, language=language, state_type=kind)
     attributes = read_object(source, place, scope, state_type.shape)
     if attributes is None:
         return None

@@ -18,7 +18,7 @@ from engine.language.handlers import SECONDS_MAX
 from engine.language.instants import parse_instant
 from engine.language.jsonata import compile_jsonata_field, is_jsonata
 from engine.language.tables import Parse, Scope
-from engine.language.values import Json, compact, is_number
+from engine.language.values import Json, cut, is_number, quoted
 
 COUNT_MAX: Final = 2**53
 """Beyond any count that an execution can reach."""
@@ -95,7 +95,7 @@ def number(quantity: Quantity) -> Parse:
     def parse(value: Json, place: Place, scope: Scope) -> Expression | None:
         if not (scope.is_jsonata and is_jsonata(value)):
             return None if parse_literal(value, place, scope) is None else constant(value)
-        found = compile_jsonata_field(value, place, scope.findings, "number")
+        found = compile_jsonata_field(value, place, scope, "number")
         return None if found is None else _checked_number(found, quantity)
 
     return parse
@@ -130,10 +130,10 @@ def _number_found(found: Expression, quantity: Quantity) -> Expression:
         if quantity.reads_text and type(given) is str:
             given = _read(given)
         if not quantity.accepts(given):
-            written = given if type(given) is str else compact(given)
+            written = cut(given, 200) if type(given) is str else quoted(given, 200)
             raise StatesError(
                 errors.RUNTIME,
-                f'The {quantity.field}Path field refers to value "{written[:200]}" '
+                f'The {quantity.field}Path field refers to value "{written}" '
                 f"which is not a valid {kind}: {found.source}",
             )
         if not quantity.holds(given):
@@ -155,7 +155,7 @@ def string(value: Json, place: Place, scope: Scope) -> Expression | None:
     if parse_text(value, place, scope) is None:
         return None
     if scope.is_jsonata and is_jsonata(value):
-        return compile_jsonata_field(value, place, scope.findings, "string")
+        return compile_jsonata_field(value, place, scope, "string")
     return constant(value)
 
 
@@ -175,7 +175,7 @@ def _string_found(found: Expression, field: str) -> Expression:
         if type(given) is not str:
             raise StatesError(
                 errors.RUNTIME,
-                f"The {field} field does not reference a string: {found.source} == {compact(given)[:200]}",
+                f"The {field} field does not reference a string: {found.source} == {quoted(given, 200)}",
             )
         return given
 
@@ -185,7 +185,7 @@ def _string_found(found: Expression, field: str) -> Expression:
 def timestamp(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse Timestamp, to milliseconds since 1970."""
     if scope.is_jsonata and is_jsonata(value):
-        found = compile_jsonata_field(value, place, scope.findings, "string")
+        found = compile_jsonata_field(value, place, scope, "string")
         return None if found is None else _instant_found(found, "Timestamp", errors.QUERY_EVALUATION_ERROR)
     instant = parse_instant(value) if type(value) is str else None
     if instant is None:
@@ -208,7 +208,7 @@ def _instant_found(found: Expression, field: str, error: str) -> Expression:
             raise StatesError(
                 error,
                 f"The {field} parameter does not reference a valid ISO-8601 extended offset date-time "
-                f"format string: {found.source} == {compact(given)[:200]}",
+                f"format string: {found.source} == {quoted(given, 200)}",
             )
         return instant
 

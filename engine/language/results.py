@@ -6,7 +6,7 @@ from typing import Final
 from engine.language import errors
 from engine.language.errors import StatesError
 from engine.language.paths import Path, Steps
-from engine.language.values import MISSING, Json, compact
+from engine.language.values import MISSING, Json, quoted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ResultPath:
         if written is MISSING:
             raise StatesError(
                 errors.RESULT_PATH_CONFLICT,
-                f"Unable to apply ReferencePath {self.text} to input {compact(raw_input)[:2000]}",
+                f"Unable to apply ReferencePath {self.text} to input {quoted(raw_input)}",
             )
         return written
 

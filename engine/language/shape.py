@@ -16,6 +16,9 @@ from engine.language.values import Json, shown
 
 DEPTH_MAX: Final = 64
 
+INTEGER_BITS_MAX: Final = 14_000
+"""Bits of an integer, about 4,200 digits: Python neither reads nor writes more than 4,300."""
+
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS: Final = re.compile(r"[][{}]")
 
@@ -110,11 +113,18 @@ def _check_value(value: Any, below: list[Any]) -> None:
         below.extend(value.values())
     elif kind is list:
         below.extend(value)
-    elif kind is float:
-        if not math.isfinite(value):
-            raise _Refusal("a number is not finite")
-    elif kind is not int and kind is not bool and value is not None:
+    elif kind is float or kind is int:
+        _check_number(value)
+    elif kind is not bool and value is not None:
         raise _Refusal(f"a value of type {kind.__name__} is not JSON")
+
+
+def _check_number(value: float) -> None:
+    if type(value) is int:
+        if value.bit_length() > INTEGER_BITS_MAX:
+            raise _Refusal("a number has too many digits")
+    elif not math.isfinite(value):
+        raise _Refusal("a number is not finite")
 
 
 def _check_unicode(text: str) -> None:

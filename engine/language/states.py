@@ -8,13 +8,13 @@ is left with. How data flows through it is its `Flow`, one for each query langua
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
 
 from engine.language import errors
 from engine.language.errors import StatesError
 from engine.language.flows import Flow, Left, PathFlow
 from engine.language.resources import Resource, step_named
-from engine.language.values import MISSING, Json, Missing
+from engine.language.values import MISSING, Json, Missing, quoted
 
 if TYPE_CHECKING:
     from engine.language.choices import Rule
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from engine.language.handlers import Catcher, Retrier
     from engine.language.machine import Machine
     from engine.language.paths import Steps
+
+
+WAIT_SECONDS_MAX: Final = 2**31 - 1
+"""How far ahead a Wait state may wait: some 68 years (recorded of AWS)."""
 
 
 class Chosen(NamedTuple):
@@ -207,11 +211,17 @@ class MapState(HandlingState):
         """
         items = arguments if self.listing is None else self.listing.evaluate(arguments, env)
         if type(items) is not list:  # JSONata's Items is checked by its expression
-            where = "$" if self.listing is None else self.listing.source
-            raise StatesError(errors.RUNTIME, f'Reference path "{where}" must point to array.')
+            raise self._no_list(items)
         if env.trace is not None:
             env.trace["afterItemsPath"] = items
         return items
+
+    def _no_list(self, items: Json) -> StatesError:
+        if self.query_language == "JSONata":
+            cause = f"Map state input must be an array but was: {quoted(items)}"
+            return StatesError(errors.QUERY_EVALUATION_ERROR, cause)
+        where = "$" if self.listing is None else self.listing.source
+        return StatesError(errors.RUNTIME, f'Reference path "{where}" must point to array.')
 
     def item_input(self, item: Json, env: Environment) -> Json:
         """Give the input of the iteration over an item, which the context object describes as Map.Item.
@@ -285,16 +295,19 @@ class WaitState(FlowingState):
 
         Raises:
             StatesError: A path finds nothing, or something that is neither a whole number of seconds from
-                0 to SECONDS_MAX nor a timestamp; or an expression fails or gives the like.
+                0 to SECONDS_MAX nor a timestamp; or an expression fails or gives the like; or it is more than
+                WAIT_SECONDS_MAX ahead.
         """
         effective = self.flow.filtered(env)
         if self.seconds is not None:
             seconds: int = self.seconds.evaluate(effective, env)
             return entered_ms + seconds * 1000
-        if self.timestamp is not None:
-            due: int = self.timestamp.evaluate(effective, env)
-            return max(entered_ms, due)
-        raise AssertionError("a Wait without a time cannot be compiled")
+        if self.timestamp is None:
+            raise AssertionError("a Wait without a time cannot be compiled")
+        due: int = self.timestamp.evaluate(effective, env)
+        if due - entered_ms > WAIT_SECONDS_MAX * 1000:
+            raise StatesError(errors.RUNTIME, "Wait state delay is too long.")
+        return max(entered_ms, due)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ class Scope:
         is_express: Whether the definition is to run as an Express workflow.
         language: The query language of the state.
         machine_language: The query language of the whole definition.
+        state_type: The type of the state; "" outside of any.
         start_at: Where the machine starts, as written.
         taken: The names of all states met so far, in any machine of the definition; grows.
         labels: The labels of all Maps met so far; grows.
@@ -40,6 +41,7 @@ class Scope:
     is_express: bool = False
     language: str = "JSONPath"
     machine_language: str = "JSONPath"
+    state_type: str = ""
     start_at: Json = None
     taken: set[str] = dataclasses.field(default_factory=set)
     labels: set[str] = dataclasses.field(default_factory=set)

@@ -17,6 +17,9 @@ class Missing(enum.Enum):
 MISSING: Final = Missing.MISSING
 """What a path gives that finds nothing; JSON's null is something."""
 
+QUOTED_MAX: Final = 2000
+"""Characters of a value that a cause quotes: an input may be a quarter of a megabyte."""
+
 SHOWN_MAX: Final = 80
 """Characters of a foreign value that a message quotes: a message must not repeat a megabyte."""
 
@@ -32,8 +35,20 @@ def compact(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
+def quoted(value: Json, most: int = QUOTED_MAX) -> str:
+    """Write a value as JSON on one line for a cause or a message, cut to so many characters; never raises."""
+    try:
+        return cut(compact(value), most)
+    except (RecursionError, ValueError):  # deeper than Python nests, or more digits than it writes
+        return "…"
+
+
+def cut(text: str, most: int = QUOTED_MAX) -> str:
+    """Cut a text to so many characters, and say so."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def shown(value: Json) -> str:
     """Quote a text from a definition for a message, cut to SHOWN_MAX characters."""
-    text = value if isinstance(value, str) else compact(value)
-    text = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
+    text = cut(value, SHOWN_MAX) if isinstance(value, str) else quoted(value, SHOWN_MAX)
     return f"'{text}'"

@@ -388,7 +388,7 @@ def test_a_step_that_failed_says_why():
     assert "cause" not in step
     entry = given(one({"Type": "Pass", "Parameters": {"x.$": "$.none"}, "End": True}))
     (step,) = condensed(entry.events)["steps"]
-    assert step["error"] == "States.ParameterPathFailure"
+    assert step["error"] == "States.Runtime"
 
 
 def test_a_terminated_run_left_its_last_state_without_output():

@@ -86,7 +86,7 @@ def time_out(draft: Draft, scope: str, phase: InTask | InWait, limit: Literal["t
     """
     members: dict[str, Any] = {}
     names = (TIMEOUT,) if limit == "task" else (TIMEOUT, HEARTBEAT_TIMEOUT)
-    then, problem = _then(draft, scope, Thrown(TIMEOUT, None, names), members)
+    then, problem = _then(draft, scope, Thrown(TIMEOUT, "", names), members)  # the one Cause that is empty: recorded
     name = draft.state.frames[scope].state
     if isinstance(phase, InTask):
         draft.give_up_task(phase)

@@ -172,12 +172,12 @@ def test_the_next_visit_begins_with_no_retries():
 
 def test_a_state_that_fails_as_it_is_entered_is_retried():
     """The failure is an event of its own, and the attempts are counted."""
-    retry = [{"ErrorEquals": ["States.ParameterPathFailure"], "IntervalSeconds": 1, "MaxAttempts": 1}]
-    run = given(one(Retry=retry, Parameters={"x.$": "$.none"}))
+    retry = [{"ErrorEquals": ["States.IntrinsicFailure"], "IntervalSeconds": 1, "MaxAttempts": 1}]
+    run = given(one(Retry=retry, Parameters={"x.$": "States.ArrayLength('none')"}))
     assert run.events[-1].event == e.StateFailed(
-        "A", "Task", "States.ParameterPathFailure", None, "2/cause", is_entry=True, then=e.Retry(0, START + 1000)
+        "A", "Task", "States.IntrinsicFailure", None, "2/cause", is_entry=True, then=e.Retry(0, START + 1000)
     )
-    run.after(1000).when(due()).then("ExecutionFailed").then_is("failed", error="States.ParameterPathFailure")
+    run.after(1000).when(due()).then("ExecutionFailed").then_is("failed", error="States.IntrinsicFailure")
     assert run.events[-1].event.entered is None
 
 
@@ -302,7 +302,10 @@ def test_a_catcher_that_cannot_be_computed_fails_its_branch():
 
 def test_a_result_that_cannot_be_used_is_caught():
     """TaskSucceeded without an output, then the failure of the state, which goes where the catcher says."""
-    run = given(one(ResultSelector={"x.$": "$.none"}, Catch=[{**ALL, "ResultPath": None, "Next": "Mend"}]), {"n": 1})
+    run = given(
+        one(ResultSelector={"x.$": "States.ArrayLength('')"}, Catch=[{**ALL, "ResultPath": None, "Next": "Mend"}]),
+        {"n": 1},
+    )
     run.when(succeeded("A", {})).then(
         e.TaskSucceeded("A", "3/result"), "StateFailed", "StatePassed", "ExecutionSucceeded"
     )
@@ -311,23 +314,29 @@ def test_a_result_that_cannot_be_used_is_caught():
 
 def test_a_result_that_cannot_be_used_is_retried():
     """The step is called again under the same key: it may know that it was paid."""
-    run = given(one(ResultSelector={"x.$": "$.ok"}, Retry=[{**ALL, "IntervalSeconds": 1}]))
-    run.when(succeeded("A", {})).then("TaskSucceeded", "StateFailed").after(1000).when(due())
+    run = given(one(ResultSelector={"x.$": "States.ArrayGetItem($.ok, 0)"}, Retry=[{**ALL, "IntervalSeconds": 1}]))
+    run.when(succeeded("A", {"ok": []})).then("TaskSucceeded", "StateFailed").after(1000).when(due())
     assert run.duty(RunTask).idempotency_key == f"{EXECUTION}/A/-/1"
-    run.when(succeeded("A", {"ok": 1})).then_is("completed", output={"x": 1})
+    run.when(succeeded("A", {"ok": [1]})).then_is("completed", output={"x": 1})
 
 
-def test_a_runtime_error_is_caught_by_its_name_only():
-    """States.ALL does not match States.Runtime."""
-    runtime = {"ErrorEquals": ["States.Runtime"], "Next": "Mend"}
-    given(one(InputPath="$.none", Catch=[{**ALL, "Next": "Mend"}])).then_is("failed", error="States.Runtime")
-    run = given(one(InputPath="$.none", Catch=[runtime])).then_is("completed").check()
-    assert isinstance(run.events[1].event.then, e.Caught)
+@pytest.mark.parametrize("name", ["States.Runtime", "States.ALL", "States.TaskFailed"])
+@pytest.mark.parametrize("fields", [{"InputPath": "$.none"}, {"Parameters": {"x.$": "$.none"}}])
+def test_a_runtime_error_is_neither_caught_nor_retried(name, fields):
+    """States.Runtime ends the run whatever names it, a path of Parameters that finds nothing included (recorded)."""
+    handlers = {"Retry": [{"ErrorEquals": [name]}], "Catch": [{"ErrorEquals": [name], "Next": "Mend"}]}
+    given(one(**fields, **handlers)).then("ExecutionStarted", "ExecutionFailed").then_is(
+        "failed", error="States.Runtime"
+    )
 
 
 def test_an_answer_that_cannot_be_used_is_caught():
     """The resume has ended the wait; its caller is told so, and the execution goes on."""
-    fields = {"Resource": "wait_for_resume", "ResultSelector": {"x.$": "$.none"}, "Catch": [{**ALL, "Next": "Mend"}]}
+    fields = {
+        "Resource": "wait_for_resume",
+        "ResultSelector": {"x.$": "States.ArrayLength('')"},
+        "Catch": [{**ALL, "Next": "Mend"}],
+    }
     run = given(one(**fields)).when(resumed({"ok": 1}))
     run.then("WaitResumed", "StateFailed", "StatePassed", "ExecutionSucceeded").then_answers("restarted")
 

@@ -247,7 +247,7 @@ def test_a_result_that_cannot_be_placed_is_recorded_all_the_same():
     run = given(machine(parallel(branch("A"), OutputPath="$.none")))
     run.when(succeeded("A", 1)).then("TaskSucceeded", e.StateExited("Both", "Parallel", "5/result"), "ExecutionFailed")
     run.then_is("failed", error="States.Runtime")
-    selected = parallel(branch("A"), ResultSelector={"x.$": "$.none"}, Catch=[{**ALL, "Next": "Done"}])
+    selected = parallel(branch("A"), ResultSelector={"x.$": "States.ArrayLength('')"}, Catch=[{**ALL, "Next": "Done"}])
     run = given(machine(selected)).when(succeeded("A", 1))
     run.then("TaskSucceeded", "StateExited", "StateFailed", "StatePassed", "ExecutionSucceeded")
     assert not run.events[5].event.is_entry

@@ -138,7 +138,8 @@ def test_the_error_that_a_path_finds_is_business_data():
     ("state", "error"),
     [
         ({"Type": "Pass", "InputPath": "$.none"}, RUNTIME),
-        ({"Type": "Pass", "Parameters": {"x.$": "$.none"}}, "States.ParameterPathFailure"),
+        ({"Type": "Pass", "Parameters": {"x.$": "$.none"}}, RUNTIME),
+        ({"Type": "Pass", "Parameters": {"x.$": "$$.none"}}, RUNTIME),
         ({"Type": "Pass", "OutputPath": "$.none"}, RUNTIME),
         ({"Type": "Pass", "Result": 1, "ResultPath": "$.text.below"}, "States.ResultPathMatchFailure"),
         ({"Type": "Succeed", "InputPath": "$.none"}, RUNTIME),
@@ -146,9 +147,10 @@ def test_the_error_that_a_path_finds_is_business_data():
         ({"Type": "Wait", "SecondsPath": "$.none"}, RUNTIME),
         ({"Type": "Wait", "SecondsPath": "$.text"}, RUNTIME),
         ({"Type": "Wait", "Seconds": 1, "InputPath": "$.none"}, RUNTIME),
+        ({"Type": "Wait", "Timestamp": "2200-01-01T00:00:00Z"}, RUNTIME),
         ({"Type": "Fail", "ErrorPath": "$.none"}, RUNTIME),
         ({**CHARGE, "InputPath": "$.none"}, RUNTIME),
-        ({**CHARGE, "Parameters": {"x.$": "$.none"}}, "States.ParameterPathFailure"),
+        ({**CHARGE, "Parameters": {"x.$": "$.none"}}, RUNTIME),
         ({**ASK, "InputPath": "$.none"}, RUNTIME),
         ({"Type": "Task", "Resource": "charge.waitForResume", "InputPath": "$.none"}, RUNTIME),
     ],
@@ -274,7 +276,7 @@ def test_a_discarded_result_is_written_all_the_same():
     ("fields", "error"),
     [
         ({"OutputPath": "$.none"}, RUNTIME),
-        ({"ResultSelector": {"x.$": "$.none"}}, "States.ParameterPathFailure"),
+        ({"ResultSelector": {"x.$": "$.none"}}, RUNTIME),
         ({"ResultPath": "$.text.below"}, "States.ResultPathMatchFailure"),
     ],
 )

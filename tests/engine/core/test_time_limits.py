@@ -64,7 +64,7 @@ def test_a_time_out_can_be_retried_and_caught():
     run.after(1000).when(due()).then("TaskScheduled")
     assert run.events[-1].event.due_at == START + 19_000
     run.after(9000).when(due()).then("TaskTimedOut", "StatePassed", "ExecutionSucceeded")
-    run.then_is("completed", output={"Error": "States.Timeout", "Cause": None})
+    run.then_is("completed", output={"Error": "States.Timeout", "Cause": ""})
 
 
 def test_a_limit_is_computed_from_the_input():

@@ -67,7 +67,13 @@ def test_every_kind_of_state_assigns_as_it_is_left():
 def test_a_failure_assigns_nothing():
     """Neither does a result that cannot be used."""
     catch = [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "See"}]
-    bad = {**CHARGE, "ResultSelector": {"x.$": "$.none"}, "Assign": {"v": 2}, "Catch": catch, "Next": "See"}
+    bad = {
+        **CHARGE,
+        "ResultSelector": {"x.$": "States.ArrayLength('')"},
+        "Assign": {"v": 2},
+        "Catch": catch,
+        "Next": "See",
+    }
     run = given(machine(First={"Type": "Pass", "Assign": {"v": 1}, "Next": "Bad"}, Bad=bad, See=SEE))
     run.when(succeeded("Bad", {})).then_is("completed", output={"v": 1})
     run = given(machine(First={"Type": "Pass", "Assign": {"v": 1}, "Next": "Bad"}, Bad=bad, See=SEE))

@@ -34,7 +34,8 @@ def catcher(language="JSONPath", **fields):
         ),
         (["States.Timeout"], ["States.Timeout", "States.HeartbeatTimeout"], ["A", None]),
         (["States.HeartbeatTimeout"], ["States.HeartbeatTimeout"], ["States.Timeout"]),
-        (["States.Runtime"], ["States.Runtime"], [None, "States.ALL"]),
+        (["States.Runtime"], [], ["States.Runtime", None, "States.ALL"]),
+        (["States.Runtime", "A"], ["A"], ["States.Runtime"]),
         (["States.TaskFailed", "States.Timeout"], ["A", "States.Timeout"], ["States.Runtime"]),
     ],
 )

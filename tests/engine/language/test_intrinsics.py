@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import json
 import time
 import uuid
@@ -340,6 +341,16 @@ def test_any_text_compiles_or_is_refused(text):
         assert failure.error in {"States.IntrinsicFailure", "States.Runtime"}  # noqa: PT017 it need not fail
 
 
+def nested(levels):
+    value = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+ODD = [2**31, -(2**31) - 1, 2**53 + 1, 2**64, 10**309, -(10**309), 10**4000, 5e-324, 1e308, -0.0, 2147483647.5]
+ODD += ["", "\ud800", "{}", "\\", "x" * 10_001, "9" * 5_000, "[" * 100, nested(60), nested(3_000), list(range(2_000))]
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -361,6 +372,30 @@ def test_any_values_are_worked_with_or_refused(name, values):
         json.dumps(call(text, values), allow_nan=False)
     except StatesError as failure:
         assert failure.error == "States.IntrinsicFailure"  # noqa: PT017 it need not fail
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_odd_values_are_worked_with_or_refused(name):
+    """Huge, tiny, deep and wide values in any place: an integer that no float holds is no crash."""
+    function = FUNCTIONS[name]
+    for count in range(function.least, min(3, 3 if function.most is None else function.most) + 1):
+        expression = compile_intrinsic(f"States.{name}({', '.join(f'$[{index}]' for index in range(count))})")
+        for values in itertools.product([*ODD, 1, True, None, {}, {"a": 1}, "MD5"], repeat=count):
+            try:
+                expression.evaluate(list(values), Environment(World(), list(values)))
+            except StatesError as failure:
+                assert failure.error == "States.IntrinsicFailure"  # noqa: PT017 it need not fail
+
+
+@pytest.mark.parametrize("value", [10**309, -(10**400), 1e308, -1e308])
+@pytest.mark.parametrize(
+    "text", ["MathAdd($.v, 1)", "MathRandom(1, $.v)", "ArrayRange(1, $.v, 1)", "ArrayPartition($.a, $.v)"]
+)
+def test_a_number_beyond_32_bits_is_refused(text, value):
+    """As a float it might be beyond all floats; the cause says what is accepted."""
+    with pytest.raises(StatesError, match="must be between -2147483648 and 2147483647") as failure:
+        call(f"States.{text}", {"v": value, "a": [1]})
+    assert failure.value.error == "States.IntrinsicFailure"
 
 
 @given(st.lists(JSON), st.integers(1, 10))

@@ -1,6 +1,7 @@
 """Parallel and Map: the machines in them, the items, and what only a distributed Map has."""
 
 import functools
+import json
 
 import pytest
 
@@ -89,6 +90,10 @@ def test_what_is_no_list_fails(value):
     with pytest.raises(StatesError, match="Expected 'array', but was") as failure:
         a_map(QueryLanguage="JSONata", Items="{% $states.input %}").items(None, env(value))
     assert failure.value.error == "States.QueryEvaluationError"
+    with pytest.raises(StatesError) as failure:
+        a_map(QueryLanguage="JSONata").items(value, env(value))
+    assert failure.value.error == "States.QueryEvaluationError"
+    assert failure.value.cause == f"Map state input must be an array but was: {json.dumps(value)}"
 
 
 def test_the_input_of_an_iteration():

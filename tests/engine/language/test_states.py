@@ -10,6 +10,7 @@ from engine.language import (
     StatesError,
     compile_machine,
     compile_state,
+    format_instant,
     parse_instant,
 )
 from tests.engine.language.worlds import env
@@ -48,6 +49,22 @@ def test_a_pass_gives_its_result_or_passes_its_effective_input_on():
 def test_a_wait_is_due_after_its_time_and_never_before_it_was_entered(fields, value, due):
     """Seconds count from the entry; a timestamp in the past is due at once."""
     assert wait(**fields).due_ms(env(value, CONTEXT), ENTERED) == due
+
+
+@pytest.mark.parametrize("language", ["JSONPath", "JSONata"])
+def test_a_wait_has_a_longest_delay(language):
+    """2^31 - 1 seconds, counted from the entry, whichever way the timestamp is given."""
+    limit = ENTERED + (2**31 - 1) * 1000
+
+    def due(at):
+        text = format_instant(at)
+        fields = {"TimestampPath": "$.at"} if language == "JSONPath" else {"Timestamp": "{% $states.input.at %}"}
+        return wait(QueryLanguage=language, **fields).due_ms(env({"at": text}, CONTEXT), ENTERED)
+
+    assert due(limit) == limit
+    with pytest.raises(StatesError, match=r"Wait state delay is too long\.") as failure:
+        due(limit + 1)
+    assert failure.value.error == "States.Runtime"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_variables_and_intrinsic_functions_fill_a_template_too():
     assert state.arguments(env({"a": 1}, variables={"v": {"x": 2}})) == {"v": 2, "f": "1 2"}
     with pytest.raises(StatesError, match=r"variable '\$v\.x'") as failure:
         state.arguments(env({"a": 1}))
-    assert failure.value.error == "States.ParameterPathFailure"
+    assert failure.value.error == "States.Runtime"
 
 
 def test_a_template_is_applied_to_what_input_path_selects():
@@ -65,7 +65,7 @@ def test_a_path_that_finds_nothing_names_path_field_and_input():
     state = task(Parameters={"x": {"y.$": "$.none"}})
     with pytest.raises(StatesError) as failure:
         state.arguments(env({"a": "é"}, CONTEXT))
-    assert failure.value.error == "States.ParameterPathFailure"
+    assert failure.value.error == "States.Runtime"
     assert failure.value.cause == (
         "The JSONPath '$.none' specified for the field 'y.$' could not be found in the input '{\"a\":\"é\"}'"
     )

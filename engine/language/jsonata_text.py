@@ -1,0 +1,157 @@
+"""JSONata as text: its tokens, and how an expression is written for jlens, which reads it otherwise than it should.
+
+jlens takes no regular expression right after ``(`` or ``[``; and a division by zero gives it a number that is none,
+which JSON has as null. Both are put right in the text: ``[/a/]`` is handed over as ``[(true?/a/:0)]``, and ``$a / $b``
+as ``$a / $_divisor($b)``, whose definition is in ``jsonata_functions.PRELUDES``.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+DIVISOR: Final = "_divisor"
+"""The function that lets every divisor but zero pass."""
+
+_TOKEN: Final = re.compile(
+    r"""(?P<blank>\s+ | /\*.*?(?:\*/|\Z))
+      | (?P<text>"(?:[^"\\]|\\.)*"? | '(?:[^'\\]|\\.)*'? | `[^`]*`?)
+      | (?P<variable>\$\$ | \$\w*)
+      | (?P<number>[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)
+      | (?P<name>\w+)
+      | (?P<operator>\.\. | := | != | <= | >= | \*\* | ~> | \?: | \?\? | .)""",
+    re.VERBOSE | re.DOTALL,
+)
+_FLAGS: Final = re.compile(r"[a-z]*")
+_WORDS: Final = frozenset({"and", "or", "in"})
+"""Operators that are written as names."""
+
+_PAIRS: Final = {"(": ")", "[": "]", "{": "}"}
+_SUFFIXES: Final = frozenset({"(", "[", "{"})
+"""What goes on with an operand, and binds closer than a division does."""
+
+
+class Token(NamedTuple):
+    """A part of an expression: ``kind`` is text, variable, number, name, pattern or operator."""
+
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the expression."""
+        return self.start + len(self.text)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an operand ends with it, after which an operator follows."""
+        if self.kind == "operator":
+            return self.text in ")]}"
+        return not (self.kind == "name" and self.text in _WORDS)
+
+
+def tokens(source: str) -> Iterator[Token]:
+    """List the tokens of an expression, blanks and comments left out. Any text has some."""
+    position, before = 0, None
+    while position < len(source):
+        token = _next(source, position, before)
+        if token.kind != "blank":
+            yield token
+            before = token
+        position = token.end
+
+
+def _next(source: str, position: int, before: Token | None) -> Token:
+    match = _TOKEN.match(source, position)
+    if match is None:
+        raise AssertionError("every character begins a token")
+    kind, text = match.lastgroup or "", match.group()
+    if kind != "operator" or (before is not None and before.is_complete):
+        return Token(kind, text, position)
+    if text == "/":
+        return Token("pattern", source[position : _pattern_end(source, position)], position)
+    return Token("name" if text in ("*", "**", "%") else kind, text, position)  # a wildcard, or the parent
+
+
+def _pattern_end(source: str, start: int) -> int:
+    """Where a regular expression ends: after the first slash that is in no brackets, and its flags."""
+    depth, position = 0, start + 1
+    while position < len(source):
+        character = source[position]
+        if character == "\\":
+            position += 1
+        elif character == "/" and depth == 0:
+            flags = _FLAGS.match(source, position + 1)
+            return flags.end() if flags else position + 1
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        position += 1
+    return len(source)
+
+
+def readable(source: str) -> str:
+    """Write an expression so that jlens reads it as JSONata says."""
+    found = list(tokens(source))
+    inserted: list[tuple[int, str]] = []
+    for index, token in enumerate(found):
+        if token.kind == "pattern" and index and found[index - 1].text in ("(", "["):
+            inserted += ((token.start, "(true?"), (token.end, ":0)"))
+        elif token.kind == "operator" and token.text in ("/", "%"):
+            inserted += _guard(found, index + 1)
+    for position, text in sorted(inserted, key=lambda item: item[0], reverse=True):
+        source = source[:position] + text + source[position:]
+    return source
+
+
+def _guard(found: list[Token], start: int) -> list[tuple[int, str]]:
+    """Say what to put around the divisor that starts with a token; nothing if it is a number, and not zero."""
+    end = _operand_end(found, start)
+    if end is None:
+        return []
+    if end == start + 1 and found[start].kind == "number" and float(found[start].text):
+        return []
+    return [(found[start].start, f"${DIVISOR}("), (found[end - 1].end, ")")]
+
+
+def _operand_end(found: list[Token], index: int) -> int | None:
+    """Find the token after an operand; None if it does not end, or is no operand."""
+    while index < len(found) and found[index].text == "-":
+        index += 1
+    end = _primary_end(found, index)
+    while end is not None and end < len(found):
+        following = found[end]
+        if following.kind != "operator":
+            break
+        if following.text in _SUFFIXES:
+            end = _closing(found, end)
+        elif following.text in (".", "@", "#"):
+            end = _primary_end(found, end + 1)
+        else:
+            break
+    return end
+
+
+def _primary_end(found: list[Token], index: int) -> int | None:
+    if index >= len(found):
+        return None
+    if found[index].kind != "operator":
+        return index + 1
+    return _closing(found, index) if found[index].text in _PAIRS else None
+
+
+def _closing(found: list[Token], index: int) -> int | None:
+    """Find the token after the bracket that closes the one at an index."""
+    waiting: list[str] = []
+    for position in range(index, len(found)):
+        token = found[position]
+        if token.kind != "operator":
+            continue
+        if token.text in _PAIRS:
+            waiting.append(_PAIRS[token.text])
+        elif token.text in ")]}" and (not waiting or waiting.pop() != token.text):
+            return None
+        if not waiting:
+            return position + 1
+    return None

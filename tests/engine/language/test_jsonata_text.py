@@ -1,0 +1,160 @@
+"""JSONata as text: where jlens would read it otherwise than it should, and integers that no double holds."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.language import StatesError
+from engine.language.jsonata import compile_jsonata
+from engine.language.jsonata_text import readable, tokens
+from tests.engine.language.worlds import env
+
+BIG = 2**53 + 1
+HUGE = 10**400
+
+
+def evaluate(source, value=None):
+    return compile_jsonata(f"{{% {source} %}}").evaluate(None, env(value))
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("$match('ab', (/b/)).index", 1),
+        ("[/b/][0]('ab').match", "b"),
+        ("( /* why */ /b\\/(c)/i )('aB/C').groups", ["C"]),
+        ("{'a': true ? 'x' : /b/}.a", "x"),
+        ("$count(($split('a\"b', /\"/)))", 2),
+        ("$split('a/b', ('/'))", ["a", "b"]),
+        ("(6/2)", 3),
+        ("[8/2/2]", [2]),
+        ("$states.input.*/2", 2),
+        ("$contains('a]b', ( /[\\]]/ ))", True),
+    ],
+)
+def test_a_pattern_may_stand_wherever_an_operand_may(source, found):
+    """Right after an opening parenthesis or bracket as well; a division is none."""
+    assert evaluate(source, {"n": 4}) == found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "1/0",
+        "0/0",
+        "-1/0",
+        "5 % 0",
+        "{'a': 0/0}",
+        "0/0 > 1",
+        "[1 / $states.input.zero]",
+        "1 / -0",
+        "1 / (2 - 2)",
+        "1/0.0",
+    ],
+)
+def test_a_division_by_zero_fails(source):
+    """JSON has neither infinity nor what is no number; null would be another value without a word."""
+    with pytest.raises(StatesError, match="Division by zero") as failure:
+        evaluate(source, {"zero": 0})
+    assert failure.value.error == "States.QueryEvaluationError"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("12 / 2 * 3", 18),
+        ("12 / (2 * 3)", 2),
+        ("100 / 5 / 2", 10),
+        ("7 % 4 / 2", 1.5),
+        ("12 / $states.input.list[0].n", 6),
+        ("12 / $sum($states.input.list.n)", 2.4),
+        ("12 / -2", -6),
+        ("$states.input.list.(6 / n)", [3, 2]),
+        ("$states.input.list.n.%.n", [2, 3]),
+        ("12 / $count($states.input.list[n > 6 / 3])", 12),
+    ],
+)
+def test_every_other_division_is_what_it_was(source, found):
+    """Its operands bind as they did, and the sign of a parent or a wildcard is none."""
+    assert evaluate(source, {"list": [{"n": 2}, {"n": 3}]}) == found
+
+
+def test_nothing_divided_gives_nothing():
+    """As JSONata has it."""
+    assert evaluate("$exists(1 / $states.input.none)", {}) is False
+
+
+def test_the_distinct_of_null_is_null():
+    """Null is a value; what is undefined stays so."""
+    assert evaluate("$distinct(null)") is None
+    assert evaluate("$exists($distinct($states.input.none))", {}) is False
+    assert evaluate("[1, 1, null, null] ~> $distinct") == [1, None]
+
+
+@pytest.mark.parametrize("integer", [BIG, -BIG, 2**63 + 1, HUGE, -HUGE])
+def test_an_integer_that_no_double_holds_is_copied_exactly(integer):
+    """Through the commonest ways to copy; a literal one too."""
+    value = {"id": integer, "list": [{"id": integer, "n": 1}, {"id": integer - 1, "n": 2}]}
+    assert evaluate("$states.input", value) == value
+    assert evaluate("$merge([$states.input, {'x': 1}])", value) == {**value, "x": 1}
+    assert evaluate("{'id': $states.input.id, 'n': $states.input.list[1].n + 1}", value) == {"id": integer, "n": 3}
+    assert evaluate("$distinct($states.input.list.id)", value) == [integer, integer - 1]
+    assert evaluate(f"[{integer}]") == [integer]
+
+
+@pytest.mark.parametrize("integer", [BIG, -BIG, 2**63 + 1])
+def test_an_integer_that_no_double_holds_is_compared_exactly(integer):
+    """With its neighbours, in a predicate, and with a literal."""
+    value = {"id": integer, "list": [{"id": integer - 1, "n": 1}, {"id": integer, "n": 2}]}
+    assert evaluate("$states.input.list[id = $states.input.id].n", value) == 2
+    assert evaluate(f"$states.input.id = {integer}", value) is True
+    assert evaluate(f"$states.input.id != {integer - 1}", value) is True
+    assert evaluate(f"$states.input.id in [{integer - 1}, {integer}]", value) is True
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "$states.input + 1",
+        "-$states.input",
+        "$sum([$states.input])",
+        "$string($states.input)",
+        "'a' & $states.input",
+        "$states.input > 5",
+        "[$states.input, 1]^($)",
+        "$type($states.input)",
+        "$sort([$states.input])",
+        "$floor($states.input / 2)",
+        "{'a': $states.input}.a.$length()",
+    ],
+)
+def test_computing_with_such_an_integer_fails_and_says_why(source):
+    """It is never another number without a word."""
+    with pytest.raises(StatesError, match=f"cannot hold the integer {BIG} exactly"):
+        evaluate(source, BIG)
+
+
+@pytest.mark.parametrize("source", [f"$number('{BIG}')", f"$parse('[{BIG}]')", f"'{BIG}' ~> $number"])
+def test_a_text_is_not_read_as_another_integer(source):
+    """Neither $number nor $parse rounds."""
+    with pytest.raises(StatesError, match=f"cannot hold the integer {BIG} exactly"):
+        evaluate(source)
+
+
+def test_reading_numbers_goes_on_as_it_did():
+    """What a double holds, and fractions, whatever their digits."""
+    assert evaluate("['5', '0.1', '9007199254740992', '1e3'].$number()") == [5, 0.1, 2**53, 1000]
+    assert evaluate("$map(['7'], $number)") == 7
+    assert evaluate("$exists($number($states.input.none))", {}) is False
+    assert evaluate("$states.input", [2**60, 1e300, "9" * 30]) == [2**60, 1e300, "9" * 30]
+
+
+@given(st.one_of(st.text(max_size=80), st.text("$ab()[]{}%+-*/'\"\\12.:;,?<>=~^|&@#`! ", max_size=60)))
+def test_every_text_has_tokens(source):
+    """They follow each other; rewriting ends, and puts in parentheses only."""
+    found = list(tokens(source))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+    assert all(source[token.start : token.end] == token.text for token in found)
+    assert len(readable(source)) >= len(source)
