@@ -110,6 +110,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
             writer=settings.writer,
             steps_max=settings.steps_max,
             step_threads=settings.step_threads,
+            payload_max_bytes=settings.payload_max_bytes,
         )
         return await _serve(engine, settings, listener, stop)
     finally:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import inspect as types
 
 from api.fields import accepts, from_text, members
+from engine.core.decision import PAYLOAD_MAX
 from engine.runtime.tasks import STEP_THREADS, STEPS_MAX
 from store.protocols import WriterPlace
 
@@ -54,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     step_threads: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = STEP_THREADS
     """So many plain steps run at once, each in a thread."""
+
+    payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * 1024**2)] = PAYLOAD_MAX
+    """The most JSON text that a value of a run may have, in bytes."""
 
     bootstrap_key: (
         Annotated[

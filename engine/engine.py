@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
 from engine.core import ids
+from engine.core.decision import PAYLOAD_MAX
 from engine.core.events import Recorded
 from engine.core.refs import resolve
 from engine.core.state import State
@@ -112,6 +113,7 @@ class Engine:
         writer: WriterPlace = "thread",
         steps_max: int = STEPS_MAX,
         step_threads: int = STEP_THREADS,
+        payload_max_bytes: int = PAYLOAD_MAX,
     ) -> AsyncIterator[Self]:
         """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
 
@@ -119,6 +121,8 @@ class Engine:
         database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
         which is worth it under load (`WriterPlace`). At most `steps_max` async steps run at once, and plain functions
         in at most `step_threads` threads; what waits for a place has its turn by workflow (`engine.runtime.places`).
+        No value that a run makes has more than `payload_max_bytes` of JSON text: a state that makes one fails with
+        `States.DataLimitExceeded`.
         Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
         engine = await cls.start(
@@ -129,6 +133,7 @@ class Engine:
             writer=writer,
             steps_max=steps_max,
             step_threads=step_threads,
+            payload_max_bytes=payload_max_bytes,
         )
         try:
             yield engine
@@ -146,6 +151,7 @@ class Engine:
         writer: WriterPlace = "thread",
         steps_max: int = STEPS_MAX,
         step_threads: int = STEP_THREADS,
+        payload_max_bytes: int = PAYLOAD_MAX,
     ) -> Self:
         """Open without a block; `close` must be called in the end."""
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
@@ -155,6 +161,7 @@ class Engine:
             store,
             clock or SystemClock(),
             lambda complete: Tasks(registry, complete, limit=steps_max, threads=step_threads),
+            payload_max=payload_max_bytes,
         )
         engine = cls(store, node, registry, http)
         try:

@@ -69,6 +69,10 @@ class Trial(NamedTuple):
     trace: dict[str, Any]
 
 
+PAYLOAD_MAX: Final = 1024 * 1024
+"""Bytes of JSON text that a value of a run may have, unless a setting says otherwise (AWS: 262,144)."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What a decision may know beside state and command.
 
@@ -81,7 +85,8 @@ class Facts(msgspec.Struct, frozen=True):
     how many commands were refused without a record since the last recorded one. `names` are those of the context
     object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience_s` is how long one
     expression may take, in seconds of real time; null: as long as any may. `moves_max` is how many states it passes at
-    the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself.
+    the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many
+    bytes of JSON any value of the run may have.
     """
 
     execution: str
@@ -97,6 +102,7 @@ class Facts(msgspec.Struct, frozen=True):
     patience_s: float | None = None
     moves_max: int | None = None
     trial: Trial | None = None
+    payload_max: int = PAYLOAD_MAX
 
 
 RECORDED_REFUSALS: Final = 32
@@ -107,6 +113,3 @@ TRANSITIONS_MAX: Final = 256
 
 ITERATIONS_AHEAD: Final = 40
 """So many iterations are begun before the states of those that are there are entered: AWS runs as many at once."""
-
-RESULT_MAX: Final = 8 * 1024 * 1024
-"""Bytes of JSON that a Parallel or Map state may give as its result."""

@@ -78,3 +78,12 @@ class StatesError(Exception):
         super().__init__(f"{error}: {cause}")
         self.error = error
         self.cause = cause
+
+
+class TooLarge(StatesError):
+    """Something that a state makes is larger than a run may hold; `cause` is the whole of it, as AWS words it."""
+
+    def __init__(self, what: str) -> None:
+        """Say whose result it is: a state's name, or a task's resource."""
+        excess = "a result with a size exceeding the maximum number of bytes service limit"
+        super().__init__(DATA_LIMIT_EXCEEDED, f"The state/task '{what}' returned {excess}.")

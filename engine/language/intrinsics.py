@@ -21,6 +21,7 @@ from engine.language.errors import StatesError
 from engine.language.expressions import Evaluate, Expression
 from engine.language.intrinsic_functions import FUNCTIONS, Function, Refused
 from engine.language.paths import Path, PathError, compile_path
+from engine.language.sizes import LEVELS_MAX, exceeds
 from engine.language.values import MISSING, Json, quoted, shown
 
 TEXT_MAX: Final = 10_000
@@ -31,6 +32,9 @@ NESTING_MAX: Final = 10
 
 ARGUMENTS_MAX: Final = 100
 """Arguments of all the calls of a field: each may be a whole input, and a result may hold them all."""
+
+SIZE_MAX: Final = 16 * 1024 * 1024
+"""Bytes of JSON that the arguments of one call may have together: what a path or a call in it gives may be shared."""
 
 _NAME: Final = re.compile(r"States\.([A-Za-z0-9]{1,40})[ \t\r\n]*\(")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?(?=[\s,)]|\Z)", re.ASCII)
@@ -214,4 +218,11 @@ def _argument_path(path: Path) -> Evaluate:
 
 def _bind(function: Function, arguments: list[Evaluate]) -> Evaluate:
     call = function.call
-    return lambda value, env: call([argument(value, env) for argument in arguments], env.world)
+
+    def evaluate(value: Json, env: Environment) -> Json:
+        given = [argument(value, env) for argument in arguments]
+        if exceeds(given, SIZE_MAX):
+            raise Refused(f"its arguments must have at most {SIZE_MAX} bytes of JSON, and at most {LEVELS_MAX} levels")
+        return call(given, env.world)
+
+    return evaluate

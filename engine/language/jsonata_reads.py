@@ -45,8 +45,7 @@ def _reads(source: str) -> dict[str, Any]:
     compiled = jlens.Expression(source)
     names = {*compiled.reads()["bindings"], *FUNCTIONS, *PRELUDES} - {"states"}
     known: dict[str, Any] = dict.fromkeys(names, _nothing)
-    reads: dict[str, Any] = compiled.reads(known)
-    return reads
+    return dict(compiled.reads(known))
 
 
 def _nothing(*_arguments: object) -> None:

@@ -87,7 +87,7 @@ def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | 
         return None
     kind = source.get("Type")
     state_type = STATE_TYPES.get(kind) if type(kind) is str else None
-    if state_type is None:
+    if state_type is None or type(kind) is not str:
         _refuse_type(source, place, findings)
         return None
     written = source.get("QueryLanguage")

@@ -13,6 +13,7 @@ import structlog
 
 from engine.core import commands as c
 from engine.core import effects as fx
+from engine.core.decision import PAYLOAD_MAX
 from engine.runtime.children import ChildRunner
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
@@ -66,6 +67,7 @@ class Node:
         *,
         random: Callable[[int], bytes] | None = None,
         names: Mapping[str, str] | None = None,
+        payload_max: int = PAYLOAD_MAX,
     ) -> None:
         random = random or Randomness().draw
         self.store = store
@@ -73,7 +75,9 @@ class Node:
         self.definitions = Definitions(store)
         self.metrics = Metrics()
         loader = Loader(store, self.definitions, self.metrics)
-        self.processor = Processor(store, loader, clock, random, metrics=self.metrics, names=names or {})
+        self.processor = Processor(
+            store, loader, clock, random, metrics=self.metrics, names=names or {}, payload_max=payload_max
+        )
         self.processor.on_effect = self._on_effect
         self.processor.on_stop = self._halt
         self.tasks = tasks(self._complete)

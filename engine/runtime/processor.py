@@ -19,7 +19,7 @@ import structlog
 from engine.codec import new_events
 from engine.core import commands as c
 from engine.core import ids
-from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from engine.core.decision import PAYLOAD_MAX, Decision, Facts, Need, Outcome, Rejection
 from engine.core.effects import Effect
 from engine.errors import EngineFailed, Unavailable
 from engine.runtime.batch import Batch, Waiting
@@ -63,6 +63,7 @@ class Processor:
         *,
         metrics: Metrics,
         hot_max: int = 10_000,
+        payload_max: int = PAYLOAD_MAX,
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
@@ -74,6 +75,7 @@ class Processor:
         self._clock = clock
         self._random = random
         self._names = names or {}
+        self._payload_max = payload_max
         self._ids = ids.IdGenerator(random)
         self._detours = Detours(loader, self.new_id, random)
         self._hot = HotStreams(hot_max)
@@ -208,6 +210,7 @@ class Processor:
             self._hot.refusals(hot.stream_id),
             self._names,
             PATIENCE_S,
+            payload_max=self._payload_max,
         )
 
     async def _detour(self, hot: HotStream, order: Order, need: Need) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from engine.codec import decode_json, encode_json
 from engine.core import commands as c
 from engine.core import ids
+from engine.core.decision import PAYLOAD_MAX
 from engine.core.effects import FollowChild, FollowParent, RunTask, StartChild, TellParent
 from engine.core.events import Recorded, WaitOpened
 from engine.core.refs import resolve
@@ -73,12 +74,14 @@ def simulate(
     context: Mapping[str, str] | None = None,
     express: bool = False,
     start_at: str | None = None,
+    payload_max_bytes: int = PAYLOAD_MAX,
 ) -> Simulation:
     """Run one execution to its end, or until nothing but an outside party could move it.
 
     `tasks` answers for each attempt of a Task state, steps, waits and children alike: a function, or a mock
     (`engine.testing.mocks`). `context` gives names for the context object: execution_name, state_machine_name,
-    role_arn, account, region. `start_at` is the instant of the start (RFC 3339).
+    role_arn, account, region. `start_at` is the instant of the start (RFC 3339). What a state makes has at most
+    `payload_max_bytes` of JSON text.
 
     Raises `engine.language.DefinitionError`, `BadMock`, `NotMocked`, TypeError (the function gave no `Answer`), and
     whatever `tasks` raises.
@@ -89,7 +92,7 @@ def simulate(
         message = f"start_at: {start_at!r} is no instant of the form 2025-01-01T00:00:00Z"
         raise ValueError(message)
     answer = Mock(tasks, definition) if not callable(tasks) else tasks
-    run = _Run(definition, machine, _copied(input), answer, dict(context or {}), now)
+    run = _Run(definition, machine, _copied(input), answer, dict(context or {}), now, payload_max_bytes)
     return _run_apart(run.go())
 
 
@@ -299,6 +302,7 @@ class _Run:
         tasks: Callable[[TaskRequest], Answer],
         names: dict[str, str],
         now: int,
+        payload_max: int,
     ) -> None:
         self._definition = encode_json(definition).decode()
         self._machine = machine
@@ -306,11 +310,13 @@ class _Run:
         self._tasks = tasks
         self._names = names
         self._clock = ManualClock(now)
+        self._payload_max = payload_max
 
     async def go(self) -> Simulation:
         store = MemoryStore()
         answers = _Answers(self._tasks)
-        node = Node(store, self._clock, lambda _: answers, names=_context_names(self._names))
+        names = _context_names(self._names)
+        node = Node(store, self._clock, lambda _: answers, names=names, payload_max=self._payload_max)
         answers.node, node.children = node, answers
         await node.start()
         try:

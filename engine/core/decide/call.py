@@ -44,7 +44,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     wait = token = None
     if resource.kind != "step":
         wait, token = _wait(draft, state)
-    call = _call(draft, frame, state, environment(draft, scope, Surroundings(draft, scope, wait, token)))
+    call = _call(draft, scope, frame, state, environment(draft, scope, Surroundings(draft, scope, wait, token)))
     if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
         token = None  # nobody is given it
         wait = wait if resource.waits else None
@@ -104,7 +104,7 @@ def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
     return wait, _token(draft, wait) if has_token else None
 
 
-def _call(draft: Draft, frame: Frame, state: TaskState, env: Environment) -> _Call:
+def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environment) -> _Call:
     """Compute the parameters and the time limits.
 
     They are computed anew for another attempt only if they look at the context object, which tells how many attempts
@@ -117,6 +117,7 @@ def _call(draft: Draft, frame: Frame, state: TaskState, env: Environment) -> _Ca
         arguments = draft.value(reference)
     else:
         arguments = state.arguments(env)
+        draft.bound(scope, arguments)
         if frame.parameters is not None and compact(arguments) == compact(draft.value(frame.parameters)):
             reference = frame.parameters
         else:

@@ -11,8 +11,10 @@ from engine.core.effects import AFTER_THE_END, CancelTask, Effect, EndChild, Hol
 from engine.core.evolve import evolve
 from engine.core.refs import Missing, Ref, below, ref, resolve, seq_of
 from engine.core.state import TOP, InTask, State, fork_and_index
-from engine.language import Machine, MapState, ParallelState
+from engine.language import Left, Machine, MapState, ParallelState
 from engine.language import State as Definition
+from engine.language.errors import TooLarge
+from engine.language.sizes import exceeds
 
 D = TypeVar("D", bound=Definition)
 
@@ -115,6 +117,21 @@ class Draft(BaseDraft[State]):
         if kept:
             payload["assigned"] = kept
         return references
+
+    def bound(self, scope: str, *values: Any) -> None:
+        """Raise `TooLarge` if one of these values, which the state of a scope has made, is larger than any may be."""
+        limit = self.facts.payload_max
+        for value in values:
+            if exceeds(value, limit):
+                raise TooLarge(self.state.frames[scope].state)
+
+    def bound_new(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
+        """The same of what a state is left with; what is its input, or in the event's payload, is bounded already."""
+        known = (self.value(self.state.frames[scope].input), *payload.values())
+        if not any(left.output is each for each in known):
+            self.bound(scope, left.output)
+        if left.assigned:
+            self.bound(scope, {name: value for name, value in left.assigned.items() if value is not known[0]})
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from engine.core.effects import SetTimer, TellParent
 from engine.core.refs import Ref, ref
 from engine.core.state import TOP, Fork, InFork, InTask, InWait
 from engine.language import HandlingState, StatesError, literal_errors
-from engine.language.errors import HEARTBEAT_TIMEOUT, TIMEOUT
+from engine.language.errors import HEARTBEAT_TIMEOUT, TIMEOUT, TooLarge
 
 RESERVED_ERRORS: Final = frozenset(
     {
@@ -109,7 +109,8 @@ def fail_state(
     entered = f"(entered at the event id #{entered_by or draft.next_seq})"
     where = f"An error occurred while executing the state '{name}' {entered}."
     is_entry = entered_by is None and not draft.state.frames[scope].attempt
-    fail(draft, scope, problem.error, f"{where} {problem.cause}", is_entry=is_entry, is_final=is_final)
+    cause = problem.cause if isinstance(problem, TooLarge) else f"{where} {problem.cause}"
+    fail(draft, scope, problem.error, cause, is_entry=is_entry, is_final=is_final)
 
 
 def fail_by_definition(draft: Draft, scope: str, error: str | None, cause: str | None) -> None:
@@ -177,6 +178,7 @@ def _then(
             error_output = {"Error": thrown.error, "Cause": thrown.cause}
             try:
                 left = catcher.leave(error_output, environment(draft, scope))
+                draft.bound_new(scope, left, {})
             except StatesError as problem:
                 return e.Caught(index, catcher.next), problem
             output = draft.refer(left.output, frame.input, "output", members)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
-
 from engine.core import events as e
 from engine.core.decide.context import Item, Surroundings, environment
 from engine.core.decide.draft import Draft
 from engine.core.decide.fail import fail_fork, fail_state
 from engine.core.decide.leave import leave_after
-from engine.core.decision import RESULT_MAX
 from engine.core.refs import below, ref
 from engine.core.state import Fork, Frame, scope_of
 from engine.language import MapState, ParallelState, StatesError
-from engine.language.errors import DATA_LIMIT_EXCEEDED
-
-_encode = msgspec.json.Encoder().encode
+from engine.language.errors import TooLarge
 
 
 def enter_parallel(draft: Draft, scope: str, frame: Frame, state: ParallelState) -> None:
     """Begin all branches, each with the same input."""
     arguments = state.arguments(environment(draft, scope))
+    draft.bound(scope, arguments)
     payload: dict[str, Any] = {}
     reference = draft.refer(arguments, frame.input, "input", payload)
     starts = tuple(branch.start_at for branch in state.branches)
@@ -34,6 +30,7 @@ def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
     env = environment(draft, scope)
     arguments = state.arguments(env)
     items = state.items(arguments, env)
+    draft.bound(scope, items)
     payload: dict[str, Any] = {}
     if state.items_ref is not None:
         reference = below(frame.input, *state.items_ref)
@@ -63,6 +60,7 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
         surroundings = Surroundings(draft, fork.scope, item=Item(index, value))
         try:
             selected = state.item_input(value, environment(draft, fork.scope, surroundings))
+            draft.bound(fork.scope, selected)
         except StatesError as problem:
             fail_state(draft, fork.scope, problem, fork.seq)
             return
@@ -90,10 +88,10 @@ def leave_fork(draft: Draft, fork: Fork, outputs: list[Any]) -> None:
     state: ParallelState | MapState
     state = draft.definition(scope, ParallelState) if kind == "Parallel" else draft.definition(scope, MapState)
     draft.caused_by = fork.seq
-    size = len(_encode(outputs))
-    if size > RESULT_MAX:
-        cause = f"The result has {size} bytes of JSON; a Parallel or Map state gives at most {RESULT_MAX}."
-        fail_state(draft, scope, StatesError(DATA_LIMIT_EXCEEDED, cause), fork.seq)
+    try:
+        draft.bound(scope, outputs)
+    except TooLarge as problem:
+        fail_state(draft, scope, problem, fork.seq)
         return
     result = ref(draft.next_seq, "result")
 

@@ -27,8 +27,21 @@ def leave(
 ) -> None:
     """Emit the event that leaves a state for the `following` one; if there is none, the scope ends.
 
-    A value that is the very value of the input, or of a member of `payload`, is not written again.
+    A value that is the very value of the input, or of a member of `payload`, is not written again. Raises `TooLarge`,
+    and nothing is emitted then.
     """
+    draft.bound_new(scope, left, payload or {})
+    _leave(draft, scope, left, following, make, payload)
+
+
+def _leave(
+    draft: Draft,
+    scope: str,
+    left: Left,
+    following: str | None,
+    make: Make,
+    payload: Mapping[str, Any] | None = None,
+) -> None:
     members = dict(payload or {})
     frame = draft.state.frames[scope]
     reference = draft.refer(left.output, frame.input, "output", members)
@@ -54,8 +67,9 @@ def leave_after(
     entered_by = draft.caused_by
     try:
         computed = left(environment(draft, scope))
+        draft.bound_new(scope, computed, payload or {})
     except StatesError as problem:
         draft.emit(make(None, None, {}), payload)
         fail_state(draft, scope, problem, entered_by)
     else:
-        leave(draft, scope, computed, state.next, make, payload)
+        _leave(draft, scope, computed, state.next, make, payload)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.core import decision
 from engine.core import events as e
 from engine.core.commands import Advance
-from engine.core.decide import decide, fork
+from engine.core.decide import decide
 from engine.core.decision import Need
 from engine.core.effects import CancelTask, Continue, EndChild
 from engine.core.state import TOP
@@ -253,16 +252,17 @@ def test_a_result_that_cannot_be_placed_is_recorded_all_the_same():
     assert not run.events[5].event.is_entry
 
 
-def test_a_result_that_is_too_large_fails_the_state(monkeypatch):
-    """The error names the limit; it is caught as every other is."""
-    monkeypatch.setattr(fork, "RESULT_MAX", 20)
-    run = given(AB).when(succeeded("A", "x" * 10), succeeded("B", "y" * 10))
+def test_a_result_that_is_too_large_fails_the_state():
+    """Each output fits, all of them together do not; the error is caught as every other is."""
+    half = "x" * 600_000
+    run = given(AB).when(succeeded("A", half), succeeded("B", half))
     run.then("TaskSucceeded", "TaskSucceeded", "ExecutionFailed").then_is("failed", error="States.DataLimitExceeded")
-    assert "at most 20" in run.value(run.state.cause)
-    assert run.state.cause is not None
-    run = given(machine(parallel(branch("A"), Catch=[{**ALL, "Next": "Done"}]))).when(succeeded("A", "x" * 20))
-    run.then("TaskSucceeded", "StateFailed", "StatePassed", "ExecutionSucceeded")
-    assert decision.RESULT_MAX == 8 * 1024 * 1024
+    assert run.value(run.state.cause) == (
+        "The state/task 'Both' returned a result with a size exceeding the maximum number of bytes service limit."
+    )
+    catching = machine(parallel(branch("A"), branch("B"), Catch=[{**ALL, "Next": "Done"}]))
+    run = given(catching).when(succeeded("A", half), succeeded("B", half))
+    run.then("TaskSucceeded", "TaskSucceeded", "StateFailed", "StatePassed", "ExecutionSucceeded")
 
 
 def test_what_is_missing_is_asked_for_at_once():

@@ -260,7 +260,7 @@ def test_arguments_that_are_nested_too_deeply_are_refused():
     deep = []
     for _ in range(20_000):
         deep = [deep]
-    with pytest.raises(StatesError, match="nested too deeply"):
+    with pytest.raises(StatesError, match="at most 256 levels"):
         call("States.JsonToString($)", deep)
 
 
@@ -302,7 +302,7 @@ def test_what_goes_in_is_shared_and_never_changed():
 def test_a_text_that_is_made_is_bounded(text):
     """Neither Format nor JsonToString makes more than a million characters."""
     with pytest.raises(StatesError, match="at most 1000000 characters"):
-        call(text, {"text": "x" * 500_000})
+        call(text, {"text": "x" * 150_000 if "Format" in text else "x" * 500_000})
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,8 @@ def test_odd_values_are_worked_with_or_refused(name):
     function = FUNCTIONS[name]
     for count in range(function.least, min(3, 3 if function.most is None else function.most) + 1):
         expression = compile_intrinsic(f"States.{name}({', '.join(f'$[{index}]' for index in range(count))})")
-        for values in itertools.product([*ODD, 1, True, None, {}, {"a": 1}, "MD5"], repeat=count):
+        every = itertools.product([*ODD, 1, True, None, {}, {"a": 1}, "MD5"], repeat=count)
+        for values in every if count < 3 else itertools.islice(every, 0, None, 11):  # of triples, one in eleven
             try:
                 expression.evaluate(list(values), Environment(World(), list(values)))
             except StatesError as failure:
