@@ -90,7 +90,7 @@ class Tasks:
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
-        """Call the task's step, now or when there is room."""
+        """Call the task's step, now or when there is room; one that is called already is not called again."""
         if self._is_closing:
             return
         try:
@@ -103,10 +103,13 @@ class Tasks:
             self._on_missing(hot, task, call)
             return
         places = self._on_loop if step.is_async else self._in_threads
+        key = Key(hot.stream_id, task.seq)
+        if places.knows(key):
+            return
         tenant = Tenant(hot.state.workspace, hot.state.workflow)
         context = contextvars.copy_context()
         context.run(bind_step, hot, task.state)
-        places.enter(Key(hot.stream_id, task.seq), tenant, _Work(hot, task, step, call, context))
+        places.enter(key, tenant, _Work(hot, task, step, call, context))
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
@@ -123,24 +126,27 @@ class Tasks:
     # --- one step ------------------------------------------------------------------------------------------------
 
     def _start(self, key: Key, work: _Work) -> None:
-        self._begin(key, work, None)
-        if key not in self._jobs:
-            self._on_loop.leave(key)  # it has ended already
-        else:
-            self._jobs[key].add_done_callback(lambda _: self._on_loop.leave(key))
+        job = _task(self._work(work, None), work.context)
+        if job.done():
+            self._on_loop.leave(key)
+            return
+        self._jobs[key] = job
+
+        def on_ended(_job: object) -> None:
+            del self._jobs[key]
+            self._on_loop.leave(key)
+
+        job.add_done_callback(on_ended)
 
     def _start_in_thread(self, key: Key, work: _Work) -> None:
         loop = asyncio.get_running_loop()
         run = work.context.copy().run
         running: Future[Any] = self._threads.submit(run, work.step.call, work.call.input, _context_of(work))
         running.add_done_callback(lambda _: _tell(loop, self._in_threads.leave, key))
-        self._begin(key, work, running)
-
-    def _begin(self, key: Key, work: _Work, running: Future[Any] | None) -> None:
         job = _task(self._work(work, running), work.context)
         if not job.done():
             self._jobs[key] = job
-            job.add_done_callback(lambda _: self._jobs.pop(key, None))
+            job.add_done_callback(lambda _: self._jobs.pop(key))
 
     async def _work(self, work: _Work, running: Future[Any] | None) -> None:
         """Call the step, unless it runs in a thread already, and complete its task."""
