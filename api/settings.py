@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     step_threads: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = STEP_THREADS
     """So many plain steps run at once, each in a thread."""
 
-    payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * 1024**2)] = PAYLOAD_MAX
+    payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=PAYLOAD_MAX)] = PAYLOAD_MAX
     """The most JSON text that a value of a run may have, in bytes."""
 
     bootstrap_key: (

@@ -121,8 +121,8 @@ class Engine:
         database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
         which is worth it under load (`WriterPlace`). At most `steps_max` async steps run at once, and plain functions
         in at most `step_threads` threads; what waits for a place has its turn by workflow (`engine.runtime.places`).
-        No value that a run makes has more than `payload_max_bytes` of JSON text: a state that makes one fails with
-        `States.DataLimitExceeded`.
+        No value of a run has more than `payload_max_bytes` of JSON text, at most PAYLOAD_MAX: an input or a payload
+        that has is refused, and a state that makes one fails with `States.DataLimitExceeded`.
         Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
         engine = await cls.start(
@@ -160,7 +160,9 @@ class Engine:
         node = Node(
             store,
             clock or SystemClock(),
-            lambda complete: Tasks(registry, complete, limit=steps_max, threads=step_threads),
+            lambda complete: Tasks(
+                registry, complete, limit=steps_max, threads=step_threads, payload_max=payload_max_bytes
+            ),
             payload_max=payload_max_bytes,
         )
         engine = cls(store, node, registry, http)

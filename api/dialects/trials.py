@@ -49,11 +49,11 @@ class StateTrial(Request, frozen=True):
 
 async def try_state(call: Call[Any, StateTrial]) -> Answer:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
-    tested = await asyncio.get_running_loop().run_in_executor(_APART, _tested, call.body)
+    tested = await asyncio.get_running_loop().run_in_executor(_APART, _tested, call.body, call.engine.node.payload_max)
     return Answer({"success": True, "data": tested.document()})
 
 
-def _tested(body: StateTrial) -> StateOutcome:
+def _tested(body: StateTrial, payload_max: int) -> StateOutcome:
     if body.error is not None and body.result is not msgspec.UNSET:
         raise Invalid("error: it cannot be sent together with result", {"field": "error"})
     result: Succeeded | Failed | None = None
@@ -70,6 +70,7 @@ def _tested(body: StateTrial) -> StateOutcome:
             context=body.context,
             variables=body.variables,
             retry_count=body.retry_count,
+            payload_max_bytes=payload_max,
         )
     except DefinitionError as wrong:
         errors = [{"path": each.path, "message": each.message} for each in wrong.problems]
@@ -77,7 +78,7 @@ def _tested(body: StateTrial) -> StateOutcome:
     except NoSuchState as wrong:
         raise Invalid(f"state: {wrong}", {"field": "state"}) from None
     except ValueError as wrong:
-        raise Invalid(str(wrong), {"field": "result"}) from None
+        raise Invalid(str(wrong), {"field": str(wrong).partition(":")[0]}) from None
 
 
 ROUTES: Final[Sequence[Route]] = (

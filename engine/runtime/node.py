@@ -53,8 +53,8 @@ class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once.
 
     `tasks` makes what runs steps, given what to call with their outcomes. `children` starts and follows child
-    executions; it is set once, before `start`. `names` are those that the context object shows
-    (`engine.core.decision.Facts`).
+    executions; it is set once, before `start`. `names` are those that the context object shows, and `payload_max` is
+    how large a value of a run may be (`engine.core.decision.Facts`).
     """
 
     children: ChildRunner
@@ -72,6 +72,7 @@ class Node:
         random = random or Randomness().draw
         self.store = store
         self.clock = clock
+        self.payload_max = payload_max
         self.definitions = Definitions(store)
         self.metrics = Metrics()
         loader = Loader(store, self.definitions, self.metrics)

@@ -22,7 +22,7 @@ from engine.runtime.bound import bind_step, current_request, described
 from engine.runtime.hot import HotStream
 from engine.runtime.places import Key, Places, Tenant
 from engine.steps import Registry, Step, StepContext, StepFailed
-from engine.steps.invoke import Call, call_for, failure_of
+from engine.steps.invoke import RESULT_MAX, Call, call_for, called_of, failure_of
 
 _log = structlog.get_logger("perdure.tasks")
 
@@ -79,8 +79,15 @@ class Tasks:
     """
 
     def __init__(
-        self, registry: Registry, complete: Complete, *, limit: int = STEPS_MAX, threads: int = STEP_THREADS
+        self,
+        registry: Registry,
+        complete: Complete,
+        *,
+        limit: int = STEPS_MAX,
+        threads: int = STEP_THREADS,
+        payload_max: int = RESULT_MAX,
     ) -> None:
+        self._payload_max: Final = payload_max
         self._registry = registry
         self._complete = complete
         self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
@@ -156,7 +163,7 @@ class Tasks:
                 value = await work.step.call(work.call.input, _context_of(work))
             else:
                 value = await asyncio.wrap_future(running)
-            outcome = work.call.outcome(value)
+            outcome = work.call.outcome(value, called_of(work.task.resource, work.task.state), self._payload_max)
         except asyncio.CancelledError:
             if self._is_closing:
                 raise  # nothing is recorded: the task is dispatched again at the next start

@@ -19,7 +19,6 @@ from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.kinds import KINDS
 from engine.runtime.memory import Answered, Memory
 from engine.runtime.node import Node
-from engine.steps.invoke import RESULT_MAX
 from engine.steps.values import NotJson, TooLarge, json_copy
 from store.records import WaitRow
 
@@ -43,7 +42,7 @@ class TaskTokens:
         Raises `Invalid`, `NotFound`, `Conflict` if the token has been used, `WaitExpired` if its task is over.
         """
         try:
-            result = json_copy(output, RESULT_MAX)
+            result = json_copy(output, self._node.payload_max)
         except (NotJson, TooLarge) as problem:
             raise Invalid(f"output: it is {problem}", {"field": "output"}) from None
         return await self._answer(caller, token, c.Succeeded(result), idempotency)

@@ -13,13 +13,14 @@ from typing import Any, Final, Literal, NamedTuple
 
 from engine.codec import decode_json, encode_json
 from engine.core import events as e
+from engine.core.commands import Succeeded as Given
 from engine.core.decide.complete import end_wait_state, succeed
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import enter
 from engine.core.decide.fail import fail, fail_task
 from engine.core.decide.fork import leave_fork
 from engine.core.decide.resume import leave_wait
-from engine.core.decision import Facts, Trial
+from engine.core.decision import PAYLOAD_MAX, Facts, Trial
 from engine.core.persistent import PersistentMap
 from engine.core.refs import below
 from engine.core.state import TOP, Frame, InFork, InRetry, InTask, InTimer, InWait, State, initial_state
@@ -34,7 +35,9 @@ from engine.language import (
     problems,
 )
 from engine.language import State as Definition
+from engine.language.sizes import LEVELS_MAX, exceeds
 from engine.names import did_you_mean
+from engine.steps.invoke import outcome_of
 from engine.testing.answers import Failed, Succeeded
 from engine.testing.clock import START
 
@@ -90,18 +93,23 @@ def test_state(
     context: Mapping[str, Any] | None = None,
     variables: Mapping[str, Any] | None = None,
     retry_count: int = 0,
+    payload_max_bytes: int = PAYLOAD_MAX,
 ) -> StateOutcome:
     """Try out one state: `definition` is the state itself, or a machine of which `state` names one (nested ones too).
 
     `result` is what its step gives; of a Parallel or Map state, the list of outputs. `context` is the whole context
-    object, `variables` are those that the state sees, `retry_count` is how often it has been tried again.
+    object, `variables` are those that the state sees, `retry_count` is how often it has been tried again. No value has
+    more than `payload_max_bytes` of JSON text, and the inspection leaves out what has.
 
-    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (a result is missing,
+    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (the input is too large, a result is missing,
     or is none of a state of this type).
     """
     name, machine = _machine(definition, state)
     trace: dict[str, Any] = {}
     _check_result(machine.states[name], result)
+    result = _within(result, name, payload_max_bytes)
+    _check_size("input", input, payload_max_bytes)
+    _check_size("variables", dict(variables or {}), payload_max_bytes)
     payload = decode_json(encode_json({"input": input, "variables": dict(variables or {})}))
     seen = _context(machine.states[name], payload["input"], retry_count) if context is None else dict(context)
     facts = Facts(
@@ -113,6 +121,7 @@ def test_state(
         chance=lambda: EXECUTION,
         entropy=_Entropy().draw,
         trial=Trial(seen, trace),
+        payload_max=payload_max_bytes,
     )
     retries = _retries(machine.states[name], result, retry_count)
     draft = Draft(_entering(name, variables or {}, retries), facts)
@@ -121,7 +130,7 @@ def test_state(
         trace["variables"] = dict(variables)
     enter(draft, TOP)
     _carry_on(draft, result, trace)
-    return _tested(draft, trace)
+    return _tested(draft, {name: value for name, value in trace.items() if not exceeds(value, payload_max_bytes)})
 
 
 test_state.__test__ = False  # type: ignore[attr-defined]  # it is no test, whatever pytest thinks
@@ -219,6 +228,20 @@ def _check_result(state: Definition, result: Succeeded | Failed | None) -> None:
         raise ValueError(message)
 
 
+def _within(result: Succeeded | Failed | None, name: str, size_max: int) -> Succeeded | Failed | None:
+    """The result as a run would have it: one that is too large, or no JSON, is a failure."""
+    if not isinstance(result, Succeeded):
+        return result
+    outcome = outcome_of(result.output, name, size_max)
+    return Succeeded(outcome.result) if isinstance(outcome, Given) else Failed(outcome.error, outcome.cause)
+
+
+def _check_size(name: str, value: Any, size_max: int) -> None:
+    if exceeds(value, size_max):
+        message = f"{name}: it must have at most {size_max:,} bytes of JSON text, and at most {LEVELS_MAX} levels"
+        raise ValueError(message)
+
+
 # --- what becomes of it ------------------------------------------------------------------------------------------
 
 
@@ -233,8 +256,7 @@ def _carry_on(draft: Draft, result: Succeeded | Failed | None, trace: dict[str, 
         else:
             fail_task(draft, TOP, draft.state.frames[TOP].attempt, result.error, result.cause)
     elif isinstance(result, Succeeded):
-        value = decode_json(encode_json(result.output))
-        trace["result"] = value
+        value = trace["result"] = result.output
         if isinstance(phase, InFork):
             _leave_fork(draft, phase, value)
         elif isinstance(phase, InTask | InWait) and phase.wait is not None:

@@ -178,7 +178,7 @@ def _then(
             error_output = {"Error": thrown.error, "Cause": thrown.cause}
             try:
                 left = catcher.leave(error_output, environment(draft, scope))
-                draft.bound_new(scope, left, {})
+                draft.bound_left(scope, left, {})
             except StatesError as problem:
                 return e.Caught(index, catcher.next), problem
             output = draft.refer(left.output, frame.input, "output", members)

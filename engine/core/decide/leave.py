@@ -30,19 +30,8 @@ def leave(
     A value that is the very value of the input, or of a member of `payload`, is not written again. Raises `TooLarge`,
     and nothing is emitted then.
     """
-    draft.bound_new(scope, left, payload or {})
-    _leave(draft, scope, left, following, make, payload)
-
-
-def _leave(
-    draft: Draft,
-    scope: str,
-    left: Left,
-    following: str | None,
-    make: Make,
-    payload: Mapping[str, Any] | None = None,
-) -> None:
     members = dict(payload or {})
+    draft.bound_left(scope, left, members)
     frame = draft.state.frames[scope]
     reference = draft.refer(left.output, frame.input, "output", members)
     assigned = draft.refer_all(left.assigned, frame.input, members)
@@ -66,10 +55,7 @@ def leave_after(
     """
     entered_by = draft.caused_by
     try:
-        computed = left(environment(draft, scope))
-        draft.bound_new(scope, computed, payload or {})
+        leave(draft, scope, left(environment(draft, scope)), state.next, make, payload)
     except StatesError as problem:
         draft.emit(make(None, None, {}), payload)
         fail_state(draft, scope, problem, entered_by)
-    else:
-        _leave(draft, scope, computed, state.next, make, payload)

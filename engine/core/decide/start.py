@@ -7,6 +7,7 @@ from typing import Any
 from engine.core.commands import Trigger
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
+from engine.core.decide.refuse import too_large
 from engine.core.decision import Facts, Outcome, Rejection
 from engine.core.effects import SetTimer
 from engine.core.events import ExecutionStarted
@@ -18,6 +19,9 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     """Start the execution, and pass through all states that need nobody."""
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
+    refused = too_large("input", command.input, facts)
+    if refused is not None:
+        return refused
     draft = Draft(state, facts)
     payload: dict[str, Any] = {"input": command.input}
     if command.process_id is not None:
