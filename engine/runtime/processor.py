@@ -455,8 +455,16 @@ class Processor:
         await self._idle.wait()
 
     def is_hot(self, stream_id: bytes) -> bool:
-        """Whether a stream is in memory: then it is alive, or a commit is about to say that it is not."""
+        """Whether a stream is in memory."""
         return self._hot.get(stream_id) is not None
+
+    def will_tell_end(self, stream_id: bytes) -> bool:
+        """Whether a commit is still to tell of an execution's end: it is in memory, and its end is not on disk.
+
+        In memory alone says nothing: what asks about an execution that has ended brings it there too.
+        """
+        hot = self._hot.get(stream_id)
+        return hot is not None and not hot.stored.is_over
 
     @property
     def hot_count(self) -> int:
