@@ -24,6 +24,7 @@ import uvicorn
 from api.app import create_app
 from api.settings import Settings
 from engine.engine import Engine
+from engine.errors import EngineFailed
 from engine.runtime.tuning import tune_interpreter
 from engine.steps import Registry
 
@@ -31,6 +32,9 @@ _log = structlog.get_logger("perdure.server")
 
 FAILED: Final = 70
 """The exit status after a failed commit (`EX_SOFTWARE`)."""
+
+UNFINISHED: Final = 75
+"""The exit status of a stop that could not bring everything to its end (`EX_TEMPFAIL`): the database did not answer."""
 
 ANSWERING_S: Final = 2
 """So long may answers take that are under way when the server is told to stop."""
@@ -108,9 +112,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
             steps=steps,
             allow_private_addresses=settings.allow_private_addresses,
             writer=settings.writer,
-            steps_max=settings.steps_max,
-            step_threads=settings.step_threads,
-            payload_max_bytes=settings.payload_max_bytes,
+            limits=settings.limits,
         )
         return await _serve(engine, settings, listener, stop)
     finally:
@@ -130,6 +132,9 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
         status = FAILED
     try:
         await engine.close(STEPS_S)
+    except EngineFailed as unfinished:
+        _log.critical("stop_unfinished", reason=unfinished.message)
+        status = status or UNFINISHED
     except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
         _log.critical("closing_failed", exc_info=True)
         status = FAILED
@@ -146,7 +151,7 @@ class _Stop:
     def ask(self) -> None:
         if not self.is_asked:
             _log.info("stopping")
-            _watch_over_the_end(0)
+            _watch_over_the_end(UNFINISHED)
         self.is_asked = True
         if self.server is not None:
             self.server.stop()

@@ -10,7 +10,7 @@ from msgspec import inspect as types
 
 from api.fields import accepts, from_text, members
 from engine.core.decision import PAYLOAD_MAX
-from engine.runtime.tasks import STEP_THREADS, STEPS_MAX
+from engine.limits import COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
 from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
@@ -59,6 +59,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=PAYLOAD_MAX)] = PAYLOAD_MAX
     """The most JSON text that a value of a run may have, in bytes."""
 
+    commit_stall_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = COMMIT_STALL_MS
+    """While a commit takes longer, in milliseconds, readiness says so, and nothing new is taken in."""
+
     bootstrap_key: (
         Annotated[
             str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z", extra={"accepts": "1 to 255 ASCII characters without spaces"})
@@ -66,6 +69,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     """The first key of an empty database. From the environment only: arguments can be seen by other users."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much the engine takes on."""
+        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
 
 
 KINDS: Final = {field.encode_name: field.type for field in members(Settings)}

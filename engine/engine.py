@@ -6,15 +6,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from engine.core import ids
-from engine.core.decision import PAYLOAD_MAX
 from engine.core.events import Recorded
 from engine.core.refs import resolve
 from engine.core.state import State
 from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, NotFound
+from engine.limits import Limits
 from engine.opening import open_store
 from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
@@ -25,13 +25,15 @@ from engine.runtime.nesting import Children
 from engine.runtime.node import Node
 from engine.runtime.reading import Reading
 from engine.runtime.runs import TERMINATION_REASON, Runs
-from engine.runtime.tasks import STEP_THREADS, STEPS_MAX, Tasks
+from engine.runtime.tasks import Tasks
 from engine.runtime.tokens import TaskTokens
 from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
 from store.protocols import Store, WriterPlace
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 class Workflow(NamedTuple):
@@ -111,18 +113,13 @@ class Engine:
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
-        steps_max: int = STEPS_MAX,
-        step_threads: int = STEP_THREADS,
-        payload_max_bytes: int = PAYLOAD_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> AsyncIterator[Self]:
         """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
 
         `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where a
         database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
-        which is worth it under load (`WriterPlace`). At most `steps_max` async steps run at once, and plain functions
-        in at most `step_threads` threads; what waits for a place has its turn by workflow (`engine.runtime.places`).
-        No value of a run has more than `payload_max_bytes` of JSON text, at most PAYLOAD_MAX: an input or a payload
-        that has is refused, and a state that makes one fails with `States.DataLimitExceeded`.
+        which is worth it under load (`WriterPlace`). `limits` say how much it takes on at once.
         Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
         engine = await cls.start(
@@ -131,9 +128,7 @@ class Engine:
             clock=clock,
             allow_private_addresses=allow_private_addresses,
             writer=writer,
-            steps_max=steps_max,
-            step_threads=step_threads,
-            payload_max_bytes=payload_max_bytes,
+            limits=limits,
         )
         try:
             yield engine
@@ -149,9 +144,7 @@ class Engine:
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
-        steps_max: int = STEPS_MAX,
-        step_threads: int = STEP_THREADS,
-        payload_max_bytes: int = PAYLOAD_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Self:
         """Open without a block; `close` must be called in the end."""
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
@@ -160,10 +153,8 @@ class Engine:
         node = Node(
             store,
             clock or SystemClock(),
-            lambda complete: Tasks(
-                registry, complete, limit=steps_max, threads=step_threads, payload_max=payload_max_bytes
-            ),
-            payload_max=payload_max_bytes,
+            lambda complete: Tasks(registry, complete, limits),
+            limits=limits,
         )
         engine = cls(store, node, registry, http)
         try:
@@ -174,14 +165,20 @@ class Engine:
         return engine
 
     async def close(self, grace_s: float = 5.0) -> None:
-        """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start."""
+        """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start.
+
+        Raises `EngineFailed` if the database does not answer; nothing that was answered is lost by that.
+        """
+        is_home = True
         try:
-            await self.node.drain(grace_s)
+            is_home = await self.node.drain(grace_s)
         finally:
             try:
                 await self._http.close()
             finally:
-                await self.store.close()
+                await (self.store.close() if is_home else self.store.abandon())
+        if not is_home:
+            raise EngineFailed("the engine was closed while a commit was under way; the next start reads what it wrote")
 
     async def _caller(self) -> Caller:
         if self._default is None:

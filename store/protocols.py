@@ -266,5 +266,13 @@ class Store(LogReader, Catalog, Executions, Nodes, Protocol):
         """Close all connections. A store that was writing leaves one file behind (SQLite)."""
         ...
 
+    async def abandon(self) -> None:
+        """Let go of a database that does not answer, instead of `close`: what is under way may be durable or not.
+
+        A writer in a process of its own is killed, so that the next server finds the lock free; one in a thread
+        cannot be, and holds the lock until this process ends.
+        """
+        ...
+
 
 __all__ = ["PLACES", "Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store", "WriterPlace"]

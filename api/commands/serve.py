@@ -36,6 +36,9 @@ from store.errors import StoreError
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option(
+    "--commit-stall-ms", metavar="MS", help="How long a commit may take before readiness tells.  [default: 5000]"
+)
+@click.option(
     "--allow-private-addresses/--no-allow-private-addresses",
     default=None,
     help="Let http_request call private and local addresses.",

@@ -49,7 +49,9 @@ class StateTrial(Request, frozen=True):
 
 async def try_state(call: Call[Any, StateTrial]) -> Answer:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
-    tested = await asyncio.get_running_loop().run_in_executor(_APART, _tested, call.body, call.engine.node.payload_max)
+    tested = await asyncio.get_running_loop().run_in_executor(
+        _APART, _tested, call.body, call.engine.node.limits.payload_max_bytes
+    )
     return Answer({"success": True, "data": tested.document()})
 
 

@@ -182,7 +182,7 @@ class Children:
 
     async def _trigger(self, caller: Caller, child: bytes, wanted: fx.StartChild) -> None:
         """Start the child. Raises `StepFailed` if that cannot be; a child that runs already is all right."""
-        wish = wanted_by(wanted.parameters, self._node.payload_max)
+        wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
         found = await self._target(caller, wish.target)
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
@@ -241,7 +241,7 @@ class Children:
         if row is None or row.ended_at is None:
             return
         ended = await self._ended(row, row.ended_at)
-        await self._complete(parent, outcome_for(ended, parent.pattern, self._node.payload_max))
+        await self._complete(parent, outcome_for(ended, parent.pattern, self._node.limits.payload_max_bytes))
         lane.has_told = True
 
     async def _ended(self, row: ExecutionRow, ended_at: int) -> Ended:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from engine.core import commands as c
 from engine.core import effects as fx
-from engine.core.decision import PAYLOAD_MAX
+from engine.limits import Limits
 from engine.runtime.children import ChildRunner
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
@@ -29,6 +30,12 @@ from store.protocols import Store
 from store.records import NodeRow, TimerRow
 
 _log = structlog.get_logger("perdure.node")
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+HOME_S: Final = 1.5
+"""So long at least a drain gives the last commits, whatever the steps before them took."""
 
 
 class Randomness:
@@ -53,8 +60,8 @@ class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once.
 
     `tasks` makes what runs steps, given what to call with their outcomes. `children` starts and follows child
-    executions; it is set once, before `start`. `names` are those that the context object shows, and `payload_max` is
-    how large a value of a run may be (`engine.core.decision.Facts`).
+    executions; it is set once, before `start`. `names` are those that the context object
+    shows (`engine.core.decision.Facts`).
     """
 
     children: ChildRunner
@@ -67,19 +74,25 @@ class Node:
         *,
         random: Callable[[int], bytes] | None = None,
         names: Mapping[str, str] | None = None,
-        payload_max: int = PAYLOAD_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         random = random or Randomness().draw
         self.store = store
         self.clock = clock
-        self.payload_max = payload_max
+        self.limits = limits
         self.definitions = Definitions(store)
         self.metrics = Metrics()
         loader = Loader(store, self.definitions, self.metrics)
         self.processor = Processor(
-            store, loader, clock, random, metrics=self.metrics, names=names or {}, payload_max=payload_max
+            store,
+            loader,
+            clock,
+            random,
+            metrics=self.metrics,
+            names=names or {},
+            limits=limits,
         )
-        self.processor.on_effect = self._on_effect
+        self.processor.teller.on_effect = self._on_effect
         self.processor.on_stop = self._halt
         self.tasks = tasks(self._complete)
         self.metrics.tasks_running.read = lambda: self.tasks.running
@@ -117,20 +130,27 @@ class Node:
         self.draining.set()
         self.processor.watchers.notify_all()
 
-    async def drain(self, grace_s: float = 5.0) -> None:
-        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye."""
+    async def drain(self, grace_s: float = 5.0) -> bool:
+        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye.
+
+        Whether that came to its end: if not, a commit is still under way, and the store cannot be closed.
+        """
+        end = time.monotonic() + grace_s
         self.begin_drain()
         await self.recovery.close()
         await self.timers.close()
         await self.tasks.close(grace_s)
-        await self.children.close(grace_s)
-        if self.processor.failure is None:
-            await self.processor.settle()
+        await self.children.close(end - time.monotonic())
+        is_home = self.processor.failure is not None or await self.processor.bring_home(
+            max(end - time.monotonic(), HOME_S)
+        )
+        if is_home and self.processor.failure is None:
             try:
                 await self.store.node_stopped(self.id, self.clock.now())
             except StoreError as error:  # the next start says then that this one was not clean
                 _log.error("node_not_stopped", error=str(error))
         self.processor.close()
+        return is_home
 
     # --- sending -------------------------------------------------------------------------------------------------
 

@@ -18,11 +18,12 @@ import structlog
 
 from engine.core.commands import CompleteTask, Failed, Succeeded
 from engine.core.effects import RunTask
+from engine.limits import Limits
 from engine.runtime.bound import bind_step, current_request, described
 from engine.runtime.hot import HotStream
 from engine.runtime.places import Key, Places, Tenant
 from engine.steps import Registry, Step, StepContext, StepFailed
-from engine.steps.invoke import RESULT_MAX, Call, call_for, called_of, failure_of
+from engine.steps.invoke import Call, call_for, called_of, failure_of
 
 _log = structlog.get_logger("perdure.tasks")
 
@@ -54,13 +55,6 @@ class TaskRunner(Protocol):
         ...
 
 
-STEPS_MAX: Final = 1000
-"""So many async steps run at once, unless a setting says otherwise."""
-
-STEP_THREADS: Final = 32
-"""So many plain steps, each in a thread."""
-
-
 class _Work(NamedTuple):
     """A step to be called. It is called in a context of its own: whoever makes room for it is somebody else."""
 
@@ -72,27 +66,19 @@ class _Work(NamedTuple):
 
 
 class Tasks:
-    """The steps that run now: at most `limit` async ones, and plain functions in at most `threads` threads.
+    """The steps that run now: async ones on the loop and plain functions in threads, as many as the limits say.
 
     A step has its place from its start to its end, which is when its asyncio task, or its thread, is done: what is
     cancelled before its first turn runs no line of its own that could give the place back.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        complete: Complete,
-        *,
-        limit: int = STEPS_MAX,
-        threads: int = STEP_THREADS,
-        payload_max: int = RESULT_MAX,
-    ) -> None:
-        self._payload_max: Final = payload_max
+    def __init__(self, registry: Registry, complete: Complete, limits: Limits) -> None:
+        self._payload_max: Final = limits.payload_max_bytes
         self._registry = registry
         self._complete = complete
-        self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
-        self._on_loop: Final = Places(limit, self._start)
-        self._in_threads: Final = Places(threads, self._start_in_thread)
+        self._threads: Final = ThreadPoolExecutor(limits.step_threads, thread_name_prefix="perdure-step")
+        self._on_loop: Final = Places(limits.steps_max, self._start)
+        self._in_threads: Final = Places(limits.step_threads, self._start_in_thread)
         self._jobs: dict[Key, asyncio.Task[None]] = {}
         self._is_closing = False
 

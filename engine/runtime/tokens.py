@@ -42,7 +42,7 @@ class TaskTokens:
         Raises `Invalid`, `NotFound`, `Conflict` if the token has been used, `WaitExpired` if its task is over.
         """
         try:
-            result = json_copy(output, self._node.payload_max)
+            result = json_copy(output, self._node.limits.payload_max_bytes)
         except (NotJson, TooLarge) as problem:
             raise Invalid(f"output: it is {problem}", {"field": "output"}) from None
         return await self._answer(caller, token, c.Succeeded(result), idempotency)

@@ -23,6 +23,7 @@ from engine.history import states_history
 from engine.language import Machine, compile_machine, parse_instant, parse_resource
 from engine.language.resources import WAIT, WAIT_FOR_TASK_TOKEN
 from engine.language.sizes import exceeds
+from engine.limits import Limits
 from engine.runtime.callers import Caller
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
@@ -163,7 +164,7 @@ class _Answers:
     def _outcome(self, answer: Succeeded | Failed, called: str) -> c.Succeeded | c.Failed:
         if isinstance(answer, Failed):
             return c.Failed(answer.error, answer.cause)
-        return outcome_of(answer.output, called, self.node.payload_max)
+        return outcome_of(answer.output, called, self.node.limits.payload_max_bytes)
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Nothing runs."""
@@ -194,8 +195,10 @@ class _Answers:
             return
         if parse_resource(resource).pattern == WAIT_FOR_TASK_TOKEN:
             self.node.send(execution_id, c.AnswerTask(wait, self._outcome(answer, resource)))
-        elif isinstance(answer, Succeeded) and exceeds(answer.output, self.node.payload_max):
-            self.problem = BadMock(f"a wait takes a payload of at most {self.node.payload_max:,} bytes of JSON text")
+        elif isinstance(answer, Succeeded) and exceeds(answer.output, self.node.limits.payload_max_bytes):
+            self.problem = BadMock(
+                f"a wait takes a payload of at most {self.node.limits.payload_max_bytes:,} bytes of JSON text"
+            )
         elif isinstance(answer, Succeeded):
             self.node.send(execution_id, c.Resume(_copied(answer.output), wait))
         else:
@@ -314,13 +317,13 @@ class _Run:
         self._tasks = tasks
         self._names = names
         self._clock = ManualClock(now)
-        self._payload_max = payload_max
+        self._limits = Limits(payload_max_bytes=payload_max)
 
     async def go(self) -> Simulation:
         store = MemoryStore()
         answers = _Answers(self._tasks)
         names = _context_names(self._names)
-        node = Node(store, self._clock, lambda _: answers, names=names, payload_max=self._payload_max)
+        node = Node(store, self._clock, lambda _: answers, names=names, limits=self._limits)
         answers.node, node.children = node, answers
         await node.start()
         try:

@@ -160,6 +160,9 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
     async def close(self) -> None:
         self._closed = True
 
+    async def abandon(self) -> None:
+        self._closed = True
+
     def _check_not_rebuilding(self) -> None:
         if self._is_rebuilding:
             raise StoreError("the projections are being rebuilt")

@@ -102,6 +102,13 @@ class WriterProcess:
             # In a thread, and to its end: the lock is free only when the process is gone, whoever is cancelled.
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._started.end))
 
+    async def abandon(self) -> None:
+        """Kill the process, whatever it is at, and wait for its end."""
+        self._peer.is_ending = True
+        self._started.process.kill()
+        self._peer.hang_up()
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._started.end))
+
 
 class _Started(NamedTuple):
     """A process that was started, our end of the socket to it, and the lock that it shares."""

@@ -41,6 +41,8 @@ class _Writing(Protocol):
 
     async def close(self) -> None: ...
 
+    async def abandon(self) -> None: ...
+
 
 class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
@@ -111,6 +113,10 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
+
+    async def abandon(self) -> None:
+        if self._writer is not None:
+            await self._writer.abandon()
 
     async def _close(self) -> None:
         # Readers first: the last connection to be closed is the one that can bring everything into one file.

@@ -14,6 +14,7 @@ from engine import Engine
 from engine.core.commands import Resume
 from engine.errors import Invalid
 from engine.language.sizes import LEVELS_MAX, exceeds
+from engine.limits import Limits
 from engine.steps import Registry
 from engine.testing import Succeeded, Unanswered, simulate
 from engine.testing import test_state as try_state
@@ -181,7 +182,7 @@ async def test_the_setting_is_for_all_that_a_run_is_given() -> None:
         "Wait": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Large"},
         "Large": {"Type": "Task", "Resource": "large", "End": True},
     }
-    async with Engine.open(MemoryStore(), steps=steps, payload_max_bytes=2000) as engine:
+    async with Engine.open(MemoryStore(), steps=steps, limits=Limits(payload_max_bytes=2000)) as engine:
         workflow = await engine.create_workflow("w", {"StartAt": "Token", "States": states})
         with pytest.raises(Invalid, match="input"):
             await engine.trigger(workflow.id, {"a": "x" * 3000})
