@@ -4,7 +4,8 @@ An event is two parts. The struct is `data`: what the machine needs and an audit
 mapping beside it, is business data, which can be erased; `data` refers to it (`refs.py`). So `evolve` reads structs
 only, and an erased stream still replays.
 
-Released events are frozen: a change is a new version with an upcaster, and `tests/golden` holds the bytes of each.
+Released events are frozen: a change is a new version with an upcaster (`earlier.py`), and `tests/golden` holds the
+bytes of each.
 Members at their default are not written. `scope` names the branch or iteration that an event belongs to, "" being
 the execution's own top level (`state.py`). `assigned` has the variables that a state sets, by name. Members that end
 in `_at` are instants, those in `_ms` durations, in milliseconds.
@@ -23,11 +24,12 @@ from engine.core.refs import Ref
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What all events of all streams have in common: their type's name is the class's.
 
-    A member that is not known is an error: what a newer program meant by it must not be passed over.
+    A member that is not known is an error, here and in whatever an event holds: what a newer program meant by it must
+    not be passed over.
     """
 
 
-class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
+class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The task that started this execution: whose it is, and where in that execution.
 
     `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up. `wait` is
@@ -45,14 +47,14 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
     wait: str | None = None
 
 
-class Retry(msgspec.Struct, frozen=True, tag="retry"):
+class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):
     """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
 
     retrier: int
     due_at: int
 
 
-class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True):
+class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True, forbid_unknown_fields=True):
     """What follows a failure: the catcher of that index leads to the `next` state.
 
     No output: it could not be computed; the failure follows.
