@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.core.earlier import EARLIER, Earlier
+from engine.core.earlier import EARLIER, Earlier, Upcast
 from engine.core.events import Event, Recorded
 from store.records import EventRow, NewEvent, StoredEvent
 
@@ -34,7 +34,7 @@ class Vocabulary:
 
     def __init__(self, types: Iterable[type[Event]], earlier: Mapping[str, tuple[Earlier, ...]] = EARLIER) -> None:
         self._decoders: dict[tuple[str, int], msgspec.json.Decoder[Any]] = {}
-        self._upcasts: dict[tuple[str, int], tuple[Callable[[Any, int], Event], ...]] = {}
+        self._upcasts: dict[tuple[str, int], tuple[Upcast, ...]] = {}
         for cls in types:
             before = earlier.get(cls.__name__, ())
             for version, form in enumerate((*(each.form for each in before), cls), start=1):
@@ -49,7 +49,7 @@ class Vocabulary:
             raise UnknownEvent(*key)
         event = decoder.decode(row.data)
         for upcast in self._upcasts[key]:
-            event = upcast(event, row.recorded_at)
+            event = upcast(event, row.seq, row.recorded_at)
         payload = None if row.payload is None else decode_json(row.payload)
         return Recorded(row.seq, row.recorded_at, row.actor, row.caused_by, event, payload)
 

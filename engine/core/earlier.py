@@ -8,17 +8,72 @@ verified so. A struct here is as frozen as the bytes that it reads: an unknown m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from engine.core.events import Event
+from msgspec.structs import asdict
+
+from engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled
+from engine.core.refs import Ref
+
+Upcast: TypeAlias = Callable[[Any, int, int], Event]
+"""`upcast(event, seq, recorded_at)` makes the next version of an event."""
 
 
 class Earlier(NamedTuple):
-    """One version of an event: its form, and `upcast(event, recorded_at)`, which makes the next version of it."""
+    """One version of an event: its form, and what brings it up to the next."""
 
     form: type[Event]
-    upcast: Callable[[Any, int], Event]
+    upcast: Upcast
 
 
-EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {}
+class TaskScheduled1(Event, frozen=True):
+    """`keyed` was the attempt whose idempotency key this one carried; parameters tell keys apart now."""
+
+    state: str
+    resource: str
+    parameters: Ref
+    visit: int = 1
+    attempt: int = 0
+    keyed: int = 0
+    wait: str | None = None
+    child: str | None = None
+    is_awaited: bool = False
+    due_at: int | None = None
+    scope: str = ""
+
+
+class BranchesStarted1(Event, frozen=True):
+    """It did not say which visit of the state it was: its seq is a number that no other visit has."""
+
+    state: str
+    input: Ref
+    start_at: tuple[str, ...]
+    attempt: int = 0
+    scope: str = ""
+
+
+class MapStarted1(Event, frozen=True):
+    """As BranchesStarted1."""
+
+    state: str
+    items: Ref
+    count: int
+    start_at: str
+    concurrency: int = 0
+    tolerated: int = 0
+    attempt: int = 0
+    scope: str = ""
+
+
+def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
+    members = asdict(event)
+    del members["keyed"]
+    return TaskScheduled(**members)
+
+
+EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {
+    "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
+    "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
+    "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
+}
 """By the event's name, the versions before the one of today, from version 1 on."""

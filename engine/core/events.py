@@ -71,7 +71,7 @@ Then: TypeAlias = Retry | Caught
 
 
 class ExecutionStarted(Event, frozen=True):
-    """The first event. Payload: `input`, and `process_id` if the caller chose one.
+    """The first event. Payload: `input`, `process_id` if the caller chose one, and `key_salt` if keys need one.
 
     `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1.
     """
@@ -103,12 +103,11 @@ class StatePassed(Event, frozen=True):
 class TaskScheduled(Event, frozen=True):
     """A Task state was entered (attempt 0) or tried again, and its step is to be called.
 
-    `visit` counts how often the scope has entered this state. `keyed` is the attempt whose idempotency key this one
-    carries: it is this one's own if its parameters are not those of the attempt before. `wait` is set by
-    `.waitForResume` and `.waitForTaskToken`: the wait that was opened just before; its time limits are the task's.
-    `child` is the id of the execution that the task starts, `is_awaited` says that it ends when that does. Without a
-    wait, `due_at` is when it times out at the latest, and the timer's name is this event's seq. Payload: `parameters`,
-    unless they are an earlier value.
+    `visit` counts how often the scope has entered this state. `wait` is set by `.waitForResume` and
+    `.waitForTaskToken`: the wait that was opened just before; its time limits are the task's. `child` is the id of the
+    execution that the task starts, `is_awaited` says that it ends when that does. Without a wait, `due_at` is when it
+    times out at the latest, and the timer's name is this event's seq. Payload: `parameters`, unless they are an earlier
+    value.
     """
 
     state: str
@@ -116,7 +115,6 @@ class TaskScheduled(Event, frozen=True):
     parameters: Ref
     visit: int = 1
     attempt: int = 0
-    keyed: int = 0
     wait: str | None = None
     child: str | None = None
     is_awaited: bool = False
@@ -273,12 +271,14 @@ class TimerFired(Event, frozen=True):
 class BranchesStarted(Event, frozen=True):
     """A Parallel state was entered, or tried again: its branches begin, each in the scope SEQ.INDEX of this event.
 
-    `start_at` has the first state of each. Payload: `input`, unless it is an earlier value.
+    `start_at` has the first state of each; `visit` counts how often the scope has entered this state. Payload: `input`,
+    unless it is an earlier value.
     """
 
     state: str
     input: Ref
     start_at: tuple[str, ...]
+    visit: int = 1
     attempt: int = 0
     scope: str = ""
 
@@ -286,8 +286,8 @@ class BranchesStarted(Event, frozen=True):
 class MapStarted(Event, frozen=True):
     """A Map state was entered, or tried again: an iteration for each of `count` items, in the scope SEQ.INDEX.
 
-    At most `concurrency` run at once (0: any number), at most `tolerated` may fail. Payload: `items`, unless they are
-    an earlier value.
+    At most `concurrency` run at once (0: any number), at most `tolerated` may fail; `visit` counts how often the scope
+    has entered this state. Payload: `items`, unless they are an earlier value.
     """
 
     state: str
@@ -296,6 +296,7 @@ class MapStarted(Event, frozen=True):
     start_at: str
     concurrency: int = 0
     tolerated: int = 0
+    visit: int = 1
     attempt: int = 0
     scope: str = ""
 

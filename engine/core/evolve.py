@@ -175,7 +175,7 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
         state.timers = state.timers.set(seq, _limit(event, recorded, event.due_at))
     task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
     visits = frame.visits.set(event.state, event.visit)
-    called = replace(frame, phase=task, parameters=event.parameters, keyed=event.keyed, visits=visits)
+    called = replace(frame, phase=task, parameters=event.parameters, visits=visits)
     put(state, scope, frame, called)
 
 
@@ -260,8 +260,7 @@ def _timer_set(state: State, event: e.TimerSet, recorded: e.Recorded) -> None:
 def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Recorded) -> None:
     count = len(event.start_at)
     fork = Fork(recorded.seq, event.scope, event.state, count, count, indexes(count))
-    stay(state, event.scope, InFork(recorded.seq))
-    put_fork(state, fork)
+    _fork(state, event, event.input, fork)
     for index, start_at in enumerate(event.start_at):
         expect(state, scope_of(fork.seq, index), Frame(start_at, event.input, recorded.recorded_at))
 
@@ -279,7 +278,12 @@ def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> Non
         items=event.items,
         start_at=event.start_at,
     )
-    stay(state, event.scope, InFork(recorded.seq))
+    _fork(state, event, event.items, fork)
+
+
+def _fork(state: State, event: e.BranchesStarted | e.MapStarted, given: Ref, fork: Fork) -> None:
+    visits = state.frames[event.scope].visits.set(event.state, event.visit)
+    stay(state, event.scope, InFork(fork.seq), parameters=given, visits=visits)
     put_fork(state, fork)
 
 
