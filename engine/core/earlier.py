@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec.structs import asdict
 
-from engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled
+from engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
 from engine.core.refs import Ref
 
 Upcast: TypeAlias = Callable[[Any, int, int], Event]
@@ -65,15 +65,38 @@ class MapStarted1(Event, frozen=True):
     scope: str = ""
 
 
+class WaitOpened1(Event, frozen=True):
+    """Its first heartbeat was due `heartbeat_ms` after the event was recorded."""
+
+    state: str
+    wait: str
+    resource: str
+    parameters: Ref
+    visit: int = 1
+    attempt: int = 0
+    token_sha256: str | None = None
+    due_at: int | None = None
+    heartbeat_ms: int | None = None
+    scope: str = ""
+
+
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
     members = asdict(event)
     del members["keyed"]
     return TaskScheduled(**members)
 
 
+def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpened:
+    first_at = None
+    if event.due_at is not None and event.heartbeat_ms is not None:
+        first_at = min(event.due_at, recorded_at + event.heartbeat_ms)
+    return WaitOpened(**asdict(event), heartbeat_due_at=first_at)
+
+
 EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {
     "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
+    "WaitOpened": (Earlier(WaitOpened1, _with_heartbeat),),
 }
 """By the event's name, the versions before the one of today, from version 1 on."""

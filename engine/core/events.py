@@ -210,7 +210,8 @@ class WaitOpened(Event, frozen=True):
     """The execution pauses until an outside party resumes it. Payload: `parameters`, unless an earlier value.
 
     `token_sha256` is the digest of the task token that also ends it. `due_at` is when it expires at the latest, and
-    the timer's name is this event's seq; with `heartbeat_ms` each heartbeat moves it.
+    the timer's name is this event's seq. With `heartbeat_ms` it expires at `heartbeat_due_at`, unless a heartbeat puts
+    that off by so much.
     """
 
     state: str
@@ -222,6 +223,7 @@ class WaitOpened(Event, frozen=True):
     token_sha256: str | None = None
     due_at: int | None = None
     heartbeat_ms: int | None = None
+    heartbeat_due_at: int | None = None
     scope: str = ""
 
 

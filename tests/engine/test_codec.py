@@ -67,6 +67,7 @@ MEMBERS: dict[str, Any] = {
     "error": "States.TaskFailed",
     "error_ref": "7/error",
     "expires_at": 1_760_000_000_000,
+    "heartbeat_due_at": 1_750_000_015_000,
     "heartbeat_ms": 20_000,
     "index": 12,
     "input": "7/input",
@@ -188,6 +189,9 @@ SINCE: dict[tuple[str, int], Any] = {
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},
+    ("WaitOpened", 1): lambda members: (
+        members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}
+    ),
 }
 """What has become of the members of an earlier version: `SINCE[name, version](members)` gives those of today."""
 

@@ -34,6 +34,7 @@ class _Call(msgspec.Struct):
     payload: dict[str, Any]
     due_at: int | None = None
     heartbeat_ms: int | None = None
+    heartbeat_due_at: int | None = None
 
 
 def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None:
@@ -61,13 +62,13 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
             token_sha256=digest,
             due_at=due_at,
             heartbeat_ms=call.heartbeat_ms,
+            heartbeat_due_at=call.heartbeat_due_at,
             scope=scope,
         )
         draft.emit(opened, payload)
         payload = {}
     if due_at is not None:
-        first_at = due_at if call.heartbeat_ms is None else min(due_at, draft.at + call.heartbeat_ms)
-        draft.effects.append(SetTimer(first_at))
+        draft.effects.append(SetTimer(due_at if call.heartbeat_due_at is None else call.heartbeat_due_at))
     if resource.kind == "wait":
         return
     scheduled = e.TaskScheduled(
@@ -126,8 +127,10 @@ def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environ
         heartbeat = None  # a step lives as long as its process does, and that is watched otherwise
     if timeout is None and heartbeat is not None:
         timeout = TIMEOUT_MAX_MS
-    due_at = None if timeout is None else draft.facts.now + timeout
-    return _Call(arguments, reference, payload, due_at, heartbeat)
+    now = draft.facts.now
+    due_at = None if timeout is None else now + timeout
+    first_at = None if due_at is None or heartbeat is None else min(due_at, now + heartbeat)
+    return _Call(arguments, reference, payload, due_at, heartbeat, first_at)
 
 
 def _token(draft: Draft, wait: str) -> str:

@@ -35,7 +35,7 @@ class Surroundings(msgspec.Struct, eq=False):
 
     @property
     def now_ms(self) -> int:
-        return self.draft.at
+        return self.draft.facts.now
 
     @property
     def patience_s(self) -> float | None:

@@ -28,7 +28,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     if command.process_id is not None:
         payload["process_id"] = command.process_id
     timeout_s = facts.machine.timeout_seconds
-    due_at = None if timeout_s is None else draft.at + timeout_s * 1000
+    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
     draft.emit(
         ExecutionStarted(
             kind="execution",
