@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import structlog
 
-from engine.codec import new_events
+from engine.codec import encode_json, new_events
 from engine.core import commands as c
 from engine.core import ids
 from engine.core.decision import PAYLOAD_MAX, Decision, Facts, Need, Outcome, Rejection
 from engine.core.effects import Effect
-from engine.errors import EngineFailed, Unavailable
+from engine.errors import EngineFailed, Invalid, Unavailable
 from engine.runtime.batch import Batch, Waiting
 from engine.runtime.bound import described, work_for
 from engine.runtime.clock import Clock
@@ -264,6 +264,16 @@ class Processor:
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
+        if hot.batch is None:
+            self._hot.drop(hot.stream_id)
+        if isinstance(defect, MemoryError):  # it says nothing of this stream: others may have the memory
+            _log.error("out_of_memory", **described(hot), command=name, request_id=order.request_id)
+            self._metrics.fail("out_of_memory")
+            self._put_off(order, "there was not enough memory for the request")
+            return
+        if not order.is_internal and not _is_json(order.command):
+            self._fail(order, Invalid("the request holds something that cannot be written as JSON"))
+            return
         _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
         self._metrics.fail("decision_failed")
         if hot.kind.name == "execution" and hot.state.seq and not isinstance(order.command, c.Quarantine):
@@ -272,8 +282,6 @@ class Processor:
             setting_aside.reply = asyncio.get_running_loop().create_future()
             setting_aside.reply.add_done_callback(self._on_set_aside)
             self._put(setting_aside)
-        if hot.batch is None:
-            self._hot.drop(hot.stream_id)
         self._fail(order, Unavailable("deciding the request failed; the execution is set aside"))
 
     def _fail(self, order: Order, error: Exception) -> None:
@@ -306,7 +314,7 @@ class Processor:
         shown = {f"{order.kind}_id": ids.text(order.stream_id), "request_id": order.request_id}
         _log.error("stream_not_loaded", **shown, exc_info=result)
         self._metrics.fail("stream_not_loaded")
-        if isinstance(result, StoreError):
+        if isinstance(result, StoreError | MemoryError):
             self._put_off(order)
         else:
             self._fail(order, Unavailable("the stream cannot be read by this node"))
@@ -383,12 +391,12 @@ class Processor:
         for order in again:
             self._put_off(order)
 
-    def _put_off(self, order: Order) -> None:
-        """The store did not serve: try work from inside again later, and tell who is outside to do so."""
+    def _put_off(self, order: Order, why: str = "the database did not serve the request") -> None:
+        """It cannot be done now: try work from inside again later, and tell who is outside to do so."""
         if order.is_internal:
             self._clock.call_at(self._clock.now() + RETRY_MS, lambda: self._put(order))
         else:
-            self._fail(order, Unavailable("the database did not serve the request; repeat the call later"))
+            self._fail(order, Unavailable(f"{why}; repeat the call later"))
 
     def _tell(self, item: Waiting) -> None:
         outcome = item.outcome
@@ -462,3 +470,12 @@ class Processor:
     def hot_count(self) -> int:
         """How many streams are in memory."""
         return len(self._hot)
+
+
+def _is_json(command: object) -> bool:
+    """Whether a command can be written: what cannot is the mistake of who gave it, not a defect of ours."""
+    try:
+        encode_json(command)
+    except Exception:  # noqa: BLE001 whatever its values raise
+        return False
+    return True
