@@ -16,6 +16,7 @@ from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, NotFound
 from engine.limits import Limits
 from engine.opening import open_store
+from engine.runtime import incoming
 from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Workflows
@@ -31,9 +32,13 @@ from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
+from engine.steps.invoke import fresh
 from store.protocols import Store, WriterPlace
 
 DEFAULT_LIMITS: Final = Limits()
+
+DEFINITION_MAX: Final = 16 * 1024 * 1024
+"""Bytes of JSON that a definition may have which is given as an object."""
 
 
 class Workflow(NamedTuple):
@@ -186,6 +191,10 @@ class Engine:
             self._default = await self.access.default_caller(actor)
         return self._default
 
+    def _json(self, field: str, value: Any) -> Any:
+        """A value of the caller's, copied: what it does with its own afterwards is no business of the run's."""
+        return incoming.json_value(field, value, self.node.limits.payload_max_bytes)
+
     # --- commands ------------------------------------------------------------------------------------------------
 
     async def create_workflow(self, name: str, definition: Any, *, description: str | None = None) -> Workflow:
@@ -193,6 +202,9 @@ class Engine:
 
         Raises `engine.errors.Invalid`, with every problem in `details["errors"]`.
         """
+        incoming.texts(name=name, description=description)
+        if not isinstance(definition, str | bytes):
+            definition = incoming.json_value("definition", definition, DEFINITION_MAX)
         saved = await self.workflows.create(await self._caller(), name, definition, description=description)
         return Workflow(
             ids.text(saved.workflow.workflow_id),
@@ -214,7 +226,8 @@ class Engine:
 
         With a process id the same call gives the same execution, for ever; another input under it raises `Conflict`.
         """
-        value = {} if run_input is None else run_input
+        incoming.texts(workflow_id=workflow_id, process_id=process_id, idempotency_key=idempotency_key)
+        value = {} if run_input is None else self._json("run_input", run_input)
         request = ["trigger", workflow_id, version, process_id, value]
         answered = await self.runs.trigger(
             await self._caller(),
@@ -242,6 +255,8 @@ class Engine:
         A call that comes before its wait is held for `hold` seconds. Raises `NotWaiting`, `AmbiguousWait`,
         `WaitExpired`, `Conflict` or `NotFound`.
         """
+        incoming.texts(process_id=process_id, wait_id=wait_id, state=state, idempotency_key=idempotency_key)
+        payload = self._json("payload", payload)
         answered = await self.runs.resume(
             await self._caller(),
             process_id,
@@ -261,6 +276,7 @@ class Engine:
         idempotency_key: str | None = None,
     ) -> str:
         """End an execution from outside: `terminated`, or `already terminated`. Raises `Conflict` or `NotFound`."""
+        incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
         answered = await self.runs.terminate(
             await self._caller(),
             process_id,
@@ -274,6 +290,8 @@ class Engine:
 
         Raises `NotFound` if it is no token of ours, `Conflict` if it has been used, `WaitExpired` if its task is over.
         """
+        incoming.texts(token=token, idempotency_key=idempotency_key)
+        output = self._json("output", output)
         key = _key(idempotency_key, ["complete_task", token, output])
         await self.tokens.complete(await self._caller(), token, output, idempotency=key)
 
@@ -281,6 +299,7 @@ class Engine:
         self, token: str, error: str | None = None, cause: str | None = None, *, idempotency_key: str | None = None
     ) -> None:
         """Fail the task that a task token was made for, as Retry and Catch see it. Raises what `complete_task` does."""
+        incoming.texts(token=token, error=error, cause=cause, idempotency_key=idempotency_key)
         key = _key(idempotency_key, ["fail_task", token, error, cause])
         await self.tokens.fail(await self._caller(), token, error, cause, idempotency=key)
 
@@ -373,8 +392,8 @@ class Engine:
 
 
 def _result(state: State, payloads: dict[int, Any]) -> Result:
-    def value(reference: str | None) -> Any:
-        return None if reference is None else resolve(reference, payloads)
+    def value(reference: str | None) -> Any:  # a copy: others see the same payloads
+        return None if reference is None else fresh(resolve(reference, payloads))
 
     error = state.error if state.error_ref is None else value(state.error_ref)
     return Result(state.status, value(state.output), error, value(state.cause))

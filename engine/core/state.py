@@ -89,8 +89,8 @@ class Frame(msgspec.Struct, frozen=True):
     """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered.
 
     `retries` counts, for each retrier of the state, how often it had it tried again. `parameters` are those of the
-    state's last call, and `keyed` is the attempt whose idempotency key that carries. `visits` counts the entries of
-    each state in this scope that calls or waits. `variables` has those that this scope assigned.
+    state's last call, or what its branches or iterations are given. `visits` counts the entries of each state in this
+    scope that calls, waits or forks. `variables` has those that this scope assigned.
     """
 
     state: str
@@ -99,7 +99,6 @@ class Frame(msgspec.Struct, frozen=True):
     phase: Phase | None = None
     retries: tuple[int, ...] = ()
     parameters: Ref | None = None
-    keyed: int = 0
     visits: PersistentMap[str, int] = PersistentMap()
     variables: PersistentMap[str, Ref] = PersistentMap()
 
@@ -107,6 +106,11 @@ class Frame(msgspec.Struct, frozen=True):
     def attempt(self) -> int:
         """How often the state has been tried again."""
         return sum(self.retries)
+
+    @property
+    def visit(self) -> int:
+        """The number of this visit of the state; an attempt that came to nothing before it called is none."""
+        return self.visits.get(self.state, 0) + (self.parameters is None)
 
 
 class Fork(msgspec.Struct, frozen=True):

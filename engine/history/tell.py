@@ -114,9 +114,8 @@ def _called(fold: Fold, event: e.TaskScheduled | e.WaitOpened, recorded: e.Recor
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = Limits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
-    visit.due_at = event.due_at
-    if event.due_at is not None and heartbeat_ms is not None:
-        visit.due_at = min(event.due_at, recorded.recorded_at + heartbeat_ms)
+    first_at = event.heartbeat_due_at if isinstance(event, e.WaitOpened) else None
+    visit.due_at = event.due_at if first_at is None else first_at
     return visit
 
 

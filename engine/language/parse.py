@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from engine.language import fields, map_fields, quantities
 from engine.language.findings import Findings, Place
-from engine.language.machine import Machine, errors_in
+from engine.language.machine import Machine, errors_in, varies
 from engine.language.state_types import STATE_TYPES
 from engine.language.states import State
 from engine.language.tables import Field, Scope, Shape, read_object
@@ -76,7 +76,12 @@ def _parse(source: Json, place: Place, scope: Scope, shape: Shape) -> Machine | 
     if attributes is None:
         return None
     attributes["query_language"] = scope.machine_language
-    return Machine(**attributes, literal_errors=frozenset(errors_in(attributes["states"])))
+    states = attributes["states"]
+    return Machine(
+        **attributes,
+        literal_errors=frozenset(errors_in(states)),
+        varies=any(map(varies, states.values())),
+    )
 
 
 def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | None:

@@ -18,21 +18,22 @@ from typing import Any, Final
 import structlog
 
 from engine.codec import new_events
-from engine.core import commands as c
 from engine.core import ids
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
-from engine.errors import EngineFailed, Unavailable
+from engine.errors import EngineFailed, Invalid, Unavailable
 from engine.limits import Limits
+from engine.runtime.aside import setting_aside
 from engine.runtime.batch import Batch, Waiting
 from engine.runtime.bound import described
 from engine.runtime.clock import Clock
 from engine.runtime.commits import Commits, PutOff
 from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
+from engine.runtime.incoming import can_be_written
 from engine.runtime.kinds import KINDS, NO_ROWS
 from engine.runtime.loader import Loader
 from engine.runtime.metrics import Metrics
-from engine.runtime.orders import Chance, Order, Reply, Told, claim_key, from_inside
+from engine.runtime.orders import Chance, Order, Reply, claim_key
 from engine.runtime.telling import Teller
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
@@ -282,22 +283,22 @@ class Processor:
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
-        _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
-        self._metrics.fail("decision_failed")
-        if hot.kind.name == "execution" and hot.state.seq and not isinstance(order.command, c.Quarantine):
-            quarantine = c.Quarantine(name, type(defect).__name__)
-            setting_aside = from_inside(hot.stream_id, quarantine, "engine:processor", order.request_id)
-            setting_aside.reply = asyncio.get_running_loop().create_future()
-            setting_aside.reply.add_done_callback(self._on_set_aside)
-            self._put(setting_aside)
         if hot.batch is None:
             self._hot.drop(hot.stream_id)
+        if isinstance(defect, MemoryError):  # it says nothing of this stream: others may have the memory
+            _log.error("out_of_memory", **described(hot), command=name, request_id=order.request_id)
+            self._metrics.fail("out_of_memory")
+            self._not_served(order, "there was not enough memory for the request")
+            return
+        if not order.is_internal and not can_be_written(order.command):
+            self.teller.fail(order, Invalid("the request holds something that cannot be written as JSON"))
+            return
+        _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
+        self._metrics.fail("decision_failed")
+        setting = setting_aside(hot, order, defect, self._metrics)
+        if setting is not None:
+            self._put(setting)
         self.teller.fail(order, Unavailable("deciding the request failed; the execution is set aside"))
-
-    def _on_set_aside(self, reply: asyncio.Future[Reply]) -> None:
-        told = None if reply.cancelled() or reply.exception() is not None else reply.result()
-        if isinstance(told, Told) and told.recorded_at is not None:
-            self._metrics.quarantined.add()
 
     # --- what must be read first ---------------------------------------------------------------------------------
 
@@ -319,7 +320,7 @@ class Processor:
         shown = {f"{order.kind}_id": ids.text(order.stream_id), "request_id": order.request_id}
         _log.error("stream_not_loaded", **shown, exc_info=result)
         self._metrics.fail("stream_not_loaded")
-        if isinstance(result, StoreError):
+        if isinstance(result, StoreError | MemoryError):
             self._not_served(order)
         else:
             self.teller.fail(order, Unavailable("the stream cannot be read by this node"))
@@ -415,12 +416,12 @@ class Processor:
             if not order.is_internal:
                 self.teller.fail(order, Unavailable("the database does not answer; repeat the call later"))
 
-    def _not_served(self, order: Order) -> None:
-        """The store did not serve: try work from inside again later, and tell who is outside to do so."""
+    def _not_served(self, order: Order, why: str = "the database did not serve the request") -> None:
+        """It cannot be done now: try work from inside again later, and tell who is outside to do so."""
         if order.is_internal:
             self._put_off.add(order)
         else:
-            self.teller.fail(order, Unavailable("the database did not serve the request; repeat the call later"))
+            self.teller.fail(order, Unavailable(f"{why}; repeat the call later"))
 
     def _stop(self, failure: Exception) -> None:
         """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""

@@ -14,12 +14,12 @@ from engine.core import ids
 from engine.core.decide.call import token_digest, wait_of_token
 from engine.core.events import WaitOpened
 from engine.errors import Invalid, NotFound
+from engine.language.sizes import exceeds
 from engine.runtime.bound import about
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.kinds import KINDS
 from engine.runtime.memory import Answered, Memory
 from engine.runtime.node import Node
-from engine.steps.values import NotJson, TooLarge, json_copy
 from store.records import WaitRow
 
 ERROR_MAX: Final = 256
@@ -41,11 +41,10 @@ class TaskTokens:
 
         Raises `Invalid`, `NotFound`, `Conflict` if the token has been used, `WaitExpired` if its task is over.
         """
-        try:
-            result = json_copy(output, self._node.limits.payload_max_bytes)
-        except (NotJson, TooLarge) as problem:
-            raise Invalid(f"output: it is {problem}", {"field": "output"}) from None
-        return await self._answer(caller, token, c.Succeeded(result), idempotency)
+        limit = self._node.limits.payload_max_bytes
+        if exceeds(output, limit):
+            raise Invalid(f"output: it must have at most {limit:,} bytes of JSON text", {"field": "output"})
+        return await self._answer(caller, token, c.Succeeded(output), idempotency)
 
     async def fail(
         self,

@@ -22,7 +22,7 @@ def enter_parallel(draft: Draft, scope: str, frame: Frame, state: ParallelState)
     payload: dict[str, Any] = {}
     reference = draft.refer(arguments, frame.input, "input", payload)
     starts = tuple(branch.start_at for branch in state.branches)
-    draft.emit(e.BranchesStarted(state.name, reference, starts, frame.attempt, scope), payload)
+    draft.emit(e.BranchesStarted(state.name, reference, starts, frame.visit, frame.attempt, scope), payload)
 
 
 def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
@@ -43,6 +43,7 @@ def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
         start_at=state.processor.start_at,
         concurrency=state.concurrency(env, arguments),
         tolerated=state.tolerance(len(items), env, arguments),
+        visit=frame.visit,
         attempt=frame.attempt,
         scope=scope,
     )

@@ -131,6 +131,23 @@ async def test_the_lateness_of_a_timer_is_from_due_to_recorded(bench: Bench) -> 
     assert (found["timer_lateness_seconds_count"], found["timer_lateness_seconds_sum"]) == (1, 2.5)
 
 
+async def test_a_clock_that_was_ahead_makes_no_timer_late(bench: Bench) -> None:
+    """What is recorded after it has the instant of then, for the log never goes back; the timer was fired in time."""
+    engine = await bench.start()
+    ask = {"Type": "Task", "Resource": "wait_for_resume", "Next": "Sleep"}
+    sleep = {"Type": "Wait", "Seconds": 60, "End": True}
+    workflow = await engine.create_workflow("ask", {"StartAt": "Ask", "States": {"Ask": ask, "Sleep": sleep}})
+    await engine.trigger(workflow.id, process_id="P")
+    bench.clock.push(86_400_000)
+    with pytest.raises(NotWaiting):
+        await engine.resume("P", {}, state="Sleep", hold=0)
+    bench.clock.push(-86_400_000)
+    await engine.resume("P", {})
+    await bench.push(engine, 60_000)
+    found = await shown(engine)
+    assert (found["timer_lateness_seconds_count"], found["timer_lateness_seconds_sum"]) == (1, 0)
+
+
 async def test_a_held_resume_shows_while_it_is_held(bench: Bench) -> None:
     """The gauge goes up with the hold, and down with its end."""
     engine = await bench.start()
