@@ -207,7 +207,7 @@ STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
                 {
                     **_ONWARD,
                     "Seconds": Field("seconds", quantities.number(_WAIT_SECONDS)),
-                    "SecondsPath": Field("seconds", quantities.number_path(_WAIT_SECONDS), "JSONPath"),
+                    "SecondsPath": Field("seconds", quantities.delay_path(_WAIT_SECONDS), "JSONPath"),
                     "Timestamp": Field("timestamp", quantities.timestamp),
                     "TimestampPath": Field("timestamp", quantities.timestamp_path, "JSONPath"),
                 },
