@@ -2,8 +2,8 @@ r"""Intrinsic functions: ``States.Format('{}', $.name)``, which JSONPath states 
 
 A call is read once, when its definition is compiled, into one function of (value, env). An argument is
 
-- a text in apostrophes, in which ``\'``, ``\{``, ``\}`` and ``\\`` stand for the character after the backslash, and
-  any other backslash for itself,
+- a text in apostrophes, in which ``\'``, ``\{``, ``\}`` and ``\\`` stand for the character after the backslash; any
+  other backslash is refused (in a definition that is stored it stands for itself, as it did when that was created),
 - a number, ``true``, ``false`` or ``null``,
 - a path: ``$…``, ``$$…`` or ``$variable…``,
 - another call.
@@ -40,6 +40,7 @@ _NAME: Final = re.compile(r"States\.([A-Za-z0-9]{1,40})[ \t\r\n]*\(")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?(?=[\s,)]|\Z)", re.ASCII)
 _TEXT: Final = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(['{}\\])")
+_STRAY: Final = re.compile(r"(?:[^\\]|\\['{}\\])*+\\")
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _PATH_PART: Final = re.compile(r"""[^\s,()\[\]'"]+""")
 _BRACKETED_PART: Final = re.compile(r"""[^\[\]'"]+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
@@ -55,18 +56,22 @@ class _Absent(Exception):
         self.text = path.text.removeprefix("$") if path.text.startswith("$$") else path.text
 
 
-def compile_intrinsic(text: str) -> Expression:
+def compile_intrinsic(text: str, *, accepts_old: bool = False) -> Expression:
     """Compile a call of an intrinsic function, and the calls in it.
 
     The expression raises StatesError: States.IntrinsicFailure if a function refuses its arguments, and
     States.Runtime if a path among them finds nothing (AWS's words, seen in us-east-1; the whole call is quoted).
+
+    Args:
+        text: The call.
+        accepts_old: Whether it may hold what was accepted earlier (`Findings.accepts_old`).
 
     Raises:
         PathError: The text is no call, names no function, gives it too few or too many arguments, or is too long.
     """
     if len(text) > TEXT_MAX:
         raise PathError(f"an intrinsic function has at most {TEXT_MAX} characters")
-    call = _Reader(text).whole()
+    call = _Reader(text, accepts_old=accepts_old).whole()
 
     def evaluate(value: Json, env: Environment) -> Json:
         try:
@@ -92,8 +97,9 @@ def _cause(text: str, reason: str) -> str:
 class _Reader:
     """Reads one call from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, accepts_old: bool) -> None:
         self.text = text
+        self.accepts_old = accepts_old
         self.position = 0
         self.arguments_left = ARGUMENTS_MAX
 
@@ -160,8 +166,13 @@ class _Reader:
         match = _TEXT.match(self.text, self.position)
         if match is None:
             raise PathError(f"the apostrophe that ends a text is missing at {self.rest()}")
-        self.position = match.end()
         body = match.group(1)
+        stray = None if self.accepts_old else _STRAY.match(body)
+        if stray is not None:
+            self.position += stray.end()  # the apostrophe at the start stands for the backslash at the end
+            message = r"in a text only ', {, } and \ may follow a backslash (\\ stands for one)"
+            raise PathError(f"{message}, not {self.rest()}")
+        self.position = match.end()
         return body.replace(r"\'", "'") if is_raw else _ESCAPE.sub(r"\1", body)
 
     def path(self) -> Path:

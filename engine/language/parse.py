@@ -4,6 +4,7 @@ The tables in ``state_types`` say what may stand where; this module walks them.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ def _parse(source: Json, place: Place, scope: Scope, shape: Shape) -> Machine | 
         scope,
         names=frozenset(named),
         start_at=source.get("StartAt") if type(source) is dict else None,
-        variables=frozenset(_variables(named)),
+        variables=Counter(name for state in named.values() for name in _assigned(_holders(state))),
     )
     attributes = read_object(source, place, scope, shape)
     if attributes is None:
@@ -92,7 +93,7 @@ def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | 
         return None
     written = source.get("QueryLanguage")
     language = written if type(written) is str and written in LANGUAGES else scope.language
-    scope = dataclasses.replace(scope, language=language, state_type=kind)
+    scope = dataclasses.replace(scope, language=language, state_type=kind, variables=_seen_below(source, scope))
     attributes = read_object(source, place, scope, state_type.shape)
     if attributes is None:
         return None
@@ -157,13 +158,21 @@ def _targets(source: Json) -> Iterator[str]:
                 yield holder[name]
 
 
-def _variables(sources: Mapping[str, Json]) -> Iterator[str]:
-    """List the variables that the states of one machine assign, those of nested machines left out."""
-    for source in sources.values():
-        for holder in _holders(source):
-            if type(holder.get("Assign")) is dict:
-                for name in holder["Assign"]:
-                    yield name.removesuffix(DYNAMIC)
+def _assigned(holders: Iterable[dict[str, Json]]) -> Iterator[str]:
+    """List the variables that a state's objects assign, those of nested machines left out."""
+    for holder in holders:
+        if type(holder.get("Assign")) is dict:
+            for name in holder["Assign"]:
+                yield name.removesuffix(DYNAMIC)
+
+
+def _seen_below(source: dict[str, Json], scope: Scope) -> Counter[str]:
+    """Give the machine's variables as its state's branches must heed them.
+
+    What the state's own Catch alone assigns is not among them: it gets its value once they are over.
+    """
+    caught = Counter(_assigned(_members_of(source, "Catch")))
+    return scope.variables - caught if caught else scope.variables
 
 
 def _holders(source: Json) -> Iterator[dict[str, Json]]:
@@ -172,8 +181,13 @@ def _holders(source: Json) -> Iterator[dict[str, Json]]:
         return
     yield source
     for name in ("Choices", "Catch"):
-        if type(source.get(name)) is list:
-            yield from (item for item in source[name] if type(item) is dict)
+        yield from _members_of(source, name)
+
+
+def _members_of(source: dict[str, Json], name: str) -> Iterator[dict[str, Json]]:
+    given = source.get(name)
+    if type(given) is list:
+        yield from (item for item in given if type(item) is dict)
 
 
 # What a machine may hold: the definition itself, and those that stand in it.

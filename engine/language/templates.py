@@ -75,7 +75,7 @@ class _Compiler:
             return None
         try:
             if value.startswith(INTRINSIC):
-                return compile_intrinsic(value).evaluate
+                return compile_intrinsic(value, accepts_old=self.findings.accepts_old).evaluate
             return parameter(compile_path(value), name).evaluate
         except ValueError as error:
             self.findings.add(place, str(error))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.language import compile_machine, problems
 from engine.language.environment import Environment
 from engine.language.errors import StatesError
 from engine.language.intrinsic_functions import FUNCTIONS
@@ -102,7 +103,7 @@ def call(text, value=None, world=None):
         ("States.StringSplit('ab', '')", ["ab"]),
         ("States.Format('Hello {}, {}!', $.name, 1.5)", "Hello Ada, 1.5!"),
         ("States.Format('{}{}{}', null, true, $.object)", "nulltrue{Arg1=1, Arg2=[]}"),
-        (r"States.Format('\{{}\} \'{}\' \\ \n', 1, 2)", r"{1} '2' \ \n"),
+        (r"States.Format('\{{}\} \'{}\' \\ \\n', 1, 2)", r"{1} '2' \ \n"),
         ("States.Format($.template, 'in')", "It's in {}"),
         ("States.Format('{}', $$.Execution.Name)", "run-1"),
         ("States.Format('')", ""),
@@ -115,7 +116,7 @@ def call(text, value=None, world=None):
         ("States.StringToJson('\"Hello\"')", "Hello"),
         ("States.JsonToString($.object)", '{"Arg1":1,"Arg2":[]}'),
         ("States.JsonToString('ü')", '"ü"'),
-        (r"States.JsonToString('\' \{ \} \\ \x')", json.dumps(r"' { } \ \x")),
+        (r"States.JsonToString('\' \{ \} \\ \\x')", json.dumps(r"' { } \ \x")),
     ],
 )
 def test_a_function_gives_what_amazon_says_it_gives(text, result):
@@ -267,6 +268,28 @@ def test_arguments_that_are_nested_too_deeply_are_refused():
 def test_all_eighteen_functions_are_there():
     """The table holds what Amazon's reference lists."""
     assert len(FUNCTIONS) == 18
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"States.Format('a\"b')", 'a\\"b'),
+        (r"States.Format('a\\\n', 1)", None),
+        (r"States.Format('{}', '\u0041')", "\\u0041"),
+        (r"""States.JsonToString(States.StringToJson('{"a":"\"b\""}'))""", '{"a":"\\"b\\""}'),
+        ("States.Format('a\\\nb')", "a\\\nb"),
+    ],
+)
+def test_a_backslash_stands_before_what_may_be_escaped_only(text, read):
+    """In every text of a new definition; in one that is stored another backslash stands for itself."""
+    with pytest.raises(PathError, match=r"only ', \{, \} and \\ may follow a backslash .*, not"):
+        compile_intrinsic(text)
+    old = compile_intrinsic(text, accepts_old=True)
+    assert read is None or old.evaluate(INPUT, Environment(World(), {})) == read
+    states = {"A": {"Type": "Pass", "Parameters": {"x.$": text}, "Next": "B"}, "B": {"Type": "Fail", "ErrorPath": text}}
+    machine = {"StartAt": "A", "States": states}
+    assert [problem.path for problem in problems(machine)] == ["/States/A/Parameters/x.$", "/States/B/ErrorPath"]
+    compile_machine(machine)
 
 
 def test_chance_comes_from_the_world_alone():
