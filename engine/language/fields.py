@@ -140,7 +140,17 @@ def template(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse a payload template in the state's query language."""
     if scope.is_jsonata:
         return compile_jsonata_template(value, place, scope)
+    if type(value) is not dict:
+        scope.findings.add(place, "must be an object")
+        return None
     return compile_template(value, place, scope.findings)
+
+
+def parameters(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse Parameters: a payload template that may be an array, too, as AWS's own samples have it."""
+    if type(value) is list and not scope.is_jsonata:
+        return compile_template(value, place, scope.findings)
+    return template(value, place, scope)
 
 
 def arguments(value: Json, place: Place, scope: Scope) -> Expression | None:
