@@ -113,7 +113,7 @@ def reference_or_intrinsic(field: str, value: Json, place: Place, scope: Scope) 
     if type(value) is not str or not value.startswith(INTRINSIC):
         return reference(value, place, scope, lambda path: parameter(path, field))
     try:
-        return compile_intrinsic(value, accepts_old=scope.findings.accepts_old)
+        return compile_intrinsic(value, "string", accepts_old=scope.findings.accepts_old)
     except ValueError as error:
         scope.findings.add(place, str(error))
         return None

@@ -13,7 +13,7 @@ in ``intrinsic_functions``.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.language import errors
 from engine.language.environment import Environment
@@ -22,7 +22,7 @@ from engine.language.expressions import Evaluate, Expression
 from engine.language.intrinsic_functions import FUNCTIONS, Function, Refused
 from engine.language.paths import Path, PathError, compile_path
 from engine.language.sizes import LEVELS_MAX, exceeds
-from engine.language.values import MISSING, Json, quoted, shown
+from engine.language.values import JSON_TYPES, MISSING, Json, quoted, shown
 
 TEXT_MAX: Final = 10_000
 """Characters of a call, nested ones included: what AWS allows a text argument to have."""
@@ -44,6 +44,7 @@ _STRAY: Final = re.compile(r"(?:[^\\]|\\['{}\\])*+\\")
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _PATH_PART: Final = re.compile(r"""[^\s,()\[\]'"]+""")
 _BRACKETED_PART: Final = re.compile(r"""[^\[\]'"]+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_A_TYPE: Final = {kind: f"{'an' if kind[0] in 'ao' else 'a'} {kind}" for kind in JSON_TYPES.values()} | {"null": "null"}
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 _CONSTANT: Final = re.compile(r"(true|false|null)(?=[\s,)]|\Z)")
 
@@ -56,7 +57,14 @@ class _Absent(Exception):
         self.text = path.text.removeprefix("$") if path.text.startswith("$$") else path.text
 
 
-def compile_intrinsic(text: str, *, accepts_old: bool = False) -> Expression:
+class _Argument(NamedTuple):
+    """An argument, or a whole call; `kind` is the JSON type of what it gives, "" if only a run can tell."""
+
+    evaluate: Evaluate
+    kind: str = ""
+
+
+def compile_intrinsic(text: str, kind: str = "", *, accepts_old: bool = False) -> Expression:
     """Compile a call of an intrinsic function, and the calls in it.
 
     The expression raises StatesError: States.IntrinsicFailure if a function refuses its arguments, and
@@ -64,14 +72,15 @@ def compile_intrinsic(text: str, *, accepts_old: bool = False) -> Expression:
 
     Args:
         text: The call.
+        kind: The JSON type of what it must give; "" for any.
         accepts_old: Whether it may hold what was accepted earlier (`Findings.accepts_old`).
 
     Raises:
-        PathError: The text is no call, names no function, gives it too few or too many arguments, or is too long.
+        PathError: The text is no call, names no function, gives it wrong arguments, or is too long.
     """
     if len(text) > TEXT_MAX:
         raise PathError(f"an intrinsic function has at most {TEXT_MAX} characters")
-    call = _Reader(text, accepts_old=accepts_old).whole()
+    call = _Reader(text, accepts_old=accepts_old).whole(kind)
 
     def evaluate(value: Json, env: Environment) -> Json:
         try:
@@ -103,14 +112,20 @@ class _Reader:
         self.position = 0
         self.arguments_left = ARGUMENTS_MAX
 
-    def whole(self) -> Evaluate:
+    def whole(self, kind: str) -> Evaluate:
         call = self.call(1)
         self.skip_blanks()
         if self.position < len(self.text):
             raise PathError(f"nothing may follow the call of an intrinsic function, but there is {self.rest()}")
-        return call
+        if not self.fits(call, kind):
+            raise PathError(f"this must give {_A_TYPE[kind]}, and the function gives {_A_TYPE[call.kind]}")
+        return call.evaluate
 
-    def call(self, depth: int) -> Evaluate:
+    def fits(self, argument: _Argument, kind: str) -> bool:
+        """Say whether an argument may be of a type."""
+        return self.accepts_old or not kind or argument.kind in ("", kind)
+
+    def call(self, depth: int) -> _Argument:
         """Read a call, of which the name begins here."""
         if depth > NESTING_MAX:
             raise PathError(f"intrinsic functions nest at most {NESTING_MAX} deep")
@@ -125,10 +140,14 @@ class _Reader:
         arguments = self.arguments(function, depth)
         if not function.takes(len(arguments)):
             raise PathError(f"States.{name} takes {function.arity}, not {len(arguments)}")
-        return _bind(function, arguments)
+        for index, argument in enumerate(arguments):
+            if not self.fits(argument, kind := function.kind(index)):
+                wanted = f"argument {index + 1} of States.{name} must be {_A_TYPE[kind]}"
+                raise PathError(f"{wanted}, not {_A_TYPE[argument.kind]}")
+        return _Argument(_bind(function, [argument.evaluate for argument in arguments]), function.gives)
 
-    def arguments(self, function: Function, depth: int) -> list[Evaluate]:
-        arguments: list[Evaluate] = []
+    def arguments(self, function: Function, depth: int) -> list[_Argument]:
+        arguments: list[_Argument] = []
         self.skip_blanks()
         if self.skip(")"):
             return arguments
@@ -144,10 +163,10 @@ class _Reader:
             if not self.skip(","):
                 raise PathError(f"a comma or a closing parenthesis is needed at {self.rest()}")
 
-    def argument(self, depth: int, *, is_raw: bool) -> Evaluate:
+    def argument(self, depth: int, *, is_raw: bool) -> _Argument:
         start = self.text[self.position : self.position + 1]
         if start == "$":
-            return _argument_path(self.path())
+            return _Argument(_argument_path(self.path()))
         if start == "'":
             return _constant(self.literal(is_raw=is_raw))
         if start == "S":
@@ -211,8 +230,8 @@ def _number(match: re.Match[str]) -> int | float:
     return number
 
 
-def _constant(value: Json) -> Evaluate:
-    return lambda _value, _env: value
+def _constant(value: Json) -> _Argument:
+    return _Argument(lambda _value, _env: value, JSON_TYPES[type(value)])
 
 
 def _argument_path(path: Path) -> Evaluate:

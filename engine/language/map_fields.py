@@ -188,9 +188,13 @@ _WRITER_CONFIG: Final = Shape(
     {
         "Transformation": Field("", _one_of("NONE", "COMPACT", "FLATTEN")),
         "OutputType": Field("", _one_of("JSON", "JSONL")),
-    }
+    },
+    required=("OutputType",),
 )
-_RESULT_WRITER: Final = Shape({**_SERVICE, "WriterConfig": Field("", _object(_WRITER_CONFIG))})
+_RESULT_WRITER: Final = Shape(
+    {**_SERVICE, "WriterConfig": Field("", _object(_WRITER_CONFIG))},
+    checks=(_needs(lambda source: "WriterConfig" not in source, "Resource"),),
+)
 _ITEM_BATCHER: Final = Shape(
     {
         **quantity_fields(quantities.count("MaxItemsPerBatch", 1)),

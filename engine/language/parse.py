@@ -112,6 +112,7 @@ def _refuse_type(source: dict[str, Json], place: Place, findings: Findings) -> N
 
 def _parse_states(sources: Json, place: Place, scope: Scope) -> dict[str, State]:
     findings = scope.findings
+    before = findings.count
     if type(sources) is not dict:
         findings.add(place, "must be an object of states")
         return {}
@@ -133,6 +134,9 @@ def _parse_states(sources: Json, place: Place, scope: Scope) -> dict[str, State]
         state = parse_state(name, source, at, scope)
         if state is not None:
             states[name] = state
+    if findings.count == before and not any(_ends(sources[name]) for name in reached):
+        message = 'no state that ends can be reached from the start: one needs "End": true or the type Succeed or Fail'
+        findings.add_new(place, message)
     return states
 
 
@@ -148,6 +152,11 @@ def _reached_from(start_at: Json, sources: Mapping[str, Json]) -> Iterable[str]:
                 reached.add(name)
                 waiting.append(name)
     return reached
+
+
+def _ends(source: dict[str, Json]) -> bool:
+    """Say whether a state ends its machine."""
+    return source.get("End") is True or source["Type"] in ("Succeed", "Fail")
 
 
 def _targets(source: Json) -> Iterator[str]:

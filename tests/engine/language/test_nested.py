@@ -229,7 +229,17 @@ def test_a_number_that_is_none_fails_in_the_words_of_aws(field, value, cause):
         ),
         ({**DISTRIBUTED, "ItemBatcher": {"MaxItemsPerBatch": 0}}, "/ItemBatcher/MaxItemsPerBatch", "number from 1"),
         ({**DISTRIBUTED, "ItemBatcher": {"BatchInput": 5}}, "/ItemBatcher/BatchInput", "must be an object"),
-        ({**DISTRIBUTED, "ResultWriter": {"Bucket": "b"}}, "/ResultWriter/Bucket", "unknown field"),
+        (
+            {**DISTRIBUTED, "ResultWriter": {"Resource": "write", "Bucket": "b"}},
+            "/ResultWriter/Bucket",
+            "unknown field",
+        ),
+        ({**DISTRIBUTED, "ResultWriter": {}}, "/ResultWriter", "Resource is missing"),
+        (
+            {**DISTRIBUTED, "ResultWriter": {"WriterConfig": {"Transformation": "NONE"}}},
+            "/ResultWriter/WriterConfig",
+            "OutputType is missing",
+        ),
         ({**DISTRIBUTED, "Label": ""}, "/Label", "1 to 40 characters"),
         ({**DISTRIBUTED, "Label": "x" * 41}, "/Label", "1 to 40 characters"),
         ({**DISTRIBUTED, "Label": "a\tb"}, "/Label", r"cannot hold '\t'"),
