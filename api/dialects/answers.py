@@ -382,10 +382,12 @@ class WaitShown(Shape, frozen=True):
 class StateTried(Shape, frozen=True):
     """What a state came to that was tried out by itself.
 
-    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState.
+    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState. Of a
+    Task, Parallel or Map state for which neither `result` nor `error` was sent, only the input is processed:
+    NEEDS_RESULT.
     """
 
-    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR"]
+    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR", "NEEDS_RESULT"]
     output: Any
     error: str | None
     cause: str | None

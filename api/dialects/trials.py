@@ -33,8 +33,8 @@ class MockedError(Request, frozen=True):
 class StateTrial(Request, frozen=True):
     """A state, or a machine and the name of one of its states; what goes in, and what its step gives.
 
-    `result` or `error` is for Task, Parallel and Map states. `context` is the whole context object, `retry_count` how
-    often the state has been tried again.
+    `result` or `error` is for Task, Parallel and Map states; without either, only the input is processed. `context` is
+    the whole context object, `retry_count` how often the state has been tried again.
     """
 
     definition: dict[str, Any]

@@ -11,6 +11,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from engine.core import events as e
+from engine.core import numbering
 from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from engine.core.frames import arrive, close, end_wait, expect, put, stay
 from engine.core.persistent import PersistentMap
@@ -64,7 +65,10 @@ def evolve(state: State, recorded: e.Recorded) -> State:
     after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by = recorded.actor
+    numbering.begin(after, name, event)
+    told = numbering.count(after, name, recorded)
     _EVOLVE[name](after, event, recorded)
+    after.told += told
     if after.ended_at is None and name not in _BESIDE:
         after.status = _status(after)
     if after.status not in allowed:
@@ -175,7 +179,8 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
         state.timers = state.timers.set(seq, Timer(scope, event.due_at, event.due_at))
     task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
     visits = frame.visits.set(event.state, event.visit)
-    called = replace(frame, phase=task, parameters=event.parameters, visits=visits)
+    entry = frame.entry or state.told + 1
+    called = replace(frame, phase=task, entry=entry, parameters=event.parameters, visits=visits)
     put(state, scope, frame, called)
 
 

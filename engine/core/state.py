@@ -88,6 +88,7 @@ Phase: TypeAlias = InTask | InWait | InTimer | InRetry | InFork
 class Frame(msgspec.Struct, frozen=True):
     """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered.
 
+    `entry` is the number of its entry among the events of AWS's history, 0 until an event has entered it.
     `retries` counts, for each retrier of the state, how often it had it tried again. `parameters` are those of the
     state's last call, or what its branches or iterations are given. `visits` counts the entries of each state in this
     scope that calls, waits or forks. `variables` has those that this scope assigned.
@@ -97,6 +98,7 @@ class Frame(msgspec.Struct, frozen=True):
     input: Ref
     entered_at: int
     phase: Phase | None = None
+    entry: int = 0
     retries: tuple[int, ...] = ()
     parameters: Ref | None = None
     visits: PersistentMap[str, int] = PersistentMap()
@@ -191,7 +193,9 @@ class State(msgspec.Struct):
     `ready` are the scopes that are about to enter a state, first come first. `forks_at_work` are the forks that have
     something to do: an iteration to begin, or to end themselves. `active` counts the frames that the engine must move,
     `delayed` those that time or a child moves. `ended_waits` has the last ended wait of each state of the definition,
-    in the order in which they ended. `current` is the top-level state, or the last one after the end.
+    in the order in which they ended. `current` is the top-level state, or the last one after the end. `told` counts the
+    events of AWS's history so far, up to the end, and `untold` those that follow for what was scheduled after the seq
+    `untold_after` (`numbering.py`).
     """
 
     status: Status = "new"
@@ -206,6 +210,9 @@ class State(msgspec.Struct):
     input: Ref = ""
     parent: Parent | None = None
     current: str | None = None
+    told: int = 0
+    untold: int = 0
+    untold_after: int = 0
     frames: PersistentMap[str, Frame] = PersistentMap()
     forks: PersistentMap[int, Fork] = PersistentMap()
     waits: PersistentMap[str, OpenWait] = PersistentMap()

@@ -20,13 +20,18 @@ def follow(events: Iterable[e.Recorded]) -> Course:
     """Fold events, ascending by seq, into a course."""
     fold = Fold()
     for recorded in events:
-        fold.take(recorded)
-        tell = TELL.get(type(recorded.event))
-        if tell is not None:
-            if _begins_anew(recorded.event):
-                fold.start_all()
-            tell(fold, recorded.event, recorded)
+        take(fold, recorded)
     return fold.finish()
+
+
+def take(fold: Fold, recorded: e.Recorded) -> None:
+    """Take one more event into a fold."""
+    fold.take(recorded)
+    tell = TELL.get(type(recorded.event))
+    if tell is not None:
+        if _begins_anew(recorded.event):
+            fold.start_all()
+        tell(fold, recorded.event, recorded)
 
 
 def _begins_anew(event: e.Event) -> bool:
@@ -185,8 +190,7 @@ def _iteration_started(fold: Fold, event: e.IterationStarted, _: e.Recorded) -> 
 def _state_exited(fold: Fold, event: e.StateExited, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, event.type)
     fold.end_fork(visit)
-    if event.type == "Map":  # the recordings have no such event of a Parallel state (decision record 14)
-        fold.say("fork_succeeded", visit)
+    fold.say("fork_succeeded", visit)
     _leave(fold, visit, event, recorded)
 
 

@@ -54,12 +54,13 @@ class NoSuchState(Exception):
 class StateOutcome(NamedTuple):
     """What a state came to.
 
-    `status` is SUCCEEDED, FAILED, RETRIABLE (a retrier would have it tried again, after `retry_delay_ms`) or
-    CAUGHT_ERROR. `inspection` has the data after each step of its input and output processing, by the names that AWS
-    TestState gives them. `due_at` is when a Wait state would end, in milliseconds since 1970.
+    `status` is SUCCEEDED, FAILED, RETRIABLE (a retrier would have it tried again, after `retry_delay_ms`),
+    CAUGHT_ERROR, or NEEDS_RESULT (its input was processed, and what follows depends on a result that was not given).
+    `inspection` has the data after each step of its input and output processing, by the names that AWS TestState gives
+    them. `due_at` is when a Wait state would end, in milliseconds since 1970.
     """
 
-    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR"]
+    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR", "NEEDS_RESULT"]
     output: Any = None
     error: str | None = None
     cause: str | None = None
@@ -86,7 +87,7 @@ class StateOutcome(NamedTuple):
 
 def test_state(
     definition: Mapping[str, Any],
-    input: Any,  # noqa: A002 as the States Language says it
+    input: Any = None,  # noqa: A002 as the States Language says it
     *,
     state: str | None = None,
     result: Succeeded | Failed | None = None,
@@ -97,12 +98,13 @@ def test_state(
 ) -> StateOutcome:
     """Try out one state: `definition` is the state itself, or a machine of which `state` names one (nested ones too).
 
-    `result` is what its step gives; of a Parallel or Map state, the list of outputs. `context` is the whole context
-    object, `variables` are those that the state sees, `retry_count` is how often it has been tried again. No value has
-    more than `payload_max_bytes` of JSON text, and the inspection leaves out what has.
+    No input, or null, is {}, as with AWS. `result` is what its step gives; of a Parallel or Map state, the list of
+    outputs; without one only the input is processed. `context` is the whole context object, `variables` are those that
+    the state sees, `retry_count` is how often it has been tried again. No value has more than `payload_max_bytes` of
+    JSON text, and the inspection leaves out what has.
 
-    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (the input is too large, a result is missing,
-    or is none of a state of this type).
+    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (the input is too large, or the result is none
+    of a state of this type).
     """
     name, machine = _machine(definition, state)
     trace: dict[str, Any] = {}
@@ -110,7 +112,7 @@ def test_state(
     result = _within(result, name, payload_max_bytes)
     _check_size("input", input, payload_max_bytes)
     _check_size("variables", dict(variables or {}), payload_max_bytes)
-    payload = decode_json(encode_json({"input": input, "variables": dict(variables or {})}))
+    payload = decode_json(encode_json({"input": {} if input is None else input, "variables": dict(variables or {})}))
     seen = _context(machine.states[name], payload["input"], retry_count) if context is None else dict(context)
     facts = Facts(
         execution=EXECUTION,
@@ -130,7 +132,8 @@ def test_state(
         trace["variables"] = dict(variables)
     enter(draft, TOP)
     _carry_on(draft, result, trace)
-    return _tested(draft, {name: value for name, value in trace.items() if not exceeds(value, payload_max_bytes)})
+    shown = {name: value for name, value in trace.items() if not exceeds(value, payload_max_bytes)}
+    return _tested(draft, shown, has_result=result is not None)
 
 
 test_state.__test__ = False  # type: ignore[attr-defined]  # it is no test, whatever pytest thinks
@@ -220,9 +223,6 @@ def _check_result(state: Definition, result: Succeeded | Failed | None) -> None:
     if not isinstance(result, Succeeded | Failed | None):
         message = f"result: it must be engine.testing.Succeeded(...) or Failed(...), not a {type(result).__name__}"
         raise TypeError(message)
-    if isinstance(state, HandlingState) and result is None:
-        message = f"result: a {state.type} state needs what it is to be given: Succeeded(...) or Failed(...)"
-        raise ValueError(message)
     if not isinstance(state, HandlingState) and result is not None:
         message = f"result: a {state.type} state takes none; it goes with Task, Parallel and Map"
         raise ValueError(message)
@@ -272,9 +272,9 @@ def _leave_fork(draft: Draft, phase: InFork, outputs: Any) -> None:
     leave_fork(draft, draft.state.forks[phase.seq], outputs)
 
 
-def _tested(draft: Draft, trace: dict[str, Any]) -> StateOutcome:
+def _tested(draft: Draft, trace: dict[str, Any], *, has_result: bool) -> StateOutcome:
     """Read off the events what became of the state."""
-    tested = StateOutcome("FAILED", inspection=trace)
+    tested = StateOutcome("FAILED" if has_result else "NEEDS_RESULT", inspection=trace)
     for step in draft.steps:
         tested = _told(draft, step.recorded.event, tested)
     return tested

@@ -63,7 +63,7 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
             selected = state.item_input(value, environment(draft, fork.scope, surroundings))
             draft.bound(fork.scope, selected)
         except StatesError as problem:
-            fail_state(draft, fork.scope, problem, fork.seq)
+            fail_state(draft, fork.scope, problem)
             return
         reference = draft.refer(selected, reference, "input", payload)
     draft.caused_by = fork.seq
@@ -92,7 +92,7 @@ def leave_fork(draft: Draft, fork: Fork, outputs: list[Any]) -> None:
     try:
         draft.bound(scope, outputs)
     except TooLarge as problem:
-        fail_state(draft, scope, problem, fork.seq)
+        fail_state(draft, scope, problem)
         return
     result = ref(draft.next_seq, "result")
 

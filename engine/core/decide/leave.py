@@ -53,9 +53,8 @@ def leave_after(
     It is caused by the event with which the state was entered. It is recorded whether or not `left(environment)` can
     be computed; if not, with a null output, and the state fails.
     """
-    entered_by = draft.caused_by
     try:
         leave(draft, scope, left(environment(draft, scope)), state.next, make, payload)
     except StatesError as problem:
         draft.emit(make(None, None, {}), payload)
-        fail_state(draft, scope, problem, entered_by)
+        fail_state(draft, scope, problem)

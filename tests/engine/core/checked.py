@@ -38,7 +38,7 @@ from engine.verification import verify_stream
 from store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
 from tests.chained import chained
 
-from .invariants import check_event, check_snapshot, meaning, references
+from .invariants import check_event, check_numbers, check_snapshot, meaning, references
 
 VOCABULARY = KINDS["execution"].vocabulary
 STREAM = ids.parse(EXECUTION)
@@ -219,6 +219,7 @@ class Checked(Scenario):
         """What is checked of the whole log at once."""
         stored = [StoredEvent(position, row) for position, row in enumerate(self.rows, start=1)]
         assert verify_stream(STREAM, stored, (self.rows[-1].seq, self.rows[-1].hash)) is None
+        check_numbers(self.events)
         ended = Counter(r.event.wait for r in self.events if isinstance(r.event, e.WaitResumed | e.WaitExpired))
         assert all(count == 1 for count in ended.values())
         self._check_tables()

@@ -298,7 +298,7 @@ def test_a_catcher_that_cannot_be_computed_fails():
     run = given(one(Catch=catch), {"text": "t"}).when(failed("A", "NoMoney"))
     run.then("TaskFailed", e.ExecutionFailed("States.ResultPathMatchFailure", None, "4/cause", "A"))
     assert run.events[2].event.then == e.Caught(0, "Mend")
-    assert "(entered at the event id #3)" in run.value(run.state.cause)
+    assert "(entered at the event id #2)" in run.value(run.state.cause)
 
 
 def test_a_catcher_that_cannot_be_computed_fails_its_branch():
