@@ -27,6 +27,7 @@ from engine.engine import Engine
 from engine.errors import EngineFailed
 from engine.runtime.tuning import tune_interpreter
 from engine.steps import Registry
+from store.forks import open_alone
 
 _log = structlog.get_logger("perdure.server")
 
@@ -175,7 +176,8 @@ def _bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        # A child that a step forks, and that outlives this process, must not keep the port.
+        listener = open_alone(lambda: socket.socket(family, kind, protocol))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:

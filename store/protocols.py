@@ -20,8 +20,10 @@ from store.records import (
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    Seen,
     SnapshotRow,
     StoredEvent,
+    Stray,
     StreamAppend,
     StreamKind,
     StreamRow,
@@ -217,6 +219,22 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class Auditing(Protocol):
+    """What only an audit reads: all of a table, or what tables say of a stream."""
+
+    async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
+        """Streams of a kind with the rows of which they tell, all as of one moment; those not there are left out."""
+        ...
+
+    async def remembered(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
+        """Rows of idempotency keys by ascending key, above that of `after`."""
+        ...
+
+    async def strays(self) -> list[Stray]:
+        """Rows whose stream is not there, or is of another kind: of each table some, if there are any."""
+        ...
+
+
 class Nodes(Protocol):
     """Which processes served this database, and whether they stopped cleanly."""
 
@@ -230,7 +248,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
     """All of it, and the one way to write.
 
     `on_failure` is called if the store finds that it will never write again, though nobody asked it to: the process

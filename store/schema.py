@@ -395,6 +395,9 @@ PRIMARY: Final = (
 )
 PROJECTIONS: Final = (executions, waits, timers, schedules, snapshots)
 
+UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
+"""Tables that nothing writes to yet: a row in them is nobody's."""
+
 TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     OrganizationRow: organizations,
     WorkspaceRow: workspaces,

@@ -174,45 +174,56 @@ class WorkflowKind(_AdministrativeKind):
         before: workflows.WorkflowState = hot.state
         state: workflows.WorkflowState = steps[-1].state
         payloads = {**hot.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        whose = (hot.stream_id, hot.organization_id)
         changed = [n for n, version in state.versions.items() if before.versions.get(n) != version]
         return Rows(
             [
-                self._workflow(state, payloads, hot),
-                *(self._version(n, state, _definition(command, state.versions[n]), hot) for n in changed),
+                workflow_row(state, payloads, *whose),
+                *(version_row(n, state, _definition(command, state.versions[n]), *whose) for n in changed),
             ],
         )
 
-    def _workflow(self, state: workflows.WorkflowState, payloads: Payloads, hot: HotStream) -> WorkflowRow:
-        return WorkflowRow(
-            workflow_id=hot.stream_id,
-            organization_id=hot.organization_id,
-            workspace_id=ids.parse(state.workspace),
-            name=resolve(state.name, payloads),
-            description=resolve(state.description, payloads) if state.description else None,
-            status=state.status,
-            latest_version=state.latest,
-            created_at=state.created_at,
-            created_by=state.created_by,
-            modified_at=state.recorded_at,
-            modified_by=state.modified_by,
-        )
 
-    def _version(
-        self, number: int, state: workflows.WorkflowState, definition: workflows.Definition, hot: HotStream
-    ) -> WorkflowVersionRow:
-        version = state.versions[number]
-        return WorkflowVersionRow(
-            workflow_id=hot.stream_id,
-            version=number,
-            organization_id=hot.organization_id,
-            workspace_id=ids.parse(state.workspace),
-            definition=definition.text,
-            definition_digest=bytes.fromhex(definition.sha256),
-            mock_payload=definition.mock_payload,
-            created_at=version.created_at,
-            created_by=version.created_by,
-            published_at=version.published_at,
-        )
+def workflow_row(
+    state: workflows.WorkflowState, payloads: Payloads, workflow_id: bytes, organization_id: bytes
+) -> WorkflowRow:
+    """A workflow as its state shows it."""
+    return WorkflowRow(
+        workflow_id=workflow_id,
+        organization_id=organization_id,
+        workspace_id=ids.parse(state.workspace),
+        name=resolve(state.name, payloads),
+        description=resolve(state.description, payloads) if state.description else None,
+        status=state.status,
+        latest_version=state.latest,
+        created_at=state.created_at,
+        created_by=state.created_by,
+        modified_at=state.recorded_at,
+        modified_by=state.modified_by,
+    )
+
+
+def version_row(
+    number: int,
+    state: workflows.WorkflowState,
+    definition: workflows.Definition,
+    workflow_id: bytes,
+    organization_id: bytes,
+) -> WorkflowVersionRow:
+    """A version of it, with its definition, which is kept beside the log."""
+    version = state.versions[number]
+    return WorkflowVersionRow(
+        workflow_id=workflow_id,
+        version=number,
+        organization_id=organization_id,
+        workspace_id=ids.parse(state.workspace),
+        definition=definition.text,
+        definition_digest=bytes.fromhex(definition.sha256),
+        mock_payload=definition.mock_payload,
+        created_at=version.created_at,
+        created_by=version.created_by,
+        published_at=version.published_at,
+    )
 
 
 def _definition(command: Any, version: workflows.Version) -> workflows.Definition:
@@ -254,11 +265,12 @@ class OrganizationKind(_AdministrativeKind):
                 puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
         for name, key in state.keys.items():
             if before.keys.get(name) != key:
-                puts.append(_key_row(key, organization, payloads))
+                puts.append(key_row(key, organization, payloads))
         return Rows(puts)
 
 
-def _key_row(key: organizations.Key, organization: bytes, payloads: Payloads) -> ApiKeyRow:
+def key_row(key: organizations.Key, organization: bytes, payloads: Payloads) -> ApiKeyRow:
+    """A key as its events show it."""
     return ApiKeyRow(
         key_id=ids.parse(key.created.key),
         organization_id=organization,

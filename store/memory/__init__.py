@@ -9,6 +9,7 @@ from typing import Any
 from store.batch import check_batch, head_after, net_puts
 from store.chain import sealed
 from store.errors import StoreError
+from store.memory.audit import MemoryAudit
 from store.memory.catalog import MemoryCatalog
 from store.memory.executions import MemoryExecutions
 from store.memory.tables import MemoryTable
@@ -39,7 +40,7 @@ from store.records import (
 )
 
 
-class MemoryStore(MemoryExecutions, MemoryCatalog):
+class MemoryStore(MemoryAudit):
     """A `Store` that forgets. Rows are immutable tuples, so what a reader got never changes under it."""
 
     def __init__(self) -> None:

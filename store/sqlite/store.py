@@ -13,6 +13,7 @@ from store.batch import check_batch
 from store.errors import StoreError, StoreUnavailable
 from store.protocols import WriterPlace
 from store.records import Appended, NodeRow, Projected, StreamAppend
+from store.sql.audit import SqlAudit
 from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
 from store.sql.log import SqlLog
@@ -44,7 +45,7 @@ class _Writing(Protocol):
     async def abandon(self) -> None: ...
 
 
-class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
+class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
 
     def __init__(self, readers: Readers, writer: _Writing | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -37,8 +36,10 @@ class Writer:
     """
 
     def __init__(self, path: str) -> None:
-        """Open the database; make it, or migrate it, if need be. Raises StoreError."""
-        _make_file(path)
+        """Open the database, of which whoever holds the lock has made the file; migrate it if need be.
+
+        Raises StoreError.
+        """
         self._connection = _connect(path)
         try:
             self._driver = _driver(self._connection)
@@ -166,16 +167,6 @@ class Writer:
                     self._driver.execute("PRAGMA journal_mode = DELETE")
         finally:
             self._connection.close()
-
-
-def _make_file(path: str) -> None:
-    """Make the file before SQLite does, which would give it the permissions that the umask leaves."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass  # and is not opened here: closing it again would drop the locks of a reader in this process
-    except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be made: {error.strerror}") from error
 
 
 def _connect(path: str) -> Connection:

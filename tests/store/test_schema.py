@@ -23,7 +23,7 @@ from store.schema import (
     streams,
 )
 from store.sqlite import SqliteStore, open_sqlite
-from tests.store.builders import ORG, WORKFLOW, WORKSPACE, uid
+from tests.store.builders import ORG, WORKFLOW, WORKSPACE, idempotency, uid
 
 ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}
 
@@ -103,6 +103,7 @@ READS = {
     "due_timers": lambda store: store.due_timers(1),
     "next_due": lambda store: store.next_due(),
     "timers_of": lambda store: store.timers_of(uid(1)),
+    "remembered": lambda store: store.remembered(after=idempotency("a", uid(1))),
 }
 
 
