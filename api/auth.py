@@ -8,7 +8,7 @@ from typing import Final
 from starlette.datastructures import Headers
 
 from api.headers import api_key
-from api.problems import Unauthorized
+from engine.errors import Unauthorized
 from engine.runtime.access import Access, Principal
 from engine.runtime.callers import Caller
 

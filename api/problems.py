@@ -14,7 +14,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unavailable
+from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unauthorized, Unavailable
 from store.errors import StoreError
 
 _log = structlog.get_logger("perdure.api")
@@ -37,12 +37,6 @@ STATUS: Final[Mapping[str, int]] = {
 
 RETRY_AFTER_S: Final[Mapping[str, int]] = {"NOT_WAITING": 2, "UNAVAILABLE": 1}
 """When a repetition may do better: a wait that has not opened yet, a server that drains or restarts."""
-
-
-class Unauthorized(PerdureError):
-    """There is no key, or it is unknown."""
-
-    code = "UNAUTHORIZED"
 
 
 class MethodNotAllowed(PerdureError):

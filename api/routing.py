@@ -171,6 +171,8 @@ class Endpoint:
         parameters = _parameters(request.scope.get("query_string", b""))
         query = read(route.query, dict(parameters), what=QUERY)
         given = await self._given(route, request)
+        if principal.caller.grant is not None:  # a body may have taken its time
+            principal.caller.grant.check(self._engine.node.clock)
         body = _body(route, given)
         call = Call(self._engine, request, principal, path, parameters, query, body, given)
         return await route.handler(call)

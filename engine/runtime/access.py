@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from engine.codec import decode_json
 from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
-from engine.runtime.callers import Caller
+from engine.runtime.caching import Cache
+from engine.runtime.callers import Caller, Grant
+from engine.runtime.clock import Clock
+from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
 from engine.runtime.orders import Told
 from engine.runtime.sending import send
-from store.records import ApiKeyRow, OrganizationRow, WorkspaceRow
+from store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
 
 SCOPES: Final = (
     "workflows.view",
@@ -45,6 +50,10 @@ class Principal(NamedTuple):
     caller: Caller
     scopes: frozenset[str]
 
+    def has_ended(self, clock: Clock) -> bool:
+        """Whether the key was revoked or has expired since it was looked up."""
+        return self.caller.grant is not None and self.caller.grant.is_over(clock)
+
     def require(self, scope: str) -> None:
         """Raise `Forbidden`, naming the scope, unless the key has it."""
         if scope not in self.scopes:
@@ -64,7 +73,8 @@ class Access:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._store = node.store
-        self._keys: dict[bytes, ApiKeyRow] = {}
+        self._keys: Cache[bytes, Principal] = Cache()
+        node.processor.on_administered.append(self._on_changed)
         # Names of organizations are unique over streams, which no stream's state can say: one at a time.
         self._making = asyncio.Lock()
 
@@ -73,14 +83,34 @@ class Access:
     async def principal(self, key: str) -> Principal | None:
         """Who a key speaks for; null for a key that is unknown, revoked or expired."""
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        row = self._keys.get(digest) or await self._store.api_key_by_digest(digest)
+        found = self._keys.get(digest)
+        if found is None:
+            try:
+                found = await self._keys.read(digest, lambda: self._read_principal(digest))
+            except NotFound:
+                return None
+        return None if found.has_ended(self._node.clock) else found
+
+    async def _read_principal(self, digest: bytes) -> Principal:
+        row = await self._store.api_key_by_digest(digest)
         if row is None or row.revoked_at is not None:
-            return None
-        self._keys[digest] = row
-        if row.expires_at is not None and row.expires_at <= self._node.clock.now():
-            return None
-        caller = Caller(row.organization_id, row.workspace_id, f"key:{ids.text(row.key_id)}")
+            raise NotFound("there is no such key")
+        grant = Grant(row.key_id, row.expires_at)
+        caller = Caller(row.organization_id, row.workspace_id, f"key:{ids.text(row.key_id)}", grant)
         return Principal(caller, frozenset(row.scopes.split()))
+
+    def _on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        """A commit has changed an organization: whoever acts by a key that it revoked stops here."""
+        state: organization.OrganizationState = hot.state
+        for event in events:
+            if event.type == organization.KeyRevoked.__name__:
+                revoked = state.keys[decode_json(event.data)["key"]].created
+                self._forget(bytes.fromhex(revoked.sha256))
+
+    def _forget(self, digest: bytes) -> None:
+        for principal in self._keys.forget(lambda key: key == digest):
+            if principal.caller.grant is not None:
+                principal.caller.grant.revoke()
 
     async def default_caller(self, actor: str) -> Caller:
         """A caller in the organization and workspace `default`, which are made if they are not there."""
@@ -90,21 +120,23 @@ class Access:
 
     # --- organizations and workspaces ----------------------------------------------------------------------------
 
-    async def organization(self, name: str, actor: str) -> OrganizationRow:
+    async def organization(self, name: str, actor: str, grant: Grant | None = None) -> OrganizationRow:
         """The organization of that name, made if it is not there."""
         async with self._making:
             row = await self._store.organization_named(name)
             if row is None:
                 new_id = self._node.processor.new_id()
                 command = organization.CreateOrganization(name, self._node.random(32))
-                await send(self._node, Caller(new_id, b"", actor), "organization", new_id, command)
+                await send(self._node, Caller(new_id, b"", actor, grant), "organization", new_id, command)
                 row = await self._store.organization(new_id)
         if row is None:
             message = f"organization {name!r} was made and cannot be found"
             raise RuntimeError(message)
         return row
 
-    async def workspace(self, organization_id: bytes, name: str, actor: str) -> WorkspaceRow:
+    async def workspace(
+        self, organization_id: bytes, name: str, actor: str, grant: Grant | None = None
+    ) -> WorkspaceRow:
         """The workspace of that name, made if it is not there."""
         row = await self._store.workspace_named(organization_id, name)
         if row is not None:
@@ -112,7 +144,7 @@ class Access:
         new_id = ids.text(self._node.processor.new_id())
         reply = await send(
             self._node,
-            Caller(organization_id, b"", actor),
+            Caller(organization_id, b"", actor, grant),
             "organization",
             organization_id,
             organization.CreateWorkspace(new_id, name),
@@ -159,9 +191,9 @@ class Access:
         principal.require("operator")
         organization_id = caller.organization_id
         if organization_name is not None:
-            organization_id = (await self.organization(organization_name, caller.actor)).organization_id
-        workspace = await self.workspace(organization_id, workspace_name or DEFAULT, caller.actor)
-        return Caller(organization_id, workspace.workspace_id, caller.actor)
+            organization_id = (await self.organization(organization_name, caller.actor, caller.grant)).organization_id
+        workspace = await self.workspace(organization_id, workspace_name or DEFAULT, caller.actor, caller.grant)
+        return Caller(organization_id, workspace.workspace_id, caller.actor, caller.grant)
 
     async def make_key(
         self,
@@ -200,7 +232,6 @@ class Access:
         caller = principal.caller
         command = organization.RevokeKey(ids.text(key_id))
         await send(self._node, caller, "organization", caller.organization_id, command)
-        self._keys.pop(row.key_digest, None)
         return await self._store.api_key(key_id) or row
 
     async def bootstrap(self, text: str | None, actor: str) -> MadeKey | None:

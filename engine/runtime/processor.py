@@ -21,9 +21,10 @@ from engine.core import commands as c
 from engine.core import ids
 from engine.core.decision import PAYLOAD_MAX, Decision, Facts, Need, Outcome, Rejection
 from engine.core.effects import Effect
-from engine.errors import EngineFailed, Unavailable
+from engine.errors import EngineFailed, Unauthorized, Unavailable
 from engine.runtime.batch import Batch, Waiting
 from engine.runtime.bound import described, work_for
+from engine.runtime.callers import Grant
 from engine.runtime.clock import Clock
 from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
@@ -34,7 +35,7 @@ from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told,
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Claim, Refusal
+from store.records import Appended, Claim, NewEvent, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -90,6 +91,7 @@ class Processor:
         self.watchers = Watchers()
         self.failure: Exception | None = None
         self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
+        self.on_administered: list[Callable[[HotStream, Sequence[NewEvent]], None]] = []
         self.on_stop: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda _failure: None
         self.position = 0
@@ -150,6 +152,8 @@ class Processor:
             self._idle.set()
 
     def _take(self, order: Order) -> None:
+        if order.grant is not None and self._has_ended(order, order.grant):
+            return
         if order.claims and self._waits_for_a_claim(order):
             return
         kind = KINDS[order.kind]
@@ -162,6 +166,19 @@ class Processor:
             self._decide(hot, order)
         elif self._detours.want(order):
             self._start(self._load())
+
+    def _has_ended(self, order: Order, grant: Grant) -> bool:
+        """Whether who sent an order may not act any more, and was told so."""
+        try:
+            grant.check(self._clock)
+        except Unauthorized as ended:
+            self._metrics.orders.add("denied")
+            order.fail(ended)
+            hot = self._hot.get(order.stream_id)
+            if hot is not None:
+                self._hot.settle(hot)
+            return True
+        return False
 
     def _waits_for_a_claim(self, order: Order) -> bool:
         """Whether an order that is not yet on disk claims the same: then its fate decides this one's."""
@@ -234,7 +251,7 @@ class Processor:
         has_moved = hot.state is not state or self._hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             order.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
-        elif outcome is not None and not has_moved:
+        elif outcome is not None and not has_moved and not (order.grant and order.grant.is_over(self._clock)):
             self._conclude(hot, order, outcome, now)
         else:
             self._inbox.appendleft(order)
@@ -355,6 +372,9 @@ class Processor:
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)
+                if part.hot.kind.name != "execution":
+                    for changed in self.on_administered:  # before anybody hears of it
+                        changed(part.hot, part.events)
             self._hot.settle(part.hot)
 
     def _on_refused(self, batch: Batch, stream_id: bytes, refusal: Refusal) -> None:
