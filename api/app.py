@@ -17,6 +17,7 @@ from api.middleware import DropRest, RawPath, RequestLog
 from api.problems import refusal
 from api.routing import Endpoint, Route
 from api.settings import Settings
+from api.throttle import Throttle
 from engine.engine import Engine
 
 _CALLED: Sequence[Route] = (*process.ROUTES, *resource.ROUTES, *tasks.ROUTES, *trials.ROUTES, *health.ROUTES)
@@ -31,7 +32,8 @@ def create_app(engine: Engine, settings: Settings) -> Starlette:
     by_path: dict[str, list[Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
-    endpoints = {path: Endpoint(routes, engine, settings) for path, routes in by_path.items()}
+    throttle = Throttle(engine.node.clock)
+    endpoints = {path: Endpoint(routes, engine, settings, throttle) for path, routes in by_path.items()}
     http = metrics.HttpMetrics()
     app = Starlette(
         routes=[

@@ -57,6 +57,16 @@ class UnsupportedType(Invalid):
     status: ClassVar[int] = 415
 
 
+class RateLimited(PerdureError):
+    """Too many wrong keys came from an address."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Internal(PerdureError):
     """A defect of ours, or of what we stand on; the log knows more, the caller need not."""
 
@@ -106,6 +116,8 @@ def headers_of(error: PerdureError) -> dict[str, str]:
     headers = {}
     if error.code in RETRY_AFTER_S:
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="perdure"'
     if isinstance(error, MethodNotAllowed):

@@ -21,6 +21,7 @@ from api.fields import QUERY, Request, id_of, read, shown_name
 from api.headers import idempotency_key
 from api.problems import json_response, refusal
 from api.settings import Settings
+from api.throttle import Throttle
 from engine.engine import Engine
 from engine.errors import Invalid, PerdureError
 from engine.runtime.access import Principal
@@ -130,10 +131,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """All methods of one path."""
 
-    def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings) -> None:
+    def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings, throttle: Throttle) -> None:
         self._routes = {route.method: route for route in routes}
         self._engine = engine
         self._settings = settings
+        self._throttle = throttle
 
     @property
     def methods(self) -> list[str]:
@@ -164,7 +166,7 @@ class Endpoint:
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         principal = NOBODY
         if route.scope is not None:
-            principal = await authenticate(self._engine.access, request.headers)
+            principal = await authenticate(self._engine.access, self._throttle, request)
             request.state.actor = principal.caller.actor
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}

@@ -15,6 +15,8 @@ from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
+KEY_MIN: Final = 16
+KEY_MAX: Final = 255
 
 
 class SettingError(Exception):
@@ -61,7 +63,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     bootstrap_key: (
         Annotated[
-            str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z", extra={"accepts": "1 to 255 ASCII characters without spaces"})
+            str,
+            msgspec.Meta(
+                pattern=rf"^[!-~]{{{KEY_MIN},{KEY_MAX}}}\Z",
+                extra={"accepts": f"{KEY_MIN} to {KEY_MAX} ASCII characters without spaces"},
+            ),
         ]
         | None
     ) = None

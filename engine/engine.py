@@ -176,6 +176,7 @@ class Engine:
     async def close(self, grace_s: float = 5.0) -> None:
         """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start."""
         try:
+            await self.access.close()
             await self.node.drain(grace_s)
         finally:
             try:

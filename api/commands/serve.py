@@ -22,7 +22,7 @@ from store.errors import StoreError
     cls=Command,
     examples=[
         "perdure serve --database sqlite:///runs.db",
-        "PERDURE_BOOTSTRAP_KEY=secret perdure serve --log-format console",
+        "PERDURE_BOOTSTRAP_KEY=a-long-secret-of-yours perdure serve --log-format console",
     ],
 )
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")

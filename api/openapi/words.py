@@ -28,7 +28,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
 """By the beginning of the path; the first that fits."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
-    "after": "The id of the last wait of the page before.",
+    "after": "The id of the last item of the page before.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
@@ -40,6 +40,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
     "wait_id": "The wait that is meant, if several are open.",
+    "with_children": "Whether the keys that it made go with it; if it is not said: unless it is an operator's.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
     "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",
     "workflow_version": "The number of the version, from 1.",
@@ -99,6 +100,7 @@ CODES: Final[Mapping[str, str]] = {
     "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
+    "RATE_LIMITED": "Too many wrong keys came from this address.",
     "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }

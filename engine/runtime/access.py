@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from engine.codec import decode_json
 from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
+from engine.language import format_instant
 from engine.runtime.caching import Cache
 from engine.runtime.callers import Caller, Grant
 from engine.runtime.clock import Clock
@@ -18,6 +19,7 @@ from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
 from engine.runtime.orders import Told
 from engine.runtime.sending import send
+from engine.runtime.uses import Uses
 from store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
 
 SCOPES: Final = (
@@ -77,19 +79,29 @@ class Access:
         node.processor.on_administered.append(self._on_changed)
         # Names of organizations are unique over streams, which no stream's state can say: one at a time.
         self._making = asyncio.Lock()
+        self._revoking = asyncio.Lock()
+        self._uses = Uses(node.store, node.clock)
 
     # --- who asks ------------------------------------------------------------------------------------------------
 
+    def is_known(self, key: str) -> bool:
+        """Whether a key is at hand, so that nobody need be asked who it is."""
+        return self._keys.get(_digest(key)) is not None
+
     async def principal(self, key: str) -> Principal | None:
         """Who a key speaks for; null for a key that is unknown, revoked or expired."""
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        digest = _digest(key)
         found = self._keys.get(digest)
         if found is None:
             try:
                 found = await self._keys.read(digest, lambda: self._read_principal(digest))
             except NotFound:
                 return None
-        return None if found.has_ended(self._node.clock) else found
+        if found.has_ended(self._node.clock):
+            return None
+        if found.caller.grant is not None:
+            self._uses.note(found.caller.grant)
+        return found
 
     async def _read_principal(self, digest: bytes) -> Principal:
         row = await self._store.api_key_by_digest(digest)
@@ -169,11 +181,13 @@ class Access:
     ) -> MadeKey:
         """Make a key.
 
-        Nobody grants a scope that they lack; only an operator may name another organization or workspace, which is
-        made if it is not there.
+        Nobody grants a scope that they lack, or for longer than they have it: without `expires_at` a key expires with
+        the one that makes it. Only an operator may name another organization or workspace, which is made if it is not
+        there.
         """
         principal.require("keys.manage")
         _check_scopes(principal, scopes)
+        expires_at = _expiry(principal, expires_at)
         caller = principal.caller
         if organization_name is not None or workspace_name is not None:
             caller = await self._elsewhere(principal, organization_name, workspace_name)
@@ -206,7 +220,7 @@ class Access:
     ) -> MadeKey:
         """Make a key in the caller's workspace, without asking whether the caller may."""
         text = text or "pk_" + urlsafe_b64encode(self._node.random(KEY_BYTES)).decode().rstrip("=")
-        digest = hashlib.sha256(text.encode()).digest()
+        digest = _digest(text)
         key_id = self._node.processor.new_id()
         command = organization.CreateKey(
             ids.text(key_id), ids.text(caller.workspace_id), name, digest.hex(), scopes, expires_at
@@ -218,21 +232,55 @@ class Access:
             raise RuntimeError(message)
         return MadeKey(row, text)
 
-    async def keys(self, principal: Principal) -> list[ApiKeyRow]:
-        """The keys of the principal's workspace; an operator's: of the organization."""
+    async def keys(
+        self, principal: Principal, *, after: bytes = b"", limit: int | None = None
+    ) -> tuple[list[ApiKeyRow], dict[bytes, int]]:
+        """The keys of the principal's workspace (an operator's: of the organization) by ascending id above `after`.
+
+        Beside them when they were last used, to the minute; those that never were are left out.
+        """
         principal.require("keys.manage")
         workspace = None if "operator" in principal.scopes else principal.caller.workspace_id
-        return await self._store.api_keys(principal.caller.organization_id, workspace)
+        organization_id = principal.caller.organization_id
+        rows = await self._store.api_keys(organization_id, workspace, after=after, limit=limit)
+        return rows, await self.last_uses([row.key_id for row in rows])
 
-    async def revoke_key(self, principal: Principal, key_id: bytes) -> ApiKeyRow:
-        """Revoke a key; again is the same. Raises `NotFound`."""
-        row = next((row for row in await self.keys(principal) if row.key_id == key_id), None)
-        if row is None:
+    async def last_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """When keys were last used; those that never were are left out."""
+        return await self._store.key_uses(key_ids)
+
+    async def revoke_key(self, principal: Principal, key_id: bytes, *, with_children: bool | None = None) -> ApiKeyRow:
+        """Revoke a key; again is the same. Nobody revokes a key that may do what they may not.
+
+        The keys of its organization that it made go with it, and those that they made: unless it is an operator's,
+        which makes keys for others, or `with_children` says otherwise. Raises `NotFound`, `Forbidden`, and `Conflict`
+        for the last operator's key of all.
+        """
+        principal.require("keys.manage")
+        row = await self._store.api_key(key_id)
+        if row is None or not self._sees(principal, row):
             raise NotFound(f"there is no key {ids.text(key_id)}")
-        caller = principal.caller
-        command = organization.RevokeKey(ids.text(key_id))
-        await send(self._node, caller, "organization", caller.organization_id, command)
+        scopes = row.scopes.split()
+        for scope in scopes:
+            principal.require(scope)
+        if with_children is None:
+            with_children = organization.OPERATOR not in scopes
+        async with self._revoking:  # which operators there are elsewhere, no organization's stream can say
+            await self._revoke(principal.caller, row, with_children=with_children)
         return await self._store.api_key(key_id) or row
+
+    async def _revoke(self, caller: Caller, row: ApiKeyRow, *, with_children: bool) -> None:
+        has_others = await self._store.has_operator(row.organization_id, self._node.clock.now())
+        command = organization.RevokeKey(ids.text(row.key_id), with_children, has_others)
+        is_more = True
+        while is_more:
+            reply = await send(self._node, caller, "organization", row.organization_id, command)
+            is_more = isinstance(reply, Told) and bool(reply.answer)
+
+    def _sees(self, principal: Principal, row: ApiKeyRow) -> bool:
+        caller = principal.caller
+        is_in_reach = row.workspace_id == caller.workspace_id or organization.OPERATOR in principal.scopes
+        return is_in_reach and row.organization_id == caller.organization_id
 
     async def bootstrap(self, text: str | None, actor: str) -> MadeKey | None:
         """In a database without keys make organization and workspace `default` and a key with all scopes.
@@ -240,10 +288,21 @@ class Access:
         Gives that key, or null where there is one already. A database that was only used embedded has none.
         """
         for found in await self._store.organizations():
-            if await self._store.api_keys(found.organization_id):
+            if await self._store.api_keys(found.organization_id, limit=1):
                 return None
-        caller = await self.default_caller(actor)
-        return await self.make_key(caller, "bootstrap", SCOPES, text=text)
+        return await self.recover("bootstrap", actor, text=text)
+
+    async def recover(self, name: str, actor: str, *, text: str | None = None) -> MadeKey:
+        """Make a key with all scopes in organization and workspace `default`: for who owns the database itself."""
+        return await self.make_key(await self.default_caller(actor), name, SCOPES, text=text)
+
+    async def close(self) -> None:
+        """Write down what is not on disk yet."""
+        await self._uses.close()
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 def _check_scopes(principal: Principal, scopes: tuple[str, ...]) -> None:
@@ -252,3 +311,17 @@ def _check_scopes(principal: Principal, scopes: tuple[str, ...]) -> None:
         raise Invalid(f"scopes: {unknown[0]!r} is no scope; there are: {', '.join(SCOPES)}", {"field": "scopes"})
     for scope in scopes:
         principal.require(scope)
+
+
+def _expiry(principal: Principal, wanted: int | None) -> int | None:
+    """When a key expires that the principal makes: never after the principal's own."""
+    grant = principal.caller.grant
+    latest = None if grant is None else grant.expires_at
+    if latest is None or wanted is None:
+        return latest if wanted is None else wanted
+    if wanted > latest:
+        message = (
+            f"expires_at: the key that you make it with expires at {format_instant(latest)}; it must expire by then"
+        )
+        raise Invalid(message, {"field": "expires_at"})
+    return wanted

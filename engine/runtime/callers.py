@@ -16,11 +16,13 @@ from engine.runtime.watch import Watch
 class Grant(msgspec.Struct, eq=False):
     """What a caller acts by: a key, which may be revoked or expire while a request of its own is under way.
 
-    There is one for each key, so that a revocation reaches all who act by it. `watches` are of calls that are held.
+    There is one for each key, so that a revocation reaches all who act by it. `watches` are of calls that are held, and
+    `used_at` is when its last use was noted.
     """
 
     key_id: bytes
     expires_at: int | None = None
+    used_at: int | None = None
     is_revoked: bool = False
     watches: set[Watch] = msgspec.field(default_factory=set)
 

@@ -25,11 +25,11 @@ def subclasses(kind: type[PerdureError]) -> set[type[PerdureError]]:
 
 
 def test_every_error_of_the_engine_has_a_status() -> None:
-    """The table knows each code that an exception carries, and no code that none does but the rate limit's."""
+    """The table knows each code that an exception carries, and no code that none does."""
     assert errors
     assert problems
     codes = {kind.code for kind in subclasses(PerdureError)} | {Forbidden.code}
-    assert set(STATUS) - codes == {"RATE_LIMITED"}
+    assert set(STATUS) - codes == set()
     assert codes <= set(STATUS)
 
 
