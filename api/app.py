@@ -27,14 +27,14 @@ ROUTES: Sequence[Route] = (*_CALLED, *openapi.routes(_CALLED))
 for most is looked for first."""
 
 
-def create_app(engine: Engine, settings: Settings) -> Starlette:
+def create_app(engine: Engine, settings: Settings, http: metrics.HttpMetrics | None = None) -> Starlette:
     """The ASGI application over an engine that has been started. Closing the engine is left to who started it."""
+    http = http or metrics.HttpMetrics()
     by_path: dict[str, list[Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
     throttle = Throttle(engine.node.clock)
     endpoints = {path: Endpoint(routes, engine, settings, throttle) for path, routes in by_path.items()}
-    http = metrics.HttpMetrics()
     app = Starlette(
         routes=[
             *(Path(path, endpoint.respond, methods=endpoint.methods) for path, endpoint in endpoints.items()),

@@ -63,6 +63,7 @@ async def parse_object(raw: bytes, headers: Headers) -> dict[str, Any] | None:
     if not raw.strip(b" \t\r\n"):
         return None
     _check_type(headers.get("content-type"))
+    _check_coding(headers.get("content-encoding"))
     value = parse(raw) if len(raw) <= IN_LOOP_MAX else await asyncio.to_thread(parse, raw)
     if not isinstance(value, dict):
         raise Invalid(f"the body is {_kind_of(value)}; it must be a JSON object")
@@ -77,6 +78,11 @@ def _check_type(content_type: str | None) -> None:
     charset = _CHARSET.search(content_type)
     if charset and charset["name"].lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedType(f"Content-Type: charset {shown(charset['name'])} is not accepted; JSON is UTF-8")
+
+
+def _check_coding(coding: str | None) -> None:
+    if coding is not None and coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedType(f"Content-Encoding: {shown(coding)} is not accepted; send the body as it is")
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------

@@ -51,10 +51,28 @@ class PayloadTooLarge(PerdureError):
     code = "PAYLOAD_TOO_LARGE"
 
 
-class UnsupportedType(Invalid):
+class _OfHttp(Invalid):
+    """A field is wrong, in a way for which HTTP has a status of its own."""
+
+    status: ClassVar[int]
+
+
+class UnsupportedType(_OfHttp):
     """The body says that it is something else than JSON."""
 
-    status: ClassVar[int] = 415
+    status = 415
+
+
+class TooSlow(_OfHttp):
+    """The request did not come in time."""
+
+    status = 408
+
+
+class HeadersTooLarge(_OfHttp):
+    """The headers are longer than is taken."""
+
+    status = 431
 
 
 class RateLimited(PerdureError):
@@ -106,7 +124,7 @@ def refusal(path: str, error: Exception, headers: Mapping[str, str] | None = Non
 
 def status_of(error: PerdureError) -> int:
     """The HTTP status of an error."""
-    if isinstance(error, UnsupportedType):
+    if isinstance(error, _OfHttp):
         return error.status
     return STATUS.get(error.code, 500)
 

@@ -183,6 +183,9 @@ class Endpoint:
         if route.body is None:
             return None
         raw = await read_body(request.receive, request.headers, self._settings.body_max_bytes)
+        broken = getattr(request.state, "broken", None)  # told by `api.connections`
+        if broken is not None:
+            raise broken
         return await parse_object(raw, request.headers)
 
 

@@ -52,6 +52,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1024**3)] = BODY_MAX_BYTES
     """The longest body of a request that is taken, in bytes."""
 
+    connections_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """So many connections are open at once; of more, those that are idle make room."""
+
+    receive_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 20
+    """Seconds that the head of a request may take to come, and then its body."""
+
     steps_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = STEPS_MAX
     """So many async steps run at once."""
 

@@ -33,6 +33,8 @@ from store.errors import StoreError
 @click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
 @click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
 @click.option("--payload-max-bytes", metavar="BYTES", help="The largest value of a run.  [default: 1048576]")
+@click.option("--connections-max", metavar="N", help="How many connections are open at once.  [default: 1000]")
+@click.option("--receive-timeout-s", metavar="S", help="How long a head or body may take.  [default: 20]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option(

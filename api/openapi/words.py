@@ -13,6 +13,7 @@ ABOUT: Final = """A durable state-machine engine: every execution is an append-o
 
 Each 2xx that reports a change is sent after the change is on disk. Numbers, and true and false, may come as text. A
 field that is not known is refused by name; whatever is refused leaves nothing behind that could be run or resumed.
+What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 (it did not come in time) or 431.
 """
 
 TAGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -105,4 +106,4 @@ CODES: Final[Mapping[str, str]] = {
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }
 
-UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON."
+UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON, or packed."
