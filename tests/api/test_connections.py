@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
@@ -352,3 +353,36 @@ async def test_errors_to_accept_are_logged_once_a_second(monkeypatch: pytest.Mon
         handler(loop, {"message": "Task exception was never retrieved"})
     assert [line["event"] for line in logs] == ["accept_failed"] * 2
     assert len(others) == 1
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_under_way_when_the_server_stops_is_answered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 in the dialect's envelope, with an id and when to come again; whoever still sends a body is among them."""
+    monkeypatch.setattr("api.server.ANSWERING_S", 0.05)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(api.engine, Settings())
+    serving = asyncio.create_task(server.serve([listener]))
+    await eventually(lambda: server.started)
+    workflow_id = await api.workflow()
+    peers = []
+    for path in (f"{PROCESS}/triggerworkflow/{workflow_id}", "/v1/workflows"):
+        peer = Peer(*await asyncio.open_connection(*listener.getsockname()))
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: a\r\nX-Api-Key: {KEY}\r\nX-Request-Id: mine\r\nContent-Length: 9\r\n\r\n{{"
+        )
+        peer.send(head.encode())
+        peers.append(peer)
+    await eventually(lambda: len(server.server_state.tasks) == 2)
+    server.stop()
+    told = [await peer.told() for peer in peers]
+    await serving
+    for each in told:
+        assert (each.status, each.body["error"]["code"]) == (503, "UNAVAILABLE")
+        assert (each.headers["x-request-id"], each.headers["retry-after"]) == ("mine", "1")
+        assert each.headers["connection"] == "close"
+    assert set(told[0].body) == {"message", "error"}
+    assert told[1].body["success"] is False
+    for peer in peers:
+        peer.close()
