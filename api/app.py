@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route as Path
 
 from api import health, metrics, openapi
@@ -37,14 +37,21 @@ def create_app(engine: Engine, settings: Settings, http: metrics.HttpMetrics | N
     endpoints = {path: Endpoint(routes, engine, settings, throttle) for path, routes in by_path.items()}
     app = Starlette(
         routes=[
-            *(Path(path, endpoint.respond, methods=endpoint.methods) for path, endpoint in endpoints.items()),
-            metrics.route(engine, http),
+            *(Path(path, endpoint) for path, endpoint in endpoints.items()),
+            metrics.route(engine, http, settings, throttle),
+            Path("/", _home, methods=["GET"]),
         ],
         middleware=[Middleware(RequestLog, http), Middleware(DropRest), Middleware(RawPath)],
         exception_handlers={HTTPException: _refuse},
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _home(request: Request) -> Response:
+    """Point whoever looks around to the page that tells what there is."""
+    request.state.route = "/"
+    return RedirectResponse("/docs", 302)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -21,6 +21,9 @@ from engine.runtime.bound import bound_request
 
 _log = structlog.get_logger("perdure.request")
 
+ANSWER_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""Of every answer that says nothing else: it is for who asked, and it is what its type says."""
+
 STOPPING: Final = "the server stops before this is done; whether it is done all the same is not known: repeat the call"
 
 DROPPED_MAX: Final = 16 * 1024 * 1024
@@ -58,7 +61,10 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = name
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = name
+                for header, value in ANSWER_HEADERS:
+                    headers.setdefault(header, value)
             await send(message)
 
         with bound_request(name):

@@ -6,7 +6,7 @@ knows are here. Two envelopes hold the same: the process API's, and the one of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -14,6 +14,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unauthorized, Unavailable
 from store.errors import StoreError
 
@@ -110,6 +111,12 @@ def _details(error: PerdureError) -> dict[str, Any]:
     return {"details": error.details} if error.details else {}
 
 
+def no_such_method(allowed: Iterable[str]) -> MethodNotAllowed:
+    """The path is known, and has these methods."""
+    methods = sorted(allowed)
+    return MethodNotAllowed(f"there is no such method here; there are: {', '.join(methods)}", {"allowed": methods})
+
+
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type="application/json")
@@ -132,7 +139,7 @@ def status_of(error: PerdureError) -> int:
 def headers_of(error: PerdureError) -> dict[str, str]:
     """The headers that go with an error."""
     headers = {}
-    if error.code in RETRY_AFTER_S:
+    if error.code in RETRY_AFTER_S and error.details.get("status") not in TERMINAL:  # what has ended stays as it is
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -161,9 +168,7 @@ def as_problem(error: Exception) -> PerdureError:
 def _of_framework(error: HTTPException) -> PerdureError:
     headers = error.headers or {}
     if error.status_code == 405:  # noqa: PLR2004 a status is its own name
-        allowed = sorted(filter(None, headers.get("Allow", "").replace(" ", "").split(",")))
-        message = f"there is no such method here; there are: {', '.join(allowed)}"
-        return MethodNotAllowed(message, {"allowed": allowed})
+        return no_such_method(filter(None, headers.get("Allow", "").replace(" ", "").split(",")))
     if error.status_code == 404:  # noqa: PLR2004
         return NotFound("there is no such path")
     _log.error("request_failed", exc_info=error)

@@ -14,12 +14,13 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.auth import NOBODY, authenticate
 from api.bodies import parse_object, read_body
 from api.fields import QUERY, Request, id_of, read, shown_name
 from api.headers import idempotency_key
-from api.problems import json_response, refusal
+from api.problems import json_response, no_such_method, refusal
 from api.settings import Settings
 from api.throttle import Throttle
 from engine.engine import Engine
@@ -137,14 +138,15 @@ class Endpoint:
         self._settings = settings
         self._throttle = throttle
 
-    @property
-    def methods(self) -> list[str]:
-        return list(self._routes)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.respond(HttpRequest(scope, receive))
+        await response(scope, receive, send)
 
     async def respond(self, request: HttpRequest) -> Response:
         """Answer a request; whatever goes wrong is told in the envelope of the route's dialect."""
-        method = "GET" if request.method == "HEAD" else request.method
-        route = self._routes[method]
+        route = self._routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            return self._refuse_method(request)
         request.state.route = route.path
         try:
             answer = await self._answer(route, request)
@@ -155,6 +157,13 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 refusal logs what it hides
             position = error.position if isinstance(error, PerdureError) else None
             return refusal(route.path, error, self._position(route, position))
+
+    def _refuse_method(self, request: HttpRequest) -> Response:
+        """All methods of a path are of one dialect; what its answers carry, this one does."""
+        some = next(iter(self._routes.values()))
+        request.state.route = some.path
+        allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
+        return refusal(some.path, no_such_method(allowed), self._position(some, None))
 
     def _position(self, route: Route, position: int | None) -> dict[str, str]:
         if not route.tells_position:

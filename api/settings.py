@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["json", "console"] = "json"
     """A JSON object a line, or text for people."""
 
+    metrics: Literal["key", "open"] = "key"
+    """Who may read `/metrics`: a key with the scope operator, or everybody."""
+
     allow_private_addresses: bool = False
     """Whether `http_request` may call private and local addresses."""
 

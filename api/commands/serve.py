@@ -31,6 +31,7 @@ from store.errors import StoreError
 @click.option("--steps", metavar="MODULE:REGISTRY", help="The registry of your own steps.")
 @click.option("--writer", metavar="process|thread", help="Where commits are made.  [default: process]")
 @click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
+@click.option("--metrics", metavar="key|open", help="Who may read /metrics.  [default: key, of an operator]")
 @click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
 @click.option("--payload-max-bytes", metavar="BYTES", help="The largest value of a run.  [default: 1048576]")
 @click.option("--connections-max", metavar="N", help="How many connections are open at once.  [default: 1000]")
