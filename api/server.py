@@ -11,17 +11,23 @@ import asyncio
 import contextlib
 import getpass
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
 
 from api.app import create_app
+from api.connections import Connection, Door, refuse
+from api.metrics import HttpMetrics
+from api.middleware import RequestLog
 from api.settings import Settings
 from engine.engine import Engine
 from engine.errors import EngineFailed
@@ -30,6 +36,9 @@ from engine.steps import Registry
 from store.forks import open_alone
 
 _log = structlog.get_logger("perdure.server")
+
+KEPT_BACK: Final = 128
+"""So many of the files that the process may have open are no connections."""
 
 FAILED: Final = 70
 """The exit status after a failed commit (`EX_SOFTWARE`)."""
@@ -58,8 +67,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
+        http = HttpMetrics()
+        door = Door(connections_max(settings.connections_max), settings.receive_timeout_s, RequestLog(refuse, http))
         config = uvicorn.Config(
-            create_app(engine, settings),
+            create_app(engine, settings, http),
+            http=cast("Any", partial(Connection, door)),
             access_log=False,
             lifespan="off",
             log_config=None,
@@ -104,6 +116,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
     listener = _bind(settings.host, settings.port)
     stop = _Stop()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(AcceptErrors())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
     try:
@@ -140,6 +153,33 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
         _log.critical("closing_failed", exc_info=True)
         status = FAILED
     return status if engine.node.processor.failure is None else FAILED
+
+
+def connections_max(wanted: int) -> int:
+    """How many connections there may be: some descriptors are kept back for the database, steps and whoever looks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted + KEPT_BACK:
+        soft = wanted + KEPT_BACK if hard == resource.RLIM_INFINITY else min(hard, wanted + KEPT_BACK)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < wanted + KEPT_BACK:
+            allowed = max(1, soft - KEPT_BACK)
+            _log.warning("fewer_connections", wanted=wanted, allowed=allowed, files=soft)
+            return allowed
+    return wanted
+
+
+class AcceptErrors:
+    """The loop's handler of exceptions: of errors to accept a connection, which come by the thousand, one a second."""
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not str(context.get("message", "")).startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif time.monotonic() - self._told_at >= 1:
+            self._told_at = time.monotonic()
+            _log.error("accept_failed", error=str(context.get("exception")))
 
 
 class _Stop:

@@ -15,6 +15,8 @@ from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
+KEY_MIN: Final = 16
+KEY_MAX: Final = 255
 
 
 class SettingError(Exception):
@@ -44,11 +46,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["json", "console"] = "json"
     """A JSON object a line, or text for people."""
 
+    metrics: Literal["key", "open"] = "key"
+    """Who may read `/metrics`: a key with the scope operator, or everybody."""
+
     allow_private_addresses: bool = False
     """Whether `http_request` may call private and local addresses."""
 
     body_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1024**3)] = BODY_MAX_BYTES
     """The longest body of a request that is taken, in bytes."""
+
+    connections_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """So many connections are open at once; of more, those that are idle make room."""
+
+    receive_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 20
+    """Seconds that the head of a request may take to come, and then its body."""
 
     steps_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = STEPS_MAX
     """So many async steps run at once."""
@@ -64,7 +75,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     bootstrap_key: (
         Annotated[
-            str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z", extra={"accepts": "1 to 255 ASCII characters without spaces"})
+            str,
+            msgspec.Meta(
+                pattern=rf"^[!-~]{{{KEY_MIN},{KEY_MAX}}}\Z",
+                extra={"accepts": f"{KEY_MIN} to {KEY_MAX} ASCII characters without spaces"},
+            ),
         ]
         | None
     ) = None

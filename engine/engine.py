@@ -176,6 +176,7 @@ class Engine:
         """
         is_home = True
         try:
+            await self.access.close()
             is_home = await self.node.drain(grace_s)
         finally:
             try:

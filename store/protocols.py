@@ -6,7 +6,7 @@ pages: they cost the same however deep they are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
 from store.errors import StoreError
@@ -99,7 +99,23 @@ class Catalog(Protocol):
     async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None: ...
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None: ...
     async def api_key(self, key_id: bytes) -> ApiKeyRow | None: ...
-    async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]: ...
+    async def api_keys(
+        self, organization_id: bytes, workspace_id: bytes | None = None, *, after: bytes = b"", limit: int | None = None
+    ) -> list[ApiKeyRow]:
+        """Keys of an organization, or of one workspace of it, by ascending id above `after`."""
+        ...
+
+    async def has_operator(self, besides: bytes, now: int) -> bool:
+        """Whether another organization than `besides` has a key with the scope `operator` that is good at `now`."""
+        ...
+
+    async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """When each of these keys was last used, as far as that was noted; the others are left out."""
+        ...
+
+    async def keys_used(self, uses: Mapping[bytes, int]) -> None:
+        """Note when keys were last used."""
+        ...
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None: ...
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None: ...

@@ -22,7 +22,7 @@ from store.errors import StoreError
     cls=Command,
     examples=[
         "perdure serve --database sqlite:///runs.db",
-        "PERDURE_BOOTSTRAP_KEY=secret perdure serve --log-format console",
+        "PERDURE_BOOTSTRAP_KEY=a-long-secret-of-yours perdure serve --log-format console",
     ],
 )
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
@@ -31,8 +31,11 @@ from store.errors import StoreError
 @click.option("--steps", metavar="MODULE:REGISTRY", help="The registry of your own steps.")
 @click.option("--writer", metavar="process|thread", help="Where commits are made.  [default: process]")
 @click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
+@click.option("--metrics", metavar="key|open", help="Who may read /metrics.  [default: key, of an operator]")
 @click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
 @click.option("--payload-max-bytes", metavar="BYTES", help="The largest value of a run.  [default: 1048576]")
+@click.option("--connections-max", metavar="N", help="How many connections are open at once.  [default: 1000]")
+@click.option("--receive-timeout-s", metavar="S", help="How long a head or body may take.  [default: 20]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option(

@@ -290,13 +290,6 @@ class Data(Shape, Generic[T], frozen=True):
     data: T
 
 
-class Listed(Shape, Generic[T], frozen=True):
-    """All that there are."""
-
-    success: Yes
-    data: list[T]
-
-
 class Page(Shape, Generic[T, M], frozen=True):
     """A page, and where it stands."""
 
@@ -349,7 +342,7 @@ class Numbered(Shape, frozen=True):
 
 
 class KeyShown(Shape, frozen=True):
-    """A key, without its text."""
+    """A key, without its text. `last_used_at` is noted once a minute, some seconds late."""
 
     id: Uuid
     name: str
@@ -359,6 +352,7 @@ class KeyShown(Shape, frozen=True):
     created_at: Instant
     expires_at: Instant | None
     revoked_at: Instant | None
+    last_used_at: Instant | None
 
 
 class KeyMade(KeyShown, frozen=True):

@@ -174,7 +174,7 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
 def _codes(route: Route) -> set[str]:
     codes = {"VALIDATION_ERROR", "INTERNAL_ERROR", *route.refusals}
     if route.scope is not None:
-        codes |= {"UNAUTHORIZED", "FORBIDDEN", "UNAVAILABLE"}
+        codes |= {"UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "UNAVAILABLE"}
     if route.body is not None:
         codes.add("PAYLOAD_TOO_LARGE")
     return codes
@@ -184,7 +184,7 @@ def _refused(route: Route, status: int, kind: str, codes: Sequence[str]) -> dict
     about = [f"`{code}`: {words.CODES[code]}" for code in codes]
     if status == UNSUPPORTED_TYPE:
         about = [f"`VALIDATION_ERROR`: {words.UNSUPPORTED_TYPE}"]
-    retry = "Retry-After" if set(codes) & set(RETRY_AFTER_S) else None
+    retry = "Retry-After" if set(codes) & {*RETRY_AFTER_S, "RATE_LIMITED"} else None
     ask = "WWW-Authenticate" if "UNAUTHORIZED" in codes else None
     return {
         "description": "\n\n".join(about),

@@ -13,6 +13,7 @@ ABOUT: Final = """A durable state-machine engine: every execution is an append-o
 
 Each 2xx that reports a change is sent after the change is on disk. Numbers, and true and false, may come as text. A
 field that is not known is refused by name; whatever is refused leaves nothing behind that could be run or resumed.
+What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 (it did not come in time) or 431.
 """
 
 TAGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -28,7 +29,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
 """By the beginning of the path; the first that fits."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
-    "after": "The id of the last wait of the page before.",
+    "after": "The id of the last item of the page before.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
@@ -40,6 +41,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
     "wait_id": "The wait that is meant, if several are open.",
+    "with_children": "Whether the keys that it made go with it; if it is not said: unless it is an operator's.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
     "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",
     "workflow_version": "The number of the version, from 1.",
@@ -99,8 +101,9 @@ CODES: Final[Mapping[str, str]] = {
     "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
+    "RATE_LIMITED": "Too many wrong keys came from this address.",
     "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }
 
-UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON."
+UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON, or packed."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -135,7 +136,7 @@ class ExecutionKind:
 
 
 class _AdministrativeKind:
-    """What workflows and organizations share: they are small, rare, and keep all their payloads at hand."""
+    """What workflows and organizations share: they are rare, and keep all their payloads at hand."""
 
     snapshot_due = sys.maxsize
 
@@ -233,7 +234,7 @@ def _definition(command: Any, version: workflows.Version) -> workflows.Definitio
 
 
 class OrganizationKind(_AdministrativeKind):
-    """Organizations."""
+    """Organizations. They stay in memory: to fold all their keys anew for each further one would cost the more."""
 
     name: StreamKind = "organization"
     vocabulary = Vocabulary(organizations.EVENTS)
@@ -255,7 +256,7 @@ class OrganizationKind(_AdministrativeKind):
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
         before: organizations.OrganizationState = hot.state
         state: organizations.OrganizationState = steps[-1].state
-        payloads = {**hot.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        payloads = ChainMap({s.recorded.seq: s.recorded.payload for s in steps}, hot.payloads)
         organization, at = hot.organization_id, state.recorded_at
         puts: list[Row] = []
         if not before.seq:
@@ -263,10 +264,12 @@ class OrganizationKind(_AdministrativeKind):
         for workspace, seq in state.workspaces.items():
             if workspace not in before.workspaces:
                 puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
-        for name, key in state.keys.items():
-            if before.keys.get(name) != key:
-                puts.append(key_row(key, organization, payloads))
+        keys = (change.after for change in state.keys.changes_from(before.keys))
+        puts += [key_row(key, organization, payloads) for key in keys if key is not None]
         return Rows(puts)
+
+    def is_idle(self, state: Any) -> bool:  # noqa: ARG002
+        return False
 
 
 def key_row(key: organizations.Key, organization: bytes, payloads: Payloads) -> ApiKeyRow:

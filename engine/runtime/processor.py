@@ -38,7 +38,7 @@ from engine.runtime.telling import Teller
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Claim, Refusal
+from store.records import Appended, Claim, NewEvent, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -68,8 +68,7 @@ class Processor:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
-        metrics.queue_length.read = lambda: len(self._inbox)
-        metrics.hot_streams.read = lambda: len(self._hot)
+        metrics.queue_length.read, metrics.hot_streams.read = lambda: len(self._inbox), lambda: len(self._hot)
         self._context = contextvars.copy_context()
         self._store = store
         store.on_failure = self._stop
@@ -93,6 +92,7 @@ class Processor:
         self._idle.set()
         self.watchers = Watchers()
         self.failure: Exception | None = None
+        self.on_administered: list[Callable[[HotStream, Sequence[NewEvent]], None]] = []
         self.on_stop: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda _failure: None
         self.position = 0
@@ -169,6 +169,8 @@ class Processor:
             self._idle.set()
 
     def _take(self, order: Order) -> None:
+        if order.grant is not None and self.teller.refuse_ended(order, order.grant, self._clock):
+            return
         if order.claims and self._waits_for_a_claim(order):
             return
         kind = KINDS[order.kind]
@@ -253,7 +255,7 @@ class Processor:
         has_moved = hot.state is not state or self._hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             order.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
-        elif outcome is not None and not has_moved:
+        elif outcome is not None and not has_moved and not (order.grant and order.grant.is_over(self._clock)):
             self._conclude(hot, order, outcome, now)
         else:
             self._inbox.appendleft(order)
@@ -374,6 +376,9 @@ class Processor:
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)
+                if part.hot.kind.name != "execution":
+                    for changed in self.on_administered:  # before anybody hears of it
+                        changed(part.hot, part.events)
             self._hot.settle(part.hot)
 
     def _on_refused(self, batch: Batch, refused: Mapping[bytes, Refusal]) -> None:
@@ -411,10 +416,9 @@ class Processor:
         for order in decided:
             if not order.is_internal:
                 self.teller.fail(order, unsure)
-        queued, self._inbox = self._inbox, deque(order for order in self._inbox if order.is_internal)
-        for order in queued:
-            if not order.is_internal:
-                self.teller.fail(order, Unavailable("the database does not answer; repeat the call later"))
+        for order in (order for order in self._inbox if not order.is_internal):
+            self.teller.fail(order, Unavailable("the database does not answer; repeat the call later"))
+        self._inbox = deque(order for order in self._inbox if order.is_internal)
 
     def _not_served(self, order: Order, why: str = "the database did not serve the request") -> None:
         """It cannot be done now: try work from inside again later, and tell who is outside to do so."""

@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 from engine.core.decision import Rejection
 from engine.core.effects import Effect
+from engine.errors import Unauthorized
 from engine.runtime.batch import Waiting
 from engine.runtime.bound import work_for
+from engine.runtime.callers import Grant
+from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream, HotStreams
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import ClaimLost, Denied, Order, Told
@@ -49,6 +52,19 @@ class Teller:
         """The order is refused."""
         self._metrics.orders.add("denied")
         order.tell(Denied(rejection, position))
+
+    def refuse_ended(self, order: Order, grant: Grant, clock: Clock) -> bool:
+        """Whether who sent an order may not act any more, and was told so."""
+        try:
+            grant.check(clock)
+        except Unauthorized as ended:
+            self._metrics.orders.add("denied")
+            order.fail(ended)
+            hot = self._hot.get(order.stream_id)
+            if hot is not None:
+                self._hot.settle(hot)
+            return True
+        return False
 
     def fail(self, order: Order, error: Exception) -> None:
         """Nothing came of it, or nobody knows what."""

@@ -64,16 +64,18 @@ class TaskTokens:
     async def beat(self, caller: Caller, token: str, *, idempotency: IdempotencyKey | None = None) -> Answered:
         """Say that the task is alive; the answer is `alive`. Raises what `complete` raises."""
         row = await self._wait(caller, token)
-        return await self._send(row, c.Beat(ids.text(row.wait_id)), idempotency)
+        return await self._send(caller, row, c.Beat(ids.text(row.wait_id)), idempotency)
 
     async def _answer(
         self, caller: Caller, token: str, outcome: c.Succeeded | c.Failed, idempotency: IdempotencyKey | None
     ) -> Answered:
         row = await self._wait(caller, token)
-        return await self._send(row, c.AnswerTask(ids.text(row.wait_id), outcome), idempotency)
+        return await self._send(caller, row, c.AnswerTask(ids.text(row.wait_id), outcome), idempotency)
 
-    async def _send(self, row: WaitRow, command: c.AnswerTask | c.Beat, idempotency: IdempotencyKey | None) -> Answered:
-        holder = Caller(row.organization_id, row.workspace_id, f"token:{ids.text(row.wait_id)}")
+    async def _send(
+        self, caller: Caller, row: WaitRow, command: c.AnswerTask | c.Beat, idempotency: IdempotencyKey | None
+    ) -> Answered:
+        holder = Caller(row.organization_id, row.workspace_id, f"token:{ids.text(row.wait_id)}", caller.grant)
         return await self._memory.send_once(holder, row.execution_id, command, idempotency)
 
     async def _wait(self, caller: Caller, token: str) -> WaitRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from store.batch import check_batch, head_after, net_puts
@@ -157,6 +157,11 @@ class MemoryStore(MemoryAudit):
         self._check_not_rebuilding()
         if node_id in self._nodes:
             self._nodes[node_id] = self._nodes[node_id]._replace(stopped_at=at)
+
+    async def keys_used(self, uses: Mapping[bytes, int]) -> None:
+        self._check_open()
+        self._check_not_rebuilding()
+        self._key_uses |= uses
 
     async def close(self) -> None:
         self._closed = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,9 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
 
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         await self._write(partial(Writer.node_stopped, node_id=node_id, at=at))
+
+    async def keys_used(self, uses: Mapping[bytes, int]) -> None:
+        await self._write(partial(Writer.keys_used, uses=list(uses.items())))
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
         try:

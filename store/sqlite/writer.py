@@ -75,6 +75,10 @@ class Writer:
         """`Store.node_stopped`."""
         self._transaction(lambda cursor: cursor.execute(sql.STOP_NODE, (at, node_id)))
 
+    def keys_used(self, uses: Sequence[tuple[bytes, int]]) -> None:
+        """`Store.keys_used`."""
+        self._transaction(lambda cursor: cursor.executemany(sql.KEY_USED, uses))
+
     # --- a rebuild: a transaction over several calls -------------------------------------------------------------
 
     def begin_rebuild(self) -> None:

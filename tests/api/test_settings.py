@@ -46,11 +46,14 @@ def test_an_error_names_setting_value_source_and_what_is_accepted(
     assert not [part for part in says if part not in str(caught.value)]
 
 
-def test_a_key_that_cannot_be_one_is_not_repeated() -> None:
-    """Its value stays out of the error."""
+@pytest.mark.parametrize("value", ["a secret with blanks", "secret-of-15-ch"])
+def test_a_key_that_cannot_be_one_is_not_repeated(value: str) -> None:
+    """It has 16 characters at least, and its value stays out of the error."""
     with pytest.raises(SettingError) as caught:
-        load({}, {"PERDURE_BOOTSTRAP_KEY": "secret with blanks"})
+        load({}, {"PERDURE_BOOTSTRAP_KEY": value})
     assert "PERDURE_BOOTSTRAP_KEY" in str(caught.value)
+    assert "16 to 255" in str(caught.value)
+    assert load({}, {"PERDURE_BOOTSTRAP_KEY": "secret-of-16-cha"}).bootstrap_key is not None
     assert "secret" not in str(caught.value)
 
 

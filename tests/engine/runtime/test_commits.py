@@ -43,6 +43,7 @@ async def test_all_that_is_not_on_disk_counts_against_the_limit(bench: Bench, mo
     for number in range(300):
         calls.append(asyncio.create_task(engine.trigger(workflow.id, {"n": number})))
         await turns(3)
+    await turns(100)
     refused = [call for call in calls if call.done()]
     assert len(refused) == 200
     for call in refused:
@@ -190,7 +191,7 @@ def full_batch(count: int) -> tuple[Batch, list[bytes]]:
 
 
 def test_taking_streams_out_of_a_batch_is_linear() -> None:
-    """Eight times as many streams take some eight times as long, not sixty-four."""
+    """Sixteen times as many streams take some sixteen times as long, not two hundred and fifty-six."""
 
     def seconds(count: int) -> float:
         batch, streams = full_batch(count)
@@ -199,8 +200,8 @@ def test_taking_streams_out_of_a_batch_is_linear() -> None:
         assert not batch
         return time.process_time() - started
 
-    small = min(seconds(1_000) for _ in range(3))
-    assert min(seconds(8_000) for _ in range(3)) < 24 * small
+    small = min(seconds(500) for _ in range(5))
+    assert min(seconds(8_000) for _ in range(3)) < 80 * small
 
 
 async def test_readiness_has_nothing_to_say_of_a_quick_commit(bench: Bench) -> None:

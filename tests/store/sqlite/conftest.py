@@ -39,16 +39,21 @@ def victim(database: Path, writer: WriterPlace = "thread") -> Iterator[subproces
 
 @contextmanager
 def forked_child() -> Iterator[int]:
-    """A child that this process forks, as a step may, and that lives until the end."""
+    """A child that this process forks, as a step may, and that lives until the end; it runs already."""
     theirs, ours = os.pipe()
+    running, says_so = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it does nothing that another thread could be at
         child = os.fork()
     if not child:
         os.close(ours)
+        os.write(says_so, b"1")
         os.read(theirs, 1)
         os._exit(0)
     os.close(theirs)
+    os.read(running, 1)
+    os.close(running)
+    os.close(says_so)
     try:
         yield child
     finally:
