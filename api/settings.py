@@ -11,6 +11,7 @@ from msgspec import inspect as types
 from api.fields import accepts, from_text, members
 from engine.core.decision import PAYLOAD_MAX
 from engine.limits import COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
+from engine.names import did_you_mean
 from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
@@ -94,6 +95,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 KINDS: Final = {field.encode_name: field.type for field in members(Settings)}
 
 SECRET: Final = frozenset({"bootstrap_key"})
+
+
+CLIENT: Final = frozenset({"PERDURE_SERVER", "PERDURE_KEY"})
+"""What only the commands of a client read."""
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """What to tell of variables that look like ours and are none."""
+    known = {f"{PREFIX}{name.upper()}" for name in KINDS} | CLIENT
+    strange = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    return [f"{name}: there is no such setting; it is ignored.{did_you_mean(name, known)}" for name in strange]
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

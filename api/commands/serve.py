@@ -12,7 +12,7 @@ import click
 from api import logging, server
 from api.commands.running import Refused
 from api.commands.shape import Command
-from api.settings import SettingError, Settings, load
+from api.settings import SettingError, Settings, load, unknown
 from engine.errors import Invalid
 from engine.steps import Registry, load_registry
 from store.errors import StoreError
@@ -53,6 +53,8 @@ def serve(**flags: Any) -> None:
     can be given in the environment too: --log-format as PERDURE_LOG_FORMAT.
     """
     settings = _settings(flags)
+    for strange in unknown(os.environ):
+        server.say(f"perdure: {strange}")
     logging.configure(settings.log_format)
     server.leave(_run(server.serve(settings, _steps(settings))))
 

@@ -44,7 +44,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     tags = [{"name": name, "description": about} for name, about in words.TAGS.values()]
     return {
         "openapi": OPENAPI,
-        "info": {"title": words.TITLE, "version": metadata.version("perdure"), "description": words.ABOUT},
+        "info": {"title": words.TITLE, "version": metadata.version("perdure"), "description": words.ABOUT.strip()},
         "servers": [{"url": "/"}],
         "tags": tags,
         "paths": paths,
@@ -83,7 +83,7 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [next(tag for start, (tag, _) in words.TAGS.items() if route.path.startswith(start))],
-        "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0],
+        "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0].replace("`", ""),  # plain text, unlike descriptions
         "description": about if route.scope is None else f"{about}\n\nThe key needs the scope `{route.scope}`.",
         "parameters": [*_path_parameters(route, example), *_query(route, example), *_headers(route, example)],
         "responses": {str(route.status): _success(route, schema_of, example), **_refusals(route, refused)},

@@ -12,6 +12,7 @@ from engine.codec import encode_json
 from engine.core.decision import Decision, Rejection
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import NO_ROWS, Rows
+from engine.runtime.metrics import Runs
 from engine.runtime.orders import Order
 from store.records import Claim, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
 
@@ -135,11 +136,13 @@ class Batch:
         """The batch as the store takes it. Called once, when nothing is decided into it any more."""
         return [part.append() for part in self.parts.values()]
 
-    def settle(self, heads: Mapping[bytes, Head]) -> None:
+    def settle(self, heads: Mapping[bytes, Head], runs: Runs) -> None:
         """It is on disk: the streams end there now, and those that no later batch has are not in one any more."""
         for stream_id, part in self.parts.items():
             hot = part.hot
             if part.events:
+                if hot.kind.name == "execution":
+                    runs.moved(hot.stored, part.state)
                 hot.head, hot.stored = heads[stream_id], part.state
             if hot.batch is self:
                 hot.batch = None

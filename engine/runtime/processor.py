@@ -365,7 +365,7 @@ class Processor:
         self.commits.end()
         if appended.refused:
             self._on_refused(batch, appended.refused)
-        batch.settle(appended.heads)
+        batch.settle(appended.heads, self._metrics.runs)
         self._committing = None
         if self._open and self.failure is None:
             self._commit()

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from api.cli import main
-from api.settings import SECRET, SettingError, Settings, load
+from api.settings import SECRET, SettingError, Settings, load, unknown
 
 
 def options_of_serve() -> set[str]:
@@ -65,3 +65,12 @@ def test_a_key_is_not_taken_from_a_flag_by_the_command() -> None:
 def test_every_setting_has_a_flag_or_is_a_secret() -> None:
     """What can be set in the environment can be set by an option of the same name."""
     assert options_of_serve() == set(Settings.__struct_fields__) - SECRET
+
+
+def test_a_variable_that_is_no_setting_is_told() -> None:
+    """With what was probably meant; those of a client, and others' variables, are none of it."""
+    environment = {"PERDURE_BODY_MAX": "1", "PERDURE_KEY": "k", "PERDURE_PORT": "1", "PATH": "", "PERDURE_X": ""}
+    told = unknown(environment)
+    assert [line.split(":")[0] for line in told] == ["PERDURE_BODY_MAX", "PERDURE_X"]
+    assert "PERDURE_BODY_MAX_BYTES" in told[0]
+    assert "ignored" in told[1]
