@@ -20,6 +20,7 @@ from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Reply, Told, from_inside
+from engine.runtime.pins import PIN_EVERY, Pins
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
 from engine.runtime.tasks import Complete, TaskRunner
@@ -89,6 +90,7 @@ class Node:
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
+        self.pins = Pins(store, self.processor, self.actor)
         self.draining = asyncio.Event()
         self._suspect: tuple[bytes, str] | None = None
         self._suspect_done = asyncio.Event()
@@ -102,6 +104,9 @@ class Node:
         now = self.clock.now()
         dead = await self.store.node_started(NodeRow(self.id, self.name, now, now, None))
         self.processor.position = await self.store.position()
+        self.processor.pin_due = self.processor.position + PIN_EVERY
+        if dead:
+            await self.pins.pin()
         self.recovery.start(died=bool(dead))
         await self.timers.start()
 
@@ -124,7 +129,10 @@ class Node:
         await self.timers.close()
         await self.tasks.close(grace_s)
         await self.children.close(grace_s)
+        await self.pins.close()
         if self.processor.failure is None:
+            await self.processor.settle()
+            await self.pins.pin()
             await self.processor.settle()
             try:
                 await self.store.node_stopped(self.id, self.clock.now())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +93,8 @@ class Processor:
         self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
         self.on_stop: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda _failure: None
+        self.on_far: Callable[[], None] = lambda: None
+        self.pin_due = sys.maxsize
         self.position = 0
 
     # --- intake --------------------------------------------------------------------------------------------------
@@ -344,6 +347,8 @@ class Processor:
     def _on_appended(self, batch: Batch, appended: Appended) -> None:
         """Begin the next commit, and only then tell of this one: the store does not wait for what that sets going."""
         self.position = appended.position
+        if self.position >= self.pin_due:
+            self.on_far()
         for stream_id, refusal in appended.refused.items():
             self._on_refused(batch, stream_id, refusal)
         batch.settle(appended.heads)
