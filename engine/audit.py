@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from engine.codec import decode_json
 from engine.core import ids
+from engine.core.organization import LogPinned
 from engine.rows import FOLDS, ExecutionFold, Fold, differences, remembered_flaw
 from engine.snapshot_audit import snapshots_with_flaws
 from engine.verification import Break, StreamVerifier
@@ -30,6 +31,9 @@ KNOWN_MAX: Final = 65_536
 STREAMS_AT_ONCE: Final = 64
 ROWS_AT_ONCE: Final = 4096
 """The rows of so many streams are read at once, if they have no more events: an event makes a row or two at most."""
+
+NO_STREAM: Final = bytes(16)
+"""Where a break names this, it is one of the database as a whole."""
 
 ADMINISTRATIVE: Final[tuple[StreamKind, ...]] = ("organization", "workflow")
 
@@ -53,8 +57,9 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
 
     Checked are the chain, payload digests, positions and the head; event 1 against `streams`; definitions
     against the digests in the events; each row of which the stream tells against its fold; each snapshot against the
-    fold at its seq; that each event belongs to a stream; and, of a whole store, that no position is missing and no row
-    is of no stream. Raises `StoreError` if the streams cannot be listed; anything else that cannot be read is a break.
+    fold at its seq; that each event belongs to a stream; and, of a whole store, that no position is missing, that each
+    pin holds, that no row is of no stream, and that nothing is defined that is not ours. Raises `StoreError` if the
+    streams cannot be listed; anything else that cannot be read is a break.
     """
     audit = _Audit(store, organization_id)
     async for group in _groups(store, organization_id):
@@ -118,6 +123,7 @@ class _Audit:
         self.streams = 0
         self.events = 0
         self.breaks: list[Break] = []
+        self._pins: dict[int, tuple[bytes, Break]] = {}
 
     # --- streams ----------------------------------------------------------------------------------------------
 
@@ -143,7 +149,10 @@ class _Audit:
                 found = await self._meaning(walk)
         except StoreError as error:
             found = _unreadable(walk.stream, walk.verifier.seq, error)
-        self._count(walk, found or walk.differing())
+        found = found or walk.differing()
+        if found is None:
+            self._pins.update(walk.pins)
+        self._count(walk, found)
 
     def _count(self, walk: _Walk, found: Break | None) -> None:
         self.streams += 1
@@ -223,7 +232,7 @@ class _Audit:
                             self.breaks.append(Break(row.stream_id, 0, reason))
                 after = page[-1]
         except StoreError as error:
-            self.breaks.append(Break(bytes(16), 0, f"the idempotency keys cannot be read: {error}"))
+            self.breaks.append(Break(NO_STREAM, 0, f"the idempotency keys cannot be read: {error}"))
 
     # --- snapshots ------------------------------------------------------------------------------------------
 
@@ -233,7 +242,7 @@ class _Audit:
             async for snapshot, reason in snapshots_with_flaws(self._store, self._organization_id):
                 self.breaks.append(Break(snapshot.stream_id, snapshot.seq, f"the snapshot: {reason}"))
         except StoreError as error:
-            self.breaks.append(Break(bytes(16), 0, f"the snapshots cannot be read: {error}"))
+            self.breaks.append(Break(NO_STREAM, 0, f"the snapshots cannot be read: {error}"))
 
     # --- the log as a whole ---------------------------------------------------------------------------------
 
@@ -246,8 +255,8 @@ class _Audit:
         previous = 0
         try:
             async for position, row in self._store.log():
-                if self._organization_id is None and position != previous + 1:
-                    self._note(row, f"{_gap(previous, position)} before it")
+                if self._organization_id is None:
+                    self._place(previous, position, row)
                 previous = position
                 if self._organization_id in {None, row.organization_id} and row.stream_id not in known:
                     if len(known) >= KNOWN_MAX:
@@ -256,17 +265,31 @@ class _Audit:
                     await self._owner(row)
         except StoreError as error:
             reason = f"the log cannot be read beyond position {previous}: {error}"
-            self.breaks.append(Break(bytes(16), 0, reason))
+            self.breaks.append(Break(NO_STREAM, 0, reason))
+        else:
+            if self._organization_id is None:
+                self.breaks += [broken for _, broken in self._pins.values()]
+
+    def _place(self, previous: int, position: int, row: EventRow) -> None:
+        if position != previous + 1:
+            self._note(row, f"{_gap(previous, position)} before it")
+        pin = self._pins.get(position)
+        if pin is not None and row.hash == pin[0]:
+            del self._pins[position]  # what is left in the end does not hold
 
     async def strays(self) -> None:
-        """Note rows of which no stream tells, but for streams that have another fault."""
+        """Note what is no part of a database of Perdure's, and rows of which no stream tells.
+
+        Of a stream that has another fault it goes without saying.
+        """
         broken = {found.stream_id for found in self.breaks}
         try:
+            self.breaks += [Break(NO_STREAM, 0, reason) for reason in await self._store.shape_flaws()]
             for table, stream_id in await self._store.strays():
                 if stream_id not in broken:
                     self.breaks.append(Break(stream_id, 0, f"{table}: a row of which no stream tells"))
         except StoreError as error:
-            self.breaks.append(Break(bytes(16), 0, f"the tables cannot be read: {error}"))
+            self.breaks.append(Break(NO_STREAM, 0, f"the tables cannot be read: {error}"))
 
     async def _owner(self, row: EventRow) -> None:
         stream = await self._store.stream(row.stream_id)
@@ -291,12 +314,16 @@ class _Walk:
         self.verifier = StreamVerifier(seen.stream.stream_id)
         self.count = 0
         self.telling: list[EventRow] = []
+        self.pins: dict[int, tuple[bytes, Break]] = {}
         self._fold: Fold | None = FOLDS[self.stream.kind](self.stream) if self.stream.kind in FOLDS else None
         self._failure: Exception | None = None
 
     def feed(self, some: list[StoredEvent]) -> None:
         self.verifier.feed(some)
         self.count += len(some)
+        for _, row in some:
+            if row.type == LogPinned.__name__ and self.stream.kind == "organization":
+                self._pin(row)
         tells = [row for _, row in some if row.seq == 1 or row.type in {"VersionAdded", "VersionPublished"}]
         self.telling += [row._replace(payload=None) for row in tells]
         if self._fold is not None and self._failure is None and not self.verifier.is_broken:
@@ -304,6 +331,18 @@ class _Walk:
                 self._fold.feed([row for _, row in some if row.seq <= self.stream.seq])
             except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
                 self._failure = error
+
+    def _pin(self, row: EventRow) -> None:
+        """Note what a pin says, and the fault that it is if no such event stands there."""
+        try:
+            data = decode_json(row.data)
+            position, sha256 = int(data["position"]), bytes.fromhex(data["sha256"])
+        except (KeyError, TypeError, ValueError):  # its fold says so
+            return
+        reason = (
+            f"another event than was pinned stands at position {position}: some before it were taken away or put in"
+        )
+        self.pins[position] = (sha256, Break(row.stream_id, row.seq, reason))
 
     def differing(self) -> Break | None:
         """What the rows say that the fold does not; asked for if there is no other fault."""

@@ -336,7 +336,7 @@ class Engine:
             if state.workspace != ids.text(caller.workspace_id):
                 raise NotFound(f"there is no execution {ids.text(stream_id)}")
             return _result(state, watch.payloads) if state.is_over else None
-        if self.node.processor.will_tell_end(stream_id):
+        if self.node.processor.hot.will_tell_end(stream_id):
             return None
         view = await self.reading.execution(caller, stream_id)
         if view.row.status not in TERMINAL:

@@ -1,11 +1,12 @@
 """The rows that a stream's events ask for, folded from them, and compared with those that are there.
 
-Not in the log, and so taken as they are: the text of a definition (the log has its digest, which `engine.audit`
-compares), and the salt of a process id's request.
+Of some columns the log has a digest: the text of a definition (which `engine.audit` compares), a mock payload, an
+organization's secret, and a process id's request, whose salt is taken as it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -119,6 +120,7 @@ class _AdministrativeFold:
         self._state: Any = KINDS[self.kind].initial()
         self._payloads: dict[int, Any] = {}
         self._recorded_at: dict[int, int] = {}
+        self._digests: dict[int, str | None] = {}
 
     def feed(self, events: Sequence[EventRow]) -> None:
         kind = KINDS[self.kind]
@@ -126,6 +128,11 @@ class _AdministrativeFold:
             recorded = kind.vocabulary.read(row)
             self._payloads[row.seq], self._recorded_at[row.seq] = recorded.payload, row.recorded_at
             self._state = kind.evolve(self._state, recorded)
+            event = recorded.event
+            if isinstance(event, workflow.VersionAdded):
+                self._digests[event.version] = (recorded.payload or {}).get("mock_sha256")
+            elif isinstance(event, organization.OrganizationCreated):
+                self._digests[0] = event.secret_sha256
 
 
 class WorkflowFold(_AdministrativeFold):
@@ -141,7 +148,7 @@ class WorkflowFold(_AdministrativeFold):
             there = stored.get((WorkflowVersionRow, self._stream.stream_id, number))
             text = mock = None
             if isinstance(there, WorkflowVersionRow):
-                text, mock = there.definition, there.mock_payload
+                text, mock = there.definition, _known(there.mock_payload, self._digests[number])
             definition = workflow.Definition(text or "", version.definition_sha256, mock)
             rows.append(version_row(number, state, definition, *whose))
         return rows
@@ -157,6 +164,9 @@ class OrganizationFold(_AdministrativeFold):
         own, payloads = self._stream.stream_id, self._payloads
         there = stored.get((OrganizationRow, own))
         secret = there.secret if isinstance(there, OrganizationRow) else _UNKNOWN
+        digest = self._digests[0]  # null in a log from before there was one
+        if digest is not None and hashlib.sha256(secret).hexdigest() != digest:
+            secret += b"?"
         return [
             OrganizationRow(own, payloads[1]["name"], secret, self._recorded_at[1]),
             *(
@@ -172,6 +182,9 @@ FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | Organizatio
     "workflow": WorkflowFold,
     "organization": OrganizationFold,
 }
+
+
+_NOT_SHOWN: Final = frozenset({"secret", "mock_payload"})
 
 
 def keyed(rows: Iterable[Owned]) -> dict[tuple[Any, ...], Owned]:
@@ -197,7 +210,9 @@ def _columns(name: str, stored: Any, folded: Any) -> list[str]:
     if stored is None:
         return [f"{name}{' is missing' if isinstance(folded, TimerRow) else ': no row'}"]
     return [
-        f"{name}: {column} is {_shown(is_now)}, the fold says {_shown(due)}"
+        f"{name}: {column} is not the one that the log has the digest of"
+        if column in _NOT_SHOWN
+        else f"{name}: {column} is {_shown(is_now)}, the fold says {_shown(due)}"
         for column, is_now, due in zip(folded._fields, stored, folded, strict=True)
         if is_now != due or type(is_now) is not type(due)
     ]
@@ -225,6 +240,12 @@ def _shown(value: Any) -> str:
     if isinstance(value, bytes):
         return ids.text(value) if len(value) == ID_BYTES else value.hex()
     return repr(value)
+
+
+def _known(stored: str | None, digest: str | None) -> str | None:
+    """A text beside the log, if it is the one of which the log has the digest; else something that it is not."""
+    told = None if stored is None else hashlib.sha256(stored.encode()).hexdigest()
+    return stored if told == digest else f"{stored}?"
 
 
 # --- what requests were answered ---------------------------------------------------------------------------------

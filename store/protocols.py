@@ -250,6 +250,10 @@ class Auditing(Protocol):
         """Rows whose stream is not there, or is of another kind: of each table some, if there are any."""
         ...
 
+    async def shape_flaws(self) -> list[str]:
+        """What is defined in the database beside, or instead of, what Perdure makes: a trigger, a view, an index."""
+        ...
+
 
 class Nodes(Protocol):
     """Which processes served this database, and whether they stopped cleanly."""

@@ -95,11 +95,9 @@ async def _checks(database: str, registry: Registry | None, streams: int) -> lis
         store = await open_database(database)
     except StoreError as error:
         return [Check("database", "fail", str(error), "name the right one, or mend what it says")]
-    found = [
-        Check("database", "ok", "it can be read"),
-        Check("schema", "ok", f"{REVISIONS[-1]}, the newest that this program knows"),
-    ]
+    found = [Check("database", "ok", "it can be read")]
     try:
+        found.append(await _schema(store))
         looked = check_up(database)
         found += [*_file(looked), *_nodes(looked), _quarantined(looked)]
         found += [await _timers(store), await _keys(store)]
@@ -111,6 +109,14 @@ async def _checks(database: str, registry: Registry | None, streams: int) -> lis
     finally:
         await store.close()
     return found
+
+
+async def _schema(store: Store) -> Check:
+    flaws = await store.shape_flaws()
+    if flaws:
+        advice = "find out who did that; without a server, drop what is not ours and make again what is missing"
+        return Check("schema", "fail", _some(flaws), advice)
+    return Check("schema", "ok", f"{REVISIONS[-1]}, the newest that this program knows")
 
 
 # --- the file ----------------------------------------------------------------------------------------------------

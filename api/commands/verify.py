@@ -10,7 +10,7 @@ from api.commands import output
 from api.commands.running import Failed, run
 from api.commands.shape import Command, as_json, database
 from api.commands.views import reader
-from engine.audit import NOT_COMPARED
+from engine.audit import NO_STREAM, NOT_COMPARED
 from engine.audit import verify as audit
 from engine.core import ids
 
@@ -36,7 +36,9 @@ def verify(database: str, *, as_json: bool) -> None:
         output.document(found)
     else:
         for broken in found["breaks"]:
-            output.line(f"{broken['kind']} {broken['stream_id']}, seq {broken['seq']}: {broken['reason']}")
+            is_whole = broken["stream_id"] == ids.text(NO_STREAM)
+            where = "the database" if is_whole else f"{broken['kind']} {broken['stream_id']}, seq {broken['seq']}"
+            output.line(f"{where}: {broken['reason']}")
     if found["broken_streams"]:
         raise Failed(f"{found['broken_streams']} of {found['streams']} streams do not hold")
     if not as_json:

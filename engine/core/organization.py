@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -17,9 +18,10 @@ from engine.core.persistent import PersistentMap
 
 
 class OrganizationCreated(Event, frozen=True):
-    """The first event. Payload: `name`."""
+    """The first event; of the secret only the SHA-256 is told. Payload: `name`."""
 
     kind: Literal["organization"]
+    secret_sha256: str | None = None
 
 
 class WorkspaceCreated(Event, frozen=True):
@@ -44,7 +46,17 @@ class KeyRevoked(Event, frozen=True):
     key: str
 
 
-EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked)
+class LogPinned(Event, frozen=True):
+    """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
+
+    `sha256` is the hash of the event there.
+    """
+
+    position: int
+    sha256: str
+
+
+EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -86,7 +98,14 @@ class RevokeKey(msgspec.Struct, frozen=True):
     has_other_operators: bool = False
 
 
-Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey
+class PinLog(msgspec.Struct, frozen=True):
+    """Tell what stands at a position of the log, which is on disk."""
+
+    position: int
+    sha256: str
+
+
+Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
 
 OPERATOR: Final = "operator"
 """The scope of who may do everything: somebody must be left who has it."""
@@ -127,7 +146,7 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
     after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
     event = recorded.event
     match event:
-        case OrganizationCreated():
+        case OrganizationCreated() | LogPinned():
             pass
         case WorkspaceCreated():
             after.workspaces = {**state.workspaces, event.workspace: recorded.seq}
@@ -156,10 +175,14 @@ def decide(
     if isinstance(command, CreateOrganization):
         if state.seq:
             return Rejection("CONFLICT", "the organization exists already")
-        draft.emit(OrganizationCreated("organization"), {"name": command.name})
+        digest = hashlib.sha256(command.secret).hexdigest()
+        draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
         return Decision(tuple(draft.steps), ())
     if not state.seq:
         return Rejection("NOT_FOUND", "there is no such organization")
+    if isinstance(command, PinLog):
+        draft.emit(LogPinned(command.position, command.sha256))
+        return Decision(tuple(draft.steps), ())
     if isinstance(command, CreateWorkspace):
         taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
         if command.name not in taken:

@@ -21,6 +21,7 @@ from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Reply, Told, from_inside
+from engine.runtime.pins import PIN_EVERY, Pins
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
 from engine.runtime.tasks import Complete, TaskRunner
@@ -102,6 +103,7 @@ class Node:
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
+        self.pins = Pins(store, self.processor, self.actor)
         self.draining = asyncio.Event()
         self._suspect: tuple[bytes, str] | None = None
         self._suspect_done = asyncio.Event()
@@ -115,6 +117,9 @@ class Node:
         now = self.clock.now()
         dead = await self.store.node_started(NodeRow(self.id, self.name, now, now, None))
         self.processor.position = await self.store.position()
+        self.processor.pin_due = self.processor.position + PIN_EVERY
+        if dead:
+            await self.pins.pin()
         self.recovery.start(died=bool(dead))
         await self.timers.start()
 
@@ -141,9 +146,7 @@ class Node:
         await self.timers.close()
         await self.tasks.close(grace_s)
         await self.children.close(end - time.monotonic())
-        is_home = self.processor.failure is not None or await self.processor.bring_home(
-            max(end - time.monotonic(), HOME_S)
-        )
+        is_home = self.processor.failure is not None or await self._go_home(end)
         if is_home and self.processor.failure is None:
             try:
                 await self.store.node_stopped(self.id, self.clock.now())
@@ -151,6 +154,14 @@ class Node:
                 _log.error("node_not_stopped", error=str(error))
         self.processor.close()
         return is_home
+
+    async def _go_home(self, end: float) -> bool:
+        """Bring everything to disk, and pin it; whether nothing is being committed any more."""
+        if not await self.processor.bring_home(max(end - time.monotonic(), HOME_S)):
+            return False
+        await self.pins.close()
+        await self.pins.pin()
+        return await self.processor.bring_home(HOME_S)
 
     # --- sending -------------------------------------------------------------------------------------------------
 

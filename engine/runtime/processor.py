@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +69,7 @@ class Processor:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
-        metrics.queue_length.read, metrics.hot_streams.read = lambda: len(self._inbox), lambda: len(self._hot)
+        metrics.queue_length.read, metrics.hot_streams.read = lambda: len(self._inbox), lambda: len(self.hot)
         self._context = contextvars.copy_context()
         self._store = store
         store.on_failure = self._stop
@@ -78,8 +79,8 @@ class Processor:
         self._payload_max = limits.payload_max_bytes
         self._ids = ids.IdGenerator(random)
         self._detours = Detours(loader, self.new_id, random)
-        self._hot = HotStreams(hot_max)
-        self.teller = Teller(self._hot, metrics)
+        self.hot = HotStreams(hot_max)
+        self.teller = Teller(self.hot, metrics)
         self._inbox: deque[Order] = deque()
         self._open = Batch()
         self._committing: Batch | None = None
@@ -95,6 +96,8 @@ class Processor:
         self.on_administered: list[Callable[[HotStream, Sequence[NewEvent]], None]] = []
         self.on_stop: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda _failure: None
+        self.on_far: Callable[[], None] = lambda: None
+        self.pin_due = sys.maxsize
         self.position = 0
 
     # --- intake --------------------------------------------------------------------------------------------------
@@ -174,11 +177,11 @@ class Processor:
         if order.claims and self._waits_for_a_claim(order):
             return
         kind = KINDS[order.kind]
-        hot = self._hot.get(order.stream_id)
+        hot = self.hot.get(order.stream_id)
         if hot is None and order.may_create and kind.creates(order.command):
             hot = HotStream(kind, order.stream_id, order.organization_id, order.workspace_id)
             hot.machine = order.machine
-            self._hot.add(hot)
+            self.hot.add(hot)
         if hot is not None:
             self._decide(hot, order)
         elif self._detours.want(order):
@@ -215,7 +218,7 @@ class Processor:
             hot.batch.waiting.append(Waiting(order, hot, outcome))
         else:
             self.teller.tell(Waiting(order, hot, outcome), self.position)
-            self._hot.settle(hot)
+            self.hot.settle(hot)
 
     def _facts(self, hot: HotStream, order: Order, now: int) -> Facts:
         chance = Chance(order, self.new_id, self._random)
@@ -228,7 +231,7 @@ class Processor:
             chance.draw,
             chance.entropy,
             order.known_waits,
-            self._hot.refusals(hot.stream_id),
+            self.hot.refusals(hot.stream_id),
             self._names,
             PATIENCE_S,
             payload_max=self._payload_max,
@@ -252,7 +255,7 @@ class Processor:
             return
         finally:
             hot.pins -= 1
-        has_moved = hot.state is not state or self._hot.get(hot.stream_id) is not hot
+        has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             order.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
         elif outcome is not None and not has_moved and not (order.grant and order.grant.is_over(self._clock)):
@@ -275,7 +278,7 @@ class Processor:
         hot.move(steps)
         self._open.add(hot, events, changed, claims)
         if isinstance(outcome, Rejection):
-            self._hot.count_refusal(hot.stream_id, recorded=True)
+            self.hot.count_refusal(hot.stream_id, recorded=True)
         self._open.waiting.append(Waiting(order, hot, outcome))
 
     def _claim(self, hot: HotStream, order: Order, outcome: Decision, now: int) -> None:
@@ -286,7 +289,7 @@ class Processor:
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
         if hot.batch is None:
-            self._hot.drop(hot.stream_id)
+            self.hot.drop(hot.stream_id)
         if isinstance(defect, MemoryError):  # it says nothing of this stream: others may have the memory
             _log.error("out_of_memory", **described(hot), command=name, request_id=order.request_id)
             self._metrics.fail("out_of_memory")
@@ -307,7 +310,7 @@ class Processor:
     async def _load(self) -> None:
         for result, orders in await self._detours.load():
             if isinstance(result, HotStream):
-                self._hot.add(result)
+                self.hot.add(result)
                 self._inbox.extendleft(reversed(orders))
             else:
                 for order in orders:
@@ -363,6 +366,8 @@ class Processor:
         """Begin the next commit, and only then tell of this one: the store does not wait for what that sets going."""
         self.position = appended.position
         self.commits.end()
+        if self.position >= self.pin_due:
+            self.on_far()
         if appended.refused:
             self._on_refused(batch, appended.refused)
         batch.settle(appended.heads, self._metrics.runs)
@@ -379,14 +384,14 @@ class Processor:
                 if part.hot.kind.name != "execution":
                     for changed in self.on_administered:  # before anybody hears of it
                         changed(part.hot, part.events)
-            self._hot.settle(part.hot)
+            self.hot.settle(part.hot)
 
     def _on_refused(self, batch: Batch, refused: Mapping[bytes, Refusal]) -> None:
         """Another writer was faster: forget what was decided from the streams, read them again and decide again."""
         self._metrics.refused.add(by=len(refused))
         again = [*batch.remove(refused), *self._open.remove(refused)]
         for stream_id in refused:
-            self._hot.drop(stream_id)
+            self.hot.drop(stream_id)
         for order in again:
             refusal = refused.get(order.stream_id)
             claim = None if refusal is None else refusal.claim
@@ -403,7 +408,7 @@ class Processor:
         self._metrics.fail("append_failed")
         self._metrics.commits.add("failed")
         for stream_id in batch.parts:
-            self._hot.drop(stream_id)
+            self.hot.drop(stream_id)
         for order in [*(item.order for item in batch.waiting), *self._open.remove(batch.parts)]:
             self._not_served(order)
 
@@ -480,21 +485,13 @@ class Processor:
                     await self._idle.wait()
         if self._put_off.orders:
             _log.error("results_not_written", count=len(self._put_off.orders), problem=self.commits.problem)
-        return self._committing is None
+        return self._committing is None or self.failure is not None
 
     def is_hot(self, stream_id: bytes) -> bool:
         """Whether a stream is in memory."""
-        return self._hot.get(stream_id) is not None
-
-    def will_tell_end(self, stream_id: bytes) -> bool:
-        """Whether a commit is still to tell of an execution's end: it is in memory, and its end is not on disk.
-
-        In memory alone says nothing: what asks about an execution that has ended brings it there too.
-        """
-        hot = self._hot.get(stream_id)
-        return hot is not None and not hot.stored.is_over
+        return self.hot.get(stream_id) is not None
 
     @property
     def hot_count(self) -> int:
         """How many streams are in memory."""
-        return len(self._hot)
+        return len(self.hot)

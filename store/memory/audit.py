@@ -70,6 +70,9 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
             found += self._strays_of(TABLE_OF[row_type].name, tables[row_type].rows.values(), kind, column)
         return found + self._strays_of("idempotency", self._idempotency.rows.values(), "execution", "stream_id")
 
+    async def shape_flaws(self) -> list[str]:
+        return []
+
     def _strays_of(self, table: str, rows: Iterable[Any], kind: StreamKind, column: str) -> list[Stray]:
         ids = [getattr(row, column) for row in rows]
         return [Stray(table, id_) for id_ in ids if id_ not in self._streams or self._streams[id_].kind != kind]

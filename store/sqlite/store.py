@@ -22,6 +22,7 @@ from store.sqlite.errors import store_error
 from store.sqlite.location import database_path
 from store.sqlite.process import WriterProcess
 from store.sqlite.readers import Readers
+from store.sqlite.shape import SHAPE, shape, shape_flaws
 from store.sqlite.thread import WriterThread
 from store.sqlite.writer import Writer
 
@@ -93,6 +94,10 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
                 await self._write(Writer.abandon_rebuild)
             raise
         await self._write(Writer.end_rebuild)
+
+    async def shape_flaws(self) -> list[str]:
+        found = shape(await self._query(SHAPE))
+        return await asyncio.to_thread(shape_flaws, found)
 
     async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
         with self._reading():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,6 +28,12 @@ _PRAGMAS: Final = (
     "PRAGMA wal_autocheckpoint = 1000",  # of all connections this one alone checkpoints
 )
 
+WAL_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Twice what SQLite keeps in the WAL by itself (1,000 pages). Beyond it readers are waited for, to begin it anew."""
+
+_READERS_MS: Final = 100
+"""So long at most. Who begins to read meanwhile is not in the way."""
+
 
 class Writer:
     """Write transactions, one at a time, each whole or not at all.
@@ -51,6 +58,8 @@ class Writer:
                 raise store_error(error) from error
             raise
         self._unknown: CommitUnknown | None = None
+        self._wal = f"{path}-wal"
+        self._wal_due = WAL_BYTES_MAX
         # The seam at which a test lets a commit fail.
         self.commit: Callable[[sqlite3.Connection], object] = lambda driver: driver.execute("COMMIT")
 
@@ -58,7 +67,23 @@ class Writer:
         """`Store.append`."""
         appended = self._transaction(lambda cursor: apply(cursor, planned, self._position))
         self._position = appended.position
+        self._bound_wal()
         return appended
+
+    def _bound_wal(self) -> None:
+        """Begin the WAL anew if it has grown too large.
+
+        SQLite does so by itself only at a moment when nobody reads; under constant reading there is none. A reader that
+        stays is not waited for at each commit: what is in the way is asked about again when the WAL is twice as large.
+        """
+        size = _size(self._wal)
+        if size < self._wal_due:
+            return
+        with suppress(sqlite3.Error):  # what is committed is so, wherever it stands
+            self._driver.execute(f"PRAGMA busy_timeout = {_READERS_MS}")
+            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._driver.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+        self._wal_due = max(WAL_BYTES_MAX, 2 * _size(self._wal))
 
     def node_started(self, node: NodeRow) -> list[NodeRow]:
         """`Store.node_started`: this process has the file to itself, so whoever did not stop has died."""
@@ -171,6 +196,13 @@ class Writer:
                     self._driver.execute("PRAGMA journal_mode = DELETE")
         finally:
             self._connection.close()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 in a third of the time: it is asked after every commit
+    except OSError:
+        return 0
 
 
 def _connect(path: str) -> Connection:

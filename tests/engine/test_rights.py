@@ -25,8 +25,6 @@ from store.sqlite import open_sqlite
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}
 APPROVAL = {"StartAt": "Ask", "States": {"Ask": ASK}}
 OTHER = {bytes: b"x" * 16, str: "other", int: 7, type(None): 7}
-FREE = {(OrganizationRow, "secret"), (WorkflowVersionRow, "mock_payload"), (ProcessIdRow, "salt")}
-"""What no event tells of so far, or what is compared by what was made with it."""
 
 
 async def fill(database):
@@ -41,7 +39,9 @@ async def fill(database):
         await engine.workflows.archive(caller, ids.parse(archived.id))
         workflow = await engine.create_workflow("approval", APPROVAL, description="asks")
         changed = {**APPROVAL, "Comment": "again"}
-        await engine.workflows.change(caller, ids.parse(workflow.id), definition=changed, is_published=False)
+        await engine.workflows.change(
+            caller, ids.parse(workflow.id), definition=changed, is_published=False, mock_payload={"of": "everything"}
+        )
         for name in ("P-1", "P-2", "P-3"):
             await engine.trigger(workflow.id, {"of": name}, process_id=name, idempotency_key=f"key of {name}")
         await engine.resume("P-1", {"source": "SAP"}, idempotency_key="resumed")
@@ -80,9 +80,9 @@ async def test_each_row_is_what_the_log_says(store, kind):
     assert await reasons(store) == []
     for row in list(table.rows.values()):
         for column, value in zip(row._fields, row, strict=True):
-            if (kind, column) in FREE or column == "execution_id":
+            if column == "execution_id":
                 continue
-            other = value + 1 if isinstance(value, int) else OTHER[type(value)]
+            other = b"\0" * 32 if column == "secret" else value + 1 if isinstance(value, int) else OTHER[type(value)]
             changed = row._replace(**{column: other})
             table.delete(row)
             table.put(changed)
@@ -105,6 +105,19 @@ async def test_a_key_that_was_reinstated_is_named(store):
 
     name = f"key {ids.text(row.key_id)}"
     assert reason == f"{name}: scopes is 'operator', the fold says 'runs.view' (and 1 more)"
+
+
+async def test_what_is_secret_is_not_shown(store):
+    """Of a secret and of business data the reason says that they are others, and not which."""
+    (organization,) = store._organizations.rows.values()
+    store._organizations.put(organization._replace(secret=b"s" * 32))
+    version = next(row for row in store._versions.rows.values() if row.mock_payload is not None)
+    store._versions.put(version._replace(mock_payload='{"iban":"DE02"}'))
+
+    assert await reasons(store) == [
+        "its row: secret is not the one that the log has the digest of",
+        "version 2: mock_payload is not the one that the log has the digest of",
+    ]
 
 
 async def test_process_ids_that_were_swapped_are_found(store):

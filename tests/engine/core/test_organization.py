@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -51,9 +53,9 @@ class Stream:
 
 
 def test_an_organization_is_created_once_and_first():
-    """Its name is business data, and its secret is in no event."""
+    """Its name is business data, and of its secret the event has the digest alone."""
     stream = Stream(CREATE)
-    assert stream.new == [o.OrganizationCreated("organization")]
+    assert stream.new == [o.OrganizationCreated("organization", hashlib.sha256(CREATE.secret).hexdigest())]
     assert stream.events[0].payload == {"name": "Acme"}
     stream.send(CREATE).is_refused("CONFLICT")
     Stream(o.CreateWorkspace("w1", "default")).is_refused("NOT_FOUND")
@@ -155,3 +157,12 @@ def test_an_event_of_another_kind_of_stream_is_an_error():
     """The fold skips nothing."""
     with pytest.raises(TypeError, match="CommandRefused is no event of an organization"):
         o.evolve(o.OrganizationState(), Recorded(1, 0, "key:a", None, CommandRefused("c", "CONFLICT", 1), None))
+
+
+def test_a_pin_changes_nothing_else():
+    """It is an event of the stream, and no more."""
+    stream = Stream(CREATE)
+    before = stream.state
+    stream.send(o.PinLog(7, "a" * 64))
+    assert stream.new == [o.LogPinned(7, "a" * 64)]
+    assert (stream.state.workspaces, stream.state.keys) == (before.workspaces, before.keys)

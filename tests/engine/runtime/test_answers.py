@@ -383,7 +383,7 @@ async def test_a_step_result_survives_a_store_that_cannot_be_read(bench: Bench) 
     definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "End": True}}}
     workflow = await engine.create_workflow("charge", definition)
     execution = await engine.trigger(workflow.id, {"amount": 5})
-    engine.node.processor._hot.drop(ids.parse(execution.id))
+    engine.node.processor.hot.drop(ids.parse(execution.id))
     bench.store.fail_reads = 1
     gate.set()
     await eventually(lambda: not bench.store.fail_reads)
@@ -460,7 +460,7 @@ async def test_a_result_is_told_although_the_next_batch_only_remembers_something
     commits = len(bench.store.attempts)
     first = asyncio.create_task(engine.terminate("P-1"))
     await eventually(lambda: len(bench.store.attempts) > commits)
-    hot = engine.node.processor._hot.get(ids.parse(execution_id))
+    hot = engine.node.processor.hot.get(ids.parse(execution_id))
     before = hot.batch
     again = asyncio.create_task(engine.terminate("P-1", idempotency_key="K"))
     await eventually(lambda: hot.batch is not before)

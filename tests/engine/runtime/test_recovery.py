@@ -177,7 +177,7 @@ async def test_more_runs_than_memory_may_hold_all_go_on(bench: Bench) -> None:
     """With room for four hot streams fifty runs are under way at once: they are read again when their steps end."""
     calls = Calls()
     engine = await bench.start(calls.steps)
-    engine.node.processor._hot._limit = 4
+    engine.node.processor.hot._limit = 4
     workflow = await engine.create_workflow("charge", CHARGE)
     executions = [await engine.trigger(workflow.id, {"n": n}) for n in range(50)]
     assert engine.node.processor.hot_count <= 5
