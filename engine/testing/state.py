@@ -183,11 +183,14 @@ def _retries(state: Definition, result: Succeeded | Failed | None, count: int) -
 
 
 def _entering(name: str, variables: Mapping[str, Any], retries: tuple[int, ...]) -> State:
+    """A run that has begun and comes to this state first, or has entered it before."""
     state = initial_state()
+    state.told = 2 if retries else 1
     frame = Frame(
         name,
         "1/input",
         START,
+        entry=2 if retries else 0,
         retries=retries,
         visits=PersistentMap({name: 1} if retries else {}),
         variables=PersistentMap({variable: below("1/variables", variable) for variable in variables}),

@@ -78,6 +78,11 @@ def test_without_handlers_a_failure_is_one():
     unfit = test_state(plain, {}, variables={"customer": "A"}, result=Succeeded({"receipt": 5}))
     assert (unfit.status, unfit.output) == ("FAILED", None)
     assert unfit.error is not None
+    again = test_state(plain, {}, variables={"customer": "A"}, result=Succeeded({"receipt": 5}), retry_count=1)
+    assert unfit.cause == again.cause
+    assert str(unfit.cause).startswith(
+        "An error occurred while executing the state 'StateName' (entered at the event id #2). "
+    )
     assert "$.amount" in (unfit.cause or "")
 
 
