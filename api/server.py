@@ -152,7 +152,7 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
     except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
         _log.critical("closing_failed", exc_info=True)
         status = FAILED
-    return status if engine.node.processor.failure is None else FAILED
+    return status or (0 if engine.node.processor.failure is None else FAILED)
 
 
 def connections_max(wanted: int) -> int:

@@ -176,8 +176,9 @@ class Engine:
         """
         is_home = True
         try:
-            await self.access.close()
             is_home = await self.node.drain(grace_s)
+            if is_home:
+                await self.access.close()
         finally:
             try:
                 await self._http.close()
