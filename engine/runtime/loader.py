@@ -30,7 +30,10 @@ DEFINITIONS_MAX: Final = 512
 
 
 class Definitions:
-    """Compiled definitions by workflow and version, the least recently used going first."""
+    """Compiled definitions by workflow and version, the least recently used going first.
+
+    What is kept here never ages: a version's definition is never changed, drafts included (`engine.core.workflow`).
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
