@@ -67,7 +67,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
-        self._parser = cast("httptools.HttpRequestParser", self.parser)
+        self._parser: Any = self.parser
         self._door = door
         self._phase = _HEAD
         self._count = 0
