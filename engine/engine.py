@@ -287,6 +287,14 @@ class Engine:
         )
         return answered.answer
 
+    async def release(self, process_id: str) -> None:
+        """Try an execution again that was set aside (`ExecutionQuarantined`) since deciding about it had failed.
+
+        Raises `Conflict` if it is not quarantined, `NotFound`.
+        """
+        incoming.texts(process_id=process_id)
+        await self.runs.release(await self._caller(), process_id)
+
     async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
         """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.
 

@@ -120,6 +120,10 @@ class Quarantine(msgspec.Struct, frozen=True):
     defect: str
 
 
+class Release(msgspec.Struct, frozen=True):
+    """Take the execution out of quarantine, and try again."""
+
+
 class Confirm(msgspec.Struct, frozen=True):
     """Change nothing: the answer is only to be remembered under an idempotency key."""
 
@@ -146,6 +150,7 @@ Command: TypeAlias = (
     | Recover
     | Redispatch
     | Quarantine
+    | Release
     | Confirm
     | Refuse
 )

@@ -75,6 +75,10 @@ class Continue(msgspec.Struct, frozen=True):
     """The decision stopped at the limit of transitions: send `Advance`."""
 
 
+class TakeUp(msgspec.Struct, frozen=True):
+    """The execution has left quarantine: fold it anew from its events, and send `Recover`."""
+
+
 class HoldSuspect(msgspec.Struct, frozen=True):
     """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn."""
 
@@ -92,6 +96,7 @@ Effect: TypeAlias = (
     | FollowParent
     | SetTimer
     | Continue
+    | TakeUp
     | HoldSuspect
 )
 

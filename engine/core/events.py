@@ -373,10 +373,14 @@ class ExecutionTerminated(Event, frozen=True):
 
 
 class ExecutionQuarantined(Event, frozen=True):
-    """Deciding a command raised: a defect of ours. Only a termination is accepted from here on."""
+    """Deciding a command raised: a defect of ours. Only a termination or a release is accepted from here on."""
 
     command: str
     defect: str
+
+
+class ExecutionReleased(Event, frozen=True):
+    """Somebody has it tried again: it is in quarantine no more, and what was under way is taken up."""
 
 
 class CommandRefused(Event, frozen=True):

@@ -325,6 +325,10 @@ def _execution_quarantined(state: State, _event: e.ExecutionQuarantined, _: e.Re
     state.is_quarantined = True
 
 
+def _execution_released(state: State, _event: e.ExecutionReleased, _: e.Recorded) -> None:
+    state.is_quarantined = False
+
+
 def _command_refused(state: State, event: e.CommandRefused, _: e.Recorded) -> None:
     state.refusals = event.count
 
@@ -359,9 +363,10 @@ _EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
     "ExecutionTimedOut": _execution_timed_out,
     "ExecutionTerminated": _execution_terminated,
     "ExecutionQuarantined": _execution_quarantined,
+    "ExecutionReleased": _execution_released,
     "CommandRefused": _command_refused,
     "ResultIgnored": _result_ignored,
 }
 
-_BESIDE = frozenset({"ExecutionQuarantined", "CommandRefused", "ResultIgnored"})
+_BESIDE = frozenset({"ExecutionQuarantined", "ExecutionReleased", "CommandRefused", "ResultIgnored"})
 """Events that move nothing."""

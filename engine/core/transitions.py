@@ -57,6 +57,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("waiting", "ExecutionTerminated"): frozenset({"terminated"}),
     ("running", "ExecutionQuarantined"): _RUNNING,
     ("waiting", "ExecutionQuarantined"): _WAITING,
+    ("running", "ExecutionReleased"): _RUNNING,
+    ("waiting", "ExecutionReleased"): _WAITING,
     # What may be said beside the course of things, also after the end; it moves nothing.
     **{
         (status, event): frozenset({status})

@@ -220,6 +220,9 @@ TELL: Final[dict[type[e.Event], Callable[[Fold, Any, e.Recorded], None]]] = {
 }
 
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
-    {e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.CommandRefused, e.ResultIgnored}
+    {
+        *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
+        *(e.CommandRefused, e.ResultIgnored),
+    }
 )
 """Events that tell nothing of the way through the states. Every type is either here or in `TELL`."""

@@ -83,7 +83,7 @@ class Node:
         self.limits = limits
         self.definitions = Definitions(store)
         self.metrics = Metrics()
-        loader = Loader(store, self.definitions, self.metrics)
+        self._loader = loader = Loader(store, self.definitions, self.metrics)
         self.processor = Processor(
             store,
             loader,
@@ -188,6 +188,7 @@ class Node:
             fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
             fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
             fx.Continue: lambda hot, _: self._go_on(hot),
+            fx.TakeUp: lambda hot, _: self._take_up(hot),
             fx.HoldSuspect: self.recovery.hold,
             fx.StartChild: self.children.start,
             fx.FollowChild: self.children.follow,
@@ -200,6 +201,14 @@ class Node:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
         if not self.draining.is_set() and self.processor.failure is None:
             self.processor.post(from_inside(hot.stream_id, c.Advance(), self.actor))
+
+    def _take_up(self, hot: HotStream) -> None:
+        """Try an execution again that was set aside, with nothing of what was in memory of it."""
+        self.timers.free(hot.stream_id)
+        self._loader.distrust(hot.stream_id)
+        self.processor.forget(hot)
+        if not self.draining.is_set():
+            self.processor.post(from_inside(hot.stream_id, c.Recover(died=False), self.actor))
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")

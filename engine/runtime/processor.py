@@ -472,6 +472,11 @@ class Processor:
         """Let go of what was held for good; called when nothing is decided any more."""
         self._detours.close()
 
+    def forget(self, hot: HotStream) -> None:
+        """Let go of a stream in memory, unless something of it is in flight: it is read again when it is needed."""
+        if hot.batch is None and not hot.pins:
+            self._hot.drop(hot.stream_id)
+
     async def settle(self) -> None:
         """Wait until nothing is queued, being read or being committed."""
         await self._idle.wait()

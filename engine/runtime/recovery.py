@@ -14,6 +14,7 @@ import structlog
 
 from engine.core.commands import Recover, Redispatch
 from engine.core.effects import HoldSuspect
+from engine.errors import PerdureError
 from engine.runtime.bound import described
 from engine.runtime.hot import HotStream
 from engine.runtime.metrics import Metrics
@@ -58,6 +59,8 @@ class Recovery:
         """A suspect task waits for its turn."""
         self._metrics.suspected.add()
         self._suspects.append((execution, suspect))
+        if self.is_done.is_set() and self._job is not None and self._job.done():  # it was released
+            self._job = asyncio.get_running_loop().create_task(self._dispatch())
 
     async def _run(self, *, died: bool) -> None:
         orphans, self._orphans = self._orphans, []
@@ -69,11 +72,19 @@ class Recovery:
         if orphans:
             _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
         self.is_done.set()
+        await self._dispatch()
+
+    async def _dispatch(self) -> None:
+        """Let the suspects run, one at a time."""
         while self._suspects:
             execution, suspect = self._suspects.popleft()
             _log.warning("suspect_dispatched", **described(execution), state=suspect.state)
             has_ended = self._watch_suspect(execution.stream_id, suspect.scope)
-            reply = await self._send(execution.stream_id, Redispatch(suspect.scope))
+            try:
+                reply = await self._send(execution.stream_id, Redispatch(suspect.scope))
+            except PerdureError as error:  # it is set aside: the others have their turn
+                _log.error("suspect_not_dispatched", **described(execution), state=suspect.state, error=str(error))
+                continue
             if isinstance(reply, Told):
                 await has_ended.wait()
 

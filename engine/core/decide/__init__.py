@@ -8,7 +8,7 @@ from typing import Any, Final
 from engine.core import commands as c
 from engine.core.decide.answer import answer_task, beat
 from engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
-from engine.core.decide.end import quarantine, terminate
+from engine.core.decide.end import quarantine, release, terminate
 from engine.core.decide.recover import recover, redispatch
 from engine.core.decide.refuse import refuse
 from engine.core.decide.resume import resume
@@ -31,6 +31,7 @@ _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Recover: recover,
     c.Redispatch: redispatch,
     c.Quarantine: quarantine,
+    c.Release: release,
     c.Refuse: lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message),
     c.Confirm: lambda _state, command, _facts: Decision((), (), command.answer),
 }
@@ -46,7 +47,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     if state.status == "new" and kind is not c.Trigger:
         return Rejection("NOT_FOUND", "there is no such execution")
     is_aside = state.is_quarantined and not state.is_over
-    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Confirm | c.Refuse):
+    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Release | c.Confirm | c.Refuse):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     try:
         return _DECIDE[kind](state, command, facts)

@@ -259,6 +259,7 @@ def use_token(pick: Pick, run: Checked) -> c.Command:
 RARE = (
     c.Terminate(f"{MARK}reason"),
     c.Quarantine("Resume", "KeyError"),
+    c.Release(),
     c.Refuse("trigger", f"{MARK}taken"),
     c.Confirm(f"{MARK}answer"),
     c.Redispatch("x"),

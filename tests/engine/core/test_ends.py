@@ -18,12 +18,13 @@ from engine.core.commands import (
     Recover,
     Redispatch,
     Refuse,
+    Release,
     Succeeded,
     Trigger,
 )
 from engine.core.decide import decide
 from engine.core.decision import Rejection
-from engine.core.effects import CancelTask, EndChild
+from engine.core.effects import CancelTask, EndChild, RunTask, SetTimer, TakeUp
 from engine.core.state import initial_state
 from engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
 
@@ -189,6 +190,32 @@ def test_a_quarantine_ends_with_the_run():
     run.when(resumed()).then("CommandRefused").then_refuses("CONFLICT")
     run.when(late).then("ResultIgnored")
     run.when(terminated()).then_answers("already terminated")
+
+
+def test_a_quarantine_can_be_lifted():
+    """An event says so; what is to be done is decided by itself afterwards, for it may raise again."""
+    run = given(one(CHARGE)).when(Quarantine("CompleteTask", "KeyError"), Release())
+    run.then("ExecutionQuarantined", e.ExecutionReleased()).then_answers("released").then_effects(TakeUp())
+    run.when(recovered(died=False)).then_nothing().then_effects("RunTask")
+    run.when(Quarantine("Recover", "KeyError")).then("ExecutionQuarantined")
+    run.when(Release(), recovered(died=False), succeeded("A", 1)).then_is("completed")
+
+
+def test_what_came_due_in_quarantine_is_not_lost():
+    """A timer is armed again, a step is called again under its key, and an answer can be given."""
+    run = given(one(BOTH))
+    keys = [duty.idempotency_key for duty in run.duties if isinstance(duty, RunTask)]
+    run.when(Quarantine("CompleteTask", "KeyError")).after(10**8).when(Release(), recovered(died=False))
+    assert [effect.idempotency_key for effect in run.effects if isinstance(effect, RunTask)] == keys
+    assert {effect.due_at for effect in run.effects if isinstance(effect, SetTimer)} == {
+        timer.due_at for timer in run.state.timers.values()
+    }
+
+
+def test_only_what_is_in_quarantine_can_be_released():
+    """The refusal is recorded, as for every command that the state does not allow."""
+    run = given(one(CHARGE)).when(Release()).then(e.CommandRefused("release", "CONFLICT", 1)).then_refuses("CONFLICT")
+    run.when(Quarantine("Resume", "KeyError"), terminated(), Release()).then_refuses("CONFLICT")
 
 
 # --- what there is not ---------------------------------------------------------------------------------------------

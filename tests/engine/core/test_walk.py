@@ -169,7 +169,7 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
         yield command, START
     for scope in node.state.frames:
         yield c.Redispatch(scope), START
-    for command in (c.Quarantine("Resume", "KeyError"), c.Refuse("trigger", "taken"), c.Confirm("yes")):
+    for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
 
 
