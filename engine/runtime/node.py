@@ -206,7 +206,7 @@ class Node:
         """Try an execution again that was set aside, with nothing of what was in memory of it."""
         self.timers.free(hot.stream_id)
         self._loader.distrust(hot.stream_id)
-        self.processor.forget(hot)
+        self.processor.hot.forget(hot)
         if not self.draining.is_set():
             self.processor.post(from_inside(hot.stream_id, c.Recover(died=False), self.actor))
 

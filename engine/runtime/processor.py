@@ -377,7 +377,10 @@ class Processor:
         if self._inbox:
             self._schedule()
         for item in batch.waiting:
-            self.teller.tell(item, self.position)
+            try:
+                self.teller.tell(item, self.position)
+            except Exception as defect:  # noqa: BLE001 a defect of ours: the others are told, and this stream set aside
+                self._on_defect(item.hot, item.order, defect)
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)
@@ -471,11 +474,6 @@ class Processor:
     def close(self) -> None:
         """Let go of what was held for good; called when nothing is decided any more."""
         self._detours.close()
-
-    def forget(self, hot: HotStream) -> None:
-        """Let go of a stream in memory, unless something of it is in flight: it is read again when it is needed."""
-        if hot.batch is None and not hot.pins:
-            self._hot.drop(hot.stream_id)
 
     async def settle(self) -> None:
         """Wait until nothing is queued, being read or being committed."""

@@ -74,7 +74,7 @@ async def test_a_step_whose_result_could_not_be_taken_is_called_again(bench: Ben
     @steps.step("charge")
     async def charge(_: Any, context: Any) -> int:
         keys.append(context.idempotency_key)
-        memory.append(engine.node.processor._hot.get(ids.parse(context.execution_id)))
+        memory.append(engine.node.processor.hot.get(ids.parse(context.execution_id)))
         return len(keys)
 
     engine = await bench.start(steps)
@@ -82,7 +82,7 @@ async def test_a_step_whose_result_could_not_be_taken_is_called_again(bench: Ben
     with defect(CompleteTask):
         execution = await engine.trigger(workflow.id)
         await rest(engine)
-    set_aside = engine.node.processor._hot.get(ids.parse(execution.id))
+    set_aside = engine.node.processor.hot.get(ids.parse(execution.id))
     assert set_aside is not None
     await engine.release(execution.id)
     assert (await engine.result(execution.id)).output == 2
