@@ -159,7 +159,7 @@ class Node:
         """Bring everything to disk, and pin it; whether nothing is being committed any more."""
         if not await self.processor.bring_home(max(end - time.monotonic(), HOME_S)):
             return False
-        await self.pins.close()
+        await self.pins.close(HOME_S)
         await self.pins.pin()
         return await self.processor.bring_home(HOME_S)
 

@@ -71,7 +71,7 @@ def test_rights_that_the_log_does_not_give(perdure: Perdure, folder: Path) -> No
     said = perdure("verify").stderr
     assert [line.split(":")[:2] for line in said.splitlines()] == [
         ["not compared", " idempotency keys"],
-        ["not compared", " nodes"],
+        ["not compared", " nodes and uses of keys"],
     ]
     with tampering(folder) as connection:
         connection.execute("UPDATE api_keys SET scopes = 'operator', revoked_at = NULL")
