@@ -376,6 +376,9 @@ class Processor:
             self._commit()
         if self._inbox:
             self._schedule()
+        self._tell_of(batch)
+
+    def _tell_of(self, batch: Batch) -> None:
         for item in batch.waiting:
             try:
                 self.teller.tell(item, self.position)
@@ -493,8 +496,3 @@ class Processor:
     def is_hot(self, stream_id: bytes) -> bool:
         """Whether a stream is in memory."""
         return self.hot.get(stream_id) is not None
-
-    @property
-    def hot_count(self) -> int:
-        """How many streams are in memory."""
-        return len(self.hot)

@@ -652,7 +652,7 @@ async def test_parents_and_children_on_a_disk(tmp_path: Path) -> None:
         made = await engine.create_workflow("parent", definition)
         names_given = [f"C{n}" for n in range(20)]
         parent = await engine.trigger(made.id, names_given)
-        await eventually(lambda: not engine.node.children._jobs and engine.node.processor.hot_count <= 1)
+        await eventually(lambda: not engine.node.children._jobs and len(engine.node.processor.hot) <= 1)
     async with Engine.open(database) as engine:
         for name in names_given:
             assert await engine.resume(name, name, hold=10) == "restarted"
