@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import Any
 
@@ -195,13 +196,16 @@ def test_taking_streams_out_of_a_batch_is_linear() -> None:
 
     def seconds(count: int) -> float:
         batch, streams = full_batch(count)
-        started = time.process_time()
+        gc.disable()  # what it does has to do with all that the tests before have left
+        started = time.thread_time()
         assert len(batch.remove(streams)) == count
+        ended = time.thread_time()
+        gc.enable()
         assert not batch
-        return time.process_time() - started
+        return ended - started
 
-    small = min(seconds(500) for _ in range(5))
-    assert min(seconds(8_000) for _ in range(3)) < 80 * small
+    small = min(seconds(1_000) for _ in range(5))
+    assert min(seconds(16_000) for _ in range(3)) < 100 * small
 
 
 async def test_readiness_has_nothing_to_say_of_a_quick_commit(bench: Bench) -> None:
