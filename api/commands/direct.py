@@ -154,6 +154,12 @@ class Direct:
 
         return dict(self._do(terminate))
 
+    def release(self, process_id: str) -> dict[str, Any]:
+        async def release(engine: Engine, caller: Caller) -> dict[str, Any]:
+            return {"message": (await engine.runs.release(caller, process_id)).answer}
+
+        return dict(self._do(release))
+
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
             tokens = engine.tokens

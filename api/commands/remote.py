@@ -76,6 +76,9 @@ class Remote:
         path = f"/v2/workflows/terminateWorkflow/{quote(process_id, safe='')}"
         return {"message": self._send("POST", path, {"payload": payload})["message"]}
 
+    def release(self, process_id: str) -> dict[str, Any]:
+        return dict(self._send("POST", f"/v1/executions/{quote(process_id, safe='')}/release")["data"])
+
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
         return dict(self._send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
 

@@ -22,6 +22,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
     "/v1/keys": ("Keys", "Who may call, and what."),
     "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
     "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
+    "/v1/executions": ("Executions", "Runs, by process id or execution id."),
     "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
     "/health/": ("Health", "Whether the server lives, and wants requests."),
     "/": ("Documentation", "This document."),

@@ -127,7 +127,7 @@ class HotStreams:
         self._resting.pop(stream_id, None)
 
     def forget(self, hot: HotStream) -> None:
-        """Let go of a stream in memory, unless something of it is in flight: it is read again when it is needed."""
+        """Let go of a stream, unless something of it is in flight: it is read again when it is needed."""
         if hot.batch is None and not hot.pins:
             self.drop(hot.stream_id)
 

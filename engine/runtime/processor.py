@@ -294,16 +294,15 @@ class Processor:
             _log.error("out_of_memory", **described(hot), command=name, request_id=order.request_id)
             self._metrics.fail("out_of_memory")
             self._not_served(order, "there was not enough memory for the request")
-            return
-        if not order.is_internal and not can_be_written(order.command):
+        elif not order.is_internal and not can_be_written(order.command):
             self.teller.fail(order, Invalid("the request holds something that cannot be written as JSON"))
-            return
-        _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
-        self._metrics.fail("decision_failed")
-        setting = setting_aside(hot, order, defect, self._metrics)
-        if setting is not None:
-            self._put(setting)
-        self.teller.fail(order, Unavailable("deciding the request failed; the execution is set aside"))
+        else:
+            _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
+            self._metrics.fail("decision_failed")
+            setting = setting_aside(hot, order, defect, self._metrics)
+            if setting is not None:
+                self._put(setting)
+            self.teller.fail(order, Unavailable("deciding the request failed; the execution is set aside"))
 
     # --- what must be read first ---------------------------------------------------------------------------------
 
