@@ -61,7 +61,7 @@ async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
     """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
     store = await open_database(database, read_only=False)
     http = HttpClient()
-    node = Node(store, SystemClock(), lambda _: _NoTasks())
+    node = Node(store, SystemClock(), lambda *_: _NoTasks())
     engine = Engine(store, node, builtin_steps(http).merged(registry), http)
     try:
         for organization in await store.organizations():

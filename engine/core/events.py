@@ -122,6 +122,33 @@ class TaskScheduled(Event, frozen=True):
     scope: str = ""
 
 
+class TaskQueued(Event, frozen=True):
+    """The step could not be called yet: its node had no place free for it, or does not have it. No limit of it runs.
+
+    `left_ms` is how much of its time limit was left when it began to wait; `heartbeat_ms` is that of the wait that
+    goes with it.
+    """
+
+    state: str
+    left_ms: int | None = None
+    heartbeat_ms: int | None = None
+    scope: str = ""
+
+
+class TaskStarted(Event, frozen=True):
+    """It is the turn of a step that was queued: it is called now, and what is left of its time limit runs from here.
+
+    `due_at` is when it times out at the latest, and the timer's name is this event's seq. With `heartbeat_ms` the wait
+    that goes with it expires at `heartbeat_due_at`, unless a heartbeat puts that off.
+    """
+
+    state: str
+    due_at: int | None = None
+    heartbeat_ms: int | None = None
+    heartbeat_due_at: int | None = None
+    scope: str = ""
+
+
 class TaskSucceeded(Event, frozen=True):
     """The step's result, the state's output, and where it goes. Payload: `result`, and `output` if that differs.
 

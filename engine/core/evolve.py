@@ -27,6 +27,7 @@ from engine.core.state import (
     InTimer,
     InWait,
     OpenWait,
+    Queued,
     State,
     Timer,
     indexes,
@@ -184,6 +185,28 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
     put(state, scope, frame, called)
 
 
+def _task_queued(state: State, event: e.TaskQueued, _: e.Recorded) -> None:
+    task = _task(state, event.scope)
+    _call_by(state, event.scope, replace(task, timer=None, queued=Queued(event.left_ms, event.heartbeat_ms)), None)
+
+
+def _task_started(state: State, event: e.TaskStarted, recorded: e.Recorded) -> None:
+    task = replace(_task(state, event.scope), timer=None, queued=None)
+    if event.due_at is None:
+        _call_by(state, event.scope, task, None)
+        return
+    due_at = event.due_at if event.heartbeat_due_at is None else event.heartbeat_due_at
+    state.timers = state.timers.set(recorded.seq, Timer(event.scope, due_at, event.due_at, event.heartbeat_ms))
+    _call_by(state, event.scope, replace(task, timer=recorded.seq), due_at)
+
+
+def _call_by(state: State, scope: str, task: InTask, due_at: int | None) -> None:
+    """Set the time limit of a task anew, and of the wait that goes with it."""
+    stay(state, scope, task)
+    if task.wait is not None:
+        state.waits = state.waits.set(task.wait, replace(state.waits[task.wait], due_at=due_at))
+
+
 def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
     if state.waits:
         end_wait(state, event.scope, "cancelled")  # of a child that ended before anybody used the task's token
@@ -337,6 +360,8 @@ _EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
     "ExecutionStarted": _execution_started,
     "StatePassed": _leave,
     "TaskScheduled": _task_scheduled,
+    "TaskQueued": _task_queued,
+    "TaskStarted": _task_started,
     "TaskSucceeded": _task_succeeded,
     "TaskSubmitted": _task_submitted,
     "TaskFailed": _task_failed,

@@ -26,6 +26,7 @@ from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
 from engine.runtime.tasks import Complete, TaskRunner
 from engine.runtime.timers import Timers
+from engine.runtime.turns import Send
 from store.errors import StoreError
 from store.protocols import Store
 from store.records import NodeRow, TimerRow
@@ -60,9 +61,9 @@ class Randomness:
 class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once.
 
-    `tasks` makes what runs steps, given what to call with their outcomes. `children` starts and follows child
-    executions; it is set once, before `start`. `names` are those that the context object
-    shows (`engine.core.decision.Facts`).
+    `tasks` makes what runs steps, given what to call with their outcomes, and what sends a command about their runs.
+    `children` starts and follows child executions; it is set once, before `start`. `names` are those that the context
+    object shows (`engine.core.decision.Facts`).
     """
 
     children: ChildRunner
@@ -71,7 +72,7 @@ class Node:
         self,
         store: Store,
         clock: Clock,
-        tasks: Callable[[Complete], TaskRunner],
+        tasks: Callable[[Complete, Send], TaskRunner],
         *,
         random: Callable[[int], bytes] | None = None,
         names: Mapping[str, str] | None = None,
@@ -95,7 +96,7 @@ class Node:
         )
         self.processor.teller.on_effect = self._on_effect
         self.processor.on_stop = self._halt
-        self.tasks = tasks(self._complete)
+        self.tasks = tasks(self._complete, self.send)
         self.metrics.tasks_running.read = lambda: self.tasks.running
         self.timers = Timers(store, clock, self._fire, self.metrics)
         self.recovery = Recovery(store, self.send, self._watch_suspect, self.metrics)

@@ -323,7 +323,7 @@ class _Run:
         store = MemoryStore()
         answers = _Answers(self._tasks)
         names = _context_names(self._names)
-        node = Node(store, self._clock, lambda _: answers, names=names, limits=self._limits)
+        node = Node(store, self._clock, lambda *_: answers, names=names, limits=self._limits)
         answers.node, node.children = node, answers
         await node.start()
         try:

@@ -79,6 +79,7 @@ MEMBERS: dict[str, Any] = {
     "items": "3/input/invoices",
     "key": "01900000-0000-7000-8000-00000000000b",
     "keyed": 1,
+    "left_ms": 45_000,
     "name": "7/name",
     "next": "Book “it”",
     "output": "7/output",

@@ -171,6 +171,7 @@ def run_task(draft: Draft, scope: str) -> None:
             parameters,
             idempotency_key(draft, scope, parameters),
             task.wait,
+            task.queued is not None,
         )
     )
 

@@ -57,6 +57,7 @@ def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None
         draft.effects.append(HoldSuspect(scope, name))
         return
     was_suspect = task.deaths >= SUSPECT_DEATHS
+    died = died and task.queued is None  # what only waited for its turn has an alibi
     if not died and not was_suspect:
         run_task(draft, scope)
         return
