@@ -33,6 +33,7 @@ from engine.runtime.callers import Caller
 from engine.runtime.clock import SystemClock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
+from engine.runtime.places import Key
 from engine.steps import Registry, load_registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
@@ -48,6 +49,9 @@ class _NoTasks:
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         pass
+
+    def knows(self, key: Key) -> bool:  # noqa: ARG002 nothing runs
+        return False
 
     def halt(self) -> None:
         pass

@@ -123,9 +123,10 @@ class Recover(msgspec.Struct, frozen=True):
 
 
 class Redispatch(msgspec.Struct, frozen=True):
-    """Dispatch the suspect task that is held in this scope."""
+    """Dispatch the suspect task that is held in this scope, with so many others `beside` it."""
 
     scope: str
+    beside: int = 0
 
 
 class Quarantine(msgspec.Struct, frozen=True):

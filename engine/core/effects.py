@@ -78,10 +78,17 @@ class Continue(msgspec.Struct, frozen=True):
 
 
 class HoldSuspect(msgspec.Struct, frozen=True):
-    """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn."""
+    """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn.
+
+    `seq` is its `TaskScheduled`. At how many deaths it was there says how long it is to be watched, and at how many of
+    those while it was watched says how suspect it is.
+    """
 
     scope: str
     state: str
+    seq: int
+    deaths: int
+    deaths_watched: int
 
 
 Effect: TypeAlias = (

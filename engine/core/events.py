@@ -214,9 +214,10 @@ class TaskHeartbeat(Event, frozen=True):
 
 
 class TaskInterrupted(Event, frozen=True):
-    """The process ended while the step ran; `deaths` counts how often uncleanly.
+    """The process ended while the step ran; `deaths` counts how often uncleanly, of late.
 
-    `deaths_alone`: how often while it was the only suspect that ran. `is_held`: it is a suspect, and waits its turn.
+    `deaths_watched`: how often while it was a suspect that was watched, `deaths_alone`: with no other beside it.
+    `is_held`: it is a suspect, and waits its turn.
     """
 
     state: str
@@ -224,13 +225,15 @@ class TaskInterrupted(Event, frozen=True):
     deaths_alone: int = 0
     is_held: bool = False
     scope: str = ""
+    deaths_watched: int = 0
 
 
 class TaskRedispatched(Event, frozen=True):
-    """A suspect that was held back is dispatched, with no other suspect beside it."""
+    """A suspect that was held back is dispatched, with so many others `beside` it."""
 
     state: str
     scope: str = ""
+    beside: int = 0
 
 
 class WaitOpened(Event, frozen=True):

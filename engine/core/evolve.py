@@ -178,7 +178,10 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
     if event.due_at is not None:
         timer = seq
         state.timers = state.timers.set(seq, Timer(scope, event.due_at, event.due_at))
-    task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
+    called_at = recorded.recorded_at
+    task = InTask(
+        seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited, called_at=called_at
+    )
     visits = frame.visits.set(event.state, event.visit)
     entry = frame.entry or state.told + 1
     called = replace(frame, phase=task, entry=entry, parameters=event.parameters, visits=visits)
@@ -191,7 +194,7 @@ def _task_queued(state: State, event: e.TaskQueued, _: e.Recorded) -> None:
 
 
 def _task_started(state: State, event: e.TaskStarted, recorded: e.Recorded) -> None:
-    task = replace(_task(state, event.scope), timer=None, queued=None)
+    task = replace(_task(state, event.scope), timer=None, queued=None, called_at=recorded.recorded_at)
     if event.due_at is None:
         _call_by(state, event.scope, task, None)
         return
@@ -238,14 +241,22 @@ def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None
     state.waits = state.waits.set(event.wait, replace(state.waits[event.wait], due_at=event.due_at))
 
 
-def _task_interrupted(state: State, event: e.TaskInterrupted, _: e.Recorded) -> None:
+def _task_interrupted(state: State, event: e.TaskInterrupted, recorded: e.Recorded) -> None:
+    task = replace(
+        _task(state, event.scope),
+        deaths=event.deaths,
+        deaths_alone=event.deaths_alone,
+        deaths_watched=event.deaths_watched,
+        is_held=event.is_held,
+        beside=0,
+        called_at=recorded.recorded_at,
+    )
+    stay(state, event.scope, task)
+
+
+def _task_redispatched(state: State, event: e.TaskRedispatched, recorded: e.Recorded) -> None:
     task = _task(state, event.scope)
-    counted = replace(task, deaths=event.deaths, deaths_alone=event.deaths_alone, is_held=event.is_held)
-    stay(state, event.scope, counted)
-
-
-def _task_redispatched(state: State, event: e.TaskRedispatched, _: e.Recorded) -> None:
-    stay(state, event.scope, replace(_task(state, event.scope), is_held=False))
+    stay(state, event.scope, replace(task, is_held=False, beside=event.beside, called_at=recorded.recorded_at))
 
 
 def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> None:

@@ -43,8 +43,9 @@ class InTask(msgspec.Struct, frozen=True, tag="task"):
 
     `wait` is the id of the wait that was opened with it. `timer` names the timer of its time limit. `child` is the
     execution that it started, `is_submitted` once that runs, `is_awaited` if the task ends when that does. `deaths`
-    counts unclean ends of the process while it ran; a suspect (`is_held`) waits for its turn. What is `queued` waits
-    for its turn to be called, and its limits do not run.
+    counts unclean ends of the process while it ran, of late; a suspect (`is_held`) waits for its turn, which it has
+    with so many others `beside` it. What is `queued` waits for its turn to be called, and its limits do not run.
+    `called_at` is when it was called last.
     """
 
     seq: int
@@ -57,8 +58,11 @@ class InTask(msgspec.Struct, frozen=True, tag="task"):
     is_submitted: bool = False
     deaths: int = 0
     deaths_alone: int = 0
+    deaths_watched: int = 0
     is_held: bool = False
     queued: Queued | None = None
+    beside: int = 0
+    called_at: int = 0
 
 
 class InWait(msgspec.Struct, frozen=True, tag="wait"):

@@ -43,6 +43,10 @@ class TaskRunner(Protocol):
         """Stop the step that was called for the `TaskScheduled` of that seq, if it can be; nobody waits for it."""
         ...
 
+    def knows(self, key: Key) -> bool:
+        """Whether the step of that `TaskScheduled` runs here, or waits for a place."""
+        ...
+
     def halt(self) -> None:
         """The engine has failed: call nothing more. What runs goes on, to nobody's use."""
         ...
@@ -131,6 +135,10 @@ class Tasks:
             self._turns.forget(key)
             if self._on_loop.forget(key) is None:
                 self._in_threads.forget(key)
+
+    def knows(self, key: Key) -> bool:
+        """Whether the step of that `TaskScheduled` runs here, or waits for a place."""
+        return self._on_loop.knows(key) or self._in_threads.knows(key)
 
     # --- one step ------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ VERSIONS = {name: max(version for other, version in FORMS if other == name) for 
 MEMBERS: dict[str, Any] = {
     "assigned": {"total": "7/assigned/total"},
     "attempt": 2,
+    "beside": 3,
     "cause": "7/cause",
     "child": "01900000-0000-7000-8000-00000000000d",
     "code": "NOT_WAITING",
@@ -59,6 +60,7 @@ MEMBERS: dict[str, Any] = {
     "count": 64,
     "deaths": 4,
     "deaths_alone": 1,
+    "deaths_watched": 2,
     "defect": "KeyError",
     "definition_sha256": "d" * 64,
     "description": "7/description",

@@ -106,7 +106,9 @@ def test_after_a_restart_a_queued_step_waits_on(died):
 def test_a_suspect_that_only_waited_for_a_place_is_held_again():
     """With the deaths that it had."""
     run = given(CHARGE).when(recovered(), recovered(), recovered(), Redispatch(""))
-    queued(run).when(recovered()).then(e.TaskInterrupted("A", 3, 0, is_held=True)).then_effects(HoldSuspect("", "A"))
+    queued(run).when(recovered()).then(e.TaskInterrupted("A", 3, 0, is_held=True)).then_effects(
+        HoldSuspect("", "A", 2, 3, 0)
+    )
     run.when(started).then_nothing().then_refuses("STALE")
     run.when(QueueTask("", 2, 0)).then_nothing().then_refuses("STALE")
     run.when(Redispatch("")).then_effects("RunTask").when(started).then("TaskStarted")
