@@ -259,7 +259,10 @@ class Tasks:
 
 def _context_of(work: _Work) -> StepContext:
     task = work.task
-    return StepContext(work.hot.text, task.state, task.attempt, task.idempotency_key, task.wait)
+    hot = work.hot
+    return StepContext(
+        hot.text, task.state, task.attempt, task.idempotency_key, task.wait, workspace_id=hot.state.workspace
+    )
 
 
 def _note(work: _Work, problem: BaseException) -> None:
