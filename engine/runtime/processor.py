@@ -20,6 +20,7 @@ import structlog
 
 from engine.codec import new_events
 from engine.core import ids
+from engine.core.commands import Advance
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.errors import EngineFailed, Invalid, Unavailable
 from engine.limits import Limits
@@ -52,6 +53,9 @@ PENDING_MAX: Final = 10_000
 PATIENCE_S: Final = 0.02
 """Seconds that one expression may hold up everybody; what takes longer is decided in a thread."""
 
+ADVANCE_EVENTS_MAX: Final = 256
+"""With so many events to commit, runs that go on by themselves wait: the next commit is what all others wait for."""
+
 
 class Processor:
     """The single writer of a node. All methods are called on its event loop."""
@@ -69,7 +73,8 @@ class Processor:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
-        metrics.queue_length.read, metrics.hot_streams.read = lambda: len(self._inbox), lambda: len(self.hot)
+        metrics.queue_length.read = lambda: len(self._inbox) + len(self._going_on)
+        metrics.hot_streams.read = lambda: len(self.hot)
         self._context = contextvars.copy_context()
         self._store = store
         store.on_failure = self._stop
@@ -82,6 +87,7 @@ class Processor:
         self.hot = HotStreams(hot_max)
         self.teller = Teller(self.hot, metrics)
         self._inbox: deque[Order] = deque()
+        self._going_on: deque[Order] = deque()
         self._open = Batch()
         self._committing: Batch | None = None
         self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
@@ -139,10 +145,12 @@ class Processor:
     def pending(self) -> int:
         """How many orders are under way: in the queue, being loaded, or decided and not on disk."""
         committing = 0 if self._committing is None else len(self._committing.waiting)
-        return len(self._inbox) + len(self._open.waiting) + committing + self._detours.waiting
+        queued = len(self._inbox) + len(self._going_on)
+        return queued + len(self._open.waiting) + committing + self._detours.waiting
 
     def _put(self, order: Order) -> None:
-        self._inbox.append(order)
+        """Queue an order. Those of runs that go on by themselves wait apart: one is taken after some of all others."""
+        (self._going_on if type(order.command) is Advance else self._inbox).append(order)
         self._idle.clear()
         self._schedule()
 
@@ -161,14 +169,18 @@ class Processor:
             if self._open.is_full:
                 break
             self._take(self._inbox.popleft())
+        if self._going_on and self._open.event_count < ADVANCE_EVENTS_MAX:
+            self._take(self._going_on.popleft())
         if self._open and self._committing is None:
             self._commit()
-        if self._inbox and not self._open.is_full:  # if it is, the end of the commit under way goes on
+        may_go_on = self._going_on and self._open.event_count < ADVANCE_EVENTS_MAX
+        if may_go_on or (self._inbox and not self._open.is_full):  # if not, the end of the commit under way goes on
             self._schedule()
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if not (self._inbox or self._detours.is_loading or self._open or self._committing or self._jobs):
+        is_queued = self._inbox or self._going_on
+        if not (is_queued or self._detours.is_loading or self._open or self._committing or self._jobs):
             self._idle.set()
 
     def _take(self, order: Order) -> None:
@@ -374,7 +386,7 @@ class Processor:
         self._committing = None
         if self._open and self.failure is None:
             self._commit()
-        if self._inbox:
+        if self._inbox or self._going_on:
             self._schedule()
         for item in batch.waiting:
             self.teller.tell(item, self.position)
@@ -443,7 +455,8 @@ class Processor:
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
         orders = [item.order for b in (self._committing, self._open) if b for item in b.waiting]
-        for order in [*orders, *self._inbox, *self._detours.orders, *self._put_off.orders]:
+        queued = [*self._inbox, *self._going_on, *self._detours.orders, *self._put_off.orders]
+        for order in [*orders, *queued]:
             order.fail(failed)
         self._idle.set()
         self.watchers.notify_all()
