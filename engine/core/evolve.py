@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from engine.core import events as e
 from engine.core import numbering
 from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
-from engine.core.frames import arrive, close, end_wait, expect, put, stay
+from engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
 from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.state import (
@@ -141,14 +141,10 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 
 
 def _end(state: State, status: Status) -> None:
-    for scope in state.scopes():
-        end_wait(state, scope, "cancelled")
-        close(state, scope)
-    if state.forks:
-        state.forks = PersistentMap()
-    if state.timers:
-        state.timers = PersistentMap()
-    state.forks_at_work = ()
+    cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
+    state.frames, state.forks, state.timers = PersistentMap(), PersistentMap(), PersistentMap()
+    state.ready, state.forks_at_work = (), ()
+    state.active = state.delayed = 0
     state.ended_at = state.recorded_at
     state.status = status
 

@@ -214,7 +214,7 @@ def _describe(draft: Draft, error: str | None, cause: str | None, members: dict[
 
 def finish(draft: Draft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
-    if len(draft.state.frames) > 1 or draft.state.task(TOP) is not None:
+    if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
         draft.give_up(draft.state.scopes())
     draft.emit(event, payload)
     parent = draft.state.parent
