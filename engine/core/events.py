@@ -33,7 +33,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """The task that started this execution: whose it is, and where in that execution.
 
     `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up. `wait` is
-    the wait that a token of the task can end instead.
+    the wait that a token of the task can end instead. `depth` is 1 for the child of a run that has no parent itself.
     """
 
     execution: str
@@ -45,6 +45,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     pattern: str
     is_awaited: bool = False
     wait: str | None = None
+    depth: int = 1
 
 
 class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):

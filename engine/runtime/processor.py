@@ -81,7 +81,7 @@ class Processor:
         self._clock = clock
         self._random = random
         self._names = names or {}
-        self._payload_max = limits.payload_max_bytes
+        self._limits = limits
         self._ids = ids.IdGenerator(random)
         self._detours = Detours(loader, self.new_id, random)
         self.hot = HotStreams(hot_max)
@@ -246,7 +246,8 @@ class Processor:
             self.hot.refusals(hot.stream_id),
             self._names,
             PATIENCE_S,
-            payload_max=self._payload_max,
+            payload_max=self._limits.payload_max_bytes,
+            events_max=self._limits.run_events_max,
         )
 
     async def _detour(self, hot: HotStream, order: Order, need: Need) -> None:

@@ -95,6 +95,7 @@ MEMBERS: dict[str, Any] = {
         "attempt": 1,
         "pattern": "sync:2",
         "is_awaited": True,
+        "depth": 3,
     },
     "reason": "7/reason",
     "resource": "charge.waitForResume",
