@@ -155,10 +155,11 @@ class Engine:
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
+        clock = clock or SystemClock()
         node = Node(
             store,
-            clock or SystemClock(),
-            lambda complete: Tasks(registry, complete, limits),
+            clock,
+            lambda complete, send: Tasks(registry, complete, send, clock, limits),
             limits=limits,
         )
         engine = cls(store, node, registry, http)

@@ -33,6 +33,7 @@ from engine.runtime.callers import Caller
 from engine.runtime.clock import SystemClock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
+from engine.runtime.places import Key
 from engine.steps import Registry, load_registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
@@ -49,6 +50,9 @@ class _NoTasks:
     def cancel(self, hot: HotStream, seq: int) -> None:
         pass
 
+    def knows(self, key: Key) -> bool:  # noqa: ARG002 nothing runs
+        return False
+
     def halt(self) -> None:
         pass
 
@@ -61,7 +65,7 @@ async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
     """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
     store = await open_database(database, read_only=False)
     http = HttpClient()
-    node = Node(store, SystemClock(), lambda _: _NoTasks())
+    node = Node(store, SystemClock(), lambda *_: _NoTasks())
     engine = Engine(store, node, builtin_steps(http).merged(registry), http)
     try:
         for organization in await store.organizations():

@@ -39,6 +39,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     },
     ("running", "TaskScheduled"): _RUNNING,
     ("waiting", "TaskScheduled"): _RUNNING,  # with `.waitForResume` the wait is opened first
+    ("running", "TaskQueued"): _RUNNING,
+    ("running", "TaskStarted"): _RUNNING,
     ("running", "TaskInterrupted"): _RUNNING,
     ("running", "TaskRedispatched"): _RUNNING,
     ("running", "TimerSet"): _RUNNING,

@@ -59,9 +59,22 @@ class Fold:
 
     def start_all(self) -> None:
         """Tell it, except of what was given up in the same go."""
-        if self._starts:
-            self.course.moments += [item for item in self._starts if item.visit and item.visit.exited_at is None]
-            self._starts.clear()
+        for moment in self._starts:
+            if moment.visit is not None and moment.visit.exited_at is None:
+                self.begin(moment)
+        self._starts.clear()
+
+    def begin(self, moment: Moment) -> None:
+        """Tell that a step was called, or what follows that."""
+        if moment.visit is not None and moment.what == "begun":
+            moment.visit.begun = len(self.course.moments)
+        self.tell(moment)
+
+    def queue(self, visit: Visit) -> None:
+        """Take back that its step was called at once: it was not."""
+        if visit.begun is not None:
+            self.course.moments[visit.begun] = Moment("queued", visit)
+            visit.begun = None
 
     # --- visits ---------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ What: TypeAlias = Literal[
     # a visit
     "entered",
     "scheduled",
+    "queued",
     "begun",
     "submitted",
     "task_succeeded",
@@ -79,6 +80,7 @@ class Visit:
     done. `retries` are those of the attempts that another one followed, or will; `failure` is that of the last.
     `within` names the Parallel and Map states around it, outermost first, each with the index of the branch or
     iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
+    `begun` is the index of the moment that says that its step was called.
     """
 
     scope: str
@@ -98,6 +100,7 @@ class Visit:
     retries: list[Retried] = field(default_factory=list)
     within: tuple[tuple[str, int], ...] = ()
     fork: Fork | None = None
+    begun: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -13,6 +13,7 @@ from engine.core.decide.recover import recover, redispatch
 from engine.core.decide.refuse import refuse
 from engine.core.decide.resume import resume
 from engine.core.decide.start import trigger
+from engine.core.decide.turn import queue_task, start_task
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.core.refs import Missing
 from engine.core.state import State
@@ -21,6 +22,8 @@ from engine.language.errors import TooSlow
 _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Trigger: trigger,
     c.Advance: go_on,
+    c.QueueTask: queue_task,
+    c.StartTask: start_task,
     c.CompleteTask: complete_task,
     c.ChildStarted: start_child,
     c.AnswerTask: answer_task,

@@ -25,8 +25,10 @@ from engine.core.commands import (
 from engine.core.decide import decide
 from engine.core.decision import Rejection
 from engine.core.effects import CancelTask, EndChild, RunTask, SetTimer, TakeUp
+from engine.core.persistent import PersistentMap
 from engine.core.state import initial_state
 from engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
+from engine.testing import given as plainly_given
 
 from .checked import given, tasks_of
 
@@ -241,3 +243,39 @@ def test_an_answer_can_be_remembered_without_an_event():
     """In every status."""
     run = given(one(CHARGE)).when(Confirm({"any": "thing"})).then_nothing().then_answers({"any": "thing"})
     run.when(succeeded("A"), Confirm(1)).then("TaskSucceeded", "ExecutionSucceeded").then_answers(1)
+
+
+WIDE = 300
+ASKING = {"Ask": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}}
+FAILING = {"Go": {"Type": "Task", "Resource": "charge", "End": True}}
+MANY = {"Type": "Map", "ItemProcessor": {"StartAt": "Ask", "States": ASKING}, "End": True}
+BESIDE = {
+    "Type": "Parallel",
+    "Branches": [{"StartAt": "M", "States": {"M": MANY}}, {"StartAt": "Go", "States": FAILING}],
+    "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Rest"}],
+    "End": True,
+}
+
+
+@pytest.mark.parametrize("is_caught", [False, True])
+def test_many_waits_end_at_the_cost_of_one_copy(monkeypatch, is_caught):
+    """With the run, or with the state around them: nothing is taken out of a large mapping one by one."""
+    definition = {"StartAt": "P", "States": {"P": BESIDE, "Rest": {"Type": "Wait", "Seconds": 1, "End": True}}}
+    run = plainly_given(definition, [0] * WIDE)
+    while len(run.state.waits) < WIDE:
+        run.when(Advance())
+    copies = 0
+    real = PersistentMap.delete
+
+    def counted(self, key):
+        nonlocal copies
+        copies += 1
+        return real(self, key)
+
+    monkeypatch.setattr(PersistentMap, "delete", counted)
+    (going,) = [scope for scope in run.state.frames if run.state.task(scope) is not None]
+    run.when(failed("Go", "Down", scope=going) if is_caught else terminated())
+    assert copies < 20
+    assert (len(run.state.waits), len(run.state.frames)) == (0, int(is_caught))
+    assert [ended.outcome for ended in run.state.ended_waits.values()] == ["cancelled"]
+    assert run.rejection is None
