@@ -51,7 +51,7 @@ class Rejection(msgspec.Struct, frozen=True):
 class Need(msgspec.Struct, frozen=True):
     """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same.
 
-    `patience`: the decision takes longer than `Facts.patience_s`; decide again without it, where nobody is held up.
+    `patience`: the decision takes longer than `Facts.patience`; decide again without it, where nobody is held up.
     """
 
     seqs: tuple[int, ...] = ()
@@ -87,9 +87,10 @@ class Facts(msgspec.Struct, frozen=True):
 
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
-    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience_s` is how long one
-    expression may take, in seconds of real time; null: as long as any may. `moves_max` is how many states it passes at
-    the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many
+    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience` tells,
+    while the decision is made, how many seconds of real time are left for it: an expression may take no longer, and
+    when none are left it stops between two states; null: as long as it takes. `moves_max` is how many
+    states it passes at the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many
     bytes of JSON any value of the run may have, `events_max` how many events the run.
     """
 
@@ -103,7 +104,7 @@ class Facts(msgspec.Struct, frozen=True):
     known_waits: Mapping[str, str | None] = {}
     refusals: int = 0
     names: Mapping[str, str] = {}
-    patience_s: float | None = None
+    patience: Callable[[], float] | None = None
     moves_max: int | None = None
     trial: Trial | None = None
     payload_max: int = PAYLOAD_MAX

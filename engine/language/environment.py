@@ -19,7 +19,7 @@ class World(Protocol):
 
     @property
     def patience_s(self) -> float | None:
-        """Seconds of real time that an expression may take before it raises TooSlow; None: as long as any may."""
+        """Seconds of real time that an expression may take now before it raises TooSlow; None: as long as any may."""
         ...
 
     def context(self) -> dict[str, Json]:

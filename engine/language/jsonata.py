@@ -252,10 +252,13 @@ class _Query:
             return False
 
     def _run(self, compiled: jlens.Expression, env: Environment) -> str | None:
+        patience_s = env.world.patience_s
+        if patience_s is not None and patience_s <= 0:
+            raise TooSlow
         return compiled.evaluate_json(
             None,
             self._bindings(env),
-            timeout=TIME_MAX_S if env.world.patience_s is None else env.world.patience_s,
+            timeout=TIME_MAX_S if patience_s is None else patience_s,
             max_depth=CALLS_MAX,
             max_steps=STEPS_MAX,
             max_string_length=STRING_MAX,

@@ -93,7 +93,7 @@ class Detours:
         order.seed = order.seed or self._random(32)
         drawn = len(order.chances)
         order.chances = [*order.chances, *(ids.text(self._new_id()) for _ in range(drawn, CHANCES_APART))]
-        facts = replace(facts, patience_s=None, moves_max=MOVES_APART)
+        facts = replace(facts, patience=None, moves_max=MOVES_APART)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, hot.kind.decide, hot, order.command, facts)
 

@@ -47,7 +47,7 @@ PENDING_MAX: Final = 10_000
 """So many orders may be under way, decided or not, before more from outside are refused."""
 
 PATIENCE_S: Final = 0.02
-"""Seconds that one expression may hold up everybody; what takes longer is decided in a thread."""
+"""Seconds that one decision may hold up everybody: then it goes on later, or it is made in a thread."""
 
 
 class Processor:
@@ -218,6 +218,7 @@ class Processor:
 
     def _facts(self, hot: HotStream, order: Order, now: int) -> Facts:
         chance = Chance(order, self.new_id, self._random)
+        deadline = time.perf_counter() + PATIENCE_S
         return Facts(
             hot.text,
             hot.machine,
@@ -229,7 +230,7 @@ class Processor:
             order.known_waits,
             self.hot.refusals(hot.stream_id),
             self._names,
-            PATIENCE_S,
+            lambda: deadline - time.perf_counter(),
             payload_max=self._limits.payload_max_bytes,
             events_max=self._limits.run_events_max,
         )

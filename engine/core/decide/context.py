@@ -39,7 +39,8 @@ class Surroundings(msgspec.Struct, eq=False):
 
     @property
     def patience_s(self) -> float | None:
-        return self.draft.facts.patience_s
+        patience = self.draft.facts.patience
+        return None if patience is None else patience()
 
     def entropy(self, count: int) -> bytes:
         return self.draft.facts.entropy(count)

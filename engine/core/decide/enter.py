@@ -21,12 +21,15 @@ from engine.language import ChoiceState, FailState, Left, PassState, StatesError
 def advance(draft: Draft) -> None:
     """Go on until every frame is in a phase, or the execution has ended.
 
-    After `TRANSITIONS_MAX` moves, or those that the facts allow, it stops with the effect `Continue`, so that a loop
-    cannot starve the others.
+    After `TRANSITIONS_MAX` moves, those that the facts allow, or all the time that it has, it stops with the effect
+    `Continue`, so that neither a loop nor many slow expressions starve the others.
     """
+    patience = draft.facts.patience
     for _ in range(draft.facts.moves_max or TRANSITIONS_MAX):
         if end_if_long(draft) or not _move(draft):
             return
+        if patience is not None and patience() <= 0:
+            break
     if not draft.state.is_over and (draft.state.ready or draft.state.forks_at_work):
         draft.effects.append(Continue())
 

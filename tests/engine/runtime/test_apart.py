@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -108,3 +109,36 @@ async def test_a_run_without_an_end_does_not_keep_a_node_from_stopping(bench: An
     assert time.perf_counter() - started < 8
     row = await bench.store.execution(ids.parse(execution.id))
     assert row.status in ("running", "failed")  # the slow one may meet its limit meanwhile
+
+
+async def test_many_expressions_of_a_few_milliseconds_hold_nobody_up(engine: Engine) -> None:
+    """A decision has so much time together: it stops between two states, and goes on when others had their turn."""
+    middling = "{% $count($map([1..4000], function($v){$v*2+1})) %}"
+    state = {"Type": "Pass", "Output": middling, "End": True}
+    mapping = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Each",
+        "States": {
+            "Each": {
+                "Type": "Map",
+                "Items": "{% [1..60] %}",
+                "MaxConcurrency": 1,
+                "End": True,
+                "ItemProcessor": {"StartAt": "Compute", "States": {"Compute": state}},
+            }
+        },
+    }
+    workflow = await engine.create_workflow("many", mapping)
+    turns: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            turns.append(time.thread_time())
+            await asyncio.sleep(0)
+
+    beating = asyncio.create_task(beat())
+    execution = await engine.trigger(workflow.id, {})
+    assert (await engine.result(execution.id)).output == [4000] * 60
+    beating.cancel()
+    longest = max(after - before for before, after in itertools.pairwise(turns))
+    assert longest < (turns[-1] - turns[0]) / 3
