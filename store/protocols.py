@@ -265,6 +265,10 @@ class Nodes(Protocol):
         """
         ...
 
+    async def node_noted(self, node: NodeRow) -> None:
+        """Write down what a node says of itself now; it is durable when this returns."""
+        ...
+
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 

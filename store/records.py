@@ -183,13 +183,19 @@ class WorkflowVersionRow(NamedTuple):
 
 
 class NodeRow(NamedTuple):
-    """A process that served this database. `stopped_at` is null while it runs, and until a death is seen."""
+    """A process that served this database. `stopped_at` is null while it runs, and until a death is seen.
+
+    `crashes` is how many nodes before it died in a row; `alone_with` has the ids of the streams, one after the other,
+    that have their turn while nothing else has.
+    """
 
     node_id: bytes
     name: str
     started_at: int
     heartbeat_at: int
     stopped_at: int | None
+    crashes: int = 0
+    alone_with: bytes = b""
 
 
 # --- projections: dropped and rebuilt from the log ----------------------------------------------------------

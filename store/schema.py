@@ -159,6 +159,8 @@ nodes = Table(
     _ms("started_at"),
     _ms("heartbeat_at"),
     _ms("stopped_at", null=True),
+    Column("crashes", BigInteger, nullable=False, server_default=text("0")),
+    Column("alone_with", LargeBinary, nullable=False, server_default=text("x''")),
     sqlite_with_rowid=False,
 )
 

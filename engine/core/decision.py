@@ -87,11 +87,11 @@ class Facts(msgspec.Struct, frozen=True):
 
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
-    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience` tells,
-    while the decision is made, how many seconds of real time are left for it: an expression may take no longer, and
-    when none are left it stops between two states; null: as long as it takes. `moves_max` is how many
-    states it passes at the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many
-    bytes of JSON any value of the run may have, `events_max` how many events the run.
+    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience` tells, while the
+    decision is made, how many seconds of real time are left for it: an expression may take no longer, and when none are
+    left it stops between two states; null: as long as it takes. `moves_max` is how many states it passes at the most;
+    null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many bytes of
+    JSON any value of the run may have, `events_max` how many events the run.
     """
 
     execution: str

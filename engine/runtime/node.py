@@ -17,6 +17,7 @@ from engine.core import effects as fx
 from engine.limits import Limits
 from engine.runtime.children import ChildRunner
 from engine.runtime.clock import Clock
+from engine.runtime.crash_loop import CrashLoop
 from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
 from engine.runtime.metrics import Metrics
@@ -102,12 +103,13 @@ class Node:
         self.metrics.tasks_running.read = lambda: self.tasks.running
         self.timers = Timers(store, clock, self._fire, self.metrics)
         self.suspects = Suspects(self.send, clock, self.tasks, self.metrics)
-        self.recovery = Recovery(store, self.send, self.suspects, self.metrics)
+        self.recovery = Recovery(store, self.send, self.timers, self.suspects, self.metrics)
         self.random = random
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
         self.pins = Pins(store, self.processor, self.actor)
+        self._crash_loop: CrashLoop | None = None
         self.draining = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -117,13 +119,17 @@ class Node:
         await self._seed_ids()
         await self.recovery.survey()
         now = self.clock.now()
-        dead = await self.store.node_started(NodeRow(self.id, self.name, now, now, None))
+        row = NodeRow(self.id, self.name, now, now, None)
+        dead = await self.store.node_started(row)
+        self._crash_loop = loop = CrashLoop(self.store, row, dead)
+        await loop.begin(self.clock)
         self.processor.position = await self.store.position()
         self.processor.pin_due = self.processor.position + PIN_EVERY
         if dead:
             await self.pins.pin()
-        self.recovery.start(died=bool(dead))
-        await self.timers.start()
+        self.recovery.start(died=bool(dead), loop=loop)
+        if not loop.is_careful:
+            await self.timers.start()
 
     async def _seed_ids(self) -> None:
         """New ids sort above all that exist, wherever the clock has been since."""
@@ -145,6 +151,8 @@ class Node:
         end = time.monotonic() + grace_s
         self.begin_drain()
         await self.recovery.close()
+        if self._crash_loop is not None:
+            self._crash_loop.close()
         await self.timers.close()
         await self.tasks.close(grace_s)
         await self.children.close(end - time.monotonic())

@@ -6,7 +6,7 @@ The timers are rows; in memory there is only the instant of the earliest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -22,6 +22,9 @@ from store.records import TimerRow
 _log = structlog.get_logger("perdure.timers")
 
 AT_ONCE: Final = 500
+DUE_MAX: Final = 100_000
+"""So many due timers are looked at before a careful start; later ones are fired after it."""
+
 RETRY_MS: Final = 1000
 SHOWN_MAX: Final = 10
 """So many executions a line of the log names."""
@@ -50,22 +53,33 @@ class Timers:
         self._job: asyncio.Task[None] | None = None
         self._rang_again = False
         self._stuck: set[TimerRow] = set()
+        self._is_started = False
         self._is_closed = False
 
     async def start(self) -> None:
-        """Arm for the earliest timer there is."""
+        """Arm for the earliest timer there is; before this nothing is fired but by `fire_of`."""
+        self._is_started = True
         due_at = await self._store.next_due()
         if due_at is not None:
             self.arm(due_at)
 
     def arm(self, due_at: int) -> None:
         """Something comes due at this instant (ms)."""
-        if self._is_closed or (self._next is not None and self._next <= due_at):
+        if not self._is_started or self._is_closed or (self._next is not None and self._next <= due_at):
             return
         self._next = due_at
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._clock.call_at(due_at, self._ring)
+
+    async def due(self) -> set[bytes]:
+        """The executions that have timers which are due."""
+        return {row.execution_id for row in await self._store.due_timers(self._clock.now(), limit=DUE_MAX)}
+
+    async def fire_of(self, executions: Iterable[bytes]) -> None:
+        """Fire what is due of these executions."""
+        rows = [row for execution_id in executions for row in await self._store.timers_of(execution_id)]
+        await self._fire([row for row in rows if row.due_at <= self._clock.now()])
 
     def free(self, execution_id: bytes) -> None:
         """Fire the timers of an execution again that could not be fired: it has been mended."""

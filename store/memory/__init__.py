@@ -152,6 +152,11 @@ class MemoryStore(MemoryAudit):
         self._nodes[node.node_id] = node
         return died
 
+    async def node_noted(self, node: NodeRow) -> None:
+        self._check_open()
+        self._check_not_rebuilding()
+        self._nodes[node.node_id] = node
+
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         self._check_open()
         self._check_not_rebuilding()

@@ -69,6 +69,9 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         return await self._write(partial(Writer.node_started, node=node))
 
+    async def node_noted(self, node: NodeRow) -> None:
+        await self._write(partial(Writer.node_noted, node=node))
+
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         await self._write(partial(Writer.node_stopped, node_id=node_id, at=at))
 

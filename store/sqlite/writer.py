@@ -96,6 +96,10 @@ class Writer:
 
         return self._transaction(start)
 
+    def node_noted(self, node: NodeRow) -> None:
+        """`Store.node_noted`."""
+        self._transaction(lambda cursor: cursor.execute(sql.PUT_NODE, node))
+
     def node_stopped(self, node_id: bytes, at: int) -> None:
         """`Store.node_stopped`."""
         self._transaction(lambda cursor: cursor.execute(sql.STOP_NODE, (at, node_id)))

@@ -38,3 +38,13 @@ async def test_to_stop_an_unknown_node_is_no_error(store: Store) -> None:
     await store.node_stopped(node(7).node_id, NOW)
 
     assert await store.node_started(node(1)) == []
+
+
+async def test_what_a_node_notes_is_told_when_it_has_died(store: Store) -> None:
+    """It stands in its row, as it was noted last."""
+    await store.node_started(node(1))
+    await store.node_noted(node(1, crashes=2, alone_with=b"x" * 32))
+    noted = node(1, crashes=3, alone_with=b"")
+    await store.node_noted(noted)
+
+    assert await store.node_started(node(2)) == [noted]

@@ -1,0 +1,116 @@
+"""A decision that takes the process down at each start is found out and set aside, and the others go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.core.commands import FireTimer, Recover
+from engine.runtime.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
+from engine.runtime.hot import HotStream
+from engine.runtime.kinds import ExecutionKind
+from store.memory import MemoryStore
+from store.records import NodeRow
+from tests.engine.runtime.conftest import Bench, eventually, rest
+
+SLEEPING = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 30, "End": True}}}
+
+
+class Death(BaseException):
+    """What ends a process, as far as a test can have it: the order is lost, and nothing goes on."""
+
+
+async def names(engine: Engine, execution_id: str) -> list[str]:
+    return [type(recorded.event).__name__ async for recorded in engine.events(execution_id)]
+
+
+class Poison:
+    """Decisions about one execution end the process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.execution = ""
+        self.deaths = 0
+        decide = ExecutionKind.decide
+
+        def deadly(kind: ExecutionKind, hot: HotStream, command: Any, facts: Any) -> Any:
+            if hot.text == self.execution and isinstance(command, FireTimer | Recover):
+                self.deaths += 1
+                raise Death
+            return decide(kind, hot, command, facts)
+
+        monkeypatch.setattr(ExecutionKind, "decide", deadly)
+
+
+async def restarted(bench: Bench) -> Engine:
+    engine = await Engine.start(bench.store, clock=bench.clock)
+    bench.engines.append(engine)
+    return engine
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_what_kills_at_each_start_is_set_aside(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three deaths in a row starts are careful: two more, and it is known which execution it is."""
+    poison = Poison(monkeypatch)
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", SLEEPING)
+    runs = [await engine.trigger(workflow.id, {"n": n}) for n in range(GROUP + 10)]
+    poison.execution = runs[7].id
+    await bench.crash(engine)
+    bench.clock.push(60_000)  # all timers are due
+    for _ in range(10):
+        before = poison.deaths
+        engine = await restarted(bench)
+        node = engine.node
+        await eventually(lambda: poison.deaths > before or node.recovery.is_done.is_set())  # noqa: B023
+        if poison.deaths == before:
+            break
+        await bench.crash(engine)
+    assert poison.deaths == CRASHES_MAX + 1
+    await rest(engine)
+    assert (await names(engine, poison.execution))[-1] == "ExecutionQuarantined"
+    for run in runs:
+        if run.id != poison.execution:
+            assert (await engine.result(run.id)).status == "completed"
+
+
+async def test_a_node_that_lives_is_in_no_crash_loop(bench: Bench) -> None:
+    """Deaths count that follow one another shortly: the one that comes after a while counts from one again."""
+    for _ in range(CRASHES_MAX + 1):
+        engine = await bench.start()
+        bench.clock.push(CALM_MS)
+        await rest(engine)
+        await bench.crash(engine)
+    engine = await bench.start()
+    assert engine.node._crash_loop is not None
+    assert engine.node._crash_loop.crashes == 1
+
+
+async def test_a_clean_stop_ends_the_count(bench: Bench) -> None:
+    """What stopped did not die."""
+    for _ in range(CRASHES_MAX):
+        await bench.crash(await bench.start())
+    await bench.stop(await bench.start())
+    engine = await bench.start()
+    assert engine.node._crash_loop is not None
+    assert engine.node._crash_loop.crashes == 0
+
+
+def loop_after(crashes: int, alone_with: bytes) -> CrashLoop:
+    """What a node knows after one died that had noted this."""
+    dead = NodeRow(b"d" * 16, "dead", 1, 1, None, crashes - 1, alone_with)
+    return CrashLoop(MemoryStore(), NodeRow(b"n" * 16, "new", 2, 2, None), [dead])
+
+
+def test_groups_get_smaller_until_one_is_left() -> None:
+    """All in groups; then those of the last one each for itself; then one is guilty, and has no turn at all."""
+    streams = [bytes([number]) * 16 for number in range(GROUP + 2)]
+    assert list(loop_after(CRASHES_MAX, b"").groups(streams)) == [streams[:GROUP], streams[GROUP:]]
+    several = loop_after(CRASHES_MAX, b"".join(streams[3:5]))
+    assert several.guilty is None
+    assert list(several.groups(streams))[:2] == [[streams[3]], [streams[4]]]
+    alone = loop_after(CRASHES_MAX, streams[3])
+    assert alone.guilty == streams[3]
+    assert streams[3] not in [each for group in alone.groups(streams) for each in group]
+    assert loop_after(CRASHES_MAX - 1, streams[3]).guilty is None
