@@ -201,11 +201,11 @@ def _parameters(query_string: bytes) -> list[tuple[str, str]]:
         raise Invalid("the query is not UTF-8, percent-encoded") from None
     except ValueError:
         raise Invalid(f"the query has more than {PARAMETERS_MAX} parameters") from None
-    names = [name for name, _ in parameters]
-    for name in names:
-        if names.count(name) > 1:
-            raise Invalid(f"{shown_name(name)}: it is there twice; send it once", {"field": name})
-    return parameters
+    found: dict[str, str] = {}
+    for name, value in parameters:  # the same again is no contradiction: `lastKey` may be put behind what is there
+        if found.setdefault(name, value) != value:
+            raise Invalid(f"{shown_name(name)}: it is there twice, with two values; send one", {"field": name})
+    return list(found.items())
 
 
 def _body(route: Route, given: dict[str, Any] | None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from engine.core import ids
 from engine.core.decision import PAYLOAD_MAX
-from engine.core.events import Recorded
+from engine.core.events import Recorded, ResumeRule
 from engine.core.refs import resolve
 from engine.core.state import State
 from engine.core.transitions import TERMINAL
@@ -189,17 +189,22 @@ class Engine:
 
     # --- commands ------------------------------------------------------------------------------------------------
 
-    async def create_workflow(self, name: str, definition: Any, *, description: str | None = None) -> Workflow:
+    async def create_workflow(
+        self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
+    ) -> Workflow:
         """Create and publish a workflow from an Amazon States Language definition (an object, or JSON text).
 
-        Raises `engine.errors.Invalid`, with every problem in `details["errors"]`.
+        With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
+        every problem in `details["errors"]`.
         """
-        saved = await self.workflows.create(await self._caller(), name, definition, description=description)
+        saved = await self.workflows.create(
+            await self._caller(), name, definition, description=description, resume=resume
+        )
         return Workflow(
             ids.text(saved.workflow.workflow_id),
             saved.workflow.name,
             saved.version.version,
-            [f"{warning.path}: {warning.message}" for warning in saved.warnings],
+            [f"{warning.path or '/'}: {warning.message}" for warning in saved.warnings],
         )
 
     async def trigger(
@@ -241,7 +246,7 @@ class Engine:
         """End a wait: `restarted`, or `already restarted` if an earlier resume did.
 
         A call that comes before its wait is held for `hold` seconds. Raises `NotWaiting`, `AmbiguousWait`,
-        `WaitExpired`, `Conflict` or `NotFound`.
+        `UnnamedWait`, `WaitExpired`, `Conflict` or `NotFound`.
         """
         answered = await self.runs.resume(
             await self._caller(),

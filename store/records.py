@@ -168,7 +168,10 @@ class WorkflowRow(NamedTuple):
 
 
 class WorkflowVersionRow(NamedTuple):
-    """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256."""
+    """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
+
+    `resume`: what a resume of its runs must say, "any" or "named".
+    """
 
     workflow_id: bytes
     version: int
@@ -180,6 +183,7 @@ class WorkflowVersionRow(NamedTuple):
     created_at: int
     created_by: str
     published_at: int | None
+    resume: Literal["any", "named"]
 
 
 class NodeRow(NamedTuple):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import click
 
 from api.commands.shape import Where
+
+ResumeRule: TypeAlias = Literal["any", "named"]
 
 
 class Target(Protocol):
@@ -16,7 +18,7 @@ class Target(Protocol):
     """
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
     ) -> dict[str, Any]: ...
 
     def trigger(

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 
 from api.auth import plain_scopes
+from api.commands.changing import ResumeRule
 from api.commands.output import instant
 from api.commands.running import Refused, run
 from api.commands.shape import Scope
@@ -94,13 +95,21 @@ class Direct:
         async with recorder(self._scope.database, self._registry) as engine:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
-    def create_workflow(self, name: str, definition: Any, description: str | None, *, is_draft: bool) -> dict[str, Any]:
-        given = {"name": name, "definition": definition, "description": description}
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+    ) -> dict[str, Any]:
+        settings = {"resume": resume}
+        given = {"name": name, "definition": definition, "description": description, "settings": settings}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
             saved = await engine.workflows.create(
-                caller, body.name, body.definition, description=body.description, is_published=not is_draft
+                caller,
+                body.name,
+                body.definition,
+                description=body.description,
+                is_published=not is_draft,
+                resume=body.settings.resume,
             )
             return {
                 "id": ids.text(saved.workflow.workflow_id),

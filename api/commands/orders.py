@@ -40,7 +40,7 @@ def trigger(
 @click.command(
     cls=Command,
     examples=[
-        """perdure resume INV-7 --source SAP --payload '{"approved": true}'""",
+        """perdure resume INV-7 --state Ask --source SAP --payload '{"approved": true}'""",
         "perdure resume INV-7 --payload @approval.json --state Ask",
     ],
 )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from api.commands.changing import ResumeRule
 from api.commands.names import SUGGESTED_FROM, is_id, only
 from api.commands.running import Failed, Refused, headline, problems
 from api.commands.shape import Scope
@@ -45,8 +46,11 @@ class Remote:
 
     # --- changes -------------------------------------------------------------------------------------------------
 
-    def create_workflow(self, name: str, definition: Any, description: str | None, *, is_draft: bool) -> dict[str, Any]:
-        body = {"name": name, "definition": definition, "status": "draft" if is_draft else "published"}
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+    ) -> dict[str, Any]:
+        status, settings = "draft" if is_draft else "published", {"resume": resume}
+        body: dict[str, Any] = {"name": name, "definition": definition, "status": status, "settings": settings}
         if description is not None:
             body["description"] = description
         made = self._send("POST", "/v1/workflows", body)["data"]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from api.commands import output
-from api.commands.changing import no_elsewhere, target
+from api.commands.changing import ResumeRule, no_elsewhere, target
 from api.commands.output import readable
 from api.commands.running import Failed, run
 from api.commands.shape import Group, Scope, Where, changes, limit, reads, steps
@@ -40,6 +40,13 @@ def workflows() -> None:
 @click.option("--name", help="Its name.  [default: the file's]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option("--draft", is_flag=True, help="Do not publish it yet.")
+@click.option(
+    "--resume",
+    type=click.Choice(["any", "named"]),
+    default="any",
+    show_default=True,
+    help="Whether a resume may name no wait, or must name one.",
+)
 @steps
 @changes
 def create(
@@ -49,6 +56,7 @@ def create(
     name: str | None,
     description: str | None,
     draft: bool,
+    resume: ResumeRule,
     steps: str | None,
     as_json: bool,
 ) -> None:
@@ -63,9 +71,9 @@ def create(
             raise click.UsageError("--name: what comes from stdin has no name; give one")
         name = PurePath(file).name.split(".")[0]
     definition = parse_json(read_file(file, "FILE"), file)
-    answer = target(where, steps).create_workflow(name, definition, description, is_draft=draft)
+    answer = target(where, steps).create_workflow(name, definition, description, is_draft=draft, resume=resume)
     for warning in answer["warnings"]:
-        output.say(f"warning: {warning['path']}: {warning['message']}")
+        output.say(f"warning: {warning['path'] or '/'}: {warning['message']}")
     output.answer(answer, answer["id"], as_json=as_json)
 
 

@@ -320,11 +320,18 @@ class WorkflowShown(Shape, frozen=True):
     updated_by: str | None
 
 
+class SettingsShown(Shape, frozen=True):
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: Literal["any", "named"]
+
+
 class WorkflowWhole(WorkflowShown, frozen=True):
     """A workflow with its latest version."""
 
     definition: JsonObject
     mock_payload: JsonObject | None
+    settings: SettingsShown
 
 
 class Warned(Shape, frozen=True):

@@ -181,7 +181,7 @@ ROUTES: Final[Sequence[Route]] = (
         handler=resume,
         headers=("Idempotency-Key", "Prefer"),
         answer=answers.Resumed,
-        refusals=frozenset({"NOT_FOUND", "CONFLICT", "NOT_WAITING", "AMBIGUOUS_WAIT", "WAIT_EXPIRED"}),
+        refusals=frozenset({"NOT_FOUND", "CONFLICT", "NOT_WAITING", "AMBIGUOUS_WAIT", "NAME_THE_WAIT", "WAIT_EXPIRED"}),
         tells_position=True,
     ),
     Route(

@@ -58,7 +58,9 @@ def _data(data: Any, *, status: int = 200, meta: Mapping[str, Any] | None = None
 
 
 class RunSettings(Request, frozen=True):
-    """How runs of a workflow are bounded."""
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})] = "any"
 
     not_yet: ClassVar[Mapping[str, str]] = {"timeoutMs": "", "concurrencyLimit": ""}
 
@@ -101,7 +103,9 @@ class WorkflowChange(Request, frozen=True):
         | msgspec.UnsetType
     ) = msgspec.UNSET
 
-    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "settings": "", "trigger_type": ""}
+    settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
 
 
 class WorkflowsQuery(Request, frozen=True):
@@ -123,6 +127,7 @@ async def create_workflow(call: Call[Any, NewWorkflow]) -> Answer:
         description=body.description,
         is_published=body.status == "published",
         mock_payload=body.mock_payload,
+        resume=body.settings.resume,
     )
     return _data(_saved(saved), status=201)
 
@@ -146,9 +151,9 @@ async def get_workflow(call: Call[Any, None]) -> Answer:
 
 
 async def change_workflow(call: Call[Any, WorkflowChange]) -> Answer:
-    """Change a workflow. A published version never changes: another definition makes the next version."""
+    """Change a workflow. A published version never changes: another definition or setting makes the next version."""
     body = call.body
-    status = _given(body.status)
+    status, settings = _given(body.status), _given(body.settings)
     saved = await call.engine.workflows.change(
         call.caller,
         call.path_id("id"),
@@ -156,6 +161,7 @@ async def change_workflow(call: Call[Any, WorkflowChange]) -> Answer:
         description=_given(body.description),
         definition=_given(body.definition),
         is_published=None if status is None else status == "published",
+        resume=None if settings is None else settings.resume,
     )
     return _data(_saved(saved))
 
@@ -180,6 +186,7 @@ def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str,
         **_workflow(row),
         "definition": decode_json(version.definition),
         "mock_payload": None if mock is None else decode_json(mock),
+        "settings": {"resume": version.resume},
     }
 
 

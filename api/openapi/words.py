@@ -35,7 +35,10 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "page": "The number of the page, from 1.",
     "process_id": "The caller's own name for the run, or its execution id if it has none. `/` in it is `%2F`.",
     "search": "A part of the name, without regard to case.",
-    "state": "The state whose wait is meant.",
+    "state": (
+        "The state whose wait is meant. Without it a call ends whichever wait is open, so that an answer that is sent "
+        "twice may answer the next question too."
+    ),
     "status": "Only those with this status.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
@@ -97,6 +100,7 @@ CODES: Final[Mapping[str, str]] = {
     "CONFLICT": "The state of things does not allow it.",
     "NOT_WAITING": "No wait that the call could mean has opened yet. Repeat the call later.",
     "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
+    "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
     "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",

@@ -45,6 +45,10 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
     wait: str | None = None
 
 
+ResumeRule: TypeAlias = Literal["any", "named"]
+"""Whether a resume may mean whichever wait is open, or must say which (`settings.resume` of a workflow)."""
+
+
 class Retry(msgspec.Struct, frozen=True, tag="retry"):
     """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
 
@@ -85,6 +89,7 @@ class ExecutionStarted(Event, frozen=True):
     is_test: bool = False
     due_at: int | None = None
     parent: Parent | None = None
+    resume: ResumeRule = "any"
 
 
 class StatePassed(Event, frozen=True):

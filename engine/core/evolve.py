@@ -160,6 +160,7 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.trigger = event.trigger
     state.input = event.input
     state.parent = event.parent
+    state.resume = event.resume
     if event.due_at is not None:
         state.timers = state.timers.set(EXECUTION_TIMER, Timer(TOP, event.due_at))
     expect(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from engine.core.events import Parent
+from engine.core.events import Parent, ResumeRule
 from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.transitions import TERMINAL, Status
@@ -201,6 +201,7 @@ class State(msgspec.Struct):
     trigger: str = ""
     input: Ref = ""
     parent: Parent | None = None
+    resume: ResumeRule = "any"
     current: str | None = None
     frames: PersistentMap[str, Frame] = PersistentMap()
     forks: PersistentMap[int, Fork] = PersistentMap()

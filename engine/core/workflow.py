@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Draft
-from engine.core.events import Event, Recorded
+from engine.core.events import Event, Recorded, ResumeRule
 from engine.core.refs import Ref, ref
 
 # --- events ------------------------------------------------------------------------------------------------------
@@ -28,11 +28,12 @@ class WorkflowCreated(Event, frozen=True):
 
 
 class VersionAdded(Event, frozen=True):
-    """A version with this definition; a draft, unless it is published at once."""
+    """A version with this definition and these settings; a draft, unless it is published at once."""
 
     version: int
     definition_sha256: str
     is_published: bool = True
+    resume: ResumeRule = "any"
 
 
 class VersionPublished(Event, frozen=True):
@@ -59,11 +60,15 @@ EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, Wo
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A definition's stored text, the SHA-256 of its bytes, and the mock payload given with it (JSON text)."""
+    """A definition's stored text, the SHA-256 of its bytes, and what goes with it.
+
+    `mock_payload` is JSON text; `resume` is what a resume of its runs must say.
+    """
 
     text: str
     sha256: str
     mock_payload: str | None = None
+    resume: ResumeRule = "any"
 
 
 class CreateWorkflow(msgspec.Struct, frozen=True):
@@ -77,7 +82,7 @@ class CreateWorkflow(msgspec.Struct, frozen=True):
 
 
 class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True):
-    """Change what is given. A new definition makes the next version; `is_published` publishes a draft.
+    """Change what is given. Another definition or setting makes the next version; `is_published` publishes a draft.
 
     `current` is the definition of the latest version, as whoever asks has seen it.
     """
@@ -106,6 +111,7 @@ class Version(msgspec.Struct, frozen=True):
     created_at: int
     created_by: str
     published_at: int | None = None
+    resume: ResumeRule = "any"
 
 
 class WorkflowState(msgspec.Struct):
@@ -138,7 +144,7 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
             after.name, after.description = event.name, event.description
         case VersionAdded():
             published_at = recorded.recorded_at if event.is_published else None
-            version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at)
+            version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume)
             after.versions = {**state.versions, event.version: version}
             if event.is_published:
                 after.status = "published"
@@ -180,7 +186,8 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
         payload["description"] = command.description
     places = {name: ref(draft.next_seq, name) for name in payload}
     draft.emit(WorkflowCreated("workflow", command.workspace, **places), payload)
-    draft.emit(VersionAdded(1, command.definition.sha256, command.is_published))
+    definition = command.definition
+    draft.emit(VersionAdded(1, definition.sha256, command.is_published, definition.resume))
 
 
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
@@ -189,7 +196,8 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     latest = draft.state.versions[draft.state.latest]
     if command.current.sha256 != latest.definition_sha256:
         return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
-    is_new = command.definition is not None and command.definition.sha256 != latest.definition_sha256
+    given = command.definition
+    is_new = given is not None and (given.sha256, given.resume) != (latest.definition_sha256, latest.resume)
     if command.is_published is False and not is_new and latest.published_at is not None:
         message = "status: a published version never changes; a draft needs a new definition beside it"
         return Rejection("CONFLICT", message)
@@ -201,10 +209,10 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     if payload:
         places = {name: ref(draft.next_seq, name) for name in payload}
         draft.emit(WorkflowDescribed(**places), payload)
-    if command.definition is not None and is_new:
+    if given is not None and is_new:
         wants = command.is_published
         is_published = latest.published_at is not None if wants is None else wants
-        draft.emit(VersionAdded(draft.state.latest + 1, command.definition.sha256, is_published))
+        draft.emit(VersionAdded(draft.state.latest + 1, given.sha256, is_published, given.resume))
     elif command.is_published and latest.published_at is None:
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256))
     return None

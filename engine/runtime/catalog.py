@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, cast, get_args
 
 from msgspec.structs import replace
 
 from engine.codec import decode_json, encode_json
 from engine.core import ids, workflow
+from engine.core.events import ResumeRule
 from engine.errors import Conflict, Invalid, NotFound
-from engine.language import Machine, Problem, problems, steps_of, unsupported, warnings
+from engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
 from engine.runtime.callers import Caller
 from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.steps import Registry
 from store.records import WorkflowRow, WorkflowVersionRow
+
+SEVERAL_WAITS: Final = (
+    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
+    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
+    'again), or set settings.resume to "named"'
+)
 
 
 class Published(NamedTuple):
@@ -55,8 +62,9 @@ class Workflows:
         description: str | None = None,
         is_published: bool = True,
         mock_payload: Any = None,
+        resume: ResumeRule = "any",
     ) -> Saved:
-        """Create a workflow with its first version.
+        """Create a workflow with its first version. `resume` "named": a resume of a run must say which wait it means.
 
         Raises `Invalid` with every problem of the definition in `details["errors"]`.
         """
@@ -65,7 +73,7 @@ class Workflows:
             ids.text(caller.workspace_id),
             name,
             description,
-            self._definition(definition, mock_payload),
+            self._definition(definition, mock_payload, resume),
             is_published,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
@@ -81,13 +89,18 @@ class Workflows:
         definition: Any = None,
         mock_payload: Any = None,
         is_published: bool | None = None,
+        resume: ResumeRule | None = None,
     ) -> Saved:
-        """Change what is given; a changed definition makes the next version, which keeps the mock payload."""
+        """Change what is given; another definition or setting makes the next version, which keeps the rest."""
         row = await self.workflow(caller, workflow_id)
         current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
-        changed = None if definition is None else self._definition(definition, mock_payload)
-        if changed is not None and changed.mock_payload is None:
-            changed = replace(changed, mock_payload=current.mock_payload)
+        changed = None
+        if definition is not None:
+            changed = self._definition(definition, mock_payload, resume or current.resume)
+            if changed.mock_payload is None:
+                changed = replace(changed, mock_payload=current.mock_payload)
+        elif resume is not None:
+            changed = replace(current, resume=_checked(resume))
         command = workflow.ChangeWorkflow(
             current=current, name=name, description=description, definition=changed, is_published=is_published
         )
@@ -102,7 +115,7 @@ class Workflows:
         self._forget(workflow_id)
         return await self.workflow(caller, workflow_id)
 
-    def _definition(self, definition: Any, mock_payload: Any) -> workflow.Definition:
+    def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
         found = problems(definition)
         if not found:
             definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
@@ -114,7 +127,7 @@ class Workflows:
             raise Invalid(f"definition: {first}{more}", {"errors": errors})
         text = encode_json(definition)
         mock = None if mock_payload is None else encode_json(mock_payload).decode()
-        return workflow.Definition(text.decode(), hashlib.sha256(text).hexdigest(), mock)
+        return workflow.Definition(text.decode(), hashlib.sha256(text).hexdigest(), mock, _checked(resume))
 
     def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
         known = ", ".join(sorted(self._registry.names()))
@@ -127,7 +140,11 @@ class Workflows:
     async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        return Saved(row, version, warnings(decode_json(version.definition)))
+        definition = decode_json(version.definition)
+        found = warnings(definition)
+        if version.resume == "any" and opens_several_waits(definition):
+            found.append(Problem("", SEVERAL_WAITS))
+        return Saved(row, version, found)
 
     def _forget(self, workflow_id: bytes) -> None:
         self._published = {key: value for key, value in self._published.items() if key[0] != workflow_id}
@@ -202,4 +219,11 @@ class Workflows:
 
 
 def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
-    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload)
+    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload, row.resume)
+
+
+def _checked(resume: str) -> ResumeRule:
+    for rule in get_args(ResumeRule):
+        if resume == rule:
+            return cast("ResumeRule", rule)
+    raise Invalid(f"settings.resume: {resume!r} is not accepted; it must be 'any' or 'named'")

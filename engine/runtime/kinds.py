@@ -212,6 +212,7 @@ class WorkflowKind(_AdministrativeKind):
             created_at=version.created_at,
             created_by=version.created_by,
             published_at=version.published_at,
+            resume=version.resume,
         )
 
 

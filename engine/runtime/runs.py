@@ -177,7 +177,7 @@ class Runs:
         """End a wait; the answer is `restarted` or `already restarted`.
 
         While the run is alive and no wait has opened that the call could mean, it is held for `hold_ms`. Raises
-        `NotWaiting`, `AmbiguousWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
+        `NotWaiting`, `AmbiguousWait`, `UnnamedWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
         deadline = self._node.clock.now() + hold_ms
@@ -188,7 +188,7 @@ class Runs:
                 if known is not None:
                     return known
                 may_hold = self._node.clock.now() < deadline
-                command = c.Resume(payload, wait_id, state, may_hold)
+                command = c.Resume(payload, wait_id, state, may_hold, idempotency is not None)
                 reply = await ask(
                     self._node,
                     caller,

@@ -384,3 +384,70 @@ async def test_waits_of_what_is_not_there_are_404(api: Api) -> None:
     """An unknown process or workflow is no empty list."""
     assert code(await api.get("/v1/waits?process_id=never")) == (404, "NOT_FOUND")
     assert code(await api.get(f"/v1/waits?workflow_id={UNKNOWN}")) == (404, "NOT_FOUND")
+
+
+# --- naming the wait ---------------------------------------------------------------------------------------------
+
+NAMED = {"settings": {"resume": "named"}}
+
+
+async def test_where_a_wait_must_be_named_a_repeated_answer_ends_one_question(api: Api) -> None:
+    """Twenty times the same: one is told `restarted`, 19 `already restarted`, and the second question stays open."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS, **NAMED))
+    for more in ({"params": {"state": "First"}}, {"headers": {"Idempotency-Key": "the answer to the second"}}):
+        responses = await asyncio.gather(*(api.resume(execution_id, **more) for _ in range(20)))
+        assert {response.status_code for response in responses} == {200}
+        told = sorted(response.json()["message"] for response in responses)
+        if "params" in more:
+            assert told == ["already restarted"] * 19 + ["restarted"]
+        else:
+            assert told == ["restarted"] * 20
+        assert (await api.events(execution_id)).count("WaitResumed") == 1 + ("headers" in more)
+
+
+async def test_a_call_that_names_no_wait_is_told_which_are_open(api: Api) -> None:
+    """409 `NAME_THE_WAIT`, at once; by the id that it lists the wait can be ended."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS, **NAMED))
+    refused = await api.resume(execution_id, headers={"Prefer": "wait=30"})
+    assert code(refused) == (409, "NAME_THE_WAIT")
+    (wait,) = refused.json()["error"]["details"]["waits"]
+    assert wait["state"] == "First"
+    assert "First" in refused.json()["message"]
+    answered = await api.resume(execution_id, params={"wait_id": wait["wait_id"]})
+    assert answered.json() == {"message": "restarted"}
+
+
+async def test_runs_keep_the_rule_of_the_version_that_they_began_with(api: Api) -> None:
+    """Another rule makes the next version, with the same definition and mock payload; what runs is not touched."""
+    workflow_id = await api.workflow(TWO_QUESTIONS, mock_payload={"a": 1})
+    before = await api.trigger(workflow_id)
+    changed = (await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json=NAMED))["data"]
+    assert (changed["version"], changed["mock_payload"], changed["settings"]) == (2, {"a": 1}, {"resume": "named"})
+    assert (await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json=NAMED))["data"]["version"] == 2
+    kept = await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json={"definition": {**TWO_QUESTIONS, "Comment": "x"}})
+    assert (kept["data"]["version"], kept["data"]["settings"]) == (3, {"resume": "named"})
+    after = await api.trigger(workflow_id)
+    assert (await api.resume(before)).json() == {"message": "restarted"}
+    assert code(await api.resume(after)) == (409, "NAME_THE_WAIT")
+
+
+async def test_a_definition_that_can_ask_twice_is_created_with_a_warning(api: Api) -> None:
+    """It says what to do; who has done it gets none, and neither does who asks once."""
+    for definition, settings, expected in (
+        (TWO_QUESTIONS, {}, 1),
+        (TWO_QUESTIONS, {"resume": "named"}, 0),
+        (TWO_QUESTIONS, {"resume": "any"}, 1),
+        (SLEEPING, {}, 0),
+    ):
+        body = {"name": "asks", "definition": definition, "settings": settings}
+        warnings = (await api.ok("POST", "/v1/workflows", json=body))["data"]["warnings"]
+        assert len(warnings) == expected
+        assert all('settings.resume to "named"' in each["message"] for each in warnings)
+
+
+async def test_a_rule_that_is_none_is_refused(api: Api) -> None:
+    """By its name, with what is accepted."""
+    body = {"name": "asks", "definition": ENDING, "settings": {"resume": "all"}}
+    response = await api.post("/v1/workflows", json=body)
+    assert code(response) == (400, "VALIDATION_ERROR")
+    assert response.json()["error"]["message"].startswith("settings.resume: 'all' is not accepted; it must be 'any' or")

@@ -88,6 +88,7 @@ MEMBERS: dict[str, Any] = {
     "reason": "7/reason",
     "resource": "charge.waitForResume",
     "result": "7/result",
+    "resume": "named",
     "scope": "Map[3]/A",
     "scopes": ["runs.view", "runs.resume"],
     "sha256": "a" * 64,

@@ -42,6 +42,15 @@ def test_a_run_from_start_to_end(mode: Mode, perdure: Perdure) -> None:
         assert event(perdure, "INV-9", kind)["actor"] == actor(mode, perdure)
 
 
+def test_a_workflow_whose_waits_must_be_named(mode: Mode, perdure: Perdure) -> None:
+    """It is created so; a resume that names no wait says what is open."""
+    perdure("workflows", "create", "invoice.asl.json", "--name", "named", "--resume", "named")
+    perdure("trigger", "named", "--input", '{"amount": 300}', "--process-id", "N")
+    refused = perdure("resume", "N", "--source", "SAP", "--hold", "0", exits=1)
+    assert "open: 'Ask'" in refused.stderr
+    assert perdure("resume", "N", "--source", "SAP", "--state", "Ask").stdout == "restarted\n"
+
+
 def test_inputs_from_files_and_stdin(mode: Mode, perdure: Perdure) -> None:
     """Input and payload come from an argument, a file, or stdin; a process id may stand in the input."""
     perdure("trigger", NAME, "--input", "@-", stdin='{"amount": 300, "process_id": "INV-10"}')
