@@ -12,14 +12,17 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from api import health, metrics, openapi
-from api.dialects import process, resource, tasks, trials
+from api.dialects import executions, process, resource, tasks, trials
 from api.middleware import DropRest, RawPath, RequestLog
 from api.problems import refusal
 from api.routing import Endpoint, Route
 from api.settings import Settings
 from engine.engine import Engine
 
-_CALLED: Sequence[Route] = (*process.ROUTES, *resource.ROUTES, *tasks.ROUTES, *trials.ROUTES, *health.ROUTES)
+_CALLED: Sequence[Route] = (
+    *(*process.ROUTES, *executions.ROUTES, *resource.ROUTES),
+    *(*tasks.ROUTES, *trials.ROUTES, *health.ROUTES),
+)
 
 ROUTES: Sequence[Route] = (*_CALLED, *openapi.routes(_CALLED))
 """Everything that can be called. Documentation and the tests' matrices are made from this table; what is asked

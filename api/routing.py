@@ -49,6 +49,13 @@ class Answer(NamedTuple):
     position: int | None = None
 
 
+class Served(NamedTuple):
+    """What all calls are about."""
+
+    engine: Engine
+    settings: Settings
+
+
 class Call(Generic[Q, B]):
     """A request on its way to a handler, with everything checked that the route declares.
 
@@ -57,7 +64,7 @@ class Call(Generic[Q, B]):
 
     def __init__(
         self,
-        engine: Engine,
+        served: Served,
         request: HttpRequest,
         principal: Principal,
         path: Mapping[str, str],
@@ -66,7 +73,7 @@ class Call(Generic[Q, B]):
         body: B,
         given: dict[str, Any] | None,
     ) -> None:
-        self.engine = engine
+        self.engine, self.settings = served
         self.principal = principal
         self.path = path
         self.query = query
@@ -132,8 +139,7 @@ class Endpoint:
 
     def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings) -> None:
         self._routes = {route.method: route for route in routes}
-        self._engine = engine
-        self._settings = settings
+        self._served = Served(engine, settings)
 
     @property
     def methods(self) -> list[str]:
@@ -158,13 +164,13 @@ class Endpoint:
         if not route.tells_position:
             return {}
         if position is None:
-            position = self._engine.node.processor.position
+            position = self._served.engine.node.processor.position
         return {"X-Log-Position": str(position)}
 
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         principal = NOBODY
         if route.scope is not None:
-            principal = await authenticate(self._engine.access, request.headers)
+            principal = await authenticate(self._served.engine.access, request.headers)
             request.state.actor = principal.caller.actor
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
@@ -172,13 +178,13 @@ class Endpoint:
         query = read(route.query, dict(parameters), what=QUERY)
         given = await self._given(route, request)
         body = _body(route, given)
-        call = Call(self._engine, request, principal, path, parameters, query, body, given)
+        call = Call(self._served, request, principal, path, parameters, query, body, given)
         return await route.handler(call)
 
     async def _given(self, route: Route, request: HttpRequest) -> dict[str, Any] | None:
         if route.body is None:
             return None
-        raw = await read_body(request.receive, request.headers, self._settings.body_max_bytes)
+        raw = await read_body(request.receive, request.headers, self._served.settings.body_max_bytes)
         return await parse_object(raw, request.headers)
 
 

@@ -15,6 +15,7 @@ from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
+SOURCES: Final = ("SAP", "TEAMS")
 
 
 class SettingError(Exception):
@@ -59,6 +60,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * 1024**2)] = PAYLOAD_MAX
     """The most JSON text that a value of a run may have, in bytes."""
 
+    resume_sources: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\s,\x00-\x1f\x7f]+(,[^\s,\x00-\x1f\x7f]+)*\Z",
+            extra={"accepts": "names, separated by commas, such as SAP,TEAMS"},
+        ),
+    ] = ",".join(SOURCES)
+    """Who may be the `source` of a resume by the process API."""
+
     bootstrap_key: (
         Annotated[
             str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z", extra={"accepts": "1 to 255 ASCII characters without spaces"})
@@ -66,6 +76,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     """The first key of an empty database. From the environment only: arguments can be seen by other users."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The names in `resume_sources`."""
+        return self.resume_sources.split(",")
 
 
 KINDS: Final = {field.encode_name: field.type for field in members(Settings)}

@@ -264,14 +264,19 @@ class Engine:
         process_id: str,
         reason: str = TERMINATION_REASON,
         *,
+        data: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """End an execution from outside: `terminated`, or `already terminated`. Raises `Conflict` or `NotFound`."""
+        """End an execution from outside: `terminated`, or `already terminated`. `data` is kept with the reason.
+
+        Raises `Conflict` or `NotFound`.
+        """
         answered = await self.runs.terminate(
             await self._caller(),
             process_id,
             reason,
-            idempotency=_key(idempotency_key, ["terminate", process_id, reason]),
+            data=data,
+            idempotency=_key(idempotency_key, ["terminate", process_id, reason, data]),
         )
         return answered.answer
 

@@ -21,10 +21,10 @@ from api.commands.output import instant
 from api.commands.running import Refused, run
 from api.commands.shape import Scope
 from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
-from api.dialects.process import SOURCES, Terminate, Termination
+from api.dialects.process import Terminate, Termination, said_beside
 from api.dialects.resource import NewKey, NewWorkflow
 from api.dialects.tasks import TaskFailure, TaskSuccess
-from api.fields import milliseconds, read, shown
+from api.fields import milliseconds, read
 from engine.core import ids
 from engine.core.effects import RunTask
 from engine.engine import Engine
@@ -140,25 +140,22 @@ class Direct:
         return dict(self._do(trigger))
 
     def resume(
-        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+        self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
     ) -> dict[str, Any]:
         del hold_s  # nothing else goes on here, so no wait opens while the call is held
 
         async def resume(engine: Engine, caller: Caller) -> dict[str, Any]:
-            if payload.get("source") not in SOURCES:
-                found = f"{shown(payload['source'])} is not accepted" if "source" in payload else "it is missing"
-                raise Invalid(f"payload.source: {found}; it must be 'SAP' or 'TEAMS'")
             answered = await engine.runs.resume(caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0)
             return {"message": answered.answer}
 
         return dict(self._do(resume))
 
-    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]:
-        given = {} if reason is None else {"payload": {"termination_reason": reason}}
-
+    def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         async def terminate(engine: Engine, caller: Caller) -> dict[str, Any]:
-            asked: Termination = read(Terminate, given).payload
-            answered = await engine.runs.terminate(caller, process_id, asked.termination_reason)
+            asked: Termination = read(Terminate, {"payload": payload}).payload
+            answered = await engine.runs.terminate(
+                caller, process_id, asked.termination_reason, data=said_beside(payload)
+            )
             return {"message": answered.answer}
 
         return dict(self._do(terminate))

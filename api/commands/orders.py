@@ -7,7 +7,7 @@ import click
 from api.commands import output
 from api.commands.changing import no_elsewhere, target
 from api.commands.shape import Command, Where, changes
-from api.commands.values import id_option, read_object
+from api.commands.values import id_option, read_json, read_object
 
 
 @click.command(
@@ -40,13 +40,13 @@ def trigger(
 @click.command(
     cls=Command,
     examples=[
-        """perdure resume INV-7 --state Ask --source SAP --payload '{"approved": true}'""",
+        """perdure resume INV-7 --state Ask --payload '{"approved": true}'""",
         "perdure resume INV-7 --payload @approval.json --state Ask",
     ],
 )
 @click.argument("process_id")
-@click.option("--payload", metavar="JSON|@FILE", help="A JSON object: what the state that waits gives.  [default: {}]")
-@click.option("--source", type=click.Choice(["SAP", "TEAMS"]), help="Who answers; or say it in the payload.")
+@click.option("--payload", metavar="JSON|@FILE", help="A JSON value: what the state that waits gives.  [default: {}]")
+@click.option("--source", metavar="NAME", help="Who answers: the payload's member of that name.")
 @click.option("--state", metavar="NAME", help="Only a wait at this state.")
 @click.option("--wait-id", metavar="ID", callback=id_option, help="Exactly this wait (perdure waits).")
 @click.option(
@@ -71,9 +71,12 @@ def resume(
 ) -> None:
     """End a wait of a run: `restarted`, or `already restarted` if an earlier resume did."""
     no_elsewhere(where)
-    value = read_object(payload, "--payload")
-    if source is not None and value.setdefault("source", source) != source:
-        raise click.UsageError("--source: the payload has another one; give one of them")
+    value = {} if payload is None else read_json(payload, "--payload")
+    if source is not None:
+        if not isinstance(value, dict):
+            raise click.UsageError("--source: the payload is no JSON object that it could stand in")
+        if value.setdefault("source", source) != source:
+            raise click.UsageError("--source: the payload has another one; give one of them")
     answer = target(where).resume(process_id, value, wait_id=wait_id, state=state, hold_s=hold)
     output.answer(answer, answer["message"], as_json=as_json)
 
@@ -83,13 +86,18 @@ def resume(
     examples=[
         "perdure terminate INV-7",
         'perdure terminate INV-7 --reason "entered twice"',
+        """perdure terminate INV-7 --payload '{"ticket": 4711}'""",
     ],
 )
 @click.argument("process_id")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
+@click.option("--payload", metavar="JSON|@FILE", help="A JSON object that is kept in the log beside the reason.")
 @changes
-def terminate(process_id: str, reason: str | None, where: Where, *, as_json: bool) -> None:
+def terminate(process_id: str, reason: str | None, payload: str | None, where: Where, *, as_json: bool) -> None:
     """End a run from outside: `terminated`, or `already terminated`."""
     no_elsewhere(where)
-    answer = target(where).terminate(process_id, reason)
+    value = read_object(payload, "--payload")
+    if reason is not None and value.setdefault("termination_reason", reason) != reason:
+        raise click.UsageError("--reason: the payload has another one; give one of them")
+    answer = target(where).terminate(process_id, value)
     output.answer(answer, answer["message"], as_json=as_json)

@@ -67,18 +67,16 @@ class Remote:
         return {"execution_id": execution_id, "process_id": name, "workflow_id": workflow_id}
 
     def resume(
-        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+        self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
     ) -> dict[str, Any]:
         given = {"wait_id": wait_id, "state": state}
         query = {name: value for name, value in given.items() if value is not None}
-        path = f"/v2/workflows/resumeWorkflow/{quote(process_id, safe='')}"
-        answer = self._send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})
-        return {"message": answer["message"]}
+        path = f"/v1/executions/{quote(process_id, safe='')}/resume"
+        return dict(self._send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})["data"])
 
-    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]:
-        payload = {} if reason is None else {"termination_reason": reason}
-        path = f"/v2/workflows/terminateWorkflow/{quote(process_id, safe='')}"
-        return {"message": self._send("POST", path, {"payload": payload})["message"]}
+    def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
+        path = f"/v1/executions/{quote(process_id, safe='')}/terminate"
+        return dict(self._send("POST", path, {"payload": payload})["data"])
 
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
         return dict(self._send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])

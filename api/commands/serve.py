@@ -35,6 +35,7 @@ from store.errors import StoreError
 @click.option("--payload-max-bytes", metavar="BYTES", help="The largest value of a run.  [default: 1048576]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
+@click.option("--resume-sources", metavar="NAMES", help="Who may be a resume's source.  [default: SAP,TEAMS]")
 @click.option(
     "--allow-private-addresses/--no-allow-private-addresses",
     default=None,

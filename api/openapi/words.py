@@ -21,6 +21,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
     "/v1/keys": ("Keys", "Who may call, and what."),
     "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
     "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
+    "/v1/executions": ("Executions", "Runs as programs see them: by process id or execution id, event by event."),
     "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
     "/health/": ("Health", "Whether the server lives, and wants requests."),
     "/": ("Documentation", "This document."),
@@ -33,7 +34,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
     "page": "The number of the page, from 1.",
-    "process_id": "The caller's own name for the run, or its execution id if it has none. `/` in it is `%2F`.",
+    "process_id": "The caller's own name for the run, or its execution id. `/` in it is `%2F`.",
     "search": "A part of the name, without regard to case.",
     "state": (
         "The state whose wait is meant. Without it a call ends whichever wait is open, so that an answer that is sent "

@@ -95,9 +95,10 @@ class Resume(msgspec.Struct, frozen=True):
 
 
 class Terminate(msgspec.Struct, frozen=True):
-    """End the execution from outside."""
+    """End the execution from outside. `data`: what the caller says beside the reason; it is kept."""
 
     reason: str
+    data: dict[str, Any] | None = None
 
 
 class Recover(msgspec.Struct, frozen=True):

@@ -367,7 +367,7 @@ class ExecutionTimedOut(Event, frozen=True):
 
 
 class ExecutionTerminated(Event, frozen=True):
-    """The end: terminated from outside. Payload: `reason`."""
+    """The end: terminated from outside. Payload: `reason`, and `data` if the caller said more than that."""
 
     reason: Ref
 

@@ -213,14 +213,15 @@ class Runs:
         process_id: str,
         reason: str = TERMINATION_REASON,
         *,
+        data: dict[str, Any] | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Answered:
-        """End an execution; the answer is `terminated` or `already terminated`.
+        """End an execution; the answer is `terminated` or `already terminated`. `data` is kept with the reason.
 
         Raises `Conflict` if it had ended another way, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        return await self._memory.send_once(caller, execution_id, c.Terminate(reason), idempotency)
+        return await self._memory.send_once(caller, execution_id, c.Terminate(reason, data), idempotency)
 
     # --- finding -------------------------------------------------------------------------------------------------
 

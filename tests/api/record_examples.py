@@ -37,6 +37,8 @@ ORDER = (
     "GET /v1/waits",
     "POST /v2/workflows/resumeWorkflow/{process_id}",
     "POST /v2/workflows/terminateWorkflow/{process_id}",
+    "POST /v1/executions/{process_id}/resume",
+    "POST /v1/executions/{process_id}/terminate",
     "GET /v2/workflows/getWorkflowExecutionById",
     "GET /v2/workflows/getWorkflowExecutionHistory",
     "GET /v2/workflows/getOrganizationExecutions",

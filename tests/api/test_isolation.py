@@ -66,6 +66,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     bodies = {
         f"{PROCESS}/resumeWorkflow/{{process_id}}": APPROVED,
         f"{PROCESS}/terminateWorkflow/{{process_id}}": {},
+        "/v1/executions/{process_id}/resume": {"payload": 7},
+        "/v1/executions/{process_id}/terminate": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
         "/v1/keys": {"name": "mine", "scopes": ["runs.view"]},

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from api.settings import Settings
 from tests.api.conftest import APPROVED, ENDING, PROCESS, SLEEPING, TWO_QUESTIONS, Api, Start
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -451,3 +452,47 @@ async def test_a_rule_that_is_none_is_refused(api: Api) -> None:
     response = await api.post("/v1/workflows", json=body)
     assert code(response) == (400, "VALIDATION_ERROR")
     assert response.json()["error"]["message"].startswith("settings.resume: 'all' is not accepted; it must be 'any' or")
+
+
+# --- sources -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_sources_are_a_setting(start: Start) -> None:
+    """What it names is taken and nothing else, and the document says which."""
+    api = await start(Settings(resume_sources="SAP,ServiceNow"))
+    execution_id = await api.trigger(await api.workflow())
+    refused = await api.resume(execution_id, {"payload": {"source": "TEAMS"}})
+    assert code(refused) == (400, "VALIDATION_ERROR")
+    assert refused.json()["message"].endswith("it must be 'SAP' or 'ServiceNow'")
+    assert (await api.resume(execution_id, {"payload": {"source": "ServiceNow"}})).json() == {"message": "restarted"}
+    schemas = (await api.ok("GET", "/openapi.json"))["components"]["schemas"]
+    assert schemas["Resume"]["properties"]["payload"]["properties"]["source"] == {"enum": ["SAP", "ServiceNow"]}
+
+
+@pytest.mark.parametrize("payload", [None, True, 0, "yes", [1], {}, {"source": "TELEX"}])
+async def test_an_execution_is_resumed_with_any_payload(api: Api, payload: Any) -> None:
+    """By its process id and by its execution id; the payload becomes the state's output as it is."""
+    workflow_id = await api.workflow()
+    execution_id = await api.trigger(workflow_id, {"process_id": "A/7"})
+    path = "/v1/executions/A%2F7/resume?state=Ask"
+    answered = await api.post(path, json={"payload": payload})
+    assert answered.json() == {"success": True, "data": {"message": "restarted"}}
+    assert int(answered.headers["x-log-position"]) > 0
+    again = await api.post(f"/v1/executions/{execution_id}/resume", json={"payload": payload})
+    assert again.json()["data"] == {"message": "already restarted"}
+    assert (await api.item(workflow_id, execution_id))["workflow_output_payload"]["answer"] == payload
+
+
+async def test_an_execution_is_resumed_by_the_same_rules(api: Api) -> None:
+    """It is held, remembered under a key, and refused as by the process API, in the envelope of its own dialect."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    early = {"headers": {"Prefer": "wait=0", "Idempotency-Key": "k"}, "json": {"payload": 1}}
+    refused = await api.post(f"/v1/executions/{execution_id}/resume", **early)
+    assert code(refused) == (409, "NOT_WAITING")
+    assert refused.json()["success"] is False
+    await api.push(60_000)
+    for _ in range(2):
+        answered = await api.post(f"/v1/executions/{execution_id}/resume", **early)
+        assert answered.json()["data"] == {"message": "restarted"}
+    assert code(await api.post(f"/v1/executions/{execution_id}/resume", json={})) == (400, "VALIDATION_ERROR")
+    assert code(await api.post("/v1/executions/never/terminate")) == (404, "NOT_FOUND")

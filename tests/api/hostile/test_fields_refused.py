@@ -22,6 +22,7 @@ RIGHT: dict[str, Any] = {
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
     "Resume": APPROVED,
+    "ResumeAny": {"payload": {"approved": True}},
     "Terminate": {"payload": {"termination_reason": "r"}},
     "TaskSuccess": {"output": {"approved": True}},
     "TaskFailure": {"error": "e", "cause": "c"},
