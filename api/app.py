@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from api import health, metrics, openapi
-from api.dialects import executions, process, resource, tasks, trials
+from api.dialects import events, executions, process, resource, tasks, trials
 from api.middleware import DropRest, RawPath, RequestLog
 from api.problems import refusal
 from api.routing import Endpoint, Route
@@ -20,7 +20,7 @@ from api.settings import Settings
 from engine.engine import Engine
 
 _CALLED: Sequence[Route] = (
-    *(*process.ROUTES, *executions.ROUTES, *resource.ROUTES),
+    *(*process.ROUTES, *executions.ROUTES, *events.ROUTES, *resource.ROUTES),
     *(*tasks.ROUTES, *trials.ROUTES, *health.ROUTES),
 )
 

@@ -20,6 +20,7 @@ from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Workflows
 from engine.runtime.clock import Clock, SystemClock
+from engine.runtime.event_log import EventLog
 from engine.runtime.memory import Memory
 from engine.runtime.nesting import Children
 from engine.runtime.node import Node
@@ -96,6 +97,7 @@ class Engine:
         self.runs = Runs(node, self.workflows, memory)
         self.tokens = TaskTokens(node, memory)
         self.reading = Reading(store)
+        self.log = EventLog(node)
         self.access = Access(node)
         node.children = Children(node, self.workflows)
 

@@ -67,6 +67,17 @@ class StoredEvent(NamedTuple):
     row: EventRow
 
 
+class LogPage(NamedTuple):
+    """Some events of the log, ascending by position.
+
+    Up to `position` nothing is left out of what was asked for; `is_end`: the log went no further than that.
+    """
+
+    events: list[StoredEvent]
+    position: int
+    is_end: bool
+
+
 class StreamRow(NamedTuple):
     """The head of a stream, and whose it is. Primary; written by every append."""
 

@@ -423,6 +423,47 @@ class After(Shape, frozen=True):
     after: Uuid | None
 
 
+class EventStored(Shape, frozen=True):
+    """An event as it stands in the log; `payload` is left out if digests were asked for.
+
+    `data` is what an auditor must always see, and refers to the payload by `SEQ/POINTER`; `payload` is business data.
+    `actor_name` is the name of the key that acted. An operator of another organization is `operator:elsewhere`.
+    """
+
+    position: Number
+    stream_id: Uuid
+    seq: Number
+    type: str
+    version: Number
+    at: Instant
+    actor: str
+    actor_name: str | None
+    caused_by: Number | None
+    data: JsonObject
+    payload_digest: str | None
+    hash: str
+    payload: JsonObject | UnsetType | None = UNSET
+
+
+class AfterSeq(Shape, frozen=True):
+    """Where the next page goes on, if there is one, and the run as it was just before this one was read."""
+
+    limit: Number
+    has_more: bool
+    after: Count
+    execution_id: Uuid
+    workflow_id: Uuid
+    status: RunStatus
+
+
+class AfterPosition(Shape, frozen=True):
+    """`after`: the position up to which nothing is left out."""
+
+    limit: Number
+    has_more: bool
+    after: Count
+
+
 class Health(Shape, frozen=True):
     """How it is."""
 

@@ -21,6 +21,7 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
     "/v1/keys": ("Keys", "Who may call, and what."),
     "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
     "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
+    "/v1/events": ("Log", "All that happens, in the order in which it is on disk."),
     "/v1/executions": ("Executions", "Runs as programs see them: by process id or execution id, event by event."),
     "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
     "/health/": ("Health", "Whether the server lives, and wants requests."),
@@ -29,11 +30,13 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
 """By the beginning of the path; the first that fits."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
-    "after": "The id of the last wait of the page before.",
+    "after": "Where the page before ended: `after` of its `meta`.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
+    "order": "From the first event on, or from the last one back.",
     "page": "The number of the page, from 1.",
+    "payloads": "Whether each event comes with its payload, or only with that one's digest.",
     "process_id": "The caller's own name for the run, or its execution id. `/` in it is `%2F`.",
     "search": "A part of the name, without regard to case.",
     "state": (
@@ -43,6 +46,8 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "status": "Only those with this status.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
+    "types": "Names of events, separated by commas: only these.",
+    "wait": "So many seconds may the call be held until there is something to tell.",
     "wait_id": "The wait that is meant, if several are open.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
     "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",

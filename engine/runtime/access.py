@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
-from engine.runtime.callers import Caller
+from engine.runtime.callers import KEY_ACTOR, Caller
 from engine.runtime.node import Node
 from engine.runtime.orders import Told
 from engine.runtime.sending import send
+from store.protocols import Catalog
 from store.records import ApiKeyRow, OrganizationRow, WorkspaceRow
 
 SCOPES: Final = (
@@ -58,6 +60,18 @@ class MadeKey(NamedTuple):
     text: str
 
 
+async def key_names(store: Catalog, organization_id: bytes, actors: Iterable[str]) -> dict[str, str]:
+    """The names of the keys of an organization that are among these actors, by actor."""
+    found = {}
+    for actor in actors:
+        key = actor.removeprefix(KEY_ACTOR)
+        if key != actor and ids.is_id(key):
+            row = await store.api_key(ids.parse(key))
+            if row is not None and row.organization_id == organization_id:
+                found[actor] = row.name
+    return found
+
+
 class Access:
     """The organizations, workspaces and keys of a node's store."""
 
@@ -79,8 +93,12 @@ class Access:
         self._keys[digest] = row
         if row.expires_at is not None and row.expires_at <= self._node.clock.now():
             return None
-        caller = Caller(row.organization_id, row.workspace_id, f"key:{ids.text(row.key_id)}")
+        caller = Caller(row.organization_id, row.workspace_id, f"{KEY_ACTOR}{ids.text(row.key_id)}")
         return Principal(caller, frozenset(row.scopes.split()))
+
+    async def key_names(self, caller: Caller, actors: Iterable[str]) -> dict[str, str]:
+        """The names of the keys among these actors, as far as they are of the caller's organization."""
+        return await key_names(self._store, caller.organization_id, actors)
 
     async def default_caller(self, actor: str) -> Caller:
         """A caller in the organization and workspace `default`, which are made if they are not there."""

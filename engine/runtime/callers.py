@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+KEY_ACTOR: Final = "key:"
+"""What the actor begins with whose key this is the id of."""
 
 
 class Caller(NamedTuple):

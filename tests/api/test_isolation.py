@@ -89,6 +89,7 @@ LISTS = {
     "/v1/workflows",
     "/v1/keys",
     "/v1/waits",
+    "/v1/events",
 }
 PLACELESS = {"/v1/test-state"}
 """Routes that ask for nothing that anybody has."""
