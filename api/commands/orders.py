@@ -6,7 +6,7 @@ import click
 
 from api.commands import output
 from api.commands.changing import no_elsewhere, target
-from api.commands.shape import Command, Where, changes
+from api.commands.shape import Command, Where, anywhere
 from api.commands.values import id_option, read_json, read_object
 
 
@@ -22,7 +22,7 @@ from api.commands.values import id_option, read_json, read_object
 @click.option("--input", "given", metavar="JSON|@FILE", help="The run's input, a JSON object.  [default: {}]")
 @click.option("--process-id", metavar="ID", help="Your own name for the run: the same call again starts nothing.")
 @click.option("--version", type=click.IntRange(1, 2**31 - 1), help="Of the workflow.  [default: the latest published]")
-@changes
+@anywhere
 def trigger(
     workflow: str, given: str | None, process_id: str | None, version: int | None, where: Where, *, as_json: bool
 ) -> None:
@@ -57,7 +57,7 @@ def trigger(
     metavar="SECONDS",
     help="How long a server holds the call if its wait has not opened yet.",
 )
-@changes
+@anywhere
 def resume(
     process_id: str,
     payload: str | None,
@@ -92,7 +92,7 @@ def resume(
 @click.argument("process_id")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
 @click.option("--payload", metavar="JSON|@FILE", help="A JSON object that is kept in the log beside the reason.")
-@changes
+@anywhere
 def terminate(process_id: str, reason: str | None, payload: str | None, where: Where, *, as_json: bool) -> None:
     """End a run from outside: `terminated`, or `already terminated`."""
     no_elsewhere(where)

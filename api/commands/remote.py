@@ -1,4 +1,4 @@
-"""Changes over HTTP: the API of a server, and its errors as errors of a command."""
+"""Commands over HTTP: the API of a server, and its errors as errors of a command."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ class Remote:
         body: dict[str, Any] = {"name": name, "definition": definition, "status": status, "settings": settings}
         if description is not None:
             body["description"] = description
-        made = self._send("POST", "/v1/workflows", body)["data"]
+        made = self.send("POST", "/v1/workflows", body)["data"]
         return {name: made[name] for name in ("id", "name", "version", "status", "warnings")}
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]:
-        workflow_id = self._workflow(workflow)
+        workflow_id = self.workflow_id(workflow)
         path = f"/v2/workflows/triggerworkflow/{workflow_id}" + ("" if version is None else f"/{version}")
         query = {} if process_id is None else {"process_id": process_id}
-        execution_id = self._send("POST", path, run_input, query)["looply_execution_id"]
+        execution_id = self.send("POST", path, run_input, query)["looply_execution_id"]
         name = process_id or run_input.get("process_id") or execution_id
         return {"execution_id": execution_id, "process_id": name, "workflow_id": workflow_id}
 
@@ -72,33 +72,33 @@ class Remote:
         given = {"wait_id": wait_id, "state": state}
         query = {name: value for name, value in given.items() if value is not None}
         path = f"/v1/executions/{quote(process_id, safe='')}/resume"
-        return dict(self._send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})["data"])
+        return dict(self.send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})["data"])
 
     def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         path = f"/v1/executions/{quote(process_id, safe='')}/terminate"
-        return dict(self._send("POST", path, {"payload": payload})["data"])
+        return dict(self.send("POST", path, {"payload": payload})["data"])
 
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
-        return dict(self._send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
+        return dict(self.send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         body: dict[str, Any] = {"name": name, "scopes": scopes}
         elsewhere = {"organization": self._scope.organization, "workspace": self._scope.workspace}
         body |= {member: value for member, value in (*elsewhere.items(), ("expires_at", expires_at)) if value}
-        made = self._send("POST", "/v1/keys", body)["data"]
+        made = self.send("POST", "/v1/keys", body)["data"]
         return {member: made[member] for member in ("id", "name", "scopes", "expires_at", "key")}
 
     def revoke_key(self, key: str) -> dict[str, Any]:
-        rows = self._send("GET", "/v1/keys")["data"]
+        rows = self.send("GET", "/v1/keys")["data"]
         found = next((row for row in rows if row["id"] == key.lower()), None) or only("key", key, rows)
         if found is None:
             raise Failed(f"there is no key {key!r}.{did_you_mean(key, [row['name'] for row in rows])}")
-        revoked = self._send("DELETE", f"/v1/keys/{found['id']}")["data"]
+        revoked = self.send("DELETE", f"/v1/keys/{found['id']}")["data"]
         return {member: revoked[member] for member in ("id", "name", "revoked_at")}
 
     # --- names ---------------------------------------------------------------------------------------------------
 
-    def _workflow(self, wanted: str) -> str:
+    def workflow_id(self, wanted: str) -> str:
         """The id of the workflow of that name or id. Raises `Failed`, with names that are similar."""
         if is_id(wanted):
             return wanted
@@ -110,14 +110,14 @@ class Remote:
 
     def _workflows(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for page in range(1, SUGGESTED_FROM // PAGE + 1):
-            rows = self._send("GET", "/v1/workflows", query={**query, "page": page, "limit": PAGE})["data"]
+            rows = self.send("GET", "/v1/workflows", query={**query, "page": page, "limit": PAGE})["data"]
             yield from rows
             if len(rows) < PAGE:
                 return
 
     # --- HTTP ----------------------------------------------------------------------------------------------------
 
-    def _send(
+    def send(
         self,
         method: str,
         path: str,

@@ -11,7 +11,7 @@ from api.commands import output
 from api.commands.changing import ResumeRule, no_elsewhere, target
 from api.commands.output import readable
 from api.commands.running import Failed, run
-from api.commands.shape import Group, Scope, Where, changes, limit, reads, steps
+from api.commands.shape import Group, Scope, Where, anywhere, limit, reads, steps
 from api.commands.values import parse_json, read_file
 from api.commands.views import find_workflow, view, workflow_json
 from engine.codec import decode_json
@@ -48,7 +48,7 @@ def workflows() -> None:
     help="Whether a resume may name no wait, or must name one.",
 )
 @steps
-@changes
+@anywhere
 def create(
     file: str,
     where: Where,

@@ -166,6 +166,7 @@ class RunDescribed(Shape, frozen=True, kw_only=True):
     created_on: Millis
     modified_on: Millis
     modified_by: str | None
+    ended_on: Millis | None
     parent_execution_id: Uuid | UnsetType = UNSET
     workflow_event_log: EventLog
 
@@ -327,10 +328,12 @@ class SettingsShown(Shape, frozen=True):
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
-    """A workflow with its latest version."""
+    """A workflow with its latest version, or with the one that was asked for: `shown_version`."""
 
     definition: JsonObject
     mock_payload: JsonObject | None
+    shown_version: Number
+    published_at: Instant | None
     settings: SettingsShown
 
 

@@ -10,9 +10,10 @@ import msgspec
 from api.auth import authenticate
 from api.dialects import answers
 from api.dialects.executions import PREFIX
-from api.fields import Request, iso, shown
+from api.fields import Request, shown
 from api.headers import HOLD_MAX_S
 from api.routing import Answer, Call, Route
+from api.stored import event_json
 from engine.core import ids
 from engine.errors import Invalid
 from engine.names import did_you_mean
@@ -122,32 +123,19 @@ async def _page(
 
 def _event(stored: StoredEvent, payloads: Payloads, names: Mapping[str, str]) -> dict[str, Any]:
     """An event; data and payload are the text that the log has."""
-    row = stored.row
-    is_known = row.actor in names or not row.actor.startswith(KEY_ACTOR)
-    event = {
-        "position": stored.position,
-        "stream_id": ids.text(row.stream_id),
-        "seq": row.seq,
-        "type": row.type,
-        "version": row.version,
-        "at": iso(row.recorded_at),
-        "actor": row.actor if is_known else "operator:elsewhere",
-        "actor_name": names.get(row.actor),
-        "caused_by": row.caused_by,
-        "data": _data(row.type, row.data),
-        "payload_digest": None if row.payload_digest is None else row.payload_digest.hex(),
-        "hash": row.hash.hex(),
-    }
-    if payloads == "full":
-        event["payload"] = None if row.payload is None else msgspec.Raw(row.payload.encode())
+    event = event_json(stored, names, _raw)
+    if stored.row.actor.startswith(KEY_ACTOR) and stored.row.actor not in names:
+        event["actor"] = "operator:elsewhere"
+    if stored.row.type in _HIDDEN:
+        members: dict[str, Any] = msgspec.json.decode(stored.row.data)
+        event["data"] = {name: value for name, value in members.items() if name != _HIDDEN[stored.row.type]}
+    if payloads == "digest":
+        del event["payload"]
     return event
 
 
-def _data(kind: str, text: str) -> Any:
-    if kind not in _HIDDEN:
-        return msgspec.Raw(text.encode())
-    members: dict[str, Any] = msgspec.json.decode(text)
-    return {name: value for name, value in members.items() if name != _HIDDEN[kind]}
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
 
 
 ROUTES: Final[Sequence[Route]] = (

@@ -12,6 +12,7 @@ import msgspec
 from api.auth import PREFIX as SCOPE_PREFIX
 from api.auth import plain_scopes
 from api.dialects import answers
+from api.dialects.process_workflows import Version
 from api.fields import Request, Uuid, id_of, iso, milliseconds
 from api.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from api.routing import Answer, Call, Route
@@ -117,6 +118,12 @@ class WorkflowsQuery(Request, frozen=True):
     search: Annotated[str, msgspec.Meta(min_length=1, max_length=120)] | None = None
 
 
+class WorkflowQuery(Request, frozen=True):
+    """Which version of a workflow."""
+
+    version: Version | None = None
+
+
 async def create_workflow(call: Call[Any, NewWorkflow]) -> Answer:
     """Make a workflow; its first version is published unless it is to be a draft."""
     body = call.body
@@ -142,11 +149,11 @@ async def list_workflows(call: Call[WorkflowsQuery, None]) -> Answer:
     return _data([_workflow(row) for row in rows], meta=meta)
 
 
-async def get_workflow(call: Call[Any, None]) -> Answer:
-    """A workflow with its latest version."""
+async def get_workflow(call: Call[WorkflowQuery, None]) -> Answer:
+    """A workflow with its latest version, or another one."""
     workflow_id = call.path_id("id")
     row = await call.engine.workflows.workflow(call.caller, workflow_id)
-    version = await call.engine.workflows.version(call.caller, workflow_id, row.latest_version)
+    version = await call.engine.workflows.version(call.caller, workflow_id, call.query.version or row.latest_version)
     return _data(_with_definition(row, version))
 
 
@@ -186,6 +193,8 @@ def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str,
         **_workflow(row),
         "definition": decode_json(version.definition),
         "mock_payload": None if mock is None else decode_json(mock),
+        "shown_version": version.version,
+        "published_at": iso(version.published_at),
         "settings": {"resume": version.resume},
     }
 
@@ -325,6 +334,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     _route(
         *("GET", "/workflows/{id}", "workflows.view", get_workflow),
+        query=WorkflowQuery,
         answer=answers.Data[answers.WorkflowWhole],
         refusals=_MISSING,
     ),

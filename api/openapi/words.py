@@ -47,6 +47,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
     "types": "Names of events, separated by commas: only these.",
+    "version": "The number of the version, from 1; without it the latest.",
     "wait": "So many seconds may the call be held until there is something to tell.",
     "wait_id": "The wait that is meant, if several are open.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
