@@ -18,7 +18,7 @@ from engine.errors import EngineFailed, NotFound
 from engine.opening import open_store
 from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
-from engine.runtime.catalog import Workflows
+from engine.runtime.catalog import Saved, Workflows
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.event_log import EventLog
 from engine.runtime.memory import Memory
@@ -33,6 +33,7 @@ from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
 from store.protocols import Store, WriterPlace
+from store.records import ExecutionRow
 
 
 class Workflow(NamedTuple):
@@ -42,6 +43,16 @@ class Workflow(NamedTuple):
     name: str
     version: int
     warnings: list[str]
+
+
+class WorkflowSummary(NamedTuple):
+    """A workflow of a page. `status`: draft, published or archived; `version`: the latest, drafts included."""
+
+    id: str
+    name: str
+    status: str
+    version: int
+    modified_at: int
 
 
 class Execution(NamedTuple):
@@ -74,6 +85,17 @@ class ExecutionSummary(NamedTuple):
     ended_at: int | None
 
 
+class Wait(NamedTuple):
+    """An open wait: what `resume` ends. Instants are milliseconds since the epoch."""
+
+    id: str
+    state: str
+    process_id: str
+    execution_id: str
+    opened_at: int
+    due_at: int | None
+
+
 class Page(NamedTuple):
     """A page of executions, newest first; `last_key` asks for the next, null if there is none."""
 
@@ -92,14 +114,14 @@ class Engine:
         self._default: Caller | None = None
         self.store = store
         self.node = node
-        self.workflows = Workflows(node, registry)
+        self.catalog = Workflows(node, registry)
         memory = Memory(node)
-        self.runs = Runs(node, self.workflows, memory)
+        self.runs = Runs(node, self.catalog, memory)
         self.tokens = TaskTokens(node, memory)
         self.reading = Reading(store)
         self.log = EventLog(node)
         self.access = Access(node)
-        node.children = Children(node, self.workflows)
+        node.children = Children(node, self.catalog)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -194,20 +216,34 @@ class Engine:
     async def create_workflow(
         self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
     ) -> Workflow:
-        """Create and publish a workflow from an Amazon States Language definition (an object, or JSON text).
+        """Create and publish a workflow from an Amazon States Language definition (an object, or JSON or YAML text).
 
         With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
         every problem in `details["errors"]`.
         """
-        saved = await self.workflows.create(
+        saved = await self.catalog.create(
             await self._caller(), name, definition, description=description, resume=resume
         )
-        return Workflow(
-            ids.text(saved.workflow.workflow_id),
-            saved.workflow.name,
-            saved.version.version,
-            [f"{warning.path or '/'}: {warning.message}" for warning in saved.warnings],
+        return _workflow(saved)
+
+    async def apply_workflow(
+        self,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        draft: bool = False,
+        resume: ResumeRule | None = None,
+    ) -> Workflow:
+        """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
+
+        Applied again it changes nothing, so a program may do so at each start. Raises `Invalid` as `create_workflow`
+        does, `Conflict` if several workflows have the name.
+        """
+        applied = await self.catalog.apply(
+            await self._caller(), name, definition, description=description, is_published=not draft, resume=resume
         )
+        return _workflow(applied.saved)
 
     async def trigger(
         self,
@@ -303,6 +339,34 @@ class Engine:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
+    async def workflows(self, *, search: str | None = None, page: int = 1, limit: int = 100) -> list[WorkflowSummary]:
+        """A page of workflows, newest first; `search` is a part of the name."""
+        rows, _ = await self.reading.workflow_page(await self._caller(), page=page, limit=limit, search=search)
+        return [
+            WorkflowSummary(ids.text(row.workflow_id), row.name, row.status, row.latest_version, row.modified_at)
+            for row in rows
+        ]
+
+    async def waits(self, process_id: str | None = None, *, limit: int = 100, after: str | None = None) -> list[Wait]:
+        """The open waits, oldest first, of one execution if it is named; `after` is the id of the last one before."""
+        caller = await self._caller()
+        found = await self.reading.open_waits(
+            caller,
+            execution_id=None if process_id is None else await self.runs.find(caller, process_id),
+            after=b"" if after is None else ids.parse(after),
+            limit=limit,
+        )
+        return [
+            Wait(ids.text(row.wait_id), row.state, name, ids.text(row.execution_id), row.opened_at, row.due_at)
+            for row, name in found
+        ]
+
+    async def status(self, process_id: str) -> ExecutionSummary:
+        """How an execution is, by process id or execution id. Raises `NotFound`."""
+        caller = await self._caller()
+        view = await self.reading.execution(caller, await self.runs.find(caller, process_id))
+        return _summary(view.row, view.process_id)
+
     async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
         """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
         stream_id = ids.parse(execution_id)
@@ -368,21 +432,31 @@ class Engine:
             limit=limit,
         )
         names = await self.store.process_ids_of([row.execution_id for row in rows])
-        items = [
-            ExecutionSummary(
-                id=ids.text(row.execution_id),
-                process_id=names.get(row.execution_id, ids.text(row.execution_id)),
-                workflow_id=ids.text(row.workflow_id),
-                workflow_version=row.workflow_version,
-                status=row.status,
-                state=row.state,
-                created_at=row.created_at,
-                modified_at=row.modified_at,
-                ended_at=row.ended_at,
-            )
-            for row in rows
-        ]
+        items = [_summary(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
         return Page(items, items[-1].id if has_more else None)
+
+
+def _workflow(saved: Saved) -> Workflow:
+    return Workflow(
+        ids.text(saved.workflow.workflow_id),
+        saved.workflow.name,
+        saved.version.version,
+        [f"{warning.path or '/'}: {warning.message}" for warning in saved.warnings],
+    )
+
+
+def _summary(row: ExecutionRow, process_id: str) -> ExecutionSummary:
+    return ExecutionSummary(
+        id=ids.text(row.execution_id),
+        process_id=process_id,
+        workflow_id=ids.text(row.workflow_id),
+        workflow_version=row.workflow_version,
+        status=row.status,
+        state=row.state,
+        created_at=row.created_at,
+        modified_at=row.modified_at,
+        ended_at=row.ended_at,
+    )
 
 
 def _result(state: State, payloads: dict[int, Any]) -> Result:

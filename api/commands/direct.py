@@ -22,7 +22,7 @@ from api.commands.running import Refused, run
 from api.commands.shape import Scope
 from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
 from api.dialects.process import Terminate, Termination, said_beside
-from api.dialects.resource import NewKey, NewWorkflow
+from api.dialects.resource import AppliedWorkflow, Named, NewKey, NewWorkflow
 from api.dialects.tasks import TaskFailure, TaskSuccess
 from api.fields import milliseconds, read
 from engine.core import ids
@@ -31,12 +31,14 @@ from engine.engine import Engine
 from engine.errors import Invalid
 from engine.runtime.access import SCOPES, Principal
 from engine.runtime.callers import Caller
+from engine.runtime.catalog import Saved
 from engine.runtime.clock import SystemClock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
 from engine.steps import Registry, load_registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
+from store.records import WorkflowRow
 
 
 class _NoTasks:
@@ -103,7 +105,7 @@ class Direct:
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
-            saved = await engine.workflows.create(
+            saved = await engine.catalog.create(
                 caller,
                 body.name,
                 body.definition,
@@ -111,15 +113,42 @@ class Direct:
                 is_published=not is_draft,
                 resume=body.settings.resume,
             )
-            return {
-                "id": ids.text(saved.workflow.workflow_id),
-                "name": saved.workflow.name,
-                "version": saved.workflow.latest_version,
-                "status": saved.workflow.status,
-                "warnings": [{"path": each.path, "message": each.message} for each in saved.warnings],
-            }
+            return _saved(saved)
 
         return dict(self._do(create, makes=True))
+
+    def apply_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+    ) -> dict[str, Any]:
+        settings = {} if resume is None else {"settings": {"resume": resume}}
+
+        async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(AppliedWorkflow, {"definition": definition, "description": description, **settings})
+            applied = await engine.catalog.apply(
+                caller,
+                read(Named, {"name": name}).name,
+                body.definition,
+                description=body.description,
+                is_published=not is_draft,
+                resume=resume,
+            )
+            return {**_saved(applied.saved), "outcome": applied.outcome}
+
+        return dict(self._do(apply, makes=True))
+
+    def publish_workflow(self, workflow: str) -> dict[str, Any]:
+        async def publish(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            return _saved(await engine.catalog.change(caller, row.workflow_id, is_published=True))
+
+        return dict(self._do(publish))
+
+    def archive_workflow(self, workflow: str) -> dict[str, Any]:
+        async def archive(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            return _brief(await engine.catalog.archive(caller, row.workflow_id))
+
+        return dict(self._do(archive))
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
@@ -199,6 +228,20 @@ class Direct:
             return {"id": ids.text(row.key_id), "name": row.name, "revoked_at": instant(revoked.revoked_at)}
 
         return dict(self._do(revoke))
+
+
+def _brief(row: WorkflowRow) -> dict[str, Any]:
+    return {
+        "id": ids.text(row.workflow_id),
+        "name": row.name,
+        "version": row.latest_version,
+        "status": row.status,
+    }
+
+
+def _saved(saved: Saved) -> dict[str, Any]:
+    warnings = [{"path": each.path, "message": each.message} for each in saved.warnings]
+    return {**_brief(saved.workflow), "warnings": warnings}
 
 
 def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:

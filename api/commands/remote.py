@@ -20,6 +20,9 @@ TIMEOUT_S: Final = 60.0
 PAGE: Final = 100
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 
+_BRIEF: Final = ("id", "name", "version", "status")
+_SAVED: Final = (*_BRIEF, "warnings")
+
 _NOT_TRIED: Final = frozenset({401, 403})
 
 
@@ -54,7 +57,26 @@ class Remote:
         if description is not None:
             body["description"] = description
         made = self.send("POST", "/v1/workflows", body)["data"]
-        return {name: made[name] for name in ("id", "name", "version", "status", "warnings")}
+        return {member: made[member] for member in _SAVED}
+
+    def apply_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"definition": definition, "status": "draft" if is_draft else "published"}
+        if description is not None:
+            body["description"] = description
+        if resume is not None:
+            body["settings"] = {"resume": resume}
+        made = self.send("PUT", f"/v1/workflows/by-name/{quote(name, safe='')}", body)["data"]
+        return {member: made[member] for member in (*_SAVED, "outcome")}
+
+    def publish_workflow(self, workflow: str) -> dict[str, Any]:
+        made = self.send("PATCH", f"/v1/workflows/{self.workflow_id(workflow)}", {"status": "published"})["data"]
+        return {member: made[member] for member in _SAVED}
+
+    def archive_workflow(self, workflow: str) -> dict[str, Any]:
+        gone = self.send("DELETE", f"/v1/workflows/{self.workflow_id(workflow)}")["data"]
+        return {member: gone[member] for member in _BRIEF}
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
@@ -95,6 +117,10 @@ class Remote:
             raise Failed(f"there is no key {key!r}.{did_you_mean(key, [row['name'] for row in rows])}")
         revoked = self.send("DELETE", f"/v1/keys/{found['id']}")["data"]
         return {member: revoked[member] for member in ("id", "name", "revoked_at")}
+
+    def workflow(self, wanted: str) -> dict[str, Any]:
+        """A workflow with its latest version, by name or id."""
+        return dict(self.send("GET", f"/v1/workflows/{self.workflow_id(wanted)}")["data"])
 
     # --- names ---------------------------------------------------------------------------------------------------
 

@@ -350,6 +350,12 @@ class WorkflowSaved(WorkflowWhole, frozen=True):
     warnings: list[Warned]
 
 
+class WorkflowApplied(WorkflowSaved, frozen=True):
+    """A workflow after a definition was applied, and what that came to."""
+
+    outcome: Literal["created", "changed", "unchanged"]
+
+
 class Numbered(Shape, frozen=True):
     """Which page this is, and how many items there are on all of them."""
 

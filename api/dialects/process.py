@@ -94,7 +94,7 @@ async def _input(call: Call[TriggerQuery, Any], workflow_id: bytes, version: int
     """What runs without a body: an empty object, or for a test the workflow's mock payload if there is one."""
     if not call.query.test:
         return {}
-    found = await call.engine.workflows.runnable(call.caller, workflow_id, version, is_test=True)
+    found = await call.engine.catalog.runnable(call.caller, workflow_id, version, is_test=True)
     mock = found.version.mock_payload
     return {} if mock is None else decode_json(mock)
 

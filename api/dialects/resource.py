@@ -13,7 +13,7 @@ from api.auth import PREFIX as SCOPE_PREFIX
 from api.auth import plain_scopes
 from api.dialects import answers
 from api.dialects.process_workflows import Version
-from api.fields import Request, Uuid, id_of, iso, milliseconds
+from api.fields import Request, Uuid, id_of, iso, milliseconds, read
 from api.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from api.routing import Answer, Call, Route
 from engine.codec import decode_json
@@ -56,6 +56,12 @@ def _data(data: Any, *, status: int = 200, meta: Mapping[str, Any] | None = None
 
 
 # --- workflows ---------------------------------------------------------------------------------------------------
+
+
+class Named(Request, frozen=True):
+    """A name in a path."""
+
+    name: Name
 
 
 class RunSettings(Request, frozen=True):
@@ -127,7 +133,7 @@ class WorkflowQuery(Request, frozen=True):
 async def create_workflow(call: Call[Any, NewWorkflow]) -> Answer:
     """Make a workflow; its first version is published unless it is to be a draft."""
     body = call.body
-    saved = await call.engine.workflows.create(
+    saved = await call.engine.catalog.create(
         call.caller,
         body.name,
         body.definition,
@@ -137,6 +143,34 @@ async def create_workflow(call: Call[Any, NewWorkflow]) -> Answer:
         resume=body.settings.resume,
     )
     return _data(_saved(saved), status=201)
+
+
+class AppliedWorkflow(Request, frozen=True):
+    """The definition that the workflow of a name is to have; what is not said stays as it is."""
+
+    definition: Definition
+    description: Description | None = None
+    status: Annotated[Literal["published", "draft"], msgspec.Meta(extra={"accepts": "'published' or 'draft'"})] = (
+        "published"
+    )
+    settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+
+
+async def apply_workflow(call: Call[Any, AppliedWorkflow]) -> Answer:
+    """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
+    body, name = call.body, read(Named, {"name": call.path["name"]}).name
+    settings = _given(body.settings)
+    applied = await call.engine.catalog.apply(
+        call.caller,
+        name,
+        body.definition,
+        description=body.description,
+        is_published=body.status == "published",
+        resume=None if settings is None else settings.resume,
+    )
+    return _data({**_saved(applied.saved), "outcome": applied.outcome})
 
 
 async def list_workflows(call: Call[WorkflowsQuery, None]) -> Answer:
@@ -152,8 +186,8 @@ async def list_workflows(call: Call[WorkflowsQuery, None]) -> Answer:
 async def get_workflow(call: Call[WorkflowQuery, None]) -> Answer:
     """A workflow with its latest version, or another one."""
     workflow_id = call.path_id("id")
-    row = await call.engine.workflows.workflow(call.caller, workflow_id)
-    version = await call.engine.workflows.version(call.caller, workflow_id, call.query.version or row.latest_version)
+    row = await call.engine.catalog.workflow(call.caller, workflow_id)
+    version = await call.engine.catalog.version(call.caller, workflow_id, call.query.version or row.latest_version)
     return _data(_with_definition(row, version))
 
 
@@ -161,7 +195,7 @@ async def change_workflow(call: Call[Any, WorkflowChange]) -> Answer:
     """Change a workflow. A published version never changes: another definition or setting makes the next version."""
     body = call.body
     status, settings = _given(body.status), _given(body.settings)
-    saved = await call.engine.workflows.change(
+    saved = await call.engine.catalog.change(
         call.caller,
         call.path_id("id"),
         name=_given(body.name),
@@ -175,7 +209,7 @@ async def change_workflow(call: Call[Any, WorkflowChange]) -> Answer:
 
 async def archive_workflow(call: Call[Any, None]) -> Answer:
     """Let no run start any more; history stays readable."""
-    return _data(_workflow(await call.engine.workflows.archive(call.caller, call.path_id("id"))))
+    return _data(_workflow(await call.engine.catalog.archive(call.caller, call.path_id("id"))))
 
 
 def _given(value: Any) -> Any:
@@ -287,7 +321,7 @@ async def list_waits(call: Call[WaitsQuery, None]) -> Answer:
         execution_id = await call.engine.runs.find(call.caller, query.process_id)
     if query.workflow_id is not None:
         workflow_id = id_of("workflow_id", query.workflow_id)
-        await call.engine.workflows.workflow(call.caller, workflow_id)
+        await call.engine.catalog.workflow(call.caller, workflow_id)
     found = await call.engine.reading.open_waits(
         call.caller,
         execution_id=execution_id,
@@ -337,6 +371,12 @@ ROUTES: Final[Sequence[Route]] = (
         query=WorkflowQuery,
         answer=answers.Data[answers.WorkflowWhole],
         refusals=_MISSING,
+    ),
+    _route(
+        *("PUT", "/workflows/by-name/{name}", "workflows.manage", apply_workflow),
+        body=AppliedWorkflow,
+        answer=answers.Data[answers.WorkflowApplied],
+        refusals=frozenset({"CONFLICT"}),
     ),
     _route(
         *("PATCH", "/workflows/{id}", "workflows.manage", change_workflow),

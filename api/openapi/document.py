@@ -26,6 +26,7 @@ SECURITY: Final[Mapping[str, Schema]] = {
 }
 PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
     "id": {"type": "string", "format": "uuid"},
+    "name": {"type": "string", "minLength": 1, "maxLength": 120},
     "token": {"type": "string", "minLength": 1},
     "workflow_id": {"type": "string", "format": "uuid"},
     "workflow_version": {"type": "integer", "minimum": 1, "maximum": VERSION_MAX},

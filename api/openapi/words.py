@@ -34,6 +34,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
+    "name": "The workflow's name. `/` in it is `%2F`.",
     "order": "From the first event on, or from the last one back.",
     "page": "The number of the page, from 1.",
     "payloads": "Whether each event comes with its payload, or only with that one's digest.",

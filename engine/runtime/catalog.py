@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, cast, get_args
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 from msgspec.structs import replace
 
@@ -17,12 +18,19 @@ from engine.runtime.callers import Caller
 from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.steps import Registry
+from engine.yaml_text import looks_like_json, read_yaml
 from store.records import WorkflowRow, WorkflowVersionRow
 
 SEVERAL_WAITS: Final = (
     "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
     "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
     'again), or set settings.resume to "named"'
+)
+
+
+_SAME_NAME: Final = (
+    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
+    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
 )
 
 
@@ -42,6 +50,13 @@ class Saved(NamedTuple):
     warnings: list[Problem]
 
 
+class Applied(NamedTuple):
+    """What came of applying a definition under a name."""
+
+    saved: Saved
+    outcome: Literal["created", "changed", "unchanged"]
+
+
 class Workflows:
     """The workflows of a node's store."""
 
@@ -50,6 +65,8 @@ class Workflows:
         self._store = node.store
         self._registry = registry
         self._published: dict[tuple[bytes, int | None, bool], Published] = {}
+        # Names are unique over streams, which no stream's state can say: one at a time.
+        self._applying = asyncio.Lock()
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -108,6 +125,63 @@ class Workflows:
         self._forget(workflow_id)
         return await self._saved(caller, workflow_id)
 
+    async def apply(
+        self,
+        caller: Caller,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        is_published: bool = True,
+        resume: ResumeRule | None = None,
+    ) -> Applied:
+        """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
+
+        Applied again it changes nothing; a draft that was applied before is published if it is not to be one. Raises
+        `Conflict` if several workflows have the name, and what `create` does.
+        """
+        async with self._applying:
+            rows = await self._store.workflows_named(caller.workspace_id, name)
+            in_use = [row for row in rows if row.status != "archived"]
+            if len(in_use) > 1:
+                named = ", ".join(ids.text(row.workflow_id) for row in in_use)
+                raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
+            if in_use:
+                return await self._apply(caller, in_use[0], definition, description, resume, is_published=is_published)
+            saved = await self.create(
+                caller,
+                name,
+                definition,
+                description=description,
+                is_published=is_published,
+                resume=resume or "any",
+            )
+            return Applied(saved, "created")
+
+    async def _apply(
+        self,
+        caller: Caller,
+        row: WorkflowRow,
+        definition: Any,
+        description: str | None,
+        resume: ResumeRule | None,
+        *,
+        is_published: bool,
+    ) -> Applied:
+        before = await self.version(caller, row.workflow_id, row.latest_version)
+        wanted = self._definition(definition, None, resume or before.resume)
+        is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
+        saved = await self.change(
+            caller,
+            row.workflow_id,
+            description=None if description == row.description else description,
+            definition=definition,
+            resume=resume,
+            is_published=is_published if is_new or (is_published and before.published_at is None) else None,
+        )
+        is_same = (saved.workflow, saved.version) == (row, before)
+        return Applied(saved, "unchanged" if is_same else "changed")
+
     async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
         """Let no run start any more."""
         await self.workflow(caller, workflow_id)
@@ -116,6 +190,8 @@ class Workflows:
         return await self.workflow(caller, workflow_id)
 
     def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
+        if isinstance(definition, str | bytes) and not looks_like_json(definition):
+            definition = read_yaml(definition)
         found = problems(definition)
         if not found:
             definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
@@ -144,7 +220,16 @@ class Workflows:
         found = warnings(definition)
         if version.resume == "any" and opens_several_waits(definition):
             found.append(Problem("", SEVERAL_WAITS))
+        found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
+
+    async def _namesakes(self, row: WorkflowRow) -> list[bytes]:
+        """Another workflow in use that has this one's name, if there is one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name)
+        others = [
+            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
+        ]
+        return others[:1]
 
     def _forget(self, workflow_id: bytes) -> None:
         self._published = {key: value for key, value in self._published.items() if key[0] != workflow_id}

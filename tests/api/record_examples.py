@@ -31,6 +31,7 @@ _DIGEST = re.compile(r'"(hash|payload_digest)":"[0-9a-f]{64}"')
 _KEY = re.compile(r"pk_[\w-]{43}")
 ORDER = (
     "POST /v1/workflows",
+    "PUT /v1/workflows/by-name/{name}",
     "GET /v1/workflows",
     "GET /v1/workflows/{id}",
     "POST /v2/workflows/triggerworkflow/{workflow_id}",

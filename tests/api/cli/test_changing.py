@@ -42,6 +42,29 @@ def test_a_run_from_start_to_end(mode: Mode, perdure: Perdure) -> None:
         assert event(perdure, "INV-9", kind)["actor"] == actor(mode, perdure)
 
 
+def test_a_workflow_is_deployed_again_and_again(mode: Mode, perdure: Perdure, folder: Path) -> None:
+    """From JSON or YAML: what differs is shown, applied as the next version, published and archived by name."""
+    assert perdure("workflows", "diff", "invoice.asl.yaml", "--name", NAME).stdout == ""
+    same = perdure("workflows", "apply", "invoice.asl.yaml", "--name", NAME)
+    assert "unchanged: invoice approval, version 1, published" in same.stderr
+    changed = (folder / "invoice.asl.yaml").read_text().replace("NumericGreaterThan: 100", "NumericGreaterThan: 250")
+    (folder / "invoice.asl.yaml").write_text(changed)
+    difference = perdure("workflows", "diff", "invoice.asl.yaml", "--name", NAME, exits=1).stdout
+    assert '-          "NumericGreaterThan": 100,' in difference
+    assert '+          "NumericGreaterThan": 250,' in difference
+    draft = perdure.json("workflows", "apply", "invoice.asl.yaml", "--name", NAME, "--draft")
+    assert (draft["id"], draft["version"], draft["outcome"]) == (same.stdout.strip(), 2, "changed")
+    assert perdure.json("trigger", NAME, "--input", '{"amount": 120}', "--process-id", "D")["process_id"] == "D"
+    assert perdure.status("D") == "waiting"
+    assert perdure("workflows", "publish", NAME).stdout == same.stdout
+    perdure("trigger", NAME, "--input", '{"amount": 120}', "--process-id", "P")
+    assert perdure.status("P") == "completed"
+    new = perdure.json("workflows", "apply", "charge.asl.json", "--resume", "named")
+    assert (new["name"], new["outcome"]) == ("charge", "created")
+    assert perdure.json("workflows", "archive", NAME)["status"] == "archived"
+    assert "is archived" in perdure("trigger", NAME, "--input", '{"amount": 1}', exits=1).stderr
+
+
 def test_a_wait_is_ended_with_any_value_and_no_source(mode: Mode, perdure: Perdure) -> None:
     """The command line asks for no `source`, and for no object; what a termination says more than why is kept."""
     assert perdure("resume", "INV-7", "--state", "Ask", "--payload", "[1, null]").stdout == "restarted\n"

@@ -20,6 +20,7 @@ from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_sche
 RIGHT: dict[str, Any] = {
     "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
+    "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
     "Resume": APPROVED,
     "ResumeAny": {"payload": {"approved": True}},
