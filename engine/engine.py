@@ -63,7 +63,7 @@ class Execution(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How an execution ended. `status`: completed, failed, timed_out or terminated."""
+    """How an execution ended. `status`: completed, failed, timed_out or terminated; `output` is of a completed one."""
 
     status: str
     output: Any
@@ -295,7 +295,7 @@ class Engine:
             hold_ms=round(hold * 1000),
             idempotency=_key(idempotency_key, ["resume", process_id, wait_id, state, payload]),
         )
-        return answered.answer
+        return str(answered.answer)
 
     async def terminate(
         self,
@@ -316,7 +316,7 @@ class Engine:
             data=data,
             idempotency=_key(idempotency_key, ["terminate", process_id, reason, data]),
         )
-        return answered.answer
+        return str(answered.answer)
 
     async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
         """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.
@@ -464,7 +464,8 @@ def _result(state: State, payloads: dict[int, Any]) -> Result:
         return None if reference is None else resolve(reference, payloads)
 
     error = state.error if state.error_ref is None else value(state.error_ref)
-    return Result(state.status, value(state.output), error, value(state.cause))
+    output = state.output if state.status == "completed" else None
+    return Result(state.status, value(output), error, value(state.cause))
 
 
 def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:

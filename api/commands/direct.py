@@ -23,7 +23,7 @@ from api.commands.shape import Scope
 from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
 from api.dialects.process import Terminate, Termination, said_beside
 from api.dialects.resource import AppliedWorkflow, Named, NewKey, NewWorkflow
-from api.dialects.tasks import TaskFailure, TaskSuccess
+from api.dialects.tasks import TaskFailure, TaskSuccess, failed_json
 from api.fields import milliseconds, read
 from engine.core import ids
 from engine.core.effects import RunTask
@@ -192,11 +192,11 @@ class Direct:
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
             tokens = engine.tokens
+            if what == "failure":
+                failure = read(TaskFailure, body)
+                return failed_json((await tokens.fail(caller, token, failure.error, failure.cause)).answer)
             if what == "heartbeat":
                 answered = await tokens.beat(caller, token)
-            elif what == "failure":
-                failure = read(TaskFailure, body)
-                answered = await tokens.fail(caller, token, failure.error, failure.cause)
             else:
                 answered = await tokens.complete(caller, token, read(TaskSuccess, body).output)
             return {"message": answered.answer}

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from api.commands import output
+from api.commands.event_lines import EventLines
 from api.commands.output import compact, instant, readable
 from api.commands.reading import runs_of
 from api.commands.running import run
@@ -53,7 +54,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "status": shown["status"],
             "state": shown["state"],
             "created": readable(shown["created_at"]),
-            "modified": f"{readable(shown['modified_at'])} by {shown['modified_by']}",
+            "modified": f"{readable(shown['modified_at'])} by {shown['modified_by_name'] or shown['modified_by']}",
             "ended": readable(shown["ended_at"]),
             **values,
         }
@@ -124,22 +125,12 @@ def _say_more(page: dict[str, Any]) -> None:
 def events(run_id: str, where: Where, *, follow: bool, as_json: bool) -> None:
     """Print the events of a run as they stand in the log, a line each; EXECUTION may be its process id."""
     try:
-        runs_of(where).events(run_id, output.json_line if as_json else _tell, follow=follow)
+        lines = EventLines()
+        tell = output.json_line if as_json else lambda event: output.line(lines.line(event))
+        runs_of(where).events(run_id, tell, follow=follow)
     except KeyboardInterrupt:  # how one stops to follow
         if not follow:
             raise
-
-
-def _tell(event: dict[str, Any]) -> None:
-    output.line(_event_line(event))
-
-
-def _event_line(event: dict[str, Any]) -> str:
-    # As it stands there: an event of a newer program can be shown too.
-    state = event["data"].get("state") or ""
-    payload = "" if event["payload"] is None else compact(event["payload"], 200)
-    actor = event["actor_name"] or event["actor"]
-    return f"{event['seq']:>5}  {readable(event['at'])}  {event['type']:<20}  {state:<20}  {actor}  {payload}".rstrip()
 
 
 # --- waits -------------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ RUNS_AT_ONCE: Final = 30
 HELD_S: Final = 20
 """So long a server holds a call of who follows."""
 
+ENDS: Final = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionTerminated")
+
 PROCESS: Final = "/v2/workflows"
 
 
@@ -48,6 +50,7 @@ class ServedRuns(Remote):
         item = self.send("GET", f"{PROCESS}/getWorkflowExecutionById", query=query)["item"]
         return {
             **run_json(row, process_id, item["workflow_details"]["workflow_name"]),
+            "modified_by_name": next((e["actor_name"] for e in told if e["actor"] == row.modified_by), None),
             "parent_execution_id": None if state.parent is None else state.parent.execution,
             **_values(recorded, state),
             "steps": steps_json(recorded),
@@ -74,10 +77,22 @@ class ServedRuns(Remote):
             place = {} if after is None else {"workflow_execution_id": after}
             asked = {**query, **place, "limit": min(RUNS_AT_ONCE, limit - len(items))}
             page = self.send("GET", path, query=asked)
-            items += [_listed(item) for item in page["items"]]
+            items += [{**_listed(item), "ended_at": self._ended_at(item)} for item in page["items"]]
             has_more = "lastKey" in page
             after = items[-1]["execution_id"] if items else None
         return {"items": items, "after": after if has_more else None}
+
+    def _ended_at(self, item: dict[str, Any]) -> str | None:
+        """When a run of a page has ended: the last of its events are there, and that is nearly always among them."""
+        if item["status"] not in TERMINAL:
+            return None
+        shown = item["workflow_event_log"]["events"]
+        ended = next((instant(each["at"]) for each in shown if each["type"] in ENDS), None)
+        if ended is None:
+            path = f"/v1/executions/{item['workflow_execution_id']}/events"
+            query = {"order": "desc", "types": ",".join(ENDS), "limit": 1, "payloads": "digest"}
+            ended = self.send("GET", path, query=query)["data"][0]["at"]
+        return ended
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
         for page in self._pages(run_id, follow=follow):
@@ -136,7 +151,8 @@ def _values(recorded: Sequence[Recorded], state: State) -> dict[str, Any]:
         return None if reference is None or seq_of(reference) not in payloads else resolve(reference, payloads)
 
     error = state.error if state.error is not None else value(state.error_ref)
-    return {"input": value(state.input), "output": value(state.output), "error": error, "cause": value(state.cause)}
+    output = value(state.output) if state.status == "completed" else None
+    return {"input": value(state.input), "output": output, "error": error, "cause": value(state.cause)}
 
 
 def _listed(item: dict[str, Any]) -> dict[str, Any]:
@@ -153,5 +169,4 @@ def _listed(item: dict[str, Any]) -> dict[str, Any]:
         "created_at": instant(item["created_on"]),
         "modified_at": instant(item["modified_on"]),
         "modified_by": item["modified_by"],
-        "ended_at": instant(item["ended_on"]),
     }

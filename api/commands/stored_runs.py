@@ -52,8 +52,10 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
         workflow = await seen.store.workflow(row.workflow_id)
         steps = steps_json(await seen.reading.events(row.execution_id))
         waits = await seen.store.waits_of(row.execution_id)
+        names = await key_names(seen.store, seen.caller.organization_id, [row.modified_by or ""])
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
+            "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
             **values_json(shown),
             "steps": steps,

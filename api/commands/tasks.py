@@ -8,6 +8,7 @@ import click
 
 from api.commands import output
 from api.commands.changing import no_elsewhere, target
+from api.commands.output import readable
 from api.commands.shape import Group, Where, anywhere
 from api.commands.values import read_json
 
@@ -59,9 +60,19 @@ def heartbeat(token: str, where: Where, *, as_json: bool) -> None:
     _answer(where, token, "heartbeat", {}, as_json=as_json)
 
 
+def _follows(then: dict[str, Any]) -> str:
+    if then["kind"] == "retry":
+        return f"the task is tried again at {readable(then['retry_at'])}"
+    if then["kind"] == "catch":
+        return f"its state catches that, and goes on to {then['next']!r}"
+    return "nothing catches that: its state has failed"
+
+
 def _answer(
     where: Where, token: str, what: Literal["success", "failure", "heartbeat"], body: dict[str, Any], *, as_json: bool
 ) -> None:
     no_elsewhere(where)
     told = target(where).answer_task(token, what, body)
+    if "then" in told:
+        output.say(_follows(told["then"]))
     output.answer(told, told["message"], as_json=as_json)

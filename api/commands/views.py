@@ -159,8 +159,9 @@ def run_json(row: ExecutionRow, process_id: str, workflow: str | None) -> dict[s
 
 
 def values_json(shown: ExecutionView) -> dict[str, Any]:
-    """The values of an execution."""
-    return {"input": shown.input, "output": shown.output, "error": shown.error, "cause": shown.cause}
+    """The values of an execution; it has an output once it is completed."""
+    output = shown.output if shown.row.status == "completed" else None
+    return {"input": shown.input, "output": output, "error": shown.error, "cause": shown.cause}
 
 
 def key_json(row: ApiKeyRow) -> dict[str, Any]:

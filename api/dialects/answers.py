@@ -98,7 +98,10 @@ class WithinShown(Shape, frozen=True):
 
 
 class StepShown(Shape, frozen=True):
-    """One entry of a state. `error` is there if it failed, `within` if it is below other states, outermost first."""
+    """One entry of a state. `error` is there if it failed, `within` if it is below other states, outermost first.
+
+    One that did not end by itself, but with what is around it, is `cancelled`.
+    """
 
     state: str
     entered_on: Millis | None
@@ -108,6 +111,7 @@ class StepShown(Shape, frozen=True):
     attempts: Count
     error: Any | UnsetType = UNSET
     cause: Any | UnsetType = UNSET
+    cancelled: bool | UnsetType = UNSET
     retries: list[RetryShown] | UnsetType = UNSET
     scope: str | UnsetType = UNSET
     within: list[WithinShown] | UnsetType = UNSET
@@ -166,7 +170,6 @@ class RunDescribed(Shape, frozen=True, kw_only=True):
     created_on: Millis
     modified_on: Millis
     modified_by: str | None
-    ended_on: Millis | None
     parent_execution_id: Uuid | UnsetType = UNSET
     workflow_event_log: EventLog
 
@@ -416,6 +419,20 @@ class TaskCompleted(Shape, frozen=True):
     """The answer is on disk, and the run goes on."""
 
     message: Literal["completed"]
+
+
+class Following(Shape, frozen=True):
+    """What follows a failure: the task is tried again, its Catch leads to another state, or its state has failed."""
+
+    kind: Literal["retry", "catch", "end"]
+    retry_at: Instant | UnsetType = UNSET
+    next: str | UnsetType = UNSET
+
+
+class TaskFailed(TaskCompleted, frozen=True):
+    """The answer is on disk, and this is what follows."""
+
+    then: Following
 
 
 class TaskAlive(Shape, frozen=True):

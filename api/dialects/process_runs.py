@@ -148,7 +148,6 @@ def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
         "created_on": row.created_at,
         "modified_on": row.modified_at,
         "modified_by": row.modified_by,
-        "ended_on": row.ended_at,
     }
     return described if row.parent_id is None else {**described, "parent_execution_id": ids.text(row.parent_id)}
 

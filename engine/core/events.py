@@ -93,7 +93,10 @@ class ExecutionStarted(Event, frozen=True):
 
 
 class StatePassed(Event, frozen=True):
-    """A Pass, Choice or Succeed state was entered and left. Payload: `output`, unless it is an earlier value."""
+    """A Pass, Choice or Succeed state was entered and left. Payload: `output`, unless it is an earlier value.
+
+    `rule` is the index of the rule that a Choice took; null: its Default.
+    """
 
     state: str
     type: Literal["Pass", "Choice", "Succeed"]
@@ -101,6 +104,7 @@ class StatePassed(Event, frozen=True):
     next: str | None = None
     assigned: dict[str, Ref] = {}
     scope: str = ""
+    rule: int | None = None
 
 
 class TaskScheduled(Event, frozen=True):

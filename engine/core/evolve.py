@@ -63,7 +63,7 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         raise IllegalTransition(state.status, name)
     after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
-        after.modified_by = recorded.actor
+        after.modified_by, after.modified_at = recorded.actor, recorded.recorded_at
     _EVOLVE[name](after, event, recorded)
     if after.ended_at is None and name not in _BESIDE:
         after.status = _status(after)

@@ -188,6 +188,7 @@ class State(msgspec.Struct):
     something to do: an iteration to begin, or to end themselves. `active` counts the frames that the engine must move,
     `delayed` those that time or a child moves. `ended_waits` has the last ended wait of each state of the definition,
     in the order in which they ended. `current` is the top-level state, or the last one after the end.
+    `modified_by` is the last actor from outside, and `modified_at` when that was.
     """
 
     status: Status = "new"
@@ -218,6 +219,7 @@ class State(msgspec.Struct):
     error_ref: Ref | None = None
     cause: Ref | None = None
     modified_by: str | None = None
+    modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
 

@@ -434,13 +434,14 @@ async def test_runs_keep_the_rule_of_the_version_that_they_began_with(api: Api) 
 
 async def test_a_definition_that_can_ask_twice_is_created_with_a_warning(api: Api) -> None:
     """It says what to do; who has done it gets none, and neither does who asks once."""
-    for definition, settings, expected in (
+    cases: list[tuple[Any, Any, int]] = [
         (TWO_QUESTIONS, {}, 1),
         (TWO_QUESTIONS, {"resume": "named"}, 0),
         (TWO_QUESTIONS, {"resume": "any"}, 1),
         (SLEEPING, {}, 0),
-    ):
-        body = {"name": "asks", "definition": definition, "settings": settings}
+    ]
+    for number, (definition, settings, expected) in enumerate(cases):
+        body = {"name": f"asks {number}", "definition": definition, "settings": settings}
         warnings = (await api.ok("POST", "/v1/workflows", json=body))["data"]["warnings"]
         assert len(warnings) == expected
         assert all('settings.resume to "named"' in each["message"] for each in warnings)

@@ -89,6 +89,7 @@ MEMBERS: dict[str, Any] = {
     "resource": "charge.waitForResume",
     "result": "7/result",
     "resume": "named",
+    "rule": 2,
     "scope": "Map[3]/A",
     "scopes": ["runs.view", "runs.resume"],
     "sha256": "a" * 64,

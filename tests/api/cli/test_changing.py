@@ -139,7 +139,8 @@ def test_a_task_is_answered_for_by_its_token(mode: Mode, perdure: Perdure, token
 def test_a_task_fails_by_its_token(mode: Mode, perdure: Perdure, token: str) -> None:
     """With an error and a cause, no longer than they may be."""
     assert "cause" in perdure("task", "failure", token, "--cause", "x" * 32_769, exits=1).stderr
-    perdure("task", "failure", token, "--error", "Approval.Refused", "--cause", "no contract")
+    told = perdure("task", "failure", token, "--error", "Approval.Refused", "--cause", "no contract")
+    assert (told.stdout, told.stderr) == ("completed\n", "nothing catches that: its state has failed\n")
     shown = perdure.json("show", perdure.json("history", "external")["items"][0]["execution_id"])
     assert (shown["status"], shown["error"], shown["cause"]) == ("failed", "Approval.Refused", "no contract")
 

@@ -58,6 +58,9 @@ def test_a_server_shows_what_its_database_has(perdure: Perdure, served: str) -> 
     for command in SERVED:
         for form in ([], ["--json"]):
             assert perdure(*command, *form, *there).stdout == perdure(*command, *form).stdout, command
+    for _ in range(12):  # of which the last ten events of the run are
+        perdure("resume", "INV-6", "--state", "Nowhere", "--hold", "0", *there, exits=1)
+    assert perdure("history", "--json", *there).stdout == perdure("history", "--json").stdout
     first = perdure.json("history", "--limit", "1", *there)
     assert perdure.json("history", "--after", first["after"], *there)["items"][0]["process_id"] == "INV-6"
     for command in (["show", "INV-8"], ["events", "INV-8"], ["history", "invoice aproval"]):
