@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route as Path
 
 from api import health, metrics, openapi
@@ -17,6 +17,7 @@ from api.middleware import DropRest, RawPath, RequestLog
 from api.problems import refusal
 from api.routing import Endpoint, Route
 from api.settings import Settings
+from api.throttle import Throttle
 from engine.engine import Engine
 
 _CALLED: Sequence[Route] = (
@@ -29,23 +30,31 @@ ROUTES: Sequence[Route] = (*_CALLED, *openapi.routes(_CALLED))
 for most is looked for first."""
 
 
-def create_app(engine: Engine, settings: Settings) -> Starlette:
+def create_app(engine: Engine, settings: Settings, http: metrics.HttpMetrics | None = None) -> Starlette:
     """The ASGI application over an engine that has been started. Closing the engine is left to who started it."""
+    http = http or metrics.HttpMetrics()
     by_path: dict[str, list[Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
-    endpoints = {path: Endpoint(routes, engine, settings) for path, routes in by_path.items()}
-    http = metrics.HttpMetrics()
+    throttle = Throttle(engine.node.clock)
+    endpoints = {path: Endpoint(routes, engine, settings, throttle) for path, routes in by_path.items()}
     app = Starlette(
         routes=[
-            *(Path(path, endpoint.respond, methods=endpoint.methods) for path, endpoint in endpoints.items()),
-            metrics.route(engine, http),
+            *(Path(path, endpoint) for path, endpoint in endpoints.items()),
+            metrics.route(engine, http, settings, throttle),
+            Path("/", _home, methods=["GET"]),
         ],
         middleware=[Middleware(RequestLog, http), Middleware(DropRest), Middleware(RawPath)],
         exception_handlers={HTTPException: _refuse},
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _home(request: Request) -> Response:
+    """Point whoever looks around to the page that tells what there is."""
+    request.state.route = "/"
+    return RedirectResponse("/docs", 302)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

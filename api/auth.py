@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from api.headers import api_key
-from api.problems import Unauthorized
+from api.throttle import Throttle
+from engine.errors import Unauthorized
 from engine.runtime.access import Access, Principal
 from engine.runtime.callers import Caller
 
@@ -19,10 +20,19 @@ NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 """Who asks what everybody may: it sees nothing of anybody's."""
 
 
-async def authenticate(access: Access, headers: Headers) -> Principal:
-    """Who a request speaks for. Raises `Unauthorized` without a key that is known, and neither revoked nor expired."""
-    principal = await access.principal(api_key(headers))
+async def authenticate(access: Access, throttle: Throttle, request: Request) -> Principal:
+    """Who a request speaks for.
+
+    Raises `Unauthorized` without a key that is known, and neither revoked nor expired, and `RateLimited` if its address
+    has sent too many such keys; one that is in use is let through all the same, since many may share an address.
+    """
+    key = api_key(request.headers)
+    address = request.client.host if request.client else ""
+    if not access.is_known(key):
+        throttle.check(address)
+    principal = await access.principal(key)
     if principal is None:
+        throttle.wrong(address)
         raise Unauthorized("this key is unknown, revoked or expired")
     return principal
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
+import msgspec
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
@@ -27,6 +28,8 @@ IN_LOOP_MAX: Final = 64 * 1024
 """Longer bodies are parsed in a thread, so that they hold up nobody else."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_AT_BYTE = re.compile(r"(?:JSON is malformed: )?(?P<problem>.*) \(byte (?P<at>\d+)\)")
 _JSON_TYPE = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*\"?(?P<name>[^\s;\"]+)", re.IGNORECASE)
 
@@ -63,6 +66,7 @@ async def parse_object(raw: bytes, headers: Headers) -> dict[str, Any] | None:
     if not raw.strip(b" \t\r\n"):
         return None
     _check_type(headers.get("content-type"))
+    _check_coding(headers.get("content-encoding"))
     value = parse(raw) if len(raw) <= IN_LOOP_MAX else await asyncio.to_thread(parse, raw)
     if not isinstance(value, dict):
         raise Invalid(f"the body is {_kind_of(value)}; it must be a JSON object")
@@ -77,6 +81,11 @@ def _check_type(content_type: str | None) -> None:
     charset = _CHARSET.search(content_type)
     if charset and charset["name"].lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UnsupportedType(f"Content-Type: charset {shown(charset['name'])} is not accepted; JSON is UTF-8")
+
+
+def _check_coding(coding: str | None) -> None:
+    if coding is not None and coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedType(f"Content-Encoding: {shown(coding)} is not accepted; send the body as it is")
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------
@@ -125,6 +134,8 @@ def parse(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Invalid(f"the body is not UTF-8: byte {error.start} fits nothing") from None
     parser = _Parser()
+    if len(raw) > IN_LOOP_MAX:
+        _check_syntax(raw)
     try:
         value = parser.parse(text)
     except json.JSONDecodeError as error:
@@ -139,6 +150,21 @@ def parse(raw: bytes) -> Any:
     if parser.is_odd or is_suspect:
         _check(value)
     return value
+
+
+def _check_syntax(raw: bytes) -> None:
+    """Raise `Invalid` for what is no JSON, in a hundredth of the time that Python's parser holds up all threads."""
+    try:
+        msgspec.json.decode(_ESCAPED_SURROGATE.sub(rb"\\u0041", raw), type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        found = _AT_BYTE.fullmatch(str(error))
+        if found is None:
+            raise Invalid("the body is not JSON: it ends too early") from None
+        before = raw[: int(found["at"])]
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise Invalid(f"the body is not JSON: {found['problem']} at line {line}, byte {column}") from None
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def _check(value: Any) -> None:

@@ -7,8 +7,7 @@ from typing import Final
 
 from starlette.datastructures import Headers
 
-from api.problems import Unauthorized
-from engine.errors import Invalid
+from engine.errors import Invalid, Unauthorized
 
 HOLD_DEFAULT_MS: Final = 2000
 HOLD_MAX_S: Final = 30

@@ -26,13 +26,14 @@ async def ready(call: Call[Any, Any]) -> Answer:
 
 def why_not_ready(engine: Engine) -> str | None:
     """What keeps the engine from being ready; null if nothing does."""
-    if engine.node.processor.failure is not None:
+    processor = engine.node.processor
+    if processor.failure is not None:
         return "has stopped after a failed commit"
     if engine.node.draining.is_set():
         return "is draining"
     if not engine.node.recovery.is_done.is_set():
         return "is still taking up what was under way"
-    return None
+    return processor.commits.problem
 
 
 ROUTES: Final[Sequence[Route]] = (

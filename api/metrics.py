@@ -1,6 +1,7 @@
-"""`GET /metrics`, for Prometheus: what the node measures, and what this server does. Open to everybody, like health.
+"""`GET /metrics`, for Prometheus: what the node measures, and what this server does, of all organizations together.
 
-It shows numbers only: no name, id or path of anybody's. Labels are bounded by the table of routes.
+It is for whoever has the scope `operator`, or for everybody if the setting `metrics` says so. It shows numbers by route
+and by workflow (its id): no name, process id or path of anybody's, and no more of them than a bound.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as Path
 
+from api.auth import authenticate
+from api.problems import refusal
+from api.settings import Settings
+from api.throttle import Throttle
+from engine.core.organization import OPERATOR
 from engine.engine import Engine
+from engine.errors import PerdureError
 from engine.runtime.meters import SECONDS, Count, Histogram, Meters, exposition
 from store.errors import StoreError
 
@@ -40,11 +47,16 @@ class HttpMetrics(Meters):
         self.seconds.observe(seconds, method, route)
 
 
-def route(engine: Engine, http: HttpMetrics) -> Path:
+def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throttle) -> Path:
     """The route. It answers in a format of its own, so it is none of the table of those that answer JSON."""
 
     async def respond(request: Request) -> Response:
         request.state.route = PATH
+        if settings.metrics != "open":
+            try:
+                (await authenticate(engine.access, throttle, request)).require(OPERATOR)
+            except PerdureError as error:
+                return refusal(PATH, error)
         metrics = engine.node.metrics
         try:
             await metrics.count_live(engine.store)

@@ -16,9 +16,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.headers import request_id
 from api.metrics import HttpMetrics
 from api.problems import refusal
+from engine.errors import Unavailable
 from engine.runtime.bound import bound_request
 
 _log = structlog.get_logger("perdure.request")
+
+ANSWER_HEADERS: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""Of every answer that says nothing else: it is for who asked, and it is what its type says."""
+
+STOPPING: Final = "the server stops before this is done; whether it is done all the same is not known: repeat the call"
 
 DROPPED_MAX: Final = 16 * 1024 * 1024
 DROPPING_S: Final = 5.0
@@ -35,7 +41,7 @@ class RequestLog:
     The line names the route and never the path, and has no bodies, queries or keys. What the request turns out to be
     about is bound to it and to all other lines of the request, as `execution_id` and `process_id`: a process id is the
     caller's data, and stands in that field and nowhere else, so that whoever must forget it can drop the field.
-    Handlers tell the actor in `scope["state"]`.
+    Handlers tell the actor in `scope["state"]`. A request that is cancelled (by a server that stops) is answered, too.
     """
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics | None = None) -> None:
@@ -55,14 +61,21 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = name
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = name
+                for header, value in ANSWER_HEADERS:
+                    headers.setdefault(header, value)
             await send(message)
 
         with bound_request(name):
             try:
                 await self._app(scope, receive, send_named)
-            except Exception as error:
+            except asyncio.CancelledError:
                 if status:  # half an answer is out: the connection is cut
+                    raise
+                await refusal(scope["path"], Unavailable(STOPPING))(scope, receive, send_named)
+            except Exception as error:
+                if status:
                     raise
                 await refusal(scope["path"], error)(scope, receive, send_named)
             finally:

@@ -6,7 +6,7 @@ knows are here. Two envelopes hold the same: the process API's, and the one of a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -14,7 +14,8 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unavailable
+from engine.core.transitions import TERMINAL
+from engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unauthorized, Unavailable
 from store.errors import StoreError
 
 _log = structlog.get_logger("perdure.api")
@@ -40,12 +41,6 @@ RETRY_AFTER_S: Final[Mapping[str, int]] = {"NOT_WAITING": 2, "UNAVAILABLE": 1}
 """When a repetition may do better: a wait that has not opened yet, a server that drains or restarts."""
 
 
-class Unauthorized(PerdureError):
-    """There is no key, or it is unknown."""
-
-    code = "UNAUTHORIZED"
-
-
 class MethodNotAllowed(PerdureError):
     """The path is known, and has no such method."""
 
@@ -58,10 +53,38 @@ class PayloadTooLarge(PerdureError):
     code = "PAYLOAD_TOO_LARGE"
 
 
-class UnsupportedType(Invalid):
+class _OfHttp(Invalid):
+    """A field is wrong, in a way for which HTTP has a status of its own."""
+
+    status: ClassVar[int]
+
+
+class UnsupportedType(_OfHttp):
     """The body says that it is something else than JSON."""
 
-    status: ClassVar[int] = 415
+    status = 415
+
+
+class TooSlow(_OfHttp):
+    """The request did not come in time."""
+
+    status = 408
+
+
+class HeadersTooLarge(_OfHttp):
+    """The headers are longer than is taken."""
+
+    status = 431
+
+
+class RateLimited(PerdureError):
+    """Too many wrong keys came from an address."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Internal(PerdureError):
@@ -89,6 +112,12 @@ def _details(error: PerdureError) -> dict[str, Any]:
     return {"details": error.details} if error.details else {}
 
 
+def no_such_method(allowed: Iterable[str]) -> MethodNotAllowed:
+    """The path is known, and has these methods."""
+    methods = sorted(allowed)
+    return MethodNotAllowed(f"there is no such method here; there are: {', '.join(methods)}", {"allowed": methods})
+
+
 def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type="application/json")
@@ -103,7 +132,7 @@ def refusal(path: str, error: Exception, headers: Mapping[str, str] | None = Non
 
 def status_of(error: PerdureError) -> int:
     """The HTTP status of an error."""
-    if isinstance(error, UnsupportedType):
+    if isinstance(error, _OfHttp):
         return error.status
     return STATUS.get(error.code, 500)
 
@@ -111,8 +140,10 @@ def status_of(error: PerdureError) -> int:
 def headers_of(error: PerdureError) -> dict[str, str]:
     """The headers that go with an error."""
     headers = {}
-    if error.code in RETRY_AFTER_S:
+    if error.code in RETRY_AFTER_S and error.details.get("status") not in TERMINAL:  # what has ended stays as it is
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="perdure"'
     if isinstance(error, MethodNotAllowed):
@@ -138,9 +169,7 @@ def as_problem(error: Exception) -> PerdureError:
 def _of_framework(error: HTTPException) -> PerdureError:
     headers = error.headers or {}
     if error.status_code == 405:  # noqa: PLR2004 a status is its own name
-        allowed = sorted(filter(None, headers.get("Allow", "").replace(" ", "").split(",")))
-        message = f"there is no such method here; there are: {', '.join(allowed)}"
-        return MethodNotAllowed(message, {"allowed": allowed})
+        return no_such_method(filter(None, headers.get("Allow", "").replace(" ", "").split(",")))
     if error.status_code == 404:  # noqa: PLR2004
         return NotFound("there is no such path")
     _log.error("request_failed", exc_info=error)

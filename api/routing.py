@@ -14,13 +14,15 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.auth import NOBODY, authenticate
 from api.bodies import parse_object, read_body
 from api.fields import QUERY, Request, id_of, read, shown_name
 from api.headers import idempotency_key
-from api.problems import json_response, refusal
+from api.problems import json_response, no_such_method, refusal
 from api.settings import Settings
+from api.throttle import Throttle
 from engine.engine import Engine
 from engine.errors import Invalid, PerdureError
 from engine.runtime.access import Principal
@@ -137,18 +139,20 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """All methods of one path."""
 
-    def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings) -> None:
+    def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings, throttle: Throttle) -> None:
         self._routes = {route.method: route for route in routes}
         self._served = Served(engine, settings)
+        self._throttle = throttle
 
-    @property
-    def methods(self) -> list[str]:
-        return list(self._routes)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.respond(HttpRequest(scope, receive))
+        await response(scope, receive, send)
 
     async def respond(self, request: HttpRequest) -> Response:
         """Answer a request; whatever goes wrong is told in the envelope of the route's dialect."""
-        method = "GET" if request.method == "HEAD" else request.method
-        route = self._routes[method]
+        route = self._routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            return self._refuse_method(request)
         request.state.route = route.path
         try:
             answer = await self._answer(route, request)
@@ -160,6 +164,13 @@ class Endpoint:
             position = error.position if isinstance(error, PerdureError) else None
             return refusal(route.path, error, self._position(route, position))
 
+    def _refuse_method(self, request: HttpRequest) -> Response:
+        """All methods of a path are of one dialect; what its answers carry, this one does."""
+        some = next(iter(self._routes.values()))
+        request.state.route = some.path
+        allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
+        return refusal(some.path, no_such_method(allowed), self._position(some, None))
+
     def _position(self, route: Route, position: int | None) -> dict[str, str]:
         if not route.tells_position:
             return {}
@@ -170,13 +181,15 @@ class Endpoint:
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         principal = NOBODY
         if route.scope is not None:
-            principal = await authenticate(self._served.engine.access, request.headers)
+            principal = await authenticate(self._served.engine.access, self._throttle, request)
             request.state.actor = principal.caller.actor
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))
         query = read(route.query, dict(parameters), what=QUERY)
         given = await self._given(route, request)
+        if principal.caller.grant is not None:  # a body may have taken its time
+            principal.caller.grant.check(self._served.engine.node.clock)
         body = _body(route, given)
         call = Call(self._served, request, principal, path, parameters, query, body, given)
         return await route.handler(call)
@@ -185,6 +198,9 @@ class Endpoint:
         if route.body is None:
             return None
         raw = await read_body(request.receive, request.headers, self._served.settings.body_max_bytes)
+        broken = getattr(request.state, "broken", None)  # told by `api.connections`
+        if broken is not None:
+            raise broken
         return await parse_object(raw, request.headers)
 
 

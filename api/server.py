@@ -11,26 +11,40 @@ import asyncio
 import contextlib
 import getpass
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 
 import structlog
 import uvicorn
 
 from api.app import create_app
+from api.connections import Connection, Door, refuse
+from api.metrics import HttpMetrics
+from api.middleware import RequestLog
 from api.settings import Settings
 from engine.engine import Engine
+from engine.errors import EngineFailed
 from engine.runtime.tuning import tune_interpreter
 from engine.steps import Registry
+from store.forks import open_alone
 
 _log = structlog.get_logger("perdure.server")
 
+KEPT_BACK: Final = 128
+"""So many of the files that the process may have open are no connections."""
+
 FAILED: Final = 70
 """The exit status after a failed commit (`EX_SOFTWARE`)."""
+
+UNFINISHED: Final = 75
+"""The exit status of a stop that could not bring everything to its end (`EX_TEMPFAIL`): the database did not answer."""
 
 ANSWERING_S: Final = 2
 """So long may answers take that are under way when the server is told to stop."""
@@ -53,8 +67,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
+        http = HttpMetrics()
+        door = Door(connections_max(settings.connections_max), settings.receive_timeout_s, RequestLog(refuse, http))
         config = uvicorn.Config(
-            create_app(engine, settings),
+            create_app(engine, settings, http),
+            http=cast("Any", partial(Connection, door)),
             access_log=False,
             lifespan="off",
             log_config=None,
@@ -99,6 +116,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
     listener = _bind(settings.host, settings.port)
     stop = _Stop()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(AcceptErrors())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
     try:
@@ -108,9 +126,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
             steps=steps,
             allow_private_addresses=settings.allow_private_addresses,
             writer=settings.writer,
-            steps_max=settings.steps_max,
-            step_threads=settings.step_threads,
-            payload_max_bytes=settings.payload_max_bytes,
+            limits=settings.limits,
         )
         return await _serve(engine, settings, listener, stop)
     finally:
@@ -130,10 +146,40 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
         status = FAILED
     try:
         await engine.close(STEPS_S)
+    except EngineFailed as unfinished:
+        _log.critical("stop_unfinished", reason=unfinished.message)
+        status = status or UNFINISHED
     except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
         _log.critical("closing_failed", exc_info=True)
         status = FAILED
     return status if engine.node.processor.failure is None else FAILED
+
+
+def connections_max(wanted: int) -> int:
+    """How many connections there may be: some descriptors are kept back for the database, steps and whoever looks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted + KEPT_BACK:
+        soft = wanted + KEPT_BACK if hard == resource.RLIM_INFINITY else min(hard, wanted + KEPT_BACK)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < wanted + KEPT_BACK:
+            allowed = max(1, soft - KEPT_BACK)
+            _log.warning("fewer_connections", wanted=wanted, allowed=allowed, files=soft)
+            return allowed
+    return wanted
+
+
+class AcceptErrors:
+    """The loop's handler of exceptions: of errors to accept a connection, which come by the thousand, one a second."""
+
+    def __init__(self) -> None:
+        self._told_at = float("-inf")
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not str(context.get("message", "")).startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif time.monotonic() - self._told_at >= 1:
+            self._told_at = time.monotonic()
+            _log.error("accept_failed", error=str(context.get("exception")))
 
 
 class _Stop:
@@ -146,7 +192,7 @@ class _Stop:
     def ask(self) -> None:
         if not self.is_asked:
             _log.info("stopping")
-            _watch_over_the_end(0)
+            _watch_over_the_end(UNFINISHED)
         self.is_asked = True
         if self.server is not None:
             self.server.stop()
@@ -170,7 +216,8 @@ def _bind(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        # A child that a step forks, and that outlives this process, must not keep the port.
+        listener = open_alone(lambda: socket.socket(family, kind, protocol))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:

@@ -10,12 +10,15 @@ from msgspec import inspect as types
 
 from api.fields import accepts, from_text, members
 from engine.core.decision import PAYLOAD_MAX
-from engine.runtime.tasks import STEP_THREADS, STEPS_MAX
+from engine.limits import COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
+from engine.names import did_you_mean
 from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
 SOURCES: Final = ("SAP", "TEAMS")
+KEY_MIN: Final = 16
+KEY_MAX: Final = 255
 
 
 class SettingError(Exception):
@@ -45,11 +48,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["json", "console"] = "json"
     """A JSON object a line, or text for people."""
 
+    metrics: Literal["key", "open"] = "key"
+    """Who may read `/metrics`: a key with the scope operator, or everybody."""
+
     allow_private_addresses: bool = False
     """Whether `http_request` may call private and local addresses."""
 
     body_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1024**3)] = BODY_MAX_BYTES
     """The longest body of a request that is taken, in bytes."""
+
+    connections_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """So many connections are open at once; of more, those that are idle make room."""
+
+    receive_timeout_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 20
+    """Seconds that the head of a request may take to come, and then its body."""
 
     steps_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = STEPS_MAX
     """So many async steps run at once."""
@@ -57,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     step_threads: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = STEP_THREADS
     """So many plain steps run at once, each in a thread."""
 
-    payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * 1024**2)] = PAYLOAD_MAX
+    payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=PAYLOAD_MAX)] = PAYLOAD_MAX
     """The most JSON text that a value of a run may have, in bytes."""
 
     resume_sources: Annotated[
@@ -69,9 +81,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ",".join(SOURCES)
     """Who may be the `source` of a resume by the process API."""
 
+    commit_stall_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = COMMIT_STALL_MS
+    """While a commit takes longer, in milliseconds, readiness says so, and nothing new is taken in."""
+
     bootstrap_key: (
         Annotated[
-            str, msgspec.Meta(pattern=r"^[!-~]{1,255}\Z", extra={"accepts": "1 to 255 ASCII characters without spaces"})
+            str,
+            msgspec.Meta(
+                pattern=rf"^[!-~]{{{KEY_MIN},{KEY_MAX}}}\Z",
+                extra={"accepts": f"{KEY_MIN} to {KEY_MAX} ASCII characters without spaces"},
+            ),
         ]
         | None
     ) = None
@@ -82,10 +101,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The names in `resume_sources`."""
         return self.resume_sources.split(",")
 
+    @property
+    def limits(self) -> Limits:
+        """How much the engine takes on."""
+        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+
 
 KINDS: Final = {field.encode_name: field.type for field in members(Settings)}
 
 SECRET: Final = frozenset({"bootstrap_key"})
+
+
+CLIENT: Final = frozenset({"PERDURE_SERVER", "PERDURE_KEY"})
+"""What only the commands of a client read."""
+
+
+def unknown(environment: Mapping[str, str]) -> list[str]:
+    """What to tell of variables that look like ours and are none."""
+    known = {f"{PREFIX}{name.upper()}" for name in KINDS} | CLIENT
+    strange = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    return [f"{name}: there is no such setting; it is ignored.{did_you_mean(name, known)}" for name in strange]
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:

@@ -6,19 +6,19 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, Self
 
 from engine.core import ids
-from engine.core.decision import PAYLOAD_MAX
 from engine.core.events import Recorded, ResumeRule
-from engine.core.refs import resolve
 from engine.core.state import State
 from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, NotFound
+from engine.limits import Limits
 from engine.opening import open_store
+from engine.runtime import incoming
 from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
-from engine.runtime.catalog import Saved, Workflows
+from engine.runtime.catalog import Workflows
 from engine.runtime.clock import Clock, SystemClock
 from engine.runtime.event_log import EventLog
 from engine.runtime.memory import Memory
@@ -26,81 +26,30 @@ from engine.runtime.nesting import Children
 from engine.runtime.node import Node
 from engine.runtime.reading import Reading
 from engine.runtime.runs import TERMINATION_REASON, Runs
-from engine.runtime.tasks import STEP_THREADS, STEPS_MAX, Tasks
+from engine.runtime.tasks import Tasks
 from engine.runtime.tokens import TaskTokens
 from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
+from engine.told import (
+    Execution,
+    ExecutionSummary,
+    Page,
+    Result,
+    Wait,
+    Workflow,
+    WorkflowSummary,
+    result_of,
+    summary_of,
+    workflow_of,
+)
 from store.protocols import Store, WriterPlace
-from store.records import ExecutionRow
 
+DEFAULT_LIMITS: Final = Limits()
 
-class Workflow(NamedTuple):
-    """A workflow, as `create_workflow` gives it."""
-
-    id: str
-    name: str
-    version: int
-    warnings: list[str]
-
-
-class WorkflowSummary(NamedTuple):
-    """A workflow of a page. `status`: draft, published or archived; `version`: the latest, drafts included."""
-
-    id: str
-    name: str
-    status: str
-    version: int
-    modified_at: int
-
-
-class Execution(NamedTuple):
-    """An execution that has been started. The same call again gives the same one."""
-
-    id: str
-    process_id: str
-
-
-class Result(NamedTuple):
-    """How an execution ended. `status`: completed, failed, timed_out or terminated; `output` is of a completed one."""
-
-    status: str
-    output: Any
-    error: str | None
-    cause: str | None
-
-
-class ExecutionSummary(NamedTuple):
-    """One execution of a page. Instants are milliseconds since the epoch."""
-
-    id: str
-    process_id: str
-    workflow_id: str
-    workflow_version: int
-    status: str
-    state: str | None
-    created_at: int
-    modified_at: int
-    ended_at: int | None
-
-
-class Wait(NamedTuple):
-    """An open wait: what `resume` ends. Instants are milliseconds since the epoch."""
-
-    id: str
-    state: str
-    process_id: str
-    execution_id: str
-    opened_at: int
-    due_at: int | None
-
-
-class Page(NamedTuple):
-    """A page of executions, newest first; `last_key` asks for the next, null if there is none."""
-
-    items: list[ExecutionSummary]
-    last_key: str | None
+DEFINITION_MAX: Final = 16 * 1024 * 1024
+"""Bytes of JSON that a definition may have which is given as an object."""
 
 
 class Engine:
@@ -135,18 +84,13 @@ class Engine:
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
-        steps_max: int = STEPS_MAX,
-        step_threads: int = STEP_THREADS,
-        payload_max_bytes: int = PAYLOAD_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> AsyncIterator[Self]:
         """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
 
         `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where a
         database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
-        which is worth it under load (`WriterPlace`). At most `steps_max` async steps run at once, and plain functions
-        in at most `step_threads` threads; what waits for a place has its turn by workflow (`engine.runtime.places`).
-        No value that a run makes has more than `payload_max_bytes` of JSON text: a state that makes one fails with
-        `States.DataLimitExceeded`.
+        which is worth it under load (`WriterPlace`). `limits` say how much it takes on at once.
         Raises `store.errors.DatabaseInUse` if another process serves the file.
         """
         engine = await cls.start(
@@ -155,9 +99,7 @@ class Engine:
             clock=clock,
             allow_private_addresses=allow_private_addresses,
             writer=writer,
-            steps_max=steps_max,
-            step_threads=step_threads,
-            payload_max_bytes=payload_max_bytes,
+            limits=limits,
         )
         try:
             yield engine
@@ -173,9 +115,7 @@ class Engine:
         clock: Clock | None = None,
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
-        steps_max: int = STEPS_MAX,
-        step_threads: int = STEP_THREADS,
-        payload_max_bytes: int = PAYLOAD_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Self:
         """Open without a block; `close` must be called in the end."""
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
@@ -184,8 +124,8 @@ class Engine:
         node = Node(
             store,
             clock or SystemClock(),
-            lambda complete: Tasks(registry, complete, limit=steps_max, threads=step_threads),
-            payload_max=payload_max_bytes,
+            lambda complete: Tasks(registry, complete, limits),
+            limits=limits,
         )
         engine = cls(store, node, registry, http)
         try:
@@ -196,20 +136,38 @@ class Engine:
         return engine
 
     async def close(self, grace_s: float = 5.0) -> None:
-        """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start."""
+        """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start.
+
+        Raises `EngineFailed` if the database does not answer; nothing that was answered is lost by that.
+        """
+        is_home = True
         try:
-            await self.node.drain(grace_s)
+            await self.access.close()
+            is_home = await self.node.drain(grace_s)
         finally:
             try:
                 await self._http.close()
             finally:
-                await self.store.close()
+                await (self.store.close() if is_home else self.store.abandon())
+        if not is_home:
+            raise EngineFailed("the engine was closed while a commit was under way; the next start reads what it wrote")
 
     async def _caller(self) -> Caller:
         if self._default is None:
             actor = f"embedded:{os.getpid()}"
             self._default = await self.access.default_caller(actor)
         return self._default
+
+    def _json(self, field: str, value: Any) -> Any:
+        """A value of the caller's, copied: what it does with its own afterwards is no business of the run's."""
+        return incoming.json_value(field, value, self.node.limits.payload_max_bytes)
+
+    def _definition(self, name: str, definition: Any, description: str | None) -> Any:
+        """A definition of the caller's, likewise; a text is read later."""
+        incoming.texts(name=name, description=description)
+        if isinstance(definition, str | bytes):
+            return definition
+        return incoming.json_value("definition", definition, DEFINITION_MAX)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -222,9 +180,13 @@ class Engine:
         every problem in `details["errors"]`.
         """
         saved = await self.catalog.create(
-            await self._caller(), name, definition, description=description, resume=resume
+            await self._caller(),
+            name,
+            self._definition(name, definition, description),
+            description=description,
+            resume=resume,
         )
-        return _workflow(saved)
+        return workflow_of(saved)
 
     async def apply_workflow(
         self,
@@ -241,9 +203,14 @@ class Engine:
         does, `Conflict` if several workflows have the name.
         """
         applied = await self.catalog.apply(
-            await self._caller(), name, definition, description=description, is_published=not draft, resume=resume
+            await self._caller(),
+            name,
+            self._definition(name, definition, description),
+            description=description,
+            is_published=not draft,
+            resume=resume,
         )
-        return _workflow(applied.saved)
+        return workflow_of(applied.saved)
 
     async def trigger(
         self,
@@ -258,7 +225,8 @@ class Engine:
 
         With a process id the same call gives the same execution, for ever; another input under it raises `Conflict`.
         """
-        value = {} if run_input is None else run_input
+        incoming.texts(workflow_id=workflow_id, process_id=process_id, idempotency_key=idempotency_key)
+        value = {} if run_input is None else self._json("run_input", run_input)
         request = ["trigger", workflow_id, version, process_id, value]
         answered = await self.runs.trigger(
             await self._caller(),
@@ -286,6 +254,8 @@ class Engine:
         A call that comes before its wait is held for `hold` seconds. Raises `NotWaiting`, `AmbiguousWait`,
         `UnnamedWait`, `WaitExpired`, `Conflict` or `NotFound`.
         """
+        incoming.texts(process_id=process_id, wait_id=wait_id, state=state, idempotency_key=idempotency_key)
+        payload = self._json("payload", payload)
         answered = await self.runs.resume(
             await self._caller(),
             process_id,
@@ -309,6 +279,8 @@ class Engine:
 
         Raises `Conflict` or `NotFound`.
         """
+        incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
+        data = None if data is None else self._json("data", data)
         answered = await self.runs.terminate(
             await self._caller(),
             process_id,
@@ -323,6 +295,8 @@ class Engine:
 
         Raises `NotFound` if it is no token of ours, `Conflict` if it has been used, `WaitExpired` if its task is over.
         """
+        incoming.texts(token=token, idempotency_key=idempotency_key)
+        output = self._json("output", output)
         key = _key(idempotency_key, ["complete_task", token, output])
         await self.tokens.complete(await self._caller(), token, output, idempotency=key)
 
@@ -330,6 +304,7 @@ class Engine:
         self, token: str, error: str | None = None, cause: str | None = None, *, idempotency_key: str | None = None
     ) -> None:
         """Fail the task that a task token was made for, as Retry and Catch see it. Raises what `complete_task` does."""
+        incoming.texts(token=token, error=error, cause=cause, idempotency_key=idempotency_key)
         key = _key(idempotency_key, ["fail_task", token, error, cause])
         await self.tokens.fail(await self._caller(), token, error, cause, idempotency=key)
 
@@ -365,7 +340,7 @@ class Engine:
         """How an execution is, by process id or execution id. Raises `NotFound`."""
         caller = await self._caller()
         view = await self.reading.execution(caller, await self.runs.find(caller, process_id))
-        return _summary(view.row, view.process_id)
+        return summary_of(view.row, view.process_id)
 
     async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
         """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
@@ -392,8 +367,8 @@ class Engine:
             state: State = watch.state
             if state.workspace != ids.text(caller.workspace_id):
                 raise NotFound(f"there is no execution {ids.text(stream_id)}")
-            return _result(state, watch.payloads) if state.is_over else None
-        if self.node.processor.is_hot(stream_id):
+            return result_of(state, watch.payloads) if state.is_over else None
+        if self.node.processor.hot.will_tell_end(stream_id):
             return None
         view = await self.reading.execution(caller, stream_id)
         if view.row.status not in TERMINAL:
@@ -432,40 +407,8 @@ class Engine:
             limit=limit,
         )
         names = await self.store.process_ids_of([row.execution_id for row in rows])
-        items = [_summary(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
+        items = [summary_of(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
         return Page(items, items[-1].id if has_more else None)
-
-
-def _workflow(saved: Saved) -> Workflow:
-    return Workflow(
-        ids.text(saved.workflow.workflow_id),
-        saved.workflow.name,
-        saved.version.version,
-        [f"{warning.path or '/'}: {warning.message}" for warning in saved.warnings],
-    )
-
-
-def _summary(row: ExecutionRow, process_id: str) -> ExecutionSummary:
-    return ExecutionSummary(
-        id=ids.text(row.execution_id),
-        process_id=process_id,
-        workflow_id=ids.text(row.workflow_id),
-        workflow_version=row.workflow_version,
-        status=row.status,
-        state=row.state,
-        created_at=row.created_at,
-        modified_at=row.modified_at,
-        ended_at=row.ended_at,
-    )
-
-
-def _result(state: State, payloads: dict[int, Any]) -> Result:
-    def value(reference: str | None) -> Any:
-        return None if reference is None else resolve(reference, payloads)
-
-    error = state.error if state.error_ref is None else value(state.error_ref)
-    output = state.output if state.status == "completed" else None
-    return Result(state.status, value(output), error, value(state.cause))
 
 
 def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:

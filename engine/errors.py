@@ -9,6 +9,7 @@ PerdureError
 │   ├── AmbiguousWait       AMBIGUOUS_WAIT     several waits are open; `details["waits"]` lists them
 │   ├── UnnamedWait         NAME_THE_WAIT      the workflow wants every resume to name its wait; `details` likewise
 │   └── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
+├── Unauthorized            UNAUTHORIZED       there is no key, or it is unknown, revoked or expired
 ├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
 └── EngineFailed            UNAVAILABLE        a commit failed and may be durable or not: the engine has stopped
 """
@@ -76,6 +77,12 @@ class WaitExpired(Refused):
     """The wait that the call means is over, and was not resumed."""
 
     code = "WAIT_EXPIRED"
+
+
+class Unauthorized(PerdureError):
+    """There is no key, or it is unknown, revoked or expired; a key may end while its request is under way."""
+
+    code = "UNAUTHORIZED"
 
 
 class Unavailable(PerdureError):

@@ -12,10 +12,12 @@ from store.records import (
     Head,
     IdempotencyRow,
     OrganizationRow,
+    Owned,
     ProcessIdRow,
     Row,
     SnapshotRow,
     StreamAppend,
+    StreamKind,
     TimerRow,
     WaitRow,
     WorkflowRow,
@@ -37,6 +39,19 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     IdempotencyRow: 3,
 }
 """How many columns, from the first on, are the primary key of a row."""
+
+OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
+    ExecutionRow: ("execution", "execution_id"),
+    WaitRow: ("execution", "execution_id"),
+    TimerRow: ("execution", "execution_id"),
+    ProcessIdRow: ("execution", "stream_id"),
+    WorkflowRow: ("workflow", "workflow_id"),
+    WorkflowVersionRow: ("workflow", "workflow_id"),
+    OrganizationRow: ("organization", "organization_id"),
+    WorkspaceRow: ("organization", "organization_id"),
+    ApiKeyRow: ("organization", "organization_id"),
+}
+"""Which kind of stream tells of a row, and the column that names the stream."""
 
 FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     ExecutionRow: frozenset(

@@ -6,7 +6,7 @@ pages: they cost the same however deep they are.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
 from store.errors import StoreError
@@ -21,8 +21,10 @@ from store.records import (
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    Seen,
     SnapshotRow,
     StoredEvent,
+    Stray,
     StreamAppend,
     StreamKind,
     StreamRow,
@@ -122,7 +124,23 @@ class Catalog(Protocol):
     async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None: ...
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None: ...
     async def api_key(self, key_id: bytes) -> ApiKeyRow | None: ...
-    async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]: ...
+    async def api_keys(
+        self, organization_id: bytes, workspace_id: bytes | None = None, *, after: bytes = b"", limit: int | None = None
+    ) -> list[ApiKeyRow]:
+        """Keys of an organization, or of one workspace of it, by ascending id above `after`."""
+        ...
+
+    async def has_operator(self, besides: bytes, now: int) -> bool:
+        """Whether another organization than `besides` has a key with the scope `operator` that is good at `now`."""
+        ...
+
+    async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """When each of these keys was last used, as far as that was noted; the others are left out."""
+        ...
+
+    async def keys_used(self, uses: Mapping[bytes, int]) -> None:
+        """Note when keys were last used."""
+        ...
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None: ...
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None: ...
@@ -242,6 +260,26 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class Auditing(Protocol):
+    """What only an audit reads: all of a table, or what tables say of a stream."""
+
+    async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
+        """Streams of a kind with the rows of which they tell, all as of one moment; those not there are left out."""
+        ...
+
+    async def remembered(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
+        """Rows of idempotency keys by ascending key, above that of `after`."""
+        ...
+
+    async def strays(self) -> list[Stray]:
+        """Rows whose stream is not there, or is of another kind: of each table some, if there are any."""
+        ...
+
+    async def shape_flaws(self) -> list[str]:
+        """What is defined in the database beside, or instead of, what Perdure makes: a trigger, a view, an index."""
+        ...
+
+
 class Nodes(Protocol):
     """Which processes served this database, and whether they stopped cleanly."""
 
@@ -255,7 +293,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
     """All of it, and the one way to write.
 
     `on_failure` is called if the store finds that it will never write again, though nobody asked it to: the process
@@ -289,6 +327,14 @@ class Store(LogReader, Catalog, Executions, Nodes, Protocol):
 
     async def close(self) -> None:
         """Close all connections. A store that was writing leaves one file behind (SQLite)."""
+        ...
+
+    async def abandon(self) -> None:
+        """Let go of a database that does not answer, instead of `close`: what is under way may be durable or not.
+
+        A writer in a process of its own is killed, so that the next server finds the lock free; one in a thread
+        cannot be, and holds the lock until this process ends.
+        """
         ...
 
 

@@ -291,6 +291,33 @@ Row: TypeAlias = (
     | SnapshotRow
 )
 
+Owned: TypeAlias = (
+    ExecutionRow
+    | WaitRow
+    | TimerRow
+    | ProcessIdRow
+    | WorkflowRow
+    | WorkflowVersionRow
+    | OrganizationRow
+    | WorkspaceRow
+    | ApiKeyRow
+)
+"""Rows of which a stream tells, each of them in full (but for what `engine.rows` says)."""
+
+
+class Seen(NamedTuple):
+    """A stream's head and the rows of which it tells, as of one moment."""
+
+    stream: StreamRow
+    rows: list[Owned]
+
+
+class Stray(NamedTuple):
+    """A row of a table of which no stream tells; `stream_id` is what it says of its stream."""
+
+    table: str
+    stream_id: bytes
+
 
 class StreamAppend(NamedTuple):
     """What one stream gains in a batch: all of it or nothing.

@@ -184,6 +184,9 @@ workspaces = Table(
     sqlite_with_rowid=False,
 )
 
+IS_OPERATOR: Final = text("instr(' ' || scopes || ' ', ' operator ') > 0")
+"""Whether a key may do everything. Of all keys, few may."""
+
 api_keys = Table(
     "api_keys",
     metadata,
@@ -199,6 +202,17 @@ api_keys = Table(
     _ms("revoked_at", null=True),
     UniqueConstraint("key_digest", name="api_keys_by_digest"),
     Index("api_keys_of_organization", "organization_id", "key_id"),
+    Index("api_keys_of_workspace", "organization_id", "workspace_id", "key_id"),
+    Index("api_keys_of_operators", "organization_id", sqlite_where=IS_OPERATOR),
+    sqlite_with_rowid=False,
+)
+
+# Noted beside the log, to the minute; no answer but the list of keys rests on it.
+key_uses = Table(
+    "key_uses",
+    metadata,
+    _id("key_id", key=True),
+    _ms("used_at"),
     sqlite_with_rowid=False,
 )
 
@@ -391,10 +405,13 @@ snapshots = Table(
 )
 
 PRIMARY: Final = (
-    *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys),
+    *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
 PROJECTIONS: Final = (executions, waits, timers, schedules, snapshots)
+
+UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
+"""Tables that nothing writes to yet: a row in them is nobody's."""
 
 TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     OrganizationRow: organizations,

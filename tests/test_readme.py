@@ -67,7 +67,7 @@ async def test_each_command_of_the_first_workflow_runs(tmp_path: Path) -> None:
     server = await asyncio.create_subprocess_exec(
         *(str(PERDURE), "serve", "--port", "0", "--database", "sqlite:///runs.db"),
         cwd=tmp_path,
-        env={**os.environ, "PERDURE_BOOTSTRAP_KEY": "secret"},
+        env={**os.environ, "PERDURE_BOOTSTRAP_KEY": "a-long-secret-of-yours"},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )

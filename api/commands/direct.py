@@ -29,7 +29,7 @@ from engine.core import ids
 from engine.core.effects import RunTask
 from engine.engine import Engine
 from engine.errors import Invalid
-from engine.runtime.access import SCOPES, Principal
+from engine.runtime.access import SCOPES, MadeKey, Principal
 from engine.runtime.callers import Caller
 from engine.runtime.catalog import Saved
 from engine.runtime.clock import SystemClock
@@ -213,18 +213,15 @@ class Direct:
                 raise Invalid("expires_at: it is in the past; it must be a time to come")
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
             made = await engine.access.create_key(everything, body.name, plain_scopes(body.scopes), expires_at=expiry)
-            shown_key = key_json(made.row)
-            return {
-                **{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")},
-                "key": made.text,
-            }
+            return _made(made)
 
         return dict(self._do(create, makes=True))
 
     def revoke_key(self, key: str) -> dict[str, Any]:
         async def revoke(engine: Engine, caller: Caller) -> dict[str, Any]:
             row = await find_key(engine.store, caller, key)
-            revoked = await engine.access.revoke_key(Principal(caller, frozenset(SCOPES)), row.key_id)
+            everything = Principal(caller, frozenset(SCOPES))
+            revoked = await engine.access.revoke_key(everything, row.key_id)
             return {"id": ids.text(row.key_id), "name": row.name, "revoked_at": instant(revoked.revoked_at)}
 
         return dict(self._do(revoke))
@@ -242,6 +239,19 @@ def _brief(row: WorkflowRow) -> dict[str, Any]:
 def _saved(saved: Saved) -> dict[str, Any]:
     warnings = [{"path": each.path, "message": each.message} for each in saved.warnings]
     return {**_brief(saved.workflow), "warnings": warnings}
+
+
+async def recovered(database: str, name: str) -> dict[str, Any]:
+    """A new key with all scopes, in a database that is there and that no server holds."""
+    async with reader(database):
+        pass
+    async with recorder(database, Registry()) as engine:
+        return _made(await engine.access.recover(name, f"cli:{_user()}"))
+
+
+def _made(made: MadeKey) -> dict[str, Any]:
+    shown_key = key_json(made.row)
+    return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
 
 
 def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:

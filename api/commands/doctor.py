@@ -13,7 +13,7 @@ from api.commands import output
 from api.commands.running import Failed, Refused, run
 from api.commands.shape import Command, as_json, database, steps
 from api.commands.views import open_database
-from engine.audit import verify_streams
+from engine.audit import administrative_streams, verify_streams
 from engine.codec import decode_json
 from engine.core import ids
 from engine.language import steps_of
@@ -95,11 +95,9 @@ async def _checks(database: str, registry: Registry | None, streams: int) -> lis
         store = await open_database(database)
     except StoreError as error:
         return [Check("database", "fail", str(error), "name the right one, or mend what it says")]
-    found = [
-        Check("database", "ok", "it can be read"),
-        Check("schema", "ok", f"{REVISIONS[-1]}, the newest that this program knows"),
-    ]
+    found = [Check("database", "ok", "it can be read")]
     try:
+        found.append(await _schema(store))
         looked = check_up(database)
         found += [*_file(looked), *_nodes(looked), _quarantined(looked)]
         found += [await _timers(store), await _keys(store)]
@@ -111,6 +109,14 @@ async def _checks(database: str, registry: Registry | None, streams: int) -> lis
     finally:
         await store.close()
     return found
+
+
+async def _schema(store: Store) -> Check:
+    flaws = await store.shape_flaws()
+    if flaws:
+        advice = "find out who did that; without a server, drop what is not ours and make again what is missing"
+        return Check("schema", "fail", _some(flaws), advice)
+    return Check("schema", "ok", f"{REVISIONS[-1]}, the newest that this program knows")
 
 
 # --- the file ----------------------------------------------------------------------------------------------------
@@ -219,6 +225,7 @@ async def _missing(store: Store, registry: Registry, workflow_id: bytes, number:
 
 
 async def _chains(store: Store, count: int) -> Check:
+    """The newest runs, and whatever decides who may act and what is run."""
     newest: list[ExecutionRow] = []
     for organization in await store.organizations():
         newest += await store.execution_page(organization_id=organization.organization_id, limit=count)
@@ -227,10 +234,15 @@ async def _chains(store: Store, count: int) -> Check:
     missing = [ids.text(row.execution_id) for row, stream in zip(newest, found, strict=False) if stream is None]
     report = await verify_streams(store, [stream for stream in found if stream is not None])
     broken = missing + [ids.text(each.stream_id) for each in report.breaks]
+    advice = "`perdure verify` names each first event that does not fit"
     if broken:
         detail = f"{len(broken)} of the {len(found)} newest runs do not hold: {_some(broken)}"
-        return Check("chains", "fail", detail, "`perdure verify` names each first event that does not fit")
-    return Check("chains", "ok", f"those of the {len(found)} newest runs hold")
+        return Check("chains", "fail", detail, advice)
+    rights = await verify_streams(store, [each async for each in administrative_streams(store)])
+    if rights.breaks:
+        broken = [f"{ids.text(each.stream_id)} ({each.reason})" for each in rights.breaks]
+        return Check("chains", "fail", f"keys or workflows are not as the log says: {_some(broken)}", advice)
+    return Check("chains", "ok", f"those of the {len(found)} newest runs hold, and all of keys and workflows")
 
 
 def _some(names: list[str]) -> str:

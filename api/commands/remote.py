@@ -111,7 +111,7 @@ class Remote:
         return {member: made[member] for member in ("id", "name", "scopes", "expires_at", "key")}
 
     def revoke_key(self, key: str) -> dict[str, Any]:
-        rows = self.send("GET", "/v1/keys")["data"]
+        rows = list(self._keys())
         found = next((row for row in rows if row["id"] == key.lower()), None) or only("key", key, rows)
         if found is None:
             raise Failed(f"there is no key {key!r}.{did_you_mean(key, [row['name'] for row in rows])}")
@@ -133,6 +133,13 @@ class Remote:
             known = [each["name"] for each in self._workflows({})]
             raise Failed(f"there is no workflow {wanted!r}.{did_you_mean(wanted, known)}")
         return str(found["id"])
+
+    def _keys(self) -> Iterator[dict[str, Any]]:
+        query: dict[str, Any] = {"limit": PAGE}
+        while query.get("after", "") is not None:
+            page = self.send("GET", "/v1/keys", query=query)
+            yield from page["data"]
+            query["after"] = page["meta"]["after"]
 
     def _workflows(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for page in range(1, SUGGESTED_FROM // PAGE + 1):

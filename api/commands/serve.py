@@ -12,7 +12,7 @@ import click
 from api import logging, server
 from api.commands.running import Refused
 from api.commands.shape import Command
-from api.settings import SettingError, Settings, load
+from api.settings import SettingError, Settings, load, unknown
 from engine.errors import Invalid
 from engine.steps import Registry, load_registry
 from store.errors import StoreError
@@ -22,7 +22,7 @@ from store.errors import StoreError
     cls=Command,
     examples=[
         "perdure serve --database sqlite:///runs.db",
-        "PERDURE_BOOTSTRAP_KEY=secret perdure serve --log-format console",
+        "PERDURE_BOOTSTRAP_KEY=a-long-secret-of-yours perdure serve --log-format console",
     ],
 )
 @click.option("--host", help="The address to listen on.  [default: 127.0.0.1]")
@@ -31,11 +31,17 @@ from store.errors import StoreError
 @click.option("--steps", metavar="MODULE:REGISTRY", help="The registry of your own steps.")
 @click.option("--writer", metavar="process|thread", help="Where commits are made.  [default: process]")
 @click.option("--log-format", metavar="json|console", help="The form of the log on stdout.  [default: json]")
+@click.option("--metrics", metavar="key|open", help="Who may read /metrics.  [default: key, of an operator]")
 @click.option("--body-max-bytes", metavar="BYTES", help="The longest body of a request.  [default: 1048576]")
 @click.option("--payload-max-bytes", metavar="BYTES", help="The largest value of a run.  [default: 1048576]")
+@click.option("--connections-max", metavar="N", help="How many connections are open at once.  [default: 1000]")
+@click.option("--receive-timeout-s", metavar="S", help="How long a head or body may take.  [default: 20]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option("--resume-sources", metavar="NAMES", help="Who may be a resume's source.  [default: SAP,TEAMS]")
+@click.option(
+    "--commit-stall-ms", metavar="MS", help="How long a commit may take before readiness tells.  [default: 5000]"
+)
 @click.option(
     "--allow-private-addresses/--no-allow-private-addresses",
     default=None,
@@ -48,6 +54,8 @@ def serve(**flags: Any) -> None:
     can be given in the environment too: --log-format as PERDURE_LOG_FORMAT.
     """
     settings = _settings(flags)
+    for strange in unknown(os.environ):
+        server.say(f"perdure: {strange}")
     logging.configure(settings.log_format)
     server.leave(_run(server.serve(settings, _steps(settings))))
 

@@ -164,7 +164,7 @@ def values_json(shown: ExecutionView) -> dict[str, Any]:
     return {"input": shown.input, "output": output, "error": shown.error, "cause": shown.cause}
 
 
-def key_json(row: ApiKeyRow) -> dict[str, Any]:
+def key_json(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
     """A key, without its text, which nobody has any more."""
     return {
         "id": ids.text(row.key_id),
@@ -174,4 +174,5 @@ def key_json(row: ApiKeyRow) -> dict[str, Any]:
         "created_by": row.created_by,
         "expires_at": instant(row.expires_at),
         "revoked_at": instant(row.revoked_at),
+        "last_used_at": instant(used_at),
     }

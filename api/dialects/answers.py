@@ -294,13 +294,6 @@ class Data(Shape, Generic[T], frozen=True):
     data: T
 
 
-class Listed(Shape, Generic[T], frozen=True):
-    """All that there are."""
-
-    success: Yes
-    data: list[T]
-
-
 class Page(Shape, Generic[T, M], frozen=True):
     """A page, and where it stands."""
 
@@ -368,7 +361,7 @@ class Numbered(Shape, frozen=True):
 
 
 class KeyShown(Shape, frozen=True):
-    """A key, without its text."""
+    """A key, without its text. `last_used_at` is noted once a minute, some seconds late."""
 
     id: Uuid
     name: str
@@ -378,6 +371,7 @@ class KeyShown(Shape, frozen=True):
     created_at: Instant
     expires_at: Instant | None
     revoked_at: Instant | None
+    last_used_at: Instant | None
 
 
 class KeyMade(KeyShown, frozen=True):
@@ -401,10 +395,12 @@ class WaitShown(Shape, frozen=True):
 class StateTried(Shape, frozen=True):
     """What a state came to that was tried out by itself.
 
-    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState.
+    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState. Of a
+    Task, Parallel or Map state for which neither `result` nor `error` was sent, only the input is processed:
+    NEEDS_RESULT.
     """
 
-    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR"]
+    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR", "NEEDS_RESULT"]
     output: Any
     error: str | None
     cause: str | None

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from api.auth import authenticate
 from api.dialects import answers
 from api.dialects.executions import PREFIX
 from api.fields import Request, shown
@@ -29,8 +28,8 @@ Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
 Payloads: TypeAlias = Literal["full", "digest"]
 
 _TYPES: Final = tuple(sorted(each.__name__ for each in EXECUTION_EVENTS))
-_HIDDEN: Final = {"KeyCreated": "sha256"}
-"""Members that are shown to nobody: of a short key the digest would give it away."""
+_HIDDEN: Final = {"KeyCreated": "sha256", "OrganizationCreated": "secret_sha256"}
+"""Members that are shown to nobody: digests of what only its owner, or nobody, may know."""
 
 
 class EventsQuery(Request, frozen=True):
@@ -65,7 +64,6 @@ async def list_execution_events(call: Call[EventsQuery, None]) -> Answer:
         newest_first=query.order == "desc",
         hold_ms=query.wait * 1000,
     )
-    await _check_still_allowed(call, held=query.wait > 0)
     meta = {
         "limit": query.limit,
         "has_more": found.page.has_more,
@@ -91,15 +89,8 @@ async def list_events(call: Call[LogQuery, None]) -> Answer:
         limit=query.limit,
         hold_ms=query.wait * 1000,
     )
-    await _check_still_allowed(call, held=query.wait > 0)
     meta = {"limit": query.limit, "has_more": page.has_more, "after": page.after}
     return await _page(call, page.events, query.payloads, meta)
-
-
-async def _check_still_allowed(call: Call[Any, None], *, held: bool) -> None:
-    """While a call was held its key may have been revoked: then it is told nothing more."""
-    if held:
-        await authenticate(call.engine.access, call.headers)
 
 
 def _types(given: str | None) -> Sequence[str]:

@@ -278,17 +278,37 @@ async def create_key(call: Call[Any, NewKey]) -> Answer:
     return _data({**_key(made.row), "key": made.text}, status=201)
 
 
-async def list_keys(call: Call[Any, None]) -> Answer:
-    """The keys of the workspace, without their texts."""
-    return _data([_key(row) for row in await call.engine.access.keys(call.principal)])
+class KeysQuery(Request, frozen=True):
+    """A page of keys; `after` is the last key's id before it."""
+
+    limit: WideLimit = LIMIT_DEFAULT
+    after: Uuid | None = None
 
 
-async def revoke_key(call: Call[Any, None]) -> Answer:
-    """Revoke a key, at once and for ever."""
-    return _data(_key(await call.engine.access.revoke_key(call.principal, call.path_id("id"))))
+async def list_keys(call: Call[KeysQuery, None]) -> Answer:
+    """The keys of the workspace, without their texts, oldest first; an operator's key sees its organization's."""
+    query = call.query
+    after = b"" if query.after is None else id_of("after", query.after)
+    rows, uses = await call.engine.access.keys(call.principal, after=after, limit=query.limit + 1)
+    keys = [_key(row, uses.get(row.key_id)) for row in rows[: query.limit]]
+    return _data(keys, meta=_after(query.limit, has_more=len(rows) > query.limit, last=keys and keys[-1]["id"]))
 
 
-def _key(row: ApiKeyRow) -> dict[str, Any]:
+class RevokeQuery(Request, frozen=True):
+    """`with_children`: the keys that it made, too; without it: unless it has the scope operator."""
+
+    with_children: bool | None = None
+
+
+async def revoke_key(call: Call[RevokeQuery, None]) -> Answer:
+    """Revoke a key, at once and for ever, and with it the keys that it made."""
+    key_id, access = call.path_id("id"), call.engine.access
+    row = await access.revoke_key(call.principal, key_id, with_children=call.query.with_children)
+    uses = await access.last_uses([key_id])
+    return _data(_key(row, uses.get(key_id)))
+
+
+def _key(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
     # Not who made it: an operator's key may belong to another organization.
     return {
         "id": ids.text(row.key_id),
@@ -299,6 +319,7 @@ def _key(row: ApiKeyRow) -> dict[str, Any]:
         "created_at": iso(row.created_at),
         "expires_at": iso(row.expires_at),
         "revoked_at": iso(row.revoked_at),
+        "last_used_at": iso(used_at),
     }
 
 
@@ -330,9 +351,14 @@ async def list_waits(call: Call[WaitsQuery, None]) -> Answer:
         limit=query.limit + 1,
     )
     waits = [_wait(row, process_id) for row, process_id in found[: query.limit]]
-    has_more = len(found) > query.limit
-    meta = {"limit": query.limit, "has_more": has_more, "after": waits[-1]["wait_id"] if has_more else None}
-    return _data(waits, meta=meta)
+    return _data(
+        waits, meta=_after(query.limit, has_more=len(found) > query.limit, last=waits and waits[-1]["wait_id"])
+    )
+
+
+def _after(limit: int, *, has_more: bool, last: Any) -> dict[str, Any]:
+    """Where a page stands whose position is the id of its last item."""
+    return {"limit": limit, "has_more": has_more, "after": last if has_more else None}
 
 
 def _wait(row: WaitRow, process_id: str) -> dict[str, Any]:
@@ -395,11 +421,16 @@ ROUTES: Final[Sequence[Route]] = (
         status=201,
         answer=answers.Data[answers.KeyMade],
     ),
-    _route("GET", "/keys", "keys.manage", list_keys, answer=answers.Listed[answers.KeyShown]),
+    _route(
+        *("GET", "/keys", "keys.manage", list_keys),
+        query=KeysQuery,
+        answer=answers.Page[answers.KeyShown, answers.After],
+    ),
     _route(
         *("DELETE", "/keys/{id}", "keys.manage", revoke_key),
+        query=RevokeQuery,
         answer=answers.Data[answers.KeyShown],
-        refusals=_MISSING,
+        refusals=_CHANGING,
     ),
     _route(
         *("GET", "/waits", "runs.view", list_waits),

@@ -33,8 +33,8 @@ class MockedError(Request, frozen=True):
 class StateTrial(Request, frozen=True):
     """A state, or a machine and the name of one of its states; what goes in, and what its step gives.
 
-    `result` or `error` is for Task, Parallel and Map states. `context` is the whole context object, `retry_count` how
-    often the state has been tried again.
+    `result` or `error` is for Task, Parallel and Map states; without either, only the input is processed. `context` is
+    the whole context object, `retry_count` how often the state has been tried again.
     """
 
     definition: dict[str, Any]
@@ -49,11 +49,13 @@ class StateTrial(Request, frozen=True):
 
 async def try_state(call: Call[Any, StateTrial]) -> Answer:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
-    tested = await asyncio.get_running_loop().run_in_executor(_APART, _tested, call.body)
+    tested = await asyncio.get_running_loop().run_in_executor(
+        _APART, _tested, call.body, call.engine.node.limits.payload_max_bytes
+    )
     return Answer({"success": True, "data": tested.document()})
 
 
-def _tested(body: StateTrial) -> StateOutcome:
+def _tested(body: StateTrial, payload_max: int) -> StateOutcome:
     if body.error is not None and body.result is not msgspec.UNSET:
         raise Invalid("error: it cannot be sent together with result", {"field": "error"})
     result: Succeeded | Failed | None = None
@@ -70,6 +72,7 @@ def _tested(body: StateTrial) -> StateOutcome:
             context=body.context,
             variables=body.variables,
             retry_count=body.retry_count,
+            payload_max_bytes=payload_max,
         )
     except DefinitionError as wrong:
         errors = [{"path": each.path, "message": each.message} for each in wrong.problems]
@@ -77,7 +80,7 @@ def _tested(body: StateTrial) -> StateOutcome:
     except NoSuchState as wrong:
         raise Invalid(f"state: {wrong}", {"field": "state"}) from None
     except ValueError as wrong:
-        raise Invalid(str(wrong), {"field": "result"}) from None
+        raise Invalid(str(wrong), {"field": str(wrong).partition(":")[0]}) from None
 
 
 ROUTES: Final[Sequence[Route]] = (

@@ -48,7 +48,7 @@ def document(routes: Sequence[Route], sources: Sequence[str] = SOURCES) -> dict[
     tags = [{"name": name, "description": about} for name, about in words.TAGS.values()]
     return {
         "openapi": OPENAPI,
-        "info": {"title": words.TITLE, "version": metadata.version("perdure"), "description": words.ABOUT},
+        "info": {"title": words.TITLE, "version": metadata.version("perdure"), "description": words.ABOUT.strip()},
         "servers": [{"url": "/"}],
         "tags": tags,
         "paths": paths,
@@ -87,7 +87,7 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [next(tag for start, (tag, _) in words.TAGS.items() if route.path.startswith(start))],
-        "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0],
+        "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0].replace("`", ""),  # plain text, unlike descriptions
         "description": about if route.scope is None else f"{about}\n\nThe key needs the scope `{route.scope}`.",
         "parameters": [*_path_parameters(route, example), *_query(route, example), *_headers(route, example)],
         "responses": {str(route.status): _success(route, schema_of, example), **_refusals(route, refused)},
@@ -178,7 +178,7 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
 def _codes(route: Route) -> set[str]:
     codes = {"VALIDATION_ERROR", "INTERNAL_ERROR", *route.refusals}
     if route.scope is not None:
-        codes |= {"UNAUTHORIZED", "FORBIDDEN", "UNAVAILABLE"}
+        codes |= {"UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "UNAVAILABLE"}
     if route.body is not None:
         codes.add("PAYLOAD_TOO_LARGE")
     return codes
@@ -188,7 +188,7 @@ def _refused(route: Route, status: int, kind: str, codes: Sequence[str]) -> dict
     about = [f"`{code}`: {words.CODES[code]}" for code in codes]
     if status == UNSUPPORTED_TYPE:
         about = [f"`VALIDATION_ERROR`: {words.UNSUPPORTED_TYPE}"]
-    retry = "Retry-After" if set(codes) & set(RETRY_AFTER_S) else None
+    retry = "Retry-After" if set(codes) & {*RETRY_AFTER_S, "RATE_LIMITED"} else None
     ask = "WWW-Authenticate" if "UNAUTHORIZED" in codes else None
     return {
         "description": "\n\n".join(about),

@@ -29,7 +29,8 @@ def routes(others: Sequence[Route]) -> Sequence[Route]:
 
     async def openapi(call: Call[Any, Any]) -> Answer:
         """This document, in OpenAPI 3.1."""
-        return Answer(encoded(call.settings.resume_sources), headers={"Content-Type": JSON})
+        headers = {"Content-Type": JSON, "Cache-Control": "no-cache"}
+        return Answer(encoded(call.settings.resume_sources), headers=headers)
 
     own = (
         Route(method="GET", path="/openapi.json", handler=openapi, answer=dict[str, Any]),
@@ -60,5 +61,5 @@ def _page() -> tuple[bytes, Mapping[str, str]]:
         "Content-Type": f"{HTML}; charset=utf-8",
         "Content-Security-Policy": policy,
         "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "no-cache",
     }

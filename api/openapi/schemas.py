@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final, TypeAlias
@@ -100,7 +101,10 @@ def _named(name: str) -> str:
 
 
 def _tidy(value: Any) -> Any:
-    """Patterns as ECMA-262 writes them, names of components as we do, and no titles that only repeat these."""
+    """Patterns as ECMA-262 writes them, names of components as we do, and no titles that only repeat these.
+
+    Descriptions are without the indentation that docstrings have in the source.
+    """
     if isinstance(value, list):
         return [_tidy(item) for item in value]
     if not isinstance(value, dict):
@@ -112,6 +116,8 @@ def _tidy(value: Any) -> Any:
         tidy["pattern"] = tidy["pattern"].replace(r"\Z", "$")
     if isinstance(tidy.get("title"), str):
         del tidy["title"]
+    if isinstance(tidy.get("description"), str):
+        tidy["description"] = inspect.cleandoc(tidy["description"])  # as Python leaves docstrings from 3.13 on
     if tidy.get("required") == []:
         del tidy["required"]
     return tidy

@@ -13,6 +13,7 @@ ABOUT: Final = """A durable state-machine engine: every execution is an append-o
 
 Each 2xx that reports a change is sent after the change is on disk. Numbers, and true and false, may come as text. A
 field that is not known is refused by name; whatever is refused leaves nothing behind that could be run or resumed.
+What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 (it did not come in time) or 431.
 """
 
 TAGS: Final[Mapping[str, tuple[str, str]]] = {
@@ -51,6 +52,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "version": "The number of the version, from 1; without it the latest.",
     "wait": "So many seconds may the call be held until there is something to tell.",
     "wait_id": "The wait that is meant, if several are open.",
+    "with_children": "Whether the keys that it made go with it; if it is not said: unless it is an operator's.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
     "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",
     "workflow_version": "The number of the version, from 1.",
@@ -111,8 +113,9 @@ CODES: Final[Mapping[str, str]] = {
     "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
+    "RATE_LIMITED": "Too many wrong keys came from this address.",
     "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }
 
-UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON."
+UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON, or packed."

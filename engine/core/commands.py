@@ -102,9 +102,13 @@ class Terminate(msgspec.Struct, frozen=True):
 
 
 class Recover(msgspec.Struct, frozen=True):
-    """The process that owned the execution is gone; `died` says that it did not stop cleanly."""
+    """The process that owned the execution is gone; `died` says that it did not stop cleanly.
+
+    `seq` is where the execution stood then: a task that was scheduled later runs already. Null: none was.
+    """
 
     died: bool
+    seq: int | None = None
 
 
 class Redispatch(msgspec.Struct, frozen=True):

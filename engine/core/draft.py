@@ -42,7 +42,10 @@ class Draft(Generic[S]):
     ) -> None:
         self.state = state
         self.at = max(now, state.recorded_at)
-        """The instant (ms) of its events: it never falls within a stream, whatever the clock does."""
+        """The instant (ms) of its events: it never falls within a stream, whatever the clock does.
+
+        Nothing else is counted from it: a clock that was ahead for a moment must not put off a deadline.
+        """
         self.caused_by = caused_by
         self.steps: list[Step] = []
         self.payloads: dict[int, Any] = {}

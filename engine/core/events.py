@@ -4,7 +4,8 @@ An event is two parts. The struct is `data`: what the machine needs and an audit
 mapping beside it, is business data, which can be erased; `data` refers to it (`refs.py`). So `evolve` reads structs
 only, and an erased stream still replays.
 
-Released events are frozen: a change is a new version with an upcaster, and `tests/golden` holds the bytes of each.
+Released events are frozen: a change is a new version with an upcaster (`earlier.py`), and `tests/golden` holds the
+bytes of each.
 Members at their default are not written. `scope` names the branch or iteration that an event belongs to, "" being
 the execution's own top level (`state.py`). `assigned` has the variables that a state sets, by name. Members that end
 in `_at` are instants, those in `_ms` durations, in milliseconds.
@@ -23,11 +24,12 @@ from engine.core.refs import Ref
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What all events of all streams have in common: their type's name is the class's.
 
-    A member that is not known is an error: what a newer program meant by it must not be passed over.
+    A member that is not known is an error, here and in whatever an event holds: what a newer program meant by it must
+    not be passed over.
     """
 
 
-class Parent(msgspec.Struct, frozen=True, omit_defaults=True):
+class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The task that started this execution: whose it is, and where in that execution.
 
     `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up. `wait` is
@@ -49,14 +51,14 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 """Whether a resume may mean whichever wait is open, or must say which (`settings.resume` of a workflow)."""
 
 
-class Retry(msgspec.Struct, frozen=True, tag="retry"):
+class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):
     """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
 
     retrier: int
     due_at: int
 
 
-class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True):
+class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True, forbid_unknown_fields=True):
     """What follows a failure: the catcher of that index leads to the `next` state.
 
     No output: it could not be computed; the failure follows.
@@ -73,7 +75,7 @@ Then: TypeAlias = Retry | Caught
 
 
 class ExecutionStarted(Event, frozen=True):
-    """The first event. Payload: `input`, and `process_id` if the caller chose one.
+    """The first event. Payload: `input`, `process_id` if the caller chose one, and `key_salt` if keys need one.
 
     `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1.
     """
@@ -110,12 +112,11 @@ class StatePassed(Event, frozen=True):
 class TaskScheduled(Event, frozen=True):
     """A Task state was entered (attempt 0) or tried again, and its step is to be called.
 
-    `visit` counts how often the scope has entered this state. `keyed` is the attempt whose idempotency key this one
-    carries: it is this one's own if its parameters are not those of the attempt before. `wait` is set by
-    `.waitForResume` and `.waitForTaskToken`: the wait that was opened just before; its time limits are the task's.
-    `child` is the id of the execution that the task starts, `is_awaited` says that it ends when that does. Without a
-    wait, `due_at` is when it times out at the latest, and the timer's name is this event's seq. Payload: `parameters`,
-    unless they are an earlier value.
+    `visit` counts how often the scope has entered this state. `wait` is set by `.waitForResume` and
+    `.waitForTaskToken`: the wait that was opened just before; its time limits are the task's. `child` is the id of the
+    execution that the task starts, `is_awaited` says that it ends when that does. Without a wait, `due_at` is when it
+    times out at the latest, and the timer's name is this event's seq. Payload: `parameters`, unless they are an earlier
+    value.
     """
 
     state: str
@@ -123,7 +124,6 @@ class TaskScheduled(Event, frozen=True):
     parameters: Ref
     visit: int = 1
     attempt: int = 0
-    keyed: int = 0
     wait: str | None = None
     child: str | None = None
     is_awaited: bool = False
@@ -219,7 +219,8 @@ class WaitOpened(Event, frozen=True):
     """The execution pauses until an outside party resumes it. Payload: `parameters`, unless an earlier value.
 
     `token_sha256` is the digest of the task token that also ends it. `due_at` is when it expires at the latest, and
-    the timer's name is this event's seq; with `heartbeat_ms` each heartbeat moves it.
+    the timer's name is this event's seq. With `heartbeat_ms` it expires at `heartbeat_due_at`, unless a heartbeat puts
+    that off by so much.
     """
 
     state: str
@@ -231,6 +232,7 @@ class WaitOpened(Event, frozen=True):
     token_sha256: str | None = None
     due_at: int | None = None
     heartbeat_ms: int | None = None
+    heartbeat_due_at: int | None = None
     scope: str = ""
 
 
@@ -280,12 +282,14 @@ class TimerFired(Event, frozen=True):
 class BranchesStarted(Event, frozen=True):
     """A Parallel state was entered, or tried again: its branches begin, each in the scope SEQ.INDEX of this event.
 
-    `start_at` has the first state of each. Payload: `input`, unless it is an earlier value.
+    `start_at` has the first state of each; `visit` counts how often the scope has entered this state. Payload: `input`,
+    unless it is an earlier value.
     """
 
     state: str
     input: Ref
     start_at: tuple[str, ...]
+    visit: int = 1
     attempt: int = 0
     scope: str = ""
 
@@ -293,8 +297,8 @@ class BranchesStarted(Event, frozen=True):
 class MapStarted(Event, frozen=True):
     """A Map state was entered, or tried again: an iteration for each of `count` items, in the scope SEQ.INDEX.
 
-    At most `concurrency` run at once (0: any number), at most `tolerated` may fail. Payload: `items`, unless they are
-    an earlier value.
+    At most `concurrency` run at once (0: any number), at most `tolerated` may fail; `visit` counts how often the scope
+    has entered this state. Payload: `items`, unless they are an earlier value.
     """
 
     state: str
@@ -303,6 +307,7 @@ class MapStarted(Event, frozen=True):
     start_at: str
     concurrency: int = 0
     tolerated: int = 0
+    visit: int = 1
     attempt: int = 0
     scope: str = ""
 

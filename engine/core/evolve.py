@@ -11,6 +11,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from engine.core import events as e
+from engine.core import numbering
 from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from engine.core.frames import arrive, close, end_wait, expect, put, stay
 from engine.core.persistent import PersistentMap
@@ -64,7 +65,10 @@ def evolve(state: State, recorded: e.Recorded) -> State:
     after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by, after.modified_at = recorded.actor, recorded.recorded_at
+    numbering.begin(after, name, event)
+    told = numbering.count(after, name, recorded)
     _EVOLVE[name](after, event, recorded)
+    after.told += told
     if after.ended_at is None and name not in _BESIDE:
         after.status = _status(after)
     if after.status not in allowed:
@@ -173,19 +177,12 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
     timer = before.timer if event.wait is not None and before is not None else None
     if event.due_at is not None:
         timer = seq
-        state.timers = state.timers.set(seq, _limit(event, recorded, event.due_at))
+        state.timers = state.timers.set(seq, Timer(scope, event.due_at, event.due_at))
     task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
     visits = frame.visits.set(event.state, event.visit)
-    called = replace(frame, phase=task, parameters=event.parameters, keyed=event.keyed, visits=visits)
+    entry = frame.entry or state.told + 1
+    called = replace(frame, phase=task, entry=entry, parameters=event.parameters, visits=visits)
     put(state, scope, frame, called)
-
-
-def _limit(event: e.TaskScheduled | e.WaitOpened, recorded: e.Recorded, due_at: int) -> Timer:
-    """The time limit that an event sets: of its end and the next heartbeat the earlier is due."""
-    heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
-    if heartbeat_ms is None:
-        return Timer(event.scope, due_at, due_at)
-    return Timer(event.scope, min(due_at, recorded.recorded_at + heartbeat_ms), due_at, heartbeat_ms)
 
 
 def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
@@ -234,9 +231,8 @@ def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> Non
     timer = due_at = None
     if event.due_at is not None:
         timer = seq
-        limit = _limit(event, recorded, event.due_at)
-        due_at = limit.due_at
-        state.timers = state.timers.set(seq, limit)
+        due_at = event.due_at if event.heartbeat_due_at is None else event.heartbeat_due_at
+        state.timers = state.timers.set(seq, Timer(scope, due_at, event.due_at, event.heartbeat_ms))
     opened = OpenWait(scope, event.state, seq, recorded.recorded_at, due_at)
     state.waits = state.waits.set(event.wait, opened)
     visits = state.frames[scope].visits.set(event.state, event.visit)
@@ -261,8 +257,7 @@ def _timer_set(state: State, event: e.TimerSet, recorded: e.Recorded) -> None:
 def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Recorded) -> None:
     count = len(event.start_at)
     fork = Fork(recorded.seq, event.scope, event.state, count, count, indexes(count))
-    stay(state, event.scope, InFork(recorded.seq))
-    put_fork(state, fork)
+    _fork(state, event, event.input, fork)
     for index, start_at in enumerate(event.start_at):
         expect(state, scope_of(fork.seq, index), Frame(start_at, event.input, recorded.recorded_at))
 
@@ -280,7 +275,12 @@ def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> Non
         items=event.items,
         start_at=event.start_at,
     )
-    stay(state, event.scope, InFork(recorded.seq))
+    _fork(state, event, event.items, fork)
+
+
+def _fork(state: State, event: e.BranchesStarted | e.MapStarted, given: Ref, fork: Fork) -> None:
+    visits = state.frames[event.scope].visits.set(event.state, event.visit)
+    stay(state, event.scope, InFork(fork.seq), parameters=given, visits=visits)
     put_fork(state, fork)
 
 

@@ -25,10 +25,11 @@ def expect(state: State, scope: str, frame: Frame) -> None:
 def stay(state: State, scope: str, phase: Phase | None, **called: Any) -> None:
     """Bring a frame into another phase of its state; a timer that the new one does not have is void.
 
-    `called` are other members of the frame that change with it: what its state calls with.
+    `called` are other members of the frame that change with it: what its state calls with. The first phase is the one
+    that the state is entered by.
     """
     frame = state.frames[scope]
-    put(state, scope, frame, replace(frame, phase=phase, **called))
+    put(state, scope, frame, replace(frame, phase=phase, entry=frame.entry or state.told + 1, **called))
 
 
 def arrive(state: State, scope: str, following: str | None, output: Ref) -> None:

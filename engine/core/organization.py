@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -11,14 +12,16 @@ from msgspec.structs import replace
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Draft
 from engine.core.events import Event, Recorded
+from engine.core.persistent import PersistentMap
 
 # --- events ------------------------------------------------------------------------------------------------------
 
 
 class OrganizationCreated(Event, frozen=True):
-    """The first event. Payload: `name`."""
+    """The first event; of the secret only the SHA-256 is told. Payload: `name`."""
 
     kind: Literal["organization"]
+    secret_sha256: str | None = None
 
 
 class WorkspaceCreated(Event, frozen=True):
@@ -43,7 +46,17 @@ class KeyRevoked(Event, frozen=True):
     key: str
 
 
-EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked)
+class LogPinned(Event, frozen=True):
+    """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
+
+    `sha256` is the hash of the event there.
+    """
+
+    position: int
+    sha256: str
+
+
+EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -74,12 +87,31 @@ class CreateKey(msgspec.Struct, frozen=True):
 
 
 class RevokeKey(msgspec.Struct, frozen=True):
-    """Revoke a key of that id."""
+    """Revoke a key of that id, and with it the keys that it made, those that they made, and so on.
+
+    `has_other_operators`: another organization has an operator's key. Of many keys a decision revokes some, and its
+    answer says whether there are more: then it is asked again.
+    """
 
     key: str
+    with_children: bool = False
+    has_other_operators: bool = False
 
 
-Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey
+class PinLog(msgspec.Struct, frozen=True):
+    """Tell what stands at a position of the log, which is on disk."""
+
+    position: int
+    sha256: str
+
+
+Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
+
+OPERATOR: Final = "operator"
+"""The scope of who may do everything: somebody must be left who has it."""
+
+REVOKED_AT_ONCE: Final = 200
+"""So many keys a decision revokes at the most before others have their turn."""
 
 # --- state -------------------------------------------------------------------------------------------------------
 
@@ -95,12 +127,18 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class OrganizationState(msgspec.Struct):
-    """`workspaces` has the seq of the event that created each, by id."""
+    """`workspaces` has the seq of the event that created each, by id.
+
+    `children` has, by whoever made keys (an actor), what it made; `operators` are the keys with that scope that are
+    not revoked. There may be many keys: making one costs the same however many there are.
+    """
 
     seq: int = 0
     recorded_at: int = 0
     workspaces: dict[str, int] = {}
-    keys: dict[str, Key] = {}
+    keys: PersistentMap[str, Key] = PersistentMap()
+    children: PersistentMap[str, PersistentMap[str, None]] = PersistentMap()
+    operators: frozenset[str] = frozenset()
 
 
 def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
@@ -108,16 +146,21 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
     after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
     event = recorded.event
     match event:
-        case OrganizationCreated():
+        case OrganizationCreated() | LogPinned():
             pass
         case WorkspaceCreated():
             after.workspaces = {**state.workspaces, event.workspace: recorded.seq}
         case KeyCreated():
             key = Key(recorded.seq, event, recorded.recorded_at, recorded.actor)
-            after.keys = {**state.keys, event.key: key}
+            after.keys = state.keys.set(event.key, key)
+            others = state.children.get(recorded.actor, PersistentMap[str, None]())
+            after.children = state.children.set(recorded.actor, others.set(event.key, None))
+            if OPERATOR in event.scopes:
+                after.operators = state.operators | {event.key}
         case KeyRevoked():
             key = replace(state.keys[event.key], revoked_at=recorded.recorded_at)
-            after.keys = {**state.keys, event.key: key}
+            after.keys = state.keys.set(event.key, key)
+            after.operators = state.operators - {event.key}
         case _:
             message = f"{type(event).__name__} is no event of an organization"
             raise TypeError(message)
@@ -132,27 +175,53 @@ def decide(
     if isinstance(command, CreateOrganization):
         if state.seq:
             return Rejection("CONFLICT", "the organization exists already")
-        draft.emit(OrganizationCreated("organization"), {"name": command.name})
+        digest = hashlib.sha256(command.secret).hexdigest()
+        draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
         return Decision(tuple(draft.steps), ())
     if not state.seq:
         return Rejection("NOT_FOUND", "there is no such organization")
+    if isinstance(command, PinLog):
+        draft.emit(LogPinned(command.position, command.sha256))
+        return Decision(tuple(draft.steps), ())
     if isinstance(command, CreateWorkspace):
         taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
         if command.name not in taken:
             draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
         return Decision(tuple(draft.steps), (), taken.get(command.name, command.workspace))
-    return _decide_key(draft, command)
+    return _revoke(draft, command) if isinstance(command, RevokeKey) else _create_key(draft, command)
 
 
-def _decide_key(draft: Draft[OrganizationState], command: CreateKey | RevokeKey) -> Decision | Rejection:
-    state = draft.state
-    if isinstance(command, CreateKey):
-        if command.workspace not in state.workspaces:
-            return Rejection("NOT_FOUND", "there is no such workspace")
-        event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
-        draft.emit(event, {"name": command.name})
-    elif command.key not in state.keys:
-        return Rejection("NOT_FOUND", "there is no such key")
-    elif state.keys[command.key].revoked_at is None:
-        draft.emit(KeyRevoked(command.key))
+def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision | Rejection:
+    if command.workspace not in draft.state.workspaces:
+        return Rejection("NOT_FOUND", "there is no such workspace")
+    event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
+    draft.emit(event, {"name": command.name})
     return Decision(tuple(draft.steps), ())
+
+
+def _revoke(draft: Draft[OrganizationState], command: RevokeKey) -> Decision | Rejection:
+    """Revoke a key, and its children if that is wished; the answer is whether more are left to be revoked."""
+    state = draft.state
+    if command.key not in state.keys:
+        return Rejection("NOT_FOUND", "there is no such key")
+    family = _family(state, command.key) if command.with_children else [command.key]
+    wanted = [key for key in family if state.keys[key].revoked_at is None]
+    operators = {key for key in state.operators if _is_live(state.keys[key], draft.at)}
+    if operators and operators.issubset(wanted) and not command.has_other_operators:
+        message = "this is the last key with the scope operator: make another before you revoke it"
+        return Rejection("CONFLICT", message)
+    for key in wanted[:REVOKED_AT_ONCE]:
+        draft.emit(KeyRevoked(key))
+    return Decision(tuple(draft.steps), (), len(wanted) > REVOKED_AT_ONCE)
+
+
+def _family(state: OrganizationState, first: str) -> list[str]:
+    """A key, and after it those that it made, those that they made, and so on."""
+    family = [first]
+    for key in family:
+        family += sorted(state.children.get(f"key:{key}", ()))
+    return family
+
+
+def _is_live(key: Key, now: int) -> bool:
+    return key.created.expires_at is None or key.created.expires_at > now

@@ -88,18 +88,19 @@ Phase: TypeAlias = InTask | InWait | InTimer | InRetry | InFork
 class Frame(msgspec.Struct, frozen=True):
     """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered.
 
+    `entry` is the number of its entry among the events of AWS's history, 0 until an event has entered it.
     `retries` counts, for each retrier of the state, how often it had it tried again. `parameters` are those of the
-    state's last call, and `keyed` is the attempt whose idempotency key that carries. `visits` counts the entries of
-    each state in this scope that calls or waits. `variables` has those that this scope assigned.
+    state's last call, or what its branches or iterations are given. `visits` counts the entries of each state in this
+    scope that calls, waits or forks. `variables` has those that this scope assigned.
     """
 
     state: str
     input: Ref
     entered_at: int
     phase: Phase | None = None
+    entry: int = 0
     retries: tuple[int, ...] = ()
     parameters: Ref | None = None
-    keyed: int = 0
     visits: PersistentMap[str, int] = PersistentMap()
     variables: PersistentMap[str, Ref] = PersistentMap()
 
@@ -107,6 +108,11 @@ class Frame(msgspec.Struct, frozen=True):
     def attempt(self) -> int:
         """How often the state has been tried again."""
         return sum(self.retries)
+
+    @property
+    def visit(self) -> int:
+        """The number of this visit of the state; an attempt that came to nothing before it called is none."""
+        return self.visits.get(self.state, 0) + (self.parameters is None)
 
 
 class Fork(msgspec.Struct, frozen=True):
@@ -188,7 +194,9 @@ class State(msgspec.Struct):
     something to do: an iteration to begin, or to end themselves. `active` counts the frames that the engine must move,
     `delayed` those that time or a child moves. `ended_waits` has the last ended wait of each state of the definition,
     in the order in which they ended. `current` is the top-level state, or the last one after the end.
-    `modified_by` is the last actor from outside, and `modified_at` when that was.
+    `modified_by` is the last actor from outside, and `modified_at` when that was. `told` counts the
+    events of AWS's history so far, up to the end, and `untold` those that follow for what was scheduled after the seq
+    `untold_after` (`numbering.py`).
     """
 
     status: Status = "new"
@@ -204,6 +212,9 @@ class State(msgspec.Struct):
     parent: Parent | None = None
     resume: ResumeRule = "any"
     current: str | None = None
+    told: int = 0
+    untold: int = 0
+    untold_after: int = 0
     frames: PersistentMap[str, Frame] = PersistentMap()
     forks: PersistentMap[int, Fork] = PersistentMap()
     waits: PersistentMap[str, OpenWait] = PersistentMap()

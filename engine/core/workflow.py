@@ -5,6 +5,7 @@ The definition itself is kept beside the log (`workflow_versions`), content-addr
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -28,7 +29,10 @@ class WorkflowCreated(Event, frozen=True):
 
 
 class VersionAdded(Event, frozen=True):
-    """A version with this definition and these settings; a draft, unless it is published at once."""
+    """A version with this definition and these settings; a draft, unless it is published at once.
+
+    Payload, if the version has a mock payload: `mock_sha256`, the digest of its text.
+    """
 
     version: int
     definition_sha256: str
@@ -186,8 +190,15 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
         payload["description"] = command.description
     places = {name: ref(draft.next_seq, name) for name in payload}
     draft.emit(WorkflowCreated("workflow", command.workspace, **places), payload)
-    definition = command.definition
-    draft.emit(VersionAdded(1, definition.sha256, command.is_published, definition.resume))
+    given = command.definition
+    draft.emit(VersionAdded(1, given.sha256, command.is_published, given.resume), _mock(given))
+
+
+def _mock(definition: Definition) -> dict[str, str] | None:
+    """What an event's payload tells of the mock payload: it is business data, so not even its digest is in `data`."""
+    if definition.mock_payload is None:
+        return None
+    return {"mock_sha256": hashlib.sha256(definition.mock_payload.encode()).hexdigest()}
 
 
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
@@ -212,7 +223,8 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     if given is not None and is_new:
         wants = command.is_published
         is_published = latest.published_at is not None if wants is None else wants
-        draft.emit(VersionAdded(draft.state.latest + 1, given.sha256, is_published, given.resume))
+        added = VersionAdded(draft.state.latest + 1, given.sha256, is_published, given.resume)
+        draft.emit(added, _mock(given))
     elif command.is_published and latest.published_at is None:
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256))
     return None

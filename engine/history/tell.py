@@ -20,13 +20,18 @@ def follow(events: Iterable[e.Recorded]) -> Course:
     """Fold events, ascending by seq, into a course."""
     fold = Fold()
     for recorded in events:
-        fold.take(recorded)
-        tell = TELL.get(type(recorded.event))
-        if tell is not None:
-            if _begins_anew(recorded.event):
-                fold.start_all()
-            tell(fold, recorded.event, recorded)
+        take(fold, recorded)
     return fold.finish()
+
+
+def take(fold: Fold, recorded: e.Recorded) -> None:
+    """Take one more event into a fold."""
+    fold.take(recorded)
+    tell = TELL.get(type(recorded.event))
+    if tell is not None:
+        if _begins_anew(recorded.event):
+            fold.start_all()
+        tell(fold, recorded.event, recorded)
 
 
 def _begins_anew(event: e.Event) -> bool:
@@ -114,9 +119,8 @@ def _called(fold: Fold, event: e.TaskScheduled | e.WaitOpened, recorded: e.Recor
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = Limits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
-    visit.due_at = event.due_at
-    if event.due_at is not None and heartbeat_ms is not None:
-        visit.due_at = min(event.due_at, recorded.recorded_at + heartbeat_ms)
+    first_at = event.heartbeat_due_at if isinstance(event, e.WaitOpened) else None
+    visit.due_at = event.due_at if first_at is None else first_at
     return visit
 
 
@@ -186,8 +190,7 @@ def _iteration_started(fold: Fold, event: e.IterationStarted, _: e.Recorded) -> 
 def _state_exited(fold: Fold, event: e.StateExited, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, event.type)
     fold.end_fork(visit)
-    if event.type == "Map":  # the recordings have no such event of a Parallel state (decision record 14)
-        fold.say("fork_succeeded", visit)
+    fold.say("fork_succeeded", visit)
     _leave(fold, visit, event, recorded)
 
 

@@ -37,7 +37,7 @@ def constant(value: Json) -> Expression:
 
 
 def selection(path: Path) -> Expression:
-    """Make the expression of a field whose path must find something: InputPath, SecondsPath and others."""
+    """Make the expression of a field whose path must find something: InputPath, TimeoutSecondsPath and others."""
     cause = f"Invalid path '{path.text}' : No results for path: {canonical(path)}"
     return _or_raise(path, lambda _value, _env: StatesError(errors.RUNTIME, cause))
 
@@ -48,8 +48,14 @@ def comparand(path: Path) -> Expression:
     return _or_raise(path, lambda _value, _env: StatesError(errors.RUNTIME, cause))
 
 
+def delay(path: Path, field: str) -> Expression:
+    """Make the expression of a field that says how long, or until when, a Wait state waits."""
+    cause = f"The {field} parameter does not reference an input value: {path.text}"
+    return _or_raise(path, lambda _value, _env: StatesError(errors.RUNTIME, cause))
+
+
 def parameter(path: Path, field: str) -> Expression:
-    """Make the expression of a member of a payload template; ``field`` is its name, ``.$`` included."""
+    """Make the expression of a member of a payload template, its name with ``.$``, or of ErrorPath or CausePath."""
 
     def absent(value: Json, env: Environment) -> StatesError:
         if path.root and path.root != CONTEXT:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from engine.language.expressions import Expression, selection
+from engine.language.expressions import Expression, parameter, selection
 from engine.language.findings import Place
 from engine.language.intrinsics import compile_intrinsic
 from engine.language.jsonata import compile_jsonata_template
@@ -100,18 +100,20 @@ def filter_path(value: Json, place: Place, scope: Scope) -> Expression | None:
     return None if path is None or path.is_identity else selection(path)
 
 
-def reference(value: Json, place: Place, scope: Scope) -> Expression | None:
-    """Parse a field that takes a reference path."""
+def reference(
+    value: Json, place: Place, scope: Scope, make: Callable[[Path], Expression] = selection
+) -> Expression | None:
+    """Parse a field that takes a reference path; ``make`` says what it is when the path finds nothing."""
     path = compiled_path(value, place, scope, compile_reference_path)
-    return None if path is None else selection(path)
+    return None if path is None else make(path)
 
 
-def reference_or_intrinsic(value: Json, place: Place, scope: Scope) -> Expression | None:
+def reference_or_intrinsic(field: str, value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse ErrorPath or CausePath: a reference path or an intrinsic function."""
     if type(value) is not str or not value.startswith(INTRINSIC):
-        return reference(value, place, scope)
+        return reference(value, place, scope, lambda path: parameter(path, field))
     try:
-        return compile_intrinsic(value)
+        return compile_intrinsic(value, "string", accepts_old=scope.findings.accepts_old)
     except ValueError as error:
         scope.findings.add(place, str(error))
         return None
@@ -138,7 +140,17 @@ def template(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse a payload template in the state's query language."""
     if scope.is_jsonata:
         return compile_jsonata_template(value, place, scope)
+    if type(value) is not dict:
+        scope.findings.add(place, "must be an object")
+        return None
     return compile_template(value, place, scope.findings)
+
+
+def parameters(value: Json, place: Place, scope: Scope) -> Expression | None:
+    """Parse Parameters: a payload template that may be an array, too, as AWS's own samples have it."""
+    if type(value) is list and not scope.is_jsonata:
+        return compile_template(value, place, scope.findings)
+    return template(value, place, scope)
 
 
 def arguments(value: Json, place: Place, scope: Scope) -> Expression | None:

@@ -53,13 +53,21 @@ class Function:
         call: What it does.
         least: How many arguments it takes at least.
         most: How many at most; None if any number.
+        kinds: The JSON types of its arguments, in order; "", and what is beyond, is any.
+        gives: The JSON type of its result; "" if that depends on the arguments.
         reads_escapes: Whether it sees the escapes of a text that is its first argument.
     """
 
     call: Call
     least: int
     most: int | None
+    kinds: tuple[str, ...]
+    gives: str
     reads_escapes: bool = False
+
+    def kind(self, index: int) -> str:
+        """Give the JSON type of an argument; "" if it may be any."""
+        return self.kinds[index] if index < len(self.kinds) else ""
 
     def takes(self, count: int) -> bool:
         """Say whether it can be called with so many arguments."""
@@ -351,22 +359,22 @@ def _json_to_string(arguments: list[Json], _world: World) -> Json:
 
 
 FUNCTIONS: Final[dict[str, Function]] = {
-    "Array": Function(_array_of, 0, None),
-    "ArrayPartition": Function(_array_partition, 2, 2),
-    "ArrayContains": Function(_contains, 2, 2),
-    "ArrayRange": Function(_array_range, 3, 3),
-    "ArrayGetItem": Function(_get_item, 2, 2),
-    "ArrayLength": Function(_length, 1, 1),
-    "ArrayUnique": Function(_unique, 1, 1),
-    "Base64Encode": Function(_base64_encode, 1, 1),
-    "Base64Decode": Function(_base64_decode, 1, 1),
-    "Hash": Function(_hash, 2, 2),
-    "JsonMerge": Function(_json_merge, 3, 3),
-    "MathRandom": Function(_math_random, 2, 3),
-    "MathAdd": Function(_math_add, 2, 2),
-    "StringSplit": Function(_string_split, 2, 2),
-    "UUID": Function(lambda _arguments, world: uuid4(world), 0, 0),
-    "Format": Function(_format, 1, None, reads_escapes=True),
-    "StringToJson": Function(_string_to_json, 1, 1),
-    "JsonToString": Function(_json_to_string, 1, 1),
+    "Array": Function(_array_of, 0, None, (), "array"),
+    "ArrayPartition": Function(_array_partition, 2, 2, ("array", "number"), "array"),
+    "ArrayContains": Function(_contains, 2, 2, ("array",), "boolean"),
+    "ArrayRange": Function(_array_range, 3, 3, ("number", "number", "number"), "array"),
+    "ArrayGetItem": Function(_get_item, 2, 2, ("array", "number"), ""),
+    "ArrayLength": Function(_length, 1, 1, ("array",), "number"),
+    "ArrayUnique": Function(_unique, 1, 1, ("array",), "array"),
+    "Base64Encode": Function(_base64_encode, 1, 1, ("string",), "string"),
+    "Base64Decode": Function(_base64_decode, 1, 1, ("string",), "string"),
+    "Hash": Function(_hash, 2, 2, ("string", "string"), "string"),
+    "JsonMerge": Function(_json_merge, 3, 3, ("object", "object", "boolean"), "object"),
+    "MathRandom": Function(_math_random, 2, 3, ("number", "number", "number"), "number"),
+    "MathAdd": Function(_math_add, 2, 2, ("number", "number"), "number"),
+    "StringSplit": Function(_string_split, 2, 2, ("string", "string"), "array"),
+    "UUID": Function(lambda _arguments, world: uuid4(world), 0, 0, (), "string"),
+    "Format": Function(_format, 1, None, ("string",), "string", reads_escapes=True),
+    "StringToJson": Function(_string_to_json, 1, 1, ("string",), ""),
+    "JsonToString": Function(_json_to_string, 1, 1, (), "string"),
 }

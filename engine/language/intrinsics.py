@@ -2,8 +2,8 @@ r"""Intrinsic functions: ``States.Format('{}', $.name)``, which JSONPath states 
 
 A call is read once, when its definition is compiled, into one function of (value, env). An argument is
 
-- a text in apostrophes, in which ``\'``, ``\{``, ``\}`` and ``\\`` stand for the character after the backslash, and
-  any other backslash for itself,
+- a text in apostrophes, in which ``\'``, ``\{``, ``\}`` and ``\\`` stand for the character after the backslash; any
+  other backslash is refused (in a definition that is stored it stands for itself, as it did when that was created),
 - a number, ``true``, ``false`` or ``null``,
 - a path: ``$…``, ``$$…`` or ``$variable…``,
 - another call.
@@ -13,7 +13,7 @@ in ``intrinsic_functions``.
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.language import errors
 from engine.language.environment import Environment
@@ -22,7 +22,7 @@ from engine.language.expressions import Evaluate, Expression
 from engine.language.intrinsic_functions import FUNCTIONS, Function, Refused
 from engine.language.paths import Path, PathError, compile_path
 from engine.language.sizes import LEVELS_MAX, exceeds
-from engine.language.values import MISSING, Json, quoted, shown
+from engine.language.values import JSON_TYPES, MISSING, Json, quoted, shown
 
 TEXT_MAX: Final = 10_000
 """Characters of a call, nested ones included: what AWS allows a text argument to have."""
@@ -40,9 +40,11 @@ _NAME: Final = re.compile(r"States\.([A-Za-z0-9]{1,40})[ \t\r\n]*\(")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?(?=[\s,)]|\Z)", re.ASCII)
 _TEXT: Final = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(['{}\\])")
+_STRAY: Final = re.compile(r"(?:[^\\]|\\['{}\\])*+\\")
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _PATH_PART: Final = re.compile(r"""[^\s,()\[\]'"]+""")
 _BRACKETED_PART: Final = re.compile(r"""[^\[\]'"]+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_A_TYPE: Final = {kind: f"{'an' if kind[0] in 'ao' else 'a'} {kind}" for kind in JSON_TYPES.values()} | {"null": "null"}
 _CONSTANTS: Final = {"true": True, "false": False, "null": None}
 _CONSTANT: Final = re.compile(r"(true|false|null)(?=[\s,)]|\Z)")
 
@@ -55,18 +57,30 @@ class _Absent(Exception):
         self.text = path.text.removeprefix("$") if path.text.startswith("$$") else path.text
 
 
-def compile_intrinsic(text: str) -> Expression:
+class _Argument(NamedTuple):
+    """An argument, or a whole call; `kind` is the JSON type of what it gives, "" if only a run can tell."""
+
+    evaluate: Evaluate
+    kind: str = ""
+
+
+def compile_intrinsic(text: str, kind: str = "", *, accepts_old: bool = False) -> Expression:
     """Compile a call of an intrinsic function, and the calls in it.
 
     The expression raises StatesError: States.IntrinsicFailure if a function refuses its arguments, and
     States.Runtime if a path among them finds nothing (AWS's words, seen in us-east-1; the whole call is quoted).
 
+    Args:
+        text: The call.
+        kind: The JSON type of what it must give; "" for any.
+        accepts_old: Whether it may hold what was accepted earlier (`Findings.accepts_old`).
+
     Raises:
-        PathError: The text is no call, names no function, gives it too few or too many arguments, or is too long.
+        PathError: The text is no call, names no function, gives it wrong arguments, or is too long.
     """
     if len(text) > TEXT_MAX:
         raise PathError(f"an intrinsic function has at most {TEXT_MAX} characters")
-    call = _Reader(text).whole()
+    call = _Reader(text, accepts_old=accepts_old).whole(kind)
 
     def evaluate(value: Json, env: Environment) -> Json:
         try:
@@ -92,19 +106,26 @@ def _cause(text: str, reason: str) -> str:
 class _Reader:
     """Reads one call from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, accepts_old: bool) -> None:
         self.text = text
+        self.accepts_old = accepts_old
         self.position = 0
         self.arguments_left = ARGUMENTS_MAX
 
-    def whole(self) -> Evaluate:
+    def whole(self, kind: str) -> Evaluate:
         call = self.call(1)
         self.skip_blanks()
         if self.position < len(self.text):
             raise PathError(f"nothing may follow the call of an intrinsic function, but there is {self.rest()}")
-        return call
+        if not self.fits(call, kind):
+            raise PathError(f"this must give {_A_TYPE[kind]}, and the function gives {_A_TYPE[call.kind]}")
+        return call.evaluate
 
-    def call(self, depth: int) -> Evaluate:
+    def fits(self, argument: _Argument, kind: str) -> bool:
+        """Say whether an argument may be of a type."""
+        return self.accepts_old or not kind or argument.kind in ("", kind)
+
+    def call(self, depth: int) -> _Argument:
         """Read a call, of which the name begins here."""
         if depth > NESTING_MAX:
             raise PathError(f"intrinsic functions nest at most {NESTING_MAX} deep")
@@ -119,10 +140,14 @@ class _Reader:
         arguments = self.arguments(function, depth)
         if not function.takes(len(arguments)):
             raise PathError(f"States.{name} takes {function.arity}, not {len(arguments)}")
-        return _bind(function, arguments)
+        for index, argument in enumerate(arguments):
+            if not self.fits(argument, kind := function.kind(index)):
+                wanted = f"argument {index + 1} of States.{name} must be {_A_TYPE[kind]}"
+                raise PathError(f"{wanted}, not {_A_TYPE[argument.kind]}")
+        return _Argument(_bind(function, [argument.evaluate for argument in arguments]), function.gives)
 
-    def arguments(self, function: Function, depth: int) -> list[Evaluate]:
-        arguments: list[Evaluate] = []
+    def arguments(self, function: Function, depth: int) -> list[_Argument]:
+        arguments: list[_Argument] = []
         self.skip_blanks()
         if self.skip(")"):
             return arguments
@@ -138,10 +163,10 @@ class _Reader:
             if not self.skip(","):
                 raise PathError(f"a comma or a closing parenthesis is needed at {self.rest()}")
 
-    def argument(self, depth: int, *, is_raw: bool) -> Evaluate:
+    def argument(self, depth: int, *, is_raw: bool) -> _Argument:
         start = self.text[self.position : self.position + 1]
         if start == "$":
-            return _argument_path(self.path())
+            return _Argument(_argument_path(self.path()))
         if start == "'":
             return _constant(self.literal(is_raw=is_raw))
         if start == "S":
@@ -160,8 +185,13 @@ class _Reader:
         match = _TEXT.match(self.text, self.position)
         if match is None:
             raise PathError(f"the apostrophe that ends a text is missing at {self.rest()}")
-        self.position = match.end()
         body = match.group(1)
+        stray = None if self.accepts_old else _STRAY.match(body)
+        if stray is not None:
+            self.position += stray.end()  # the apostrophe at the start stands for the backslash at the end
+            message = r"in a text only ', {, } and \ may follow a backslash (\\ stands for one)"
+            raise PathError(f"{message}, not {self.rest()}")
+        self.position = match.end()
         return body.replace(r"\'", "'") if is_raw else _ESCAPE.sub(r"\1", body)
 
     def path(self) -> Path:
@@ -200,8 +230,8 @@ def _number(match: re.Match[str]) -> int | float:
     return number
 
 
-def _constant(value: Json) -> Evaluate:
-    return lambda _value, _env: value
+def _constant(value: Json) -> _Argument:
+    return _Argument(lambda _value, _env: value, JSON_TYPES[type(value)])
 
 
 def _argument_path(path: Path) -> Evaluate:

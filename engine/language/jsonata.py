@@ -28,7 +28,7 @@ from engine.language.jsonata_integers import Inexact, exact_literals, explained,
 from engine.language.jsonata_reads import ALWAYS, strays
 from engine.language.jsonata_text import readable, tokens
 from engine.language.tables import Scope
-from engine.language.values import MISSING, Json, cut, quoted
+from engine.language.values import JSON_TYPES, MISSING, Json, cut, quoted
 
 OPENING: Final = "{%"
 CLOSING: Final = "%}"
@@ -64,10 +64,6 @@ _LIMITS: Final = frozenset({"U1001", "U1006", "D1011", "D1012"})
 _TIMED_OUT: Final = "D1012"
 
 _NAME: Final = re.compile(r"\$(\w+)")
-
-_KINDS: Final[dict[type, str]] = {
-    dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"
-}  # fmt: skip
 
 Bindings: TypeAlias = dict[str, Json]
 
@@ -150,7 +146,7 @@ def expect(expression: Expression, kind: str, field: str) -> Expression:
 
     def evaluate(value: Json, env: Environment) -> Json:
         given = inner(value, env)
-        actual = _KINDS[type(given)]
+        actual = JSON_TYPES[type(given)]
         if actual != kind and not (kind == "integer" and type(given) is int):
             what = f"Expected '{kind}', but was '{actual}' for value: {quoted(given)}"
             raise _failure(f"{subject} returned an unexpected result type. {what}")

@@ -21,11 +21,14 @@ from engine.language.intrinsic_functions import (
     uuid4,
 )
 from engine.language.jsonata_integers import Inexact, first_inexact, refuse_inexact
-from engine.language.jsonata_text import DIVISOR
+from engine.language.jsonata_text import DIVISOR, RANGE
 from engine.language.values import Json, is_number
 
 RANGE_MAX: Final = 100_000
-"""Items that ``$range`` makes: as many as any array that an expression makes."""
+"""Items that a range has at most, and that ``$range`` makes: as many as any array that an expression makes."""
+
+RANGE_IN_JSONATA: Final = 10_000_000
+"""Items from which on JSONata itself refuses a range, before it makes it."""
 
 WORK_MAX: Final = 500_000
 """Microseconds, roughly, that the functions here may work in one evaluation: jlens counts a call as one step, whatever
@@ -119,6 +122,15 @@ def _range(arguments: list[Json], work: _Work) -> Json:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _fits(arguments: list[Json], _work: _Work) -> Json:
+    """Refuse a range that would be too long: jlens makes it before it counts, which takes half a second."""
+    first, last = arguments
+    if is_number(first) and is_number(last) and RANGE_MAX <= last - first < RANGE_IN_JSONATA:
+        message = f"An array would exceed the size limit of {RANGE_MAX} items"
+        raise ValueError(message)
+    return None
+
+
 def _hash(arguments: list[Json], _work: _Work) -> Json:
     return digest(*arguments)
 
@@ -178,6 +190,7 @@ FUNCTIONS: Final[Mapping[str, _Function]] = {
     "_parse_json": _Function(1, 1, _parse),
     "eval": _Function(0, 2, _eval),
     "_exact": _Function(1, 1, _exact),
+    "_fits": _Function(2, 2, _fits),
     "_distinct": _Function(1, 1, _distinct),
     "keys": _Function(1, 1, _keys),
 }
@@ -197,6 +210,7 @@ PRELUDES: Final[Mapping[str, str]] = {
     "parse": "$parse:=function($text){$_parse_json($text)[0]}",
     "distinct": "$distinct:=function($items){$type($items)='array'?$_distinct($items):$items}",
     "number": "$_number:=$number;$number:=function($text)<(nsb)-:n>{($_exact($text);$_number($text))}",
+    RANGE: f"${RANGE}:=function($first,$last){{($_fits($first,$last);[$first..$last])}}",
     DIVISOR: f"${DIVISOR}:=function($number){{$number=0?$error('Division by zero'):$number}}",
 }
 """By name, functions that are written in JSONata; each may call those of FUNCTIONS, to which null is undefined."""

@@ -30,7 +30,7 @@ _COMPUTES: Final = frozenset({"&", "<", ">", "<=", ">=", "^"})
 MOVES: Final = frozenset({
     "append", "assert", "boolean", "count", "distinct", "each", "error", "exists", "filter", "keys", "lookup",
     "map", "merge", "millis", "not", "now", "reduce", "reverse", "shuffle", "sift", "single", "spread", "uuid",
-    "zip", "partition", "_distinct", "_divisor",
+    "zip", "partition", "_distinct", "_divisor", "_range", "_fits",
 })  # fmt: skip
 """The functions that do nothing with a value but move it, or ask whether there is one, or compare it."""
 

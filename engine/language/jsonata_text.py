@@ -1,16 +1,23 @@
 """JSONata as text: its tokens, and how an expression is written for jlens, which reads it otherwise than it should.
 
 jlens takes no regular expression right after ``(`` or ``[``; and a division by zero gives it a number that is none,
-which JSON has as null. Both are put right in the text: ``[/a/]`` is handed over as ``[(true?/a/:0)]``, and ``$a / $b``
-as ``$a / $_divisor($b)``, whose definition is in ``jsonata_functions.PRELUDES``.
+which JSON has as null; and it makes a range before it looks how long that is. All are put right in the text: ``[/a/]``
+is handed over as ``[(true?/a/:0)]``, ``$a / $b`` as ``$a / $_divisor($b)``, and ``[$a..$b]`` as ``[$_range($a,$b)]``,
+whose definitions are in ``jsonata_functions.PRELUDES``.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 DIVISOR: Final = "_divisor"
 """The function that lets every divisor but zero pass."""
+
+RANGE: Final = "_range"
+"""The function that makes a range, unless that is too long."""
+
+SHORT_MAX: Final = 1000
+"""A range between two numbers that are not further apart is left as it is."""
 
 _TOKEN: Final = re.compile(
     r"""(?P<blank>\s+ | /\*.*?(?:\*/|\Z))
@@ -24,6 +31,12 @@ _TOKEN: Final = re.compile(
 _FLAGS: Final = re.compile(r"[a-z]*")
 _WORDS: Final = frozenset({"and", "or", "in"})
 """Operators that are written as names."""
+
+_PLAIN: Final = 3
+"""The tokens of a range of two numbers, the dots included."""
+
+_Edit: TypeAlias = tuple[int, str, str]
+"""A place in an expression, what stands there and goes, and what comes instead."""
 
 _PAIRS: Final = {"(": ")", "[": "]", "{": "}"}
 _SUFFIXES: Final = frozenset({"(", "[", "{"})
@@ -48,6 +61,13 @@ class Token(NamedTuple):
         if self.kind == "operator":
             return self.text in ")]}"
         return not (self.kind == "name" and self.text in _WORDS)
+
+
+class _Item(NamedTuple):
+    """An item of an array: the token that it starts with, and that of the two dots in it, if there are some."""
+
+    start: int
+    dots: int | None = None
 
 
 def tokens(source: str) -> Iterator[Token]:
@@ -94,25 +114,65 @@ def _pattern_end(source: str, start: int) -> int:
 def readable(source: str) -> str:
     """Write an expression so that jlens reads it as JSONata says."""
     found = list(tokens(source))
-    inserted: list[tuple[int, str]] = []
+    edits = _ranges(found)
     for index, token in enumerate(found):
         if token.kind == "pattern" and index and found[index - 1].text in ("(", "["):
-            inserted += ((token.start, "(true?"), (token.end, ":0)"))
+            edits += ((token.start, "", "(true?"), (token.end, "", ":0)"))
         elif token.kind == "operator" and token.text in ("/", "%"):
-            inserted += _guard(found, index + 1)
-    for position, text in sorted(inserted, key=lambda item: item[0], reverse=True):
-        source = source[:position] + text + source[position:]
-    return source
+            edits += _guard(found, index + 1)
+    parts: list[str] = []
+    position = 0
+    for start, replaced, text in sorted(
+        edits, key=lambda edit: (edit[0], edit[1])
+    ):  # what is put before it comes first
+        parts += (source[position:start], text)
+        position = start + len(replaced)
+    return "".join(parts) + source[position:]
 
 
-def _guard(found: list[Token], start: int) -> list[tuple[int, str]]:
+def _ranges(found: list[Token]) -> list[_Edit]:
+    """Say how the ranges of array constructors are written as calls of RANGE, unless they are short ones of numbers."""
+    edits: list[_Edit] = []
+    around: list[_Item | None] = []  # the item that each open bracket is in; None in brackets that make no array
+    for index, token in enumerate(found):
+        item = around[-1] if around else None
+        if token.kind != "operator":
+            continue
+        if token.text in _PAIRS:
+            is_array = token.text == "[" and not (index and found[index - 1].is_complete)
+            around.append(_Item(index + 1) if is_array else None)
+        elif token.text == ".." and item is not None and item.dots is None:
+            around[-1] = item._replace(dots=index)
+        elif token.text in (",", ")", "]", "}"):
+            if item is not None and item.dots is not None:
+                edits += _call(found, item.start, item.dots, index)
+            if token.text != ",":
+                del around[-1:]
+            elif item is not None:
+                around[-1] = _Item(index + 1)
+    return edits
+
+
+def _call(found: list[Token], start: int, dots: int, end: int) -> list[_Edit]:
+    """Say how the range between these tokens is written as a call; nothing if it has no two ends, or is short."""
+    if not start < dots < end - 1 or (end - start == _PLAIN and _is_short(found[start], found[dots + 1])):
+        return []
+    last = found[end - 1]
+    return [(found[start].start, "", f"${RANGE}("), (found[dots].start, "..", ","), (last.end, "", ")")]
+
+
+def _is_short(first: Token, last: Token) -> bool:
+    return first.kind == last.kind == "number" and float(last.text) - float(first.text) < SHORT_MAX
+
+
+def _guard(found: list[Token], start: int) -> list[_Edit]:
     """Say what to put around the divisor that starts with a token; nothing if it is a number, and not zero."""
     end = _operand_end(found, start)
     if end is None:
         return []
     if end == start + 1 and found[start].kind == "number" and float(found[start].text):
         return []
-    return [(found[start].start, f"${DIVISOR}("), (found[end - 1].end, ")")]
+    return [(found[start].start, "", f"${DIVISOR}("), (found[end - 1].end, "", ")")]
 
 
 def _operand_end(found: list[Token], index: int) -> int | None:

@@ -65,6 +65,12 @@ _STEP: Final = re.compile(
     re.DOTALL,
 )
 
+# A word of a filter that is compared with: AWS's reader takes it without quotes, and its own samples have it so.
+_WORD: Final = re.compile(
+    rf"""(?:{_TEXT})|(?P<operator>[=!]=|[<>]=?)(?P<blanks>\s*)(?P<word>[^\W\d][\w-]*)(?=\s*(?:[)\]]|&&|\|\|))"""
+)
+_CONSTANTS: Final = frozenset({"true", "false", "null", "nil", "none", "undefined", "missing"})
+
 
 def compile_query(text: str) -> Find:
     """Compile a path that starts with one ``$``.
@@ -100,9 +106,16 @@ def _quoted(text: str) -> str:
         if dots is None and bracket is None:
             break
         deep = ".." if dots == ".." else ""
-        steps.append(deep + (bracket or (f"[{star}]" if star else f"['{name.replace(chr(92), chr(92) * 2)}']")))
+        plain = f"[{star}]" if star else f"['{(name or '').replace(chr(92), chr(92) * 2)}']"
+        steps.append(deep + (_WORD.sub(_as_text, bracket) if bracket else plain))
         position = match.end()
     return "".join(steps) + text[position:]
+
+
+def _as_text(match: re.Match[str]) -> str:
+    """Write a word in quotes; what is a text already, or a constant, stays as it is."""
+    operator, blanks, word = match.groups()
+    return match.group() if word is None or word.casefold() in _CONSTANTS else f"{operator}{blanks}'{word}'"
 
 
 class _Budget:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from engine.language.states import FailState, HandlingState, MapState, ParallelState, State
+from engine.language.states import FailState, HandlingState, MapState, ParallelState, State, TaskState
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +18,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         timeout_seconds: How long an execution may take; None for no limit.
         version: Version of the States Language, if the definition has it.
         literal_errors: The error names that stand in the definition, nested machines included.
+        varies: Whether a task of it may be called again with other parameters in the same visit.
     """
 
     start_at: str
@@ -27,6 +28,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: int | None = None
     version: str | None = None
     literal_errors: frozenset[str] = frozenset()
+    varies: bool = False
 
 
 def nested_in(state: State) -> tuple[Machine, ...]:
@@ -34,6 +36,19 @@ def nested_in(state: State) -> tuple[Machine, ...]:
     if isinstance(state, ParallelState):
         return state.branches
     return (state.processor,) if isinstance(state, MapState) else ()
+
+
+def varies(state: State) -> bool:
+    """Say whether a task of this state, or in it, may be called again with other parameters in the same visit.
+
+    One that is tried again itself may if it reads the context object; one in a Parallel or Map that is tried again may
+    in any case.
+    """
+    if not isinstance(state, HandlingState):
+        return False
+    if isinstance(state, TaskState):
+        return bool(state.retriers) and state.reads_context
+    return bool(state.retriers) or any(machine.varies for machine in nested_in(state))
 
 
 def errors_in(states: Mapping[str, State]) -> Iterator[str]:

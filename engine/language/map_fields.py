@@ -161,7 +161,7 @@ PROCESSOR_CONFIG: Final = Shape(
 )
 _SERVICE: Final = {
     "Resource": Field("", _resource),
-    "Parameters": Field("", fields.template, "JSONPath"),
+    "Parameters": Field("", fields.parameters, "JSONPath"),
     "Arguments": Field("", fields.arguments, "JSONata"),
 }
 _READER_CONFIG: Final = Shape(
@@ -188,9 +188,13 @@ _WRITER_CONFIG: Final = Shape(
     {
         "Transformation": Field("", _one_of("NONE", "COMPACT", "FLATTEN")),
         "OutputType": Field("", _one_of("JSON", "JSONL")),
-    }
+    },
+    required=("OutputType",),
 )
-_RESULT_WRITER: Final = Shape({**_SERVICE, "WriterConfig": Field("", _object(_WRITER_CONFIG))})
+_RESULT_WRITER: Final = Shape(
+    {**_SERVICE, "WriterConfig": Field("", _object(_WRITER_CONFIG))},
+    checks=(_needs(lambda source: "WriterConfig" not in source, "Resource"),),
+)
 _ITEM_BATCHER: Final = Shape(
     {
         **quantity_fields(quantities.count("MaxItemsPerBatch", 1)),
@@ -215,8 +219,8 @@ MAP_FIELDS: Final[dict[str, Field]] = {
     "Iterator": Field("processor", processor),
     "ItemsPath": Field("listing", items_path, "JSONPath"),
     "Items": Field("listing", items, "JSONata"),
-    "ItemSelector": Field("item_selector", fields.template),
-    "Parameters": Field("item_selector", fields.template, "JSONPath"),
+    "ItemSelector": Field("item_selector", fields.parameters),
+    "Parameters": Field("item_selector", fields.parameters, "JSONPath"),
     **quantity_fields(CONCURRENCY, "concurrency_max"),
     **quantity_fields(TOLERATED_COUNT, "tolerated_count"),
     **quantity_fields(TOLERATED_PERCENTAGE, "tolerated_percentage"),

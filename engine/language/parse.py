@@ -4,12 +4,13 @@ The tables in ``state_types`` say what may stand where; this module walks them.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from engine.language import fields, map_fields, quantities
 from engine.language.findings import Findings, Place
-from engine.language.machine import Machine, errors_in
+from engine.language.machine import Machine, errors_in, varies
 from engine.language.state_types import STATE_TYPES
 from engine.language.states import State
 from engine.language.tables import Field, Scope, Shape, read_object
@@ -70,13 +71,18 @@ def _parse(source: Json, place: Place, scope: Scope, shape: Shape) -> Machine | 
         scope,
         names=frozenset(named),
         start_at=source.get("StartAt") if type(source) is dict else None,
-        variables=frozenset(_variables(named)),
+        variables=Counter(name for state in named.values() for name in _assigned(_holders(state))),
     )
     attributes = read_object(source, place, scope, shape)
     if attributes is None:
         return None
     attributes["query_language"] = scope.machine_language
-    return Machine(**attributes, literal_errors=frozenset(errors_in(attributes["states"])))
+    states = attributes["states"]
+    return Machine(
+        **attributes,
+        literal_errors=frozenset(errors_in(states)),
+        varies=any(map(varies, states.values())),
+    )
 
 
 def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | None:
@@ -92,7 +98,7 @@ def parse_state(name: str, source: Json, place: Place, scope: Scope) -> State | 
         return None
     written = source.get("QueryLanguage")
     language = written if type(written) is str and written in LANGUAGES else scope.language
-    scope = dataclasses.replace(scope, language=language, state_type=kind)
+    scope = dataclasses.replace(scope, language=language, state_type=kind, variables=_seen_below(source, scope))
     attributes = read_object(source, place, scope, state_type.shape)
     if attributes is None:
         return None
@@ -111,6 +117,7 @@ def _refuse_type(source: dict[str, Json], place: Place, findings: Findings) -> N
 
 def _parse_states(sources: Json, place: Place, scope: Scope) -> dict[str, State]:
     findings = scope.findings
+    before = findings.count
     if type(sources) is not dict:
         findings.add(place, "must be an object of states")
         return {}
@@ -132,6 +139,9 @@ def _parse_states(sources: Json, place: Place, scope: Scope) -> dict[str, State]
         state = parse_state(name, source, at, scope)
         if state is not None:
             states[name] = state
+    if findings.count == before and not any(_ends(sources[name]) for name in reached):
+        message = 'no state that ends can be reached from the start: one needs "End": true or the type Succeed or Fail'
+        findings.add_new(place, message)
     return states
 
 
@@ -149,6 +159,11 @@ def _reached_from(start_at: Json, sources: Mapping[str, Json]) -> Iterable[str]:
     return reached
 
 
+def _ends(source: dict[str, Json]) -> bool:
+    """Say whether a state ends its machine."""
+    return source.get("End") is True or source["Type"] in ("Succeed", "Fail")
+
+
 def _targets(source: Json) -> Iterator[str]:
     """List where a state may lead, as far as it is well-formed."""
     for holder in _holders(source):
@@ -157,13 +172,21 @@ def _targets(source: Json) -> Iterator[str]:
                 yield holder[name]
 
 
-def _variables(sources: Mapping[str, Json]) -> Iterator[str]:
-    """List the variables that the states of one machine assign, those of nested machines left out."""
-    for source in sources.values():
-        for holder in _holders(source):
-            if type(holder.get("Assign")) is dict:
-                for name in holder["Assign"]:
-                    yield name.removesuffix(DYNAMIC)
+def _assigned(holders: Iterable[dict[str, Json]]) -> Iterator[str]:
+    """List the variables that a state's objects assign, those of nested machines left out."""
+    for holder in holders:
+        if type(holder.get("Assign")) is dict:
+            for name in holder["Assign"]:
+                yield name.removesuffix(DYNAMIC)
+
+
+def _seen_below(source: dict[str, Json], scope: Scope) -> Counter[str]:
+    """Give the machine's variables as its state's branches must heed them.
+
+    What the state's own Catch alone assigns is not among them: it gets its value once they are over.
+    """
+    caught = Counter(_assigned(_members_of(source, "Catch")))
+    return scope.variables - caught if caught else scope.variables
 
 
 def _holders(source: Json) -> Iterator[dict[str, Json]]:
@@ -172,8 +195,13 @@ def _holders(source: Json) -> Iterator[dict[str, Json]]:
         return
     yield source
     for name in ("Choices", "Catch"):
-        if type(source.get(name)) is list:
-            yield from (item for item in source[name] if type(item) is dict)
+        yield from _members_of(source, name)
+
+
+def _members_of(source: dict[str, Json], name: str) -> Iterator[dict[str, Json]]:
+    given = source.get(name)
+    if type(given) is list:
+        yield from (item for item in given if type(item) is dict)
 
 
 # What a machine may hold: the definition itself, and those that stand in it.

@@ -27,6 +27,9 @@ PATH_MAX: Final = 1024
 STEPS_MAX: Final = 64
 """Steps of a reference path: no value that we store is deeper."""
 
+BLANKS: Final = " \t\r\n"
+"""What may stand behind a path and means nothing: AWS accepts it, and real definitions have it."""
+
 Steps: TypeAlias = tuple[str | int, ...]
 """A reference path as member names and array indexes; empty for ``$``."""
 
@@ -94,6 +97,7 @@ def compile_path(text: str) -> Path:
     """
     if len(text) > PATH_MAX:
         raise PathError(f"a path has at most {PATH_MAX} characters")
+    text = text.rstrip(BLANKS)
     root, rooted = _split_root(text)
     steps = parse_steps(rooted)
     return Path(text, steps, root, _from_root(root, _search(rooted) if steps is None else _walk(steps)))

@@ -5,18 +5,20 @@ expression that it compiles to gives a checked value, or raises StatesError.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from engine.language import errors
 from engine.language.environment import Environment
 from engine.language.errors import StatesError
-from engine.language.expressions import Expression, constant
+from engine.language.expressions import Expression, constant, delay, selection
 from engine.language.fields import reference, reference_or_intrinsic
 from engine.language.fields import text as parse_text
 from engine.language.findings import Place
 from engine.language.handlers import SECONDS_MAX
 from engine.language.instants import parse_instant
 from engine.language.jsonata import compile_jsonata_field, is_jsonata
+from engine.language.paths import Path
 from engine.language.tables import Parse, Scope
 from engine.language.values import Json, cut, is_number, quoted
 
@@ -112,14 +114,19 @@ def _checked_number(found: Expression, quantity: Quantity) -> Expression:
     return Expression(found.source, evaluate)
 
 
-def number_path(quantity: Quantity) -> Parse:
-    """Make the parser of a field that holds a path to such a number."""
+def number_path(quantity: Quantity, make: Callable[[Path], Expression] = selection) -> Parse:
+    """Make the parser of a field that holds a path to such a number; ``make`` is for a path that finds nothing."""
 
     def parse(value: Json, place: Place, scope: Scope) -> Expression | None:
-        found = reference(value, place, scope)
+        found = reference(value, place, scope, make)
         return None if found is None else _number_found(found, quantity)
 
     return parse
+
+
+def delay_path(quantity: Quantity) -> Parse:
+    """Make the parser of SecondsPath."""
+    return number_path(quantity, lambda path: delay(path, f"{quantity.field}Path"))
 
 
 def _number_found(found: Expression, quantity: Quantity) -> Expression:
@@ -163,7 +170,7 @@ def string_path(field: str) -> Parse:
     """Make the parser of a field that holds a path to a text, or an intrinsic function that gives one."""
 
     def parse(value: Json, place: Place, scope: Scope) -> Expression | None:
-        found = reference_or_intrinsic(value, place, scope)
+        found = reference_or_intrinsic(field, value, place, scope)
         return None if found is None else _string_found(found, field)
 
     return parse
@@ -196,7 +203,7 @@ def timestamp(value: Json, place: Place, scope: Scope) -> Expression | None:
 
 def timestamp_path(value: Json, place: Place, scope: Scope) -> Expression | None:
     """Parse TimestampPath, to milliseconds since 1970."""
-    found = reference(value, place, scope)
+    found = reference(value, place, scope, lambda path: delay(path, "TimestampPath"))
     return None if found is None else _instant_found(found, "TimestampPath", errors.RUNTIME)
 
 

@@ -145,7 +145,7 @@ _HANDLING: Final = {
     "Catch": Field("catchers", handler_fields.catchers),
 }
 _ARGUMENTS: Final = {
-    "Parameters": Field("parameters", fields.template, "JSONPath"),
+    "Parameters": Field("parameters", fields.parameters, "JSONPath"),
     "Arguments": Field("template", fields.arguments, "JSONata"),
 }
 _WAIT_SECONDS: Final = quantities.seconds("Seconds", 0)
@@ -158,7 +158,7 @@ STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
             Shape(
                 {
                     **_ONWARD,
-                    "Parameters": Field("parameters", fields.template, "JSONPath"),
+                    "Parameters": Field("parameters", fields.parameters, "JSONPath"),
                     "Result": Field("fixed_result", fields.anything, "JSONPath"),
                     "ResultPath": Field("result_path", fields.result_place, "JSONPath"),
                 },
@@ -207,7 +207,7 @@ STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
                 {
                     **_ONWARD,
                     "Seconds": Field("seconds", quantities.number(_WAIT_SECONDS)),
-                    "SecondsPath": Field("seconds", quantities.number_path(_WAIT_SECONDS), "JSONPath"),
+                    "SecondsPath": Field("seconds", quantities.delay_path(_WAIT_SECONDS), "JSONPath"),
                     "Timestamp": Field("timestamp", quantities.timestamp),
                     "TimestampPath": Field("timestamp", quantities.timestamp_path, "JSONPath"),
                 },

@@ -6,6 +6,7 @@ A new field is a row. What a row cannot say, because it concerns several fields,
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -30,8 +31,8 @@ class Scope:
         start_at: Where the machine starts, as written.
         taken: The names of all states met so far, in any machine of the definition; grows.
         labels: The labels of all Maps met so far; grows.
-        variables: The variables that the machine assigns.
-        outer_variables: Those that each enclosing machine assigns.
+        variables: The variables that the machine assigns, with how many places do so.
+        outer_variables: Those that each enclosing machine assigns, as the states below must heed them.
         parse_nested: Compiles a machine that stands in a state.
     """
 
@@ -45,8 +46,8 @@ class Scope:
     start_at: Json = None
     taken: set[str] = dataclasses.field(default_factory=set)
     labels: set[str] = dataclasses.field(default_factory=set)
-    variables: frozenset[str] = frozenset()
-    outer_variables: tuple[frozenset[str], ...] = ()
+    variables: Counter[str] = dataclasses.field(default_factory=Counter)
+    outer_variables: tuple[Counter[str], ...] = ()
 
     @property
     def is_jsonata(self) -> bool:

@@ -18,15 +18,12 @@ DYNAMIC: Final = ".$"
 INTRINSIC: Final = "States."
 
 
-def compile_template(source: Json, place: Place, findings: Findings) -> Expression | None:
+def compile_template(source: Json, place: Place, findings: Findings) -> Expression:
     """Compile a payload template; tell the findings what is wrong with it.
 
     Returns:
-        The template, of which parts are missing if anything was found; None if it is not an object.
+        The template, of which parts are missing if anything was found.
     """
-    if type(source) is not dict:
-        findings.add(place, "must be an object")
-        return None
     evaluate = _Compiler(findings).node(source, place)
     return Expression(source, evaluate or (lambda _value, _env: source))
 
@@ -75,7 +72,7 @@ class _Compiler:
             return None
         try:
             if value.startswith(INTRINSIC):
-                return compile_intrinsic(value).evaluate
+                return compile_intrinsic(value, accepts_old=self.findings.accepts_old).evaluate
             return parameter(compile_path(value), name).evaluate
         except ValueError as error:
             self.findings.add(place, str(error))

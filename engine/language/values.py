@@ -2,6 +2,8 @@
 
 import enum
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 Json: TypeAlias = Any
@@ -22,6 +24,12 @@ QUOTED_MAX: Final = 2000
 
 SHOWN_MAX: Final = 80
 """Characters of a foreign value that a message quotes: a message must not repeat a megabyte."""
+
+
+JSON_TYPES: Final[Mapping[type, str]] = MappingProxyType(
+    {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
+)
+"""What JSON calls the types of values."""
 
 
 def is_number(value: Json) -> bool:

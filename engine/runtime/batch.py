@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -12,8 +12,15 @@ from engine.codec import encode_json
 from engine.core.decision import Decision, Rejection
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import NO_ROWS, Rows
+from engine.runtime.metrics import Runs
 from engine.runtime.orders import Order
 from store.records import Claim, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+
+EVENTS_MAX: Final = 5_000
+"""A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
+
+SIZE_MAX: Final = 16 * 1024 * 1024
+"""Likewise of so many characters of payloads."""
 
 
 class Part(msgspec.Struct, eq=False):
@@ -71,11 +78,17 @@ class Batch:
     def __init__(self) -> None:
         self.parts: dict[bytes, Part] = {}
         self.waiting: list[Waiting] = []
-        self._claimed: dict[tuple[str, bytes, str], Order] = {}
+        self._claimed: dict[tuple[str, bytes, str], HotStream] = {}
         self.event_count = 0
+        self._size = 0
 
     def __bool__(self) -> bool:
         return bool(self.waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes next should wait for the next batch."""
+        return self.event_count >= EVENTS_MAX or self._size >= SIZE_MAX
 
     def add(self, hot: HotStream, events: Sequence[NewEvent], rows: Rows, claims: Sequence[Claim]) -> None:
         """Add what one decision says about a stream."""
@@ -84,6 +97,9 @@ class Batch:
             part = self.parts[hot.stream_id] = Part(hot)
         part.events += events
         self.event_count += len(events)
+        for event in events:
+            if event.payload is not None:
+                self._size += len(event.payload)
         if claims:
             part.claims += claims
         if rows is not NO_ROWS:
@@ -91,8 +107,11 @@ class Batch:
             part.deletes += rows.deletes
         hot.batch = self
 
-    def claim(self, order: Order, answer: object, now: int) -> list[Claim]:
-        """Note what an order claims, for those that come after it; gives the rows. A remembered answer is JSON."""
+    def claim(self, order: Order, hot: HotStream, answer: object, now: int) -> list[Claim]:
+        """Note what an order about a stream claims, for those that come after it; gives the rows.
+
+        A remembered answer is JSON.
+        """
         claims: list[Claim] = []
         if order.process_id is not None:
             claims.append(order.process_id)
@@ -102,15 +121,14 @@ class Batch:
             claims.append(
                 IdempotencyRow(order.organization_id, workspace_id, key, order.stream_id, salt, digest, kept, now)
             )
-        self._claimed.update(dict.fromkeys(order.claim_keys(), order))
+        self._claimed.update(dict.fromkeys(order.claim_keys(), hot))
         return claims
 
     def defer(self, order: Order) -> bool:
         """Let an order wait that claims what one in this batch claims; whether there is one."""
-        first = next((self._claimed[key] for key in order.claim_keys() if key in self._claimed), None)
-        if first is None:
+        hot = next((self._claimed[key] for key in order.claim_keys() if key in self._claimed), None)
+        if hot is None:
             return False
-        hot = next(item.hot for item in self.waiting if item.order is first)
         self.waiting.append(Waiting(order, hot, None))
         return True
 
@@ -118,21 +136,24 @@ class Batch:
         """The batch as the store takes it. Called once, when nothing is decided into it any more."""
         return [part.append() for part in self.parts.values()]
 
-    def settle(self, heads: Mapping[bytes, Head]) -> None:
+    def settle(self, heads: Mapping[bytes, Head], runs: Runs) -> None:
         """It is on disk: the streams end there now, and those that no later batch has are not in one any more."""
         for stream_id, part in self.parts.items():
             hot = part.hot
             if part.events:
+                if hot.kind.name == "execution":
+                    runs.moved(hot.stored, part.state)
                 hot.head, hot.stored = heads[stream_id], part.state
             if hot.batch is self:
                 hot.batch = None
 
-    def remove(self, stream_id: bytes) -> list[Order]:
-        """Take a stream out; gives the orders that must be decided again."""
-        part = self.parts.pop(stream_id, None)
-        self.event_count -= len(part.events) if part is not None else 0
-        again = [item.order for item in self.waiting if item.hot.stream_id == stream_id]
-        self.waiting = [item for item in self.waiting if item.hot.stream_id != stream_id]
-        gone = set(map(id, again))
-        self._claimed = {key: order for key, order in self._claimed.items() if id(order) not in gone}
+    def remove(self, stream_ids: Iterable[bytes]) -> list[Order]:
+        """Take streams out; gives the orders that must be decided again."""
+        gone = frozenset(stream_ids)
+        for stream_id in gone:
+            part = self.parts.pop(stream_id, None)
+            self.event_count -= len(part.events) if part is not None else 0
+        again = [item.order for item in self.waiting if item.hot.stream_id in gone]
+        self.waiting = [item for item in self.waiting if item.hot.stream_id not in gone]
+        self._claimed = {key: hot for key, hot in self._claimed.items() if hot.stream_id not in gone}
         return again

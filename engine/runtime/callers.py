@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from engine.errors import Unauthorized
+from engine.runtime.clock import Clock
+from engine.runtime.watch import Watch
 
 KEY_ACTOR: Final = "key:"
 """What the actor begins with whose key this is the id of."""
 
 
+class Grant(msgspec.Struct, eq=False):
+    """What a caller acts by: a key, which may be revoked or expire while a request of its own is under way.
+
+    There is one for each key, so that a revocation reaches all who act by it. `watches` are of calls that are held, and
+    `used_at` is when its last use was noted.
+    """
+
+    key_id: bytes
+    expires_at: int | None = None
+    used_at: int | None = None
+    is_revoked: bool = False
+    watches: set[Watch] = msgspec.field(default_factory=set)
+
+    def is_over(self, clock: Clock) -> bool:
+        """Whether it has been revoked, or has expired."""
+        return self.is_revoked or (self.expires_at is not None and self.expires_at <= clock.now())
+
+    def check(self, clock: Clock) -> None:
+        """Raise `Unauthorized` if it is over."""
+        if self.is_over(clock):
+            raise Unauthorized("this key was revoked or has expired while the request was under way")
+
+    def revoke(self) -> None:
+        """Let nobody act by it any more, those included whose calls are held."""
+        self.is_revoked = True
+        for watch in self.watches:
+            watch.change(None)
+
+    @contextmanager
+    def held(self, watch: Watch) -> Iterator[None]:
+        """Let the watch of a call that is held be woken, too, when it may not go on."""
+        self.watches.add(watch)
+        try:
+            yield
+        finally:
+            self.watches.discard(watch)
+
+
 class Caller(NamedTuple):
-    """Who acts, derived by us and never claimed: `actor` is what the log says, `KIND:ID`."""
+    """Who acts, derived by us and never claimed: `actor` is what the log says, `KIND:ID`.
+
+    `grant` is looked at again when a command is decided; without one nothing can end.
+    """
 
     organization_id: bytes
     workspace_id: bytes
     actor: str
+    grant: Grant | None = None
 
 
 class IdempotencyKey(NamedTuple):

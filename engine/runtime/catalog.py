@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
 from msgspec.structs import replace
@@ -14,12 +14,17 @@ from engine.core import ids, workflow
 from engine.core.events import ResumeRule
 from engine.errors import Conflict, Invalid, NotFound
 from engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
+from engine.runtime.caching import Cache
 from engine.runtime.callers import Caller
+from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.steps import Registry
 from engine.yaml_text import looks_like_json, read_yaml
-from store.records import WorkflowRow, WorkflowVersionRow
+from store.records import NewEvent, WorkflowRow, WorkflowVersionRow
+
+PUBLISHED_MAX: Final = 1024
+"""So many runnable versions are kept at hand."""
 
 SEVERAL_WAITS: Final = (
     "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
@@ -64,7 +69,8 @@ class Workflows:
         self._node = node
         self._store = node.store
         self._registry = registry
-        self._published: dict[tuple[bytes, int | None, bool], Published] = {}
+        self._published: Cache[tuple[bytes, bytes, int | None, bool], Published] = Cache(PUBLISHED_MAX)
+        node.processor.on_administered.append(self._on_changed)
         # Names are unique over streams, which no stream's state can say: one at a time.
         self._applying = asyncio.Lock()
 
@@ -122,7 +128,6 @@ class Workflows:
             current=current, name=name, description=description, definition=changed, is_published=is_published
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        self._forget(workflow_id)
         return await self._saved(caller, workflow_id)
 
     async def apply(
@@ -186,7 +191,6 @@ class Workflows:
         """Let no run start any more."""
         await self.workflow(caller, workflow_id)
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
-        self._forget(workflow_id)
         return await self.workflow(caller, workflow_id)
 
     def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
@@ -231,8 +235,8 @@ class Workflows:
         ]
         return others[:1]
 
-    def _forget(self, workflow_id: bytes) -> None:
-        self._published = {key: value for key, value in self._published.items() if key[0] != workflow_id}
+    def _on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+        self._published.forget(lambda key: key[0] == hot.stream_id)
 
     # --- finding -------------------------------------------------------------------------------------------------
 
@@ -270,9 +274,12 @@ class Workflows:
         self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool = False
     ) -> Published:
         """The version that a trigger means. Raises `NotFound`, or `Conflict` for a draft or an archived workflow."""
-        found = self._published.get((workflow_id, version, is_test))
-        if found is None or found.workflow.workspace_id != caller.workspace_id:
-            found = await self._read_runnable(caller, workflow_id, version, is_test=is_test)
+        key = (workflow_id, caller.workspace_id, version, is_test)
+        found = self._published.get(key)
+        if found is None:
+            found = await self._published.read(
+                key, lambda: self._read_runnable(caller, workflow_id, version, is_test=is_test)
+            )
         return found
 
     async def _read_runnable(
@@ -283,10 +290,7 @@ class Workflows:
             raise Conflict(f"workflow {ids.text(workflow_id)} is archived: no run of it starts")
         found = await self._wanted(row, version, is_test=is_test)
         machine = await self._node.definitions.machine(workflow_id, found.version)
-        published = Published(row, found, machine)
-        if found.published_at is not None:
-            self._published[workflow_id, version, is_test] = published
-        return published
+        return Published(row, found, machine)
 
     async def _wanted(self, row: WorkflowRow, version: int | None, *, is_test: bool) -> WorkflowVersionRow:
         shown = ids.text(row.workflow_id)

@@ -36,6 +36,8 @@ class Detours:
         self._new_id = new_id
         self._random = random
         self._loading: dict[bytes, list[Order]] = {}
+        self.waiting = 0
+        """How many orders wait for their streams."""
         self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
 
     @property
@@ -52,6 +54,7 @@ class Detours:
 
         All streams that are wanted in one go are read together, by one call.
         """
+        self.waiting += 1
         waiting = self._loading.get(order.stream_id)
         if waiting is not None:
             waiting.append(order)
@@ -64,7 +67,9 @@ class Detours:
     async def load(self) -> list[tuple[HotStream | Exception | None, list[Order]]]:
         """Load what is wanted: each stream, null if there is none, or why it cannot be read; and who waited for it."""
         found = await self._loader.load()
-        return [(result, self._loading.pop(stream_id, [])) for stream_id, result in found.items()]
+        loaded = [(result, self._loading.pop(stream_id, [])) for stream_id, result in found.items()]
+        self.waiting -= sum(len(orders) for _, orders in loaded)
+        return loaded
 
     async def fetch(self, hot: HotStream, order: Order, need: Need) -> None:
         """Load what a decision asked for, so that it can be made again with all else the same.

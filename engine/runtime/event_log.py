@@ -72,7 +72,7 @@ class EventLog:
                     raise NotFound(f"there is no execution {ids.text(execution_id)}")
                 page = await self._run_page(execution_id, after, limit, types, newest_first=newest_first)
                 is_over = run.status in TERMINAL
-                if page.events or is_over or not await self._wait(watch, deadline):
+                if page.events or is_over or not await self._wait(caller, watch, deadline):
                     return RunEvents(run, page)
 
     async def _run_page(
@@ -107,7 +107,7 @@ class EventLog:
             while True:
                 watch.clear()
                 page = await self._log_page(caller, after, limit, whole=whole)
-                if page.events or page.has_more or not await self._wait(watch, deadline):
+                if page.events or page.has_more or not await self._wait(caller, watch, deadline):
                     return page
                 after = page.after
 
@@ -136,12 +136,21 @@ class EventLog:
 
     # --- both ----------------------------------------------------------------------------------------------------
 
-    async def _wait(self, watch: Watch, deadline: int) -> bool:
-        """Hold the call until something happens; false if it must be answered now."""
-        node = self._node
+    async def _wait(self, caller: Caller, watch: Watch, deadline: int) -> bool:
+        """Hold the call until something happens; false if it must be answered now.
+
+        Raises `Unauthorized` if meanwhile the caller's key was revoked or has expired: it is told nothing more.
+        """
+        node, grant = self._node, caller.grant
         if node.draining.is_set() or node.processor.failure is not None or node.clock.now() >= deadline:
             return False
-        return await watch.wait(node.clock, deadline)
+        if grant is None:
+            return await watch.wait(node.clock, deadline)
+        with grant.held(watch):
+            until = deadline if grant.expires_at is None else min(deadline, grant.expires_at)
+            has_changed = await watch.wait(node.clock, until)
+        grant.check(node.clock)
+        return has_changed
 
 
 async def _fill(ahead: AsyncGenerator[StoredEvent], limit: int) -> tuple[list[StoredEvent], bool]:

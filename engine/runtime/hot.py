@@ -109,6 +109,14 @@ class HotStreams:
             self._streams.move_to_end(stream_id)
         return hot
 
+    def will_tell_end(self, stream_id: bytes) -> bool:
+        """Whether a commit is still to tell of an execution's end: it is in memory, and its end is not on disk.
+
+        In memory alone says nothing: what asks about an execution that has ended brings it there too.
+        """
+        hot = self._streams.get(stream_id)
+        return hot is not None and not hot.stored.is_over
+
     def add(self, hot: HotStream) -> None:
         self._streams[hot.stream_id] = hot
         if len(self._streams) > self._limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -135,7 +136,7 @@ class ExecutionKind:
 
 
 class _AdministrativeKind:
-    """What workflows and organizations share: they are small, rare, and keep all their payloads at hand."""
+    """What workflows and organizations share: they are rare, and keep all their payloads at hand."""
 
     snapshot_due = sys.maxsize
 
@@ -174,46 +175,57 @@ class WorkflowKind(_AdministrativeKind):
         before: workflows.WorkflowState = hot.state
         state: workflows.WorkflowState = steps[-1].state
         payloads = {**hot.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        whose = (hot.stream_id, hot.organization_id)
         changed = [n for n, version in state.versions.items() if before.versions.get(n) != version]
         return Rows(
             [
-                self._workflow(state, payloads, hot),
-                *(self._version(n, state, _definition(command, state.versions[n]), hot) for n in changed),
+                workflow_row(state, payloads, *whose),
+                *(version_row(n, state, _definition(command, state.versions[n]), *whose) for n in changed),
             ],
         )
 
-    def _workflow(self, state: workflows.WorkflowState, payloads: Payloads, hot: HotStream) -> WorkflowRow:
-        return WorkflowRow(
-            workflow_id=hot.stream_id,
-            organization_id=hot.organization_id,
-            workspace_id=ids.parse(state.workspace),
-            name=resolve(state.name, payloads),
-            description=resolve(state.description, payloads) if state.description else None,
-            status=state.status,
-            latest_version=state.latest,
-            created_at=state.created_at,
-            created_by=state.created_by,
-            modified_at=state.recorded_at,
-            modified_by=state.modified_by,
-        )
 
-    def _version(
-        self, number: int, state: workflows.WorkflowState, definition: workflows.Definition, hot: HotStream
-    ) -> WorkflowVersionRow:
-        version = state.versions[number]
-        return WorkflowVersionRow(
-            workflow_id=hot.stream_id,
-            version=number,
-            organization_id=hot.organization_id,
-            workspace_id=ids.parse(state.workspace),
-            definition=definition.text,
-            definition_digest=bytes.fromhex(definition.sha256),
-            mock_payload=definition.mock_payload,
-            created_at=version.created_at,
-            created_by=version.created_by,
-            published_at=version.published_at,
-            resume=version.resume,
-        )
+def workflow_row(
+    state: workflows.WorkflowState, payloads: Payloads, workflow_id: bytes, organization_id: bytes
+) -> WorkflowRow:
+    """A workflow as its state shows it."""
+    return WorkflowRow(
+        workflow_id=workflow_id,
+        organization_id=organization_id,
+        workspace_id=ids.parse(state.workspace),
+        name=resolve(state.name, payloads),
+        description=resolve(state.description, payloads) if state.description else None,
+        status=state.status,
+        latest_version=state.latest,
+        created_at=state.created_at,
+        created_by=state.created_by,
+        modified_at=state.recorded_at,
+        modified_by=state.modified_by,
+    )
+
+
+def version_row(
+    number: int,
+    state: workflows.WorkflowState,
+    definition: workflows.Definition,
+    workflow_id: bytes,
+    organization_id: bytes,
+) -> WorkflowVersionRow:
+    """A version of it, with its definition, which is kept beside the log."""
+    version = state.versions[number]
+    return WorkflowVersionRow(
+        workflow_id=workflow_id,
+        version=number,
+        organization_id=organization_id,
+        workspace_id=ids.parse(state.workspace),
+        definition=definition.text,
+        definition_digest=bytes.fromhex(definition.sha256),
+        mock_payload=definition.mock_payload,
+        created_at=version.created_at,
+        created_by=version.created_by,
+        published_at=version.published_at,
+        resume=version.resume,
+    )
 
 
 def _definition(command: Any, version: workflows.Version) -> workflows.Definition:
@@ -223,7 +235,7 @@ def _definition(command: Any, version: workflows.Version) -> workflows.Definitio
 
 
 class OrganizationKind(_AdministrativeKind):
-    """Organizations."""
+    """Organizations. They stay in memory: to fold all their keys anew for each further one would cost the more."""
 
     name: StreamKind = "organization"
     vocabulary = Vocabulary(organizations.EVENTS)
@@ -245,7 +257,7 @@ class OrganizationKind(_AdministrativeKind):
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
         before: organizations.OrganizationState = hot.state
         state: organizations.OrganizationState = steps[-1].state
-        payloads = {**hot.payloads, **{s.recorded.seq: s.recorded.payload for s in steps}}
+        payloads = ChainMap({s.recorded.seq: s.recorded.payload for s in steps}, hot.payloads)
         organization, at = hot.organization_id, state.recorded_at
         puts: list[Row] = []
         if not before.seq:
@@ -253,13 +265,16 @@ class OrganizationKind(_AdministrativeKind):
         for workspace, seq in state.workspaces.items():
             if workspace not in before.workspaces:
                 puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
-        for name, key in state.keys.items():
-            if before.keys.get(name) != key:
-                puts.append(_key_row(key, organization, payloads))
+        keys = (change.after for change in state.keys.changes_from(before.keys))
+        puts += [key_row(key, organization, payloads) for key in keys if key is not None]
         return Rows(puts)
 
+    def is_idle(self, state: Any) -> bool:  # noqa: ARG002
+        return False
 
-def _key_row(key: organizations.Key, organization: bytes, payloads: Payloads) -> ApiKeyRow:
+
+def key_row(key: organizations.Key, organization: bytes, payloads: Payloads) -> ApiKeyRow:
+    """A key as its events show it."""
     return ApiKeyRow(
         key_id=ids.parse(key.created.key),
         organization_id=organization,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from engine.core.state import State
 from engine.runtime.meters import SECONDS, SIZES, Count, Gauge, Gauges, Histogram, Meters
 from engine.snapshots import FLAWS
 from store.protocols import Executions
@@ -20,7 +21,7 @@ OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
 """How orders end: answered, refused, overtaken by another with the same claim, or not taken in by the database."""
 
 FAILURES: Final = (
-    *("append_failed", "decision_failed", "engine_failed", "stream_not_loaded"),
+    *("append_failed", "decision_failed", "engine_failed", "out_of_memory", "stream_not_loaded"),
     *("timers_not_fired", "timers_not_read"),
 )
 """What can fail in the engine, by the name of the log line that says so."""
@@ -29,8 +30,35 @@ LIVE: Final = ("pending", "running", "waiting")
 
 LATENESS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0)
 
+WORKFLOWS_MAX: Final = 1000
+"""So many workflows have numbers of their own."""
+
 KEPT: Final = 20
 """Numbers read from the store are kept so many times as long as reading them took: it costs 5 % of a reader at most."""
+
+
+class Runs(Count):
+    """Runs that started and ended, by workflow. Of very many workflows the later ones are counted together."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "runs", "Runs by workflow, and by how they ended or that they started.", ("workflow", "status")
+        )
+        self._workflows: set[str] = set()
+
+    def moved(self, before: State, after: State) -> None:
+        """Note a commit that brought a run from one state to another."""
+        if not before.seq:
+            self.add(self._shown(after.workflow), "started")
+        if after.is_over and not before.is_over:
+            self.add(self._shown(after.workflow), after.status)
+
+    def _shown(self, workflow: str) -> str:
+        if workflow not in self._workflows:
+            if len(self._workflows) >= WORKFLOWS_MAX:
+                return "others"
+            self._workflows.add(workflow)
+        return workflow
 
 
 class Metrics(Meters):
@@ -49,6 +77,7 @@ class Metrics(Meters):
         self.resumes_held.read = lambda: self._holding
         self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
 
+        self.runs = Runs()
         self.orders = Count("orders", "Orders by how they ended.", ("outcome",), OUTCOMES)
         self.commits = Count("commits", "Commits by outcome.", ("outcome",), ("appended", "failed", "unknown"))
         self.refused = Count("streams_refused", "Streams whose part of a commit another writer had overtaken.")

@@ -182,7 +182,7 @@ class Children:
 
     async def _trigger(self, caller: Caller, child: bytes, wanted: fx.StartChild) -> None:
         """Start the child. Raises `StepFailed` if that cannot be; a child that runs already is all right."""
-        wish = wanted_by(wanted.parameters)
+        wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
         found = await self._target(caller, wish.target)
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
@@ -240,7 +240,8 @@ class Children:
         row = await self._store.execution(ids.parse(lane.child))
         if row is None or row.ended_at is None:
             return
-        await self._complete(parent, outcome_for(await self._ended(row, row.ended_at), parent.pattern))
+        ended = await self._ended(row, row.ended_at)
+        await self._complete(parent, outcome_for(ended, parent.pattern, self._node.limits.payload_max_bytes))
         lane.has_told = True
 
     async def _ended(self, row: ExecutionRow, ended_at: int) -> Ended:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from engine.core import commands as c
 from engine.core import effects as fx
-from engine.core.decision import PAYLOAD_MAX
+from engine.limits import Limits
 from engine.runtime.children import ChildRunner
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.loader import Definitions, Loader
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Reply, Told, from_inside
+from engine.runtime.pins import PIN_EVERY, Pins
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
 from engine.runtime.tasks import Complete, TaskRunner
@@ -29,6 +31,12 @@ from store.protocols import Store
 from store.records import NodeRow, TimerRow
 
 _log = structlog.get_logger("perdure.node")
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+HOME_S: Final = 1.5
+"""So long at least a drain gives the last commits, whatever the steps before them took."""
 
 
 class Randomness:
@@ -53,8 +61,8 @@ class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once.
 
     `tasks` makes what runs steps, given what to call with their outcomes. `children` starts and follows child
-    executions; it is set once, before `start`. `names` are those that the context object shows
-    (`engine.core.decision.Facts`).
+    executions; it is set once, before `start`. `names` are those that the context object
+    shows (`engine.core.decision.Facts`).
     """
 
     children: ChildRunner
@@ -67,18 +75,25 @@ class Node:
         *,
         random: Callable[[int], bytes] | None = None,
         names: Mapping[str, str] | None = None,
-        payload_max: int = PAYLOAD_MAX,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         random = random or Randomness().draw
         self.store = store
         self.clock = clock
+        self.limits = limits
         self.definitions = Definitions(store)
         self.metrics = Metrics()
         loader = Loader(store, self.definitions, self.metrics)
         self.processor = Processor(
-            store, loader, clock, random, metrics=self.metrics, names=names or {}, payload_max=payload_max
+            store,
+            loader,
+            clock,
+            random,
+            metrics=self.metrics,
+            names=names or {},
+            limits=limits,
         )
-        self.processor.on_effect = self._on_effect
+        self.processor.teller.on_effect = self._on_effect
         self.processor.on_stop = self._halt
         self.tasks = tasks(self._complete)
         self.metrics.tasks_running.read = lambda: self.tasks.running
@@ -88,6 +103,7 @@ class Node:
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
+        self.pins = Pins(store, self.processor, self.actor)
         self.draining = asyncio.Event()
         self._suspect: tuple[bytes, str] | None = None
         self._suspect_done = asyncio.Event()
@@ -101,6 +117,9 @@ class Node:
         now = self.clock.now()
         dead = await self.store.node_started(NodeRow(self.id, self.name, now, now, None))
         self.processor.position = await self.store.position()
+        self.processor.pin_due = self.processor.position + PIN_EVERY
+        if dead:
+            await self.pins.pin()
         self.recovery.start(died=bool(dead))
         await self.timers.start()
 
@@ -116,20 +135,33 @@ class Node:
         self.draining.set()
         self.processor.watchers.notify_all()
 
-    async def drain(self, grace_s: float = 5.0) -> None:
-        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye."""
+    async def drain(self, grace_s: float = 5.0) -> bool:
+        """Refuse what is new, let what runs end or be cancelled, bring everything to disk, and say goodbye.
+
+        Whether that came to its end: if not, a commit is still under way, and the store cannot be closed.
+        """
+        end = time.monotonic() + grace_s
         self.begin_drain()
         await self.recovery.close()
         await self.timers.close()
         await self.tasks.close(grace_s)
-        await self.children.close(grace_s)
-        if self.processor.failure is None:
-            await self.processor.settle()
+        await self.children.close(end - time.monotonic())
+        is_home = self.processor.failure is not None or await self._go_home(end)
+        if is_home and self.processor.failure is None:
             try:
                 await self.store.node_stopped(self.id, self.clock.now())
             except StoreError as error:  # the next start says then that this one was not clean
                 _log.error("node_not_stopped", error=str(error))
         self.processor.close()
+        return is_home
+
+    async def _go_home(self, end: float) -> bool:
+        """Bring everything to disk, and pin it; whether nothing is being committed any more."""
+        if not await self.processor.bring_home(max(end - time.monotonic(), HOME_S)):
+            return False
+        await self.pins.close()
+        await self.pins.pin()
+        return await self.processor.bring_home(HOME_S)
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -193,5 +225,6 @@ class Node:
         )
         for timer, reply in zip(due, replies, strict=True):
             if isinstance(reply, Told) and reply.recorded_at is not None:
-                self.metrics.timer_lateness.observe((reply.recorded_at - timer.due_at) / 1000)
+                fired_at = min(reply.recorded_at, self.clock.now())  # the log stands still if the clock was ahead
+                self.metrics.timer_lateness.observe((fired_at - timer.due_at) / 1000)
         return [timer for timer, reply in zip(due, replies, strict=True) if not isinstance(reply, Told)]

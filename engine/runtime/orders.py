@@ -13,6 +13,7 @@ from engine.core import ids
 from engine.core.decision import Rejection
 from engine.language import Machine
 from engine.runtime.bound import current_request
+from engine.runtime.callers import Grant
 from store.records import Claim, IdempotencyRow, ProcessIdRow, StreamKind
 
 
@@ -54,8 +55,9 @@ class Order(msgspec.Struct, eq=False):
     """A command about one stream.
 
     `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one order ever wins
-    each. `reply` is done when, and only when, what it says is on disk; null if nobody listens. `request_id` is for the
-    log.
+    each. `grant` is what whoever sent it acts by. `reply` is done when, and only when, what it says is on disk; null if
+    nobody listens. Without `may_create` the stream is there, whatever the command: somebody else has begun it.
+    `request_id` is for the log.
     """
 
     kind: StreamKind
@@ -72,6 +74,8 @@ class Order(msgspec.Struct, eq=False):
     chances: list[str] = []
     seed: bytes | None = None
     is_internal: bool = False
+    may_create: bool = True
+    grant: Grant | None = None
     request_id: str | None = msgspec.field(default_factory=current_request)
 
     def tell(self, reply: Reply) -> None:

@@ -65,6 +65,10 @@ class Places(Generic[T]):
         """Whether this one has a place."""
         return key in self._held
 
+    def knows(self, key: Key) -> bool:
+        """Whether this one has a place, or waits for one."""
+        return key in self._held or key in self._queued
+
     def enter(self, key: Key, tenant: Tenant, item: T) -> None:
         """Give it a place, now or when it is its turn."""
         if not self._queued and self._has_room(tenant):

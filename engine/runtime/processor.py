@@ -9,46 +9,48 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
 
 from engine.codec import new_events
-from engine.core import commands as c
 from engine.core import ids
-from engine.core.decision import PAYLOAD_MAX, Decision, Facts, Need, Outcome, Rejection
-from engine.core.effects import Effect
-from engine.errors import EngineFailed, Unavailable
+from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from engine.errors import EngineFailed, Invalid, Unavailable
+from engine.limits import Limits
+from engine.runtime.aside import setting_aside
 from engine.runtime.batch import Batch, Waiting
-from engine.runtime.bound import described, work_for
+from engine.runtime.bound import described
 from engine.runtime.clock import Clock
+from engine.runtime.commits import Commits, PutOff
 from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
+from engine.runtime.incoming import can_be_written
 from engine.runtime.kinds import KINDS, NO_ROWS
 from engine.runtime.loader import Loader
 from engine.runtime.metrics import Metrics
-from engine.runtime.orders import Chance, ClaimLost, Denied, Order, Reply, Told, claim_key, from_inside
+from engine.runtime.orders import Chance, Order, Reply, claim_key
+from engine.runtime.telling import Teller
 from engine.runtime.watch import Watchers
 from store.errors import CommitUnknown, StoreError
 from store.protocols import Store
-from store.records import Appended, Claim, Refusal
+from store.records import Appended, Claim, NewEvent, Refusal
 
 _log = structlog.get_logger("perdure.processor")
 
 ORDERS_AT_ONCE: Final = 64
 """So many orders are decided before everything else on the loop has its turn."""
 
-QUEUE_MAX: Final = 20_000
-"""So many orders from outside may wait; more are refused."""
+PENDING_MAX: Final = 10_000
+"""So many orders may be under way, decided or not, before more from outside are refused."""
 
 PATIENCE_S: Final = 0.02
 """Seconds that one expression may hold up everybody; what takes longer is decided in a thread."""
-
-RETRY_MS: Final = 1000
-"""Work from inside is tried again so long after the store refused it."""
 
 
 class Processor:
@@ -63,25 +65,27 @@ class Processor:
         *,
         metrics: Metrics,
         hot_max: int = 10_000,
-        payload_max: int = PAYLOAD_MAX,
+        limits: Limits,
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
-        metrics.queue_length.read = lambda: len(self._inbox)
-        metrics.hot_streams.read = lambda: len(self._hot)
+        metrics.queue_length.read, metrics.hot_streams.read = lambda: len(self._inbox), lambda: len(self.hot)
         self._context = contextvars.copy_context()
         self._store = store
         store.on_failure = self._stop
         self._clock = clock
         self._random = random
         self._names = names or {}
-        self._payload_max = payload_max
+        self._payload_max = limits.payload_max_bytes
         self._ids = ids.IdGenerator(random)
         self._detours = Detours(loader, self.new_id, random)
-        self._hot = HotStreams(hot_max)
+        self.hot = HotStreams(hot_max)
+        self.teller = Teller(self.hot, metrics)
         self._inbox: deque[Order] = deque()
         self._open = Batch()
         self._committing: Batch | None = None
+        self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
+        self._put_off = PutOff(clock, self._put)
         self._jobs: set[asyncio.Future[Any]] = set()
         self._is_scheduled = False
         self._is_draining = False
@@ -89,9 +93,11 @@ class Processor:
         self._idle.set()
         self.watchers = Watchers()
         self.failure: Exception | None = None
-        self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
+        self.on_administered: list[Callable[[HotStream, Sequence[NewEvent]], None]] = []
         self.on_stop: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda _failure: None
+        self.on_far: Callable[[], None] = lambda: None
+        self.pin_due = sys.maxsize
         self.position = 0
 
     # --- intake --------------------------------------------------------------------------------------------------
@@ -112,14 +118,28 @@ class Processor:
     def post(self, order: Order) -> None:
         """Take an order in to whose reply nobody listens.
 
-        Raises `EngineFailed` after a commit of unknown fate, `Unavailable` while draining or when too much waits.
+        Raises `EngineFailed` after a commit of unknown fate, `Unavailable` while draining, when too much waits, or
+        while a commit stalls.
         """
         if self.failure is not None:
             raise EngineFailed("the engine has stopped after a failed commit; restart it") from self.failure
-        if not order.is_internal and (self._is_draining or len(self._inbox) >= QUEUE_MAX):
-            why = "draining" if self._is_draining else "overloaded"
-            raise Unavailable(f"the engine is {why}; repeat the call later")
+        if not order.is_internal and (problem := self._why_not()) is not None:
+            raise Unavailable(f"the engine {problem}; repeat the call later")
         self._put(order)
+
+    def _why_not(self) -> str | None:
+        """Why nothing can be taken in from outside; null if it can."""
+        if self._is_draining:
+            return "is draining"
+        if self.commits.is_stalled:
+            return self.commits.problem
+        return "is overloaded" if self.pending >= PENDING_MAX else None
+
+    @property
+    def pending(self) -> int:
+        """How many orders are under way: in the queue, being loaded, or decided and not on disk."""
+        committing = 0 if self._committing is None else len(self._committing.waiting)
+        return len(self._inbox) + len(self._open.waiting) + committing + self._detours.waiting
 
     def _put(self, order: Order) -> None:
         self._inbox.append(order)
@@ -138,11 +158,13 @@ class Processor:
         if self.failure is not None:
             return
         for _ in range(min(len(self._inbox), ORDERS_AT_ONCE)):
+            if self._open.is_full:
+                break
             self._take(self._inbox.popleft())
-        if self._inbox:
-            self._schedule()
         if self._open and self._committing is None:
             self._commit()
+        if self._inbox and not self._open.is_full:  # if it is, the end of the commit under way goes on
+            self._schedule()
         self._note_idle()
 
     def _note_idle(self) -> None:
@@ -150,14 +172,16 @@ class Processor:
             self._idle.set()
 
     def _take(self, order: Order) -> None:
+        if order.grant is not None and self.teller.refuse_ended(order, order.grant, self._clock):
+            return
         if order.claims and self._waits_for_a_claim(order):
             return
         kind = KINDS[order.kind]
-        hot = self._hot.get(order.stream_id)
-        if hot is None and kind.creates(order.command):
+        hot = self.hot.get(order.stream_id)
+        if hot is None and order.may_create and kind.creates(order.command):
             hot = HotStream(kind, order.stream_id, order.organization_id, order.workspace_id)
             hot.machine = order.machine
-            self._hot.add(hot)
+            self.hot.add(hot)
         if hot is not None:
             self._decide(hot, order)
         elif self._detours.want(order):
@@ -193,8 +217,8 @@ class Processor:
         elif hot.batch is not None:
             hot.batch.waiting.append(Waiting(order, hot, outcome))
         else:
-            self._tell(Waiting(order, hot, outcome))
-            self._hot.settle(hot)
+            self.teller.tell(Waiting(order, hot, outcome), self.position)
+            self.hot.settle(hot)
 
     def _facts(self, hot: HotStream, order: Order, now: int) -> Facts:
         chance = Chance(order, self.new_id, self._random)
@@ -207,7 +231,7 @@ class Processor:
             chance.draw,
             chance.entropy,
             order.known_waits,
-            self._hot.refusals(hot.stream_id),
+            self.hot.refusals(hot.stream_id),
             self._names,
             PATIENCE_S,
             payload_max=self._payload_max,
@@ -224,17 +248,17 @@ class Processor:
                 await self._detours.fetch(hot, order, need)
         except StoreError as error:
             _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
-            self._put_off(order)
+            self._not_served(order)
             return
         except Exception as defect:  # noqa: BLE001 whoever sent the order must hear of it, whatever it is
             self._on_defect(hot, order, defect)
             return
         finally:
             hot.pins -= 1
-        has_moved = hot.state is not state or self._hot.get(hot.stream_id) is not hot
+        has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             order.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
-        elif outcome is not None and not has_moved:
+        elif outcome is not None and not has_moved and not (order.grant and order.grant.is_over(self._clock)):
             self._conclude(hot, order, outcome, now)
         else:
             self._inbox.appendleft(order)
@@ -250,47 +274,43 @@ class Processor:
         changed = hot.kind.rows(hot, steps, order.command)
         claims: Sequence[Claim] = ()
         if order.claims and isinstance(outcome, Decision):
-            claims = self._open.claim(order, outcome.answer, now)
+            claims = self._open.claim(order, hot, outcome.answer, now)
         hot.move(steps)
         self._open.add(hot, events, changed, claims)
         if isinstance(outcome, Rejection):
-            self._hot.count_refusal(hot.stream_id, recorded=True)
+            self.hot.count_refusal(hot.stream_id, recorded=True)
         self._open.waiting.append(Waiting(order, hot, outcome))
 
     def _claim(self, hot: HotStream, order: Order, outcome: Decision, now: int) -> None:
         """A decision without events, whose answer is remembered all the same."""
-        self._open.add(hot, (), NO_ROWS, self._open.claim(order, outcome.answer, now))
+        self._open.add(hot, (), NO_ROWS, self._open.claim(order, hot, outcome.answer, now))
         self._open.waiting.append(Waiting(order, hot, outcome))
 
     def _on_defect(self, hot: HotStream, order: Order, defect: Exception) -> None:
         name = type(order.command).__name__
+        if hot.batch is None:
+            self.hot.drop(hot.stream_id)
+        if isinstance(defect, MemoryError):  # it says nothing of this stream: others may have the memory
+            _log.error("out_of_memory", **described(hot), command=name, request_id=order.request_id)
+            self._metrics.fail("out_of_memory")
+            self._not_served(order, "there was not enough memory for the request")
+            return
+        if not order.is_internal and not can_be_written(order.command):
+            self.teller.fail(order, Invalid("the request holds something that cannot be written as JSON"))
+            return
         _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
         self._metrics.fail("decision_failed")
-        if hot.kind.name == "execution" and hot.state.seq and not isinstance(order.command, c.Quarantine):
-            quarantine = c.Quarantine(name, type(defect).__name__)
-            setting_aside = from_inside(hot.stream_id, quarantine, "engine:processor", order.request_id)
-            setting_aside.reply = asyncio.get_running_loop().create_future()
-            setting_aside.reply.add_done_callback(self._on_set_aside)
-            self._put(setting_aside)
-        if hot.batch is None:
-            self._hot.drop(hot.stream_id)
-        self._fail(order, Unavailable("deciding the request failed; the execution is set aside"))
-
-    def _fail(self, order: Order, error: Exception) -> None:
-        self._metrics.orders.add("failed")
-        order.fail(error)
-
-    def _on_set_aside(self, reply: asyncio.Future[Reply]) -> None:
-        told = None if reply.cancelled() or reply.exception() is not None else reply.result()
-        if isinstance(told, Told) and told.recorded_at is not None:
-            self._metrics.quarantined.add()
+        setting = setting_aside(hot, order, defect, self._metrics)
+        if setting is not None:
+            self._put(setting)
+        self.teller.fail(order, Unavailable("deciding the request failed; the execution is set aside"))
 
     # --- what must be read first ---------------------------------------------------------------------------------
 
     async def _load(self) -> None:
         for result, orders in await self._detours.load():
             if isinstance(result, HotStream):
-                self._hot.add(result)
+                self.hot.add(result)
                 self._inbox.extendleft(reversed(orders))
             else:
                 for order in orders:
@@ -300,22 +320,22 @@ class Processor:
     def _not_loaded(self, order: Order, result: Exception | None) -> None:
         if result is None:
             rejection = Rejection("NOT_FOUND", f"there is no such {order.kind}")
-            self._metrics.orders.add("denied")
-            order.tell(Denied(rejection, self.position))
+            self.teller.tell_denied(order, rejection, self.position)
             return
         shown = {f"{order.kind}_id": ids.text(order.stream_id), "request_id": order.request_id}
         _log.error("stream_not_loaded", **shown, exc_info=result)
         self._metrics.fail("stream_not_loaded")
-        if isinstance(result, StoreError):
-            self._put_off(order)
+        if isinstance(result, StoreError | MemoryError):
+            self._not_served(order)
         else:
-            self._fail(order, Unavailable("the stream cannot be read by this node"))
+            self.teller.fail(order, Unavailable("the stream cannot be read by this node"))
 
     # --- committing ----------------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
         batch, self._open = self._open, Batch()
         self._committing = batch
+        self.commits.begin()
         started = time.perf_counter()
         try:
             # At once: before a job has its turn, the next batch may move the states on; and the store works meanwhile.
@@ -335,6 +355,7 @@ class Processor:
                 self._stop(error)
                 return
             self._committing = None
+            self.commits.end(error)
             self._on_store_error(batch, error)
             self._schedule()
         else:
@@ -344,71 +365,72 @@ class Processor:
     def _on_appended(self, batch: Batch, appended: Appended) -> None:
         """Begin the next commit, and only then tell of this one: the store does not wait for what that sets going."""
         self.position = appended.position
-        for stream_id, refusal in appended.refused.items():
-            self._on_refused(batch, stream_id, refusal)
-        batch.settle(appended.heads)
+        self.commits.end()
+        if self.position >= self.pin_due:
+            self.on_far()
+        if appended.refused:
+            self._on_refused(batch, appended.refused)
+        batch.settle(appended.heads, self._metrics.runs)
         self._committing = None
         if self._open and self.failure is None:
             self._commit()
+        if self._inbox:
+            self._schedule()
         for item in batch.waiting:
-            self._tell(item)
+            self.teller.tell(item, self.position)
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)
-            self._hot.settle(part.hot)
+                if part.hot.kind.name != "execution":
+                    for changed in self.on_administered:  # before anybody hears of it
+                        changed(part.hot, part.events)
+            self.hot.settle(part.hot)
 
-    def _on_refused(self, batch: Batch, stream_id: bytes, refusal: Refusal) -> None:
-        """Another writer was faster: forget what was decided from the stream, read it again and decide again."""
-        self._metrics.refused.add()
-        again = [*batch.remove(stream_id), *self._open.remove(stream_id)]
-        self._hot.drop(stream_id)
-        lost = claim_key(refusal.claim) if refusal.claim is not None else None
+    def _on_refused(self, batch: Batch, refused: Mapping[bytes, Refusal]) -> None:
+        """Another writer was faster: forget what was decided from the streams, read them again and decide again."""
+        self._metrics.refused.add(by=len(refused))
+        again = [*batch.remove(refused), *self._open.remove(refused)]
+        for stream_id in refused:
+            self.hot.drop(stream_id)
         for order in again:
-            if refusal.claim is not None and lost in order.claim_keys():
-                self._metrics.orders.add("claim_lost")
-                order.tell(ClaimLost())
-            else:
-                self._put(order)
+            refusal = refused.get(order.stream_id)
+            claim = None if refusal is None else refusal.claim
+            if claim is not None and claim_key(claim) in order.claim_keys():
+                self.teller.tell_lost(order)
+                continue
+            if refusal is not None and refusal.reason == "stale":
+                order.may_create = False  # or it would be begun again and again
+            self._put(order)
 
     def _on_store_error(self, batch: Batch, error: StoreError) -> None:
         """Nothing was written: who asked from outside is told so, and work from inside is tried again later."""
         _log.error("append_failed", error=str(error), streams=len(batch.parts))
         self._metrics.fail("append_failed")
         self._metrics.commits.add("failed")
-        again: list[Order] = []
-        for stream_id in list(batch.parts):
-            again += [*batch.remove(stream_id), *self._open.remove(stream_id)]
-            self._hot.drop(stream_id)
-        again += [item.order for item in batch.waiting]
-        for order in again:
-            self._put_off(order)
+        for stream_id in batch.parts:
+            self.hot.drop(stream_id)
+        for order in [*(item.order for item in batch.waiting), *self._open.remove(batch.parts)]:
+            self._not_served(order)
 
-    def _put_off(self, order: Order) -> None:
-        """The store did not serve: try work from inside again later, and tell who is outside to do so."""
+    def _on_stall(self) -> None:
+        """A commit takes too long: tell who waits outside, and take nothing of theirs that is not decided."""
+        _log.error("commit_stalled", pending=self.pending, problem=self.commits.problem)
+        self._metrics.fail("commit_stalled")
+        decided = [item.order for b in (self._committing, self._open) if b for item in b.waiting]
+        unsure = Unavailable("the database does not answer: whether the request was carried out is not known yet")
+        for order in decided:
+            if not order.is_internal:
+                self.teller.fail(order, unsure)
+        for order in (order for order in self._inbox if not order.is_internal):
+            self.teller.fail(order, Unavailable("the database does not answer; repeat the call later"))
+        self._inbox = deque(order for order in self._inbox if order.is_internal)
+
+    def _not_served(self, order: Order, why: str = "the database did not serve the request") -> None:
+        """It cannot be done now: try work from inside again later, and tell who is outside to do so."""
         if order.is_internal:
-            self._clock.call_at(self._clock.now() + RETRY_MS, lambda: self._put(order))
+            self._put_off.add(order)
         else:
-            self._fail(order, Unavailable("the database did not serve the request; repeat the call later"))
-
-    def _tell(self, item: Waiting) -> None:
-        outcome = item.outcome
-        if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
-            self._metrics.orders.add("claim_lost")
-            item.order.tell(ClaimLost())
-        elif isinstance(outcome, Rejection):
-            if outcome.is_counted and not outcome.steps:
-                self._hot.count_refusal(item.hot.stream_id, recorded=False)
-            self._metrics.orders.add("denied")
-            item.order.tell(Denied(outcome, self.position))
-        else:
-            self._metrics.orders.add("told")
-            if item.order.reply is not None:
-                recorded_at = outcome.steps[-1].recorded.recorded_at if outcome.steps else None
-                item.order.tell(Told(outcome.answer, self.position, recorded_at))
-            if outcome.effects:
-                work_for(item.order.request_id)
-                for effect in outcome.effects:
-                    self.on_effect(item.hot, effect)
+            self.teller.fail(order, Unavailable(f"{why}; repeat the call later"))
 
     def _stop(self, failure: Exception) -> None:
         """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""
@@ -421,7 +443,7 @@ class Processor:
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
         orders = [item.order for b in (self._committing, self._open) if b for item in b.waiting]
-        for order in [*orders, *self._inbox, *self._detours.orders]:
+        for order in [*orders, *self._inbox, *self._detours.orders, *self._put_off.orders]:
             order.fail(failed)
         self._idle.set()
         self.watchers.notify_all()
@@ -454,11 +476,22 @@ class Processor:
         """Wait until nothing is queued, being read or being committed."""
         await self._idle.wait()
 
+    async def bring_home(self, patience_s: float) -> bool:
+        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while self._put_off.orders or not self._idle.is_set():  # what was put off may be on its way again
+                    await self._put_off.wait()
+                    await self._idle.wait()
+        if self._put_off.orders:
+            _log.error("results_not_written", count=len(self._put_off.orders), problem=self.commits.problem)
+        return self._committing is None or self.failure is not None
+
     def is_hot(self, stream_id: bytes) -> bool:
-        """Whether a stream is in memory: then it is alive, or a commit is about to say that it is not."""
-        return self._hot.get(stream_id) is not None
+        """Whether a stream is in memory."""
+        return self.hot.get(stream_id) is not None
 
     @property
     def hot_count(self) -> int:
         """How many streams are in memory."""
-        return len(self._hot)
+        return len(self.hot)

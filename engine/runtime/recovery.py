@@ -39,34 +39,35 @@ class Recovery:
         self._send = send
         self._watch_suspect = watch_suspect
         self._suspects: deque[tuple[HotStream, HoldSuspect]] = deque()
-        self._orphans: list[bytes] = []
+        self._orphans: list[tuple[bytes, int]] = []
         self._job: asyncio.Task[None] | None = None
         self.is_done = asyncio.Event()
 
     async def survey(self) -> None:
-        """List what was alive."""
+        """List what was alive, and where it stood: what is scheduled from here on is not to be recovered."""
         after = b""
         while page := await self._store.live_executions(after=after, limit=1000):
-            self._orphans += [row.execution_id for row in page]
+            self._orphans += [(row.execution_id, row.seq) for row in page]
             after = page[-1].execution_id
 
     def start(self, *, died: bool) -> None:
         """Take up what was listed, in the background. `died`: the process before us did not stop cleanly."""
-        self._job = asyncio.get_running_loop().create_task(self._run(Recover(died)))
+        self._job = asyncio.get_running_loop().create_task(self._run(died=died))
 
     def hold(self, execution: HotStream, suspect: HoldSuspect) -> None:
         """A suspect task waits for its turn."""
         self._metrics.suspected.add()
         self._suspects.append((execution, suspect))
 
-    async def _run(self, command: Recover) -> None:
+    async def _run(self, *, died: bool) -> None:
         orphans, self._orphans = self._orphans, []
         for start in range(0, len(orphans), AT_ONCE):
             some = orphans[start : start + AT_ONCE]
-            await asyncio.gather(*(self._send(each, command) for each in some), return_exceptions=True)
+            orders = (self._send(execution_id, Recover(died, seq)) for execution_id, seq in some)
+            await asyncio.gather(*orders, return_exceptions=True)
         self._metrics.recovered.add(by=len(orphans))
         if orphans:
-            _log.info("recovered", executions=len(orphans), died=command.died, suspects=len(self._suspects))
+            _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
         self.is_done.set()
         while self._suspects:
             execution, suspect = self._suspects.popleft()

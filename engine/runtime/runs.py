@@ -13,7 +13,7 @@ from engine.core import commands as c
 from engine.core import ids
 from engine.errors import Conflict, NotFound, Unavailable
 from engine.runtime.bound import about
-from engine.runtime.callers import Caller, IdempotencyKey
+from engine.runtime.callers import Caller, Grant, IdempotencyKey
 from engine.runtime.catalog import Workflows
 from engine.runtime.digests import canonical, is_same_request
 from engine.runtime.memory import TRIES, Answered, Memory
@@ -21,6 +21,7 @@ from engine.runtime.node import Node
 from engine.runtime.orders import ClaimLost, Denied
 from engine.runtime.sending import ask, refused, send
 from engine.runtime.starting import Start, check_process_id, implied
+from engine.runtime.watch import Watch
 from store.records import ProcessIdRow
 
 TERMINATION_REASON: Final = "Workflow execution terminated by user."
@@ -204,8 +205,17 @@ class Runs:
                 if not reply.rejection.is_early:
                     raise refused(reply.rejection, reply.position)
                 with self._node.metrics.hold():
-                    await watch.wait(self._node.clock, deadline)
+                    await self._hold(caller.grant, watch, deadline)
         raise Unavailable("the execution changes too fast to be resumed; repeat the call")
+
+    async def _hold(self, grant: Grant | None, watch: Watch, deadline: int) -> None:
+        """Wait until the execution changes, or the caller may not wait any longer; whoever asks again is told why."""
+        clock = self._node.clock
+        if grant is None:
+            await watch.wait(clock, deadline)
+            return
+        with grant.held(watch):
+            await watch.wait(clock, deadline if grant.expires_at is None else min(deadline, grant.expires_at))
 
     async def terminate(
         self,

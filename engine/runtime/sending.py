@@ -55,6 +55,7 @@ async def ask(
         machine=machine,
         process_id=process_id,
         remembered=remembered,
+        grant=caller.grant,
     )
     return await node.processor.submit(order)
 

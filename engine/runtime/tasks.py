@@ -18,11 +18,12 @@ import structlog
 
 from engine.core.commands import CompleteTask, Failed, Succeeded
 from engine.core.effects import RunTask
+from engine.limits import Limits
 from engine.runtime.bound import bind_step, current_request, described
 from engine.runtime.hot import HotStream
 from engine.runtime.places import Key, Places, Tenant
 from engine.steps import Registry, Step, StepContext, StepFailed
-from engine.steps.invoke import Call, call_for, failure_of
+from engine.steps.invoke import Call, call_for, called_of, failure_of
 
 _log = structlog.get_logger("perdure.tasks")
 
@@ -54,13 +55,6 @@ class TaskRunner(Protocol):
         ...
 
 
-STEPS_MAX: Final = 1000
-"""So many async steps run at once, unless a setting says otherwise."""
-
-STEP_THREADS: Final = 32
-"""So many plain steps, each in a thread."""
-
-
 class _Work(NamedTuple):
     """A step to be called. It is called in a context of its own: whoever makes room for it is somebody else."""
 
@@ -72,25 +66,24 @@ class _Work(NamedTuple):
 
 
 class Tasks:
-    """The steps that run now: at most `limit` async ones, and plain functions in at most `threads` threads.
+    """The steps that run now: async ones on the loop and plain functions in threads, as many as the limits say.
 
     A step has its place from its start to its end, which is when its asyncio task, or its thread, is done: what is
     cancelled before its first turn runs no line of its own that could give the place back.
     """
 
-    def __init__(
-        self, registry: Registry, complete: Complete, *, limit: int = STEPS_MAX, threads: int = STEP_THREADS
-    ) -> None:
+    def __init__(self, registry: Registry, complete: Complete, limits: Limits) -> None:
+        self._payload_max: Final = limits.payload_max_bytes
         self._registry = registry
         self._complete = complete
-        self._threads: Final = ThreadPoolExecutor(threads, thread_name_prefix="perdure-step")
-        self._on_loop: Final = Places(limit, self._start)
-        self._in_threads: Final = Places(threads, self._start_in_thread)
+        self._threads: Final = ThreadPoolExecutor(limits.step_threads, thread_name_prefix="perdure-step")
+        self._on_loop: Final = Places(limits.steps_max, self._start)
+        self._in_threads: Final = Places(limits.step_threads, self._start_in_thread)
         self._jobs: dict[Key, asyncio.Task[None]] = {}
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
-        """Call the task's step, now or when there is room."""
+        """Call the task's step, now or when there is room; one that is called already is not called again."""
         if self._is_closing:
             return
         try:
@@ -103,10 +96,13 @@ class Tasks:
             self._on_missing(hot, task, call)
             return
         places = self._on_loop if step.is_async else self._in_threads
+        key = Key(hot.stream_id, task.seq)
+        if places.knows(key):
+            return
         tenant = Tenant(hot.state.workspace, hot.state.workflow)
         context = contextvars.copy_context()
         context.run(bind_step, hot, task.state)
-        places.enter(Key(hot.stream_id, task.seq), tenant, _Work(hot, task, step, call, context))
+        places.enter(key, tenant, _Work(hot, task, step, call, context))
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
@@ -123,24 +119,27 @@ class Tasks:
     # --- one step ------------------------------------------------------------------------------------------------
 
     def _start(self, key: Key, work: _Work) -> None:
-        self._begin(key, work, None)
-        if key not in self._jobs:
-            self._on_loop.leave(key)  # it has ended already
-        else:
-            self._jobs[key].add_done_callback(lambda _: self._on_loop.leave(key))
+        job = _task(self._work(work, None), work.context)
+        if job.done():
+            self._on_loop.leave(key)
+            return
+        self._jobs[key] = job
+
+        def on_ended(_job: object) -> None:
+            del self._jobs[key]
+            self._on_loop.leave(key)
+
+        job.add_done_callback(on_ended)
 
     def _start_in_thread(self, key: Key, work: _Work) -> None:
         loop = asyncio.get_running_loop()
         run = work.context.copy().run
         running: Future[Any] = self._threads.submit(run, work.step.call, work.call.input, _context_of(work))
         running.add_done_callback(lambda _: _tell(loop, self._in_threads.leave, key))
-        self._begin(key, work, running)
-
-    def _begin(self, key: Key, work: _Work, running: Future[Any] | None) -> None:
         job = _task(self._work(work, running), work.context)
         if not job.done():
             self._jobs[key] = job
-            job.add_done_callback(lambda _: self._jobs.pop(key, None))
+            job.add_done_callback(lambda _: self._jobs.pop(key))
 
     async def _work(self, work: _Work, running: Future[Any] | None) -> None:
         """Call the step, unless it runs in a thread already, and complete its task."""
@@ -150,7 +149,7 @@ class Tasks:
                 value = await work.step.call(work.call.input, _context_of(work))
             else:
                 value = await asyncio.wrap_future(running)
-            outcome = work.call.outcome(value)
+            outcome = work.call.outcome(value, called_of(work.task.resource, work.task.state), self._payload_max)
         except asyncio.CancelledError:
             if self._is_closing:
                 raise  # nothing is recorded: the task is dispatched again at the next start

@@ -14,13 +14,12 @@ from engine.core import ids
 from engine.core.decide.call import token_digest, wait_of_token
 from engine.core.events import WaitOpened
 from engine.errors import Invalid, NotFound
+from engine.language.sizes import exceeds
 from engine.runtime.bound import about
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.kinds import KINDS
 from engine.runtime.memory import Answered, Memory
 from engine.runtime.node import Node
-from engine.steps.invoke import RESULT_MAX
-from engine.steps.values import NotJson, TooLarge, json_copy
 from store.records import WaitRow
 
 ERROR_MAX: Final = 256
@@ -42,11 +41,10 @@ class TaskTokens:
 
         Raises `Invalid`, `NotFound`, `Conflict` if the token has been used, `WaitExpired` if its task is over.
         """
-        try:
-            result = json_copy(output, RESULT_MAX)
-        except (NotJson, TooLarge) as problem:
-            raise Invalid(f"output: it is {problem}", {"field": "output"}) from None
-        return await self._answer(caller, token, c.Succeeded(result), idempotency)
+        limit = self._node.limits.payload_max_bytes
+        if exceeds(output, limit):
+            raise Invalid(f"output: it must have at most {limit:,} bytes of JSON text", {"field": "output"})
+        return await self._answer(caller, token, c.Succeeded(output), idempotency)
 
     async def fail(
         self,
@@ -70,16 +68,18 @@ class TaskTokens:
     async def beat(self, caller: Caller, token: str, *, idempotency: IdempotencyKey | None = None) -> Answered:
         """Say that the task is alive; the answer is `alive`. Raises what `complete` raises."""
         row = await self._wait(caller, token)
-        return await self._send(row, c.Beat(ids.text(row.wait_id)), idempotency)
+        return await self._send(caller, row, c.Beat(ids.text(row.wait_id)), idempotency)
 
     async def _answer(
         self, caller: Caller, token: str, outcome: c.Succeeded | c.Failed, idempotency: IdempotencyKey | None
     ) -> Answered:
         row = await self._wait(caller, token)
-        return await self._send(row, c.AnswerTask(ids.text(row.wait_id), outcome), idempotency)
+        return await self._send(caller, row, c.AnswerTask(ids.text(row.wait_id), outcome), idempotency)
 
-    async def _send(self, row: WaitRow, command: c.AnswerTask | c.Beat, idempotency: IdempotencyKey | None) -> Answered:
-        holder = Caller(row.organization_id, row.workspace_id, f"token:{ids.text(row.wait_id)}")
+    async def _send(
+        self, caller: Caller, row: WaitRow, command: c.AnswerTask | c.Beat, idempotency: IdempotencyKey | None
+    ) -> Answered:
+        holder = Caller(row.organization_id, row.workspace_id, f"token:{ids.text(row.wait_id)}", caller.grant)
         return await self._memory.send_once(holder, row.execution_id, command, idempotency)
 
     async def _wait(self, caller: Caller, token: str) -> WaitRow:

@@ -47,9 +47,9 @@ class Watch:
 
     def change(self, hot: HotStream | None) -> None:
         """Note a commit; without a stream only wake."""
-        is_settled = hot is not None and hot.batch is None
-        if self._for_end and hot is not None and not (is_settled and hot.state.is_over):
+        if self._for_end and hot is not None and not hot.stored.is_over:
             return
+        is_settled = hot is not None and hot.batch is None
         self.state = hot.state if hot is not None and is_settled else None
         self.payloads = hot.payloads if hot is not None and is_settled else {}
         self._has_changed = True

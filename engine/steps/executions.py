@@ -62,8 +62,11 @@ class Ended(NamedTuple):
     cause: str | None
 
 
-def wanted_by(parameters: Any) -> Wanted:
-    """Read the parameters of `states:startExecution`. Raises `StepFailed`, with the error that AWS gives."""
+def wanted_by(parameters: Any, size_max: int = RESULT_MAX) -> Wanted:
+    """Read the parameters of `states:startExecution`. Raises `StepFailed`, with the error that AWS gives.
+
+    An input has at most `size_max` bytes of JSON text.
+    """
     if type(parameters) is not dict:
         raise StepFailed(errors.RUNTIME, "The parameters of startExecution must be an object with a StateMachineArn.")
     for field in parameters:
@@ -76,17 +79,17 @@ def wanted_by(parameters: Any) -> Wanted:
         raise StepFailed(INVALID_ARN, "StateMachineArn must be a text: the id or the name of a workflow.")
     if name is not None and type(name) is not str:
         raise StepFailed(INVALID_NAME, "Name must be a text.")
-    return Wanted(target, _input(parameters.get("Input")), name)
+    return Wanted(target, _input(parameters.get("Input"), size_max), name)
 
 
-def _input(given: Any) -> Any:
+def _input(given: Any, size_max: int) -> Any:
     """The child's input; none is `{}`, and a text is JSON text, as it is for AWS's StartExecution."""
     if given is None:
         return {}
     if type(given) is not str:
         return given
     try:
-        return json_copy(decode_json(given), RESULT_MAX)
+        return json_copy(decode_json(given), size_max)
     except (msgspec.DecodeError, RecursionError, UnicodeError, NotJson, TooLarge) as problem:
         raise StepFailed(INVALID_INPUT, f"Input is a text, and not that of a JSON value: {problem}") from None
 
@@ -110,8 +113,8 @@ def started(execution_id: str, at: int) -> dict[str, Any]:
     return {"ExecutionArn": execution_id, "StartDate": at}
 
 
-def outcome_for(ended: Ended, pattern: str) -> Outcome:
-    """What a task that awaited a child is given when it is over.
+def outcome_for(ended: Ended, pattern: str, size_max: int = RESULT_MAX) -> Outcome:
+    """What a task that awaited a child is given when it is over: at most `size_max` bytes of JSON text.
 
     `.sync` gives input and output as JSON text, `.sync:2` as JSON. A child that did not succeed fails the task, and
     tells of itself in the cause.
@@ -126,7 +129,7 @@ def outcome_for(ended: Ended, pattern: str) -> Outcome:
         "Output": _text(ended.output) if is_text else ended.output,
         "OutputDetails": {"Included": True},
     }
-    return outcome_of(dict(sorted(described.items())), NAME)
+    return outcome_of(dict(sorted(described.items())), NAME, size_max)
 
 
 def _cause(ended: Ended) -> str:

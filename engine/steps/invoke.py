@@ -21,14 +21,13 @@ from engine.steps.values import NotJson, TooLarge, bounded, class_name, json_cop
 Outcome: TypeAlias = Succeeded | Failed
 
 RESULT_MAX: Final = 1_048_576
-"""Bytes of JSON text that a step's result may have."""
+"""Bytes of JSON text that a step's result may have, unless a setting says less."""
 CAUSE_MAX: Final = 32_768
 """Bytes of UTF-8 that a cause may have; AWS keeps as many characters."""
 ERROR_MAX: Final = 256
 """Bytes of UTF-8 that an error name may have."""
 
 NOT_JSON: Final = "States.TaskFailed"
-TOO_LARGE: Final = "States.DataLimitExceeded"
 
 _resource: Callable[[str], Resource] = functools.lru_cache(maxsize=1024)(parse_resource)
 
@@ -46,9 +45,12 @@ class Call(NamedTuple):
     input: Any
     wrap: Callable[[Any], Any] | None = None
 
-    def outcome(self, value: Any) -> Outcome:
-        """The outcome of a call that returned this value: checked, copied, wrapped. Never raises."""
-        outcome = outcome_of(value, self.step_name)
+    def outcome(self, value: Any, called: str = "?", size_max: int = RESULT_MAX) -> Outcome:
+        """The outcome of a call that returned this value: checked, copied, wrapped. Never raises.
+
+        `called` is as in `outcome_of`; of what is wrapped the size of the inner value counts.
+        """
+        outcome = outcome_of(value, called, size_max, self.step_name)
         if self.wrap is None or isinstance(outcome, Failed):
             return outcome
         return Succeeded(self.wrap(outcome.result))
@@ -88,20 +90,26 @@ def fresh(value: Any) -> Any:
     return decode_json(encode_json(value))
 
 
-def outcome_of(value: Any, step_name: str = "?") -> Outcome:
+def called_of(resource: str, state: str) -> str:
+    """What AWS calls a task in a cause: its ARN, or else its state's name."""
+    return resource if resource.startswith("arn:") else state
+
+
+def outcome_of(value: Any, called: str = "?", size_max: int = RESULT_MAX, step_name: str | None = None) -> Outcome:
     """Make what a step returned a JSON value of its own, which later changes by the step cannot reach.
 
     Tuples become arrays, and subclasses of str, int, float, list and dict what they are made of. A value that
-    is not JSON or too deep gives `States.TaskFailed`; one of more than RESULT_MAX bytes of JSON text gives
-    `States.DataLimitExceeded`. Never raises. `step_name` is for the cause.
+    is not JSON or too deep gives `States.TaskFailed`; one of more than `size_max` bytes of JSON text gives
+    `States.DataLimitExceeded`, in AWS's words. Never raises. `called` is what `called_of` says, and `step_name` the
+    step, if there is one: they are for the causes.
     """
     try:
-        return Succeeded(json_copy(value, RESULT_MAX))
-    except TooLarge as refusal:
-        error, problem = TOO_LARGE, str(refusal)
+        return Succeeded(json_copy(value, size_max))
+    except TooLarge:
+        excess = errors.TooLarge(called)
+        return Failed(excess.error, bounded(excess.cause, CAUSE_MAX))
     except NotJson as refusal:
-        error, problem = NOT_JSON, str(refusal)
-    return Failed(error, bounded(f"Step '{step_name}' returned {problem}.", CAUSE_MAX))
+        return Failed(NOT_JSON, bounded(f"Step '{step_name or called}' returned {refusal}.", CAUSE_MAX))
 
 
 def failure_of(exception: BaseException) -> Failed:

@@ -63,8 +63,9 @@ class StepContext(msgspec.Struct, frozen=True):
         execution_id: Which execution it works for.
         state: Name of the Task state.
         attempt: 0 for the first, then one more for each Retry.
-        idempotency_key: The same for every attempt and every repetition after a crash, and different for any
-            other work: hand it to whatever the step changes, so that repeating does no harm.
+        idempotency_key: The same for every attempt, of the Parallel or Map around it too, and every repetition after a
+            crash; different for any other work or input. Hand it to whatever the step changes, so that repeating does
+            no harm. At most 255 characters.
         wait_id: The wait that `.waitForResume` opened before this call; None for other resources.
     """
 

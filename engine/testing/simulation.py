@@ -22,12 +22,15 @@ from engine.errors import Unavailable
 from engine.history import states_history
 from engine.language import Machine, compile_machine, parse_instant, parse_resource
 from engine.language.resources import WAIT, WAIT_FOR_TASK_TOKEN
+from engine.language.sizes import exceeds
+from engine.limits import Limits
 from engine.runtime.callers import Caller
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
 from engine.runtime.node import Node
 from engine.runtime.sending import send
 from engine.runtime.watch import Watch
+from engine.steps.invoke import called_of, outcome_of
 from engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 from engine.testing.clock import START, ManualClock
 from engine.testing.mocks import BadMock, Mock
@@ -80,11 +83,11 @@ def simulate(
 
     `tasks` answers for each attempt of a Task state, steps, waits and children alike: a function, or a mock
     (`engine.testing.mocks`). `context` gives names for the context object: execution_name, state_machine_name,
-    role_arn, account, region. `start_at` is the instant of the start (RFC 3339). What a state makes has at most
+    role_arn, account, region. `start_at` is the instant of the start (RFC 3339). No value of the run has more than
     `payload_max_bytes` of JSON text.
 
-    Raises `engine.language.DefinitionError`, `BadMock`, `NotMocked`, TypeError (the function gave no `Answer`), and
-    whatever `tasks` raises.
+    Raises `engine.language.DefinitionError`, `BadMock`, `NotMocked`, `engine.errors.Invalid` (the input is too large),
+    TypeError (the function gave no `Answer`), and whatever `tasks` raises.
     """
     machine = compile_machine(definition, express=express)
     now = START if start_at is None else parse_instant(start_at)
@@ -154,8 +157,14 @@ class _Answers:
 
     def _complete(self, hot: HotStream, task: RunTask, answer: Answer) -> None:
         if not isinstance(answer, Unanswered):
-            command = c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, _outcome(answer))
+            outcome = self._outcome(answer, called_of(task.resource, task.state))
+            command = c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
             self.node.send(hot.stream_id, command)
+
+    def _outcome(self, answer: Succeeded | Failed, called: str) -> c.Succeeded | c.Failed:
+        if isinstance(answer, Failed):
+            return c.Failed(answer.error, answer.cause)
+        return outcome_of(answer.output, called, self.node.limits.payload_max_bytes)
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Nothing runs."""
@@ -185,7 +194,11 @@ class _Answers:
         if isinstance(answer, Unanswered):
             return
         if parse_resource(resource).pattern == WAIT_FOR_TASK_TOKEN:
-            self.node.send(execution_id, c.AnswerTask(wait, _outcome(answer)))
+            self.node.send(execution_id, c.AnswerTask(wait, self._outcome(answer, resource)))
+        elif isinstance(answer, Succeeded) and exceeds(answer.output, self.node.limits.payload_max_bytes):
+            self.problem = BadMock(
+                f"a wait takes a payload of at most {self.node.limits.payload_max_bytes:,} bytes of JSON text"
+            )
         elif isinstance(answer, Succeeded):
             self.node.send(execution_id, c.Resume(_copied(answer.output), wait))
         else:
@@ -208,7 +221,7 @@ class _Answers:
             self.node.send(hot.stream_id, c.ChildStarted(parent.scope, parent.seq, {}))
         if isinstance(answer, Unanswered):
             return
-        outcome = _outcome(answer)
+        outcome = self._outcome(answer, called_of(task.resource, parent.state))
         if task.wait is not None:
             self.node.send(hot.stream_id, c.AnswerTask(task.wait, outcome))
             return
@@ -281,12 +294,6 @@ def iterations(state: State, scope: str) -> tuple[tuple[str, int], ...]:
     return tuple(reversed(found))
 
 
-def _outcome(answer: Succeeded | Failed) -> c.Succeeded | c.Failed:
-    if isinstance(answer, Failed):
-        return c.Failed(answer.error, answer.cause)
-    return c.Succeeded(_copied(answer.output))
-
-
 def _copied(value: Any) -> Any:
     return decode_json(encode_json(value))
 
@@ -310,13 +317,13 @@ class _Run:
         self._tasks = tasks
         self._names = names
         self._clock = ManualClock(now)
-        self._payload_max = payload_max
+        self._limits = Limits(payload_max_bytes=payload_max)
 
     async def go(self) -> Simulation:
         store = MemoryStore()
         answers = _Answers(self._tasks)
         names = _context_names(self._names)
-        node = Node(store, self._clock, lambda _: answers, names=names, payload_max=self._payload_max)
+        node = Node(store, self._clock, lambda _: answers, names=names, limits=self._limits)
         answers.node, node.children = node, answers
         await node.start()
         try:

@@ -13,13 +13,14 @@ from typing import Any, Final, Literal, NamedTuple
 
 from engine.codec import decode_json, encode_json
 from engine.core import events as e
+from engine.core.commands import Succeeded as Given
 from engine.core.decide.complete import end_wait_state, succeed
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import enter
 from engine.core.decide.fail import fail, fail_task
 from engine.core.decide.fork import leave_fork
 from engine.core.decide.resume import leave_wait
-from engine.core.decision import Facts, Trial
+from engine.core.decision import PAYLOAD_MAX, Facts, Trial
 from engine.core.persistent import PersistentMap
 from engine.core.refs import below
 from engine.core.state import TOP, Frame, InFork, InRetry, InTask, InTimer, InWait, State, initial_state
@@ -34,7 +35,9 @@ from engine.language import (
     problems,
 )
 from engine.language import State as Definition
+from engine.language.sizes import LEVELS_MAX, exceeds
 from engine.names import did_you_mean
+from engine.steps.invoke import outcome_of
 from engine.testing.answers import Failed, Succeeded
 from engine.testing.clock import START
 
@@ -51,12 +54,13 @@ class NoSuchState(Exception):
 class StateOutcome(NamedTuple):
     """What a state came to.
 
-    `status` is SUCCEEDED, FAILED, RETRIABLE (a retrier would have it tried again, after `retry_delay_ms`) or
-    CAUGHT_ERROR. `inspection` has the data after each step of its input and output processing, by the names that AWS
-    TestState gives them. `due_at` is when a Wait state would end, in milliseconds since 1970.
+    `status` is SUCCEEDED, FAILED, RETRIABLE (a retrier would have it tried again, after `retry_delay_ms`),
+    CAUGHT_ERROR, or NEEDS_RESULT (its input was processed, and what follows depends on a result that was not given).
+    `inspection` has the data after each step of its input and output processing, by the names that AWS TestState gives
+    them. `due_at` is when a Wait state would end, in milliseconds since 1970.
     """
 
-    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR"]
+    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR", "NEEDS_RESULT"]
     output: Any = None
     error: str | None = None
     cause: str | None = None
@@ -83,26 +87,32 @@ class StateOutcome(NamedTuple):
 
 def test_state(
     definition: Mapping[str, Any],
-    input: Any,  # noqa: A002 as the States Language says it
+    input: Any = None,  # noqa: A002 as the States Language says it
     *,
     state: str | None = None,
     result: Succeeded | Failed | None = None,
     context: Mapping[str, Any] | None = None,
     variables: Mapping[str, Any] | None = None,
     retry_count: int = 0,
+    payload_max_bytes: int = PAYLOAD_MAX,
 ) -> StateOutcome:
     """Try out one state: `definition` is the state itself, or a machine of which `state` names one (nested ones too).
 
-    `result` is what its step gives; of a Parallel or Map state, the list of outputs. `context` is the whole context
-    object, `variables` are those that the state sees, `retry_count` is how often it has been tried again.
+    No input, or null, is {}, as with AWS. `result` is what its step gives; of a Parallel or Map state, the list of
+    outputs; without one only the input is processed. `context` is the whole context object, `variables` are those that
+    the state sees, `retry_count` is how often it has been tried again. No value has more than `payload_max_bytes` of
+    JSON text, and the inspection leaves out what has.
 
-    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (a result is missing,
-    or is none of a state of this type).
+    Raises `engine.language.DefinitionError`, `NoSuchState`, `ValueError` (the input is too large, or the result is none
+    of a state of this type).
     """
     name, machine = _machine(definition, state)
     trace: dict[str, Any] = {}
     _check_result(machine.states[name], result)
-    payload = decode_json(encode_json({"input": input, "variables": dict(variables or {})}))
+    result = _within(result, name, payload_max_bytes)
+    _check_size("input", input, payload_max_bytes)
+    _check_size("variables", dict(variables or {}), payload_max_bytes)
+    payload = decode_json(encode_json({"input": {} if input is None else input, "variables": dict(variables or {})}))
     seen = _context(machine.states[name], payload["input"], retry_count) if context is None else dict(context)
     facts = Facts(
         execution=EXECUTION,
@@ -113,6 +123,7 @@ def test_state(
         chance=lambda: EXECUTION,
         entropy=_Entropy().draw,
         trial=Trial(seen, trace),
+        payload_max=payload_max_bytes,
     )
     retries = _retries(machine.states[name], result, retry_count)
     draft = Draft(_entering(name, variables or {}, retries), facts)
@@ -121,7 +132,8 @@ def test_state(
         trace["variables"] = dict(variables)
     enter(draft, TOP)
     _carry_on(draft, result, trace)
-    return _tested(draft, trace)
+    shown = {name: value for name, value in trace.items() if not exceeds(value, payload_max_bytes)}
+    return _tested(draft, shown, has_result=result is not None)
 
 
 test_state.__test__ = False  # type: ignore[attr-defined]  # it is no test, whatever pytest thinks
@@ -171,11 +183,14 @@ def _retries(state: Definition, result: Succeeded | Failed | None, count: int) -
 
 
 def _entering(name: str, variables: Mapping[str, Any], retries: tuple[int, ...]) -> State:
+    """A run that has begun and comes to this state first, or has entered it before."""
     state = initial_state()
+    state.told = 2 if retries else 1
     frame = Frame(
         name,
         "1/input",
         START,
+        entry=2 if retries else 0,
         retries=retries,
         visits=PersistentMap({name: 1} if retries else {}),
         variables=PersistentMap({variable: below("1/variables", variable) for variable in variables}),
@@ -211,11 +226,22 @@ def _check_result(state: Definition, result: Succeeded | Failed | None) -> None:
     if not isinstance(result, Succeeded | Failed | None):
         message = f"result: it must be engine.testing.Succeeded(...) or Failed(...), not a {type(result).__name__}"
         raise TypeError(message)
-    if isinstance(state, HandlingState) and result is None:
-        message = f"result: a {state.type} state needs what it is to be given: Succeeded(...) or Failed(...)"
-        raise ValueError(message)
     if not isinstance(state, HandlingState) and result is not None:
         message = f"result: a {state.type} state takes none; it goes with Task, Parallel and Map"
+        raise ValueError(message)
+
+
+def _within(result: Succeeded | Failed | None, name: str, size_max: int) -> Succeeded | Failed | None:
+    """The result as a run would have it: one that is too large, or no JSON, is a failure."""
+    if not isinstance(result, Succeeded):
+        return result
+    outcome = outcome_of(result.output, name, size_max)
+    return Succeeded(outcome.result) if isinstance(outcome, Given) else Failed(outcome.error, outcome.cause)
+
+
+def _check_size(name: str, value: Any, size_max: int) -> None:
+    if exceeds(value, size_max):
+        message = f"{name}: it must have at most {size_max:,} bytes of JSON text, and at most {LEVELS_MAX} levels"
         raise ValueError(message)
 
 
@@ -233,8 +259,7 @@ def _carry_on(draft: Draft, result: Succeeded | Failed | None, trace: dict[str, 
         else:
             fail_task(draft, TOP, draft.state.frames[TOP].attempt, result.error, result.cause)
     elif isinstance(result, Succeeded):
-        value = decode_json(encode_json(result.output))
-        trace["result"] = value
+        value = trace["result"] = result.output
         if isinstance(phase, InFork):
             _leave_fork(draft, phase, value)
         elif isinstance(phase, InTask | InWait) and phase.wait is not None:
@@ -250,9 +275,9 @@ def _leave_fork(draft: Draft, phase: InFork, outputs: Any) -> None:
     leave_fork(draft, draft.state.forks[phase.seq], outputs)
 
 
-def _tested(draft: Draft, trace: dict[str, Any]) -> StateOutcome:
+def _tested(draft: Draft, trace: dict[str, Any], *, has_result: bool) -> StateOutcome:
     """Read off the events what became of the state."""
-    tested = StateOutcome("FAILED", inspection=trace)
+    tested = StateOutcome("FAILED" if has_result else "NEEDS_RESULT", inspection=trace)
     for step in draft.steps:
         tested = _told(draft, step.recorded.event, tested)
     return tested

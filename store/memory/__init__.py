@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from store.batch import check_batch, head_after, net_puts
 from store.chain import sealed
 from store.errors import StoreError
+from store.memory.audit import MemoryAudit
 from store.memory.catalog import MemoryCatalog
 from store.memory.executions import MemoryExecutions
 from store.memory.tables import MemoryTable
@@ -39,7 +40,7 @@ from store.records import (
 )
 
 
-class MemoryStore(MemoryExecutions, MemoryCatalog):
+class MemoryStore(MemoryAudit):
     """A `Store` that forgets. Rows are immutable tuples, so what a reader got never changes under it."""
 
     def __init__(self) -> None:
@@ -157,7 +158,15 @@ class MemoryStore(MemoryExecutions, MemoryCatalog):
         if node_id in self._nodes:
             self._nodes[node_id] = self._nodes[node_id]._replace(stopped_at=at)
 
+    async def keys_used(self, uses: Mapping[bytes, int]) -> None:
+        self._check_open()
+        self._check_not_rebuilding()
+        self._key_uses |= uses
+
     async def close(self) -> None:
+        self._closed = True
+
+    async def abandon(self) -> None:
         self._closed = True
 
     def _check_not_rebuilding(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from store.memory.tables import Index, MemoryTable
 from store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 
@@ -14,6 +16,7 @@ class MemoryCatalog:
         self._workspaces = MemoryTable(WorkspaceRow, unique=["organization_id", "name"])
         self._keys_of = Index[ApiKeyRow](lambda row: row.organization_id, lambda row: row.key_id)
         self._api_keys = MemoryTable(ApiKeyRow, self._keys_of, unique=["key_digest"])
+        self._key_uses: dict[bytes, int] = {}
         self._workflows_of = Index[WorkflowRow](lambda row: row.workspace_id, lambda row: row.workflow_id)
         self._workflows_named = Index[WorkflowRow](
             lambda row: (row.workspace_id, row.name), lambda row: row.workflow_id
@@ -47,9 +50,23 @@ class MemoryCatalog:
     async def api_key(self, key_id: bytes) -> ApiKeyRow | None:
         return self._api_keys.rows.get((key_id,))
 
-    async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]:
-        rows = [self._api_keys.rows[key_id,] for key_id in self._keys_of.all(organization_id)]
-        return [row for row in rows if workspace_id is None or row.workspace_id == workspace_id]
+    async def api_keys(
+        self, organization_id: bytes, workspace_id: bytes | None = None, *, after: bytes = b"", limit: int | None = None
+    ) -> list[ApiKeyRow]:
+        rows = [self._api_keys.rows[key_id,] for key_id in self._keys_of.all(organization_id) if key_id > after]
+        return [row for row in rows if workspace_id is None or row.workspace_id == workspace_id][:limit]
+
+    async def has_operator(self, besides: bytes, now: int) -> bool:
+        return any(
+            "operator" in row.scopes.split()
+            for row in self._api_keys.rows.values()
+            if row.organization_id != besides
+            and row.revoked_at is None
+            and (row.expires_at is None or row.expires_at > now)
+        )
+
+    async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
+        return {key_id: self._key_uses[key_id] for key_id in key_ids if key_id in self._key_uses}
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         return self._workflows.rows.get((workflow_id,))

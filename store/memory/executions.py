@@ -72,7 +72,7 @@ class MemoryExecutions(MemoryLog):
 
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         chosen = {execution_id: self._by_stream.all(execution_id) for execution_id in execution_ids}
-        return {execution_id: names[0] for execution_id, names in chosen.items() if names}
+        return {execution_id: keys[0][2] for execution_id, keys in chosen.items() if keys}
 
     async def idempotency(self, organization_id: bytes, workspace_id: bytes, key: str) -> IdempotencyRow | None:
         return self._idempotency.rows.get((organization_id, workspace_id, key))

@@ -29,7 +29,7 @@ class MemoryLog:
         self._events: dict[bytes, list[StoredEvent]] = {}
         self._log: list[StoredEvent] = []
         self._nodes: dict[bytes, NodeRow] = {}
-        self._by_stream = Index[ProcessIdRow](lambda row: row.stream_id, lambda row: row.process_id)
+        self._by_stream = Index[ProcessIdRow](lambda row: row.stream_id, lambda row: row[:3])
         self._process_ids = MemoryTable(ProcessIdRow, self._by_stream)
         self._idempotency = MemoryTable(IdempotencyRow)
         self._snapshots = MemoryTable(SnapshotRow)

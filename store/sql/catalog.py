@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, tuple_
 
 from store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
-from store.schema import api_keys, organizations, workflow_versions, workflows, workspaces
-from store.sql.session import SqlSession, Statement
+from store.schema import IS_OPERATOR, api_keys, key_uses, organizations, workflow_versions, workflows, workspaces
+from store.sql.session import SqlSession, Statement, in_parts
 
 _ORGANIZATIONS: Final = select(organizations).order_by(organizations.c.organization_id)
 _ORGANIZATION: Final = select(organizations).where(organizations.c.organization_id == bindparam("id"))
@@ -19,6 +20,17 @@ _WORKSPACE_NAMED: Final = select(workspaces).where(
 )
 _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
 _KEY_BY_DIGEST: Final = select(api_keys).where(api_keys.c.key_digest == bindparam("digest"))
+_OPERATOR: Final = (
+    select(api_keys.c.key_id)
+    .where(
+        IS_OPERATOR,
+        api_keys.c.revoked_at.is_(None),
+        or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > bindparam("now")),
+    )
+    .limit(1)
+)
+_OPERATOR_BELOW: Final = _OPERATOR.where(api_keys.c.organization_id < bindparam("besides"))
+_OPERATOR_ABOVE: Final = _OPERATOR.where(api_keys.c.organization_id > bindparam("besides"))
 _WORKFLOW: Final = select(workflows).where(workflows.c.workflow_id == bindparam("id"))
 _VERSIONS: Final = select(workflow_versions).where(workflow_versions.c.workflow_id == bindparam("id"))
 _ALL_VERSIONS: Final = _VERSIONS.order_by(workflow_versions.c.version)
@@ -65,11 +77,25 @@ class SqlCatalog(SqlSession):
         row = await self._one(_KEY, id=key_id)
         return None if row is None else ApiKeyRow._make(row)
 
-    async def api_keys(self, organization_id: bytes, workspace_id: bytes | None = None) -> list[ApiKeyRow]:
-        query = select(api_keys).where(api_keys.c.organization_id == organization_id).order_by(api_keys.c.key_id)
+    async def api_keys(
+        self, organization_id: bytes, workspace_id: bytes | None = None, *, after: bytes = b"", limit: int | None = None
+    ) -> list[ApiKeyRow]:
+        wanted = [api_keys.c.organization_id == organization_id, api_keys.c.key_id > after]
         if workspace_id is not None:
-            query = query.where(api_keys.c.workspace_id == workspace_id)
+            wanted.append(api_keys.c.workspace_id == workspace_id)
+        query = select(api_keys).where(*wanted).order_by(api_keys.c.key_id).limit(limit)
         return [ApiKeyRow._make(row) for row in await self._query(query)]
+
+    async def has_operator(self, besides: bytes, now: int) -> bool:
+        below = await self._one(_OPERATOR_BELOW, besides=besides, now=now)
+        return (below or await self._one(_OPERATOR_ABOVE, besides=besides, now=now)) is not None
+
+    async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for some in in_parts(list(key_ids)):
+            query = select(key_uses).where(key_uses.c.key_id.in_(some))
+            found |= {row[0]: row[1] for row in await self._query(query)}
+        return found
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         row = await self._one(_WORKFLOW, id=workflow_id)

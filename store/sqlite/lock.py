@@ -1,4 +1,4 @@
-"""The lock file that lets one process at a time serve a database."""
+"""The locks that let one process at a time serve a database: a file beside it, and one on its own inode."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from store.errors import DatabaseInUse, StoreUnavailable
+from store.forks import Descriptor, open_alone
+from store.sqlite.inode import InodeLock, is_same_file
 
 _TEXT_MAX: Final = 200  # bytes of a holder's text that are repeated
 _HOLDER: Final = re.compile(r"process (\d{1,10}) since ")
@@ -29,49 +31,71 @@ _AGAIN_S: Final = 0.02
 
 
 class FileLock:
-    """`DATABASE.lock`, held with `flock` on a descriptor of its own.
+    """`DATABASE.lock`, held with `flock`, and the lock on the database file itself (`store.sqlite.inode`).
 
-    Not a lock on the database itself: closing any descriptor of that file would drop the POSIX locks that
-    SQLite has on it. The system releases the lock when the process dies, and its writer's, if that is one of its
-    own (`store.sqlite.process`); the file, whose text says who held it, stays then, and the next holder takes it over.
+    The file says who holds it, and is there to be seen. But it can be removed, and the database may have another name
+    (a hard link): then the other lock keeps the second server out. The system releases both when the process dies, and
+    its writer's, if that is one of its own (`store.sqlite.process`); the file stays then, and the next holder takes it
+    over. A child that the process forks holds neither.
     """
 
-    def __init__(self, descriptor: int, path: str) -> None:
-        self.descriptor = descriptor
+    def __init__(self, file: Descriptor, path: str, inode: InodeLock) -> None:
+        self._file = file
         self._path = path
+        self._inode = inode
+        self._process = os.getpid()
         since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self._holder = f"process {os.getpid()} since {since}"
+        self._holder = f"process {self._process} since {since}"
+        self._say(self._holder)
 
     @classmethod
     def acquire(cls, database: str) -> FileLock:
-        """Take a database's lock; a writer whose process has died is given some seconds for the commit that it is at.
+        """Take a database's locks; a writer whose process has died is given some seconds for the commit that it is at.
 
-        It blocks. Raises DatabaseInUse, or StoreUnavailable if the file cannot be made.
+        A database that is not there is made, empty. It blocks. Raises DatabaseInUse, or StoreUnavailable if a file
+        cannot be made or opened.
         """
-        path = f"{database}.lock"
         began = time.monotonic()
         while True:
             try:
-                descriptor = above_stdio(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
-            except OSError as error:
-                raise StoreUnavailable(f"{path} cannot be made: {error.strerror}") from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, _TEXT_MAX, 0).decode(errors="replace").strip()
-                os.close(descriptor)
-                if time.monotonic() < began + (_LAST_COMMIT_S if _has_died(holder) else _DYING_S):
+                lock = cls._take(database, f"{database}.lock")
+            except _Held as held:
+                if time.monotonic() < began + (_LAST_COMMIT_S if _has_died(held.holder) else _DYING_S):
                     time.sleep(_AGAIN_S)
                     continue
-                raise DatabaseInUse(database, holder or "another process") from None
-            # Its last holder may have removed the file between our opening and locking it: then it locks
-            # nothing.
-            if _is_same_file(descriptor, path):
-                break
-            os.close(descriptor)
-        lock = cls(descriptor, path)
-        lock._say(lock._holder)
-        return lock
+                raise DatabaseInUse(database, held.holder) from None
+            if lock is not None:
+                return lock
+
+    @classmethod
+    def _take(cls, database: str, path: str) -> FileLock | None:
+        """Take both locks; null if the file that was locked is no more. Raises _Held, or StoreUnavailable."""
+        try:
+            file = open_alone(lambda: _opened(path))
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be made: {error.strerror}") from error
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file.fileno(), _TEXT_MAX, 0).decode(errors="replace").strip()
+            file.close()
+            raise _Held(holder or "another process") from None
+        # Its last holder may have removed the file between our opening and locking it: then it locks nothing.
+        if not is_same_file(file.fileno(), path):
+            file.close()
+            return None
+        try:
+            return cls(file, path, InodeLock.acquire(database))
+        except BaseException as error:
+            _remove(path, file)
+            if isinstance(error, BlockingIOError):
+                raise _Held("a process that opened it by another name, or whose lock file was removed") from None
+            raise
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What holds the locks, for a process that is to hold them too."""
+        return [number for number in (self._file.fileno(), self._inode.fileno()) if number >= 0]
 
     def say_writer(self, pid: int) -> None:
         """Say in the text which process writes, if it is another one: it holds the lock too, and may hold it longer."""
@@ -79,21 +103,32 @@ class FileLock:
 
     def _say(self, text: str) -> None:
         with suppress(OSError):  # the text helps, but it is not the lock; the disk may be full
-            os.ftruncate(self.descriptor, 0)
-            os.pwrite(self.descriptor, f"{text}\n".encode(), 0)
+            os.ftruncate(self._file.fileno(), 0)
+            os.pwrite(self._file.fileno(), f"{text}\n".encode(), 0)
 
     def release(self) -> None:
-        """Remove the file while it is still held, so that no other process's is removed; then let go."""
-        with suppress(OSError):
-            Path(self._path).unlink()
-        os.close(self.descriptor)
+        """Let go, and remove the file while it is still held, so that no other process's is removed."""
+        if os.getpid() == self._process:  # and not in a child, which holds nothing
+            self._inode.release()
+            _remove(self._path, self._file)
 
 
-def _is_same_file(descriptor: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), Path(path).stat())
-    except FileNotFoundError:
-        return False
+class _Held(Exception):
+    """Somebody else has one of the locks."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+
+def _opened(path: str) -> Descriptor:
+    return Descriptor(above_stdio(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)))
+
+
+def _remove(path: str, file: Descriptor) -> None:
+    with suppress(OSError):
+        Path(path).unlink()
+    file.close()
 
 
 def _has_died(holder: str) -> bool:

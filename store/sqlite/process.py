@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from store.errors import CommitUnknown, StoreError, StoreUnavailable
+from store.forks import open_alone
 from store.records import Appended, StreamAppend
 from store.sqlite.lock import FileLock, above_stdio
 from store.sqlite.messages import LENGTH, Failure, batch_request, read_answer, work_request
@@ -102,6 +103,13 @@ class WriterProcess:
             # In a thread, and to its end: the lock is free only when the process is gone, whoever is cancelled.
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._started.end))
 
+    async def abandon(self) -> None:
+        """Kill the process, whatever it is at, and wait for its end."""
+        self._peer.is_ending = True
+        self._started.process.kill()
+        self._peer.hang_up()
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._started.end))
+
 
 class _Started(NamedTuple):
     """A process that was started, our end of the socket to it, and the lock that it shares."""
@@ -137,9 +145,10 @@ def _start(path: str) -> _Started:
     try:
         ours, theirs = socket.socketpair()
         try:
+            open_alone(lambda: ours)  # the process must see its end when this one is gone, whatever child of it is left
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-            process = _run(path, above_stdio(theirs.detach()), lock.descriptor)
+            process = _run(path, above_stdio(theirs.detach()), lock.descriptors)
         except BaseException:
             ours.close()
             theirs.close()
@@ -153,15 +162,15 @@ def _start(path: str) -> _Started:
     return _Started(process, ours, lock)
 
 
-def _run(path: str, descriptor: int, lock: int) -> subprocess.Popen[bytes]:
-    """Run the program with its end of the socket, which is closed here, and with the lock. Raises OSError."""
+def _run(path: str, descriptor: int, locks: list[int]) -> subprocess.Popen[bytes]:
+    """Run the program with its end of the socket, which is closed here, and with the locks. Raises OSError."""
     program = _PROGRAM.format(path=sys.path, descriptor=descriptor, database=path)
     try:
         return subprocess.Popen(  # noqa: S603 our own program
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=(descriptor, lock),
+            pass_fds=(descriptor, *locks),
             start_new_session=True,  # Ctrl-C in a terminal is for the engine, which then lets the writer end
         )
     finally:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from store.batch import FIXED_COLUMNS
 from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
-from store.schema import TABLE_OF, events, executions, nodes, snapshots, streams, timers, waits
+from store.schema import TABLE_OF, events, executions, key_uses, nodes, snapshots, streams, timers, waits
 from store.sql.log import LAST_POSITIONS
 from store.sqlite.bulk import Bulk
 from store.sqlite.compile import compile_statement
@@ -101,6 +101,7 @@ STOP_UNCLEAN_NODES: Final = _compile(
     update(nodes).where(nodes.c.stopped_at.is_(None)).values(stopped_at=bindparam("at")), "at"
 )
 PUT_NODE: Final = _upsert(nodes)
+KEY_USED: Final = _upsert(key_uses)
 STOP_NODE: Final = _compile(
     update(nodes).where(nodes.c.node_id == bindparam("id")).values(stopped_at=bindparam("at")), "at", "id"
 )

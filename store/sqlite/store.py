@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from store.batch import check_batch
 from store.errors import StoreError, StoreUnavailable
 from store.protocols import WriterPlace
 from store.records import Appended, NodeRow, Projected, StreamAppend
+from store.sql.audit import SqlAudit
 from store.sql.catalog import SqlCatalog
 from store.sql.executions import SqlExecutions
 from store.sql.log import SqlLog
@@ -21,6 +22,7 @@ from store.sqlite.errors import store_error
 from store.sqlite.location import database_path
 from store.sqlite.process import WriterProcess
 from store.sqlite.readers import Readers
+from store.sqlite.shape import SHAPE, shape, shape_flaws
 from store.sqlite.thread import WriterThread
 from store.sqlite.writer import Writer
 
@@ -41,8 +43,10 @@ class _Writing(Protocol):
 
     async def close(self) -> None: ...
 
+    async def abandon(self) -> None: ...
 
-class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
+
+class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
 
     def __init__(self, readers: Readers, writer: _Writing | None) -> None:
@@ -68,6 +72,9 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
     async def node_stopped(self, node_id: bytes, at: int) -> None:
         await self._write(partial(Writer.node_stopped, node_id=node_id, at=at))
 
+    async def keys_used(self, uses: Mapping[bytes, int]) -> None:
+        await self._write(partial(Writer.keys_used, uses=list(uses.items())))
+
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
         try:
             await self._write(Writer.begin_rebuild)
@@ -87,6 +94,10 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
                 await self._write(Writer.abandon_rebuild)
             raise
         await self._write(Writer.end_rebuild)
+
+    async def shape_flaws(self) -> list[str]:
+        found = shape(await self._query(SHAPE))
+        return await asyncio.to_thread(shape_flaws, found)
 
     async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
         with self._reading():
@@ -111,6 +122,10 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions):
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
+
+    async def abandon(self) -> None:
+        if self._writer is not None:
+            await self._writer.abandon()
 
     async def _close(self) -> None:
         # Readers first: the last connection to be closed is the one that can bring everything into one file.

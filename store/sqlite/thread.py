@@ -56,6 +56,10 @@ class WriterThread:
         finally:
             self._end()
 
+    async def abandon(self) -> None:
+        """Begin nothing more. What hangs cannot be ended, and the lock is its own until this process ends."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     def _end(self) -> None:
         self._thread.shutdown()
         self._lock.release()

@@ -28,6 +28,12 @@ _PRAGMAS: Final = (
     "PRAGMA wal_autocheckpoint = 1000",  # of all connections this one alone checkpoints
 )
 
+WAL_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Twice what SQLite keeps in the WAL by itself (1,000 pages). Beyond it readers are waited for, to begin it anew."""
+
+_READERS_MS: Final = 100
+"""So long at most. Who begins to read meanwhile is not in the way."""
+
 
 class Writer:
     """Write transactions, one at a time, each whole or not at all.
@@ -37,8 +43,10 @@ class Writer:
     """
 
     def __init__(self, path: str) -> None:
-        """Open the database; make it, or migrate it, if need be. Raises StoreError."""
-        _make_file(path)
+        """Open the database, of which whoever holds the lock has made the file; migrate it if need be.
+
+        Raises StoreError.
+        """
         self._connection = _connect(path)
         try:
             self._driver = _driver(self._connection)
@@ -50,6 +58,8 @@ class Writer:
                 raise store_error(error) from error
             raise
         self._unknown: CommitUnknown | None = None
+        self._wal = f"{path}-wal"
+        self._wal_due = WAL_BYTES_MAX
         # The seam at which a test lets a commit fail.
         self.commit: Callable[[sqlite3.Connection], object] = lambda driver: driver.execute("COMMIT")
 
@@ -57,7 +67,23 @@ class Writer:
         """`Store.append`."""
         appended = self._transaction(lambda cursor: apply(cursor, planned, self._position))
         self._position = appended.position
+        self._bound_wal()
         return appended
+
+    def _bound_wal(self) -> None:
+        """Begin the WAL anew if it has grown too large.
+
+        SQLite does so by itself only at a moment when nobody reads; under constant reading there is none. A reader that
+        stays is not waited for at each commit: what is in the way is asked about again when the WAL is twice as large.
+        """
+        size = _size(self._wal)
+        if size < self._wal_due:
+            return
+        with suppress(sqlite3.Error):  # what is committed is so, wherever it stands
+            self._driver.execute(f"PRAGMA busy_timeout = {_READERS_MS}")
+            self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._driver.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
+        self._wal_due = max(WAL_BYTES_MAX, 2 * _size(self._wal))
 
     def node_started(self, node: NodeRow) -> list[NodeRow]:
         """`Store.node_started`: this process has the file to itself, so whoever did not stop has died."""
@@ -73,6 +99,10 @@ class Writer:
     def node_stopped(self, node_id: bytes, at: int) -> None:
         """`Store.node_stopped`."""
         self._transaction(lambda cursor: cursor.execute(sql.STOP_NODE, (at, node_id)))
+
+    def keys_used(self, uses: Sequence[tuple[bytes, int]]) -> None:
+        """`Store.keys_used`."""
+        self._transaction(lambda cursor: cursor.executemany(sql.KEY_USED, uses))
 
     # --- a rebuild: a transaction over several calls -------------------------------------------------------------
 
@@ -168,14 +198,11 @@ class Writer:
             self._connection.close()
 
 
-def _make_file(path: str) -> None:
-    """Make the file before SQLite does, which would give it the permissions that the umask leaves."""
+def _size(path: str) -> int:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass  # and is not opened here: closing it again would drop the locks of a reader in this process
-    except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be made: {error.strerror}") from error
+        return os.stat(path).st_size  # noqa: PTH116 in a third of the time: it is asked after every commit
+    except OSError:
+        return 0
 
 
 def _connect(path: str) -> Connection:

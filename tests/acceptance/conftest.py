@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-KEY = "pk_acceptance"
+KEY = "pk_acceptance_of_all"
 HERE = Path(__file__).parent
 
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import DEPTH_MAX, parse
+from api.bodies import DEPTH_MAX, IN_LOOP_MAX, parse
 from api.settings import Settings
 from engine.errors import Invalid
 from tests.api.conftest import ENDING, KEY, PROCESS, Api, Start
+from tests.api.hostile.cases import BROKEN, SOUND
 
 HOSTILE: list[tuple[bytes, str]] = [
     (b"{", "line 1, column 2"),
@@ -249,3 +250,32 @@ async def test_who_waits_to_be_asked_need_not_send(api: Api) -> None:
     response = await api.post("/v1/workflows", key="nobody", headers={"Expect": "100-continue"}, content=chunks())
     assert response.status_code == 401
     assert sent == 0
+
+
+@pytest.mark.parametrize("name", [*BROKEN, *SOUND])
+def test_a_long_body_is_judged_as_a_short_one(name: str) -> None:
+    """Blanks around it change nothing: neither what is refused, nor what is read."""
+    body = BROKEN.get(name, SOUND.get(name, b""))
+
+    def judged(raw: bytes) -> Any:
+        try:
+            return repr(parse(raw))
+        except Invalid:
+            return Invalid
+
+    assert judged(b" " * IN_LOOP_MAX + body) == judged(body)
+
+
+def test_a_long_body_that_is_no_json_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: Python's parser, which no other thread can interrupt, never sees it."""
+    monkeypatch.setattr("json.loads", lambda *_, **__: pytest.fail("it was parsed"))
+    nested = b"[" * 60 + b"]" * 60 + b","
+    for body, says in (
+        (b"[" + nested * 8000, "it ends too early"),
+        (b"[\n" + b"{}," * 300_000 + b"x]", "line 2, byte 900001"),
+        (b"[" + b"NaN," * 200_000 + b"1]", "line 1, byte 2"),
+        (b'["\\ud83d\\ude00",' + b"1," * 400_000, "it ends too early"),
+        (b"[" * 900_000, "nested deeper"),
+    ):
+        with pytest.raises(Invalid, match=says):
+            parse(body)

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from api.cli import main
 from tests.api.conftest import APPROVED, PROCESS, SLEEPING, WAITING, eventually
 
-KEY = "the-first-key"
+KEY = "the-first-key-of-all"
 STEPS = """
 import threading, time
 from engine.steps import Registry

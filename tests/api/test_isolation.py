@@ -33,7 +33,8 @@ async def owned(api: Api) -> Owned:
     execution_id = await api.trigger(workflow_id, {"process_id": "SECRET-7"})
     await api.settled()
     wait = (await api.ok("GET", "/v1/waits"))["data"][0]
-    key = (await api.ok("GET", "/v1/keys"))["data"][0]
+    await api.new_key("runs.view", name="a secret key")
+    key = (await api.ok("GET", "/v1/keys"))["data"][-1]
     item = await api.item(workflow_id, execution_id)
     ids = (workflow_id, execution_id, wait["wait_id"], key["id"], item["organization_id"], item["workspace_id"])
     return Owned(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import freezegun
 import httpx2
 import pytest
 
+from api import throttle
 from api.app import ROUTES, create_app
+from api.problems import RateLimited
 from api.settings import Settings
 from engine import Engine
+from engine.core import organization
+from engine.core.events import Recorded
+from engine.runtime import uses
 from engine.runtime.access import SCOPES
+from engine.runtime.kinds import KINDS
 from store.memory import MemoryStore
 from tests.api.conftest import KEY, PROCESS, Api
 
@@ -177,6 +184,183 @@ async def test_an_expired_key_is_unknown(api: Api) -> None:
     assert (await api.get("/v1/waits", key=key)).status_code == 200
     await api.push(1)
     assert (await api.get("/v1/waits", key=key)).status_code == 401
+
+
+async def made_by(api: Api, key: str, *scopes: str, **fields: Any) -> dict[str, Any]:
+    """What the answer says of a key that another one has made."""
+    body = {"name": "child", "scopes": scopes or ["keys.manage", "runs.view"], **fields}
+    made: dict[str, Any] = (await api.ok("POST", "/v1/keys", json=body, key=key))["data"]
+    return made
+
+
+async def test_a_key_lives_no_longer_than_the_one_that_made_it(api: Api) -> None:
+    """Without an expiry it has its maker's; a later one is refused, an earlier one is its own."""
+    key = await api.new_key("keys.manage", "runs.view", expires_at="2025-06-15T15:06:50Z")
+    assert (await made_by(api, key))["expires_at"] == "2025-06-15T15:06:50.000Z"
+    assert (await made_by(api, key, expires_at="2025-06-15T15:06:45Z"))["expires_at"] == "2025-06-15T15:06:45.000Z"
+    body = {"name": "k", "scopes": ["runs.view"], "expires_at": "2025-06-15T15:06:51Z"}
+    refused = await api.post("/v1/keys", json=body, key=key)
+    assert refused.status_code == 400
+    assert "expires at 2025-06-15T15:06:50" in refused.json()["error"]["message"]
+
+
+async def test_what_a_key_made_is_revoked_with_it(api: Api) -> None:
+    """The children of a manager's key go with it, and theirs; an operator's only if that is asked for."""
+    manager = await made_by(api, KEY)
+    child = await made_by(api, manager["key"])
+    grandchild = await made_by(api, child["key"])
+    await api.ok("DELETE", f"/v1/keys/{manager['id']}")
+    for gone in (manager, child, grandchild):
+        assert (await api.get("/v1/waits", key=gone["key"])).status_code == 401
+    for with_children, status in ((None, 200), ("true", 401)):
+        operator = await made_by(api, KEY, "operator", "keys.manage", "runs.view")
+        child = await made_by(api, operator["key"])
+        query = {} if with_children is None else {"with_children": with_children}
+        await api.ok("DELETE", f"/v1/keys/{operator['id']}", params=query)
+        assert (await api.get("/v1/waits", key=operator["key"])).status_code == 401
+        assert (await api.get("/v1/waits", key=child["key"])).status_code == status
+
+
+async def test_nobody_revokes_a_key_that_may_do_more(api: Api) -> None:
+    """403, naming the scope that is lacking; the operator's key goes on working."""
+    manager = await api.new_key("keys.manage", "runs.view")
+    first = (await api.ok("GET", "/v1/keys"))["data"][0]
+    refused = await api.send("DELETE", f"/v1/keys/{first['id']}", key=manager)
+    assert refused.status_code == 403
+    assert refused.json()["error"]["details"]["scope"] in SCOPES
+    assert (await api.get("/v1/waits")).status_code == 200
+
+
+async def test_the_last_operator_key_cannot_be_revoked(api: Api) -> None:
+    """409, until there is another one that is good, wherever it is."""
+    first = (await api.ok("GET", "/v1/keys"))["data"][0]
+    await api.new_key("operator", expires_at="2025-06-15T15:06:50Z")
+    await api.push(10_000)
+    refused = await api.send("DELETE", f"/v1/keys/{first['id']}")
+    assert refused.status_code == 409
+    assert "make another" in refused.json()["error"]["message"]
+    other = await api.new_key("operator", "runs.view", organization="acme")
+    await api.ok("DELETE", f"/v1/keys/{first['id']}")
+    assert (await api.get("/v1/waits")).status_code == 401
+    assert (await api.get("/v1/waits", key=other)).status_code == 200
+
+
+async def test_of_two_operators_that_revoke_each_other_one_is_left(api: Api) -> None:
+    """Also across organizations, at the same time."""
+    first = (await api.ok("GET", "/v1/keys"))["data"][0]
+    other = await made_by(api, KEY, "operator", "keys.manage", organization="acme")
+    own = [api.send("DELETE", f"/v1/keys/{row['id']}", key=key) for row, key in ((first, KEY), (other, other["key"]))]
+    one, two = await asyncio.gather(*own)
+    # Each has all scopes of itself but the one lacks nothing of the other: whoever comes second stays.
+    assert sorted((one.status_code, two.status_code)) == [200, 409]
+
+
+async def test_keys_are_listed_in_pages(api: Api) -> None:
+    """Oldest first; a walk shows each once, and `after` is there while there are more."""
+    for _ in range(4):
+        await api.new_key("runs.view")
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while query.get("after", "") is not None:
+        page = await api.ok("GET", "/v1/keys", params=query)
+        assert (page["meta"]["limit"], page["meta"]["has_more"]) == (2, page["meta"]["after"] is not None)
+        seen += [row["id"] for row in page["data"]]
+        query["after"] = page["meta"]["after"]
+    assert len(seen) == len(set(seen)) == 5
+    assert seen == sorted(seen)
+
+
+async def test_a_key_shows_when_it_was_last_used(api: Api) -> None:
+    """To the minute, and by and by: a use costs no commit of its own."""
+    key = await api.new_key("runs.view")
+
+    async def last_used() -> Any:
+        return (await api.ok("GET", "/v1/keys"))["data"][-1]["last_used_at"]
+
+    assert await last_used() is None
+    await api.get("/v1/waits", key=key)
+    await api.push(uses.DELAY_MS)
+    assert await last_used() == "2025-06-15T15:06:40.000Z"
+    await api.get("/v1/waits", key=key)
+    await api.push(uses.DELAY_MS)
+    assert await last_used() == "2025-06-15T15:06:40.000Z"
+    await api.push(uses.PRECISION_MS)
+    await api.get("/v1/waits", key=key)
+    await api.push(uses.DELAY_MS)
+    assert await last_used() == "2025-06-15T15:08:00.000Z"
+
+
+async def test_uses_that_were_not_yet_written_are_at_the_end(api: Api) -> None:
+    """A clean stop loses none."""
+    key = await api.new_key("runs.view")
+    await api.get("/v1/waits", key=key)
+    await api.engine.access.close()
+    assert (await api.ok("GET", "/v1/keys"))["data"][-1]["last_used_at"] is not None
+
+
+def test_making_a_key_costs_the_same_however_many_there_are() -> None:
+    """Counted, not timed: a further one among ten thousand copies one shard, and asks for one row."""
+    state = organization.OrganizationState()
+    recorded = [organization.OrganizationCreated("organization"), organization.WorkspaceCreated("w")]
+    recorded += [organization.KeyCreated(f"k{n}", "w", "0" * 64, ("runs.view",)) for n in range(10_000)]
+    for seq, event in enumerate(recorded, 1):
+        before, state = state, organization.evolve(state, Recorded(seq, 0, "key:a", None, event, None))
+    assert len(list(state.keys.changes_from(before.keys))) == 1
+    shared = {id(shard) for shard in before.keys._parts()} & {id(shard) for shard in state.keys._parts()}
+    assert len(shared) == len(state.keys._parts()) - 1
+    assert not KINDS["organization"].is_idle(state)  # or each command would fold all of it anew
+
+
+# --- wrong keys --------------------------------------------------------------------------------------------------
+
+
+async def from_address(api: Api, address: str | None, key: str) -> httpx2.Response:
+    transport = httpx2.ASGITransport(api.app, client=(address, 1) if address else None)  # type: ignore[arg-type]
+    async with httpx2.AsyncClient(transport=transport, base_url="http://perdure.test") as client:
+        return await client.get("/v1/waits", headers={"x-api-key": key})
+
+
+@pytest.mark.parametrize(
+    ("address", "alike", "other"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::ffff:0:0:2", "2001:db8:0:1::1"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+        ("a socket", "a socket", "192.0.2.2"),
+    ],
+)
+async def test_an_address_that_sends_wrong_keys_is_throttled(
+    api: Api, address: str, alike: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """429 with Retry-After, before the database is asked; others, and keys in use, go on; time takes it back."""
+    unused = await api.new_key("runs.view")
+    for n in range(throttle.WRONG_MAX):
+        assert (await from_address(api, address, f"guess-{n}")).status_code == 401
+    asked: list[Any] = []
+    original = api.store.api_key_by_digest
+    monkeypatch.setattr(api.store, "api_key_by_digest", lambda digest: asked.append(digest) or original(digest))
+    refused = await from_address(api, alike, "another guess")
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "RATE_LIMITED"
+    assert refused.headers["retry-after"] == "1"
+    assert (await from_address(api, address, unused)).status_code == 429
+    assert asked == []
+    assert (await from_address(api, address, KEY)).status_code == 200
+    assert (await from_address(api, other, "a guess")).status_code == 401
+    await api.push(throttle.REFILL_MS)
+    assert (await from_address(api, address, unused)).status_code == 200
+
+
+async def test_throttled_addresses_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many the oldest are forgotten."""
+    monkeypatch.setattr(throttle, "ADDRESSES_MAX", 2)
+    counting = throttle.Throttle(api.clock)
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        for _ in range(throttle.WRONG_MAX):
+            counting.wrong(address)
+    counting.check("192.0.2.1")
+    with pytest.raises(RateLimited):
+        counting.check("192.0.2.2")
 
 
 async def test_a_key_expires_by_the_computers_clock() -> None:

@@ -10,15 +10,16 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.metrics import HttpMetrics
+from api.settings import Settings
 from store.errors import StoreUnavailable
-from tests.api.conftest import APPROVED, PROCESS, SLEEPING, Api
+from tests.api.conftest import APPROVED, PROCESS, SLEEPING, Api, Start
 
 RESUME = f"{PROCESS}/resumeWorkflow/{{process_id}}"
 
 
 async def scraped(api: Api) -> dict[str, float]:
     """Everything that Prometheus sees, by name and labels."""
-    response = await api.get("/metrics", key=None)
+    response = await api.get("/metrics")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=")
     return {
@@ -28,7 +29,16 @@ async def scraped(api: Api) -> dict[str, float]:
     }
 
 
-async def test_whoever_watches_needs_no_key(api: Api) -> None:
+async def test_the_numbers_of_all_are_an_operators(api: Api, start: Start) -> None:
+    """A key with another scope is refused, and none at all; unless the settings say that everybody may see them."""
+    refused = await api.get("/metrics", key=None)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "UNAUTHORIZED")
+    assert (await api.get("/metrics", key=await api.new_key())).status_code == 403
+    open_to_all = await start(Settings(metrics="open"))
+    assert (await open_to_all.get("/metrics", key=None)).status_code == 200
+
+
+async def test_everything_that_is_measured_is_one_page(api: Api) -> None:
     """The node's metrics, the server's, and the process's are one page of text."""
     await api.trigger(await api.workflow())
     found = await scraped(api)
@@ -52,7 +62,7 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: Api) -> None
     assert found[f"perdure_http_requests_total|POST|{RESUME}|404"] == 1
     assert found[f"perdure_http_request_seconds_count|POST|{RESUME}"] == 2
     assert found["perdure_http_requests_total|GET|unmatched|404"] == 2
-    assert found["perdure_http_requests_total|other|unmatched|405"] == 1
+    assert found["perdure_http_requests_total|other|/v1/keys|405"] == 1
     assert not any("P-1" in name or "nowhere" in name for name in found)
 
 

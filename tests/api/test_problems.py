@@ -12,6 +12,7 @@ import structlog
 from api import problems
 from api.problems import STATUS, as_problem, headers_of, status_of
 from engine import errors
+from engine.core.transitions import TERMINAL
 from engine.errors import AmbiguousWait, EngineFailed, PerdureError
 from engine.runtime.access import Forbidden
 from store.errors import CommitUnknown, StoreFull, StoreUnavailable
@@ -25,11 +26,11 @@ def subclasses(kind: type[PerdureError]) -> set[type[PerdureError]]:
 
 
 def test_every_error_of_the_engine_has_a_status() -> None:
-    """The table knows each code that an exception carries, and no code that none does but the rate limit's."""
+    """The table knows each code that an exception carries, and no code that none does."""
     assert errors
     assert problems
     codes = {kind.code for kind in subclasses(PerdureError)} | {Forbidden.code}
-    assert set(STATUS) - codes == {"RATE_LIMITED"}
+    assert set(STATUS) - codes == set()
     assert codes <= set(STATUS)
 
 
@@ -101,7 +102,6 @@ async def test_an_answer_that_cannot_be_written_is_an_error_of_ours(api: Api) ->
 @pytest.mark.parametrize(
     ("path", "enveloped"),
     [
-        ("/", True),
         ("/v1", True),
         ("/v1/workflows/", True),
         ("/v1/Workflows", True),
@@ -170,3 +170,37 @@ def test_headers_go_with_their_errors() -> None:
     assert headers_of(errors.Conflict("x")) == {}
     assert status_of(problems.UnsupportedType("x")) == 415
     assert as_problem(errors.Conflict("x")).code == "CONFLICT"
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_what_has_ended_need_not_be_asked_again(status: str) -> None:
+    """No Retry-After: no repetition does better."""
+    assert headers_of(errors.NotWaiting("x", {"status": status})) == {}
+    assert headers_of(errors.NotWaiting("x", {"status": "running"})) == {"Retry-After": "2"}
+
+
+@pytest.mark.parametrize("path", ["resumeWorkflow/A", "getWorkflowById"])
+async def test_a_wrong_method_is_told_in_the_dialect_of_the_path(api: Api, path: str) -> None:
+    """405 with the methods that there are, and with the log's position where every answer has it."""
+    response = await api.send("PUT", f"{PROCESS}/{path}", key=None)
+    assert (response.status_code, response.json()["error"]["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert response.headers["allow"] == ("POST" if "resume" in path else "GET, HEAD")
+    assert ("x-log-position" in response.headers) is ("resume" in path)
+
+
+@pytest.mark.parametrize(
+    ("path", "cached"),
+    [("/v1/keys", "no-store"), ("/nowhere", "no-store"), ("/docs", "no-cache"), ("/openapi.json", "no-cache")],
+)
+async def test_no_answer_is_kept_or_taken_for_something_else(api: Api, path: str, cached: str) -> None:
+    """What is a key's or a tenant's stands in no cache, and no browser guesses what an answer is."""
+    for method in ("GET", "POST"):
+        response = await api.send(method, path)
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == (cached if response.is_success else "no-store")
+
+
+async def test_the_root_points_to_the_page(api: Api) -> None:
+    """Whoever opens the address in a browser sees what there is."""
+    response = await api.get("/", key=None)
+    assert (response.status_code, response.headers["location"]) == (302, "/docs")

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from api.cli import main
-from api.settings import SECRET, SettingError, Settings, load
+from api.settings import SECRET, SettingError, Settings, load, unknown
 
 
 def options_of_serve() -> set[str]:
@@ -48,11 +48,14 @@ def test_an_error_names_setting_value_source_and_what_is_accepted(
     assert not [part for part in says if part not in str(caught.value)]
 
 
-def test_a_key_that_cannot_be_one_is_not_repeated() -> None:
-    """Its value stays out of the error."""
+@pytest.mark.parametrize("value", ["a secret with blanks", "secret-of-15-ch"])
+def test_a_key_that_cannot_be_one_is_not_repeated(value: str) -> None:
+    """It has 16 characters at least, and its value stays out of the error."""
     with pytest.raises(SettingError) as caught:
-        load({}, {"PERDURE_BOOTSTRAP_KEY": "secret with blanks"})
+        load({}, {"PERDURE_BOOTSTRAP_KEY": value})
     assert "PERDURE_BOOTSTRAP_KEY" in str(caught.value)
+    assert "16 to 255" in str(caught.value)
+    assert load({}, {"PERDURE_BOOTSTRAP_KEY": "secret-of-16-cha"}).bootstrap_key is not None
     assert "secret" not in str(caught.value)
 
 
@@ -64,3 +67,12 @@ def test_a_key_is_not_taken_from_a_flag_by_the_command() -> None:
 def test_every_setting_has_a_flag_or_is_a_secret() -> None:
     """What can be set in the environment can be set by an option of the same name."""
     assert options_of_serve() == set(Settings.__struct_fields__) - SECRET
+
+
+def test_a_variable_that_is_no_setting_is_told() -> None:
+    """With what was probably meant; those of a client, and others' variables, are none of it."""
+    environment = {"PERDURE_BODY_MAX": "1", "PERDURE_KEY": "k", "PERDURE_PORT": "1", "PATH": "", "PERDURE_X": ""}
+    told = unknown(environment)
+    assert [line.split(":")[0] for line in told] == ["PERDURE_BODY_MAX", "PERDURE_X"]
+    assert "PERDURE_BODY_MAX_BYTES" in told[0]
+    assert "ignored" in told[1]

@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
+from engine import Engine
+from engine.core.commands import Resume
+from engine.errors import Invalid
 from engine.language.sizes import LEVELS_MAX, exceeds
+from engine.limits import Limits
+from engine.steps import Registry
 from engine.testing import Succeeded, Unanswered, simulate
+from engine.testing import test_state as try_state
+from store.memory import MemoryStore
+from tests.engine.core.checked import given
+from tests.engine.runtime.conftest import eventually
 
 ROOT = Path(__file__).parents[2]
 DOUBLE = {"a.$": "$", "b.$": "$"}
@@ -134,3 +143,70 @@ def test_a_value_that_is_shared_counts_in_every_place() -> None:
     started = time.process_time()
     assert exceeds(value, MIB)
     assert time.process_time() - started < 2
+
+
+DOUBLED = one({"Parameters": {f"m{n}.$": "$" for n in range(40)}})
+
+
+def test_what_comes_in_is_bounded_like_what_is_made() -> None:
+    """An input or a payload that no state could have made is the caller's mistake, and nothing is recorded."""
+    run = given({"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "wait_for_resume", "End": True}}})
+    run.when(Resume("x" * MIB)).then_nothing().then_refuses("VALIDATION_ERROR")
+    run.when(Resume("x" * (MIB - 2))).then_is("completed")
+    deep: Any = 1
+    for _ in range(LEVELS_MAX + 1):
+        deep = [deep]
+    with pytest.raises(Invalid, match="input: it must have at most 1,048,576 bytes of JSON text, and at most 256"):
+        simulate(DOUBLED, deep, tasks={})
+
+
+async def test_the_setting_is_for_all_that_a_run_is_given() -> None:
+    """Inputs, payloads, answers by token and results of steps have the same limit, each with its own error."""
+    steps, tokens = Registry(), list[str]()
+
+    @steps.step("large")
+    async def large(_: Any) -> str:
+        return "x" * 3000
+
+    @steps.step("ask")
+    async def ask(value: Any) -> None:
+        tokens.append(value["token"])
+
+    states = {
+        "Token": {
+            "Type": "Task",
+            "Resource": "ask.waitForTaskToken",
+            "Parameters": {"token.$": "$$.Task.Token"},
+            "Next": "Wait",
+        },
+        "Wait": {"Type": "Task", "Resource": "wait_for_resume", "Next": "Large"},
+        "Large": {"Type": "Task", "Resource": "large", "End": True},
+    }
+    async with Engine.open(MemoryStore(), steps=steps, limits=Limits(payload_max_bytes=2000)) as engine:
+        workflow = await engine.create_workflow("w", {"StartAt": "Token", "States": states})
+        with pytest.raises(Invalid, match="input"):
+            await engine.trigger(workflow.id, {"a": "x" * 3000})
+        run = await engine.trigger(workflow.id)
+        await eventually(lambda: tokens)
+        with pytest.raises(Invalid, match="output"):
+            await engine.complete_task(tokens[0], "x" * 3000)
+        await engine.complete_task(tokens[0], "x")
+        with pytest.raises(Invalid, match="payload"):
+            await engine.resume(run.id, "x" * 3000)
+        await engine.resume(run.id, "x")
+        result = await engine.result(run.id)
+        assert (result.error, result.cause) == (
+            "States.DataLimitExceeded",
+            "The state/task 'Large' returned a result with a size exceeding the maximum number of bytes service limit.",
+        )
+
+
+def test_a_trial_of_one_state_shows_nothing_larger() -> None:
+    """What a template would make a gigabyte of is left out of what is shown, and the outcome says why."""
+    tried = try_state({"Type": "Pass", "Parameters": {f"m{n}.$": "$" for n in range(60)}, "End": True}, "x" * 300_000)
+    assert (tried.status, tried.error) == ("FAILED", "States.DataLimitExceeded")
+    assert set(tried.inspection) == {"input", "afterInputPath"}
+    tried = try_state({"Type": "Task", "Resource": "r", "End": True}, {}, result=Succeeded("x" * MIB))
+    assert tried.error == "States.DataLimitExceeded"
+    with pytest.raises(ValueError, match="input: it must have at most 100 bytes"):
+        try_state({"Type": "Pass", "End": True}, "x" * 100, payload_max_bytes=100)

@@ -1,8 +1,8 @@
 """Events on disk: what is written today is read for ever, and whatever is changed behind our back is found.
 
 The files in `tests/golden/events-1` are the released format: they are added to, never changed. To add the file of a
-new event, or a case with the members that one has been given since, run the tests with PERDURE_NEW_GOLDEN=1; what is
-there already is never written again. (Before the first release, and only then, a file may be removed to be made anew.)
+new event, or the cases of a new version of one, run the tests with PERDURE_NEW_GOLDEN=1; what is there already is
+never written again. (Before the first release, and only then, a file may be removed to be made anew.)
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.codec import UnknownEvent, decode_json, encode_json
+from engine.codec import UnknownEvent, Vocabulary, decode_json, encode_json
 from engine.core import events as e
+from engine.core.earlier import Earlier
 from engine.core.events import Recorded
 from engine.runtime.kinds import KINDS
 from engine.verification import verify_stream
@@ -32,11 +33,17 @@ ORGANIZATION = bytes.fromhex("0190000000007000800000000000000a")
 STREAM = bytes.fromhex("01900000000070008000000000000001")
 SALT = bytes(range(16))
 PREVIOUS = hashlib.sha256(b"the event before").digest()
+FORMS = {
+    (name, version): decoder.type
+    for kind in KINDS.values()
+    for (name, version), decoder in kind.vocabulary._decoders.items()
+}
 CLASSES = {
-    (kind.name, name): decoder.type
+    (kind.name, name): decoder.type  # of an event with several versions, the last one
     for kind in KINDS.values()
     for (name, _), decoder in kind.vocabulary._decoders.items()
 }
+VERSIONS = {name: max(version for other, version in FORMS if other == name) for _, name in CLASSES}
 
 
 # --- golden files ----------------------------------------------------------------------------------------------------
@@ -60,6 +67,7 @@ MEMBERS: dict[str, Any] = {
     "error": "States.TaskFailed",
     "error_ref": "7/error",
     "expires_at": 1_760_000_000_000,
+    "heartbeat_due_at": 1_750_000_015_000,
     "heartbeat_ms": 20_000,
     "index": 12,
     "input": "7/input",
@@ -88,10 +96,12 @@ MEMBERS: dict[str, Any] = {
     "reason": "7/reason",
     "resource": "charge.waitForResume",
     "result": "7/result",
+    "position": 70_000,
     "resume": "named",
     "rule": 2,
     "scope": "Map[3]/A",
     "scopes": ["runs.view", "runs.resume"],
+    "secret_sha256": "b" * 64,
     "sha256": "a" * 64,
     "start_at": "Ask",
     "state": "Charge/ü",
@@ -145,7 +155,7 @@ def write_new_golden() -> None:
     for (_, name), cls in CLASSES.items():
         path = GOLDEN / f"{name}.json"
         cases = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        known = [case["data"] for case in cases]
+        known = [case["data"] for case in cases if case["version"] == VERSIONS[name]]
         made = [golden_case(event, is_full=event != example(cls, is_full=False)) for event in examples(cls)]
         added = [case for case in made if case["data"] not in known]
         if added:
@@ -179,18 +189,32 @@ def test_every_event_has_its_golden_file():
     assert len({name for _, name in CLASSES}) == len(CLASSES), "two kinds share a name"
 
 
+SINCE: dict[tuple[str, int], Any] = {
+    ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
+    ("BranchesStarted", 1): lambda members: members | {"visit": 7},
+    ("MapStarted", 1): lambda members: members | {"visit": 7},
+    ("WaitOpened", 1): lambda members: (
+        members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}
+    ),
+}
+"""What has become of the members of an earlier version: `SINCE[name, version](members)` gives those of today."""
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_released_event_is_read_as_it_was_meant(case):
     """From bytes to meaning: every member, also those that are not written because they are at their default.
 
-    Members that the event did not have when the case was made are at their default, too.
+    Members that the event did not have when the case was made are at their default, too. An event of an earlier
+    version is read as the one of today that means the same.
     """
     recorded = vocabulary_of(case).read(row_of(case))
     assert type(recorded.event).__name__ == case["type"]
-    since = {f.name: f for f in msgspec.structs.fields(type(recorded.event)) if f.name not in case["reads_as"]}
-    assert not any(field.required for field in since.values())
-    defaults = {name: {} if name == "assigned" else field.default for name, field in since.items()}
-    assert decode_json(encode_json(msgspec.structs.asdict(recorded.event))) == case["reads_as"] | defaults
+    fields = msgspec.structs.fields(FORMS[case["type"], case["version"]])
+    added = {field.name: field for field in fields if field.name not in case["reads_as"]}
+    assert not any(field.required for field in added.values())
+    meant = case["reads_as"] | {n: {} if n == "assigned" else field.default for n, field in added.items()}
+    since = SINCE.get((case["type"], case["version"]), dict)
+    assert decode_json(encode_json(msgspec.structs.asdict(recorded.event))) == since(meant)
     placed = (recorded.seq, recorded.recorded_at, recorded.actor, recorded.caused_by)
     assert placed == (case["seq"], case["recorded_at"], case["actor"], case["caused_by"])
     assert recorded.payload == (None if case["payload"] is None else json.loads(case["payload"]))
@@ -198,9 +222,11 @@ def test_a_released_event_is_read_as_it_was_meant(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_released_event_is_written_as_it_was(case):
-    """From meaning to bytes: the same text, digest and hash."""
-    (cls,) = [cls for (_, name), cls in CLASSES.items() if name == case["type"]]
-    event = msgspec.convert(case["reads_as"], cls)
+    """From meaning to bytes: the same text, and if it is of today's version, the same digest and hash."""
+    event = msgspec.convert(case["reads_as"], FORMS[case["type"], case["version"]])
+    assert encode_json(event).decode() == case["data"]
+    if case["version"] < VERSIONS[case["type"]]:
+        return
     payload = None if case["payload"] is None else json.loads(case["payload"])
     recorded = Recorded(case["seq"], case["recorded_at"], case["actor"], case["caused_by"], event, payload)
     previous = bytes.fromhex(case["previous_hash"])
@@ -208,12 +234,12 @@ def test_a_released_event_is_written_as_it_was(case):
     assert chained(*whose, [recorded], lambda count: SALT[:count], previous) == [row_of(case)]
 
 
-@pytest.mark.parametrize("name", sorted(name for _, name in CLASSES))
-def test_a_golden_file_shows_every_member(name):
+@pytest.mark.parametrize(("name", "version"), sorted(FORMS))
+def test_a_golden_file_shows_every_member(name, version):
     """Some case has a value for each, one has those only that are always there; and each way on after a failure."""
-    cases = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
-    (cls,) = [cls for (_, other), cls in CLASSES.items() if other == name]
-    fields = msgspec.structs.fields(cls)
+    every = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    cases = [case for case in every if case["version"] == version]
+    fields = msgspec.structs.fields(FORMS[name, version])
     shown = [set(json.loads(case["data"])) for case in cases]
     assert {field.name for field in fields} in shown
     assert {field.name for field in fields if field.required} in shown
@@ -336,6 +362,72 @@ def test_data_that_is_not_the_event_s_is_an_error(data):
     (row,) = chained(ORGANIZATION, STREAM, recorded_passes([None], [1], "key:a"), os.urandom)
     with pytest.raises(msgspec.DecodeError):
         KINDS["execution"].vocabulary.read(row._replace(data=data))
+
+
+def structs_in(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Where in an event's data a struct stands, the event itself included; what variables are named is no struct."""
+    if not isinstance(value, dict) or at[-1:] == ("assigned",):
+        return []
+    return [at, *(found for name, inner in value.items() for found in structs_in(inner, (*at, name)))]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_member_that_is_not_known_is_refused_at_any_depth(case):
+    """In the parent of a run and in what follows a failure as in the event itself: a newer program meant something."""
+    for at in structs_in(json.loads(case["data"])):
+        data = json.loads(case["data"])
+        inner = data
+        for name in at:
+            inner = inner[name]
+        inner["since_then"] = 1
+        with pytest.raises(msgspec.ValidationError, match="unknown field `since_then`"):
+            vocabulary_of(case).read(row_of(case)._replace(data=json.dumps(data)))
+
+
+class Sold(e.Event, frozen=True):
+    """An event of today: its third version."""
+
+    cents: int
+    number: int
+    sold_at: int
+
+
+class Sold1(e.Event, frozen=True):
+    """As it was first."""
+
+    euros: int
+
+
+class Sold2(e.Event, frozen=True):
+    """As it was then."""
+
+    cents: int
+
+
+SALES = Vocabulary(
+    [Sold],
+    {
+        "Sold": (
+            Earlier(Sold1, lambda event, _seq, _at: Sold2(event.euros * 100)),
+            Earlier(Sold2, lambda event, seq, recorded_at: Sold(event.cents, seq, recorded_at)),
+        )
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "data"), [(1, '{"euros":5}'), (2, '{"cents":500}'), (3, '{"cents":500,"number":1,"sold_at":10}')]
+)
+def test_an_event_of_an_earlier_version_is_brought_up_to_today(version, data):
+    """Version by version; each with its own members, and no other version's."""
+    (row,) = chained(ORGANIZATION, STREAM, recorded_passes([None], [10], "key:a"), os.urandom)
+    row = row._replace(type="Sold", version=version, data=data)
+    assert SALES.read(row).event == Sold(500, 1, 10)
+    for other in {1, 2, 3} - {version}:
+        with pytest.raises(msgspec.ValidationError):
+            SALES.read(row._replace(version=other))
+    with pytest.raises(UnknownEvent):
+        SALES.read(row._replace(version=4))
 
 
 def test_an_erased_payload_reads_as_null():

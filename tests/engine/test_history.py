@@ -5,7 +5,6 @@ import importlib.util
 import itertools
 import json
 import pathlib
-import re
 
 import msgspec
 import pytest
@@ -266,13 +265,19 @@ def test_a_history_is_the_recorded_one(case):
     ).history
     recorded = case["expected"]["events"]
     if "event-ids-normalised" in case["flags"]:
-        assert sorted(types(history)) == sorted(types(recorded))
+        assert sorted(set_apart(types(history), recorded)) == sorted(set_apart(types(recorded), recorded))
         return
     assert types(history) == types(recorded)
     assert [event["id"] for event in history] == [event["id"] for event in recorded]
     assert chained(history) == chained(recorded)
     for got, want in zip(history, recorded, strict=True):
         compare_details(case, got, want)
+
+
+def set_apart(names, recorded):
+    """Give what such a recording can show: its recorder cut out how each Parallel state ended, but not the number."""
+    cut = {"ParallelStateSucceeded", "ParallelStateFailed"} if "ParallelStateExited" in types(recorded) else set()
+    return [name for name in names if name not in cut]
 
 
 def chained(history):
@@ -295,11 +300,11 @@ def compare_details(case, got, want):
 
 
 def read(value):
-    """Give a value that may stand as its JSON text: the recorder read some. Causes name our event, and not AWS's."""
+    """Give a value that may stand as its JSON text: the recorder read some."""
     try:
         return json.loads(value)
     except (TypeError, ValueError):
-        return re.sub(r"event id #\d+", "event id", value) if isinstance(value, str) else value
+        return value
 
 
 # --- the log of events ---------------------------------------------------------------------------------------

@@ -78,6 +78,11 @@ def test_without_handlers_a_failure_is_one():
     unfit = test_state(plain, {}, variables={"customer": "A"}, result=Succeeded({"receipt": 5}))
     assert (unfit.status, unfit.output) == ("FAILED", None)
     assert unfit.error is not None
+    again = test_state(plain, {}, variables={"customer": "A"}, result=Succeeded({"receipt": 5}), retry_count=1)
+    assert unfit.cause == again.cause
+    assert str(unfit.cause).startswith(
+        "An error occurred while executing the state 'StateName' (entered at the event id #2). "
+    )
     assert "$.amount" in (unfit.cause or "")
 
 
@@ -138,15 +143,43 @@ def test_the_context_object_can_be_given():
 
 
 def test_what_cannot_be_tried():
-    """A definition with problems, a machine without a name, and results that are missing or too many."""
+    """A definition with problems, a machine without a name, and a result that the state takes none of."""
     with pytest.raises(DefinitionError):
         test_state({"Type": "Task", "End": True}, {}, result=Succeeded(1))
     with pytest.raises(DefinitionError, match="name one of its states"):
         test_state(FAN, {})
-    with pytest.raises(ValueError, match="needs what it is to be given"):
-        test_state(CHARGE, {})
     with pytest.raises(ValueError, match="takes none"):
         test_state({"Type": "Succeed"}, {}, result=Succeeded(1))
+
+
+@pytest.mark.parametrize(
+    ("state", "step", "data"),
+    [
+        (CHARGE, "afterParameters", {"sum": 7, "who": "ACME"}),
+        ({"Type": "Task", "Resource": "wait_for_resume", "InputPath": "$.amount", "End": True}, "afterInputPath", 7),
+        ({"Type": "Parallel", "Branches": [FAN], "Parameters": {"x": 1}, "End": True}, "afterParameters", {"x": 1}),
+        ({"Type": "Map", "ItemProcessor": FAN, "ItemsPath": "$.list", "End": True}, "afterInputPath", None),
+    ],
+    ids=["Task", "wait", "Parallel", "Map"],
+)
+def test_without_a_result_only_the_input_is_processed(state: dict[str, Any], step: str, data: Any):
+    """The status says that it takes a result to go on; what is wrong with the input is a failure as ever, or caught."""
+    given = {"amount": 7, "list": []}
+    outcome = test_state(state, given, variables={"customer": "ACME"})
+    assert (outcome.status, outcome.output, outcome.error) == ("NEEDS_RESULT", None, None)
+    assert outcome.inspection[step] == (given if data is None else data)
+    lost = test_state({**state, "InputPath": "$.none"}, given)
+    assert (lost.status, lost.error) == ("FAILED", "States.Runtime")
+    broken = {"QueryLanguage": "JSONata", "Type": "Task", "Resource": "r", "Arguments": "{% $nope %}", "End": True}
+    caught = test_state({**broken, "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "On"}]}, given)
+    assert (caught.status, caught.error, caught.next_state) == ("CAUGHT_ERROR", "States.QueryEvaluationError", "On")
+
+
+def test_no_input_is_an_empty_object():
+    """As with AWS; null stands for none."""
+    state = {"Type": "Pass", "Parameters": {"seen.$": "$"}, "End": True}
+    assert test_state(state).output == test_state(state, None).output == {"seen": {}}
+    assert test_state(state, False).output == {"seen": False}
 
 
 def test_a_trial_can_be_repeated():

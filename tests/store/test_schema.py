@@ -23,7 +23,7 @@ from store.schema import (
     streams,
 )
 from store.sqlite import SqliteStore, open_sqlite
-from tests.store.builders import ORG, WORKFLOW, WORKSPACE, uid
+from tests.store.builders import ORG, WORKFLOW, WORKSPACE, idempotency, uid
 
 ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}
 
@@ -74,6 +74,9 @@ READS = {
     "api_key": lambda store: store.api_key(uid(1)),
     "api_key_by_digest": lambda store: store.api_key_by_digest(bytes(32)),
     "api_keys": lambda store: store.api_keys(ORG, WORKSPACE),
+    "api_keys of an organization": lambda store: store.api_keys(ORG, after=uid(1), limit=3),
+    "has_operator": lambda store: store.has_operator(ORG, 1),
+    "key_uses": lambda store: store.key_uses([uid(1), uid(2)]),
     "workflow": lambda store: store.workflow(WORKFLOW),
     "workflow_version": lambda store: store.workflow_version(WORKFLOW, 1),
     "latest_published": lambda store: store.latest_published(WORKFLOW),
@@ -103,6 +106,7 @@ READS = {
     "due_timers": lambda store: store.due_timers(1),
     "next_due": lambda store: store.next_due(),
     "timers_of": lambda store: store.timers_of(uid(1)),
+    "remembered": lambda store: store.remembered(after=idempotency("a", uid(1))),
 }
 
 

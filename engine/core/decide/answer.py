@@ -55,7 +55,7 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
     phase = state.frames[opened.scope].phase
     timer = None if phase is None or phase.timer is None else state.timers[phase.timer]
     if timer is not None and timer.heartbeat_ms is not None and timer.deadline is not None:
-        due_at = min(timer.deadline, draft.at + timer.heartbeat_ms)
+        due_at = min(timer.deadline, facts.now + timer.heartbeat_ms)
         draft.emit(e.TaskHeartbeat(opened.state, command.wait, due_at, opened.scope))
         draft.effects.append(SetTimer(due_at))
     return draft.decision(ALIVE)

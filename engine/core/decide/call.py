@@ -11,9 +11,9 @@ import msgspec
 from engine.core import events as e
 from engine.core.decide.context import Surroundings, environment
 from engine.core.decide.draft import Draft
+from engine.core.decide.keys import idempotency_key
 from engine.core.effects import RunTask, SetTimer, StartChild
 from engine.core.events import Parent
-from engine.core.ids import percent_encoded
 from engine.core.refs import Ref
 from engine.core.state import Frame, InTask
 from engine.language import Environment, TaskState, parse_resource
@@ -27,14 +27,14 @@ TOKEN_BYTES: Final = 32
 
 
 class _Call(msgspec.Struct):
-    """What a Task state calls with: `keyed` is the attempt whose idempotency key goes with these parameters."""
+    """What a Task state calls with, and how long that may take."""
 
     arguments: Any
     parameters: Ref
     payload: dict[str, Any]
-    keyed: int
     due_at: int | None = None
     heartbeat_ms: int | None = None
+    heartbeat_due_at: int | None = None
 
 
 def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None:
@@ -48,7 +48,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
         token = None  # nobody is given it
         wait = wait if resource.waits else None
-    visit = frame.visits.get(state.name, 0) + (frame.parameters is None)  # an attempt before may have called nobody
+    visit = frame.visit
     payload, due_at = call.payload, call.due_at
     if wait is not None:
         digest = None if token is None else token_digest(token)
@@ -62,13 +62,13 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
             token_sha256=digest,
             due_at=due_at,
             heartbeat_ms=call.heartbeat_ms,
+            heartbeat_due_at=call.heartbeat_due_at,
             scope=scope,
         )
         draft.emit(opened, payload)
         payload = {}
     if due_at is not None:
-        first_at = due_at if call.heartbeat_ms is None else min(due_at, draft.at + call.heartbeat_ms)
-        draft.effects.append(SetTimer(first_at))
+        draft.effects.append(SetTimer(due_at if call.heartbeat_due_at is None else call.heartbeat_due_at))
     if resource.kind == "wait":
         return
     scheduled = e.TaskScheduled(
@@ -77,7 +77,6 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
         parameters=call.parameters,
         visit=visit,
         attempt=attempt,
-        keyed=call.keyed,
         wait=wait,
         child=draft.facts.chance() if resource.starts_execution else None,
         is_awaited=resource.starts_execution and resource.pattern in SYNC_PATTERNS,
@@ -108,10 +107,9 @@ def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environ
     """Compute the parameters and the time limits.
 
     They are computed anew for another attempt only if they look at the context object, which tells how many attempts
-    there were: so one idempotency key never carries two inputs.
+    there were: else a number or an id that was drawn for them would make another piece of work of each.
     """
     payload: dict[str, Any] = {}
-    keyed = frame.keyed
     if frame.attempt and frame.parameters is not None and not state.reads_context:
         reference = frame.parameters
         arguments = draft.value(reference)
@@ -122,16 +120,17 @@ def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environ
             reference = frame.parameters
         else:
             reference = draft.refer(arguments, frame.input, "parameters", payload)
-            keyed = 0 if frame.parameters is None else frame.attempt
     if state.timeout is None and state.heartbeat is None:
-        return _Call(arguments, reference, payload, keyed)
+        return _Call(arguments, reference, payload)
     timeout, heartbeat = state.timeout_ms(env, arguments), state.heartbeat_ms(env, arguments)
     if not state.resource.waits:
         heartbeat = None  # a step lives as long as its process does, and that is watched otherwise
     if timeout is None and heartbeat is not None:
         timeout = TIMEOUT_MAX_MS
-    due_at = None if timeout is None else draft.facts.now + timeout
-    return _Call(arguments, reference, payload, keyed, due_at, heartbeat)
+    now = draft.facts.now
+    due_at = None if timeout is None else now + timeout
+    first_at = None if due_at is None or heartbeat is None else min(due_at, now + heartbeat)
+    return _Call(arguments, reference, payload, due_at, heartbeat, first_at)
 
 
 def _token(draft: Draft, wait: str) -> str:
@@ -161,17 +160,16 @@ def run_task(draft: Draft, scope: str) -> None:
     if task.child is not None:
         draft.effects.append(StartChild(task.child, parent_of(draft, scope, task), parameters))
         return
-    visit = frame.visits[frame.state]
     draft.effects.append(
         RunTask(
             scope,
             frame.state,
             task.seq,
             task.attempt,
-            visit,
+            frame.visit,
             task.resource,
             parameters,
-            _idempotency_key(draft, scope, frame, visit),
+            idempotency_key(draft, scope, parameters),
             task.wait,
         )
     )
@@ -186,19 +184,9 @@ def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:
         scope=scope,
         state=frame.state,
         seq=task.seq,
-        visit=frame.visits[frame.state],
+        visit=frame.visit,
         attempt=task.attempt,
         pattern=pattern,
         is_awaited=task.is_awaited,
         wait=task.wait,
     )
-
-
-def _idempotency_key(draft: Draft, scope: str, frame: Frame, visit: int) -> str:
-    """`execution/state/iteration/visit`, each percent-encoded; an iteration that is none is `-`.
-
-    Every attempt and every repetition after a crash carries the same key (`reliability.md`, steps). An attempt whose
-    parameters are others, since they look at the context object, has its number as a fifth part.
-    """
-    key = f"{draft.facts.execution}/{percent_encoded(frame.state)}/{scope or '-'}/{visit}"
-    return f"{key}/{frame.keyed}" if frame.keyed else key

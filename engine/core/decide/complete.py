@@ -16,8 +16,6 @@ from engine.core.effects import SetTimer
 from engine.core.refs import ref
 from engine.core.state import EXECUTION_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
 from engine.language import TaskState, WaitState
-from engine.language.errors import TooLarge
-from engine.language.sizes import exceeds
 
 
 def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision:
@@ -28,10 +26,7 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
     if task is None or task.seq != command.seq:
         _ignore(draft, command)
         return draft.decision()
-    if isinstance(outcome, Succeeded) and exceeds(outcome.result, facts.payload_max):
-        problem = TooLarge(task.resource if task.resource.startswith("arn:") else command.state)
-        fail_task(draft, scope, task.attempt, problem.error, problem.cause)
-    elif isinstance(outcome, Failed):
+    if isinstance(outcome, Failed):
         fail_task(draft, scope, task.attempt, outcome.error, outcome.cause, is_retryable=outcome.is_retryable)
     else:
         succeed(draft, scope, task, outcome.result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,7 +35,7 @@ class Surroundings(msgspec.Struct, eq=False):
 
     @property
     def now_ms(self) -> int:
-        return self.draft.at
+        return self.draft.facts.now
 
     @property
     def patience_s(self) -> float | None:
@@ -59,7 +60,7 @@ class Surroundings(msgspec.Struct, eq=False):
             execution={
                 "Id": names.get("execution_id", draft.facts.execution),
                 "Input": draft.value(execution.input),
-                "Name": names.get("execution_name") or _process_id(draft),
+                "Name": names.get("execution_name") or started_with(draft).get("process_id", draft.facts.execution),
                 "RedriveCount": 0,
                 "RoleArn": names.get("role_arn", ""),
                 "StartTime": format_instant(execution.started_at),
@@ -98,13 +99,13 @@ def _item(draft: Draft, scope: str) -> Item | None:
     return None
 
 
-def _process_id(draft: Draft) -> str:
-    """The caller's own name for the execution, which stands beside the input, or its id."""
+def started_with(draft: Draft) -> Mapping[str, Any]:
+    """The payload of the first event: the input, and what stands beside it."""
     seq = seq_of(draft.state.input)
     draft.value(draft.state.input)  # so that the payload is there
     payloads = draft.payloads if seq in draft.payloads else draft.facts.payloads
-    name: str = payloads[seq].get("process_id", draft.facts.execution)
-    return name
+    found: Mapping[str, Any] = payloads[seq]
+    return found
 
 
 def environment(draft: Draft, scope: str, surroundings: Surroundings | None = None) -> Environment:

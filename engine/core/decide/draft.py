@@ -119,19 +119,22 @@ class Draft(BaseDraft[State]):
         return references
 
     def bound(self, scope: str, *values: Any) -> None:
-        """Raise `TooLarge` if one of these values, which the state of a scope has made, is larger than any may be."""
-        limit = self.facts.payload_max
-        for value in values:
-            if exceeds(value, limit):
-                raise TooLarge(self.state.frames[scope].state)
+        """Raise `TooLarge` if one of these values, which the state of a scope has made, is larger than any may be.
 
-    def bound_new(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
-        """The same of what a state is left with; what is its input, or in the event's payload, is bounded already."""
-        known = (self.value(self.state.frames[scope].input), *payload.values())
-        if not any(left.output is each for each in known):
+        What the state was given is bounded already.
+        """
+        frame = self.state.frames[scope]
+        given = self._values.get(frame.input)
+        for value in values:
+            if value is not given and exceeds(value, self.facts.payload_max):
+                raise TooLarge(frame.state)
+
+    def bound_left(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
+        """The same of what a state is left with, of which what is in the event's payload is bounded already."""
+        if not any(left.output is each for each in payload.values()):
             self.bound(scope, left.output)
         if left.assigned:
-            self.bound(scope, {name: value for name, value in left.assigned.items() if value is not known[0]})
+            self.bound(scope, left.assigned)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

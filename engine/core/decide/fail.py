@@ -97,20 +97,16 @@ def time_out(draft: Draft, scope: str, phase: InTask | InWait, limit: Literal["t
     _go_on(draft, scope, then, problem, Failure(TIMEOUT, None, None))
 
 
-def fail_state(
-    draft: Draft, scope: str, problem: StatesError, entered_by: int | None = None, *, is_final: bool = False
-) -> None:
-    """Fail by what went wrong in a state; the cause says where, in AWS's words.
+def fail_state(draft: Draft, scope: str, problem: StatesError, *, is_final: bool = False) -> None:
+    """Fail by what went wrong in a state; the cause says where, in AWS's words. `is_final`: no Retry or Catch is asked.
 
-    `entered_by` is the seq of the event with which it was entered; null if it failed before it left one. `is_final`:
-    neither Retry nor Catch is asked.
+    A state that has left no event of its own is entered by its failure.
     """
-    name = draft.state.frames[scope].state
-    entered = f"(entered at the event id #{entered_by or draft.next_seq})"
-    where = f"An error occurred while executing the state '{name}' {entered}."
-    is_entry = entered_by is None and not draft.state.frames[scope].attempt
+    frame = draft.state.frames[scope]
+    entered = f"(entered at the event id #{frame.entry or draft.state.told + 1})"
+    where = f"An error occurred while executing the state '{frame.state}' {entered}."
     cause = problem.cause if isinstance(problem, TooLarge) else f"{where} {problem.cause}"
-    fail(draft, scope, problem.error, cause, is_entry=is_entry, is_final=is_final)
+    fail(draft, scope, problem.error, cause, is_entry=not frame.entry, is_final=is_final)
 
 
 def fail_by_definition(draft: Draft, scope: str, error: str | None, cause: str | None) -> None:
@@ -178,7 +174,7 @@ def _then(
             error_output = {"Error": thrown.error, "Cause": thrown.cause}
             try:
                 left = catcher.leave(error_output, environment(draft, scope))
-                draft.bound_new(scope, left, {})
+                draft.bound_left(scope, left, {})
             except StatesError as problem:
                 return e.Caught(index, catcher.next), problem
             output = draft.refer(left.output, frame.input, "output", members)
@@ -195,7 +191,7 @@ def _draw(draft: Draft) -> float:
 def _go_on(draft: Draft, scope: str, then: e.Then | None, problem: StatesError | None, failure: Failure) -> None:
     """Do what follows a failure that has been recorded; the execution's failure points to the same values."""
     if problem is not None:
-        fail_state(draft, scope, problem, draft.caused_by, is_final=True)
+        fail_state(draft, scope, problem, is_final=True)
     elif isinstance(then, e.Retry):
         draft.effects.append(SetTimer(then.due_at))
     elif then is None and scope == TOP:

@@ -22,7 +22,7 @@ def enter_parallel(draft: Draft, scope: str, frame: Frame, state: ParallelState)
     payload: dict[str, Any] = {}
     reference = draft.refer(arguments, frame.input, "input", payload)
     starts = tuple(branch.start_at for branch in state.branches)
-    draft.emit(e.BranchesStarted(state.name, reference, starts, frame.attempt, scope), payload)
+    draft.emit(e.BranchesStarted(state.name, reference, starts, frame.visit, frame.attempt, scope), payload)
 
 
 def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
@@ -43,6 +43,7 @@ def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
         start_at=state.processor.start_at,
         concurrency=state.concurrency(env, arguments),
         tolerated=state.tolerance(len(items), env, arguments),
+        visit=frame.visit,
         attempt=frame.attempt,
         scope=scope,
     )
@@ -62,7 +63,7 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
             selected = state.item_input(value, environment(draft, fork.scope, surroundings))
             draft.bound(fork.scope, selected)
         except StatesError as problem:
-            fail_state(draft, fork.scope, problem, fork.seq)
+            fail_state(draft, fork.scope, problem)
             return
         reference = draft.refer(selected, reference, "input", payload)
     draft.caused_by = fork.seq
@@ -91,7 +92,7 @@ def leave_fork(draft: Draft, fork: Fork, outputs: list[Any]) -> None:
     try:
         draft.bound(scope, outputs)
     except TooLarge as problem:
-        fail_state(draft, scope, problem, fork.seq)
+        fail_state(draft, scope, problem)
         return
     result = ref(draft.next_seq, "result")
 

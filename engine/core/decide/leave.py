@@ -30,19 +30,8 @@ def leave(
     A value that is the very value of the input, or of a member of `payload`, is not written again. Raises `TooLarge`,
     and nothing is emitted then.
     """
-    draft.bound_new(scope, left, payload or {})
-    _leave(draft, scope, left, following, make, payload)
-
-
-def _leave(
-    draft: Draft,
-    scope: str,
-    left: Left,
-    following: str | None,
-    make: Make,
-    payload: Mapping[str, Any] | None = None,
-) -> None:
     members = dict(payload or {})
+    draft.bound_left(scope, left, members)
     frame = draft.state.frames[scope]
     reference = draft.refer(left.output, frame.input, "output", members)
     assigned = draft.refer_all(left.assigned, frame.input, members)
@@ -64,12 +53,8 @@ def leave_after(
     It is caused by the event with which the state was entered. It is recorded whether or not `left(environment)` can
     be computed; if not, with a null output, and the state fails.
     """
-    entered_by = draft.caused_by
     try:
-        computed = left(environment(draft, scope))
-        draft.bound_new(scope, computed, payload or {})
+        leave(draft, scope, left(environment(draft, scope)), state.next, make, payload)
     except StatesError as problem:
         draft.emit(make(None, None, {}), payload)
-        fail_state(draft, scope, problem, entered_by)
-    else:
-        _leave(draft, scope, computed, state.next, make, payload)
+        fail_state(draft, scope, problem)

@@ -25,13 +25,16 @@ DEATHS_ALONE_MAX: Final = 5
 
 
 def recover(state: State, command: Recover, facts: Facts) -> Outcome:
-    """Take an execution up again, wherever it was."""
+    """Take an execution up again, wherever it was.
+
+    Others may have moved it on since: a timer that came due, an answer. What they scheduled is not ours to call again.
+    """
     if state.is_over:
         return stale("the execution is over")
     draft = Draft(state, facts)
     for scope in state.scopes():
         task = draft.state.task(scope)
-        if task is not None:
+        if task is not None and (command.seq is None or task.seq <= command.seq):
             _recover_task(draft, scope, task, died=command.died)
         if draft.state.is_over:
             break

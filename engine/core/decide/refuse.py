@@ -9,6 +9,7 @@ from engine.core.decide.draft import Draft
 from engine.core.decision import RECORDED_REFUSALS, Code, Facts, Rejection
 from engine.core.events import CommandRefused
 from engine.core.state import State
+from engine.language.sizes import LEVELS_MAX, exceeds
 
 
 def refuse(
@@ -29,6 +30,15 @@ def refuse(
     if count <= RECORDED_REFUSALS or count & (count - 1) == 0:
         draft.emit(CommandRefused(command, code, count))
     return Rejection(code, message, details or {}, tuple(draft.steps), is_counted=True)
+
+
+def too_large(field: str, value: Any, facts: Facts) -> Rejection | None:
+    """Refuse a command whose value is larger than any of a run may be; null if it is not."""
+    limit = facts.payload_max
+    if not exceeds(value, limit):
+        return None
+    excess = f"it must have at most {limit:,} bytes of JSON text, and at most {LEVELS_MAX} levels"
+    return Rejection("VALIDATION_ERROR", f"{field}: {excess}", {"field": field, "limit": limit})
 
 
 def stale(message: str) -> Rejection:

@@ -14,7 +14,7 @@ from engine.core.commands import Resume
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
 from engine.core.decide.leave import leave_after
-from engine.core.decide.refuse import refuse
+from engine.core.decide.refuse import refuse, too_large
 from engine.core.decision import Code, Decision, Facts, Need, Outcome, Rejection
 from engine.core.refs import ref
 from engine.core.state import OpenWait, State
@@ -40,6 +40,9 @@ def resume(state: State, command: Resume, facts: Facts) -> Outcome:
     if len(meant) > 1:
         return _ambiguous(state, facts, meant)
     if meant:
+        refused = too_large("payload", command.payload, facts)
+        if refused is not None:
+            return refused
         return end_wait(state, facts, meant[0][0], command.payload, RESTARTED)
     return _none_open(state, command, facts)
 

@@ -7,6 +7,8 @@ from typing import Any
 from engine.core.commands import Trigger
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
+from engine.core.decide.keys import salt_for
+from engine.core.decide.refuse import too_large
 from engine.core.decision import Facts, Outcome, Rejection
 from engine.core.effects import SetTimer
 from engine.core.events import ExecutionStarted
@@ -18,12 +20,15 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     """Start the execution, and pass through all states that need nobody."""
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
+    refused = too_large("input", command.input, facts)
+    if refused is not None:
+        return refused
     draft = Draft(state, facts)
-    payload: dict[str, Any] = {"input": command.input}
+    payload: dict[str, Any] = {"input": command.input, **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
     timeout_s = facts.machine.timeout_seconds
-    due_at = None if timeout_s is None else draft.at + timeout_s * 1000
+    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
     draft.emit(
         ExecutionStarted(
             kind="execution",

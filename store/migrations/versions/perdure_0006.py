@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "perdure_0006"
-down_revision = "perdure_0002"
+down_revision = "perdure_0007"
 
 
 def upgrade() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from engine.runtime.access import SCOPES
 from tests.api.cli.conftest import APPROVAL, CHARGE, KEY, NAME, Mode, Perdure, Served
 
 
@@ -174,6 +175,24 @@ def test_a_key_is_made_used_and_revoked(mode: Mode, perdure: Perdure, folder: Pa
     revoked = {key["name"] for key in perdure.json("keys", "list")["items"] if key["revoked_at"]}
     assert revoked == {"worker"}
     assert "Did you mean 'other'?" in perdure("keys", "revoke", "othr", exits=1).stderr
+
+
+def test_a_key_of_many_is_found_by_its_name(mode: Mode, perdure: Perdure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a later page of a server's."""
+    monkeypatch.setattr("api.commands.remote.PAGE", 1)
+    perdure("keys", "create", "last", "--scope", "runs.view")
+    assert perdure.json("keys", "revoke", "last")["name"] == "last"
+
+
+def test_an_operator_who_lost_the_key_makes_another(perdure: Perdure) -> None:
+    """On the database itself; the last operator's key stays until there is another one."""
+    assert "make another" in perdure("keys", "revoke", "operator", exits=1).stderr
+    recovered = perdure.json("keys", "recover")
+    assert (recovered["name"], recovered["scopes"]) == ("recovered", list(SCOPES))
+    assert recovered["key"].startswith("pk_")
+    perdure("keys", "revoke", "operator")
+    assert {key["last_used_at"] for key in perdure.json("keys", "list")["items"]} == {None}
+    assert "does not exist" in perdure("keys", "recover", "--database", "sqlite:///none.db", exits=2).stderr
 
 
 def test_a_key_elsewhere(mode: Mode, perdure: Perdure) -> None:

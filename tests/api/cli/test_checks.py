@@ -66,6 +66,19 @@ def test_streams_that_do_not_hold_are_counted_once_each(perdure: Perdure, folder
     assert f"2 of {total} streams do not hold" in perdure("verify", exits=1).stderr
 
 
+def test_rights_that_the_log_does_not_give(perdure: Perdure, folder: Path) -> None:
+    """Who has the file cannot give a key more rights unseen by `verify` and `doctor`; what is not compared is said."""
+    said = perdure("verify").stderr
+    assert [line.split(":")[:2] for line in said.splitlines()] == [
+        ["not compared", " idempotency keys"],
+        ["not compared", " nodes"],
+    ]
+    with tampering(folder) as connection:
+        connection.execute("UPDATE api_keys SET scopes = 'operator', revoked_at = NULL")
+    assert "the fold says" in perdure("verify", exits=1).stdout
+    assert checks(perdure, exits=1)["chains"]["status"] == "fail"
+
+
 # --- doctor ------------------------------------------------------------------------------------------------------
 
 

@@ -114,6 +114,11 @@ def test_one_state_by_itself(perdure: Perdure, folder: Path) -> None:
     assert (found["status"], found["output"]) == ("SUCCEEDED", 5)
     assert found["inspection"]["afterParameters"] == {"n": 1, "v": 2}
     assert "afterParameters" in perdure(*arguments).stdout
+    unanswered = perdure(
+        "simulate", "charge.asl.json", "--state", "Charge", "--input", '{"n": 1}', "--variables", '{"v": 2}'
+    )
+    assert "NEEDS_RESULT" in unanswered.stdout
+    assert "--mock FILE" in unanswered.stderr
     assert "no state 'Chage'. Did you mean 'Charge'?" in perdure(*arguments, "--state", "Chage", exits=2).stderr
 
 

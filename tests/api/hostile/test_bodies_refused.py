@@ -67,10 +67,11 @@ async def test_another_content_type_is_415(probe: Probe, content_type: str) -> N
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
-async def test_a_packed_body_is_no_json(probe: Probe, encoding: str) -> None:
-    """Nothing is unpacked, so that no body is larger than it is long."""
+async def test_a_packed_body_is_415(probe: Probe, encoding: str) -> None:
+    """Nothing is unpacked, so that none is larger than it is long; nor is a plain body one that says it is packed."""
     for route in BODIES:
-        await probe.refused(route, 400, content=BROKEN["gzip"], headers={"content-encoding": encoding})
+        for body in (BROKEN["gzip"], b"{}"):
+            await probe.refused(route, 415, content=body, headers={"content-encoding": encoding})
 
 
 @pytest.mark.parametrize("size", [BODY_MAX_BYTES + 1, 3 * BODY_MAX_BYTES])

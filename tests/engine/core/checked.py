@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from engine import projections
@@ -37,7 +38,7 @@ from engine.verification import verify_stream
 from store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
 from tests.chained import chained
 
-from .invariants import check_event, check_snapshot, meaning, references
+from .invariants import check_event, check_numbers, check_snapshot, meaning, references
 
 VOCABULARY = KINDS["execution"].vocabulary
 STREAM = ids.parse(EXECUTION)
@@ -67,6 +68,8 @@ class Checked(Scenario):
         self.stored: dict[int, Any] = {}
         self.tables = Tables()
         self.duties: list[Effect] = []
+        self.keys: dict[str, Any] = {}
+        self.work: dict[Any, str] = {}
         self.live: list[State] = []
         self.is_to_go_on = False
         super().__init__(definition, run_input, process_id)
@@ -157,6 +160,7 @@ class Checked(Scenario):
             is_asked = Continue() in self.effects
             self.is_to_go_on = is_asked or (self.is_to_go_on and not isinstance(command, c.Advance))
         self._check_given_up(command, before)
+        self._check_keys()
         if self.state.is_over or self.state.is_quarantined:
             return
         assert self.is_to_go_on or not (self.state.ready or self.state.forks_at_work)
@@ -169,6 +173,24 @@ class Checked(Scenario):
                 assert HoldSuspect(scope, self.state.frames[scope].state) in self.duties
             else:
                 assert task.seq in called
+
+    def _check_keys(self) -> None:
+        """Calls in the same place and visit and with the same parameters have the same key, and no others have."""
+        for effect in self.effects:
+            if isinstance(effect, RunTask):
+                text = msgspec.json.encode(effect.parameters, order="deterministic")
+                work = (self._place(effect.scope), effect.state, effect.visit, text)
+                assert self.work.setdefault(work, effect.idempotency_key) == effect.idempotency_key
+                assert self.keys.setdefault(effect.idempotency_key, work) == work
+
+    def _place(self, scope: str) -> tuple[Any, ...]:
+        """The state, visit and index of each Parallel and Map state around a scope."""
+        if not scope:
+            return ()
+        fork, index = scope.split(".")
+        outer = self.state.forks[int(fork)].scope
+        frame = self.state.frames[outer]
+        return (*self._place(outer), frame.state, frame.visits[frame.state], index)
 
     def _check_given_up(self, command: c.Command, before: State) -> None:
         """A task that ends without its step or its child is given up; and a parent is told of the end, once."""
@@ -199,6 +221,7 @@ class Checked(Scenario):
         """What is checked of the whole log at once."""
         stored = [StoredEvent(position, row) for position, row in enumerate(self.rows, start=1)]
         assert verify_stream(STREAM, stored, (self.rows[-1].seq, self.rows[-1].hash)) is None
+        check_numbers(self.events)
         ended = Counter(r.event.wait for r in self.events if isinstance(r.event, e.WaitResumed | e.WaitExpired))
         assert all(count == 1 for count in ended.values())
         self._check_tables()

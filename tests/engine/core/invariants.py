@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from engine.core import events as e
+from engine.core.evolve import evolve
 from engine.core.refs import resolve
 from engine.core.snapshots import decode_state, encode_state
 from engine.core.state import (
@@ -22,9 +25,13 @@ from engine.core.state import (
     InWait,
     State,
     fork_and_index,
+    initial_state,
     scope_of,
 )
 from engine.core.transitions import TRANSITIONS
+from engine.history import states_history
+from engine.history.fold import Fold
+from engine.history.tell import take
 
 AFTER_THE_END = frozenset({"ResultIgnored", "CommandRefused"})
 REFERENCES = frozenset({"input", "items", "output", "parameters", "result", "error_ref", "cause", "reason"})
@@ -84,6 +91,29 @@ def _check_forks(state: State) -> None:
             at_work.add(seq)
     assert set(state.forks_at_work) == at_work
     assert len(state.forks_at_work) == len(at_work)
+
+
+ENTERED = re.compile(r"executing the state '(.*)' \(entered at the event id #(\d+)\)\. ", re.DOTALL)
+
+
+def check_numbers(events: Iterable[e.Recorded]) -> None:
+    """The state counts what a history tells, event by event, and whatever names a state's entry names the right one."""
+    events = list(events)
+    fold, state, told = Fold(), initial_state(), 0
+    for recorded in events:
+        state, counted = evolve(state, recorded), len(fold.course.moments)
+        take(fold, recorded)
+        told += sum(moment.what != "branch_ended" for moment in islice(fold.course.moments, counted, None))
+        assert state.is_over or state.told == told, f"event {recorded.seq}: {recorded.event}"
+    history = None
+    for recorded in events:
+        cause = (recorded.payload or {}).get("cause")
+        match = ENTERED.match(cause.removeprefix("An error occurred while ")) if type(cause) is str else None
+        if match is not None:
+            history = history or states_history(events)
+            name, number = match.groups()
+            entered = history[int(number) - 1]
+            assert (entered["type"].endswith("StateEntered"), entered["details"]["name"]) == (True, name)
 
 
 def may_begin(fork: Fork) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from engine.core import events as e
@@ -69,44 +71,54 @@ def test_the_key_is_the_same_over_attempts():
     assert run.events[-1].event == e.TaskScheduled("A", "charge", "2/parameters", attempt=1)
 
 
+KEPT = re.compile(f"{EXECUTION}/A/-/1/[0-9a-f]{{32}}")
+"""The key of a call that another attempt may make with other parameters: it has a digest of them."""
+
+
 def test_parameters_that_change_have_another_key():
-    """The context object tells the attempt; then its number is in the key, so that one key never has two inputs."""
+    """The context object tells the attempt; then one key must not stand for two inputs."""
     tried = {"tried.$": "$$.State.RetryCount"}
     run = given(one(Retry=[{**ALL, "IntervalSeconds": 1}], Parameters=tried))
+    first = run.duty(RunTask)
     run.when(failed("A", "Busy")).after(1000).when(due())
-    assert run.duty(RunTask).parameters == {"tried": 1}
-    assert run.duty(RunTask).idempotency_key == f"{EXECUTION}/A/-/1/1"
-    assert run.events[-1].event == e.TaskScheduled("A", "charge", "4/parameters", attempt=1, keyed=1)
+    second = run.duty(RunTask)
+    assert [call.parameters for call in (first, second)] == [{"tried": 0}, {"tried": 1}]
+    assert first.idempotency_key != second.idempotency_key
+    assert all(KEPT.fullmatch(call.idempotency_key) for call in (first, second))
+    assert run.events[-1].event == e.TaskScheduled("A", "charge", "4/parameters", attempt=1)
     run.when(recovered(died=False)).then_nothing()
-    assert run.duty(RunTask).idempotency_key == f"{EXECUTION}/A/-/1/1"
+    assert run.duty(RunTask) == second
 
 
 def test_parameters_that_look_at_the_context_and_stay_the_same_keep_their_key():
     """What counts is what is sent."""
     run = given(one(Retry=[{**ALL, "IntervalSeconds": 1}], Parameters={"name.$": "$$.State.Name"}))
+    first = run.duty(RunTask)
     run.when(failed("A", "Busy")).after(1000).when(due())
-    assert run.duty(RunTask).idempotency_key == f"{EXECUTION}/A/-/1"
+    assert run.duty(RunTask).idempotency_key == first.idempotency_key
     assert run.events[-1].event == e.TaskScheduled("A", "charge", "2/parameters", attempt=1)
 
 
-def test_parameters_that_change_once_keep_the_key_of_then():
-    """A third attempt with the input of the second one has the second one's key."""
+def test_parameters_that_change_and_come_back_have_their_key_again():
+    """An attempt with the input of an earlier one has that one's key."""
     late = {"late.$": "States.MathAdd(States.ArrayGetItem($.of, $$.State.RetryCount), 0)"}
-    run = given(one(Retry=[{**ALL, "IntervalSeconds": 1, "BackoffRate": 1}], Parameters=late), {"of": [0, 1, 1, 1]})
+    run = given(one(Retry=[{**ALL, "IntervalSeconds": 1, "BackoffRate": 1}], Parameters=late), {"of": [0, 1, 1, 0]})
     keys = [run.duty(RunTask).idempotency_key]
-    for _ in range(2):
+    for _ in range(3):
         run.when(failed("A", "Busy")).after(1000).when(due())
         keys.append(run.duty(RunTask).idempotency_key)
-    assert keys == [f"{EXECUTION}/A/-/1", f"{EXECUTION}/A/-/1/1", f"{EXECUTION}/A/-/1/1"]
+    assert keys == [keys[0], keys[1], keys[1], keys[0]]
+    assert keys[0] != keys[1]
 
 
 def test_parameters_that_are_equal_in_python_only_have_changed():
     """True is not 1: what is called is given what was computed."""
     arguments = {"n": "{% $states.context.State.RetryCount = 0 ? 1 : true %}"}
     run = given(one(QueryLanguage="JSONata", Arguments=arguments, Retry=[{**ALL, "IntervalSeconds": 1}]))
+    first = run.duty(RunTask)
     run.when(failed("A", "Busy")).after(1000).when(due())
     assert run.duty(RunTask).parameters["n"] is True
-    assert run.duty(RunTask).idempotency_key == f"{EXECUTION}/A/-/1/1"
+    assert run.duty(RunTask).idempotency_key != first.idempotency_key
 
 
 def test_the_delay_grows_up_to_its_limit():
@@ -286,7 +298,7 @@ def test_a_catcher_that_cannot_be_computed_fails():
     run = given(one(Catch=catch), {"text": "t"}).when(failed("A", "NoMoney"))
     run.then("TaskFailed", e.ExecutionFailed("States.ResultPathMatchFailure", None, "4/cause", "A"))
     assert run.events[2].event.then == e.Caught(0, "Mend")
-    assert "(entered at the event id #3)" in run.value(run.state.cause)
+    assert "(entered at the event id #2)" in run.value(run.state.cause)
 
 
 def test_a_catcher_that_cannot_be_computed_fails_its_branch():

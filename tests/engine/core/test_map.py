@@ -49,7 +49,7 @@ def test_each_item_has_an_iteration():
     ]
     assert [r.payload for r in run.events[1:]] == [None] * 5
     assert [r.caused_by for r in run.events[2:4]] == [2, 2]
-    assert [effect.idempotency_key for effect in run.effects] == [f"{EXECUTION}/Each/2.{n}/1" for n in (0, 1)]
+    assert [effect.idempotency_key for effect in run.effects] == [f"{EXECUTION}/Each/M:1:{n}/1" for n in (0, 1)]
 
 
 def test_the_outputs_stand_in_the_order_of_the_items():
@@ -221,14 +221,14 @@ def test_one_failure_too_many_fails_the_state():
 
 
 def test_the_whole_may_be_retried():
-    """All items again, in new scopes, of which each has its own key."""
+    """All items again, in new scopes."""
     run = given(machine(Retry=[{**ALL, "IntervalSeconds": 3, "MaxAttempts": 1}]), ["a", "b"])
     run.when(succeeded("Each", "A", scope="2.0"), failed("Each", "Busy", scope="2.1"))
     assert run.events[-1].event.then == e.Retry(0, START + 3000)
     run.after(3000).when(due()).then(
         e.MapStarted("M", "1/input", 2, "Each", attempt=1), *["IterationStarted"] * 2, *["TaskScheduled"] * 2
     )
-    assert [effect.idempotency_key.split("/")[2] for effect in run.effects] == ["10.0", "10.1"]
+    assert [effect.scope for effect in run.effects] == ["10.0", "10.1"]
 
 
 def test_an_iteration_that_cannot_begin_fails_the_state():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -17,6 +19,10 @@ CREATE = o.CreateOrganization("Acme", b"a secret")
 KEY = o.CreateKey("key-1", "w1", "for SAP", "5" * 64, ("runs.view", "runs.resume"), 9000)
 
 
+def encoded(state):
+    return msgspec.json.encode(state, enc_hook=lambda value: dict(value.items()))
+
+
 class Stream:
     """An organization driven by hand; every decision is folded again from what the log keeps of it."""
 
@@ -26,11 +32,11 @@ class Stream:
         for command in commands:
             self.send(command)
 
-    def send(self, command):
-        before = msgspec.json.encode(self.state)
+    def send(self, command, actor="key:a"):
+        before = encoded(self.state)
         payloads = {r.seq: r.payload for r in self.events}
-        self.last = o.decide(self.state, command, now=1000, actor="key:a", payloads=payloads)
-        assert msgspec.json.encode(self.state) == before
+        self.last = o.decide(self.state, command, now=1000, actor=actor, payloads=payloads)
+        assert encoded(self.state) == before
         if isinstance(self.last, Decision):
             self.new = [step.recorded.event for step in self.last.steps]
             self.events += [step.recorded for step in self.last.steps]
@@ -47,9 +53,9 @@ class Stream:
 
 
 def test_an_organization_is_created_once_and_first():
-    """Its name is business data, and its secret is in no event."""
+    """Its name is business data, and of its secret the event has the digest alone."""
     stream = Stream(CREATE)
-    assert stream.new == [o.OrganizationCreated("organization")]
+    assert stream.new == [o.OrganizationCreated("organization", hashlib.sha256(CREATE.secret).hexdigest())]
     assert stream.events[0].payload == {"name": "Acme"}
     stream.send(CREATE).is_refused("CONFLICT")
     Stream(o.CreateWorkspace("w1", "default")).is_refused("NOT_FOUND")
@@ -89,7 +95,74 @@ def test_a_key_is_revoked_once():
     stream.send(o.RevokeKey("key-9")).is_refused("NOT_FOUND")
 
 
+OPERATOR = o.CreateKey("key-0", "w1", "mine", "0" * 64, ("operator", "keys.manage"))
+
+
+def with_keys(*made):
+    """A stream in which each key was made by the one before its name: `("key-2", "key-1")`."""
+    stream = Stream(CREATE, o.CreateWorkspace("w1", "default"), OPERATOR)
+    for name, maker in made:
+        stream.send(o.CreateKey(name, "w1", name, name[-1] * 64, ("keys.manage",)), f"key:{maker}")
+    return stream
+
+
+FAMILY = (("key-1", "key-0"), ("key-2", "key-1"), ("key-3", "key-2"), ("key-4", "key-1"), ("key-5", "key-0"))
+
+
+def test_the_keys_that_a_key_made_go_with_it():
+    """And those that they made; not what others made, and nothing if it is not wished."""
+    stream = with_keys(*FAMILY).send(o.RevokeKey("key-2"))
+    assert stream.new == [o.KeyRevoked("key-2")]
+    stream.send(o.RevokeKey("key-1", with_children=True))
+    assert stream.new == [o.KeyRevoked("key-1"), o.KeyRevoked("key-4"), o.KeyRevoked("key-3")]
+    assert stream.last.answer is False
+    assert stream.state.keys["key-5"].revoked_at is None
+    assert stream.send(o.RevokeKey("key-1", with_children=True)).new == []
+
+
+def test_many_keys_are_revoked_by_and_by(monkeypatch):
+    """A decision revokes so many at the most, and says whether there are more."""
+    monkeypatch.setattr(o, "REVOKED_AT_ONCE", 3)
+    stream = with_keys(*FAMILY)
+    command = o.RevokeKey("key-0", with_children=True, has_other_operators=True)
+    assert (len(stream.send(command).new), stream.last.answer) == (3, True)
+    assert stream.new[0] == o.KeyRevoked("key-0")
+    assert (len(stream.send(command).new), stream.last.answer) == (3, False)
+    assert all(key.revoked_at for key in stream.state.keys.values())
+
+
+def test_the_last_operator_key_stays():
+    """Unless another organization has one; a second one that is good lets it go, one that has expired does not."""
+    with_keys().send(o.RevokeKey("key-0")).is_refused("CONFLICT")
+    with_keys().send(o.RevokeKey("key-0", with_children=True)).is_refused("CONFLICT")
+    assert with_keys().send(o.RevokeKey("key-0", has_other_operators=True)).new == [o.KeyRevoked("key-0")]
+    second = o.CreateKey("key-9", "w1", "second", "9" * 64, ("operator",))
+    expired = msgspec.structs.replace(second, expires_at=1000)
+    with_keys().send(expired).send(o.RevokeKey("key-0")).is_refused("CONFLICT")
+    assert with_keys().send(expired).send(o.RevokeKey("key-9")).new == [o.KeyRevoked("key-9")]
+    stream = with_keys().send(second)
+    assert stream.send(o.RevokeKey("key-0")).new == [o.KeyRevoked("key-0")]
+    assert stream.send(o.RevokeKey("key-0")).new == []
+    stream.send(o.RevokeKey("key-9")).is_refused("CONFLICT")
+
+
+def test_an_operator_that_takes_all_others_with_it_stays():
+    """What counts is who is left afterwards."""
+    stream = with_keys()
+    stream.send(o.CreateKey("key-8", "w1", "second", "8" * 64, ("operator",)), "key:key-0")
+    stream.send(o.RevokeKey("key-0", with_children=True)).is_refused("CONFLICT")
+
+
 def test_an_event_of_another_kind_of_stream_is_an_error():
     """The fold skips nothing."""
     with pytest.raises(TypeError, match="CommandRefused is no event of an organization"):
         o.evolve(o.OrganizationState(), Recorded(1, 0, "key:a", None, CommandRefused("c", "CONFLICT", 1), None))
+
+
+def test_a_pin_changes_nothing_else():
+    """It is an event of the stream, and no more."""
+    stream = Stream(CREATE)
+    before = stream.state
+    stream.send(o.PinLog(7, "a" * 64))
+    assert stream.new == [o.LogPinned(7, "a" * 64)]
+    assert (stream.state.workspaces, stream.state.keys) == (before.workspaces, before.keys)

@@ -181,10 +181,13 @@ def test_every_task_of_an_execution_is_taken_up():
 
 
 def test_a_task_is_called_in_its_scope():
-    """The key of a branch or iteration has its scope in it, and is the same after a crash."""
+    """The key of a branch or iteration says which one it is, and is the same after a crash."""
     run = given(both("A", "B"))
     first = run.effects
-    assert [effect.idempotency_key.split("/")[1:] for effect in first] == [["A", "2.0", "1"], ["B", "2.1", "1"]]
+    assert [effect.idempotency_key.split("/")[1:] for effect in first] == [
+        ["A", "Both:1:0", "1"],
+        ["B", "Both:1:1", "1"],
+    ]
     run.when(CLEANLY).then_nothing().then_effects(*first)
     run.when(DEATH).then("TaskInterrupted", "TaskInterrupted").then_effects(*first)
 

@@ -265,7 +265,8 @@ BEATING = {**TOKEN, "TimeoutSeconds": 60, "HeartbeatSeconds": 20}
 def test_a_heartbeat_moves_the_limit():
     """By HeartbeatSeconds from now; the wait shows it, and the old instant finds nothing due."""
     run = given(one(BEATING)).then_effects(SetTimer(START + 20_000), "RunTask")
-    assert (run.events[1].event.due_at, run.events[1].event.heartbeat_ms) == (START + 60_000, 20_000)
+    opened = run.events[1].event
+    assert (opened.due_at, opened.heartbeat_ms, opened.heartbeat_due_at) == (START + 60_000, 20_000, START + 20_000)
     run.after(15_000).when(Beat(wait_id(1))).then(e.TaskHeartbeat("A", wait_id(1), START + 35_000)).then_answers(
         "alive"
     )
@@ -322,6 +323,49 @@ def test_a_heartbeat_outlives_the_process():
     """The moved limit is armed again."""
     run = given(one(BEATING)).when(succeeded("A")).after(5000).when(Beat(wait_id(1)), recovered())
     run.then_effects(SetTimer(START + 25_000))
+
+
+# --- a clock that was ahead ------------------------------------------------------------------------------------------
+
+DAY_MS = 86_400_000
+
+
+def ahead_for_a_moment(run):
+    """Let something be recorded while the clock is a day ahead, and set it back."""
+    run.after(DAY_MS).when(Resume({}, state="Nowhere")).then("CommandRefused").after(-DAY_MS)
+
+
+def asking_first(**state):
+    """Give a run that waits for a resume before it comes to this state, and was recorded ahead of time meanwhile."""
+    states = {"Ask": {**ASK, "Next": "A"}, "A": {"End": True, **state}}
+    run = given({"StartAt": "Ask", "States": states})
+    ahead_for_a_moment(run)
+    return run.when(resumed())
+
+
+def test_a_heartbeat_is_due_by_the_clock_and_not_by_the_log():
+    """The event that opens the wait says when, counted from the clock as every limit is."""
+    run = asking_first(**BEATING)
+    opened = next(r.event for r in reversed(run.events) if isinstance(r.event, e.WaitOpened))
+    assert (opened.heartbeat_due_at, opened.due_at) == (START + 20_000, START + 60_000)
+    assert SetTimer(START + 20_000) in run.effects
+    run.when(succeeded("A")).after(20_000).when(due())
+    run.then(e.WaitExpired("A", wait_id(2), "heartbeat", "States.Timeout"), "ExecutionFailed")
+
+
+def test_a_heartbeat_moves_the_limit_by_the_clock_and_not_by_the_log():
+    """Whoever falls silent after it is missed in time."""
+    run = given(one(BEATING)).when(succeeded("A"))
+    ahead_for_a_moment(run)
+    run.after(15_000).when(Beat(wait_id(1))).then(e.TaskHeartbeat("A", wait_id(1), START + 35_000))
+    run.after(20_000).when(due()).then("WaitExpired", "ExecutionFailed")
+
+
+def test_the_hour_that_an_expression_reads_is_the_clock_s():
+    """A Wait state until five seconds from now takes five seconds."""
+    until = "{% $fromMillis($millis() + 5000) %}"
+    run = asking_first(Type="Wait", QueryLanguage="JSONata", Timestamp=until)
+    assert run.events[-1].event == e.TimerSet("A", START + 5000)
 
 
 # --- in branches -----------------------------------------------------------------------------------------------------

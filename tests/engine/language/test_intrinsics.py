@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.language import compile_machine, problems
 from engine.language.environment import Environment
 from engine.language.errors import StatesError
 from engine.language.intrinsic_functions import FUNCTIONS
 from engine.language.intrinsics import ARGUMENTS_MAX, NESTING_MAX, TEXT_MAX, compile_intrinsic
 from engine.language.paths import PathError
-from engine.language.values import MISSING
+from engine.language.values import JSON_TYPES, MISSING
 
 INPUT = {
     "name": "Ada",
@@ -55,9 +56,9 @@ class World:
         return hashlib.sha256(str(self.draws).encode()).digest()[:count]
 
 
-def call(text, value=None, world=None):
+def call(text, value=None, world=None, *, accepts_old=False):
     value = INPUT if value is None else value
-    return compile_intrinsic(text).evaluate(value, Environment(world or World(), value))
+    return compile_intrinsic(text, accepts_old=accepts_old).evaluate(value, Environment(world or World(), value))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def call(text, value=None, world=None):
         ("States.StringSplit('ab', '')", ["ab"]),
         ("States.Format('Hello {}, {}!', $.name, 1.5)", "Hello Ada, 1.5!"),
         ("States.Format('{}{}{}', null, true, $.object)", "nulltrue{Arg1=1, Arg2=[]}"),
-        (r"States.Format('\{{}\} \'{}\' \\ \n', 1, 2)", r"{1} '2' \ \n"),
+        (r"States.Format('\{{}\} \'{}\' \\ \\n', 1, 2)", r"{1} '2' \ \n"),
         ("States.Format($.template, 'in')", "It's in {}"),
         ("States.Format('{}', $$.Execution.Name)", "run-1"),
         ("States.Format('')", ""),
@@ -115,7 +116,7 @@ def call(text, value=None, world=None):
         ("States.StringToJson('\"Hello\"')", "Hello"),
         ("States.JsonToString($.object)", '{"Arg1":1,"Arg2":[]}'),
         ("States.JsonToString('ü')", '"ü"'),
-        (r"States.JsonToString('\' \{ \} \\ \x')", json.dumps(r"' { } \ \x")),
+        (r"States.JsonToString('\' \{ \} \\ \\x')", json.dumps(r"' { } \ \x")),
     ],
 )
 def test_a_function_gives_what_amazon_says_it_gives(text, result):
@@ -173,7 +174,7 @@ def test_a_function_gives_what_amazon_says_it_gives(text, result):
 def test_a_function_refuses_what_it_cannot_work_with(text, reason):
     """It ends as States.IntrinsicFailure, and the cause quotes the whole call."""
     with pytest.raises(StatesError) as failure:
-        call(text)
+        call(text, accepts_old=True)
     assert failure.value.error == "States.IntrinsicFailure"
     assert failure.value.cause.startswith(f"The function '{text}' had the following error: ")
     assert reason in failure.value.cause
@@ -267,6 +268,70 @@ def test_arguments_that_are_nested_too_deeply_are_refused():
 def test_all_eighteen_functions_are_there():
     """The table holds what Amazon's reference lists."""
     assert len(FUNCTIONS) == 18
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("States.MathAdd(1, '-1')", "argument 2 of States.MathAdd must be a number, not a string"),
+        ("States.MathAdd($.a, true)", "argument 2 of States.MathAdd must be a number, not a boolean"),
+        ("States.ArrayLength(null)", "argument 1 of States.ArrayLength must be an array, not null"),
+        (
+            "States.Array(States.ArrayLength(States.Format('{}', $)))",
+            "argument 1 of States.ArrayLength must be an array",
+        ),
+        ("States.JsonMerge($, 1.5, false)", "argument 2 of States.JsonMerge must be an object, not a number"),
+    ],
+)
+def test_an_argument_that_can_never_fit_is_refused_at_once(text, reason):
+    """A literal, or what a call always gives, is known before anything runs; a stored definition fails as it did."""
+    with pytest.raises(PathError) as refusal:
+        compile_intrinsic(text)
+    assert str(refusal.value).startswith(reason)
+    with pytest.raises(StatesError):
+        call(text, {"a": 1}, accepts_old=True)
+
+
+def test_the_type_of_a_result_is_what_the_function_gives():
+    """What the table says of every function holds; of the two that it says nothing of, it depends on the values."""
+    one_of_each = {
+        "array": "$.items",
+        "object": "$.object",
+        "string": "$.name",
+        "number": "1",
+        "boolean": "false",
+        "": "$",
+    }
+    texts = {"StringToJson": "States.StringToJson('1')", "Base64Decode": "States.Base64Decode('QQ==')"}
+    texts |= {"Hash": "States.Hash('a', 'MD5')", "MathRandom": "States.MathRandom(1, 2)"}
+    kinds = {}
+    for name, function in FUNCTIONS.items():
+        arguments = ", ".join(one_of_each[function.kind(index)] for index in range(function.least))
+        kinds[name] = JSON_TYPES[type(call(texts.get(name, f"States.{name}({arguments})")))]
+    assert {name: kind for name, kind in kinds.items() if FUNCTIONS[name].gives not in ("", kind)} == {}
+    assert {name for name, function in FUNCTIONS.items() if not function.gives} == {"ArrayGetItem", "StringToJson"}
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"States.Format('a\"b')", 'a\\"b'),
+        (r"States.Format('a\\\n', 1)", None),
+        (r"States.Format('{}', '\u0041')", "\\u0041"),
+        (r"""States.JsonToString(States.StringToJson('{"a":"\"b\""}'))""", '{"a":"\\"b\\""}'),
+        ("States.Format('a\\\nb')", "a\\\nb"),
+    ],
+)
+def test_a_backslash_stands_before_what_may_be_escaped_only(text, read):
+    """In every text of a new definition; in one that is stored another backslash stands for itself."""
+    with pytest.raises(PathError, match=r"only ', \{, \} and \\ may follow a backslash .*, not"):
+        compile_intrinsic(text)
+    old = compile_intrinsic(text, accepts_old=True)
+    assert read is None or old.evaluate(INPUT, Environment(World(), {})) == read
+    states = {"A": {"Type": "Pass", "Parameters": {"x.$": text}, "Next": "B"}, "B": {"Type": "Fail", "ErrorPath": text}}
+    machine = {"StartAt": "A", "States": states}
+    assert [problem.path for problem in problems(machine)] == ["/States/A/Parameters/x.$", "/States/B/ErrorPath"]
+    compile_machine(machine)
 
 
 def test_chance_comes_from_the_world_alone():

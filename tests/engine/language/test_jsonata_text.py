@@ -1,7 +1,9 @@
 """JSONata as text: where jlens would read it otherwise than it should, and integers that no double holds."""
 
 import itertools
+import time
 
+import jlens
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +81,64 @@ def test_a_division_by_zero_fails(source):
 def test_every_other_division_is_what_it_was(source, found):
     """Its operands bind as they did, and the sign of a parent or a wildcard is none."""
     assert evaluate(source, {"list": [{"n": 2}, {"n": 3}]}) == found
+
+
+RANGES = [
+    ("[1..$states.input.n]", [1, 2, 3]),
+    ("[0, 1..$states.input.n, 9, -2..-$states.input.n + 2]", [0, 1, 2, 3, 9, -2, -1]),
+    ("[[1..$states.input.n], 3]", [[1, 2, 3], 3]),
+    ("[$states.input.n..$states.input.n]", [3]),
+    ("[$states.input.n..1]", []),
+    ("[$states.input.none..3]", []),
+    ("[1..$states.input.none]", []),
+    ("[1..$count([1..$states.input.n])]", [1, 2, 3]),
+    ("[1..$states.input.n].($ * 2)", [2, 4, 6]),
+    ("[1..$states.input.n][1]", 2),
+    ("$states.input.list.[n..3]", [[2, 3], [3]]),
+    ("$map([1..$states.input.n], function($i) {[$i..3]})", [[1, 2, 3], [2, 3], [3]]),
+    ("$states.input.list[[0..$states.input.n]].n", [2, 3]),
+    ("{'a': [1..6 / $states.input.n]}", {"a": [1, 2]}),
+    ("[3/$states.input.n..6/$states.input.n]", [1, 2]),
+    ("[ /* no .. */ 1 .. ($a := 2; $a), '..']", [1, 2, ".."]),
+    ("($error := 1; $type := 2; [$type..$states.input.n])", [2, 3]),
+    ("$count([1..1001])", 1001),
+    ("$count([99900001..100000000])", 100_000),
+]
+
+
+@pytest.mark.parametrize(("source", "found"), RANGES)
+def test_a_range_is_what_it_was(source, found):
+    """Wherever it stands, whatever its ends are, it gives what jlens makes of it as it is written."""
+    value = {"n": 3, "list": [{"n": 2}, {"n": 3}]}
+    assert evaluate(source, value) == found
+    assert jlens.Expression(source).evaluate(None, {"states": {"input": value}}) == found
+
+
+@pytest.mark.parametrize("ends", ["null..2", "'a'..2", "1..'b'", "1..null", "1.5..2", "1..$abs(2.5)", "1..1e9"])
+def test_a_range_that_is_none_fails_as_it_did(ends):
+    """The error is JSONata's own."""
+    with pytest.raises(jlens.JlensError) as told:
+        jlens.Expression(f"[{ends}]").evaluate()
+    with pytest.raises(StatesError, match=f"{told.value.code}: "):
+        evaluate(f"[{ends}]")
+
+
+@pytest.mark.parametrize("source", ["$x[1..3]", "$x[1..$n]", "[1..]", "[..2]", "[1..2..3]", "1..2", "(1..2)", "{1..2}"])
+def test_what_is_no_range_is_no_expression(source):
+    """Neither end may be missing, and only an array is made of ranges."""
+    with pytest.raises(ValueError, match="not a JSONata expression"):
+        compile_jsonata(f"{{% {source} %}}")
+
+
+@pytest.mark.parametrize("source", ["[1..10000000]", "[$abs(1)..9e6]", "$count([0, 1..1e6][0])", "[1..100001]"])
+def test_a_range_that_is_too_long_is_never_made(source):
+    """It would be made first otherwise: half a second, and hundreds of megabytes."""
+    assert "$_range(" in readable(source)
+    started = time.process_time()
+    for _ in range(20):
+        with pytest.raises(StatesError, match="An array would exceed the size limit of 100000 items"):
+            evaluate(source)
+    assert time.process_time() - started < 0.4
 
 
 def test_nothing_divided_gives_nothing():

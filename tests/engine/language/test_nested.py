@@ -229,7 +229,17 @@ def test_a_number_that_is_none_fails_in_the_words_of_aws(field, value, cause):
         ),
         ({**DISTRIBUTED, "ItemBatcher": {"MaxItemsPerBatch": 0}}, "/ItemBatcher/MaxItemsPerBatch", "number from 1"),
         ({**DISTRIBUTED, "ItemBatcher": {"BatchInput": 5}}, "/ItemBatcher/BatchInput", "must be an object"),
-        ({**DISTRIBUTED, "ResultWriter": {"Bucket": "b"}}, "/ResultWriter/Bucket", "unknown field"),
+        (
+            {**DISTRIBUTED, "ResultWriter": {"Resource": "write", "Bucket": "b"}},
+            "/ResultWriter/Bucket",
+            "unknown field",
+        ),
+        ({**DISTRIBUTED, "ResultWriter": {}}, "/ResultWriter", "Resource is missing"),
+        (
+            {**DISTRIBUTED, "ResultWriter": {"WriterConfig": {"Transformation": "NONE"}}},
+            "/ResultWriter/WriterConfig",
+            "OutputType is missing",
+        ),
         ({**DISTRIBUTED, "Label": ""}, "/Label", "1 to 40 characters"),
         ({**DISTRIBUTED, "Label": "x" * 41}, "/Label", "1 to 40 characters"),
         ({**DISTRIBUTED, "Label": "a\tb"}, "/Label", r"cannot hold '\t'"),
@@ -275,15 +285,26 @@ def test_a_variable_of_an_enclosing_scope_cannot_be_assigned():
     nested = inner("j", Assign={"x.$": "$", "z": 1})
     state = {"Type": "Parallel", "End": True, "Branches": [inner("i", Assign={"z": 1}), nested]}
     assert found(state) == []
-    caught = [{"ErrorEquals": ["E"], "Next": "s", "Assign": {"x": 1}}]
     told = [("/Branches/1/States/j/Assign/x.$", "'x' is a variable of an enclosing scope already")]
     assert found({**state, "Assign": {"x": 1}}) == told
-    assert found({**state, "Catch": caught}) == told
     deeper = {"Type": "Parallel", "End": True, "Branches": [INNER, {"StartAt": "p", "States": {"p": state}}]}
     assert [path for path, _ in found({**deeper, "Branches": deeper["Branches"][1:], "Assign": {"x": 1}})] == [
         "/Branches/0/States/p/Branches/1/States/j/Assign/x.$"
     ]
     assert map_problems(Assign={"x": 1}, ItemProcessor={**nested, "ProcessorConfig": CONFIG}) == []
+
+
+def test_a_variable_that_the_states_own_catch_assigns_is_free_below_it():
+    """It has a value once the branches are over; not if the state itself or another state assigns it too."""
+    state = {"Type": "Parallel", "End": True, "Branches": [inner("i", Assign={"x": 1})]}
+    caught = [{"ErrorEquals": [error], "Next": "s", "Assign": {"x.$": "$.Error"}} for error in ("E", "F")]
+    assert found({**state, "Catch": caught}) == []
+    assert map_problems(Catch=caught, ItemProcessor=inner("i", Assign={"x": 1})) == []
+    told = [("/Branches/0/States/i/Assign/x", "'x' is a variable of an enclosing scope already")]
+    assert found({**state, "Catch": caught, "Assign": {"x": 2}}) == told
+    other = {"Type": "Parallel", "Next": "s", "Branches": [inner("o")], "Catch": caught}
+    machine = {"StartAt": "p", "States": {"p": other, "s": {**state, "Catch": caught}}}
+    assert [problem.path for problem in problems(machine)] == ["/States/s/Branches/0/States/i/Assign/x"]
 
 
 def test_nested_states_speak_the_language_of_the_definition():

@@ -380,6 +380,11 @@ def test_a_machine_needs_its_two_fields():
         ({"Type": "Fail", "InputPath": "$"}, "/InputPath", "unknown field"),
         ({"Type": "Fail", "Error": 5}, "/Error", "must be a string"),
         ({"Type": "Fail", "Error": "E", "ErrorPath": "$.e"}, "", "has both Error and ErrorPath"),
+        (
+            {"Type": "Fail", "ErrorPath": "States.MathAdd(1, $.a)"},
+            "/ErrorPath",
+            "this must give a string, and the function gives a number",
+        ),
         ({"Type": "Fail", "Cause": "C", "CausePath": "$.c"}, "", "has both Cause and CausePath"),
         (
             {"Type": "Fail", "CausePath": "States.Nothing('x')"},
@@ -583,6 +588,42 @@ def test_no_state_of_any_shape_makes_it_raise(states):
     assert isinstance(problems({"StartAt": "pass", "States": states}), list)
 
 
+TO_A, TO_B = ({"Type": "Pass", "Next": name} for name in "AB")
+ENDLESS = {"StartAt": "A", "States": {"A": TO_B, "B": TO_A}}
+
+
+@pytest.mark.parametrize(
+    ("definition", "pointer"),
+    [
+        (ENDLESS, "/States"),
+        ({"StartAt": "A", "States": {"A": TO_A}}, "/States"),
+        (
+            {"StartAt": "P", "States": {"P": {"Type": "Parallel", "Branches": [ENDLESS], "End": True}}},
+            "/States/P/Branches/0/States",
+        ),
+    ],
+)
+def test_a_machine_that_cannot_end_is_refused(definition, pointer):
+    """A branch, too; one that is stored keeps running."""
+    [problem] = problems(definition)
+    assert (problem.path, problem.message[:35]) == (pointer, "no state that ends can be reached f")
+    compile_machine(definition)
+
+
+@pytest.mark.parametrize("last", [{"Type": "Fail"}, {"Type": "Succeed"}, {"Type": "Pass", "End": True}])
+def test_a_loop_that_may_end_is_accepted(last):
+    """One way out is enough, whatever ends there."""
+    choice = {"Type": "Choice", "Default": "A", "Choices": [{"Variable": "$", "IsNull": True, "Next": "C"}]}
+    assert problems({"StartAt": "A", "States": {"A": TO_B, "B": choice, "C": last}}) == []
+
+
+def test_what_is_wrong_otherwise_is_told_alone():
+    """A state that leads nowhere, or that no way leads to, may be the one that was to end it."""
+    assert [each.path for each in problems({"StartAt": "A", "States": {"A": TO_B}})] == ["/States/A/Next"]
+    told = problems({"StartAt": "A", "States": {"A": TO_A, "C": {"Type": "Succeed"}}})
+    assert [each.path for each in told] == ["/States/C"]
+
+
 def places(value, way=()):
     yield way
     for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -613,7 +654,7 @@ def test_a_mutated_definition_is_either_valid_and_compiles_or_has_problems(mutat
     told = problems(definition)
     assert json.dumps(definition, default=str) == json.dumps(kept, default=str)
     assert told == problems(definition)
-    refused = told or unsupported(definition)
+    refused = [problem for problem in told if "no state that ends" not in problem.message] or unsupported(definition)
     if refused:
         with pytest.raises(DefinitionError) as refusal:
             compile_machine(definition)

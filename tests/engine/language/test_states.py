@@ -92,6 +92,28 @@ def test_a_fail_gives_what_its_definition_gives():
     assert state.failure(env({"e": "E"}, CONTEXT)) == ("E", "S")
 
 
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("$.e", "The JSONPath '$.e' specified for the field 'ErrorPath' could not be found in the input '{\"o\":1}'"),
+        ("$x.e", "The variable '$x.e' specified for the field 'ErrorPath' could not be found"),
+    ],
+)
+def test_a_path_to_an_error_that_is_not_there_is_named(path, cause):
+    """As AWS has it (localstack/localstack, issue 11951)."""
+    with pytest.raises(StatesError) as failure:
+        compile_state({"Type": "Fail", "ErrorPath": path}).failure(env({"o": 1}, CONTEXT))
+    assert (failure.value.error, failure.value.cause) == ("States.Runtime", cause)
+
+
+@pytest.mark.parametrize("field", ["SecondsPath", "TimestampPath"])
+def test_a_path_to_a_time_that_is_not_there_is_named(field):
+    """What a Wait waits for is an input value, in AWS's words."""
+    with pytest.raises(StatesError) as failure:
+        wait(**{field: "$.s"}).due_ms(env({}, CONTEXT), ENTERED)
+    assert failure.value.cause == f"The {field} parameter does not reference an input value: $.s"
+
+
 @pytest.mark.parametrize("value", [{}, {"e": 1}, {"e": None}, {"e": {}}])
 def test_a_fail_whose_path_gives_no_string_fails_with_states_runtime(value):
     """An error name is a string."""

@@ -45,6 +45,12 @@ def test_paths_are_filled_in_wherever_they_stand():
     assert payload["nested"][0]["all"] is value
 
 
+def test_parameters_may_be_an_array():
+    """Samples of AWS's own have one; its objects are filled in, and its texts stand for themselves."""
+    state = task(Parameters=["$.a", {"x.$": "$.a[1]"}, [{"y.$": "$$.Execution.Id"}]])
+    assert state.arguments(env({"a": [7, 8]}, CONTEXT)) == ["$.a", {"x": 8}, [{"y": "e-1"}]]
+
+
 def test_variables_and_intrinsic_functions_fill_a_template_too():
     """A member ending in .$ may hold a path from a variable, or a call."""
     state = task(Parameters={"v.$": "$v.x", "f.$": "States.Format('{} {}', $.a, $v.x)"})
@@ -193,7 +199,8 @@ def test_what_result_path_writes_its_path_finds(raw, result):
 @pytest.mark.parametrize(
     ("parameters", "pointer", "message"),
     [
-        ([], "/Parameters", "must be an object"),
+        ("$.x", "/Parameters", "must be an object"),
+        ([{"a.$": 1}], "/Parameters/0/a.$", "must be a path"),
         ({"a": {"b.$": 1}}, "/Parameters/a/b.$", "must be a path"),
         ({"a": [{"b/c.$": "x"}]}, "/Parameters/a/0/b~1c.$", "starts with $"),
         ({"a.$": "States.Nothing($.x)"}, "/Parameters/a.$", "Nothing"),

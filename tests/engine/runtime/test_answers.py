@@ -383,7 +383,7 @@ async def test_a_step_result_survives_a_store_that_cannot_be_read(bench: Bench) 
     definition = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "End": True}}}
     workflow = await engine.create_workflow("charge", definition)
     execution = await engine.trigger(workflow.id, {"amount": 5})
-    engine.node.processor._hot.drop(ids.parse(execution.id))
+    engine.node.processor.hot.drop(ids.parse(execution.id))
     bench.store.fail_reads = 1
     gate.set()
     await eventually(lambda: not bench.store.fail_reads)
@@ -437,3 +437,33 @@ async def test_a_wait_id_that_names_nothing_harms_nobody(bench: Bench, wait_id: 
     with pytest.raises(NotWaiting):
         await engine.resume("P-1", {}, wait_id=wait_id)
     assert await engine.resume("P-1", {}) == "restarted"
+
+
+async def test_a_result_is_told_however_the_ended_run_came_into_memory(bench: Bench) -> None:
+    """A repeated call whose answer is only to be remembered has the run in memory, and no commit tells of its end."""
+    engine, execution_id = await waiting(bench)
+    await engine.terminate("P-1")
+    await rest(engine)
+    bench.store.gate.clear()
+    again = asyncio.create_task(engine.terminate("P-1", idempotency_key="K"))
+    await eventually(lambda: engine.node.processor.is_hot(ids.parse(execution_id)))
+    assert (await asyncio.wait_for(engine.result(execution_id), 5)).status == "terminated"
+    bench.store.gate.set()
+    assert await again == "already terminated"
+
+
+async def test_a_result_is_told_although_the_next_batch_only_remembers_something(bench: Bench) -> None:
+    """Its end is on disk with one commit; that the next has a no-op of the same run is no reason to wait on."""
+    engine, execution_id = await waiting(bench)
+    result = asyncio.create_task(engine.result(execution_id))
+    bench.store.gate.clear()
+    commits = len(bench.store.attempts)
+    first = asyncio.create_task(engine.terminate("P-1"))
+    await eventually(lambda: len(bench.store.attempts) > commits)
+    hot = engine.node.processor.hot.get(ids.parse(execution_id))
+    before = hot.batch
+    again = asyncio.create_task(engine.terminate("P-1", idempotency_key="K"))
+    await eventually(lambda: hot.batch is not before)
+    bench.store.gate.set()
+    assert (await asyncio.wait_for(result, 5)).status == "terminated"
+    assert [await first, await again] == ["terminated", "already terminated"]

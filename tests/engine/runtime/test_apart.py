@@ -80,7 +80,15 @@ async def _said(call: Callable[[], Awaitable[str]]) -> str:
 
 ENDLESS = {
     "StartAt": "There",
-    "States": {"There": {"Type": "Pass", "Next": "Back"}, "Back": {"Type": "Pass", "Next": "There"}},
+    "States": {
+        "There": {"Type": "Pass", "Next": "Back"},
+        "Back": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.never", "IsPresent": True, "Next": "End"}],
+            "Default": "There",
+        },
+        "End": {"Type": "Succeed"},
+    },
 }
 
 

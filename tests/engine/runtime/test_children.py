@@ -14,11 +14,11 @@ from engine import Engine
 from engine.core import ids
 from engine.core.effects import FollowParent
 from engine.core.events import ExecutionStarted, ExecutionTerminated, Recorded, TaskScheduled
-from engine.engine import Execution, Result
 from engine.runtime import nesting
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
 from engine.testing import START
+from engine.told import Execution, Result
 from store.errors import StoreFull
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -353,7 +353,7 @@ async def test_a_child_ends_with_all_its_ancestors(bench: Bench) -> None:
     for _ in range(20):
         target = (await engine.create_workflow("level", parent_of(target, ".sync"))).id
     top = await engine.trigger(target)
-    await eventually(lambda: bench.clock.next_due() is not None)
+    await eventually(lambda: engine.node.timers._alarm is not None)
     await engine.terminate(top.id)
     page = await engine.executions(limit=30)
     for item in page.items:
@@ -523,7 +523,7 @@ async def crashed_after(bench: Bench, engine: Engine, event: str, work: Any) -> 
         appended = await real(batch)
         if any(row.type == event for part in batch for row in part.events):
             node.processor.failure = RuntimeError("killed")
-            node.processor.on_effect = lambda _hot, _effect: None
+            node.processor.teller.on_effect = lambda _hot, _effect: None
         return appended
 
     bench.store.append = append  # type: ignore[method-assign]
@@ -571,7 +571,7 @@ async def crashed_after_second(bench: Bench, engine: Engine, workflow_id: str) -
         appended = await real(batch)
         if starts == 2 and engine.node.processor.failure is None:
             engine.node.processor.failure = RuntimeError("killed")
-            engine.node.processor.on_effect = lambda _hot, _effect: None
+            engine.node.processor.teller.on_effect = lambda _hot, _effect: None
         return appended
 
     bench.store.append = append  # type: ignore[method-assign]
@@ -652,7 +652,7 @@ async def test_parents_and_children_on_a_disk(tmp_path: Path) -> None:
         made = await engine.create_workflow("parent", definition)
         names_given = [f"C{n}" for n in range(20)]
         parent = await engine.trigger(made.id, names_given)
-        await eventually(lambda: not engine.node.children._jobs and not engine.node.processor.hot_count)
+        await eventually(lambda: not engine.node.children._jobs and engine.node.processor.hot_count <= 1)
     async with Engine.open(database) as engine:
         for name in names_given:
             assert await engine.resume(name, name, hold=10) == "restarted"

@@ -50,8 +50,36 @@ async def shown(engine: Engine) -> dict[str, float]:
 # --- metrics -------------------------------------------------------------------------------------------------------
 
 
+async def test_runs_are_counted_by_workflow_and_status(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they start and as they end, each once: also those that do both in one commit, and whatever comes after."""
+    engine = await bench.start()
+    failing = await engine.create_workflow("fail", {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E"}}})
+    asking = await engine.create_workflow("ask", WAITING)
+    for _ in range(2):
+        await engine.trigger(failing.id)
+    for name in ("A", "B", "C"):
+        await engine.trigger(asking.id, process_id=name)
+    await engine.resume("A", {})
+    await engine.terminate("B")
+    assert await engine.terminate("B") == "already terminated"
+    await rest(engine)
+    found = {name: value for name, value in (await shown(engine)).items() if name.startswith("runs_total")}
+    assert found == {
+        f"runs_total|started|{failing.id}": 2,
+        f"runs_total|failed|{failing.id}": 2,
+        f"runs_total|started|{asking.id}": 3,
+        f"runs_total|completed|{asking.id}": 1,
+        f"runs_total|terminated|{asking.id}": 1,
+    }
+    monkeypatch.setattr("engine.runtime.metrics.WORKFLOWS_MAX", 2)
+    third = await engine.create_workflow("ask again", WAITING)
+    await engine.trigger(third.id)
+    await rest(engine)
+    assert (await shown(engine))["runs_total|started|others"] == 1
+
+
 async def test_orders_and_commits_are_counted(bench: Bench) -> None:
-    """By outcome; a commit with how many streams and events it had, and how long it took."""
+    """By outcome; a commit with how many streams and events it had. What stays in memory is the organization."""
     engine = await bench.start()
     workflow = await engine.create_workflow("ask", WAITING)
     before = await shown(engine)
@@ -70,7 +98,7 @@ async def test_orders_and_commits_are_counted(bench: Bench) -> None:
     assert grown("commit_streams_sum") == grown("commits_total|appended")
     assert grown("commit_events_sum") == len([event async for event in engine.events(run.id)])
     assert after["commit_seconds_bucket|+Inf"] == after["commit_seconds_count"]
-    assert (after["queue_length"], after["hot_streams"], after["tasks_running"]) == (0, 0, 0)
+    assert (after["queue_length"], after["hot_streams"], after["tasks_running"]) == (0, 1, 0)  # the organization stays
 
 
 async def test_live_executions_are_right_after_a_restart(bench: Bench) -> None:
@@ -129,6 +157,23 @@ async def test_the_lateness_of_a_timer_is_from_due_to_recorded(bench: Bench) -> 
     await eventually(lambda: engine.node.metrics.timer_lateness._spreads[()].total)
     found = await shown(engine)
     assert (found["timer_lateness_seconds_count"], found["timer_lateness_seconds_sum"]) == (1, 2.5)
+
+
+async def test_a_clock_that_was_ahead_makes_no_timer_late(bench: Bench) -> None:
+    """What is recorded after it has the instant of then, for the log never goes back; the timer was fired in time."""
+    engine = await bench.start()
+    ask = {"Type": "Task", "Resource": "wait_for_resume", "Next": "Sleep"}
+    sleep = {"Type": "Wait", "Seconds": 60, "End": True}
+    workflow = await engine.create_workflow("ask", {"StartAt": "Ask", "States": {"Ask": ask, "Sleep": sleep}})
+    await engine.trigger(workflow.id, process_id="P")
+    bench.clock.push(86_400_000)
+    with pytest.raises(NotWaiting):
+        await engine.resume("P", {}, state="Sleep", hold=0)
+    bench.clock.push(-86_400_000)
+    await engine.resume("P", {})
+    await bench.push(engine, 60_000)
+    found = await shown(engine)
+    assert (found["timer_lateness_seconds_count"], found["timer_lateness_seconds_sum"]) == (1, 0)
 
 
 async def test_a_held_resume_shows_while_it_is_held(bench: Bench) -> None:

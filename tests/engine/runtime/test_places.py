@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import pickle
+import threading
 import time
 from typing import Any
 
 import pytest
 import structlog.testing
 
+from engine.core.effects import RunTask
 from engine.runtime.places import Key, Places, Tenant
 from engine.steps import Registry, StepFailed
 from store.errors import CommitUnknown
@@ -190,6 +192,38 @@ async def test_whatever_ends_a_step_ends_its_task(bench: Bench, raised: BaseExce
     result = await engine.result((await engine.trigger(workflow.id)).id, timeout=30)
     assert result.status == "failed"
     assert (await engine.result((await engine.trigger(workflow.id)).id, timeout=30)).status == "failed"
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_step_that_runs_or_waits_already_is_not_called_again(bench: Bench, *, is_async: bool) -> None:
+    """Whoever asks for it a second time changes neither what is called nor what is counted."""
+    steps, calls, gate = Registry(), 0, threading.Event()
+
+    def work(_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        gate.wait()
+
+    async def work_async(_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await eventually(gate.is_set)
+
+    steps.step("work")(work_async if is_async else work)
+    engine = await bench.start(steps)
+    tasks = engine.node.tasks
+    seen: list[Any] = []
+    engine.node._effects[RunTask] = lambda hot, task: [seen.append((hot, task)), tasks.run(hot, task)]  # type: ignore[index]
+    workflow = await engine.create_workflow("w", mapping("work"))
+    run = await engine.trigger(workflow.id, {"items": list(range(40))})
+    await eventually(lambda: len(seen) == 40)
+    running = tasks.running
+    for hot, task in seen:
+        tasks.run(hot, task)
+    assert (tasks.running, tasks.running + tasks.queued) == (running, 40)  # type: ignore[attr-defined]
+    gate.set()
+    assert (await engine.result(run.id, timeout=30)).status == "completed"
+    assert calls == 40
 
 
 async def test_what_is_not_worth_a_retry_goes_to_catch(bench: Bench) -> None:

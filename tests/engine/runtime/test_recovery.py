@@ -15,6 +15,7 @@ from engine.errors import EngineFailed, Unavailable
 from engine.runtime import processor
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import ExecutionKind
+from engine.runtime.recovery import Recovery
 from engine.steps import Registry, StepContext
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -169,14 +170,14 @@ async def test_waiting_executions_leave_memory(bench: Bench) -> None:
         await engine.trigger(asking.id, {"n": number})
         await engine.trigger(resting.id)
     await rest(engine)
-    assert engine.node.processor.hot_count == 0
+    assert engine.node.processor.hot_count == 1  # the organization
 
 
 async def test_more_runs_than_memory_may_hold_all_go_on(bench: Bench) -> None:
     """With room for four hot streams fifty runs are under way at once: they are read again when their steps end."""
     calls = Calls()
     engine = await bench.start(calls.steps)
-    engine.node.processor._hot._limit = 4
+    engine.node.processor.hot._limit = 4
     workflow = await engine.create_workflow("charge", CHARGE)
     executions = [await engine.trigger(workflow.id, {"n": n}) for n in range(50)]
     assert engine.node.processor.hot_count <= 5
@@ -357,3 +358,84 @@ async def test_a_state_that_the_log_does_not_have_is_never_built_on(
         assert sorted(map(str, answers))[1:] == ["restarted", "restarted"]
         await rest(engine)
         assert (await names(engine, execution.id)).count("WaitResumed") == 2
+
+
+def leading_to_a_charge(**first: Any) -> dict[str, Any]:
+    """A machine whose first state is this one, and whose second calls a step."""
+    return {"StartAt": "First", "States": {"First": {**first, "Next": "Charge"}, **CHARGE["States"]}}
+
+
+async def _time_passes(bench: Bench, engine: Engine, _execution: str) -> None:
+    await bench.push(engine, 60_000)
+
+
+async def _somebody_resumes(_bench: Bench, engine: Engine, execution: str) -> None:
+    await engine.resume(execution, {})
+
+
+async def _the_token_comes_back(_bench: Bench, engine: Engine, _execution: str) -> None:
+    await engine.complete_task(TOKENS.pop(), {})
+
+
+TOKENS: list[str] = []
+RETRIED = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 30}]
+
+
+@pytest.mark.parametrize(
+    ("first", "happens"),
+    [
+        ({"Type": "Wait", "Seconds": 30}, _time_passes),
+        ({"Type": "Task", "Resource": "flaky", "Retry": RETRIED}, _time_passes),
+        (
+            {"Type": "Task", "Resource": "ask.waitForTaskToken", "HeartbeatSeconds": 30, "Retry": RETRIED}
+            | {"Parameters": {"token.$": "$$.Task.Token"}, "TimeoutSeconds": 59},
+            _the_token_comes_back,
+        ),
+        (
+            {"Type": "Task", "Resource": "ask.waitForTaskToken", "HeartbeatSeconds": 30}
+            | {"Parameters": {"token.$": "$$.Task.Token"}}
+            | {"Catch": [{"ErrorEquals": ["States.HeartbeatTimeout"], "Next": "Charge"}]},
+            _time_passes,
+        ),
+        ({"Type": "Task", "Resource": "wait_for_resume"}, _somebody_resumes),
+    ],
+    ids=["timer", "retry", "token", "heartbeat", "resume"],
+)
+@pytest.mark.parametrize("died", [True, False])
+async def test_what_moves_on_before_its_recovery_is_not_called_twice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, first: dict[str, Any], happens: Any, *, died: bool
+) -> None:
+    """Recovery is about what was scheduled before the start, however late its turn comes."""
+    calls = Calls()
+
+    @calls.steps.step("flaky")
+    async def flaky(_value: Any, context: StepContext) -> Any:
+        if context.attempt == 0:
+            raise ValueError("not yet")
+        return {}
+
+    @calls.steps.step("ask")
+    async def ask(value: Any) -> Any:
+        TOKENS[:] = [value["token"]]
+
+    engine = await bench.start(calls.steps)
+    workflow = await engine.create_workflow("w", leading_to_a_charge(**first))
+    execution = await engine.trigger(workflow.id)
+    await rest(engine)
+    await (bench.crash if died else bench.stop)(engine)
+
+    late: list[Recovery] = []
+    begin = Recovery.start
+    with monkeypatch.context() as held:
+        held.setattr(Recovery, "start", lambda recovery, **_: late.append(recovery))
+        engine = await Engine.start(bench.store, steps=calls.steps, clock=bench.clock)
+    bench.engines.append(engine)
+    await happens(bench, engine, execution.id)
+    await eventually(lambda: len(calls.seen) == 1)
+    begin(late[0], died=died)
+    await eventually(late[0].is_done.is_set)
+    await rest(engine)
+    assert len(calls.seen) == 1
+    calls.open.set()
+    assert (await engine.result(execution.id)).status == "completed"
+    assert "TaskInterrupted" not in await names(engine, execution.id)

@@ -316,7 +316,7 @@ def test_a_result_has_at_most_one_mebibyte(fill):
     refused = outcome_of(fill(RESULT_MAX + 2), "mine")
     assert refused == Failed(
         "States.DataLimitExceeded",
-        "Step 'mine' returned more than 1,048,576 bytes of JSON text, which is the limit.",
+        "The state/task 'mine' returned a result with a size exceeding the maximum number of bytes service limit.",
     )
 
 

@@ -29,6 +29,7 @@ def migrated() -> bytes:
     """An empty database, so that not every test needs to migrate one."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "perdure.db")
+        path.touch()
         Writer(str(path)).close()
         return path.read_bytes()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from store.errors import StoreError
@@ -80,6 +82,47 @@ async def test_keys_are_found_by_id_and_digest(store: Store) -> None:
     assert await store.api_keys(ORG, WORKSPACE) == [mine]
     assert await store.api_keys(OTHER_ORG) == [revoked]
     assert await store.api_keys(uid(9)) == []
+
+
+async def test_keys_are_listed_in_pages(store: Store) -> None:
+    """By ascending id, of an organization or of one workspace of it."""
+    places = [WORKSPACE, OTHER_WORKSPACE, WORKSPACE, WORKSPACE]
+    made = [api_key(uid(number), workspace_id=place) for number, place in enumerate(places, 1)]
+    await put(store, 1, *reversed(made))
+
+    assert await store.api_keys(ORG, limit=2) == made[:2]
+    assert await store.api_keys(ORG, after=uid(2), limit=2) == made[2:]
+    assert await store.api_keys(ORG, WORKSPACE, limit=2) == [made[0], made[2]]
+    assert await store.api_keys(ORG, WORKSPACE, after=uid(3)) == [made[3]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({}, True),
+        ({"scopes": "operator"}, True),
+        ({"scopes": "runs.view cooperator"}, False),
+        ({"expires_at": NOW}, False),
+        ({"expires_at": NOW + 1}, True),
+        ({"revoked_at": NOW}, False),
+        ({"organization_id": ORG}, False),
+    ],
+)
+async def test_an_operator_elsewhere_is_found(store: Store, fields: dict[str, Any], found: bool) -> None:
+    """One whose key is good, in another organization."""
+    key = api_key(uid(1), organization_id=OTHER_ORG)._replace(scopes="runs.view operator keys.manage")
+    await put(store, 1, key._replace(**fields))
+
+    assert await store.has_operator(ORG, NOW) is found
+
+
+async def test_uses_of_keys_are_noted(store: Store) -> None:
+    """The last of each key, of those that have one."""
+    assert await store.key_uses([uid(1)]) == {}
+    await store.keys_used({uid(1): NOW, uid(2): NOW})
+    await store.keys_used({uid(1): NOW + 5})
+
+    assert await store.key_uses([uid(1), uid(2), uid(3)]) == {uid(1): NOW + 5, uid(2): NOW}
 
 
 async def test_versions_of_a_workflow(store: Store) -> None:

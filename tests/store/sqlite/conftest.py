@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,37 @@ def victim(database: Path, writer: WriterPlace = "thread") -> Iterator[subproces
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def forked_child() -> Iterator[int]:
+    """A child that this process forks, as a step may, and that lives until the end; it runs already."""
+    theirs, ours = os.pipe()
+    running, says_so = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it does nothing that another thread could be at
+        child = os.fork()
+    if not child:
+        os.close(ours)
+        os.write(says_so, b"1")
+        os.read(theirs, 1)
+        os._exit(0)
+    os.close(theirs)
+    os.read(running, 1)
+    os.close(running)
+    os.close(says_so)
+    try:
+        yield child
+    finally:
+        os.close(ours)
+        os.waitpid(child, 0)
+
+
+def is_shared(database: Path) -> bool:
+    """Whether some connection of this process has SQLite's lock of those that read or write: asked from outside."""
+    program = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)"
+    asked = subprocess.run([sys.executable, "-S", "-c", program, database], check=False, stderr=subprocess.PIPE)
+    return b"BlockingIOError" in asked.stderr
 
 
 def let_go(database: Path) -> None:

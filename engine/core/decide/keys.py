@@ -1,0 +1,72 @@
+"""Idempotency keys: what tells a step, and whatever it changes, that two calls are one piece of work.
+
+The same place, visit and parameters have the same key, over attempts, crashes, and attempts of the Parallel or Map
+states around it; other parameters never have the same key (decision record 22).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any, Final
+
+import msgspec
+
+from engine.core.decide.context import started_with
+from engine.core.decide.draft import Draft
+from engine.core.ids import percent_encoded
+from engine.core.state import TOP, fork_and_index
+from engine.language import HandlingState, TaskState
+
+SALT: Final = "key_salt"
+"""The member of the first event's payload that keys the digests."""
+
+SALT_BYTES: Final = 16
+DIGEST_DIGITS: Final = 32
+
+KEY_MAX: Final = 255
+"""Characters of a key: what payment services take."""
+
+_sorted: Final = msgspec.json.Encoder(order="deterministic")
+
+
+def salt_for(draft: Draft) -> dict[str, str]:
+    """What the first event's payload has for the keys: a salt, if some key of the run will hold a digest."""
+    return {SALT: draft.facts.entropy(SALT_BYTES).hex()} if draft.facts.machine.varies else {}
+
+
+def idempotency_key(draft: Draft, scope: str, parameters: Any) -> str:
+    """`execution/state/iteration/visit`, each percent-encoded, for the call of the Task state that a scope is in.
+
+    The iteration is `STATE:VISIT:INDEX` of each Parallel and Map state around it, outermost first; none is `-`. Where
+    another attempt could have other parameters, a fifth part is their digest.
+    """
+    frame = draft.state.frames[scope]
+    place, is_retried = _place(draft, scope)
+    key = f"{draft.facts.execution}/{percent_encoded(frame.state)}/{place}/{frame.visit}"
+    state = draft.definition(scope, TaskState)
+    if is_retried or (state.reads_context and state.retriers):
+        key = f"{key}/{_digest(draft, parameters)}"
+    if len(key) > KEY_MAX:
+        return f"{draft.facts.execution}/{hashlib.sha256(key.encode()).hexdigest()}"
+    return key
+
+
+def _place(draft: Draft, scope: str) -> tuple[str, bool]:
+    """Where a scope is, in words that are the same in another attempt; and whether there can be one around it."""
+    parts: list[str] = []
+    is_retried = False
+    while scope != TOP:
+        seq, index = fork_and_index(scope)
+        scope = draft.state.forks[seq].scope
+        frame = draft.state.frames[scope]
+        parts.append(f"{percent_encoded(frame.state)}:{frame.visit}:{index}")
+        around = draft.state_of(scope)
+        is_retried = is_retried or (isinstance(around, HandlingState) and bool(around.retriers))
+    return ":".join(reversed(parts)) or "-", is_retried
+
+
+def _digest(draft: Draft, parameters: Any) -> str:
+    """A digest of the parameters that nobody can guess them by; the salt goes when the run's payloads are erased."""
+    salt: str = started_with(draft).get(SALT, draft.facts.execution)
+    return hmac.digest(salt.encode(), _sorted.encode(parameters), "sha256").hex()[:DIGEST_DIGITS]

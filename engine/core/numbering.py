@@ -1,0 +1,177 @@
+"""How many events of AWS's history an execution has come to: causes name the one with which their state was entered.
+
+`engine.history.states_history` tells a log in that vocabulary; this counts what it tells, event by event, without
+telling it, so that a decision knows the number of an entry (a test holds the two together). All functions are given
+the copy of the state that `evolve` is making, as it was before the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from engine.core import events as e
+from engine.core.refs import seq_of
+from engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
+from engine.language.errors import QUERY_EVALUATION_ERROR, RUNTIME
+from engine.language.resources import WAIT
+
+_FROM_OUTSIDE: Final = frozenset(
+    {
+        "TaskSubmitted",
+        "TaskSucceeded",
+        "TaskFailed",
+        "TaskTimedOut",
+        "TaskHeartbeat",
+        "WaitResumed",
+        "WaitExpired",
+        "TimerFired",
+    }
+)
+
+
+def begin(state: State, name: str, event: e.Event) -> None:
+    """Count, before an event that begins anew, the starts of all that was scheduled in one go: they come last."""
+    if state.untold and (name in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
+        state.told += state.untold
+        state.untold = 0
+    if not state.untold:
+        state.untold_after = state.seq - 1
+
+
+def count(state: State, name: str, recorded: e.Recorded) -> int:
+    """How many events AWS tells of this one. What has no row here is told nothing of, or is an end."""
+    counted = _COUNT.get(name)
+    return 0 if counted is None else counted(state, recorded.event, recorded)
+
+
+def _one(_state: State, _event: e.Event, _: e.Recorded) -> int:
+    return 1
+
+
+def _done(state: State, event: e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.StateExited, _: e.Recorded) -> int:
+    """What was done (the entry, the result, the success of what is below), and what `_left` has."""
+    return 1 + _left(state, event, _)
+
+
+def _left(
+    state: State, event: e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.StateExited | e.TimerFired, _: e.Recorded
+) -> int:
+    """The exit, and the end of the iteration; none if the output could not be computed."""
+    if event.output is None:
+        return 0
+    is_end = event.next is None and event.scope != TOP
+    return 1 + (is_end and _is_iteration(state, event.scope))
+
+
+def _is_iteration(state: State, scope: str) -> bool:
+    return state.forks[fork_and_index(scope)[0]].items is not None
+
+
+def _scheduled(state: State, event: e.TaskScheduled, _: e.Recorded) -> int:
+    """The entry, unless this is another attempt or a wait was opened with it; what is scheduled starts later."""
+    state.untold += 1
+    return 1 + (event.wait is None and not event.attempt)
+
+
+def _opened(state: State, event: e.WaitOpened, _: e.Recorded) -> int:
+    """Of a bare wait AWS would tell that a task was scheduled, started and submitted."""
+    is_bare = event.resource == WAIT
+    state.untold += 2 * is_bare
+    return is_bare + (not event.attempt)
+
+
+def _forked(_state: State, event: e.BranchesStarted | e.MapStarted, _: e.Recorded) -> int:
+    return 1 + (not event.attempt)
+
+
+def _task_failed(state: State, event: e.TaskFailed, _: e.Recorded) -> int:
+    return 1 + _followed(state, event, is_task=True)
+
+
+def _timed_out(state: State, event: e.TaskTimedOut | e.WaitExpired, recorded: e.Recorded) -> int:
+    beside = 0
+    if event.then is None and event.scope != TOP:
+        fork = state.forks[fork_and_index(event.scope)[0]]
+        if fork.failures + 1 > fork.tolerated:
+            beside = _due_beside(state, fork, event.scope, recorded.recorded_at)
+    return 1 + beside + _followed(state, event, is_task=True)
+
+
+def _due_beside(state: State, fork: Fork, scope: str, at: int) -> int:
+    """What came due at the same instant is told as well, since only the first one of it is in the log."""
+    frames = [state.frames[other] for index in fork.live if (other := scope_of(fork.seq, index)) != scope]
+    return sum(_is_due(state, frame, at) for frame in frames)
+
+
+def _is_due(state: State, frame: Frame, at: int) -> bool:
+    phase = frame.phase
+    return isinstance(phase, InTask | InWait) and phase.timer is not None and state.timers[phase.timer].due_at <= at
+
+
+def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> int:
+    then = event.then
+    is_own = event.cause is not None and seq_of(event.cause) == recorded.seq
+    is_over = then is None or (isinstance(then, e.Caught) and then.output is not None)
+    is_fork = event.type in {"Parallel", "Map"}
+    return (
+        event.is_entry
+        + (is_own and event.error == QUERY_EVALUATION_ERROR)
+        + _aborted(state, state.frames[event.scope])
+        + (is_fork and is_over and not (is_own and event.error == RUNTIME))
+        + _followed(state, event, is_task=event.type in {"Task", "Wait"})
+    )
+
+
+def _followed(
+    state: State, event: e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed, *, is_task: bool
+) -> int:
+    """What a failure leads to: the exit by a Catch, or the end of the iteration and of the state in it."""
+    if isinstance(event.then, e.Caught):
+        return int(event.then.output is not None)
+    if event.then is not None or event.scope == TOP:
+        return 0
+    return is_task + _is_iteration(state, event.scope)
+
+
+def _aborted(state: State, frame: Frame) -> int:
+    """What runs below a state that has failed: each iteration, and the state that it is in."""
+    phase = frame.phase
+    if not isinstance(phase, InFork):
+        return 0
+    fork = state.forks[phase.seq]
+    told = 0
+    for index in fork.live:
+        inner = state.frames[scope_of(fork.seq, index)]
+        told += (fork.items is not None) + (inner.phase is not None) + _aborted(state, inner)
+        state.untold -= _unstarted(state, inner)
+    return told
+
+
+def _unstarted(state: State, frame: Frame) -> int:
+    """What would have been told later of a frame that was scheduled in this go."""
+    phase = frame.phase
+    if not isinstance(phase, InTask | InWait) or phase.seq <= state.untold_after:
+        return 0
+    return 1 if isinstance(phase, InTask) else 2
+
+
+_COUNT: Final[dict[str, Callable[[State, Any, e.Recorded], int]]] = {
+    "ExecutionStarted": _one,
+    "StatePassed": _done,
+    "TaskScheduled": _scheduled,
+    "TaskSubmitted": _one,
+    "TaskSucceeded": _done,
+    "TaskFailed": _task_failed,
+    "TaskTimedOut": _timed_out,
+    "WaitOpened": _opened,
+    "WaitResumed": _done,
+    "WaitExpired": _timed_out,
+    "TimerSet": _one,
+    "TimerFired": _left,
+    "BranchesStarted": _forked,
+    "MapStarted": _forked,
+    "IterationStarted": _one,
+    "StateExited": _done,
+    "StateFailed": _state_failed,
+}

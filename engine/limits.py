@@ -1,0 +1,32 @@
+"""How much a node takes on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from engine.core.decision import PAYLOAD_MAX
+
+STEPS_MAX: Final = 1000
+STEP_THREADS: Final = 32
+COMMIT_STALL_MS: Final = 5_000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a node takes on. Each is a setting of the server's too.
+
+    Attributes:
+        steps_max: So many async steps run at once; what waits for a place has its turn by workflow
+            (`engine.runtime.places`).
+        step_threads: So many plain steps run at once, each in a thread.
+        payload_max_bytes: The most JSON text that a value of a run may have, at most PAYLOAD_MAX: an input or a payload
+            that has more is refused, and a state that makes more fails with `States.DataLimitExceeded`.
+        commit_stall_ms: While a commit takes longer, readiness says so, and calls that change something raise
+            `engine.errors.Unavailable`.
+    """
+
+    steps_max: int = STEPS_MAX
+    step_threads: int = STEP_THREADS
+    payload_max_bytes: int = PAYLOAD_MAX
+    commit_stall_ms: int = COMMIT_STALL_MS

@@ -1,0 +1,68 @@
+"""Pins: now and then an organization's stream tells what stands at a position of the whole log.
+
+An event's hash does not cover its position. So whoever takes a run away and numbers the rest anew would leave chains
+that hold; a pin, which is chained, would then find another event at its position. It costs one event in a hundred
+thousand, and one when a node stops or follows one that did not stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from engine.core.organization import LogPinned, PinLog
+from engine.errors import PerdureError
+from engine.runtime.orders import Order
+from engine.runtime.processor import Processor
+from store.errors import StoreError
+from store.protocols import Store
+from store.records import StoredEvent
+
+_log = structlog.get_logger("perdure.pins")
+
+PIN_EVERY: Final = 100_000
+"""Positions between two pins of a node that goes on."""
+
+
+class Pins:
+    """Pins the log of a node's store."""
+
+    def __init__(self, store: Store, processor: Processor, actor: str) -> None:
+        self._store = store
+        self._processor = processor
+        self._actor = actor
+        self._job: asyncio.Task[None] | None = None
+        processor.on_far = self._begin
+
+    def _begin(self) -> None:
+        if self._job is None or self._job.done():
+            self._job = asyncio.get_running_loop().create_task(self.pin())
+
+    async def pin(self) -> None:
+        """Pin the last event that is on disk, unless that is a pin. The pin is on disk once the processor is idle."""
+        self._processor.pin_due = self._processor.position + PIN_EVERY
+        try:
+            last = await anext(self._store.log(after=max(0, await self._store.position() - 1)), None)
+            if last is not None and last.row.type != LogPinned.__name__:
+                self._processor.post(self._order(last))
+        except (StoreError, PerdureError) as error:  # the next one covers what this one would have
+            _log.error("log_not_pinned", error=str(error))
+
+    def _order(self, last: StoredEvent) -> Order:
+        organization_id = last.row.organization_id
+        return Order(
+            kind="organization",
+            stream_id=organization_id,
+            organization_id=organization_id,
+            workspace_id=None,
+            command=PinLog(last.position, last.row.hash.hex()),
+            actor=self._actor,
+            is_internal=True,
+        )
+
+    async def close(self) -> None:
+        """Wait for the pin that is being made."""
+        if self._job is not None:
+            await asyncio.wait([self._job])

@@ -1,0 +1,85 @@
+"""What an audit reads, with SQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Select, and_, bindparam, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from store.batch import OWNERS
+from store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow
+from store.schema import TABLE_OF, UNUSED, idempotency, streams
+from store.sql.session import SqlSession, Statement
+
+_STRAYS_MAX: Final = 1000  # of a table: one is as bad as many
+
+_HEADS: Final = select(streams).where(streams.c.stream_id.in_(bindparam("ids", expanding=True)))
+_OWNED: Final = {
+    row: select(TABLE_OF[row]).where(TABLE_OF[row].c[column].in_(bindparam("ids", expanding=True)))
+    for row, (_, column) in OWNERS.items()
+}
+_REMEMBERED: Final = select(idempotency).order_by(*idempotency.primary_key.columns).limit(bindparam("limit"))
+_REMEMBERED_AFTER: Final = _REMEMBERED.where(
+    tuple_(*idempotency.primary_key.columns)
+    > tuple_(*(bindparam(column.name, type_=column.type) for column in idempotency.primary_key.columns))
+)
+
+
+def _strays_of(row: type[Owned | IdempotencyRow], kind: StreamKind, column: str) -> Statement:
+    """Rows whose stream is not there, or is none of this kind."""
+    table = TABLE_OF[row]
+    is_its = and_(streams.c.stream_id == table.c[column], streams.c.kind == kind)
+    statement: Select[Any] = select(literal(table.name), table.c[column])
+    return statement.where(~select(streams.c.seq).where(is_its).exists()).limit(_STRAYS_MAX)
+
+
+_STRAYS: Final = [
+    *(_strays_of(row, *owner) for row, owner in OWNERS.items()),
+    _strays_of(IdempotencyRow, "execution", "stream_id"),
+    *(select(literal(table.name), literal(bytes(16))).select_from(table).limit(1) for table in UNUSED),
+]
+
+
+class SqlAudit(SqlSession):
+    """`Auditing` over SQL."""
+
+    async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
+        # Shielded as every read is: a connection that is cut off within a transaction would not find back.
+        return await asyncio.shield(self._see(kind, list(stream_ids)))
+
+    async def _see(self, kind: StreamKind, stream_ids: list[bytes]) -> dict[bytes, Seen]:
+        with self._reading():
+            async with self._engine.connect() as connection:
+                await connection.exec_driver_sql("BEGIN")
+                try:
+                    return await _see(connection, kind, stream_ids)
+                finally:
+                    await connection.exec_driver_sql("ROLLBACK")
+
+    async def remembered(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
+        if after is None:
+            rows = await self._all(_REMEMBERED, limit=limit)
+        else:
+            organization_id, workspace_id, key, *_ = after
+            whose = {"organization_id": organization_id, "workspace_id": workspace_id}
+            rows = await self._all(_REMEMBERED_AFTER, **whose, key=key, limit=limit)
+        return [IdempotencyRow._make(row) for row in rows]
+
+    async def strays(self) -> list[Stray]:
+        return [Stray(*row) for statement in _STRAYS for row in await self._query(statement)]
+
+
+async def _see(connection: AsyncConnection, kind: StreamKind, stream_ids: list[bytes]) -> dict[bytes, Seen]:
+    heads = (await connection.execute(_HEADS, {"ids": stream_ids})).all()
+    found = {row[0]: Seen(StreamRow._make(row), []) for row in heads}
+    for row_type, (owner_kind, column) in OWNERS.items():
+        if owner_kind == kind:
+            for values in (await connection.execute(_OWNED[row_type], {"ids": stream_ids})).all():
+                row = row_type._make(values)
+                seen = found.get(getattr(row, column))
+                if seen is not None:
+                    seen.rows.append(row)
+    return found

@@ -1,0 +1,157 @@
+"""Caches of keys and workflows: what a read was told before a change is never believed after it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from engine import Engine
+from engine.core import ids
+from engine.errors import Conflict, Unauthorized
+from engine.runtime.access import SCOPES, Principal
+from engine.runtime.caching import Cache
+from tests.engine.runtime.conftest import WAITING, Bench, eventually
+
+DONE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+FAILS = {"StartAt": "Done", "States": {"Done": {"Type": "Fail"}}}
+
+
+class Held:
+    """A method of a store that has read, and does not answer before it is let go."""
+
+    def __init__(self, store: Any, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_read = asyncio.Event()
+        self.go = asyncio.Event()
+        self._original = getattr(store, method)
+        self._is_first = True
+        monkeypatch.setattr(store, method, self._read)
+
+    async def _read(self, *given: Any, **more: Any) -> Any:
+        found = await self._original(*given, **more)
+        if self._is_first:
+            self._is_first = False
+            self.has_read.set()
+            await self.go.wait()
+        return found
+
+
+@pytest.fixture
+async def engine(bench: Bench) -> Engine:
+    return await bench.start()
+
+
+async def operator(engine: Engine) -> Principal:
+    made = await engine.access.make_key(await engine._caller(), "operator", SCOPES)
+    found = await engine.access.principal(made.text)
+    assert found is not None
+    return found
+
+
+async def test_a_key_that_was_read_before_it_was_revoked_is_not_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read that began before the revocation is made again, so the key is unknown at once and for ever."""
+    who = await operator(engine)
+    made = await engine.access.make_key(who.caller, "worker", ("runs.view",))
+    held = Held(engine.store, "api_key_by_digest", monkeypatch)
+    reading = asyncio.create_task(engine.access.principal(made.text))
+    await held.has_read.wait()
+    await engine.access.revoke_key(who, made.row.key_id)
+    held.go.set()
+    assert await reading is None
+    assert await engine.access.principal(made.text) is None
+
+
+@pytest.mark.parametrize("version", [None, 1])
+async def test_a_workflow_that_was_read_before_it_was_archived_is_not_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, version: int | None
+) -> None:
+    """A trigger whose look-up an archive overtook is refused like all that come later."""
+    made = await engine.create_workflow("done", DONE)
+    caller, workflow_id = await engine._caller(), ids.parse(made.id)
+    held = Held(engine.store, "workflow", monkeypatch)
+    first = asyncio.create_task(engine.trigger(made.id, version=version))
+    await held.has_read.wait()
+    await engine.catalog.archive(caller, workflow_id)
+    held.go.set()
+    with pytest.raises(Conflict, match="archived"):
+        await first
+    with pytest.raises(Conflict, match="archived"):
+        await engine.trigger(made.id, version=version)
+
+
+async def test_a_version_that_was_read_before_the_next_is_not_kept(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a number the latest version runs, once its publishing was answered."""
+    made = await engine.create_workflow("done", DONE)
+    caller, workflow_id = await engine._caller(), ids.parse(made.id)
+    held = Held(engine.store, "latest_published", monkeypatch)
+    first = asyncio.create_task(engine.trigger(made.id))
+    await held.has_read.wait()
+    await engine.catalog.change(caller, workflow_id, definition=FAILS)
+    held.go.set()
+    await first
+    later = await engine.trigger(made.id)
+    assert (await engine.result(later.id)).status == "failed"
+
+
+async def test_what_was_changed_by_a_caller_that_went_away_is_forgotten_too(bench: Bench, engine: Engine) -> None:
+    """It is the commit that tells the caches, not whoever asked for it."""
+    who = await operator(engine)
+    made = await engine.access.make_key(who.caller, "worker", ("runs.view",))
+    assert await engine.access.principal(made.text) is not None
+    workflow = await engine.create_workflow("done", DONE)
+    await engine.trigger(workflow.id)
+    bench.store.gate.clear()
+    leaving = [
+        asyncio.create_task(engine.access.revoke_key(who, made.row.key_id)),
+        asyncio.create_task(engine.catalog.archive(who.caller, ids.parse(workflow.id))),
+    ]
+    await eventually(lambda: engine.node.processor._committing is not None and not engine.node.processor._inbox)
+    for call in leaving:
+        call.cancel()
+    bench.store.gate.set()
+    await engine.node.processor.settle()
+    assert await engine.access.principal(made.text) is None
+    with pytest.raises(Conflict, match="archived"):
+        await engine.trigger(workflow.id)
+
+
+async def test_a_command_is_refused_if_its_key_ended_before_it_was_decided(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resume whose run is still being loaded when the key is revoked ends no wait, and is told so."""
+    who = await operator(engine)
+    made = await engine.access.make_key(who.caller, "erp", ("runs.resume",))
+    erp = await engine.access.principal(made.text)
+    assert erp is not None
+    run = await engine.trigger((await engine.create_workflow("ask", WAITING)).id)
+    await engine.node.processor.settle()
+    held = Held(engine.store, "events_of", monkeypatch)
+    resuming = asyncio.create_task(engine.runs.resume(erp.caller, run.process_id, {"approved": True}))
+    await held.has_read.wait()
+    assert await engine.access.revoke_key(who, made.row.key_id)
+    held.go.set()
+    with pytest.raises(Unauthorized, match="revoked or has expired"):
+        await resuming
+    assert (await engine.reading.execution(who.caller, ids.parse(run.id))).row.status == "waiting"
+
+
+async def test_who_reads_at_once_shares_one_value() -> None:
+    """So that a change reaches all who hold it; and of more than the limit the least recently used go."""
+    cache: Cache[str, list[str]] = Cache(limit=2)
+
+    async def read(key: str) -> list[str]:
+        await asyncio.sleep(0)
+        return [key]
+
+    one, other = await asyncio.gather(cache.read("a", lambda: read("a")), cache.read("a", lambda: read("a")))
+    assert one is other
+    await cache.read("b", lambda: read("b"))
+    assert cache.get("a") is one
+    await cache.read("c", lambda: read("c"))
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (["a"], None, ["c"])
+    assert cache.forget(lambda key: key == "a") == [["a"]]

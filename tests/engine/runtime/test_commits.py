@@ -1,0 +1,212 @@
+"""Commits that fail or take long: what is under way stays bounded, readiness tells, and a stop loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from api.health import why_not_ready
+from engine import Engine
+from engine.core import ids
+from engine.errors import EngineFailed, Unavailable
+from engine.runtime import batch as batches
+from engine.runtime import processor as processors
+from engine.runtime.batch import Batch, Waiting
+from engine.runtime.hot import HotStream
+from engine.runtime.kinds import KINDS, NO_ROWS
+from engine.runtime.orders import from_inside
+from engine.runtime.starting import Start
+from engine.steps import Registry
+from store.errors import StoreFull
+from store.records import NewEvent
+from tests.engine.runtime.conftest import WAITING, Bench, eventually, rest
+
+STEP: dict[str, Any] = {"StartAt": "P", "States": {"P": {"Type": "Task", "Resource": "pay", "End": True}}}
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that is ready have its turn."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_all_that_is_not_on_disk_counts_against_the_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queued, decided and being committed count together: while the disk hangs only so many are taken in."""
+    monkeypatch.setattr(processors, "PENDING_MAX", 100)
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    bench.store.gate.clear()
+    calls: list[asyncio.Task[Any]] = []
+    for number in range(300):
+        calls.append(asyncio.create_task(engine.trigger(workflow.id, {"n": number})))
+        await turns(3)
+    await turns(100)
+    refused = [call for call in calls if call.done()]
+    assert len(refused) == 200
+    for call in refused:
+        with pytest.raises(Unavailable, match="overloaded"):
+            await call
+    assert engine.node.processor.pending == 100
+    bench.store.gate.set()
+    await asyncio.gather(*(call for call in calls if call not in refused))
+    assert engine.node.processor.pending == 0
+
+
+async def test_a_batch_has_a_largest_size(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes in while a full batch waits for its commit stays in the queue, and goes into the next ones."""
+    monkeypatch.setattr(batches, "EVENTS_MAX", 20)
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    bench.store.gate.clear()
+    calls = [asyncio.create_task(engine.trigger(workflow.id, {"n": number})) for number in range(200)]
+    await turns(100)
+    open_batch = engine.node.processor._open
+    assert 20 <= open_batch.event_count < 25
+    before = len(bench.store.attempts)
+    bench.store.gate.set()
+    await asyncio.gather(*calls)
+    sizes = [sum(len(part.events) for part in each) for each in bench.store.attempts[before:]]
+    assert max(sizes) < 25
+
+
+async def test_readiness_tells_of_a_commit_that_stalls(bench: Bench) -> None:
+    """Who waits is told, who comes is refused, and when the disk answers again all is as it was."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    bench.store.gate.clear()
+    stuck = asyncio.create_task(engine.trigger(workflow.id, {"n": 1}, process_id="P-1"))
+    await turns()
+    bench.clock.push(4_999)
+    assert why_not_ready(engine) is None
+    bench.clock.push(1)
+    assert why_not_ready(engine) == "has waited 5 s for a commit: the database does not answer"
+    with pytest.raises(Unavailable, match="whether the request was carried out is not known yet"):
+        await stuck
+    with pytest.raises(Unavailable, match="has waited 5 s for a commit"):
+        await engine.trigger(workflow.id, {"n": 2})
+    bench.store.gate.set()
+    await rest(engine)
+    assert why_not_ready(engine) is None
+    again = await engine.trigger(workflow.id, {"n": 1}, process_id="P-1")
+    assert again.id == (await engine.executions()).items[0].id
+
+
+async def test_readiness_tells_of_a_full_disk_until_a_write_succeeds(bench: Bench) -> None:
+    """And after a while without one it lets callers try."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    for ends_by_itself in (True, False):
+        bench.store.fail_next.append(StoreFull("no space left"))
+        with pytest.raises(Unavailable):
+            await engine.trigger(workflow.id)
+        assert why_not_ready(engine) == "could not write to the database: no space left"
+        if ends_by_itself:
+            bench.clock.push(10_000)
+        else:
+            await engine.trigger(workflow.id)
+        assert why_not_ready(engine) is None
+
+
+async def test_a_stop_brings_home_what_was_put_off(bench: Bench) -> None:
+    """Results that came while the disk was full are written before the engine says goodbye."""
+    steps, calls, gate = Registry(), 0, asyncio.Event()
+
+    @steps.step("pay")
+    async def pay(_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        await gate.wait()
+
+    engine = await bench.start(steps)
+    workflow = await engine.create_workflow("w", STEP)
+    runs = [await engine.trigger(workflow.id) for _ in range(20)]
+    await eventually(lambda: calls == 20)
+    bench.store.fail_next += [StoreFull("no space left")] * 3
+    gate.set()
+    await eventually(lambda: engine.node.processor._put_off.orders)
+    stopping = asyncio.create_task(engine.node.drain(5))
+    while not stopping.done():
+        bench.clock.push(1000)
+        await asyncio.sleep(0.01)
+    assert await stopping
+    await bench.stop(engine)
+    engine = await bench.start(steps)
+    for run in runs:
+        assert (await engine.result(run.id)).status == "completed"
+    assert calls == 20
+
+
+async def test_a_stop_that_cannot_finish_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that hangs does not hang the stop: the store is abandoned, and whoever closes is told."""
+    abandoned = []
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    bench.store.gate.clear()
+    stuck = asyncio.create_task(engine.trigger(workflow.id))
+    await turns()
+
+    async def abandon() -> None:
+        abandoned.append(True)
+
+    monkeypatch.setattr(bench.store, "abandon", abandon)
+    monkeypatch.setattr("engine.runtime.node.HOME_S", 0.01)
+    with pytest.raises(EngineFailed, match="while a commit was under way"):
+        await engine.close(0)
+    assert abandoned == [True]
+    bench.store.gate.set()
+    await stuck
+    await rest(engine)
+
+
+async def test_a_trigger_of_an_execution_that_exists_is_refused(bench: Bench) -> None:
+    """Somebody else has begun it: it is loaded, not begun again and again."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    run = await engine.trigger(workflow.id)
+    await rest(engine)
+    caller = await engine._caller()
+    found = await engine.catalog.runnable(caller, ids.parse(workflow.id), None)
+    order = from_inside(ids.parse(run.id), Start(found, {}, None, "REQUEST").command(caller), "engine:other")
+    order.organization_id, order.workspace_id = caller.organization_id, caller.workspace_id
+    order.machine = found.machine
+    attempts = len(bench.store.attempts)
+    reply: Any = await asyncio.wait_for(engine.node.processor.submit(order), 5)
+    assert reply.rejection.code == "CONFLICT"
+    assert len(bench.store.attempts) == attempts + 1
+
+
+def full_batch(count: int) -> tuple[Batch, list[bytes]]:
+    """A batch of so many streams, each with one order that claims something."""
+    batch, streams = Batch(), []
+    for number in range(count):
+        hot = HotStream(KINDS["execution"], number.to_bytes(16, "big"), b"o" * 16, b"w" * 16)
+        order = from_inside(hot.stream_id, None, "engine:test")
+        batch.add(hot, [NewEvent("T", 1, 1, "a", None, "{}", None, None)], NO_ROWS, ())
+        batch.waiting.append(Waiting(order, hot, None))
+        streams.append(hot.stream_id)
+    return batch, streams
+
+
+def test_taking_streams_out_of_a_batch_is_linear() -> None:
+    """Sixteen times as many streams take some sixteen times as long, not two hundred and fifty-six."""
+
+    def seconds(count: int) -> float:
+        batch, streams = full_batch(count)
+        started = time.process_time()
+        assert len(batch.remove(streams)) == count
+        assert not batch
+        return time.process_time() - started
+
+    small = min(seconds(500) for _ in range(5))
+    assert min(seconds(8_000) for _ in range(3)) < 80 * small
+
+
+async def test_readiness_has_nothing_to_say_of_a_quick_commit(bench: Bench) -> None:
+    """No alarm of a commit is left behind."""
+    engine: Engine = await bench.start()
+    await engine.create_workflow("w", WAITING)
+    await rest(engine)
+    assert bench.clock.next_due() is None
