@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "trigger": Lazy("api.commands.orders:trigger", "Start a run of a workflow."),
     "resume": Lazy("api.commands.orders:resume", "End a wait of a run."),
     "terminate": Lazy("api.commands.orders:terminate", "End a run from outside."),
+    "release": Lazy("api.commands.orders:release", "Try a run again that was set aside (quarantined)."),
     "task": Lazy("api.commands.tasks:task", "Answer for a task by the token that it handed out."),
     "show": Lazy("api.commands.runs:show", "Show a run: its status, input, output and steps."),
     "history": Lazy("api.commands.runs:history", "List runs, newest first."),

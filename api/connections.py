@@ -67,6 +67,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
+        self._parser: Any = self.parser
         self._door = door
         self._phase = _HEAD
         self._count = 0
@@ -92,6 +93,7 @@ class Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        del self._parser  # it holds this connection, too
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -109,7 +111,7 @@ class Connection(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # answered as if it had not asked; what follows is no HTTP of ours
             self._is_over = True
             self.cycle.keep_alive = False
@@ -144,7 +146,7 @@ class Connection(HttpToolsProtocol):
 
     def _framing(self) -> PerdureError | None:
         """What is wrong with a head that the parser let pass (RFC 9112, sections 3.2 and 6)."""
-        version = self.parser.get_http_version()
+        version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             return Invalid(f"HTTP/{version} is not spoken here; send HTTP/1.1")
         if self._hosts != 1 and (version == "1.1" or self._hosts):
@@ -153,7 +155,7 @@ class Connection(HttpToolsProtocol):
         if codings and (version == "1.0" or codings != [b"chunked"]):
             return Invalid("Transfer-Encoding: only chunked is accepted, in HTTP/1.1")
         lengths = [value for name, value in self.headers if name == b"content-length"]
-        if self.parser.should_upgrade() and (codings or lengths not in ([], [b"0"])):
+        if self._parser.should_upgrade() and (codings or lengths not in ([], [b"0"])):
             return Invalid("Upgrade: there is nothing to upgrade to; send the request without it")
         return None
 
@@ -198,7 +200,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             self.transport.close()
             return
-        self.cycle.scope["state"]["broken"] = problem
+        cast("Scope", self.cycle.scope)["state"]["broken"] = problem
         self.cycle.more_body = self.cycle.keep_alive = False
         self.cycle.message_event.set()
 

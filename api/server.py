@@ -40,6 +40,13 @@ _log = structlog.get_logger("perdure.server")
 KEPT_BACK: Final = 128
 """So many of the files that the process may have open are no connections."""
 
+ACCEPTED_AT_ONCE: Final = 16
+"""So many connections are accepted in one turn of the loop: it takes some turns until those that are too many are
+closed, and all of them have to be fewer than the files that are kept back."""
+
+WAITING_MAX: Final = 1024
+"""So many wait to be accepted."""
+
 FAILED: Final = 70
 """The exit status after a failed commit (`EX_SOFTWARE`)."""
 
@@ -73,6 +80,7 @@ class Server(uvicorn.Server):
             create_app(engine, settings, http),
             http=cast("Any", partial(Connection, door)),
             access_log=False,
+            backlog=ACCEPTED_AT_ONCE,
             lifespan="off",
             log_config=None,
             log_level="warning",
@@ -102,6 +110,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
+            sockets[0].listen(WAITING_MAX)
             self._announcing = asyncio.create_task(self._announce(sockets[0]))
 
     async def _announce(self, listener: socket.socket) -> None:
@@ -152,7 +161,7 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
     except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
         _log.critical("closing_failed", exc_info=True)
         status = FAILED
-    return status if engine.node.processor.failure is None else FAILED
+    return status or (0 if engine.node.processor.failure is None else FAILED)
 
 
 def connections_max(wanted: int) -> int:

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import inspect as types
 
 from api.fields import accepts, from_text, members
-from engine.core.decision import PAYLOAD_MAX
-from engine.limits import COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
+from engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
+from engine.limits import CHILD_DEPTH_MAX, COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
 from engine.names import did_you_mean
 from store.protocols import WriterPlace
 
@@ -83,6 +83,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     commit_stall_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = COMMIT_STALL_MS
     """While a commit takes longer, in milliseconds, readiness says so, and nothing new is taken in."""
+
+    run_events_max: Annotated[int, msgspec.Meta(ge=100, le=1_000_000_000)] = EVENTS_MAX
+    """So many events a run has at the most."""
+
+    child_depth_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = CHILD_DEPTH_MAX
+    """So deep children are nested in children."""
 
     bootstrap_key: (
         Annotated[

@@ -39,7 +39,7 @@ ADMINISTRATIVE: Final[tuple[StreamKind, ...]] = ("organization", "workflow")
 
 NOT_COMPARED: Final = (
     "idempotency keys: a repeated call is in no event; only that its run can have given the answer is looked at",
-    "nodes: when a server started and stopped is in no event",
+    "nodes and uses of keys: when a server started and stopped, and when a key was last used, is in no event",
 )
 """What stands in the database and cannot be compared with the log, and why."""
 

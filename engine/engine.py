@@ -121,10 +121,11 @@ class Engine:
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
+        clock = clock or SystemClock()
         node = Node(
             store,
-            clock or SystemClock(),
-            lambda complete: Tasks(registry, complete, limits),
+            clock,
+            lambda complete, send: Tasks(registry, complete, send, clock, limits),
             limits=limits,
         )
         engine = cls(store, node, registry, http)
@@ -142,8 +143,9 @@ class Engine:
         """
         is_home = True
         try:
-            await self.access.close()
             is_home = await self.node.drain(grace_s)
+            if is_home:
+                await self.access.close()
         finally:
             try:
                 await self._http.close()
@@ -289,6 +291,14 @@ class Engine:
             idempotency=_key(idempotency_key, ["terminate", process_id, reason, data]),
         )
         return str(answered.answer)
+
+    async def release(self, process_id: str) -> None:
+        """Try an execution again that was set aside (`ExecutionQuarantined`) since deciding about it had failed.
+
+        Raises `Conflict` if it is not quarantined, `NotFound`.
+        """
+        incoming.texts(process_id=process_id)
+        await self.runs.release(await self._caller(), process_id)
 
     async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
         """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.

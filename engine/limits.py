@@ -6,11 +6,12 @@ from typing import Final
 
 import msgspec
 
-from engine.core.decision import PAYLOAD_MAX
+from engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
 
 STEPS_MAX: Final = 1000
 STEP_THREADS: Final = 32
 COMMIT_STALL_MS: Final = 5_000
+CHILD_DEPTH_MAX: Final = 1000
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         step_threads: So many plain steps run at once, each in a thread.
         payload_max_bytes: The most JSON text that a value of a run may have, at most PAYLOAD_MAX: an input or a payload
             that has more is refused, and a state that makes more fails with `States.DataLimitExceeded`.
+        run_events_max: So many events a run has at the most: one that comes to them fails with `States.Runtime`.
+        child_depth_max: So deep children are nested in children.
         commit_stall_ms: While a commit takes longer, readiness says so, and calls that change something raise
             `engine.errors.Unavailable`.
     """
@@ -29,4 +32,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     steps_max: int = STEPS_MAX
     step_threads: int = STEP_THREADS
     payload_max_bytes: int = PAYLOAD_MAX
+    run_events_max: int = EVENTS_MAX
+    child_depth_max: int = CHILD_DEPTH_MAX
     commit_stall_ms: int = COMMIT_STALL_MS

@@ -35,6 +35,7 @@ from engine.runtime.catalog import Saved
 from engine.runtime.clock import SystemClock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
+from engine.runtime.places import Key
 from engine.steps import Registry, load_registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
@@ -52,6 +53,9 @@ class _NoTasks:
     def cancel(self, hot: HotStream, seq: int) -> None:
         pass
 
+    def knows(self, key: Key) -> bool:  # noqa: ARG002 nothing runs
+        return False
+
     def halt(self) -> None:
         pass
 
@@ -64,7 +68,7 @@ async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
     """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
     store = await open_database(database, read_only=False)
     http = HttpClient()
-    node = Node(store, SystemClock(), lambda _: _NoTasks())
+    node = Node(store, SystemClock(), lambda *_: _NoTasks())
     engine = Engine(store, node, builtin_steps(http).merged(registry), http)
     try:
         for organization in await store.organizations():
@@ -188,6 +192,12 @@ class Direct:
             return {"message": answered.answer}
 
         return dict(self._do(terminate))
+
+    def release(self, process_id: str) -> dict[str, Any]:
+        async def release(engine: Engine, caller: Caller) -> dict[str, Any]:
+            return {"message": (await engine.runs.release(caller, process_id)).answer}
+
+        return dict(self._do(release))
 
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:

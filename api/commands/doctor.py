@@ -163,7 +163,8 @@ def _quarantined(looked: Checkup) -> Check:
     if not looked.quarantined:
         return Check("quarantine", "ok", "no run is quarantined")
     detail = f"{len(looked.quarantined)} runs: {_some([ids.text(each) for each in looked.quarantined])}"
-    return Check("quarantine", "fail", detail, "a defect of ours: `perdure events ID` has it; terminate them or update")
+    advice = "a defect of ours: `perdure events ID` has it; update, then `perdure release ID`"
+    return Check("quarantine", "fail", detail, advice)
 
 
 async def _timers(store: Store) -> Check:

@@ -1,4 +1,4 @@
-"""Changing runs: `trigger`, `resume` and `terminate`."""
+"""Changing runs: `trigger`, `resume`, `terminate` and `release`."""
 
 from __future__ import annotations
 
@@ -100,4 +100,18 @@ def terminate(process_id: str, reason: str | None, payload: str | None, where: W
     if reason is not None and value.setdefault("termination_reason", reason) != reason:
         raise click.UsageError("--reason: the payload has another one; give one of them")
     answer = target(where).terminate(process_id, value)
+    output.answer(answer, answer["message"], as_json=as_json)
+
+
+@click.command(cls=Command, examples=["perdure release INV-7"])
+@click.argument("process_id")
+@anywhere
+def release(process_id: str, where: Where, *, as_json: bool) -> None:
+    """Try a run again that was set aside, since deciding about it had failed (`perdure doctor` lists such runs).
+
+    It is read anew from its first event, and what was under way is taken up, under the same idempotency keys. If that
+    fails as before, it is set aside again: update the program first.
+    """
+    no_elsewhere(where)
+    answer = target(where).release(process_id)
     output.answer(answer, answer["message"], as_json=as_json)

@@ -100,6 +100,9 @@ class Remote:
         path = f"/v1/executions/{quote(process_id, safe='')}/terminate"
         return dict(self.send("POST", path, {"payload": payload})["data"])
 
+    def release(self, process_id: str) -> dict[str, Any]:
+        return dict(self.send("POST", f"/v1/executions/{quote(process_id, safe='')}/release")["data"])
+
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
         return dict(self.send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
 

@@ -36,6 +36,8 @@ from store.errors import StoreError
 @click.option("--payload-max-bytes", metavar="BYTES", help="The largest value of a run.  [default: 1048576]")
 @click.option("--connections-max", metavar="N", help="How many connections are open at once.  [default: 1000]")
 @click.option("--receive-timeout-s", metavar="S", help="How long a head or body may take.  [default: 20]")
+@click.option("--run-events-max", metavar="N", help="How many events a run has at the most.  [default: 1000000]")
+@click.option("--child-depth-max", metavar="N", help="How deep children are nested.  [default: 1000]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option("--resume-sources", metavar="NAMES", help="Who may be a resume's source.  [default: SAP,TEAMS]")

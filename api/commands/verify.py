@@ -26,8 +26,8 @@ def verify(database: str, *, as_json: bool) -> None:
 
     Compared with the log are keys, organizations, workspaces, workflows and their versions, process ids, executions,
     waits, timers and snapshots. Not compared, since no event tells of them: which request an idempotency key stood
-    for, and when servers ran. What was appended last and cut off again, or a log that somebody wrote anew from its
-    first event on, is seen only by who keeps a head of it elsewhere.
+    for, when servers ran, and when a key was last used. What was appended last and cut off again, or a log that
+    somebody wrote anew from its first event on, is seen only by who keeps a head of it elsewhere.
 
     Exit status 1 if something does not hold: each stream is named with the first event that does not fit.
     """

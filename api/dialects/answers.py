@@ -63,6 +63,12 @@ class Terminated(Shape, frozen=True):
     message: Literal["terminated", "already terminated"]
 
 
+class Released(Shape, frozen=True):
+    """`released`: it is tried again. If that fails as before, it is set aside again."""
+
+    message: Literal["released"]
+
+
 class EventShown(OpenShape, frozen=True):
     """An event; its further members depend on its type. Values of more than 1,024 bytes are cut."""
 

@@ -53,6 +53,21 @@ class CompleteTask(msgspec.Struct, frozen=True):
     outcome: Succeeded | Failed
 
 
+class QueueTask(msgspec.Struct, frozen=True):
+    """The step of the `TaskScheduled` of that seq waits for a place, since an instant (ms)."""
+
+    scope: str
+    seq: int
+    since: int
+
+
+class StartTask(msgspec.Struct, frozen=True):
+    """It is the turn of the step that was queued."""
+
+    scope: str
+    seq: int
+
+
 class ChildStarted(msgspec.Struct, frozen=True):
     """The child that the task started, named by the seq of its `TaskScheduled`, is on its way; `result` tells of it."""
 
@@ -112,9 +127,10 @@ class Recover(msgspec.Struct, frozen=True):
 
 
 class Redispatch(msgspec.Struct, frozen=True):
-    """Dispatch the suspect task that is held in this scope."""
+    """Dispatch the suspect task that is held in this scope, with so many others `beside` it."""
 
     scope: str
+    beside: int = 0
 
 
 class Quarantine(msgspec.Struct, frozen=True):
@@ -122,6 +138,10 @@ class Quarantine(msgspec.Struct, frozen=True):
 
     command: str
     defect: str
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Take the execution out of quarantine, and try again."""
 
 
 class Confirm(msgspec.Struct, frozen=True):
@@ -140,6 +160,8 @@ class Refuse(msgspec.Struct, frozen=True):
 Command: TypeAlias = (
     Trigger
     | Advance
+    | QueueTask
+    | StartTask
     | CompleteTask
     | ChildStarted
     | AnswerTask
@@ -150,6 +172,7 @@ Command: TypeAlias = (
     | Recover
     | Redispatch
     | Quarantine
+    | Release
     | Confirm
     | Refuse
 )

@@ -74,6 +74,10 @@ PAYLOAD_MAX: Final = 1024 * 1024
 """Bytes of JSON text that a value of a run may have, unless a setting says otherwise (AWS: 262,144)."""
 
 
+EVENTS_MAX: Final = 1_000_000
+"""So many events a run has at the most, unless a setting says otherwise (AWS: 25,000, which are more to a state)."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What a decision may know beside state and command.
 
@@ -87,7 +91,7 @@ class Facts(msgspec.Struct, frozen=True):
     object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience_s` is how long one
     expression may take, in seconds of real time; null: as long as any may. `moves_max` is how many states it passes at
     the most; null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many
-    bytes of JSON any value of the run may have.
+    bytes of JSON any value of the run may have, `events_max` how many events the run.
     """
 
     execution: str
@@ -104,6 +108,7 @@ class Facts(msgspec.Struct, frozen=True):
     moves_max: int | None = None
     trial: Trial | None = None
     payload_max: int = PAYLOAD_MAX
+    events_max: int = EVENTS_MAX
 
 
 RECORDED_REFUSALS: Final = 32

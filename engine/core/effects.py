@@ -12,7 +12,8 @@ from engine.core.events import Parent
 class RunTask(msgspec.Struct, frozen=True):
     """Call a step. `seq` is the `TaskScheduled` that says so.
 
-    Repeated after a crash it carries the same `idempotency_key`, and the same parameters under it.
+    Repeated after a crash it carries the same `idempotency_key`, and the same parameters under it. `is_queued`: send
+    `StartTask` when it is its turn, and call it only by the effect of that.
     """
 
     scope: str
@@ -24,6 +25,7 @@ class RunTask(msgspec.Struct, frozen=True):
     parameters: Any
     idempotency_key: str
     wait: str | None = None
+    is_queued: bool = False
 
 
 class CancelTask(msgspec.Struct, frozen=True):
@@ -75,11 +77,22 @@ class Continue(msgspec.Struct, frozen=True):
     """The decision stopped at the limit of transitions: send `Advance`."""
 
 
+class TakeUp(msgspec.Struct, frozen=True):
+    """The execution has left quarantine: fold it anew from its events, and send `Recover`."""
+
+
 class HoldSuspect(msgspec.Struct, frozen=True):
-    """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn."""
+    """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn.
+
+    `seq` is its `TaskScheduled`. At how many deaths it was there says how long it is to be watched, and at how many of
+    those while it was watched says how suspect it is.
+    """
 
     scope: str
     state: str
+    seq: int
+    deaths: int
+    deaths_watched: int
 
 
 Effect: TypeAlias = (
@@ -92,6 +105,7 @@ Effect: TypeAlias = (
     | FollowParent
     | SetTimer
     | Continue
+    | TakeUp
     | HoldSuspect
 )
 

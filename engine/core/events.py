@@ -33,7 +33,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """The task that started this execution: whose it is, and where in that execution.
 
     `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up. `wait` is
-    the wait that a token of the task can end instead.
+    the wait that a token of the task can end instead. `depth` is 1 for the child of a run that has no parent itself.
     """
 
     execution: str
@@ -45,6 +45,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     pattern: str
     is_awaited: bool = False
     wait: str | None = None
+    depth: int = 1
 
 
 ResumeRule: TypeAlias = Literal["any", "named"]
@@ -131,6 +132,33 @@ class TaskScheduled(Event, frozen=True):
     scope: str = ""
 
 
+class TaskQueued(Event, frozen=True):
+    """The step could not be called yet: its node had no place free for it, or does not have it. No limit of it runs.
+
+    `left_ms` is how much of its time limit was left when it began to wait; `heartbeat_ms` is that of the wait that
+    goes with it.
+    """
+
+    state: str
+    left_ms: int | None = None
+    heartbeat_ms: int | None = None
+    scope: str = ""
+
+
+class TaskStarted(Event, frozen=True):
+    """It is the turn of a step that was queued: it is called now, and what is left of its time limit runs from here.
+
+    `due_at` is when it times out at the latest, and the timer's name is this event's seq. With `heartbeat_ms` the wait
+    that goes with it expires at `heartbeat_due_at`, unless a heartbeat puts that off.
+    """
+
+    state: str
+    due_at: int | None = None
+    heartbeat_ms: int | None = None
+    heartbeat_due_at: int | None = None
+    scope: str = ""
+
+
 class TaskSucceeded(Event, frozen=True):
     """The step's result, the state's output, and where it goes. Payload: `result`, and `output` if that differs.
 
@@ -196,9 +224,10 @@ class TaskHeartbeat(Event, frozen=True):
 
 
 class TaskInterrupted(Event, frozen=True):
-    """The process ended while the step ran; `deaths` counts how often uncleanly.
+    """The process ended while the step ran; `deaths` counts how often uncleanly, of late.
 
-    `deaths_alone`: how often while it was the only suspect that ran. `is_held`: it is a suspect, and waits its turn.
+    `deaths_watched`: how often while it was a suspect that was watched, `deaths_alone`: with no other beside it.
+    `is_held`: it is a suspect, and waits its turn.
     """
 
     state: str
@@ -206,13 +235,15 @@ class TaskInterrupted(Event, frozen=True):
     deaths_alone: int = 0
     is_held: bool = False
     scope: str = ""
+    deaths_watched: int = 0
 
 
 class TaskRedispatched(Event, frozen=True):
-    """A suspect that was held back is dispatched, with no other suspect beside it."""
+    """A suspect that was held back is dispatched, with so many others `beside` it."""
 
     state: str
     scope: str = ""
+    beside: int = 0
 
 
 class WaitOpened(Event, frozen=True):
@@ -382,10 +413,14 @@ class ExecutionTerminated(Event, frozen=True):
 
 
 class ExecutionQuarantined(Event, frozen=True):
-    """Deciding a command raised: a defect of ours. Only a termination is accepted from here on."""
+    """Deciding a command raised: a defect of ours. Only a termination or a release is accepted from here on."""
 
     command: str
     defect: str
+
+
+class ExecutionReleased(Event, frozen=True):
+    """Somebody has it tried again: it is in quarantine no more, and what was under way is taken up."""
 
 
 class CommandRefused(Event, frozen=True):

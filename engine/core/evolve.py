@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from engine.core import events as e
 from engine.core import numbering
 from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
-from engine.core.frames import arrive, close, end_wait, expect, put, stay
+from engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
 from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.state import (
@@ -27,6 +27,7 @@ from engine.core.state import (
     InTimer,
     InWait,
     OpenWait,
+    Queued,
     State,
     Timer,
     indexes,
@@ -140,14 +141,10 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 
 
 def _end(state: State, status: Status) -> None:
-    for scope in state.scopes():
-        end_wait(state, scope, "cancelled")
-        close(state, scope)
-    if state.forks:
-        state.forks = PersistentMap()
-    if state.timers:
-        state.timers = PersistentMap()
-    state.forks_at_work = ()
+    cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
+    state.frames, state.forks, state.timers = PersistentMap(), PersistentMap(), PersistentMap()
+    state.ready, state.forks_at_work = (), ()
+    state.active = state.delayed = 0
     state.ended_at = state.recorded_at
     state.status = status
 
@@ -178,11 +175,36 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
     if event.due_at is not None:
         timer = seq
         state.timers = state.timers.set(seq, Timer(scope, event.due_at, event.due_at))
-    task = InTask(seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited)
+    called_at = recorded.recorded_at
+    task = InTask(
+        seq, event.resource, event.attempt, event.wait, timer, event.child, event.is_awaited, called_at=called_at
+    )
     visits = frame.visits.set(event.state, event.visit)
     entry = frame.entry or state.told + 1
     called = replace(frame, phase=task, entry=entry, parameters=event.parameters, visits=visits)
     put(state, scope, frame, called)
+
+
+def _task_queued(state: State, event: e.TaskQueued, _: e.Recorded) -> None:
+    task = _task(state, event.scope)
+    _call_by(state, event.scope, replace(task, timer=None, queued=Queued(event.left_ms, event.heartbeat_ms)), None)
+
+
+def _task_started(state: State, event: e.TaskStarted, recorded: e.Recorded) -> None:
+    task = replace(_task(state, event.scope), timer=None, queued=None, called_at=recorded.recorded_at)
+    if event.due_at is None:
+        _call_by(state, event.scope, task, None)
+        return
+    due_at = event.due_at if event.heartbeat_due_at is None else event.heartbeat_due_at
+    state.timers = state.timers.set(recorded.seq, Timer(event.scope, due_at, event.due_at, event.heartbeat_ms))
+    _call_by(state, event.scope, replace(task, timer=recorded.seq), due_at)
+
+
+def _call_by(state: State, scope: str, task: InTask, due_at: int | None) -> None:
+    """Set the time limit of a task anew, and of the wait that goes with it."""
+    stay(state, scope, task)
+    if task.wait is not None:
+        state.waits = state.waits.set(task.wait, replace(state.waits[task.wait], due_at=due_at))
 
 
 def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
@@ -216,14 +238,22 @@ def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None
     state.waits = state.waits.set(event.wait, replace(state.waits[event.wait], due_at=event.due_at))
 
 
-def _task_interrupted(state: State, event: e.TaskInterrupted, _: e.Recorded) -> None:
+def _task_interrupted(state: State, event: e.TaskInterrupted, recorded: e.Recorded) -> None:
+    task = replace(
+        _task(state, event.scope),
+        deaths=event.deaths,
+        deaths_alone=event.deaths_alone,
+        deaths_watched=event.deaths_watched,
+        is_held=event.is_held,
+        beside=0,
+        called_at=recorded.recorded_at,
+    )
+    stay(state, event.scope, task)
+
+
+def _task_redispatched(state: State, event: e.TaskRedispatched, recorded: e.Recorded) -> None:
     task = _task(state, event.scope)
-    counted = replace(task, deaths=event.deaths, deaths_alone=event.deaths_alone, is_held=event.is_held)
-    stay(state, event.scope, counted)
-
-
-def _task_redispatched(state: State, event: e.TaskRedispatched, _: e.Recorded) -> None:
-    stay(state, event.scope, replace(_task(state, event.scope), is_held=False))
+    stay(state, event.scope, replace(task, is_held=False, beside=event.beside, called_at=recorded.recorded_at))
 
 
 def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> None:
@@ -326,6 +356,10 @@ def _execution_quarantined(state: State, _event: e.ExecutionQuarantined, _: e.Re
     state.is_quarantined = True
 
 
+def _execution_released(state: State, _event: e.ExecutionReleased, _: e.Recorded) -> None:
+    state.is_quarantined = False
+
+
 def _command_refused(state: State, event: e.CommandRefused, _: e.Recorded) -> None:
     state.refusals = event.count
 
@@ -338,6 +372,8 @@ _EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
     "ExecutionStarted": _execution_started,
     "StatePassed": _leave,
     "TaskScheduled": _task_scheduled,
+    "TaskQueued": _task_queued,
+    "TaskStarted": _task_started,
     "TaskSucceeded": _task_succeeded,
     "TaskSubmitted": _task_submitted,
     "TaskFailed": _task_failed,
@@ -360,9 +396,10 @@ _EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
     "ExecutionTimedOut": _execution_timed_out,
     "ExecutionTerminated": _execution_terminated,
     "ExecutionQuarantined": _execution_quarantined,
+    "ExecutionReleased": _execution_released,
     "CommandRefused": _command_refused,
     "ResultIgnored": _result_ignored,
 }
 
-_BESIDE = frozenset({"ExecutionQuarantined", "CommandRefused", "ResultIgnored"})
+_BESIDE = frozenset({"ExecutionQuarantined", "ExecutionReleased", "CommandRefused", "ResultIgnored"})
 """Events that move nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from engine.core import events as e
-from engine.core.frames import close, end_wait, expect
+from engine.core.frames import close, close_all, expect
 from engine.core.refs import Ref
 from engine.core.state import Fork, Frame, InFork, State, fork_and_index
 
@@ -52,13 +52,12 @@ def close_fork(state: State, scope: str) -> None:
     if not isinstance(phase, InFork):
         return
     fork = state.forks[phase.seq]
-    for below in state.below(fork):
-        end_wait(state, below, "cancelled")
-        inner = state.frames[below].phase
-        if isinstance(inner, InFork):
-            _remove(state, inner.seq)
-        close(state, below)
-    _remove(state, fork.seq)
+    scopes = state.below(fork)
+    inner = [phase.seq for scope in scopes if isinstance(phase := state.frames[scope].phase, InFork)]
+    close_all(state, scopes)
+    gone = {fork.seq, *inner}
+    state.forks = state.forks.without(gone)
+    state.forks_at_work = tuple(seq for seq in state.forks_at_work if seq not in gone)
 
 
 def put_fork(state: State, fork: Fork) -> None:
@@ -70,8 +69,3 @@ def put_fork(state: State, fork: Fork) -> None:
         state.forks_at_work = (*state.forks_at_work, fork.seq)
     elif is_listed and not is_at_work:
         state.forks_at_work = tuple(seq for seq in state.forks_at_work if seq != fork.seq)
-
-
-def _remove(state: State, seq: int) -> None:
-    state.forks = state.forks.delete(seq)
-    state.forks_at_work = tuple(other for other in state.forks_at_work if other != seq)

@@ -18,6 +18,8 @@ from engine.language.resources import WAIT
 
 _FROM_OUTSIDE: Final = frozenset(
     {
+        "TaskQueued",
+        "TaskStarted",
         "TaskSubmitted",
         "TaskSucceeded",
         "TaskFailed",
@@ -72,6 +74,11 @@ def _scheduled(state: State, event: e.TaskScheduled, _: e.Recorded) -> int:
     """The entry, unless this is another attempt or a wait was opened with it; what is scheduled starts later."""
     state.untold += 1
     return 1 + (event.wait is None and not event.attempt)
+
+
+def _unstarted_again(_state: State, _event: e.TaskQueued, _: e.Recorded) -> int:
+    """It was told that it started with what was scheduled, and it did not: what came after that is one number less."""
+    return -1
 
 
 def _opened(state: State, event: e.WaitOpened, _: e.Recorded) -> int:
@@ -160,6 +167,8 @@ _COUNT: Final[dict[str, Callable[[State, Any, e.Recorded], int]]] = {
     "ExecutionStarted": _one,
     "StatePassed": _done,
     "TaskScheduled": _scheduled,
+    "TaskQueued": _unstarted_again,
+    "TaskStarted": _one,
     "TaskSubmitted": _one,
     "TaskSucceeded": _done,
     "TaskFailed": _task_failed,

@@ -7,7 +7,7 @@ about as many shards as each has entries: of ten thousand entries, some hundred.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, NamedTuple, TypeVar, overload
 
 K = TypeVar("K")
@@ -84,6 +84,16 @@ class PersistentMap(Generic[K, V]):
         made: PersistentMap[K, V] = _new(PersistentMap)
         made._only = changed
         return made
+
+    def without(self, keys: Collection[K]) -> PersistentMap[K, V]:
+        """The mapping without these keys, which it has; of many it is made anew, once."""
+        if len(keys) <= SMALL_MAX:
+            made = self
+            for key in keys:
+                made = made.delete(key)
+            return made
+        gone = set(keys)
+        return PersistentMap({key: value for key, value in self.items() if key not in gone})
 
     def _with(self, index: int, shard: dict[K, V], size: int) -> PersistentMap[K, V]:
         count = len(self._shards)

@@ -15,7 +15,7 @@ from engine.core import state as states
 from engine.core.persistent import PersistentMap
 from engine.core.state import State
 
-_MEANING: Final = 1
+_MEANING: Final = 2
 """To be raised when `evolve` makes another state of the same events, in fields that are the same."""
 
 

@@ -31,12 +31,21 @@ EXECUTION_TIMER: Final = 1
 """The timer of the execution's own time limit: the seq of its first event."""
 
 
+class Queued(msgspec.Struct, frozen=True):
+    """What waits with a step that is not called yet: how much of its time limit was left, and its heartbeats."""
+
+    left_ms: int | None = None
+    heartbeat_ms: int | None = None
+
+
 class InTask(msgspec.Struct, frozen=True, tag="task"):
     """A step has been called, or is about to be, or a child was started; `seq` is its `TaskScheduled`.
 
     `wait` is the id of the wait that was opened with it. `timer` names the timer of its time limit. `child` is the
     execution that it started, `is_submitted` once that runs, `is_awaited` if the task ends when that does. `deaths`
-    counts unclean ends of the process while it ran; a suspect (`is_held`) waits for its turn.
+    counts unclean ends of the process while it ran, of late; a suspect (`is_held`) waits for its turn, which it has
+    with so many others `beside` it. What is `queued` waits for its turn to be called, and its limits do not run.
+    `called_at` is when it was called last.
     """
 
     seq: int
@@ -49,7 +58,11 @@ class InTask(msgspec.Struct, frozen=True, tag="task"):
     is_submitted: bool = False
     deaths: int = 0
     deaths_alone: int = 0
+    deaths_watched: int = 0
     is_held: bool = False
+    queued: Queued | None = None
+    beside: int = 0
+    called_at: int = 0
 
 
 class InWait(msgspec.Struct, frozen=True, tag="wait"):

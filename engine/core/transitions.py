@@ -39,6 +39,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     },
     ("running", "TaskScheduled"): _RUNNING,
     ("waiting", "TaskScheduled"): _RUNNING,  # with `.waitForResume` the wait is opened first
+    ("running", "TaskQueued"): _RUNNING,
+    ("running", "TaskStarted"): _RUNNING,
     ("running", "TaskInterrupted"): _RUNNING,
     ("running", "TaskRedispatched"): _RUNNING,
     ("running", "TimerSet"): _RUNNING,
@@ -57,6 +59,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("waiting", "ExecutionTerminated"): frozenset({"terminated"}),
     ("running", "ExecutionQuarantined"): _RUNNING,
     ("waiting", "ExecutionQuarantined"): _WAITING,
+    ("running", "ExecutionReleased"): _RUNNING,
+    ("waiting", "ExecutionReleased"): _WAITING,
     # What may be said beside the course of things, also after the end; it moves nothing.
     **{
         (status, event): frozenset({status})

@@ -15,7 +15,7 @@ from engine.history.visits import Fork, Moment, What
 _FROM_OUTSIDE: Final[frozenset[What]] = frozenset({"started", "timed_out", "aborted"})
 """What follows nothing. Also what comes after the start follows 0, and not the start."""
 
-_LEAVES: Final[frozenset[What]] = frozenset({"fork_succeeded", "iteration_aborted", "state_aborted"})
+_LEAVES: Final[frozenset[What]] = frozenset({"queued", "fork_succeeded", "iteration_aborted", "state_aborted"})
 """What nothing follows: what comes next follows the event before it."""
 
 _ENDS: Final[frozenset[What]] = frozenset({"iteration_succeeded", "iteration_failed", "branch_ended"})

@@ -51,9 +51,9 @@ class Fold:
     def say(self, what: What, visit: Visit | None = None, value: Ref | None = None) -> None:
         self.tell(Moment(what, visit, value))
 
-    def tell(self, moment: Moment) -> None:
+    def tell(self, moment: Moment, at: int | None = None) -> None:
         self.course.moments.append(moment)
-        self.course.times.append(self._now)
+        self.course.times.append(self._now if at is None else at)
 
     def start_later(self, *moments: Moment) -> None:
         """Keep what is to be told once what was scheduled is handed out: after all that is scheduled in one go."""
@@ -61,11 +61,22 @@ class Fold:
 
     def start_all(self) -> None:
         """Tell it, except of what was given up in the same go."""
-        if self._starts:
-            told = [item for item in self._starts if item[0].visit and item[0].visit.exited_at is None]
-            self.course.moments += [moment for moment, _ in told]
-            self.course.times += [at for _, at in told]
-            self._starts.clear()
+        for moment, at in self._starts:
+            if moment.visit is not None and moment.visit.exited_at is None:
+                self.begin(moment, at)
+        self._starts.clear()
+
+    def begin(self, moment: Moment, at: int | None = None) -> None:
+        """Tell that a step was called, or what follows that; `at` is when, if not now."""
+        if moment.visit is not None and moment.what == "begun":
+            moment.visit.begun = len(self.course.moments)
+        self.tell(moment, at)
+
+    def queue(self, visit: Visit) -> None:
+        """Take back that its step was called at once: it was not."""
+        if visit.begun is not None:
+            self.course.moments[visit.begun] = Moment("queued", visit)
+            visit.begun = None
 
     # --- visits ---------------------------------------------------------------------------------------------------
 

@@ -126,7 +126,7 @@ def _scheduled(moment: Moment, course: Course) -> _Said:
 
 
 def _begun(moment: Moment, _course: Course) -> _Said:
-    """AWS tells apart what is scheduled and what has been started; here a step is called as soon as it can be."""
+    """AWS tells apart what is scheduled and what has been started; a step is called at once if there is a place."""
     word, resource = _task(moment)
     return f"{word}Started", resource
 
@@ -225,4 +225,4 @@ _SAY: Final[dict[What, Callable[[Moment, Course], _Said]]] = {
     "iteration_failed": _iteration("Failed"),
     "iteration_aborted": _iteration("Aborted"),
 }
-"""The end of a branch (`branch_ended`) has no word."""
+"""The end of a branch (`branch_ended`) has no word, nor has it that a step waits for a place (`queued`)."""

@@ -40,6 +40,8 @@ def _begins_anew(event: e.Event) -> bool:
 
 
 _FROM_OUTSIDE: Final = (
+    e.TaskQueued,
+    e.TaskStarted,
     e.TaskSubmitted,
     e.TaskSucceeded,
     e.TaskFailed,
@@ -119,14 +121,30 @@ def _called(fold: Fold, event: e.TaskScheduled | e.WaitOpened, recorded: e.Recor
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = Limits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
-    first_at = event.heartbeat_due_at if isinstance(event, e.WaitOpened) else None
-    visit.due_at = event.due_at if first_at is None else first_at
+    visit.due_at = _due_at(event)
     return visit
+
+
+def _due_at(event: e.TaskScheduled | e.TaskStarted | e.WaitOpened) -> int | None:
+    first_at = None if isinstance(event, e.TaskScheduled) else event.heartbeat_due_at
+    return event.due_at if first_at is None else first_at
 
 
 def _task_heartbeat(fold: Fold, event: e.TaskHeartbeat, recorded: e.Recorded) -> None:
     """AWS tells nothing of it; but the task does not time out yet."""
     fold.inside(recorded, event.scope, event.state, "Task").due_at = event.due_at
+
+
+def _task_queued(fold: Fold, event: e.TaskQueued, recorded: e.Recorded) -> None:
+    visit = fold.inside(recorded, event.scope, event.state, "Task")
+    visit.due_at = None
+    fold.queue(visit)
+
+
+def _task_started(fold: Fold, event: e.TaskStarted, recorded: e.Recorded) -> None:
+    visit = fold.inside(recorded, event.scope, event.state, "Task")
+    visit.due_at = _due_at(event)
+    fold.begin(Moment("begun", visit))
 
 
 def _task_submitted(fold: Fold, event: e.TaskSubmitted, recorded: e.Recorded) -> None:
@@ -198,6 +216,8 @@ TELL: Final[dict[type[e.Event], Callable[[Fold, Any, e.Recorded], None]]] = {
     e.ExecutionStarted: _execution_started,
     e.StatePassed: _state_passed,
     e.TaskScheduled: _task_scheduled,
+    e.TaskQueued: _task_queued,
+    e.TaskStarted: _task_started,
     e.TaskSubmitted: _task_submitted,
     e.TaskSucceeded: _task_succeeded,
     e.TaskFailed: failing.task_failed,
@@ -220,6 +240,9 @@ TELL: Final[dict[type[e.Event], Callable[[Fold, Any, e.Recorded], None]]] = {
 }
 
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
-    {e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.CommandRefused, e.ResultIgnored}
+    {
+        *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
+        *(e.CommandRefused, e.ResultIgnored),
+    }
 )
 """Events that tell nothing of the way through the states. Every type is either here or in `TELL`."""

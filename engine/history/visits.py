@@ -22,6 +22,7 @@ What: TypeAlias = Literal[
     # a visit
     "entered",
     "scheduled",
+    "queued",
     "begun",
     "submitted",
     "task_succeeded",
@@ -80,6 +81,7 @@ class Visit:
     `within` names the Parallel and Map states around it, outermost first, each with the index of the branch or
     iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
     `is_cancelled`: it did not end by itself, but with what is around it.
+    `begun` is the index of the moment that says that its step was called.
     """
 
     scope: str
@@ -100,6 +102,7 @@ class Visit:
     is_cancelled: bool = False
     within: tuple[tuple[str, int], ...] = ()
     fork: Fork | None = None
+    begun: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -126,6 +126,11 @@ class HotStreams:
         self._streams.pop(stream_id, None)
         self._resting.pop(stream_id, None)
 
+    def forget(self, hot: HotStream) -> None:
+        """Let go of a stream, unless something of it is in flight: it is read again when it is needed."""
+        if hot.batch is None and not hot.pins:
+            self.drop(hot.stream_id)
+
     def settle(self, hot: HotStream) -> None:
         """After a commit: a stream that only waits leaves memory.
 

@@ -257,7 +257,7 @@ class OrganizationKind(_AdministrativeKind):
     def rows(self, hot: HotStream, steps: Sequence[Step], command: Any) -> Rows:
         before: organizations.OrganizationState = hot.state
         state: organizations.OrganizationState = steps[-1].state
-        payloads = ChainMap({s.recorded.seq: s.recorded.payload for s in steps}, hot.payloads)
+        payloads: Payloads = ChainMap({s.recorded.seq: s.recorded.payload for s in steps}, hot.payloads)
         organization, at = hot.organization_id, state.recorded_at
         puts: list[Row] = []
         if not before.seq:

@@ -30,7 +30,10 @@ DEFINITIONS_MAX: Final = 512
 
 
 class Definitions:
-    """Compiled definitions by workflow and version, the least recently used going first."""
+    """Compiled definitions by workflow and version, the least recently used going first.
+
+    What is kept here never ages: a version's definition is never changed, drafts included (`engine.core.workflow`).
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -65,12 +68,17 @@ class Loader:
         self._definitions = definitions
         self._metrics = metrics
         self._wanted: list[bytes] = []
+        self._distrusted: set[bytes] = set()
         self.is_collecting = False
 
     def want(self, stream_id: bytes) -> None:
         """Ask for a stream; `load` reads it."""
         self._wanted.append(stream_id)
         self.is_collecting = True
+
+    def distrust(self, stream_id: bytes) -> None:
+        """Read this stream from its first event when it is read next, whatever snapshot it has."""
+        self._distrusted.add(stream_id)
 
     async def load(self) -> dict[bytes, HotStream | Exception | None]:
         """The streams that were asked for: hot, null if there is none, or why it cannot be read."""
@@ -99,7 +107,7 @@ class Loader:
         """A stream, with its definition; `events` are all of a short one."""
         try:
             if events is None:
-                fold = await self.from_snapshot(row) or await self.from_the_start(row)
+                fold = await self._long(row)
             else:
                 fold = Fold(row)
                 fold.feed(events)
@@ -112,6 +120,13 @@ class Loader:
         except Exception as error:  # noqa: BLE001 an unknown event, a damaged row: this stream stops, no other
             return error
         return hot
+
+    async def _long(self, row: StreamRow) -> Fold:
+        fold = None if row.stream_id in self._distrusted else await self.from_snapshot(row)
+        if fold is None:
+            fold = await self.from_the_start(row)
+            self._distrusted.discard(row.stream_id)
+        return fold
 
     async def from_the_start(self, row: StreamRow) -> Fold:
         """The stream folded from its first event."""

@@ -40,6 +40,7 @@ from engine.steps.executions import (
     DOES_NOT_EXIST,
     INVALID_ARN,
     INVALID_NAME,
+    LIMIT_EXCEEDED,
     Ended,
     Wanted,
     outcome_for,
@@ -170,7 +171,7 @@ class Children:
             try:
                 await self._trigger(_acting(hot), child, wanted)
             except StepFailed as problem:
-                await self._complete(parent, c.Failed(problem.error, problem.cause))
+                await self._complete(parent, c.Failed(problem.error, problem.cause, problem.is_retryable))
                 return
             row = await self._store.execution(child)
         if row is None:
@@ -182,6 +183,12 @@ class Children:
 
     async def _trigger(self, caller: Caller, child: bytes, wanted: fx.StartChild) -> None:
         """Start the child. Raises `StepFailed` if that cannot be; a child that runs already is all right."""
+        if wanted.parent.depth > self._node.limits.child_depth_max:
+            raise StepFailed(
+                LIMIT_EXCEEDED,
+                f"Children are nested {self._node.limits.child_depth_max} deep at most.",
+                is_retryable=False,
+            )
         wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
         found = await self._target(caller, wish.target)

@@ -22,10 +22,13 @@ from engine.runtime.loader import Definitions, Loader
 from engine.runtime.metrics import Metrics
 from engine.runtime.orders import Reply, Told, from_inside
 from engine.runtime.pins import PIN_EVERY, Pins
+from engine.runtime.places import Key
 from engine.runtime.processor import Processor
 from engine.runtime.recovery import Recovery
+from engine.runtime.suspects import Suspects
 from engine.runtime.tasks import Complete, TaskRunner
 from engine.runtime.timers import Timers
+from engine.runtime.turns import Send
 from store.errors import StoreError
 from store.protocols import Store
 from store.records import NodeRow, TimerRow
@@ -60,9 +63,9 @@ class Randomness:
 class Node:
     """One process that serves a store. `start` before use; `drain` at the end, once.
 
-    `tasks` makes what runs steps, given what to call with their outcomes. `children` starts and follows child
-    executions; it is set once, before `start`. `names` are those that the context object
-    shows (`engine.core.decision.Facts`).
+    `tasks` makes what runs steps, given what to call with their outcomes, and what sends a command about their runs.
+    `children` starts and follows child executions; it is set once, before `start`. `names` are those that the context
+    object shows (`engine.core.decision.Facts`).
     """
 
     children: ChildRunner
@@ -71,7 +74,7 @@ class Node:
         self,
         store: Store,
         clock: Clock,
-        tasks: Callable[[Complete], TaskRunner],
+        tasks: Callable[[Complete, Send], TaskRunner],
         *,
         random: Callable[[int], bytes] | None = None,
         names: Mapping[str, str] | None = None,
@@ -83,7 +86,7 @@ class Node:
         self.limits = limits
         self.definitions = Definitions(store)
         self.metrics = Metrics()
-        loader = Loader(store, self.definitions, self.metrics)
+        self._loader = loader = Loader(store, self.definitions, self.metrics)
         self.processor = Processor(
             store,
             loader,
@@ -95,18 +98,17 @@ class Node:
         )
         self.processor.teller.on_effect = self._on_effect
         self.processor.on_stop = self._halt
-        self.tasks = tasks(self._complete)
+        self.tasks = tasks(self._complete, self.send)
         self.metrics.tasks_running.read = lambda: self.tasks.running
         self.timers = Timers(store, clock, self._fire, self.metrics)
-        self.recovery = Recovery(store, self.send, self._watch_suspect, self.metrics)
+        self.suspects = Suspects(self.send, clock, self.tasks, self.metrics)
+        self.recovery = Recovery(store, self.send, self.suspects, self.metrics)
         self.random = random
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
         self.pins = Pins(store, self.processor, self.actor)
         self.draining = asyncio.Event()
-        self._suspect: tuple[bytes, str] | None = None
-        self._suspect_done = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -147,19 +149,24 @@ class Node:
         await self.tasks.close(grace_s)
         await self.children.close(end - time.monotonic())
         is_home = self.processor.failure is not None or await self._go_home(end)
-        if is_home and self.processor.failure is None:
-            try:
-                await self.store.node_stopped(self.id, self.clock.now())
-            except StoreError as error:  # the next start says then that this one was not clean
-                _log.error("node_not_stopped", error=str(error))
+        if is_home:
+            await self._say_goodbye()
         self.processor.close()
         return is_home
+
+    async def _say_goodbye(self) -> None:
+        """Say that this was no death; after a failed commit as well, if the store still can: no step is to blame."""
+        try:
+            async with asyncio.timeout(HOME_S):
+                await self.store.node_stopped(self.id, self.clock.now())
+        except (StoreError, TimeoutError) as error:  # the next start says then that this one was not clean
+            _log.error("node_not_stopped", error=str(error))
 
     async def _go_home(self, end: float) -> bool:
         """Bring everything to disk, and pin it; whether nothing is being committed any more."""
         if not await self.processor.bring_home(max(end - time.monotonic(), HOME_S)):
             return False
-        await self.pins.close()
+        await self.pins.close(HOME_S)
         await self.pins.pin()
         return await self.processor.bring_home(HOME_S)
 
@@ -188,7 +195,8 @@ class Node:
             fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
             fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
             fx.Continue: lambda hot, _: self._go_on(hot),
-            fx.HoldSuspect: self.recovery.hold,
+            fx.TakeUp: lambda hot, _: self._take_up(hot),
+            fx.HoldSuspect: self._hold,
             fx.StartChild: self.children.start,
             fx.FollowChild: self.children.follow,
             fx.EndChild: lambda hot, effect: self.children.end(hot, effect.child),
@@ -201,21 +209,28 @@ class Node:
         if not self.draining.is_set() and self.processor.failure is None:
             self.processor.post(from_inside(hot.stream_id, c.Advance(), self.actor))
 
+    def _hold(self, hot: HotStream, held: fx.HoldSuspect) -> None:
+        self.suspects.hold(hot, held)
+        self.recovery.go_on()
+
+    def _take_up(self, hot: HotStream) -> None:
+        """Try an execution again that was set aside, with nothing of what was in memory of it."""
+        self.timers.free(hot.stream_id)
+        self._loader.distrust(hot.stream_id)
+        self.processor.hot.forget(hot)
+        if not self.draining.is_set():
+            self.processor.post(from_inside(hot.stream_id, c.Recover(died=False), self.actor))
+
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")
         if self.processor.failure is not None:
             return
         order = from_inside(hot.stream_id, command, self.actor)
-        if self._suspect is not None and self._suspect == (hot.stream_id, command.scope):
-            self.processor.submit(order).add_done_callback(lambda _: self._suspect_done.set())
-        else:
+        ended = self.suspects.ending(Key(hot.stream_id, command.seq))
+        if ended is None:
             self.processor.post(order)
-
-    def _watch_suspect(self, execution_id: bytes, scope: str) -> asyncio.Event:
-        """An event that is set once the suspect's outcome is on disk. There is one suspect at a time."""
-        self._suspect = (execution_id, scope)
-        self._suspect_done = asyncio.Event()
-        return self._suspect_done
+        else:
+            self.processor.submit(order).add_done_callback(lambda _: _done(ended))
 
     async def _fire(self, due: list[TimerRow]) -> list[TimerRow]:
         """Fire timers; gives those that could not be fired."""
@@ -228,3 +243,8 @@ class Node:
                 fired_at = min(reply.recorded_at, self.clock.now())  # the log stands still if the clock was ahead
                 self.metrics.timer_lateness.observe((fired_at - timer.due_at) / 1000)
         return [timer for timer, reply in zip(due, replies, strict=True) if not isinstance(reply, Told)]
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():  # or nobody waits for it any more
+        future.set_result(None)

@@ -44,7 +44,8 @@ class Pins:
         """Pin the last event that is on disk, unless that is a pin. The pin is on disk once the processor is idle."""
         self._processor.pin_due = self._processor.position + PIN_EVERY
         try:
-            last = await anext(self._store.log(after=max(0, await self._store.position() - 1)), None)
+            position = await self._store.position()
+            last = await anext(self._store.log(after=position - 1), None) if position else None
             if last is not None and last.row.type != LogPinned.__name__:
                 self._processor.post(self._order(last))
         except (StoreError, PerdureError) as error:  # the next one covers what this one would have
@@ -62,7 +63,7 @@ class Pins:
             is_internal=True,
         )
 
-    async def close(self) -> None:
-        """Wait for the pin that is being made."""
+    async def close(self, patience_s: float) -> None:
+        """Wait for the pin that is being made, so long at most."""
         if self._job is not None:
-            await asyncio.wait([self._job])
+            await asyncio.wait([self._job], timeout=patience_s)

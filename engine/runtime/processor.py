@@ -11,7 +11,6 @@ import asyncio
 import contextvars
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -30,6 +29,7 @@ from engine.runtime.clock import Clock
 from engine.runtime.commits import Commits, PutOff
 from engine.runtime.detours import Detours
 from engine.runtime.hot import HotStream, HotStreams
+from engine.runtime.inbox import Inbox
 from engine.runtime.incoming import can_be_written
 from engine.runtime.kinds import KINDS, NO_ROWS
 from engine.runtime.loader import Loader
@@ -42,9 +42,6 @@ from store.protocols import Store
 from store.records import Appended, Claim, NewEvent, Refusal
 
 _log = structlog.get_logger("perdure.processor")
-
-ORDERS_AT_ONCE: Final = 64
-"""So many orders are decided before everything else on the loop has its turn."""
 
 PENDING_MAX: Final = 10_000
 """So many orders may be under way, decided or not, before more from outside are refused."""
@@ -69,19 +66,20 @@ class Processor:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._metrics = metrics
-        metrics.queue_length.read, metrics.hot_streams.read = lambda: len(self._inbox), lambda: len(self.hot)
+        metrics.queue_length.read = lambda: len(self._inbox)
+        metrics.hot_streams.read = lambda: len(self.hot)
         self._context = contextvars.copy_context()
         self._store = store
         store.on_failure = self._stop
         self._clock = clock
         self._random = random
         self._names = names or {}
-        self._payload_max = limits.payload_max_bytes
+        self._limits = limits
         self._ids = ids.IdGenerator(random)
         self._detours = Detours(loader, self.new_id, random)
         self.hot = HotStreams(hot_max)
         self.teller = Teller(self.hot, metrics)
-        self._inbox: deque[Order] = deque()
+        self._inbox = Inbox()
         self._open = Batch()
         self._committing: Batch | None = None
         self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
@@ -142,7 +140,7 @@ class Processor:
         return len(self._inbox) + len(self._open.waiting) + committing + self._detours.waiting
 
     def _put(self, order: Order) -> None:
-        self._inbox.append(order)
+        self._inbox.put(order)
         self._idle.clear()
         self._schedule()
 
@@ -157,13 +155,11 @@ class Processor:
         self._is_scheduled = False
         if self.failure is not None:
             return
-        for _ in range(min(len(self._inbox), ORDERS_AT_ONCE)):
-            if self._open.is_full:
-                break
-            self._take(self._inbox.popleft())
+        for order in self._inbox.take(self._open):
+            self._take(order)
         if self._open and self._committing is None:
             self._commit()
-        if self._inbox and not self._open.is_full:  # if it is, the end of the commit under way goes on
+        if self._inbox.has_next(self._open):
             self._schedule()
         self._note_idle()
 
@@ -234,7 +230,8 @@ class Processor:
             self.hot.refusals(hot.stream_id),
             self._names,
             PATIENCE_S,
-            payload_max=self._payload_max,
+            payload_max=self._limits.payload_max_bytes,
+            events_max=self._limits.run_events_max,
         )
 
     async def _detour(self, hot: HotStream, order: Order, need: Need) -> None:
@@ -261,7 +258,7 @@ class Processor:
         elif outcome is not None and not has_moved and not (order.grant and order.grant.is_over(self._clock)):
             self._conclude(hot, order, outcome, now)
         else:
-            self._inbox.appendleft(order)
+            self._inbox.put_first([order])
         self._schedule()
 
     def _record(self, hot: HotStream, order: Order, outcome: Decision | Rejection, now: int) -> None:
@@ -294,16 +291,15 @@ class Processor:
             _log.error("out_of_memory", **described(hot), command=name, request_id=order.request_id)
             self._metrics.fail("out_of_memory")
             self._not_served(order, "there was not enough memory for the request")
-            return
-        if not order.is_internal and not can_be_written(order.command):
+        elif not order.is_internal and not can_be_written(order.command):
             self.teller.fail(order, Invalid("the request holds something that cannot be written as JSON"))
-            return
-        _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
-        self._metrics.fail("decision_failed")
-        setting = setting_aside(hot, order, defect, self._metrics)
-        if setting is not None:
-            self._put(setting)
-        self.teller.fail(order, Unavailable("deciding the request failed; the execution is set aside"))
+        else:
+            _log.error("decision_failed", **described(hot), command=name, request_id=order.request_id, exc_info=defect)
+            self._metrics.fail("decision_failed")
+            setting = setting_aside(hot, order, defect, self._metrics)
+            if setting is not None:
+                self._put(setting)
+            self.teller.fail(order, Unavailable("deciding the request failed; the execution is set aside"))
 
     # --- what must be read first ---------------------------------------------------------------------------------
 
@@ -311,7 +307,7 @@ class Processor:
         for result, orders in await self._detours.load():
             if isinstance(result, HotStream):
                 self.hot.add(result)
-                self._inbox.extendleft(reversed(orders))
+                self._inbox.put_first(orders)
             else:
                 for order in orders:
                     self._not_loaded(order, result)
@@ -376,8 +372,14 @@ class Processor:
             self._commit()
         if self._inbox:
             self._schedule()
+        self._tell_of(batch)
+
+    def _tell_of(self, batch: Batch) -> None:
         for item in batch.waiting:
-            self.teller.tell(item, self.position)
+            try:
+                self.teller.tell(item, self.position)
+            except Exception as defect:  # noqa: BLE001 a defect of ours: the others are told, and this stream set aside
+                self._on_defect(item.hot, item.order, defect)
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)
@@ -421,9 +423,8 @@ class Processor:
         for order in decided:
             if not order.is_internal:
                 self.teller.fail(order, unsure)
-        for order in (order for order in self._inbox if not order.is_internal):
+        for order in self._inbox.drop_outside():
             self.teller.fail(order, Unavailable("the database does not answer; repeat the call later"))
-        self._inbox = deque(order for order in self._inbox if order.is_internal)
 
     def _not_served(self, order: Order, why: str = "the database did not serve the request") -> None:
         """It cannot be done now: try work from inside again later, and tell who is outside to do so."""
@@ -443,7 +444,8 @@ class Processor:
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
         orders = [item.order for b in (self._committing, self._open) if b for item in b.waiting]
-        for order in [*orders, *self._inbox, *self._detours.orders, *self._put_off.orders]:
+        queued = [*self._inbox, *self._detours.orders, *self._put_off.orders]
+        for order in [*orders, *queued]:
             order.fail(failed)
         self._idle.set()
         self.watchers.notify_all()
@@ -490,8 +492,3 @@ class Processor:
     def is_hot(self, stream_id: bytes) -> bool:
         """Whether a stream is in memory."""
         return self.hot.get(stream_id) is not None
-
-    @property
-    def hot_count(self) -> int:
-        """How many streams are in memory."""
-        return len(self.hot)

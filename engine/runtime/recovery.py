@@ -6,39 +6,29 @@ What was alive is listed before anything new is taken in, so that no run of this
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
-from engine.core.commands import Recover, Redispatch
-from engine.core.effects import HoldSuspect
-from engine.runtime.bound import described
-from engine.runtime.hot import HotStream
+from engine.core.commands import Recover
 from engine.runtime.metrics import Metrics
-from engine.runtime.orders import Reply, Told
+from engine.runtime.suspects import Suspects
+from engine.runtime.turns import Send
 from store.protocols import Store
 
 _log = structlog.get_logger("perdure.recovery")
 
 AT_ONCE: Final = 256
 
-Send = Callable[[bytes, object], Awaitable[Reply]]
-
 
 class Recovery:
-    """Takes executions up again, suspects last and one at a time."""
+    """Takes executions up again, suspects last."""
 
-    def __init__(
-        self, store: Store, send: Send, watch_suspect: Callable[[bytes, str], asyncio.Event], metrics: Metrics
-    ) -> None:
+    def __init__(self, store: Store, send: Send, suspects: Suspects, metrics: Metrics) -> None:
         self._metrics = metrics
-        metrics.suspects_held.read = lambda: len(self._suspects)
         self._store = store
         self._send = send
-        self._watch_suspect = watch_suspect
-        self._suspects: deque[tuple[HotStream, HoldSuspect]] = deque()
+        self._suspects = suspects
         self._orphans: list[tuple[bytes, int]] = []
         self._job: asyncio.Task[None] | None = None
         self.is_done = asyncio.Event()
@@ -54,11 +44,6 @@ class Recovery:
         """Take up what was listed, in the background. `died`: the process before us did not stop cleanly."""
         self._job = asyncio.get_running_loop().create_task(self._run(died=died))
 
-    def hold(self, execution: HotStream, suspect: HoldSuspect) -> None:
-        """A suspect task waits for its turn."""
-        self._metrics.suspected.add()
-        self._suspects.append((execution, suspect))
-
     async def _run(self, *, died: bool) -> None:
         orphans, self._orphans = self._orphans, []
         for start in range(0, len(orphans), AT_ONCE):
@@ -69,13 +54,12 @@ class Recovery:
         if orphans:
             _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
         self.is_done.set()
-        while self._suspects:
-            execution, suspect = self._suspects.popleft()
-            _log.warning("suspect_dispatched", **described(execution), state=suspect.state)
-            has_ended = self._watch_suspect(execution.stream_id, suspect.scope)
-            reply = await self._send(execution.stream_id, Redispatch(suspect.scope))
-            if isinstance(reply, Told):
-                await has_ended.wait()
+        await self._suspects.release()
+
+    def go_on(self) -> None:
+        """Let suspects run that have come late: their execution had been set aside, and was released."""
+        if self.is_done.is_set() and self._job is not None and self._job.done():
+            self._job = asyncio.get_running_loop().create_task(self._suspects.release())
 
     async def close(self) -> None:
         """Go no further."""

@@ -233,6 +233,15 @@ class Runs:
         execution_id = await self.find(caller, process_id)
         return await self._memory.send_once(caller, execution_id, c.Terminate(reason, data), idempotency)
 
+    async def release(self, caller: Caller, process_id: str) -> Answered:
+        """Take an execution out of quarantine and try again; the answer is `released`.
+
+        It is folded anew from its events, and what was under way is taken up, under the same idempotency keys. If that
+        fails again, it is set aside again. Raises `Conflict` if it is not in quarantine, `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        return await self._memory.send_once(caller, execution_id, c.Release(), None)
+
     # --- finding -------------------------------------------------------------------------------------------------
 
     async def find(self, caller: Caller, process_id: str) -> bytes:

@@ -20,8 +20,10 @@ from engine.core.commands import CompleteTask, Failed, Succeeded
 from engine.core.effects import RunTask
 from engine.limits import Limits
 from engine.runtime.bound import bind_step, current_request, described
+from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.places import Key, Places, Tenant
+from engine.runtime.turns import Send, Turns
 from engine.steps import Registry, Step, StepContext, StepFailed
 from engine.steps.invoke import Call, call_for, called_of, failure_of
 
@@ -39,6 +41,10 @@ class TaskRunner(Protocol):
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Stop the step that was called for the `TaskScheduled` of that seq, if it can be; nobody waits for it."""
+        ...
+
+    def knows(self, key: Key) -> bool:
+        """Whether the step of that `TaskScheduled` runs here, or waits for a place."""
         ...
 
     def halt(self) -> None:
@@ -72,19 +78,26 @@ class Tasks:
     cancelled before its first turn runs no line of its own that could give the place back.
     """
 
-    def __init__(self, registry: Registry, complete: Complete, limits: Limits) -> None:
+    def __init__(self, registry: Registry, complete: Complete, send: Send, clock: Clock, limits: Limits) -> None:
         self._payload_max: Final = limits.payload_max_bytes
         self._registry = registry
         self._complete = complete
         self._threads: Final = ThreadPoolExecutor(limits.step_threads, thread_name_prefix="perdure-step")
         self._on_loop: Final = Places(limits.steps_max, self._start)
-        self._in_threads: Final = Places(limits.step_threads, self._start_in_thread)
+        self._in_threads: Final = Places(limits.step_threads, self._start)
+        self._turns: Final = Turns(send, clock, self._on_not_started)
+        self._starting: dict[Key, _Work] = {}
         self._jobs: dict[Key, asyncio.Task[None]] = {}
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
         """Call the task's step, now or when there is room; one that is called already is not called again."""
         if self._is_closing:
+            return
+        key = Key(hot.stream_id, task.seq)
+        work = self._starting.pop(key, None)
+        if work is not None:  # that it starts has been recorded
+            self._begin(key, work._replace(hot=hot, task=task))
             return
         try:
             call = call_for(task.resource, task.parameters)
@@ -95,14 +108,17 @@ class Tasks:
         if step is None:
             self._on_missing(hot, task, call)
             return
-        places = self._on_loop if step.is_async else self._in_threads
-        key = Key(hot.stream_id, task.seq)
+        places = self._places(step)
         if places.knows(key):
             return
         tenant = Tenant(hot.state.workspace, hot.state.workflow)
         context = contextvars.copy_context()
         context.run(bind_step, hot, task.state)
+        if task.is_queued:
+            self._turns.wait(key, task.scope, is_queued=True)
         places.enter(key, tenant, _Work(hot, task, step, call, context))
+        if places.is_queued(key) and not task.is_queued:
+            self._turns.wait(key, task.scope, is_queued=False)
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
@@ -113,12 +129,43 @@ class Tasks:
         job = self._jobs.get(key)
         if job is not None:
             job.cancel()
-        elif self._on_loop.forget(key) is None:
-            self._in_threads.forget(key)
+        elif key in self._starting:
+            self._on_not_started(key)
+        else:
+            self._turns.forget(key)
+            if self._on_loop.forget(key) is None:
+                self._in_threads.forget(key)
+
+    def knows(self, key: Key) -> bool:
+        """Whether the step of that `TaskScheduled` runs here, or waits for a place."""
+        return self._on_loop.knows(key) or self._in_threads.knows(key)
 
     # --- one step ------------------------------------------------------------------------------------------------
 
+    def _places(self, step: Step) -> Places[_Work]:
+        return self._on_loop if step.is_async else self._in_threads
+
     def _start(self, key: Key, work: _Work) -> None:
+        """Call a step that has a place now; but if it is recorded that it was queued, record first that it starts."""
+        if self._turns.is_recorded(key):
+            self._starting[key] = work
+            work.context.copy().run(self._turns.start, key, work.task.scope)
+        else:
+            self._begin(key, work)
+
+    def _on_not_started(self, key: Key) -> None:
+        """Give the place back of a step that is not called, as its task has ended meanwhile."""
+        work = self._starting.pop(key, None)
+        if work is not None:
+            self._places(work.step).leave(key)
+
+    def _begin(self, key: Key, work: _Work) -> None:
+        if work.step.is_async:
+            self._begin_on_loop(key, work)
+        else:
+            self._begin_in_thread(key, work)
+
+    def _begin_on_loop(self, key: Key, work: _Work) -> None:
         job = _task(self._work(work, None), work.context)
         if job.done():
             self._on_loop.leave(key)
@@ -131,7 +178,7 @@ class Tasks:
 
         job.add_done_callback(on_ended)
 
-    def _start_in_thread(self, key: Key, work: _Work) -> None:
+    def _begin_in_thread(self, key: Key, work: _Work) -> None:
         loop = asyncio.get_running_loop()
         run = work.context.copy().run
         running: Future[Any] = self._threads.submit(run, work.step.call, work.call.input, _context_of(work))
@@ -163,12 +210,13 @@ class Tasks:
         """Deal with a step that this node does not have.
 
         One that the run itself names (`lambda:invoke`) is its error; one of the definition is a mistake of whoever
-        started this node, and the task waits for the next start.
+        started this node, and the task is queued until a node has the step.
         """
         if call.wrap is not None:
             cause = f"no step is registered under the name {call.step_name!r}"
             self._finish(hot, task, Failed("Lambda.ResourceNotFoundException", cause))
             return
+        self._turns.wait(Key(hot.stream_id, task.seq), task.scope, is_queued=task.is_queued)
         _log.error(
             "step_missing", step=call.step_name, **described(hot), state=task.state, request_id=current_request()
         )
@@ -191,8 +239,11 @@ class Tasks:
     def halt(self) -> None:
         """The engine has failed: call nothing more. What runs goes on, to nobody's use."""
         self._is_closing = True
+        self._turns.close()
         self._on_loop.clear()
         self._in_threads.clear()
+        for key in list(self._starting):
+            self._on_not_started(key)
 
     async def close(self, grace_s: float) -> None:
         """Start nothing more, give what runs `grace_s` seconds to end, then cancel it."""
@@ -208,7 +259,10 @@ class Tasks:
 
 def _context_of(work: _Work) -> StepContext:
     task = work.task
-    return StepContext(work.hot.text, task.state, task.attempt, task.idempotency_key, task.wait)
+    hot = work.hot
+    return StepContext(
+        hot.text, task.state, task.attempt, task.idempotency_key, task.wait, workspace_id=hot.state.workspace
+    )
 
 
 def _note(work: _Work, problem: BaseException) -> None:

@@ -67,6 +67,10 @@ class Timers:
             self._alarm.cancel()
         self._alarm = self._clock.call_at(due_at, self._ring)
 
+    def free(self, execution_id: bytes) -> None:
+        """Fire the timers of an execution again that could not be fired: it has been mended."""
+        self._stuck = {timer for timer in self._stuck if timer.execution_id != execution_id}
+
     def _ring(self) -> None:
         self._alarm = None
         self._rang_again = True

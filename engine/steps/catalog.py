@@ -37,7 +37,12 @@ HTTP_REQUEST: Final = BuiltinStep(
         Field("headers", "an object of texts", "{}"),
         Field("query", "an object: text, numbers, true, false, or arrays of these", "{}"),
         Field("body", "any JSON value, sent as JSON; text as it is if `headers` has a content type", "nothing"),
-        Field("timeout_s", "seconds, up to 300, for all of it", "30"),
+        Field(
+            "timeout_s",
+            "seconds, up to 300, for all of it from when it is sent: "
+            "100 requests of a workspace may be under way to a host",
+            "30",
+        ),
     ),
     "`{status, headers, body}`; the body is JSON if its content type says so, else text",
     (

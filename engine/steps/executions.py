@@ -21,6 +21,7 @@ from engine.steps.values import NotJson, TooLarge, json_copy
 
 NAME: Final = "states:startExecution"
 DOES_NOT_EXIST: Final = "StepFunctions.StateMachineDoesNotExistException"
+LIMIT_EXCEEDED: Final = "StepFunctions.ExecutionLimitExceeded"
 DELETING: Final = "StepFunctions.StateMachineDeletingException"
 ALREADY_EXISTS: Final = "StepFunctions.ExecutionAlreadyExistsException"
 INVALID_ARN: Final = "StepFunctions.InvalidArnException"

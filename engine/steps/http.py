@@ -14,6 +14,7 @@ from yarl import URL
 
 from engine.steps.addresses import Address, denial, literal_address
 from engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
+from engine.steps.http_pools import Lookups, Pools
 from engine.steps.registry import StepContext, StepFailed
 from engine.steps.values import text_of
 
@@ -34,7 +35,7 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=None, sock_connec
 
 
 class HttpClient:
-    """Sends requests over connections that it keeps. Close it when done; a closed one sends nothing more.
+    """Sends requests over connections that it keeps, by workspace and host. Close it when done; then it sends no more.
 
     Environment proxies, `.netrc` and cookies are ignored: they would mix the process's own rights into a
     user's request.
@@ -47,20 +48,20 @@ class HttpClient:
     def __init__(self, *, allow_private: bool = False, resolver: AbstractResolver | None = None) -> None:
         self._allow_private = allow_private
         self._resolver = resolver
-        self._session: aiohttp.ClientSession | None = None
+        self._pools = Pools(self._open)
+        self._lookups = Lookups()
         self._is_closed = False
 
     async def close(self) -> None:
         """Close all connections. Requests that are under way fail."""
         self._is_closed = True
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._pools.close()
+        self._lookups.close()
         if self._resolver is not None:
             await self._resolver.close()  # a connector closes only one of its own
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send a request and follow redirects.
+    async def send(self, request: HttpRequest, workspace: str = "") -> HttpResponse:
+        """Send a request and follow redirects. Its time runs from when it is sent, not while it waits for a place.
 
         Raises:
             StepFailed: `States.Http.StatusCode.N` for a status from 400, `States.Http.Socket`,
@@ -69,26 +70,33 @@ class HttpClient:
         """
         host = request.url.raw_host
         try:
-            async with asyncio.timeout(request.timeout_s):
-                return await self._follow(request)
+            return await self._follow(request, workspace)
         except TimeoutError:
             raise StepFailed(TIMEOUT, f"No answer from {host} within {request.timeout_s:g} s.") from None
         except (aiohttp.ClientError, OSError) as error:
             described = text_of(error) or type(error).__name__
             raise StepFailed(SOCKET, f"The exchange with {host} failed: {described}") from error
 
-    async def _follow(self, request: HttpRequest) -> HttpResponse:
+    async def _follow(self, request: HttpRequest, workspace: str) -> HttpResponse:
+        clock = asyncio.get_running_loop().time
+        left_s = request.timeout_s
         for _ in range(REDIRECTS_MAX + 1):
-            answer = await self._exchange(request)
+            self._check_host(request.url)
+            self._check_open()
+            async with self._pools.place(workspace, request.url.raw_host or "") as session:
+                self._check_open()
+                sent_at = clock()
+                async with asyncio.timeout(left_s):
+                    answer = await self._exchange(session, request)
+                left_s -= clock() - sent_at
             if isinstance(answer, HttpResponse):
                 return answer
             request = answer
         raise StepFailed(SOCKET, f"There were more than {REDIRECTS_MAX} redirects.")
 
-    async def _exchange(self, request: HttpRequest) -> HttpResponse | HttpRequest:
+    async def _exchange(self, session: aiohttp.ClientSession, request: HttpRequest) -> HttpResponse | HttpRequest:
         """Send one request: gives the response, or the request that it redirects to."""
-        self._check_host(request.url)
-        async with self._opened().request(
+        async with session.request(
             request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
         ) as response:
             location = response.headers.get("Location")
@@ -98,22 +106,22 @@ class HttpClient:
                 raise await _status_failure(response)
             return _response(response, await _read(response))
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open(self) -> aiohttp.ClientSession:
+        resolver = self._resolver or self._lookups.share()
+        if not self._allow_private:
+            resolver = _PublicOnly(resolver)
+        connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=self._socket, limit=0)  # `Pools` has limits
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "perdure"},
+            timeout=_NO_TIMEOUT,  # ours spans redirects
+            trust_env=False,
+        )
+
+    def _check_open(self) -> None:
         if self._is_closed:
             raise StepFailed(SOCKET, "The HTTP client is closed.")
-        if self._session is None:
-            resolver = self._resolver or aiohttp.ThreadedResolver()
-            if not self._allow_private:
-                resolver = _PublicOnly(resolver)
-            connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=self._socket)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "perdure"},
-                timeout=_NO_TIMEOUT,  # ours spans redirects
-                trust_env=False,
-            )
-        return self._session
 
     def _check_host(self, url: URL) -> None:
         """Refuse an address that stands in the URL itself: aiohttp asks no resolver about it."""
@@ -198,4 +206,4 @@ def _response(response: aiohttp.ClientResponse, body: bytes) -> HttpResponse:
 async def call(client: HttpClient, value: Any, context: StepContext) -> Any:
     """Do what the step `http_request` is asked. Raises `StepFailed`."""
     request = read_request(value, context.idempotency_key)
-    return result_of(await client.send(request), is_aws=request.is_aws)
+    return result_of(await client.send(request, context.workspace_id), is_aws=request.is_aws)

@@ -67,6 +67,7 @@ class StepContext(msgspec.Struct, frozen=True):
             crash; different for any other work or input. Hand it to whatever the step changes, so that repeating does
             no harm. At most 255 characters.
         wait_id: The wait that `.waitForResume` opened before this call; None for other resources.
+        workspace_id: Which workspace the execution belongs to.
     """
 
     execution_id: str
@@ -74,6 +75,7 @@ class StepContext(msgspec.Struct, frozen=True):
     attempt: int
     idempotency_key: str
     wait_id: str | None = None
+    workspace_id: str = ""
 
     @property
     def logger(self) -> Any:

@@ -28,6 +28,7 @@ from engine.runtime.callers import Caller
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
 from engine.runtime.node import Node
+from engine.runtime.places import Key
 from engine.runtime.sending import send
 from engine.runtime.watch import Watch
 from engine.steps.invoke import called_of, outcome_of
@@ -168,6 +169,10 @@ class _Answers:
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Nothing runs."""
+
+    def knows(self, key: Key) -> bool:  # noqa: ARG002
+        """Nothing runs."""
+        return False
 
     def halt(self) -> None:
         """Nothing runs."""
@@ -323,7 +328,7 @@ class _Run:
         store = MemoryStore()
         answers = _Answers(self._tasks)
         names = _context_names(self._names)
-        node = Node(store, self._clock, lambda _: answers, names=names, limits=self._limits)
+        node = Node(store, self._clock, lambda *_: answers, names=names, limits=self._limits)
         answers.node, node.children = node, answers
         await node.start()
         try:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from store.records import NodeRow
 from store.schema import events, executions
@@ -21,10 +21,17 @@ WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """The first and the last release in which two connections that checkpoint at once can lose what was committed."""
 
 # An index finds the events of each execution that is alive; the whole log is not read.
+_later: Final = events.alias()
 _QUARANTINED: Final = compile_statement(
     select(executions.c.execution_id)
     .join(events, events.c.stream_id == executions.c.execution_id)
-    .where(executions.c.ended_at.is_(None), events.c.type == "ExecutionQuarantined")
+    .where(
+        executions.c.ended_at.is_(None),
+        events.c.type == "ExecutionQuarantined",
+        ~exists().where(
+            _later.c.stream_id == events.c.stream_id, _later.c.type == "ExecutionReleased", _later.c.seq > events.c.seq
+        ),
+    )
     .distinct()
     .order_by(executions.c.execution_id)
 )

@@ -175,6 +175,28 @@ async def _reached(things: set[str], goal: int) -> bool:
     return len(things) >= goal
 
 
+async def test_a_server_whose_writer_hangs_says_so_and_leaves_nothing_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readiness turns red, calls are answered, the exit status tells, and the next server finds the lock free."""
+    await server.stop()
+    monkeypatch.setenv("PERDURE_COMMIT_STALL_MS", "200")
+    await server.start()
+    assert server.process is not None
+    workflow = await server.create("ask", WAITING)
+    (writer,) = children_of(server.process.pid)
+    os.kill(writer, signal.SIGSTOP)
+    answer = await server.post(TRIGGER + workflow, {"process_id": "P-1"})
+    assert (answer.status_code, "not known yet" in answer.text) == (503, True)
+    assert server.client is not None
+    ready = await server.client.get("/health/ready")
+    assert (ready.status_code, "waited" in ready.text) == (503, True)
+    assert await server.stop() == 75
+    await server.start()
+    assert (await server.post(TRIGGER + workflow, {"process_id": "P-1"})).status_code == 200
+    assert len(await server.executions(workflow)) == 1
+
+
 async def test_a_drain_answers_held_calls_and_ends_well(server: Server) -> None:
     """SIGTERM while calls are held and a step hangs: the calls get 503 at once, and the status is 0 within 10 s."""
     timer = await server.create("timer", IN_A_TIMER)

@@ -17,7 +17,9 @@ from api.app import create_app
 from api.settings import Settings
 from engine import Engine
 from engine.core import ids
+from engine.core.commands import Quarantine
 from engine.runtime.access import SCOPES
+from engine.runtime.orders import from_inside
 from engine.steps import Registry
 from engine.testing import ManualClock
 from store.memory import MemoryStore
@@ -153,6 +155,12 @@ class Api:
         recorded = await self.engine.reading.events(ids.parse(execution_id))
         payloads = [each.payload for each in recorded if each.payload and "parameters" in each.payload]
         return str(payloads[-1]["parameters"]["value"]["token"])
+
+    async def set_aside(self, process_id: str) -> None:
+        """Quarantine a run, as a decision about it would that raises."""
+        execution_id = await self.engine.runs.find(await self.engine._caller(), process_id)
+        order = from_inside(execution_id, Quarantine("Resume", "KeyError"), "engine:processor")
+        await self.engine.node.processor.submit(order)
 
     async def item(self, workflow_id: str, execution_id: str, *, key: str = KEY) -> dict[str, Any]:
         query = {"workflow_id": workflow_id, "workflow_execution_id": execution_id}

@@ -57,6 +57,7 @@ ORDER = (
     "POST /v1/tasks/{token}/heartbeat",
     "POST /v1/tasks/{token}/success",
     "POST /v1/tasks/{token}/failure",
+    "POST /v1/executions/{process_id}/release",
     "POST /v1/test-state",
     "GET /health/live",
     "GET /health/ready",
@@ -76,6 +77,10 @@ class Story:
         if "{token}" in name:
             _, token = await self._api.token()  # each is good for one answer
             self._shown = {token: _TOKEN}
+        if name.endswith("/release"):
+            execution_id, _ = await self._api.token()
+            await self._api.set_aside(execution_id)
+            self._shown = {execution_id: example["path"]["process_id"]}
         method, _, path = name.partition(" ")
         for member, value in self._real(example.get("path", {})).items():
             path = path.replace(f"{{{member}}}", quote(str(value), safe=""))

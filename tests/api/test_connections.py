@@ -327,6 +327,29 @@ async def test_when_all_connections_are_busy_another_is_told_so(listening: Liste
     assert (await again.told()).status == 200
 
 
+async def test_a_burst_of_connections_takes_no_more_files_than_are_kept_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are accepted some at a time, so that those that are too many are closed before the next come in."""
+    counts: list[int] = []
+    enter = connections.Door.enter
+    monkeypatch.setattr(
+        connections.Door,
+        "enter",
+        lambda door, connection, count: counts.append(count) or enter(door, connection, count),
+    )
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    burst = [socket.create_connection(listener.getsockname()) for _ in range(400)]
+    server = Server(api.engine, Settings(connections_max=10))
+    serving = asyncio.create_task(server.serve([listener]))
+    await eventually(lambda: len(counts) == 400)
+    server.stop()
+    await serving
+    for each in burst:
+        each.close()
+    assert max(counts) <= 10 + KEPT_BACK
+
+
 def test_files_are_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the system allows is raised if need be, and some is left for the database and the steps."""
     limits = [(1024, 4096)]

@@ -144,8 +144,11 @@ async def test_what_is_defined_by_somebody_else_is_found(database, statement, re
 
 
 async def test_a_node_pins_when_it_stops():
-    """The last event of all others; a node that wrote nothing pins nothing."""
+    """The last event of all others; a node that wrote nothing pins nothing, also in an empty log."""
     store = MemoryStore()
+    await (await Engine.start(store, clock=ManualClock())).close()
+    assert store._log == []
+    store._closed = False
     await fill(store)
     (pin,) = pinned(store)
     last = len(store._log)
@@ -187,7 +190,7 @@ async def test_a_node_that_goes_on_pins_now_and_then(monkeypatch):
     for _ in range(12):
         await engine.trigger(workflow.id)
         await engine.node.processor.settle()
-        await engine.node.pins.close()
+        await engine.node.pins.close(5)
 
     assert len(pinned(store)) >= 4
     assert (await verify(store)).breaks == []

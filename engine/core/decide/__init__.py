@@ -8,11 +8,12 @@ from typing import Any, Final
 from engine.core import commands as c
 from engine.core.decide.answer import answer_task, beat
 from engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
-from engine.core.decide.end import quarantine, terminate
+from engine.core.decide.end import quarantine, release, terminate
 from engine.core.decide.recover import recover, redispatch
 from engine.core.decide.refuse import refuse
 from engine.core.decide.resume import resume
 from engine.core.decide.start import trigger
+from engine.core.decide.turn import queue_task, start_task
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.core.refs import Missing
 from engine.core.state import State
@@ -21,6 +22,8 @@ from engine.language.errors import TooSlow
 _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Trigger: trigger,
     c.Advance: go_on,
+    c.QueueTask: queue_task,
+    c.StartTask: start_task,
     c.CompleteTask: complete_task,
     c.ChildStarted: start_child,
     c.AnswerTask: answer_task,
@@ -31,6 +34,7 @@ _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Recover: recover,
     c.Redispatch: redispatch,
     c.Quarantine: quarantine,
+    c.Release: release,
     c.Refuse: lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message),
     c.Confirm: lambda _state, command, _facts: Decision((), (), command.answer),
 }
@@ -46,7 +50,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     if state.status == "new" and kind is not c.Trigger:
         return Rejection("NOT_FOUND", "there is no such execution")
     is_aside = state.is_quarantined and not state.is_over
-    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Confirm | c.Refuse):
+    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Release | c.Confirm | c.Refuse):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     try:
         return _DECIDE[kind](state, command, facts)

@@ -8,7 +8,7 @@ from engine.core import events as e
 from engine.core.commands import AnswerTask, Beat, Failed
 from engine.core.decide.draft import Draft
 from engine.core.decide.enter import advance
-from engine.core.decide.fail import fail_task
+from engine.core.decide.fail import end_if_long, fail_task
 from engine.core.decide.refuse import refuse
 from engine.core.decide.resume import end_wait, outcome_of
 from engine.core.decision import Facts, Need, Outcome
@@ -58,6 +58,7 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
         due_at = min(timer.deadline, facts.now + timer.heartbeat_ms)
         draft.emit(e.TaskHeartbeat(opened.state, command.wait, due_at, opened.scope))
         draft.effects.append(SetTimer(due_at))
+        end_if_long(draft)
     return draft.decision(ALIVE)
 
 

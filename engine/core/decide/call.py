@@ -171,6 +171,7 @@ def run_task(draft: Draft, scope: str) -> None:
             parameters,
             idempotency_key(draft, scope, parameters),
             task.wait,
+            task.queued is not None,
         )
     )
 
@@ -189,4 +190,5 @@ def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:
         pattern=pattern,
         is_awaited=task.is_awaited,
         wait=task.wait,
+        depth=1 if draft.state.parent is None else draft.state.parent.depth + 1,
     )

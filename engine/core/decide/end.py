@@ -1,18 +1,20 @@
-"""Ends that come from outside the definition: termination, and quarantine (which is a pause for repair)."""
+"""Ends that come from outside the definition: termination, and quarantine (a pause for repair) with its release."""
 
 from __future__ import annotations
 
-from engine.core.commands import Quarantine, Terminate
+from engine.core.commands import Quarantine, Release, Terminate
 from engine.core.decide.draft import Draft
 from engine.core.decide.fail import finish
 from engine.core.decide.refuse import refuse, stale
 from engine.core.decision import Decision, Facts, Outcome
-from engine.core.events import ExecutionQuarantined, ExecutionTerminated
+from engine.core.effects import TakeUp
+from engine.core.events import ExecutionQuarantined, ExecutionReleased, ExecutionTerminated
 from engine.core.refs import ref
 from engine.core.state import State
 
 TERMINATED = "terminated"
 ALREADY_TERMINATED = "already terminated"
+RELEASED = "released"
 
 
 def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
@@ -29,9 +31,19 @@ def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
 
 
 def quarantine(state: State, command: Quarantine, facts: Facts) -> Outcome:
-    """Set the execution aside: only a termination is accepted from here on."""
+    """Set the execution aside: only a termination or a release is accepted from here on."""
     if state.is_over or state.is_quarantined:
         return stale("there is nothing left to set aside")
     draft = Draft(state, facts)
     draft.emit(ExecutionQuarantined(command.command, command.defect))
     return draft.decision()
+
+
+def release(state: State, _command: Release, facts: Facts) -> Outcome:
+    """Take the execution out of quarantine. What is to be done is decided after this, for it may raise again."""
+    if state.is_over or not state.is_quarantined:
+        return refuse(state, facts, "release", "CONFLICT", f"the execution is not quarantined: it is {state.status}")
+    draft = Draft(state, facts)
+    draft.emit(ExecutionReleased())
+    draft.effects.append(TakeUp())
+    return draft.decision(RELEASED)

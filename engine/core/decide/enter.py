@@ -9,7 +9,7 @@ from engine.core import events as e
 from engine.core.decide.call import enter_task
 from engine.core.decide.context import environment
 from engine.core.decide.draft import Draft
-from engine.core.decide.fail import fail_by_definition, fail_state
+from engine.core.decide.fail import end_if_long, fail_by_definition, fail_state
 from engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
 from engine.core.decide.leave import leave
 from engine.core.decision import ITERATIONS_AHEAD, TRANSITIONS_MAX
@@ -25,7 +25,7 @@ def advance(draft: Draft) -> None:
     cannot starve the others.
     """
     for _ in range(draft.facts.moves_max or TRANSITIONS_MAX):
-        if not _move(draft):
+        if end_if_long(draft) or not _move(draft):
             return
     if not draft.state.is_over and (draft.state.ready or draft.state.forks_at_work):
         draft.effects.append(Continue())

@@ -12,7 +12,7 @@ from engine.core.effects import SetTimer, TellParent
 from engine.core.refs import Ref, ref
 from engine.core.state import TOP, Fork, InFork, InTask, InWait
 from engine.language import HandlingState, StatesError, literal_errors
-from engine.language.errors import HEARTBEAT_TIMEOUT, TIMEOUT, TooLarge
+from engine.language.errors import HEARTBEAT_TIMEOUT, RUNTIME, TIMEOUT, TooLarge
 
 RESERVED_ERRORS: Final = frozenset(
     {
@@ -212,9 +212,19 @@ def _describe(draft: Draft, error: str | None, cause: str | None, members: dict[
     )
 
 
+def end_if_long(draft: Draft) -> bool:
+    """Fail a run that has as many events as any may have; neither Retry nor Catch is asked. Whether it is over."""
+    limit = draft.facts.events_max
+    if draft.state.seq >= limit and not draft.state.is_over:
+        cause = f"The execution reached the maximum number of history events ({limit})."
+        failed = e.ExecutionFailed(RUNTIME, cause=ref(draft.next_seq, "cause"), state=draft.state.current)
+        finish(draft, failed, {"cause": cause})
+    return draft.state.is_over
+
+
 def finish(draft: Draft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
-    if len(draft.state.frames) > 1 or draft.state.task(TOP) is not None:
+    if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
         draft.give_up(draft.state.scopes())
     draft.emit(event, payload)
     parent = draft.state.parent

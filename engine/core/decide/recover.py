@@ -1,13 +1,14 @@
 """After a restart: what was under way is done again, under the same keys.
 
 A step may be what takes the process down. Every unclean death is counted for the tasks that ran; from the third on a
-task is a suspect, and suspects run one at a time. One that was the only suspect running at five deaths fails. A clean
-stop is held against nobody.
+task is a suspect, which is held until it is its turn (`engine.runtime.suspects`), and then watched for a while. One
+that died five times while it alone was watched fails. Blame does not last: what had run for an hour has a clean
+record. A clean stop is held against nobody, and no death against what only waited.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.core import events as e
 from engine.core.commands import Recover, Redispatch
@@ -22,6 +23,19 @@ from engine.core.state import InTask, State
 
 SUSPECT_DEATHS: Final = 3
 DEATHS_ALONE_MAX: Final = 5
+
+WATCH_MS: Final = 10_000
+"""A suspect is watched for so long at first, and twice as long with each further death: some take their time."""
+
+WATCH_MAX_MS: Final = 320_000
+
+FORGIVEN_MS: Final = 3_600_000
+"""What was called longer ago than this did not take the process down by being called: its deaths are forgotten."""
+
+
+def watch_ms(deaths: int) -> int:
+    """How long a suspect is watched that was there at so many deaths: no other has its turn meanwhile."""
+    return min(WATCH_MS << max(deaths - SUSPECT_DEATHS, 0), WATCH_MAX_MS)
 
 
 def recover(state: State, command: Recover, facts: Facts) -> Outcome:
@@ -54,24 +68,40 @@ def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None
             run_task(draft, scope)
         return
     if task.is_held:
-        draft.effects.append(HoldSuspect(scope, name))
+        draft.effects.append(HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched))
         return
-    was_suspect = task.deaths >= SUSPECT_DEATHS
-    if not died and not was_suspect:
+    died = died and task.queued is None
+    blame = _blame(task, draft.facts.now, died=died)
+    if not died and blame.deaths < SUSPECT_DEATHS:
         run_task(draft, scope)
         return
-    deaths = task.deaths + died
-    deaths_alone = task.deaths_alone + (died and was_suspect)
     draft.caused_by = task.seq
-    if deaths_alone >= DEATHS_ALONE_MAX:
-        fail_task(draft, scope, task.attempt, "States.TaskFailed", _cause(deaths))
+    if blame.alone >= DEATHS_ALONE_MAX:
+        fail_task(draft, scope, task.attempt, "States.TaskFailed", _cause(blame.deaths))
         return
-    is_held = deaths >= SUSPECT_DEATHS
-    draft.emit(e.TaskInterrupted(name, deaths, deaths_alone, is_held, scope))
+    is_held = blame.deaths >= SUSPECT_DEATHS
+    draft.emit(e.TaskInterrupted(name, blame.deaths, blame.alone, is_held, scope, blame.watched))
     if is_held:
-        draft.effects.append(HoldSuspect(scope, name))
+        draft.effects.append(HoldSuspect(scope, name, task.seq, blame.deaths, blame.watched))
     else:
         run_task(draft, scope)
+
+
+class _Blame(NamedTuple):
+    """At how many deaths a task was there, at how many of those while it was watched, and while no other was."""
+
+    deaths: int
+    watched: int
+    alone: int
+
+
+def _blame(task: InTask, now: int, *, died: bool) -> _Blame:
+    lived_ms = now - task.called_at
+    if lived_ms > FORGIVEN_MS:
+        return _Blame(int(died), 0, 0)
+    was_watched = died and task.deaths >= SUSPECT_DEATHS and lived_ms <= watch_ms(task.deaths)
+    was_alone = was_watched and not task.beside
+    return _Blame(task.deaths + died, task.deaths_watched + was_watched, task.deaths_alone + was_alone)
 
 
 def _cause(deaths: int) -> str:
@@ -82,11 +112,11 @@ def _cause(deaths: int) -> str:
 
 
 def redispatch(state: State, command: Redispatch, facts: Facts) -> Outcome:
-    """Let a held suspect run: it is its turn, and no other suspect runs."""
+    """Let a held suspect run: it is its turn."""
     task = state.task(command.scope)
     if task is None or not task.is_held:
         return stale("no task is held here")
     draft = Draft(state, facts, caused_by=task.seq)
-    draft.emit(e.TaskRedispatched(state.frames[command.scope].state, command.scope))
+    draft.emit(e.TaskRedispatched(state.frames[command.scope].state, command.scope, command.beside))
     run_task(draft, command.scope)
     return draft.decision()

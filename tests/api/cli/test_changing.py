@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import socket
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from engine import Engine
+from engine.core.commands import Quarantine
 from engine.runtime.access import SCOPES
 from tests.api.cli.conftest import APPROVAL, CHARGE, KEY, NAME, Mode, Perdure, Served
 
@@ -329,3 +332,28 @@ def test_a_server_that_cannot_be_asked(perdure: Perdure, served: str) -> None:
     limited = perdure.json("keys", "create", "l", "--scope", "runs.view", "--server", served, "--key", KEY)["key"]
     assert "lacks the scope" in perdure("terminate", "INV-7", "--server", served, "--key", limited, exits=2).stderr
     assert perdure.status("INV-7") == "waiting"
+
+
+def test_a_run_that_was_set_aside_is_released(perdure: Perdure, folder: Path) -> None:
+    """`doctor` lists it and says how; afterwards it is listed no more, and can be resumed."""
+    asyncio.run(set_aside(f"sqlite:///{folder / 'runs.db'}", "INV-7"))
+    found = perdure("doctor", exits=1)
+    assert "perdure release" in found.stderr
+    assert perdure("release", "INV-7").stdout == "released\n"
+    assert event(perdure, "INV-7", "ExecutionReleased")["actor"] == f"cli:{getpass.getuser()}"
+    checks = {check["check"]: check["status"] for check in perdure.json("doctor")["checks"]}
+    assert checks["quarantine"] == "ok"
+    assert perdure("resume", "INV-7", "--source", "SAP").stdout == "restarted\n"
+
+
+async def set_aside(database: str, process_id: str) -> None:
+    """Quarantine a run, as a decision about it would that raises."""
+    async with Engine.open(database) as engine:
+        execution_id = await engine.runs.find(await engine._caller(), process_id)
+        await engine.node.send(execution_id, Quarantine("Resume", "KeyError"))
+
+
+def test_a_run_that_was_not_set_aside_is_not_released(mode: Mode, perdure: Perdure) -> None:
+    """It is said so, and one that is not there is not found."""
+    assert "not quarantined" in perdure("release", "INV-7", exits=1).stderr
+    assert "there is no process" in perdure("release", "INV-8", exits=1).stderr

@@ -71,7 +71,7 @@ def test_rights_that_the_log_does_not_give(perdure: Perdure, folder: Path) -> No
     said = perdure("verify").stderr
     assert [line.split(":")[:2] for line in said.splitlines()] == [
         ["not compared", " idempotency keys"],
-        ["not compared", " nodes"],
+        ["not compared", " nodes and uses of keys"],
     ]
     with tampering(folder) as connection:
         connection.execute("UPDATE api_keys SET scopes = 'operator', revoked_at = NULL")
@@ -114,6 +114,22 @@ def test_what_is_wrong_is_found(perdure: Perdure, folder: Path) -> None:
     }
     assert all(check["advice"] for name, check in found.items() if name in wrong)
     assert "chmod 600" in perdure("doctor", exits=1).stderr
+
+
+def test_a_run_that_left_quarantine_is_not_in_it(perdure: Perdure, folder: Path) -> None:
+    """Only the last word counts: a release that came after, or a quarantine after that."""
+    with tampering(folder) as connection:
+        waiting = "SELECT execution_id FROM executions WHERE status = 'waiting' AND seq >= 3"
+        run = connection.execute(waiting).fetchone()[0]
+        change = "UPDATE events SET type = ? WHERE stream_id = ? AND seq = ?"
+        connection.execute(change, ["ExecutionQuarantined", run, 2])
+        connection.execute(change, ["ExecutionReleased", run, 3])
+    assert checks(perdure, exits=1)["quarantine"]["status"] == "ok"
+    with tampering(folder) as connection:
+        connection.execute(change, ["ExecutionReleased", run, 1])
+        connection.execute(change, ["ExecutionQuarantined", run, 3])
+    found = checks(perdure, exits=1)["quarantine"]
+    assert (found["status"], found["detail"][:7]) == ("fail", "1 runs:")
 
 
 def test_chains_are_verified_as_many_as_asked_for(perdure: Perdure, folder: Path) -> None:

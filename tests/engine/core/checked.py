@@ -170,7 +170,8 @@ class Checked(Scenario):
         assert {timer.due_at for timer in self.state.timers.values()} <= armed
         for scope, task in tasks_of(self.state).items():
             if task.is_held:
-                assert HoldSuspect(scope, self.state.frames[scope].state) in self.duties
+                name = self.state.frames[scope].state
+                assert HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched) in self.duties
             else:
                 assert task.seq in called
 

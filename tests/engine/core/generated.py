@@ -230,6 +230,13 @@ def complete(pick: Pick, run: Checked) -> c.Command:
     return c.CompleteTask(event.scope, event.state, called.seq, event.attempt, event.visit, outcome(pick))
 
 
+def turn(pick: Pick, run: Checked) -> c.Command:
+    """A step waits for a place, or has one; or none does."""
+    scope, task = pick((*tasks_of(run.state).items(), ("", None)))
+    seq = 2 if task is None else task.seq
+    return pick((c.QueueTask(scope, seq, run.now - pick((0, 250))), c.StartTask(scope, seq)))
+
+
 def fire(pick: Pick, run: Checked) -> c.Command:
     """Some timer, when it is due, or too early, or when the clock is wrong."""
     run.after(pick((0, 1, 5000, 5000, 30_000, 3_600_000, 10**8, -7_000)))
@@ -259,6 +266,7 @@ def use_token(pick: Pick, run: Checked) -> c.Command:
 RARE = (
     c.Terminate(f"{MARK}reason"),
     c.Quarantine("Resume", "KeyError"),
+    c.Release(),
     c.Refuse("trigger", f"{MARK}taken"),
     c.Confirm(f"{MARK}answer"),
     c.Redispatch("x"),
@@ -267,6 +275,7 @@ KINDS: tuple[Callable[[Pick, Checked], c.Command], ...] = (
     *(complete, complete, complete, complete, fire, fire, answer, answer, use_token, use_token),
     *(lambda pick, _run: c.Recover(pick((False, True))), lambda _pick, _run: c.Advance()),
     lambda pick, _run: pick(RARE),
+    turn,
     lambda pick, run: c.Redispatch(pick(sorted(run.state.frames) or [""])),
 )
 
@@ -300,7 +309,7 @@ def what_is_due(run: Checked) -> dict[Due, str]:
         task = run.state.task(scope)
         kinds = []
         if task is not None:
-            kinds.append("redispatch" if task.is_held else "complete")
+            kinds.append("redispatch" if task.is_held else "complete" if task.queued is None else "call")
             if task.child is not None and not task.is_submitted:
                 kinds.append("start")
         if task is None and getattr(phase, "wait", None) is not None:
@@ -322,6 +331,7 @@ def do(run: Checked, due: Due, pick: Pick) -> c.Command:
     ways: dict[str, Callable[[], c.Command]] = {
         "go on": c.Advance,
         "redispatch": lambda: c.Redispatch(scope),
+        "call": lambda: c.StartTask(scope, phase.seq),
         "complete": lambda: c.CompleteTask(scope, frame.state, phase.seq, phase.attempt, visit, outcome(pick)),
         "start": lambda: c.ChildStarted(scope, phase.seq, helpful(pick)),
         "resume": lambda: c.Resume(helpful(pick), phase.wait),

@@ -18,14 +18,17 @@ from engine.core.commands import (
     Recover,
     Redispatch,
     Refuse,
+    Release,
     Succeeded,
     Trigger,
 )
 from engine.core.decide import decide
 from engine.core.decision import Rejection
-from engine.core.effects import CancelTask, EndChild
+from engine.core.effects import CancelTask, EndChild, RunTask, SetTimer, TakeUp
+from engine.core.persistent import PersistentMap
 from engine.core.state import initial_state
 from engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
+from engine.testing import given as plainly_given
 
 from .checked import given, tasks_of
 
@@ -191,6 +194,32 @@ def test_a_quarantine_ends_with_the_run():
     run.when(terminated()).then_answers("already terminated")
 
 
+def test_a_quarantine_can_be_lifted():
+    """An event says so; what is to be done is decided by itself afterwards, for it may raise again."""
+    run = given(one(CHARGE)).when(Quarantine("CompleteTask", "KeyError"), Release())
+    run.then("ExecutionQuarantined", e.ExecutionReleased()).then_answers("released").then_effects(TakeUp())
+    run.when(recovered(died=False)).then_nothing().then_effects("RunTask")
+    run.when(Quarantine("Recover", "KeyError")).then("ExecutionQuarantined")
+    run.when(Release(), recovered(died=False), succeeded("A", 1)).then_is("completed")
+
+
+def test_what_came_due_in_quarantine_is_not_lost():
+    """A timer is armed again, a step is called again under its key, and an answer can be given."""
+    run = given(one(BOTH))
+    keys = [duty.idempotency_key for duty in run.duties if isinstance(duty, RunTask)]
+    run.when(Quarantine("CompleteTask", "KeyError")).after(10**8).when(Release(), recovered(died=False))
+    assert [effect.idempotency_key for effect in run.effects if isinstance(effect, RunTask)] == keys
+    assert {effect.due_at for effect in run.effects if isinstance(effect, SetTimer)} == {
+        timer.due_at for timer in run.state.timers.values()
+    }
+
+
+def test_only_what_is_in_quarantine_can_be_released():
+    """The refusal is recorded, as for every command that the state does not allow."""
+    run = given(one(CHARGE)).when(Release()).then(e.CommandRefused("release", "CONFLICT", 1)).then_refuses("CONFLICT")
+    run.when(Quarantine("Resume", "KeyError"), terminated(), Release()).then_refuses("CONFLICT")
+
+
 # --- what there is not ---------------------------------------------------------------------------------------------
 
 
@@ -214,3 +243,39 @@ def test_an_answer_can_be_remembered_without_an_event():
     """In every status."""
     run = given(one(CHARGE)).when(Confirm({"any": "thing"})).then_nothing().then_answers({"any": "thing"})
     run.when(succeeded("A"), Confirm(1)).then("TaskSucceeded", "ExecutionSucceeded").then_answers(1)
+
+
+WIDE = 300
+ASKING = {"Ask": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}}
+FAILING = {"Go": {"Type": "Task", "Resource": "charge", "End": True}}
+MANY = {"Type": "Map", "ItemProcessor": {"StartAt": "Ask", "States": ASKING}, "End": True}
+BESIDE = {
+    "Type": "Parallel",
+    "Branches": [{"StartAt": "M", "States": {"M": MANY}}, {"StartAt": "Go", "States": FAILING}],
+    "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Rest"}],
+    "End": True,
+}
+
+
+@pytest.mark.parametrize("is_caught", [False, True])
+def test_many_waits_end_at_the_cost_of_one_copy(monkeypatch, is_caught):
+    """With the run, or with the state around them: nothing is taken out of a large mapping one by one."""
+    definition = {"StartAt": "P", "States": {"P": BESIDE, "Rest": {"Type": "Wait", "Seconds": 1, "End": True}}}
+    run = plainly_given(definition, [0] * WIDE)
+    while len(run.state.waits) < WIDE:
+        run.when(Advance())
+    copies = 0
+    real = PersistentMap.delete
+
+    def counted(self, key):
+        nonlocal copies
+        copies += 1
+        return real(self, key)
+
+    monkeypatch.setattr(PersistentMap, "delete", counted)
+    (going,) = [scope for scope in run.state.frames if run.state.task(scope) is not None]
+    run.when(failed("Go", "Down", scope=going) if is_caught else terminated())
+    assert copies < 20
+    assert (len(run.state.waits), len(run.state.frames)) == (0, int(is_caught))
+    assert [ended.outcome for ended in run.state.ended_waits.values()] == ["cancelled"]
+    assert run.rejection is None

@@ -54,6 +54,7 @@ def test_events_follow_each_other_by_one():
         e.ExecutionSucceeded("1/input"),
         e.ExecutionTerminated("1/input"),
         e.ExecutionQuarantined("Resume", "KeyError"),
+        e.ExecutionReleased(),
     ],
 )
 def test_after_the_end_the_table_allows_no_event_that_moves(event):

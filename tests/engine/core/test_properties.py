@@ -175,6 +175,7 @@ def test_it_holds_by_chance(holds):
     if holds is logs_are_states:
         assert {"running", "waiting", "terminated", "timed_out", "ResultIgnored", "CommandRefused"} <= set(seen)
         assert {"ExecutionTerminated", "ExecutionQuarantined", "TaskHeartbeat"} <= set(seen)
+        assert {"TaskQueued", "TaskStarted"} <= set(seen)
 
 
 @pytest.mark.parametrize("error", [RESERVED_ERROR, LITERAL_ERROR])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.core import events as e
 from engine.core.commands import Redispatch
-from engine.core.decide.recover import DEATHS_ALONE_MAX, SUSPECT_DEATHS
+from engine.core.decide.recover import DEATHS_ALONE_MAX, FORGIVEN_MS, SUSPECT_DEATHS, WATCH_MS, watch_ms
 from engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
 from engine.testing import START, due, recovered, resumed, succeeded
 
@@ -20,6 +20,15 @@ TELL = one({"Type": "Task", "Resource": "notify.waitForResume"})
 CLEANLY = recovered(died=False)
 DEATH = recovered()
 NEXT = Redispatch("")
+
+
+def held(scope, state, seq, deaths=3, watched=0):
+    return HoldSuspect(scope, state, seq, deaths, watched)
+
+
+def interrupted(deaths, watched=0, alone=0, state="A", **scope):
+    """The event of a suspect that is held."""
+    return e.TaskInterrupted(state, deaths, alone, is_held=True, deaths_watched=watched, **scope)
 
 
 def test_after_a_clean_stop_a_task_is_called_again_under_the_same_key():
@@ -46,9 +55,9 @@ def test_from_the_third_death_on_a_task_is_a_suspect():
     run = given(CHARGE).when(DEATH, DEATH, DEATH)
     assert SUSPECT_DEATHS == 3
     assert run.events[-1].event == e.TaskInterrupted("A", 3, 0, is_held=True)
-    run.then_effects(HoldSuspect("", "A"))
+    run.then_effects(held("", "A", 2))
     for again in (DEATH, CLEANLY, DEATH):
-        run.when(again).then_nothing().then_effects(HoldSuspect("", "A"))
+        run.when(again).then_nothing().then_effects(held("", "A", 2))
     run.when(NEXT).then(e.TaskRedispatched("A")).then_effects("RunTask")
     assert run.events[-1].caused_by == 2
     run.when(succeeded("A")).then_is("completed")
@@ -66,18 +75,42 @@ def test_a_suspect_that_dies_alone_five_times_is_given_up():
     """It fails with a reserved error, whose cause says why, and so does the execution."""
     run = given(CHARGE).when(DEATH, DEATH, DEATH)
     for alone in range(1, DEATHS_ALONE_MAX):
-        run.when(NEXT, DEATH).then("TaskRedispatched", e.TaskInterrupted("A", 3 + alone, alone, is_held=True))
+        run.when(NEXT, DEATH).then("TaskRedispatched", interrupted(3 + alone, alone, alone))
     run.when(NEXT, DEATH).then("TaskRedispatched", "TaskFailed", "ExecutionFailed").then_effects()
     run.then_is("failed", error="States.TaskFailed")
     assert "died 8 times" in run.value(run.state.cause)
     assert run.events[-2].caused_by == 2
 
 
+def test_blame_does_not_last():
+    """A step that had run for an hour has a clean record: three deaths a day apart make no suspect."""
+    run = given(CHARGE)
+    for _ in range(9):
+        run.after(FORGIVEN_MS + 1).when(DEATH).then(e.TaskInterrupted("A", 1)).then_effects("RunTask")
+    run.when(DEATH).then(e.TaskInterrupted("A", 2)).when(DEATH).then(e.TaskInterrupted("A", 3, is_held=True))
+    run.when(NEXT).after(FORGIVEN_MS + 1).when(CLEANLY).then_nothing().then_effects("RunTask")
+    run.when(NEXT).then_refuses("STALE").when(DEATH).then(e.TaskInterrupted("A", 1))
+
+
+def test_a_suspect_is_not_alone_with_others_beside_it_or_after_its_watch():
+    """Then its death is one of several; and one that comes late counts, but not as one that was watched."""
+    run = given(CHARGE).when(DEATH, DEATH, DEATH, Redispatch("", beside=1))
+    assert run.events[-1].event == e.TaskRedispatched("A", beside=1)
+    run.when(DEATH).then(interrupted(4, watched=1)).then_effects(held("", "A", 2, deaths=4, watched=1))
+    run.when(NEXT).after(2 * WATCH_MS + 1).when(DEATH).then(interrupted(5, watched=1))
+    run.when(NEXT).after(4 * WATCH_MS).when(DEATH).then(interrupted(6, watched=2, alone=1))
+
+
+def test_the_more_deaths_the_longer_a_suspect_is_watched():
+    """So one that takes its time to kill is found as well, up to a limit."""
+    assert [watch_ms(deaths) for deaths in (3, 4, 5, 8, 9, 99)] == [10_000, 20_000, 40_000, 320_000, 320_000, 320_000]
+
+
 def test_a_clean_stop_is_held_against_no_suspect():
     """It waits for its turn again, with the deaths that it had."""
     run = given(CHARGE).when(DEATH, DEATH, DEATH, NEXT)
     for _ in range(3 * DEATHS_ALONE_MAX):
-        run.when(CLEANLY).then(e.TaskInterrupted("A", 3, 0, is_held=True)).then_effects(HoldSuspect("", "A"))
+        run.when(CLEANLY).then(e.TaskInterrupted("A", 3, 0, is_held=True)).then_effects(held("", "A", 2))
         run.when(NEXT).then("TaskRedispatched")
     run.when(succeeded("A")).then_is("completed")
 
@@ -175,7 +208,7 @@ def test_every_task_of_an_execution_is_taken_up():
         e.TaskInterrupted("B", 1, scope="2.0"),
         e.TaskInterrupted("Second", 3, 0, is_held=True, scope="2.1"),
     ]
-    run.then_effects("RunTask", HoldSuspect("2.1", "Second"))
+    run.then_effects("RunTask", held("2.1", "Second", 4))
     run.when(succeeded("B"), Redispatch("2.1")).then_effects("RunTask").when(succeeded("Second", 2))
     run.then_is("completed")
 
@@ -195,10 +228,10 @@ def test_a_task_is_called_in_its_scope():
 def test_suspects_of_several_scopes_have_their_turns():
     """Each is held, and sent for by itself; one that is redispatched leaves the others where they are."""
     run = given(both("A", "B", "C")).when(DEATH, DEATH, DEATH)
-    run.then_effects(HoldSuspect("2.0", "A"), HoldSuspect("2.1", "B"), HoldSuspect("2.2", "C"))
+    run.then_effects(held("2.0", "A", 3), held("2.1", "B", 4), held("2.2", "C", 5))
     run.when(Redispatch("2.1")).then(e.TaskRedispatched("B", "2.1")).then_effects("RunTask")
     assert [run.state.task(scope).is_held for scope in ("2.0", "2.1", "2.2")] == [True, False, True]
-    run.when(DEATH).then(e.TaskInterrupted("B", 4, 1, is_held=True, scope="2.1"))
+    run.when(DEATH).then(interrupted(4, 1, 1, state="B", scope="2.1"))
     for scope, name in (("2.0", "A"), ("2.1", "B"), ("2.2", "C")):
         run.when(Redispatch(scope), succeeded(name, name))
     run.then_is("completed", output=["A", "B", "C"])

@@ -107,6 +107,9 @@ DEFINITIONS |= {f"ask beside {name}": beside(other) for name, other in OTHERS.it
 LIMITED = {"ask, charge, pause", "ask beside pause"}
 """These have a time limit for the whole execution."""
 
+CROWDED = {"Charge"}
+"""Where a state of this name is, steps wait for a place now and then."""
+
 MANY_VISITS = 3
 """A loop is followed so far."""
 
@@ -156,28 +159,32 @@ class Node(NamedTuple):
 def _shape(phase: Any) -> Any:
     if isinstance(phase, InTask):
         is_open, submitted = phase.wait is not None, phase.is_submitted
-        return ("task", phase.attempt, is_open, submitted, phase.deaths, phase.deaths_alone, phase.is_held)
+        turn = (phase.is_held, phase.queued is not None)
+        return ("task", phase.attempt, is_open, submitted, phase.deaths, phase.deaths_alone, *turn)
     return type(phase).__name__
 
 
 def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
     """Every command that anybody could send, sensible or not, and the hour at which it comes."""
-    yield from ways_for_tasks_and_timers(node)
+    yield from ways_for_tasks_and_timers(node, is_crowded=not CROWDED.isdisjoint(machine.states))
     yield from ways_for_waits(node, machine)
     yield c.Terminate("enough"), START
     for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()):
         yield command, START
     for scope in node.state.frames:
         yield c.Redispatch(scope), START
-    for command in (c.Quarantine("Resume", "KeyError"), c.Refuse("trigger", "taken"), c.Confirm("yes")):
+    for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
 
 
-def ways_for_tasks_and_timers(node: Node) -> Iterator[tuple[c.Command, int]]:
+def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
     for called in node.tasks:
         for outcome in (c.Succeeded({}), c.Succeeded({"again": 1}), c.Failed("NoMoney", "empty")):
             yield c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome), START
         yield c.ChildStarted(called.scope, called.seq, {"started": 1}), START
+        if is_crowded:
+            yield c.QueueTask(called.scope, called.seq, START), START
+            yield c.StartTask(called.scope, called.seq), START
     for timer in (*node.timers, 99):
         yield c.FireTimer(timer), START
         yield c.FireTimer(timer), LATE

@@ -63,9 +63,9 @@ class Bench:
         self.clock = ManualClock()
         self.engines: list[Engine] = []
 
-    async def start(self, steps: Registry | None = None) -> Engine:
+    async def start(self, steps: Registry | None = None, **settings: Any) -> Engine:
         """Start an engine and let it recover what it finds."""
-        engine = await Engine.start(self.store, steps=steps, clock=self.clock)
+        engine = await Engine.start(self.store, steps=steps, clock=self.clock, **settings)
         self.engines.append(engine)
         while not engine.node.recovery.is_done.is_set():
             await rest(engine)

@@ -14,6 +14,7 @@ from engine import Engine
 from engine.core import ids
 from engine.core.effects import FollowParent
 from engine.core.events import ExecutionStarted, ExecutionTerminated, Recorded, TaskScheduled
+from engine.limits import Limits
 from engine.runtime import nesting
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
@@ -415,6 +416,21 @@ async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(
         await bench.stop(engine)
 
 
+async def test_children_are_nested_so_deep_and_no_deeper(bench: Bench) -> None:
+    """The task that would start one more fails, with no Retry asked, and so does every parent above it."""
+    engine = await bench.start(limits=Limits(child_depth_max=3))
+    workflow = await engine.create_workflow("ouroboros", parent_of("ouroboros", ".sync"))
+    first = await engine.trigger(workflow.id)
+    assert (await ended(engine, first.id)).status == "failed"
+    rows = (await engine.executions(workflow_id=workflow.id)).items
+    assert [row.status for row in rows] == ["failed"] * 4
+    deepest = await engine.result(rows[0].id)
+    assert (deepest.error, deepest.cause) == (
+        "StepFunctions.ExecutionLimitExceeded",
+        "Children are nested 3 deep at most.",
+    )
+
+
 async def test_a_child_that_ends_as_its_task_is_given_up(bench: Bench) -> None:
     """At one instant the task times out and the child succeeds: each log says so, and neither is refused anything."""
     engine = await bench.start()
@@ -652,7 +668,7 @@ async def test_parents_and_children_on_a_disk(tmp_path: Path) -> None:
         made = await engine.create_workflow("parent", definition)
         names_given = [f"C{n}" for n in range(20)]
         parent = await engine.trigger(made.id, names_given)
-        await eventually(lambda: not engine.node.children._jobs and engine.node.processor.hot_count <= 1)
+        await eventually(lambda: not engine.node.children._jobs and len(engine.node.processor.hot) <= 1)
     async with Engine.open(database) as engine:
         for name in names_given:
             assert await engine.resume(name, name, hold=10) == "restarted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import Any
 
@@ -195,13 +196,16 @@ def test_taking_streams_out_of_a_batch_is_linear() -> None:
 
     def seconds(count: int) -> float:
         batch, streams = full_batch(count)
-        started = time.process_time()
+        gc.disable()  # what it does has to do with all that the tests before have left
+        started = time.thread_time()
         assert len(batch.remove(streams)) == count
+        ended = time.thread_time()
+        gc.enable()
         assert not batch
-        return time.process_time() - started
+        return ended - started
 
-    small = min(seconds(500) for _ in range(5))
-    assert min(seconds(8_000) for _ in range(3)) < 80 * small
+    small = min(seconds(1_000) for _ in range(5))
+    assert min(seconds(16_000) for _ in range(3)) < 100 * small
 
 
 async def test_readiness_has_nothing_to_say_of_a_quick_commit(bench: Bench) -> None:
@@ -210,3 +214,30 @@ async def test_readiness_has_nothing_to_say_of_a_quick_commit(bench: Bench) -> N
     await engine.create_workflow("w", WAITING)
     await rest(engine)
     assert bench.clock.next_due() is None
+
+
+async def test_an_effect_that_raises_keeps_nobody_else_from_being_told(bench: Bench) -> None:
+    """It is a defect of ours: its execution is set aside, and the rest of the batch hears what was committed."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow(
+        "w", {"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 9, "End": True}}}
+    )
+    node, raised = engine.node, 0
+    real = node.processor.teller.on_effect
+
+    def failing(hot: Any, effect: Any) -> None:
+        nonlocal raised
+        if not raised:
+            raised += 1
+            raise ValueError("a defect")
+        real(hot, effect)
+
+    node.processor.teller.on_effect = failing
+    bench.store.gate.clear()
+    calls = [asyncio.create_task(engine.trigger(workflow.id, {"n": n})) for n in range(5)]
+    await turns(100)
+    bench.store.gate.set()
+    runs = await asyncio.gather(*calls)
+    await rest(engine)
+    states = [[type(each.event).__name__ async for each in engine.events(run.id)] for run in runs]
+    assert sum("ExecutionQuarantined" in names for names in states) == raised == 1

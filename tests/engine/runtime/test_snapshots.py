@@ -16,8 +16,8 @@ from engine.core import ids
 from engine.core.commands import Refuse
 from engine.core.snapshots import FORMAT, encode_state
 from engine.core.state import State
+from engine.runtime.inbox import ORDERS_AT_ONCE
 from engine.runtime.loader import Loader
-from engine.runtime.processor import ORDERS_AT_ONCE
 from engine.snapshots import EVERY, digest_of, due_after
 from engine.steps import Registry
 from store.records import Appended, ExecutionRow, Head, SnapshotRow, StoredEvent, StreamAppend

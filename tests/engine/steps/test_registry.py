@@ -247,6 +247,7 @@ def test_the_logger_is_bound_to_the_call():
             "attempt": 2,
             "idempotency_key": "e1/Charge/-/1",
             "wait_id": None,
+            "workspace_id": "",
         }
     ]
 

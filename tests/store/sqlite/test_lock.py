@@ -109,10 +109,9 @@ async def test_a_child_does_not_keep_the_writers_process(database: Path) -> None
 # --- the file itself -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["thread", pytest.param("process", marks=pytest.mark.real_process)])
-async def test_a_second_writer_is_refused_whatever_became_of_the_lock_file(database: Path, place: str) -> None:
+async def test_a_second_writer_is_refused_whatever_became_of_the_lock_file(database: Path) -> None:
     """It was removed, or the database has another name, a hard link or a new one: it is the same file."""
-    store = await open_sqlite(database, writer=place)  # type: ignore[arg-type] one of the two
+    store = await open_sqlite(database)
     await store.append([part(uid(1))])
     other = database.with_name("other.db")
     lock_file = database.with_name("perdure.db.lock")

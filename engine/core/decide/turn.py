@@ -1,0 +1,47 @@
+"""Waiting for a place: the limits of a step that is not called yet do not run, and run from when it is."""
+
+from __future__ import annotations
+
+from engine.core import events as e
+from engine.core.commands import QueueTask, StartTask
+from engine.core.decide.call import run_task
+from engine.core.decide.draft import Draft
+from engine.core.decide.refuse import stale
+from engine.core.decision import Facts, Outcome
+from engine.core.effects import SetTimer
+from engine.core.state import State
+
+
+def queue_task(state: State, command: QueueTask, facts: Facts) -> Outcome:
+    """Record that a step waits for its turn; its time limit stands still from when it began to."""
+    task = state.task(command.scope)
+    if task is None or task.seq != command.seq or task.child is not None or task.is_held or task.queued is not None:
+        return stale("no task is to be queued here")
+    limit = None if task.timer is None else state.timers[task.timer]
+    left_ms = heartbeat_ms = None
+    if limit is not None and limit.deadline is not None:
+        left_ms, heartbeat_ms = max(limit.deadline - command.since, 0), limit.heartbeat_ms
+    draft = Draft(state, facts, caused_by=task.seq)
+    draft.emit(e.TaskQueued(state.frames[command.scope].state, left_ms, heartbeat_ms, command.scope))
+    return draft.decision()
+
+
+def start_task(state: State, command: StartTask, facts: Facts) -> Outcome:
+    """Call a step that was queued: it is its turn."""
+    task = state.task(command.scope)
+    if task is None or task.seq != command.seq or task.is_held or task.queued is None:
+        return stale("no task is queued here")
+    draft = Draft(state, facts, caused_by=task.seq)
+    waited = task.queued
+    due_at = first_at = None
+    if waited.left_ms is not None:
+        due_at = facts.now + waited.left_ms
+        if waited.heartbeat_ms is not None:
+            first_at = min(due_at, facts.now + waited.heartbeat_ms)
+    name = state.frames[command.scope].state
+    draft.emit(e.TaskStarted(name, due_at, waited.heartbeat_ms, first_at, command.scope))
+    started = draft.state.task(command.scope)
+    if started is not None and started.timer is not None:
+        draft.effects.append(SetTimer(draft.state.timers[started.timer].due_at))
+    run_task(draft, command.scope)
+    return draft.decision()
