@@ -20,7 +20,7 @@ from api.commands.changing import ResumeRule
 from api.commands.output import instant
 from api.commands.running import Refused, run
 from api.commands.shape import Scope
-from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
+from api.commands.views import find_execution, find_for, find_key, find_workflow, key_json, open_database, reader
 from api.dialects.process import Terminate, Termination, said_beside
 from api.dialects.resource import AppliedWorkflow, Named, NewKey, NewWorkflow
 from api.dialects.tasks import TaskFailure, TaskSuccess, failed_json
@@ -178,6 +178,7 @@ class Direct:
         del hold_s  # nothing else goes on here, so no wait opens while the call is held
 
         async def resume(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
             answered = await engine.runs.resume(caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0)
             return {"message": answered.answer}
 
@@ -185,6 +186,7 @@ class Direct:
 
     def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         async def terminate(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
             asked: Termination = read(Terminate, {"payload": payload}).payload
             answered = await engine.runs.terminate(
                 caller, process_id, asked.termination_reason, data=said_beside(payload)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from api.commands.changing import ResumeRule
 from api.commands.names import SUGGESTED_FROM, is_id, only
-from api.commands.running import Failed, Refused, headline, problems
+from api.commands.running import Failed, NotThere, Refused, headline, problems
 from api.commands.shape import Scope
 from engine.names import did_you_mean
 
@@ -23,6 +23,7 @@ ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _BRIEF: Final = ("id", "name", "version", "status")
 _SAVED: Final = (*_BRIEF, "warnings")
 
+_NOT_THERE: Final = 404
 _NOT_TRIED: Final = frozenset({401, 403})
 
 
@@ -93,12 +94,11 @@ class Remote:
     ) -> dict[str, Any]:
         given = {"wait_id": wait_id, "state": state}
         query = {name: value for name, value in given.items() if value is not None}
-        path = f"/v1/executions/{quote(process_id, safe='')}/resume"
-        return dict(self.send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})["data"])
+        prefer = {"Prefer": f"wait={hold_s}"}
+        return dict(self.of_run("POST", process_id, "resume", {"payload": payload}, query, prefer)["data"])
 
     def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
-        path = f"/v1/executions/{quote(process_id, safe='')}/terminate"
-        return dict(self.send("POST", path, {"payload": payload})["data"])
+        return dict(self.of_run("POST", process_id, "terminate", {"payload": payload})["data"])
 
     def release(self, process_id: str) -> dict[str, Any]:
         return dict(self.send("POST", f"/v1/executions/{quote(process_id, safe='')}/release")["data"])
@@ -151,6 +151,23 @@ class Remote:
             if len(rows) < PAGE:
                 return
 
+    def of_run(self, method: str, run_id: str, what: str, *args: Any) -> Any:
+        """The JSON of a call about a run, by process id or execution id; `what` is the end of its path.
+
+        Raises `Failed` if there is none, with process ids that are similar among the newest that the key may see.
+        """
+        try:
+            return self.send(method, f"/v1/executions/{quote(run_id, safe='')}/{what}", *args)
+        except NotThere as error:
+            raise Failed(f"{error.message}.{did_you_mean(run_id, self._process_ids())}") from None
+
+    def _process_ids(self) -> list[str]:
+        try:
+            page = self.send("GET", "/v2/workflows/getOrganizationExecutions", query={"limit": 30})
+        except Failed:  # the key may not see them, and so is told none
+            return []
+        return [item["process_id"] for item in page["items"] if item["process_id"] != item["workflow_execution_id"]]
+
     # --- HTTP ----------------------------------------------------------------------------------------------------
 
     def send(
@@ -189,5 +206,5 @@ def _refusal(status: int, raw: bytes) -> Failed:
         message, details = body.get("message") or error["message"], error.get("details")
     except (KeyError, TypeError, ValueError, AttributeError):
         return Failed(f"the server answered {status}, and not as Perdure does: is it one?")
-    kind = Refused if status in _NOT_TRIED else Failed
+    kind = Refused if status in _NOT_TRIED else NotThere if status == _NOT_THERE else Failed
     return kind(headline(str(message), details), problems(details))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 from api.commands.output import instant
 from api.commands.remote import Remote
@@ -101,10 +100,10 @@ class ServedRuns(Remote):
 
     def _pages(self, run_id: str, *, follow: bool) -> Iterator[list[dict[str, Any]]]:
         """The events of a run, page by page; to follow it goes on until the run has ended."""
-        path, after, wait = f"/v1/executions/{quote(run_id, safe='')}/events", 0, 0
+        after, wait = 0, 0
         while True:
             query = {"after": after, "limit": EVENTS_AT_ONCE, "wait": wait}
-            answer = self.send("GET", path, query=query)
+            answer = self.of_run("GET", run_id, "events", None, query)
             yield answer["data"]
             meta = answer["meta"]
             after, wait = meta["after"], HELD_S if follow and not meta["has_more"] else 0

@@ -214,6 +214,8 @@ def test_a_key_elsewhere(mode: Mode, perdure: Perdure) -> None:
         (["trigger", NAME, "--process-id", "INV-7"], "belongs to execution"),
         (["trigger", "01900000-0000-7000-8000-000000000000"], "there is no workflow"),
         (["resume", "INV-8", "--source", "SAP"], "there is no process"),
+        (["resume", "INV-8", "--source", "SAP"], "Did you mean 'INV-7' or 'INV-6'?"),
+        (["terminate", "inv-7"], "Did you mean 'INV-7'"),
         (["resume", "INV-6", "--source", "SAP", "--hold", "0"], "wait"),
         (["terminate", "INV-8"], "there is no process"),
         (["task", "success", "nonsense", "--output", "1"], "there is no such task"),

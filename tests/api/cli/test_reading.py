@@ -64,7 +64,9 @@ def test_a_server_shows_what_its_database_has(perdure: Perdure, served: str) -> 
     first = perdure.json("history", "--limit", "1", *there)
     assert perdure.json("history", "--after", first["after"], *there)["items"][0]["process_id"] == "INV-6"
     for command in (["show", "INV-8"], ["events", "INV-8"], ["history", "invoice aproval"]):
-        assert "there is no" in perdure(*command, *there, exits=1).stderr
+        said = perdure(*command, *there, exits=1).stderr
+        assert "there is no" in said
+        assert "Did you mean '" in said
     assert "wants a key" in perdure("show", "INV-7", "--server", served, exits=2).stderr
 
 
@@ -162,7 +164,7 @@ def test_keys_are_listed_without_their_texts(perdure: Perdure) -> None:
         (["history", "invoice aproval"], f"Did you mean '{NAME}'?"),
         (["workflows", "show", "Invoice"], f"Did you mean '{NAME}'?"),
         (["workflows", "show", NAME, "--version", "9"], "its latest is 1"),
-        (["show", "INV-8"], "there is no process or execution 'INV-8'"),
+        (["show", "INV-8"], "there is no process or execution 'INV-8'. Did you mean 'INV-7' or 'INV-6'?"),
         (["events", "INV-8"], "there is no process or execution"),
         (["waits", "--process-id", "INV-8"], "there is no process or execution"),
         (["history", "--organization", "defalt"], "Did you mean 'default'?"),
