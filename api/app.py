@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route as Path
 
 from api import health, metrics, openapi
-from api.dialects import process, releases, resource, tasks, trials
+from api.dialects import events, executions, process, releases, resource, tasks, trials
 from api.middleware import DropRest, RawPath, RequestLog
 from api.problems import refusal
 from api.routing import Endpoint, Route
@@ -21,12 +21,8 @@ from api.throttle import Throttle
 from engine.engine import Engine
 
 _CALLED: Sequence[Route] = (
-    *process.ROUTES,
-    *resource.ROUTES,
-    *tasks.ROUTES,
-    *releases.ROUTES,
-    *trials.ROUTES,
-    *health.ROUTES,
+    *(*process.ROUTES, *executions.ROUTES, *events.ROUTES, *resource.ROUTES),
+    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES, *health.ROUTES),
 )
 
 ROUTES: Sequence[Route] = (*_CALLED, *openapi.routes(_CALLED))

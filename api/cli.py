@@ -10,7 +10,7 @@ from api.commands.shape import Lazy, LazyGroup
 
 COMMANDS: Final = {
     "serve": Lazy("api.commands.serve:serve", "Serve the engine and its HTTP API."),
-    "workflows": Lazy("api.commands.workflows:workflows", "Create, list and show workflows."),
+    "workflows": Lazy("api.commands.workflows:workflows", "Create, change, list and show workflows."),
     "trigger": Lazy("api.commands.orders:trigger", "Start a run of a workflow."),
     "resume": Lazy("api.commands.orders:resume", "End a wait of a run."),
     "terminate": Lazy("api.commands.orders:terminate", "End a run from outside."),

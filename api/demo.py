@@ -226,7 +226,7 @@ class Story:
         self._say("Restart", f"the wait survives: still at {after['workflow_current_state']!r}", note)
 
     def _resume(self, what: str, wanted: str, note: str = "") -> None:
-        path = f"/v2/workflows/resumeWorkflow/{quote(self._invoice, safe='')}"
+        path = f"/v2/workflows/resumeWorkflow/{quote(self._invoice, safe='')}?state={quote(WAITING_STATE, safe='')}"
         told = self._server.call("POST", path, APPROVAL)["message"]
         if told != wanted:
             raise Failed(f"the resume was answered with {told!r} and not {wanted!r}")
@@ -251,12 +251,13 @@ class Story:
         curl = f"curl -H {shlex.quote(f'x-api-key: {self._server.key}')}"
         post = f"{curl} -H 'content-type: application/json'"
         another = {"process_id": "INV-8", "supplier": "Ink Ltd", "amount": 800}
+        resume = f"{api}/resumeWorkflow/INV-8?state={quote(WAITING_STATE, safe='')}"
         script = Path(sys.executable).with_name("perdure")
         perdure = [str(script)] if script.exists() else PERDURE
         return [
             f"{post} {api}/triggerworkflow/{self._workflow} -d {shlex.quote(json.dumps(another))}",
             f"{curl} {self._server.url}/v1/waits",
-            f"{post} {api}/resumeWorkflow/INV-8 -d {shlex.quote(json.dumps(APPROVAL))}",
+            f"{post} '{resume}' -d {shlex.quote(json.dumps(APPROVAL))}",
             f"{curl} '{api}/getWorkflowExecutionHistory?workflow_id={self._workflow}&limit=5'",
             shlex.join([*perdure, "verify", "--database", self._server.database]),
         ]

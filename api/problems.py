@@ -29,6 +29,7 @@ STATUS: Final[Mapping[str, int]] = {
     "CONFLICT": 409,
     "NOT_WAITING": 409,
     "AMBIGUOUS_WAIT": 409,
+    "NAME_THE_WAIT": 409,
     "WAIT_EXPIRED": 409,
     "PAYLOAD_TOO_LARGE": 413,
     "RATE_LIMITED": 429,

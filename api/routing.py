@@ -51,6 +51,13 @@ class Answer(NamedTuple):
     position: int | None = None
 
 
+class Served(NamedTuple):
+    """What all calls are about."""
+
+    engine: Engine
+    settings: Settings
+
+
 class Call(Generic[Q, B]):
     """A request on its way to a handler, with everything checked that the route declares.
 
@@ -59,7 +66,7 @@ class Call(Generic[Q, B]):
 
     def __init__(
         self,
-        engine: Engine,
+        served: Served,
         request: HttpRequest,
         principal: Principal,
         path: Mapping[str, str],
@@ -68,7 +75,7 @@ class Call(Generic[Q, B]):
         body: B,
         given: dict[str, Any] | None,
     ) -> None:
-        self.engine = engine
+        self.engine, self.settings = served
         self.principal = principal
         self.path = path
         self.query = query
@@ -134,8 +141,7 @@ class Endpoint:
 
     def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings, throttle: Throttle) -> None:
         self._routes = {route.method: route for route in routes}
-        self._engine = engine
-        self._settings = settings
+        self._served = Served(engine, settings)
         self._throttle = throttle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,13 +175,13 @@ class Endpoint:
         if not route.tells_position:
             return {}
         if position is None:
-            position = self._engine.node.processor.position
+            position = self._served.engine.node.processor.position
         return {"X-Log-Position": str(position)}
 
     async def _answer(self, route: Route, request: HttpRequest) -> Answer:
         principal = NOBODY
         if route.scope is not None:
-            principal = await authenticate(self._engine.access, self._throttle, request)
+            principal = await authenticate(self._served.engine.access, self._throttle, request)
             request.state.actor = principal.caller.actor
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
@@ -183,15 +189,15 @@ class Endpoint:
         query = read(route.query, dict(parameters), what=QUERY)
         given = await self._given(route, request)
         if principal.caller.grant is not None:  # a body may have taken its time
-            principal.caller.grant.check(self._engine.node.clock)
+            principal.caller.grant.check(self._served.engine.node.clock)
         body = _body(route, given)
-        call = Call(self._engine, request, principal, path, parameters, query, body, given)
+        call = Call(self._served, request, principal, path, parameters, query, body, given)
         return await route.handler(call)
 
     async def _given(self, route: Route, request: HttpRequest) -> dict[str, Any] | None:
         if route.body is None:
             return None
-        raw = await read_body(request.receive, request.headers, self._settings.body_max_bytes)
+        raw = await read_body(request.receive, request.headers, self._served.settings.body_max_bytes)
         broken = getattr(request.state, "broken", None)  # told by `api.connections`
         if broken is not None:
             raise broken
@@ -217,11 +223,11 @@ def _parameters(query_string: bytes) -> list[tuple[str, str]]:
         raise Invalid("the query is not UTF-8, percent-encoded") from None
     except ValueError:
         raise Invalid(f"the query has more than {PARAMETERS_MAX} parameters") from None
-    names = [name for name, _ in parameters]
-    for name in names:
-        if names.count(name) > 1:
-            raise Invalid(f"{shown_name(name)}: it is there twice; send it once", {"field": name})
-    return parameters
+    found: dict[str, str] = {}
+    for name, value in parameters:  # the same again is no contradiction: `lastKey` may be put behind what is there
+        if found.setdefault(name, value) != value:
+            raise Invalid(f"{shown_name(name)}: it is there twice, with two values; send one", {"field": name})
+    return list(found.items())
 
 
 def _body(route: Route, given: dict[str, Any] | None) -> Any:

@@ -16,6 +16,7 @@ from store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024
+SOURCES: Final = ("SAP", "TEAMS")
 KEY_MIN: Final = 16
 KEY_MAX: Final = 255
 
@@ -71,6 +72,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=PAYLOAD_MAX)] = PAYLOAD_MAX
     """The most JSON text that a value of a run may have, in bytes."""
 
+    resume_sources: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[^\s,\x00-\x1f\x7f]+(,[^\s,\x00-\x1f\x7f]+)*\Z",
+            extra={"accepts": "names, separated by commas, such as SAP,TEAMS"},
+        ),
+    ] = ",".join(SOURCES)
+    """Who may be the `source` of a resume by the process API."""
+
     commit_stall_ms: Annotated[int, msgspec.Meta(ge=100, le=3_600_000)] = COMMIT_STALL_MS
     """While a commit takes longer, in milliseconds, readiness says so, and nothing new is taken in."""
 
@@ -91,6 +101,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     """The first key of an empty database. From the environment only: arguments can be seen by other users."""
+
+    @property
+    def sources(self) -> list[str]:
+        """The names in `resume_sources`."""
+        return self.resume_sources.split(",")
 
     @property
     def limits(self) -> Limits:

@@ -6,11 +6,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from engine.core import ids
-from engine.core.events import Recorded
-from engine.core.refs import resolve
+from engine.core.events import Recorded, ResumeRule
 from engine.core.state import State
 from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, NotFound
@@ -21,6 +20,7 @@ from engine.runtime.access import Access
 from engine.runtime.callers import Caller, IdempotencyKey
 from engine.runtime.catalog import Workflows
 from engine.runtime.clock import Clock, SystemClock
+from engine.runtime.event_log import EventLog
 from engine.runtime.memory import Memory
 from engine.runtime.nesting import Children
 from engine.runtime.node import Node
@@ -32,59 +32,24 @@ from engine.runtime.watch import Watch
 from engine.steps import Registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
-from engine.steps.invoke import fresh
+from engine.told import (
+    Execution,
+    ExecutionSummary,
+    Page,
+    Result,
+    Wait,
+    Workflow,
+    WorkflowSummary,
+    result_of,
+    summary_of,
+    workflow_of,
+)
 from store.protocols import Store, WriterPlace
 
 DEFAULT_LIMITS: Final = Limits()
 
 DEFINITION_MAX: Final = 16 * 1024 * 1024
 """Bytes of JSON that a definition may have which is given as an object."""
-
-
-class Workflow(NamedTuple):
-    """A workflow, as `create_workflow` gives it."""
-
-    id: str
-    name: str
-    version: int
-    warnings: list[str]
-
-
-class Execution(NamedTuple):
-    """An execution that has been started. The same call again gives the same one."""
-
-    id: str
-    process_id: str
-
-
-class Result(NamedTuple):
-    """How an execution ended. `status`: completed, failed, timed_out or terminated."""
-
-    status: str
-    output: Any
-    error: str | None
-    cause: str | None
-
-
-class ExecutionSummary(NamedTuple):
-    """One execution of a page. Instants are milliseconds since the epoch."""
-
-    id: str
-    process_id: str
-    workflow_id: str
-    workflow_version: int
-    status: str
-    state: str | None
-    created_at: int
-    modified_at: int
-    ended_at: int | None
-
-
-class Page(NamedTuple):
-    """A page of executions, newest first; `last_key` asks for the next, null if there is none."""
-
-    items: list[ExecutionSummary]
-    last_key: str | None
 
 
 class Engine:
@@ -98,13 +63,14 @@ class Engine:
         self._default: Caller | None = None
         self.store = store
         self.node = node
-        self.workflows = Workflows(node, registry)
+        self.catalog = Workflows(node, registry)
         memory = Memory(node)
-        self.runs = Runs(node, self.workflows, memory)
+        self.runs = Runs(node, self.catalog, memory)
         self.tokens = TaskTokens(node, memory)
         self.reading = Reading(store)
+        self.log = EventLog(node)
         self.access = Access(node)
-        node.children = Children(node, self.workflows)
+        node.children = Children(node, self.catalog)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -198,23 +164,55 @@ class Engine:
         """A value of the caller's, copied: what it does with its own afterwards is no business of the run's."""
         return incoming.json_value(field, value, self.node.limits.payload_max_bytes)
 
+    def _definition(self, name: str, definition: Any, description: str | None) -> Any:
+        """A definition of the caller's, likewise; a text is read later."""
+        incoming.texts(name=name, description=description)
+        if isinstance(definition, str | bytes):
+            return definition
+        return incoming.json_value("definition", definition, DEFINITION_MAX)
+
     # --- commands ------------------------------------------------------------------------------------------------
 
-    async def create_workflow(self, name: str, definition: Any, *, description: str | None = None) -> Workflow:
-        """Create and publish a workflow from an Amazon States Language definition (an object, or JSON text).
+    async def create_workflow(
+        self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
+    ) -> Workflow:
+        """Create and publish a workflow from an Amazon States Language definition (an object, or JSON or YAML text).
 
-        Raises `engine.errors.Invalid`, with every problem in `details["errors"]`.
+        With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
+        every problem in `details["errors"]`.
         """
-        incoming.texts(name=name, description=description)
-        if not isinstance(definition, str | bytes):
-            definition = incoming.json_value("definition", definition, DEFINITION_MAX)
-        saved = await self.workflows.create(await self._caller(), name, definition, description=description)
-        return Workflow(
-            ids.text(saved.workflow.workflow_id),
-            saved.workflow.name,
-            saved.version.version,
-            [f"{warning.path}: {warning.message}" for warning in saved.warnings],
+        saved = await self.catalog.create(
+            await self._caller(),
+            name,
+            self._definition(name, definition, description),
+            description=description,
+            resume=resume,
         )
+        return workflow_of(saved)
+
+    async def apply_workflow(
+        self,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        draft: bool = False,
+        resume: ResumeRule | None = None,
+    ) -> Workflow:
+        """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
+
+        Applied again it changes nothing, so a program may do so at each start. Raises `Invalid` as `create_workflow`
+        does, `Conflict` if several workflows have the name.
+        """
+        applied = await self.catalog.apply(
+            await self._caller(),
+            name,
+            self._definition(name, definition, description),
+            description=description,
+            is_published=not draft,
+            resume=resume,
+        )
+        return workflow_of(applied.saved)
 
     async def trigger(
         self,
@@ -256,7 +254,7 @@ class Engine:
         """End a wait: `restarted`, or `already restarted` if an earlier resume did.
 
         A call that comes before its wait is held for `hold` seconds. Raises `NotWaiting`, `AmbiguousWait`,
-        `WaitExpired`, `Conflict` or `NotFound`.
+        `UnnamedWait`, `WaitExpired`, `Conflict` or `NotFound`.
         """
         incoming.texts(process_id=process_id, wait_id=wait_id, state=state, idempotency_key=idempotency_key)
         payload = self._json("payload", payload)
@@ -269,24 +267,30 @@ class Engine:
             hold_ms=round(hold * 1000),
             idempotency=_key(idempotency_key, ["resume", process_id, wait_id, state, payload]),
         )
-        return answered.answer
+        return str(answered.answer)
 
     async def terminate(
         self,
         process_id: str,
         reason: str = TERMINATION_REASON,
         *,
+        data: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """End an execution from outside: `terminated`, or `already terminated`. Raises `Conflict` or `NotFound`."""
+        """End an execution from outside: `terminated`, or `already terminated`. `data` is kept with the reason.
+
+        Raises `Conflict` or `NotFound`.
+        """
         incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
+        data = None if data is None else self._json("data", data)
         answered = await self.runs.terminate(
             await self._caller(),
             process_id,
             reason,
-            idempotency=_key(idempotency_key, ["terminate", process_id, reason]),
+            data=data,
+            idempotency=_key(idempotency_key, ["terminate", process_id, reason, data]),
         )
-        return answered.answer
+        return str(answered.answer)
 
     async def release(self, process_id: str) -> None:
         """Try an execution again that was set aside (`ExecutionQuarantined`) since deciding about it had failed.
@@ -320,6 +324,34 @@ class Engine:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
+    async def workflows(self, *, search: str | None = None, page: int = 1, limit: int = 100) -> list[WorkflowSummary]:
+        """A page of workflows, newest first; `search` is a part of the name."""
+        rows, _ = await self.reading.workflow_page(await self._caller(), page=page, limit=limit, search=search)
+        return [
+            WorkflowSummary(ids.text(row.workflow_id), row.name, row.status, row.latest_version, row.modified_at)
+            for row in rows
+        ]
+
+    async def waits(self, process_id: str | None = None, *, limit: int = 100, after: str | None = None) -> list[Wait]:
+        """The open waits, oldest first, of one execution if it is named; `after` is the id of the last one before."""
+        caller = await self._caller()
+        found = await self.reading.open_waits(
+            caller,
+            execution_id=None if process_id is None else await self.runs.find(caller, process_id),
+            after=b"" if after is None else ids.parse(after),
+            limit=limit,
+        )
+        return [
+            Wait(ids.text(row.wait_id), row.state, name, ids.text(row.execution_id), row.opened_at, row.due_at)
+            for row, name in found
+        ]
+
+    async def status(self, process_id: str) -> ExecutionSummary:
+        """How an execution is, by process id or execution id. Raises `NotFound`."""
+        caller = await self._caller()
+        view = await self.reading.execution(caller, await self.runs.find(caller, process_id))
+        return summary_of(view.row, view.process_id)
+
     async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
         """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
         stream_id = ids.parse(execution_id)
@@ -345,7 +377,7 @@ class Engine:
             state: State = watch.state
             if state.workspace != ids.text(caller.workspace_id):
                 raise NotFound(f"there is no execution {ids.text(stream_id)}")
-            return _result(state, watch.payloads) if state.is_over else None
+            return result_of(state, watch.payloads) if state.is_over else None
         if self.node.processor.hot.will_tell_end(stream_id):
             return None
         view = await self.reading.execution(caller, stream_id)
@@ -385,29 +417,8 @@ class Engine:
             limit=limit,
         )
         names = await self.store.process_ids_of([row.execution_id for row in rows])
-        items = [
-            ExecutionSummary(
-                id=ids.text(row.execution_id),
-                process_id=names.get(row.execution_id, ids.text(row.execution_id)),
-                workflow_id=ids.text(row.workflow_id),
-                workflow_version=row.workflow_version,
-                status=row.status,
-                state=row.state,
-                created_at=row.created_at,
-                modified_at=row.modified_at,
-                ended_at=row.ended_at,
-            )
-            for row in rows
-        ]
+        items = [summary_of(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
         return Page(items, items[-1].id if has_more else None)
-
-
-def _result(state: State, payloads: dict[int, Any]) -> Result:
-    def value(reference: str | None) -> Any:  # a copy: others see the same payloads
-        return None if reference is None else fresh(resolve(reference, payloads))
-
-    error = state.error if state.error_ref is None else value(state.error_ref)
-    return Result(state.status, value(state.output), error, value(state.cause))
 
 
 def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:

@@ -7,6 +7,7 @@ PerdureError
 │   ├── Conflict            CONFLICT           the state does not allow it
 │   ├── NotWaiting          NOT_WAITING        no wait that the call could mean has opened
 │   ├── AmbiguousWait       AMBIGUOUS_WAIT     several waits are open; `details["waits"]` lists them
+│   ├── UnnamedWait         NAME_THE_WAIT      the workflow wants every resume to name its wait; `details` likewise
 │   └── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
 ├── Unauthorized            UNAUTHORIZED       there is no key, or it is unknown, revoked or expired
 ├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
@@ -66,6 +67,12 @@ class AmbiguousWait(Refused):
     code = "AMBIGUOUS_WAIT"
 
 
+class UnnamedWait(Refused):
+    """The call names no wait, and the workflow wants that (`settings.resume` is `named`)."""
+
+    code = "NAME_THE_WAIT"
+
+
 class WaitExpired(Refused):
     """The wait that the call means is over, and was not resumed."""
 
@@ -89,5 +96,6 @@ class EngineFailed(Unavailable):
 
 
 REFUSALS: Mapping[str, type[PerdureError]] = {
-    cls.code: cls for cls in (Invalid, NotFound, Conflict, NotWaiting, AmbiguousWait, WaitExpired, Unavailable)
+    cls.code: cls
+    for cls in (Invalid, NotFound, Conflict, NotWaiting, AmbiguousWait, UnnamedWait, WaitExpired, Unavailable)
 }

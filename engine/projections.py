@@ -45,7 +45,7 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
             state.current,
             state.seq,
             state.started_at,
-            state.recorded_at,
+            state.modified_at,
             state.modified_by,
             state.ended_at,
             state.input,

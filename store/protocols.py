@@ -16,6 +16,7 @@ from store.records import (
     EventRow,
     ExecutionRow,
     IdempotencyRow,
+    LogPage,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
@@ -39,6 +40,9 @@ WriterPlace: TypeAlias = Literal["thread", "process"]
 
 A process leaves the interpreter to decisions and steps; it takes half a second to start, and some 50 MB of memory.
 """
+
+LOG_PAGE_MAX: Final = 10_000
+"""So many positions a page of the log looks at."""
 
 PLACES: Final[tuple[WriterPlace, ...]] = ("thread", "process")
 
@@ -64,6 +68,27 @@ class LogReader(Protocol):
 
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
         """The last events of a stream, ascending."""
+        ...
+
+    async def event_page(
+        self,
+        stream_id: bytes,
+        *,
+        after: int | None = None,
+        types: Sequence[str] = (),
+        newest_first: bool = False,
+        limit: int = 100,
+    ) -> list[StoredEvent]:
+        """Events of a stream beyond a seq, in either direction; of these types only, if any is given."""
+        ...
+
+    async def log_page(
+        self, organization_id: bytes, *, workspace_id: bytes | None = None, after: int = 0, limit: int = 100
+    ) -> LogPage:
+        """What an organization's streams, or those of one of its workspaces, have in the log above a position.
+
+        Bounded in what it looks at: at most `LOG_PAGE_MAX` positions, whosever they are.
+        """
         ...
 
     async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
@@ -317,4 +342,4 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
 
-__all__ = ["PLACES", "Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store", "WriterPlace"]
+__all__ = ["LOG_PAGE_MAX", "PLACES", "Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store", "WriterPlace"]

@@ -67,6 +67,17 @@ class StoredEvent(NamedTuple):
     row: EventRow
 
 
+class LogPage(NamedTuple):
+    """Some events of the log, ascending by position.
+
+    Up to `position` nothing is left out of what was asked for; `is_end`: the log went no further than that.
+    """
+
+    events: list[StoredEvent]
+    position: int
+    is_end: bool
+
+
 class StreamRow(NamedTuple):
     """The head of a stream, and whose it is. Primary; written by every append."""
 
@@ -168,7 +179,10 @@ class WorkflowRow(NamedTuple):
 
 
 class WorkflowVersionRow(NamedTuple):
-    """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256."""
+    """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
+
+    `resume`: what a resume of its runs must say, "any" or "named".
+    """
 
     workflow_id: bytes
     version: int
@@ -180,6 +194,7 @@ class WorkflowVersionRow(NamedTuple):
     created_at: int
     created_by: str
     published_at: int | None
+    resume: Literal["any", "named"]
 
 
 class NodeRow(NamedTuple):

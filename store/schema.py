@@ -251,6 +251,7 @@ workflow_versions = Table(
     _ms("created_at"),
     _text("created_by"),
     _ms("published_at", null=True),
+    Column("resume", Text, nullable=False, server_default="any"),
     Index("workflow_versions_of_workspace", "workspace_id", "workflow_id", "version"),
     Index("workflow_versions_of_organization", "organization_id", "workflow_id", "version"),
 )

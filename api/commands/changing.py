@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import click
 
 from api.commands.shape import Where
+
+if TYPE_CHECKING:
+    from api.commands.remote import Remote
+
+ResumeRule: TypeAlias = Literal["any", "named"]
 
 
 class Target(Protocol):
@@ -16,18 +21,26 @@ class Target(Protocol):
     """
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
     ) -> dict[str, Any]: ...
+
+    def apply_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+    ) -> dict[str, Any]: ...
+
+    def publish_workflow(self, workflow: str) -> dict[str, Any]: ...
+
+    def archive_workflow(self, workflow: str) -> dict[str, Any]: ...
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]: ...
 
     def resume(
-        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+        self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
     ) -> dict[str, Any]: ...
 
-    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]: ...
+    def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]: ...
 
     def release(self, process_id: str) -> dict[str, Any]: ...
 
@@ -46,9 +59,14 @@ def target(where: Where, steps: str | None = None) -> Target:
         from api.commands.direct import Direct  # noqa: PLC0415 the engine, which a client has no use for
 
         return Direct(where.scope, steps)
+    return server_of(where)
+
+
+def server_of(where: Where) -> Remote:
+    """The server that is named. Raises `click.UsageError` without a key for it."""
     from api.commands.remote import Remote  # noqa: PLC0415 the client, which who writes directly has no use for
 
-    if not where.key:
+    if where.server is None or not where.key:
         raise click.UsageError("a server wants a key: set PERDURE_KEY, or give --key")
     return Remote(where.server, where.key, where.scope)
 

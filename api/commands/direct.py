@@ -16,20 +16,22 @@ from typing import Any, Literal
 import click
 
 from api.auth import plain_scopes
+from api.commands.changing import ResumeRule
 from api.commands.output import instant
 from api.commands.running import Refused, run
 from api.commands.shape import Scope
-from api.commands.views import find_for, find_key, find_workflow, key_json, open_database, reader
-from api.dialects.process import SOURCES, Terminate, Termination
-from api.dialects.resource import NewKey, NewWorkflow
-from api.dialects.tasks import TaskFailure, TaskSuccess
-from api.fields import milliseconds, read, shown
+from api.commands.views import find_execution, find_for, find_key, find_workflow, key_json, open_database, reader
+from api.dialects.process import Terminate, Termination, said_beside
+from api.dialects.resource import AppliedWorkflow, Named, NewKey, NewWorkflow
+from api.dialects.tasks import TaskFailure, TaskSuccess, failed_json
+from api.fields import milliseconds, read
 from engine.core import ids
 from engine.core.effects import RunTask
 from engine.engine import Engine
 from engine.errors import Invalid
 from engine.runtime.access import SCOPES, MadeKey, Principal
 from engine.runtime.callers import Caller
+from engine.runtime.catalog import Saved
 from engine.runtime.clock import SystemClock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
@@ -37,6 +39,7 @@ from engine.runtime.places import Key
 from engine.steps import Registry, load_registry
 from engine.steps.builtin import builtin_steps
 from engine.steps.http import HttpClient
+from store.records import WorkflowRow
 
 
 class _NoTasks:
@@ -98,23 +101,58 @@ class Direct:
         async with recorder(self._scope.database, self._registry) as engine:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
-    def create_workflow(self, name: str, definition: Any, description: str | None, *, is_draft: bool) -> dict[str, Any]:
-        given = {"name": name, "definition": definition, "description": description}
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+    ) -> dict[str, Any]:
+        settings = {"resume": resume}
+        given = {"name": name, "definition": definition, "description": description, "settings": settings}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
-            saved = await engine.workflows.create(
-                caller, body.name, body.definition, description=body.description, is_published=not is_draft
+            saved = await engine.catalog.create(
+                caller,
+                body.name,
+                body.definition,
+                description=body.description,
+                is_published=not is_draft,
+                resume=body.settings.resume,
             )
-            return {
-                "id": ids.text(saved.workflow.workflow_id),
-                "name": saved.workflow.name,
-                "version": saved.workflow.latest_version,
-                "status": saved.workflow.status,
-                "warnings": [{"path": each.path, "message": each.message} for each in saved.warnings],
-            }
+            return _saved(saved)
 
         return dict(self._do(create, makes=True))
+
+    def apply_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+    ) -> dict[str, Any]:
+        settings = {} if resume is None else {"settings": {"resume": resume}}
+
+        async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(AppliedWorkflow, {"definition": definition, "description": description, **settings})
+            applied = await engine.catalog.apply(
+                caller,
+                read(Named, {"name": name}).name,
+                body.definition,
+                description=body.description,
+                is_published=not is_draft,
+                resume=resume,
+            )
+            return {**_saved(applied.saved), "outcome": applied.outcome}
+
+        return dict(self._do(apply, makes=True))
+
+    def publish_workflow(self, workflow: str) -> dict[str, Any]:
+        async def publish(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            return _saved(await engine.catalog.change(caller, row.workflow_id, is_published=True))
+
+        return dict(self._do(publish))
+
+    def archive_workflow(self, workflow: str) -> dict[str, Any]:
+        async def archive(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            return _brief(await engine.catalog.archive(caller, row.workflow_id))
+
+        return dict(self._do(archive))
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
@@ -135,25 +173,24 @@ class Direct:
         return dict(self._do(trigger))
 
     def resume(
-        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+        self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
     ) -> dict[str, Any]:
         del hold_s  # nothing else goes on here, so no wait opens while the call is held
 
         async def resume(engine: Engine, caller: Caller) -> dict[str, Any]:
-            if payload.get("source") not in SOURCES:
-                found = f"{shown(payload['source'])} is not accepted" if "source" in payload else "it is missing"
-                raise Invalid(f"payload.source: {found}; it must be 'SAP' or 'TEAMS'")
+            await find_execution(engine.store, caller, process_id)
             answered = await engine.runs.resume(caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0)
             return {"message": answered.answer}
 
         return dict(self._do(resume))
 
-    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]:
-        given = {} if reason is None else {"payload": {"termination_reason": reason}}
-
+    def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         async def terminate(engine: Engine, caller: Caller) -> dict[str, Any]:
-            asked: Termination = read(Terminate, given).payload
-            answered = await engine.runs.terminate(caller, process_id, asked.termination_reason)
+            await find_execution(engine.store, caller, process_id)
+            asked: Termination = read(Terminate, {"payload": payload}).payload
+            answered = await engine.runs.terminate(
+                caller, process_id, asked.termination_reason, data=said_beside(payload)
+            )
             return {"message": answered.answer}
 
         return dict(self._do(terminate))
@@ -167,11 +204,11 @@ class Direct:
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
             tokens = engine.tokens
+            if what == "failure":
+                failure = read(TaskFailure, body)
+                return failed_json((await tokens.fail(caller, token, failure.error, failure.cause)).answer)
             if what == "heartbeat":
                 answered = await tokens.beat(caller, token)
-            elif what == "failure":
-                failure = read(TaskFailure, body)
-                answered = await tokens.fail(caller, token, failure.error, failure.cause)
             else:
                 answered = await tokens.complete(caller, token, read(TaskSuccess, body).output)
             return {"message": answered.answer}
@@ -200,6 +237,20 @@ class Direct:
             return {"id": ids.text(row.key_id), "name": row.name, "revoked_at": instant(revoked.revoked_at)}
 
         return dict(self._do(revoke))
+
+
+def _brief(row: WorkflowRow) -> dict[str, Any]:
+    return {
+        "id": ids.text(row.workflow_id),
+        "name": row.name,
+        "version": row.latest_version,
+        "status": row.status,
+    }
+
+
+def _saved(saved: Saved) -> dict[str, Any]:
+    warnings = [{"path": each.path, "message": each.message} for each in saved.warnings]
+    return {**_brief(saved.workflow), "warnings": warnings}
 
 
 async def recovered(database: str, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from api.commands import output
 from api.commands.changing import no_elsewhere, target
 from api.commands.output import readable
 from api.commands.running import run
-from api.commands.shape import Group, Scope, Where, as_json, changes, database, reads
+from api.commands.shape import Group, Scope, Where, anywhere, as_json, database, reads
 from api.commands.views import key_json, view
 
 
@@ -44,7 +44,7 @@ def keys() -> None:
     help="What it may do, such as runs.view; again, or with commas, for more.",
 )
 @click.option("--expires-at", metavar="TIME", help="Until when, such as 2099-12-31T23:59:59Z.  [default: for ever]")
-@changes
+@anywhere
 def create(name: str, scopes: tuple[str, ...], expires_at: str | None, where: Where, *, as_json: bool) -> None:
     """Create a key and print it: it is shown only now.
 
@@ -90,7 +90,7 @@ async def _listed(scope: Scope) -> dict[str, Any]:
 
 @keys.command(examples=["perdure keys revoke ci", "perdure keys revoke ci --json"])
 @click.argument("key_or_name", metavar="KEY")
-@changes
+@anywhere
 def revoke(key_or_name: str, where: Where, *, as_json: bool) -> None:
     """Revoke a key, by its name or id, at once and for ever."""
     no_elsewhere(where)

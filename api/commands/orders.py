@@ -6,8 +6,8 @@ import click
 
 from api.commands import output
 from api.commands.changing import no_elsewhere, target
-from api.commands.shape import Command, Where, changes
-from api.commands.values import id_option, read_object
+from api.commands.shape import Command, Where, anywhere
+from api.commands.values import id_option, read_json, read_object
 
 
 @click.command(
@@ -22,7 +22,7 @@ from api.commands.values import id_option, read_object
 @click.option("--input", "given", metavar="JSON|@FILE", help="The run's input, a JSON object.  [default: {}]")
 @click.option("--process-id", metavar="ID", help="Your own name for the run: the same call again starts nothing.")
 @click.option("--version", type=click.IntRange(1, 2**31 - 1), help="Of the workflow.  [default: the latest published]")
-@changes
+@anywhere
 def trigger(
     workflow: str, given: str | None, process_id: str | None, version: int | None, where: Where, *, as_json: bool
 ) -> None:
@@ -40,13 +40,13 @@ def trigger(
 @click.command(
     cls=Command,
     examples=[
-        """perdure resume INV-7 --source SAP --payload '{"approved": true}'""",
+        """perdure resume INV-7 --state Ask --payload '{"approved": true}'""",
         "perdure resume INV-7 --payload @approval.json --state Ask",
     ],
 )
 @click.argument("process_id")
-@click.option("--payload", metavar="JSON|@FILE", help="A JSON object: what the state that waits gives.  [default: {}]")
-@click.option("--source", type=click.Choice(["SAP", "TEAMS"]), help="Who answers; or say it in the payload.")
+@click.option("--payload", metavar="JSON|@FILE", help="A JSON value: what the state that waits gives.  [default: {}]")
+@click.option("--source", metavar="NAME", help="Who answers: the payload's member of that name.")
 @click.option("--state", metavar="NAME", help="Only a wait at this state.")
 @click.option("--wait-id", metavar="ID", callback=id_option, help="Exactly this wait (perdure waits).")
 @click.option(
@@ -57,7 +57,7 @@ def trigger(
     metavar="SECONDS",
     help="How long a server holds the call if its wait has not opened yet.",
 )
-@changes
+@anywhere
 def resume(
     process_id: str,
     payload: str | None,
@@ -71,9 +71,12 @@ def resume(
 ) -> None:
     """End a wait of a run: `restarted`, or `already restarted` if an earlier resume did."""
     no_elsewhere(where)
-    value = read_object(payload, "--payload")
-    if source is not None and value.setdefault("source", source) != source:
-        raise click.UsageError("--source: the payload has another one; give one of them")
+    value = {} if payload is None else read_json(payload, "--payload")
+    if source is not None:
+        if not isinstance(value, dict):
+            raise click.UsageError("--source: the payload is no JSON object that it could stand in")
+        if value.setdefault("source", source) != source:
+            raise click.UsageError("--source: the payload has another one; give one of them")
     answer = target(where).resume(process_id, value, wait_id=wait_id, state=state, hold_s=hold)
     output.answer(answer, answer["message"], as_json=as_json)
 
@@ -83,21 +86,26 @@ def resume(
     examples=[
         "perdure terminate INV-7",
         'perdure terminate INV-7 --reason "entered twice"',
+        """perdure terminate INV-7 --payload '{"ticket": 4711}'""",
     ],
 )
 @click.argument("process_id")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
-@changes
-def terminate(process_id: str, reason: str | None, where: Where, *, as_json: bool) -> None:
+@click.option("--payload", metavar="JSON|@FILE", help="A JSON object that is kept in the log beside the reason.")
+@anywhere
+def terminate(process_id: str, reason: str | None, payload: str | None, where: Where, *, as_json: bool) -> None:
     """End a run from outside: `terminated`, or `already terminated`."""
     no_elsewhere(where)
-    answer = target(where).terminate(process_id, reason)
+    value = read_object(payload, "--payload")
+    if reason is not None and value.setdefault("termination_reason", reason) != reason:
+        raise click.UsageError("--reason: the payload has another one; give one of them")
+    answer = target(where).terminate(process_id, value)
     output.answer(answer, answer["message"], as_json=as_json)
 
 
 @click.command(cls=Command, examples=["perdure release INV-7"])
 @click.argument("process_id")
-@changes
+@anywhere
 def release(process_id: str, where: Where, *, as_json: bool) -> None:
     """Try a run again that was set aside, since deciding about it had failed (`perdure doctor` lists such runs).
 

@@ -1,4 +1,4 @@
-"""Changes over HTTP: the API of a server, and its errors as errors of a command."""
+"""Commands over HTTP: the API of a server, and its errors as errors of a command."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
+from api.commands.changing import ResumeRule
 from api.commands.names import SUGGESTED_FROM, is_id, only
-from api.commands.running import Failed, Refused, headline, problems
+from api.commands.running import Failed, NotThere, Refused, headline, problems
 from api.commands.shape import Scope
 from engine.names import did_you_mean
 
@@ -19,6 +20,10 @@ TIMEOUT_S: Final = 60.0
 PAGE: Final = 100
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 
+_BRIEF: Final = ("id", "name", "version", "status")
+_SAVED: Final = (*_BRIEF, "warnings")
+
+_NOT_THERE: Final = 404
 _NOT_TRIED: Final = frozenset({401, 403})
 
 
@@ -45,48 +50,67 @@ class Remote:
 
     # --- changes -------------------------------------------------------------------------------------------------
 
-    def create_workflow(self, name: str, definition: Any, description: str | None, *, is_draft: bool) -> dict[str, Any]:
-        body = {"name": name, "definition": definition, "status": "draft" if is_draft else "published"}
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+    ) -> dict[str, Any]:
+        status, settings = "draft" if is_draft else "published", {"resume": resume}
+        body: dict[str, Any] = {"name": name, "definition": definition, "status": status, "settings": settings}
         if description is not None:
             body["description"] = description
-        made = self._send("POST", "/v1/workflows", body)["data"]
-        return {name: made[name] for name in ("id", "name", "version", "status", "warnings")}
+        made = self.send("POST", "/v1/workflows", body)["data"]
+        return {member: made[member] for member in _SAVED}
+
+    def apply_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"definition": definition, "status": "draft" if is_draft else "published"}
+        if description is not None:
+            body["description"] = description
+        if resume is not None:
+            body["settings"] = {"resume": resume}
+        made = self.send("PUT", f"/v1/workflows/by-name/{quote(name, safe='')}", body)["data"]
+        return {member: made[member] for member in (*_SAVED, "outcome")}
+
+    def publish_workflow(self, workflow: str) -> dict[str, Any]:
+        made = self.send("PATCH", f"/v1/workflows/{self.workflow_id(workflow)}", {"status": "published"})["data"]
+        return {member: made[member] for member in _SAVED}
+
+    def archive_workflow(self, workflow: str) -> dict[str, Any]:
+        gone = self.send("DELETE", f"/v1/workflows/{self.workflow_id(workflow)}")["data"]
+        return {member: gone[member] for member in _BRIEF}
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]:
-        workflow_id = self._workflow(workflow)
+        workflow_id = self.workflow_id(workflow)
         path = f"/v2/workflows/triggerworkflow/{workflow_id}" + ("" if version is None else f"/{version}")
         query = {} if process_id is None else {"process_id": process_id}
-        execution_id = self._send("POST", path, run_input, query)["looply_execution_id"]
+        execution_id = self.send("POST", path, run_input, query)["looply_execution_id"]
         name = process_id or run_input.get("process_id") or execution_id
         return {"execution_id": execution_id, "process_id": name, "workflow_id": workflow_id}
 
     def resume(
-        self, process_id: str, payload: dict[str, Any], *, wait_id: str | None, state: str | None, hold_s: int
+        self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
     ) -> dict[str, Any]:
         given = {"wait_id": wait_id, "state": state}
         query = {name: value for name, value in given.items() if value is not None}
-        path = f"/v2/workflows/resumeWorkflow/{quote(process_id, safe='')}"
-        answer = self._send("POST", path, {"payload": payload}, query, {"Prefer": f"wait={hold_s}"})
-        return {"message": answer["message"]}
+        prefer = {"Prefer": f"wait={hold_s}"}
+        return dict(self.of_run("POST", process_id, "resume", {"payload": payload}, query, prefer)["data"])
 
-    def terminate(self, process_id: str, reason: str | None) -> dict[str, Any]:
-        payload = {} if reason is None else {"termination_reason": reason}
-        path = f"/v2/workflows/terminateWorkflow/{quote(process_id, safe='')}"
-        return {"message": self._send("POST", path, {"payload": payload})["message"]}
+    def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return dict(self.of_run("POST", process_id, "terminate", {"payload": payload})["data"])
 
     def release(self, process_id: str) -> dict[str, Any]:
-        return dict(self._send("POST", f"/v1/executions/{quote(process_id, safe='')}/release")["data"])
+        return dict(self.send("POST", f"/v1/executions/{quote(process_id, safe='')}/release")["data"])
 
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
-        return dict(self._send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
+        return dict(self.send("POST", f"/v1/tasks/{quote(token, safe='')}/{what}", body)["data"])
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         body: dict[str, Any] = {"name": name, "scopes": scopes}
         elsewhere = {"organization": self._scope.organization, "workspace": self._scope.workspace}
         body |= {member: value for member, value in (*elsewhere.items(), ("expires_at", expires_at)) if value}
-        made = self._send("POST", "/v1/keys", body)["data"]
+        made = self.send("POST", "/v1/keys", body)["data"]
         return {member: made[member] for member in ("id", "name", "scopes", "expires_at", "key")}
 
     def revoke_key(self, key: str) -> dict[str, Any]:
@@ -94,12 +118,16 @@ class Remote:
         found = next((row for row in rows if row["id"] == key.lower()), None) or only("key", key, rows)
         if found is None:
             raise Failed(f"there is no key {key!r}.{did_you_mean(key, [row['name'] for row in rows])}")
-        revoked = self._send("DELETE", f"/v1/keys/{found['id']}")["data"]
+        revoked = self.send("DELETE", f"/v1/keys/{found['id']}")["data"]
         return {member: revoked[member] for member in ("id", "name", "revoked_at")}
+
+    def workflow(self, wanted: str) -> dict[str, Any]:
+        """A workflow with its latest version, by name or id."""
+        return dict(self.send("GET", f"/v1/workflows/{self.workflow_id(wanted)}")["data"])
 
     # --- names ---------------------------------------------------------------------------------------------------
 
-    def _workflow(self, wanted: str) -> str:
+    def workflow_id(self, wanted: str) -> str:
         """The id of the workflow of that name or id. Raises `Failed`, with names that are similar."""
         if is_id(wanted):
             return wanted
@@ -112,20 +140,37 @@ class Remote:
     def _keys(self) -> Iterator[dict[str, Any]]:
         query: dict[str, Any] = {"limit": PAGE}
         while query.get("after", "") is not None:
-            page = self._send("GET", "/v1/keys", query=query)
+            page = self.send("GET", "/v1/keys", query=query)
             yield from page["data"]
             query["after"] = page["meta"]["after"]
 
     def _workflows(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for page in range(1, SUGGESTED_FROM // PAGE + 1):
-            rows = self._send("GET", "/v1/workflows", query={**query, "page": page, "limit": PAGE})["data"]
+            rows = self.send("GET", "/v1/workflows", query={**query, "page": page, "limit": PAGE})["data"]
             yield from rows
             if len(rows) < PAGE:
                 return
 
+    def of_run(self, method: str, run_id: str, what: str, *args: Any) -> Any:
+        """The JSON of a call about a run, by process id or execution id; `what` is the end of its path.
+
+        Raises `Failed` if there is none, with process ids that are similar among the newest that the key may see.
+        """
+        try:
+            return self.send(method, f"/v1/executions/{quote(run_id, safe='')}/{what}", *args)
+        except NotThere as error:
+            raise Failed(f"{error.message}.{did_you_mean(run_id, self._process_ids())}") from None
+
+    def _process_ids(self) -> list[str]:
+        try:
+            page = self.send("GET", "/v2/workflows/getOrganizationExecutions", query={"limit": 30})
+        except Failed:  # the key may not see them, and so is told none
+            return []
+        return [item["process_id"] for item in page["items"] if item["process_id"] != item["workflow_execution_id"]]
+
     # --- HTTP ----------------------------------------------------------------------------------------------------
 
-    def _send(
+    def send(
         self,
         method: str,
         path: str,
@@ -161,5 +206,5 @@ def _refusal(status: int, raw: bytes) -> Failed:
         message, details = body.get("message") or error["message"], error.get("details")
     except (KeyError, TypeError, ValueError, AttributeError):
         return Failed(f"the server answered {status}, and not as Perdure does: is it one?")
-    kind = Refused if status in _NOT_TRIED else Failed
+    kind = Refused if status in _NOT_TRIED else NotThere if status == _NOT_THERE else Failed
     return kind(headline(str(message), details), problems(details))

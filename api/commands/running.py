@@ -31,6 +31,10 @@ class Failed(click.ClickException):
             click.echo(f"  {escape(line)}", file=file, err=True)
 
 
+class NotThere(Failed):
+    """What was asked for is not there."""
+
+
 class Refused(Failed):
     """The command was not run."""
 

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import click
 
 from api.commands import output
+from api.commands.event_lines import EventLines
 from api.commands.output import compact, instant, readable
+from api.commands.reading import runs_of
 from api.commands.running import run
-from api.commands.shape import Command, Scope, limit, reads
-from api.commands.steps import steps_json, steps_table
+from api.commands.shape import Command, Scope, Where, anywhere, limit, reads
+from api.commands.steps import steps_table
 from api.commands.values import id_option
-from api.commands.views import View, find_execution, find_workflow, run_json, values_json, view
-from engine.codec import decode_json
+from api.commands.views import find_execution, find_workflow, view
 from engine.core import ids
-from engine.core.transitions import TERMINAL
-from engine.history import mermaid_run
-from store.records import StoredEvent
-
-AT_ONCE: Final = 500
-"""So many events are held at a time."""
-
-POLL_S: Final = 0.2
-"""So often the log is looked at for what was added."""
-
 
 AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="Go on after this one.")
 
@@ -44,13 +33,13 @@ AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="G
 )
 @click.argument("run_id", metavar="PROCESS_ID_OR_EXECUTION")
 @click.option("--diagram", is_flag=True, help="Draw the run instead, as Mermaid.")
-@reads
-def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
+@anywhere
+def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     """Show a run: its status, input, output and steps."""
     if diagram:
-        output.drawing(run(_drawn(scope, run_id)), as_json=as_json)
+        output.drawing(runs_of(where).drawn(run_id), as_json=as_json)
         return
-    shown = run(_shown(scope, run_id))
+    shown = runs_of(where).shown(run_id)
     if as_json:
         output.document(shown)
         return
@@ -65,41 +54,13 @@ def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
             "status": shown["status"],
             "state": shown["state"],
             "created": readable(shown["created_at"]),
-            "modified": f"{readable(shown['modified_at'])} by {shown['modified_by']}",
+            "modified": f"{readable(shown['modified_at'])} by {shown['modified_by_name'] or shown['modified_by']}",
             "ended": readable(shown["ended_at"]),
             **values,
         }
     )
     click.echo()
     steps_table(shown["steps"])
-
-
-async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
-    async with view(scope) as seen:
-        row = await find_execution(seen.store, seen.caller, run_id)
-        shown = (await seen.reading.views([row]))[0]
-        workflow = await seen.store.workflow(row.workflow_id)
-        steps = steps_json(await seen.reading.events(row.execution_id))
-        waits = await seen.store.waits_of(row.execution_id)
-        return {
-            **run_json(row, shown.process_id, None if workflow is None else workflow.name),
-            "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
-            **values_json(shown),
-            "steps": steps,
-            "waits": [
-                {"wait_id": ids.text(wait.wait_id), "state": wait.state, "opened_at": instant(wait.opened_at)}
-                for wait in waits
-                if wait.outcome is None
-            ],
-        }
-
-
-async def _drawn(scope: Scope, run_id: str) -> str:
-    async with view(scope) as seen:
-        row = await find_execution(seen.store, seen.caller, run_id)
-        version = await seen.store.workflow_version(row.workflow_id, row.workflow_version)
-        definition = {} if version is None else decode_json(version.definition)
-        return mermaid_run(definition, await seen.reading.events(row.execution_id))
 
 
 # --- history -----------------------------------------------------------------------------------------------------
@@ -116,10 +77,10 @@ async def _drawn(scope: Scope, run_id: str) -> str:
 @click.argument("workflow", required=False)
 @limit(1000)
 @AFTER
-@reads
-def history(workflow: str | None, scope: Scope, *, limit: int, after: str | None, as_json: bool) -> None:
+@anywhere
+def history(workflow: str | None, where: Where, *, limit: int, after: str | None, as_json: bool) -> None:
     """List runs, newest first; of one workflow, if its name or id is given."""
-    page = run(_history(scope, workflow, limit, after))
+    page = runs_of(where).history(workflow, limit, after)
     if as_json:
         output.document(page)
         return
@@ -138,20 +99,6 @@ def history(workflow: str | None, scope: Scope, *, limit: int, after: str | None
         ],
     )
     _say_more(page)
-
-
-async def _history(scope: Scope, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-    async with view(scope) as seen:
-        workflow_id = None
-        if workflow is not None:
-            workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
-        rows, has_more = await seen.reading.page(
-            seen.caller, workflow_id=workflow_id, before=None if after is None else ids.parse(after), limit=limit
-        )
-        names = await seen.reading.workflow_names(rows)
-        process_ids = await seen.reading.process_ids(rows)
-        items = [run_json(row, process_ids[row.execution_id], names.get(row.workflow_id)) for row in rows]
-        return {"items": items, "after": items[-1]["execution_id"] if has_more else None}
 
 
 def _say_more(page: dict[str, Any]) -> None:
@@ -174,60 +121,16 @@ def _say_more(page: dict[str, Any]) -> None:
 )
 @click.argument("run_id", metavar="EXECUTION")
 @click.option("--follow", is_flag=True, help="Go on with what is added, until the run has ended.")
-@reads
-def events(run_id: str, scope: Scope, *, follow: bool, as_json: bool) -> None:
+@anywhere
+def events(run_id: str, where: Where, *, follow: bool, as_json: bool) -> None:
     """Print the events of a run as they stand in the log, a line each; EXECUTION may be its process id."""
     try:
-        run(_events(scope, run_id, follow=follow, as_json=as_json))
+        lines = EventLines()
+        tell = output.json_line if as_json else lambda event: output.line(lines.line(event))
+        runs_of(where).events(run_id, tell, follow=follow)
     except KeyboardInterrupt:  # how one stops to follow
         if not follow:
             raise
-
-
-async def _events(scope: Scope, run_id: str, *, follow: bool, as_json: bool) -> None:
-    async with view(scope) as seen:
-        row = await find_execution(seen.store, seen.caller, run_id)
-        async for stored in _stream(seen, row.execution_id, follow=follow):
-            if as_json:
-                output.json_line(_event_json(stored))
-            else:
-                output.line(_event_line(stored))
-
-
-async def _stream(seen: View, execution_id: bytes, *, follow: bool) -> AsyncIterator[StoredEvent]:
-    after = 0
-    while True:
-        while some := await seen.store.events(execution_id, after=after, limit=AT_ONCE):
-            for stored in some:
-                yield stored
-            after = some[-1].row.seq
-        row = await seen.store.execution(execution_id)
-        if not follow or row is None or (row.status in TERMINAL and row.seq <= after):
-            return
-        await asyncio.sleep(POLL_S)
-
-
-def _event_json(stored: StoredEvent) -> dict[str, Any]:
-    position, row = stored
-    return {
-        "position": position,
-        "seq": row.seq,
-        "type": row.type,
-        "version": row.version,
-        "at": instant(row.recorded_at),
-        "actor": row.actor,
-        "caused_by": row.caused_by,
-        "data": decode_json(row.data),
-        "payload": None if row.payload is None else decode_json(row.payload),
-        "hash": row.hash.hex(),
-    }
-
-
-def _event_line(stored: StoredEvent) -> str:
-    row = stored.row
-    state = decode_json(row.data).get("state") or ""  # as it stands there: an event of a newer program can be shown too
-    payload = "" if row.payload is None else compact(decode_json(row.payload), 200)
-    return f"{row.seq:>5}  {readable(row.recorded_at)}  {row.type:<20}  {state:<20}  {row.actor}  {payload}".rstrip()
 
 
 # --- waits -------------------------------------------------------------------------------------------------------

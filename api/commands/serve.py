@@ -40,6 +40,7 @@ from store.errors import StoreError
 @click.option("--child-depth-max", metavar="N", help="How deep children are nested.  [default: 1000]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
+@click.option("--resume-sources", metavar="NAMES", help="Who may be a resume's source.  [default: SAP,TEAMS]")
 @click.option(
     "--commit-stall-ms", metavar="MS", help="How long a commit may take before readiness tells.  [default: 5000]"
 )

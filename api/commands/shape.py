@@ -115,7 +115,7 @@ class Scope(NamedTuple):
 
 
 class Where(NamedTuple):
-    """Where a change goes: to a server, or straight to a database that no server holds."""
+    """Where a command goes: to a server, or straight to a database (for a change one that no server holds)."""
 
     server: str | None
     key: str | None
@@ -134,7 +134,7 @@ _DATABASE: Final = click.option(
 _ORGANIZATION: Final = click.option("--organization", metavar="NAME", help="Whose.  [default: default]")
 _WORKSPACE: Final = click.option("--workspace", metavar="NAME", help="Which of its workspaces.  [default: default]")
 _SERVER: Final = click.option(
-    "--server", metavar="URL", envvar="PERDURE_SERVER", show_envvar=True, help="The server to send it to."
+    "--server", metavar="URL", envvar="PERDURE_SERVER", show_envvar=True, help="The server to ask."
 )
 _KEY: Final = click.option(
     "--key",
@@ -171,8 +171,8 @@ def reads(function: F) -> F:
     return _with(function, command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE)
 
 
-def changes(function: F) -> F:
-    """Give a command that changes something `where` and `as_json`, and the options that they come from."""
+def anywhere(function: F) -> F:
+    """Give a command that may go to a server `where` and `as_json`, and the options that they come from."""
 
     def command(
         *args: Any,
@@ -203,5 +203,5 @@ def _server(server: str | None) -> str | None:
     named_server = context.get_parameter_source("server") is said
     named_database = context.get_parameter_source("database") is said
     if named_server and named_database:
-        raise click.UsageError("a change goes to --server or to --database: give one of them")
+        raise click.UsageError("it goes to --server or to --database: give one of them")
     return None if named_database else server or None

@@ -13,7 +13,7 @@ from api.commands.running import Failed
 from api.commands.shape import Command, as_json
 from api.commands.steps import steps_json, steps_table
 from api.commands.trial import Trial, try_state
-from api.commands.values import parse_json, read_file, read_json, read_object
+from api.commands.values import parse_json, read_definition, read_file, read_json, read_object
 from engine.language import problems, unsupported
 from engine.testing.mocks import BadMock, Mock, NotMocked
 from engine.testing.simulation import Simulation
@@ -57,7 +57,7 @@ def simulate(
     alike: its result, or {"result": …}, or {"error": …, "cause": …}, or a list of such outcomes, one an attempt, the
     last for all further ones. Exit status 1 if the run fails or gets stuck.
     """
-    source = parse_json(read_file(definition, "DEFINITION"), definition)
+    source = read_definition(definition, "DEFINITION")
     if not isinstance(source, dict):
         raise Failed(f"{definition} is not valid", ["/: a definition is a JSON object"])
     mocked = _given_mock(mock)

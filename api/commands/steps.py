@@ -35,4 +35,7 @@ def _row(step: dict[str, Any]) -> list[Any]:
     gave = step["error"] if "error" in step else step["output"]
     at = [readable(step["entered_on"]), readable(step["exited_on"])]
     places = [f"{each['state']}[{each['index']}]" for each in step.get("within", ())]
-    return ["/".join([*places, step["state"]]), *at, step["attempts"], "" if gave is None else compact(gave)]
+    shown = "" if gave is None else compact(gave)
+    if "cancelled" in step:
+        shown = "cancelled"
+    return ["/".join([*places, step["state"]]), *at, step["attempts"], shown]

@@ -8,7 +8,8 @@ import click
 
 from api.commands import output
 from api.commands.changing import no_elsewhere, target
-from api.commands.shape import Group, Where, changes
+from api.commands.output import readable
+from api.commands.shape import Group, Where, anywhere
 from api.commands.values import read_json
 
 
@@ -32,7 +33,7 @@ def task() -> None:
 )
 @click.argument("token")
 @click.option("--output", "given", metavar="JSON|@FILE", required=True, help="What the task gives: any JSON value.")
-@changes
+@anywhere
 def success(token: str, given: str, where: Where, *, as_json: bool) -> None:
     """End the task with an output. A token is good for one answer."""
     _answer(where, token, "success", {"output": read_json(given, "--output")}, as_json=as_json)
@@ -44,7 +45,7 @@ def success(token: str, given: str, where: Where, *, as_json: bool) -> None:
 @click.argument("token")
 @click.option("--error", metavar="NAME", help="The error's name, which Retry and Catch can name.")
 @click.option("--cause", metavar="TEXT", help="What happened, in words.")
-@changes
+@anywhere
 def failure(token: str, where: Where, *, as_json: bool, **given: str | None) -> None:
     """Fail the task. A token is good for one answer."""
     body = {name: value for name, value in given.items() if value is not None}
@@ -53,10 +54,18 @@ def failure(token: str, where: Where, *, as_json: bool, **given: str | None) -> 
 
 @task.command(examples=["""perdure task heartbeat "$TOKEN\""""])
 @click.argument("token")
-@changes
+@anywhere
 def heartbeat(token: str, where: Where, *, as_json: bool) -> None:
     """Say that the task is alive, before its HeartbeatSeconds have passed."""
     _answer(where, token, "heartbeat", {}, as_json=as_json)
+
+
+def _follows(then: dict[str, Any]) -> str:
+    if then["kind"] == "retry":
+        return f"the task is tried again at {readable(then['retry_at'])}"
+    if then["kind"] == "catch":
+        return f"its state catches that, and goes on to {then['next']!r}"
+    return "nothing catches that: its state has failed"
 
 
 def _answer(
@@ -64,4 +73,6 @@ def _answer(
 ) -> None:
     no_elsewhere(where)
     told = target(where).answer_task(token, what, body)
+    if "then" in told:
+        output.say(_follows(told["then"]))
     output.answer(told, told["message"], as_json=as_json)

@@ -89,7 +89,7 @@ async def find_workflow(store: Store, caller: Caller, wanted: str) -> WorkflowRo
 
 
 async def find_execution(store: Store, caller: Caller, wanted: str) -> ExecutionRow:
-    """The execution of that process id, or of that id. Raises `Failed`."""
+    """The execution of that process id, or of that id. Raises `Failed`, with process ids that are similar."""
     claimed = await store.process_id(caller.organization_id, caller.workspace_id, wanted)
     row = None
     if claimed is not None:
@@ -97,7 +97,9 @@ async def find_execution(store: Store, caller: Caller, wanted: str) -> Execution
     elif is_id(wanted):
         row = await store.execution(ids.parse(wanted))
     if row is None or row.workspace_id != caller.workspace_id:
-        raise Failed(f"there is no process or execution {wanted!r}")
+        newest = await store.execution_page(workspace_id=caller.workspace_id, limit=SUGGESTED_FROM)
+        known = (await store.process_ids_of([each.execution_id for each in newest])).values()
+        raise Failed(f"there is no process or execution {wanted!r}.{did_you_mean(wanted, known)}")
     return row
 
 
@@ -159,8 +161,9 @@ def run_json(row: ExecutionRow, process_id: str, workflow: str | None) -> dict[s
 
 
 def values_json(shown: ExecutionView) -> dict[str, Any]:
-    """The values of an execution."""
-    return {"input": shown.input, "output": shown.output, "error": shown.error, "cause": shown.cause}
+    """The values of an execution; it has an output once it is completed."""
+    output = shown.output if shown.row.status == "completed" else None
+    return {"input": shown.input, "output": output, "error": shown.error, "cause": shown.cause}
 
 
 def key_json(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from difflib import unified_diff
 from pathlib import PurePath
 from typing import Any
 
 import click
 
 from api.commands import output
-from api.commands.changing import no_elsewhere, target
+from api.commands.changing import ResumeRule, no_elsewhere, server_of, target
 from api.commands.output import readable
 from api.commands.running import Failed, run
-from api.commands.shape import Group, Scope, Where, changes, limit, reads, steps
-from api.commands.values import parse_json, read_file
+from api.commands.shape import Group, Scope, Where, anywhere, limit, reads, steps
+from api.commands.values import read_definition
 from api.commands.views import find_workflow, view, workflow_json
 from engine.codec import decode_json
 from engine.language.drawing import mermaid
@@ -23,11 +25,12 @@ from engine.language.drawing import mermaid
     examples=[
         'perdure workflows create invoice.asl.json --name "invoice payment"',
         "perdure workflows list",
+        "perdure workflows apply invoice.asl.yaml",
         'perdure workflows show "invoice approval"',
     ],
 )
 def workflows() -> None:
-    """Create, list and show workflows."""
+    """Create, change, list and show workflows."""
 
 
 @workflows.command(
@@ -40,8 +43,15 @@ def workflows() -> None:
 @click.option("--name", help="Its name.  [default: the file's]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option("--draft", is_flag=True, help="Do not publish it yet.")
+@click.option(
+    "--resume",
+    type=click.Choice(["any", "named"]),
+    default="any",
+    show_default=True,
+    help="Whether a resume may name no wait, or must name one.",
+)
 @steps
-@changes
+@anywhere
 def create(
     file: str,
     where: Where,
@@ -49,24 +59,118 @@ def create(
     name: str | None,
     description: str | None,
     draft: bool,
+    resume: ResumeRule,
     steps: str | None,
     as_json: bool,
 ) -> None:
-    """Create a workflow from FILE, a definition in Amazon States Language (`-`: from stdin); print its id.
+    """Create a workflow from FILE, a definition in Amazon States Language, JSON or YAML (`-`: stdin); print its id.
 
     A definition that is not valid is refused with every problem in it. Steps of your own must be registered: with a
     server it knows them, straight to a database --steps names them.
     """
     no_elsewhere(where)
-    if name is None:
-        if file == "-":
-            raise click.UsageError("--name: what comes from stdin has no name; give one")
-        name = PurePath(file).name.split(".")[0]
-    definition = parse_json(read_file(file, "FILE"), file)
-    answer = target(where, steps).create_workflow(name, definition, description, is_draft=draft)
-    for warning in answer["warnings"]:
-        output.say(f"warning: {warning['path']}: {warning['message']}")
+    wanted = _name(file, name)
+    definition = read_definition(file, "FILE")
+    answer = target(where, steps).create_workflow(wanted, definition, description, is_draft=draft, resume=resume)
+    _tell(answer, as_json=as_json)
+
+
+def _name(file: str, name: str | None) -> str:
+    """The name that is given, or else the file's, up to its first dot."""
+    if name is None and file == "-":
+        raise click.UsageError("--name: what comes from stdin has no name; give one")
+    return name if name is not None else PurePath(file).name.split(".")[0]
+
+
+def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
+    for warning in answer.get("warnings", ()):
+        output.say(f"warning: {warning['path'] or '/'}: {warning['message']}")
     output.answer(answer, answer["id"], as_json=as_json)
+
+
+@workflows.command(
+    examples=[
+        "perdure workflows apply invoice.asl.yaml",
+        'perdure workflows apply invoice.asl.json --name "invoice payment" --draft --json',
+    ],
+)
+@click.argument("file")
+@click.option("--name", help="Of the workflow.  [default: the file's]")
+@click.option("--description", metavar="TEXT", help="What it is for.")
+@click.option("--draft", is_flag=True, help="Do not publish what is new.")
+@click.option("--resume", type=click.Choice(["any", "named"]), help="Whether a resume may name no wait.")
+@steps
+@anywhere
+def apply(
+    file: str,
+    where: Where,
+    *,
+    name: str | None,
+    description: str | None,
+    draft: bool,
+    resume: ResumeRule | None,
+    steps: str | None,
+    as_json: bool,
+) -> None:
+    """Make FILE the definition of the workflow of that name; print its id.
+
+    The workflow is created, or gets its next version if anything differs; applied again it stays as it is. Runs in
+    flight go on with the version that they began with.
+    """
+    no_elsewhere(where)
+    wanted = _name(file, name)
+    definition = read_definition(file, "FILE")
+    answer = target(where, steps).apply_workflow(wanted, definition, description, is_draft=draft, resume=resume)
+    output.say(f"{answer['outcome']}: {answer['name']}, version {answer['version']}, {answer['status']}")
+    _tell(answer, as_json=as_json)
+
+
+@workflows.command(examples=['perdure workflows publish "invoice approval"'])
+@click.argument("workflow")
+@steps
+@anywhere
+def publish(workflow: str, where: Where, *, steps: str | None, as_json: bool) -> None:
+    """Publish the latest version of a workflow, if that is a draft; print the workflow's id."""
+    no_elsewhere(where)
+    _tell(target(where, steps).publish_workflow(workflow), as_json=as_json)
+
+
+@workflows.command(examples=['perdure workflows archive "invoice approval"'])
+@click.argument("workflow")
+@anywhere
+def archive(workflow: str, where: Where, *, as_json: bool) -> None:
+    """Archive a workflow: no run of it starts any more, and its history stays; print its id."""
+    no_elsewhere(where)
+    _tell(target(where).archive_workflow(workflow), as_json=as_json)
+
+
+@workflows.command(
+    examples=[
+        'perdure workflows diff invoice.asl.json --name "invoice approval" || true',
+    ],
+)
+@click.argument("file")
+@click.option("--name", help="Of the workflow.  [default: the file's]")
+@anywhere
+def diff(file: str, where: Where, *, name: str | None, as_json: bool) -> None:
+    """Show how the latest version of a workflow differs from FILE: what `apply` would change.
+
+    Exit status 0 if it does not, 1 if it does.
+    """
+    no_elsewhere(where)
+    wanted = _name(file, name)
+    definition = read_definition(file, "FILE")
+    shown = run(_shown(where.scope, wanted, None)) if where.server is None else server_of(where).workflow(wanted)
+    old, new = (
+        json.dumps(each, indent=2, ensure_ascii=False).splitlines() for each in (shown["definition"], definition)
+    )
+    lines = list(unified_diff(old, new, f"{shown['name']}, version {shown['version']}", file, lineterm=""))
+    if as_json:
+        output.document({"id": shown["id"], "name": shown["name"], "version": shown["version"], "diff": lines})
+    for line in () if as_json else lines:
+        output.line(line)
+    if lines:
+        raise click.exceptions.Exit(1)
 
 
 @workflows.command("list", examples=["perdure workflows list", "perdure workflows list --search invoice --json"])

@@ -104,7 +104,10 @@ class WithinShown(Shape, frozen=True):
 
 
 class StepShown(Shape, frozen=True):
-    """One entry of a state. `error` is there if it failed, `within` if it is below other states, outermost first."""
+    """One entry of a state. `error` is there if it failed, `within` if it is below other states, outermost first.
+
+    One that did not end by itself, but with what is around it, is `cancelled`.
+    """
 
     state: str
     entered_on: Millis | None
@@ -114,6 +117,7 @@ class StepShown(Shape, frozen=True):
     attempts: Count
     error: Any | UnsetType = UNSET
     cause: Any | UnsetType = UNSET
+    cancelled: bool | UnsetType = UNSET
     retries: list[RetryShown] | UnsetType = UNSET
     scope: str | UnsetType = UNSET
     within: list[WithinShown] | UnsetType = UNSET
@@ -319,11 +323,20 @@ class WorkflowShown(Shape, frozen=True):
     updated_by: str | None
 
 
+class SettingsShown(Shape, frozen=True):
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: Literal["any", "named"]
+
+
 class WorkflowWhole(WorkflowShown, frozen=True):
-    """A workflow with its latest version."""
+    """A workflow with its latest version, or with the one that was asked for: `shown_version`."""
 
     definition: JsonObject
     mock_payload: JsonObject | None
+    shown_version: Number
+    published_at: Instant | None
+    settings: SettingsShown
 
 
 class Warned(Shape, frozen=True):
@@ -337,6 +350,12 @@ class WorkflowSaved(WorkflowWhole, frozen=True):
     """A workflow after a change."""
 
     warnings: list[Warned]
+
+
+class WorkflowApplied(WorkflowSaved, frozen=True):
+    """A workflow after a definition was applied, and what that came to."""
+
+    outcome: Literal["created", "changed", "unchanged"]
 
 
 class Numbered(Shape, frozen=True):
@@ -404,6 +423,20 @@ class TaskCompleted(Shape, frozen=True):
     message: Literal["completed"]
 
 
+class Following(Shape, frozen=True):
+    """What follows a failure: the task is tried again, its Catch leads to another state, or its state has failed."""
+
+    kind: Literal["retry", "catch", "end"]
+    retry_at: Instant | UnsetType = UNSET
+    next: str | UnsetType = UNSET
+
+
+class TaskFailed(TaskCompleted, frozen=True):
+    """The answer is on disk, and this is what follows."""
+
+    then: Following
+
+
 class TaskAlive(Shape, frozen=True):
     """The task has its time again, up to its time limit."""
 
@@ -416,6 +449,47 @@ class After(Shape, frozen=True):
     limit: Number
     has_more: bool
     after: Uuid | None
+
+
+class EventStored(Shape, frozen=True):
+    """An event as it stands in the log; `payload` is left out if digests were asked for.
+
+    `data` is what an auditor must always see, and refers to the payload by `SEQ/POINTER`; `payload` is business data.
+    `actor_name` is the name of the key that acted. An operator of another organization is `operator:elsewhere`.
+    """
+
+    position: Number
+    stream_id: Uuid
+    seq: Number
+    type: str
+    version: Number
+    at: Instant
+    actor: str
+    actor_name: str | None
+    caused_by: Number | None
+    data: JsonObject
+    payload_digest: str | None
+    hash: str
+    payload: JsonObject | UnsetType | None = UNSET
+
+
+class AfterSeq(Shape, frozen=True):
+    """Where the next page goes on, if there is one, and the run as it was just before this one was read."""
+
+    limit: Number
+    has_more: bool
+    after: Count
+    execution_id: Uuid
+    workflow_id: Uuid
+    status: RunStatus
+
+
+class AfterPosition(Shape, frozen=True):
+    """`after`: the position up to which nothing is left out."""
+
+    limit: Number
+    has_more: bool
+    after: Count
 
 
 class Health(Shape, frozen=True):

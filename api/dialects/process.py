@@ -15,12 +15,12 @@ from api.fields import DIGITS_MAX, Request, Uuid, id_of, shown
 from api.headers import HOLD_DEFAULT_MS, preferred_wait_s
 from api.problems import PROCESS_PREFIX
 from api.routing import Answer, Call, Route
+from api.settings import SOURCES
 from engine.codec import decode_json
 from engine.core import ids
 from engine.errors import Invalid
+from engine.runtime.memory import Answered
 from engine.runtime.runs import TERMINATION_REASON
-
-SOURCES: Final = ("SAP", "TEAMS")
 
 ProcessId: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128})]
 """The caller's own name for a run; the engine says what it may be."""
@@ -48,23 +48,24 @@ class ResumeQuery(Request, frozen=True):
     state: StateName | None = None
 
 
-_SOURCED: Final = {"properties": {"source": {"enum": list(SOURCES)}}, "required": ["source"]}
+SOURCED: Final = {"properties": {"source": {"enum": list(SOURCES)}}, "required": ["source"]}
+"""The schema of a resume's payload; the document shows the sources of the server's own settings."""
 
 
 class Resume(Request, frozen=True):
     """What becomes the output of the state that waited. `source` in it is required, and protected."""
 
-    payload: Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=_SOURCED)]
+    payload: Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=SOURCED)]
 
 
-class Termination(Request, frozen=True):
-    """Why."""
+class Termination(Request, frozen=True, forbid_unknown_fields=False):
+    """Why; and whatever else the caller wants to stand in the log beside that."""
 
     termination_reason: Annotated[str, msgspec.Meta(max_length=1024)] = TERMINATION_REASON
 
 
 class Terminate(Request, frozen=True):
-    """The payload of a termination is an object of ours: it is not passed on to anybody."""
+    """The end of a run; all of the payload is kept."""
 
     payload: Termination = Termination()
 
@@ -93,7 +94,7 @@ async def _input(call: Call[TriggerQuery, Any], workflow_id: bytes, version: int
     """What runs without a body: an empty object, or for a test the workflow's mock payload if there is one."""
     if not call.query.test:
         return {}
-    found = await call.engine.workflows.runnable(call.caller, workflow_id, version, is_test=True)
+    found = await call.engine.catalog.runnable(call.caller, workflow_id, version, is_test=True)
     mock = found.version.mock_payload
     return {} if mock is None else decode_json(mock)
 
@@ -124,10 +125,20 @@ def _process_id(in_query: str | None, body: dict[str, Any]) -> str | None:
 
 async def resume(call: Call[ResumeQuery, Resume]) -> Answer:
     """End a wait: `restarted`, or `already restarted` if an earlier resume did."""
-    payload = call.body.payload
-    if payload.get("source") not in SOURCES:
+    _check_source(call.body.payload, call.settings.sources)
+    answered, headers = await resumed(call, call.body.payload)
+    return Answer({"message": answered.answer}, headers=headers, position=answered.position)
+
+
+def _check_source(payload: dict[str, Any], sources: list[str]) -> None:
+    if payload.get("source") not in sources:
         found = f"{shown(payload['source'])} is not accepted" if "source" in payload else "it is missing"
-        raise Invalid(f"payload.source: {found}; it must be 'SAP' or 'TEAMS'", {"field": "payload.source"})
+        wanted = " or ".join(map(repr, sources))
+        raise Invalid(f"payload.source: {found}; it must be {wanted}", {"field": "payload.source"})
+
+
+async def resumed(call: Call[ResumeQuery, Any], payload: Any) -> tuple[Answered, dict[str, str]]:
+    """End a wait of the process in the path with this payload; the answer, and the headers that go with it."""
     wait_id = call.query.wait_id
     preferred_s = preferred_wait_s(call.headers)
     answered = await call.engine.runs.resume(
@@ -139,21 +150,34 @@ async def resume(call: Call[ResumeQuery, Resume]) -> Answer:
         hold_ms=HOLD_DEFAULT_MS if preferred_s is None else preferred_s * 1000,
         idempotency=call.idempotency(call.given),
     )
-    applied = {} if preferred_s is None else {"Preference-Applied": f"wait={preferred_s}"}
-    return Answer({"message": answered.answer}, headers=applied, position=answered.position)
+    return answered, {} if preferred_s is None else {"Preference-Applied": f"wait={preferred_s}"}
 
 
 async def terminate(call: Call[Any, Terminate | None]) -> Answer:
     """End a run from outside: `terminated`, or `already terminated`."""
+    return Answer({"message": (await terminated(call)).answer})
+
+
+async def terminated(call: Call[Any, Terminate | None]) -> Answered:
+    """End the process in the path."""
     body = call.body or Terminate()
-    answered = await call.engine.runs.terminate(
+    return await call.engine.runs.terminate(
         call.caller,
         call.path["process_id"],
         body.payload.termination_reason,
+        data=said_beside((call.given or {}).get("payload", {})),
         idempotency=call.idempotency(call.given or {}),
     )
-    return Answer({"message": answered.answer})
 
+
+def said_beside(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """What a termination's payload has beside the reason, if anything."""
+    return {name: value for name, value in payload.items() if name != "termination_reason"} or None
+
+
+RESUME_REFUSALS: Final = frozenset(
+    {"NOT_FOUND", "CONFLICT", "NOT_WAITING", "AMBIGUOUS_WAIT", "NAME_THE_WAIT", "WAIT_EXPIRED"}
+)
 
 ROUTES: Final[Sequence[Route]] = (
     *(
@@ -181,7 +205,7 @@ ROUTES: Final[Sequence[Route]] = (
         handler=resume,
         headers=("Idempotency-Key", "Prefer"),
         answer=answers.Resumed,
-        refusals=frozenset({"NOT_FOUND", "CONFLICT", "NOT_WAITING", "AMBIGUOUS_WAIT", "WAIT_EXPIRED"}),
+        refusals=RESUME_REFUSALS,
         tells_position=True,
     ),
     Route(

@@ -56,8 +56,8 @@ async def execution(call: Call[RunQuery, None]) -> Answer:
     row = view.row
     if row.workflow_id != workflow_id:
         raise NotFound(f"workflow {ids.text(workflow_id)} has no execution {ids.text(execution_id)}")
-    workflow = await call.engine.workflows.workflow(call.caller, workflow_id)
-    version = await call.engine.workflows.version(call.caller, workflow_id, row.workflow_version)
+    workflow = await call.engine.catalog.workflow(call.caller, workflow_id)
+    version = await call.engine.catalog.version(call.caller, workflow_id, row.workflow_version)
     events = await _events(call.engine, row)
     item = {
         **_described(view),
@@ -81,7 +81,7 @@ async def history(call: Call[HistoryQuery, None]) -> Answer:
     """The runs of a workflow, newest first."""
     workflow_id = id_of("workflow_id", call.query.workflow_id)
     before = position("workflow_execution_id", call.query.workflow_execution_id)
-    await call.engine.workflows.workflow(call.caller, workflow_id)
+    await call.engine.catalog.workflow(call.caller, workflow_id)
     rows, has_more = await call.engine.reading.page(
         call.caller, workflow_id=workflow_id, before=before, limit=call.query.limit
     )

@@ -68,8 +68,8 @@ async def schema(call: Call[VersionQuery, None]) -> Answer:
 
 async def _found(call: Call[VersionQuery, None]) -> tuple[WorkflowRow, WorkflowVersionRow]:
     workflow_id = id_of("workflow_id", call.query.workflow_id)
-    row = await call.engine.workflows.workflow(call.caller, workflow_id)
-    return row, await call.engine.workflows.version(call.caller, workflow_id, call.query.workflow_version)
+    row = await call.engine.catalog.workflow(call.caller, workflow_id)
+    return row, await call.engine.catalog.version(call.caller, workflow_id, call.query.workflow_version)
 
 
 async def _mock(call: Call[Any, None], version: WorkflowVersionRow) -> Any:

@@ -12,7 +12,8 @@ import msgspec
 from api.auth import PREFIX as SCOPE_PREFIX
 from api.auth import plain_scopes
 from api.dialects import answers
-from api.fields import Request, Uuid, id_of, iso, milliseconds
+from api.dialects.process_workflows import Version
+from api.fields import Request, Uuid, id_of, iso, milliseconds, read
 from api.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from api.routing import Answer, Call, Route
 from engine.codec import decode_json
@@ -57,8 +58,16 @@ def _data(data: Any, *, status: int = 200, meta: Mapping[str, Any] | None = None
 # --- workflows ---------------------------------------------------------------------------------------------------
 
 
+class Named(Request, frozen=True):
+    """A name in a path."""
+
+    name: Name
+
+
 class RunSettings(Request, frozen=True):
-    """How runs of a workflow are bounded."""
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})] = "any"
 
     not_yet: ClassVar[Mapping[str, str]] = {"timeoutMs": "", "concurrencyLimit": ""}
 
@@ -101,7 +110,9 @@ class WorkflowChange(Request, frozen=True):
         | msgspec.UnsetType
     ) = msgspec.UNSET
 
-    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "settings": "", "trigger_type": ""}
+    settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
 
 
 class WorkflowsQuery(Request, frozen=True):
@@ -113,18 +124,53 @@ class WorkflowsQuery(Request, frozen=True):
     search: Annotated[str, msgspec.Meta(min_length=1, max_length=120)] | None = None
 
 
+class WorkflowQuery(Request, frozen=True):
+    """Which version of a workflow."""
+
+    version: Version | None = None
+
+
 async def create_workflow(call: Call[Any, NewWorkflow]) -> Answer:
     """Make a workflow; its first version is published unless it is to be a draft."""
     body = call.body
-    saved = await call.engine.workflows.create(
+    saved = await call.engine.catalog.create(
         call.caller,
         body.name,
         body.definition,
         description=body.description,
         is_published=body.status == "published",
         mock_payload=body.mock_payload,
+        resume=body.settings.resume,
     )
     return _data(_saved(saved), status=201)
+
+
+class AppliedWorkflow(Request, frozen=True):
+    """The definition that the workflow of a name is to have; what is not said stays as it is."""
+
+    definition: Definition
+    description: Description | None = None
+    status: Annotated[Literal["published", "draft"], msgspec.Meta(extra={"accepts": "'published' or 'draft'"})] = (
+        "published"
+    )
+    settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+
+
+async def apply_workflow(call: Call[Any, AppliedWorkflow]) -> Answer:
+    """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
+    body, name = call.body, read(Named, {"name": call.path["name"]}).name
+    settings = _given(body.settings)
+    applied = await call.engine.catalog.apply(
+        call.caller,
+        name,
+        body.definition,
+        description=body.description,
+        is_published=body.status == "published",
+        resume=None if settings is None else settings.resume,
+    )
+    return _data({**_saved(applied.saved), "outcome": applied.outcome})
 
 
 async def list_workflows(call: Call[WorkflowsQuery, None]) -> Answer:
@@ -137,32 +183,33 @@ async def list_workflows(call: Call[WorkflowsQuery, None]) -> Answer:
     return _data([_workflow(row) for row in rows], meta=meta)
 
 
-async def get_workflow(call: Call[Any, None]) -> Answer:
-    """A workflow with its latest version."""
+async def get_workflow(call: Call[WorkflowQuery, None]) -> Answer:
+    """A workflow with its latest version, or another one."""
     workflow_id = call.path_id("id")
-    row = await call.engine.workflows.workflow(call.caller, workflow_id)
-    version = await call.engine.workflows.version(call.caller, workflow_id, row.latest_version)
+    row = await call.engine.catalog.workflow(call.caller, workflow_id)
+    version = await call.engine.catalog.version(call.caller, workflow_id, call.query.version or row.latest_version)
     return _data(_with_definition(row, version))
 
 
 async def change_workflow(call: Call[Any, WorkflowChange]) -> Answer:
-    """Change a workflow. A published version never changes: another definition makes the next version."""
+    """Change a workflow. A published version never changes: another definition or setting makes the next version."""
     body = call.body
-    status = _given(body.status)
-    saved = await call.engine.workflows.change(
+    status, settings = _given(body.status), _given(body.settings)
+    saved = await call.engine.catalog.change(
         call.caller,
         call.path_id("id"),
         name=_given(body.name),
         description=_given(body.description),
         definition=_given(body.definition),
         is_published=None if status is None else status == "published",
+        resume=None if settings is None else settings.resume,
     )
     return _data(_saved(saved))
 
 
 async def archive_workflow(call: Call[Any, None]) -> Answer:
     """Let no run start any more; history stays readable."""
-    return _data(_workflow(await call.engine.workflows.archive(call.caller, call.path_id("id"))))
+    return _data(_workflow(await call.engine.catalog.archive(call.caller, call.path_id("id"))))
 
 
 def _given(value: Any) -> Any:
@@ -180,6 +227,9 @@ def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str,
         **_workflow(row),
         "definition": decode_json(version.definition),
         "mock_payload": None if mock is None else decode_json(mock),
+        "shown_version": version.version,
+        "published_at": iso(version.published_at),
+        "settings": {"resume": version.resume},
     }
 
 
@@ -292,7 +342,7 @@ async def list_waits(call: Call[WaitsQuery, None]) -> Answer:
         execution_id = await call.engine.runs.find(call.caller, query.process_id)
     if query.workflow_id is not None:
         workflow_id = id_of("workflow_id", query.workflow_id)
-        await call.engine.workflows.workflow(call.caller, workflow_id)
+        await call.engine.catalog.workflow(call.caller, workflow_id)
     found = await call.engine.reading.open_waits(
         call.caller,
         execution_id=execution_id,
@@ -344,8 +394,15 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     _route(
         *("GET", "/workflows/{id}", "workflows.view", get_workflow),
+        query=WorkflowQuery,
         answer=answers.Data[answers.WorkflowWhole],
         refusals=_MISSING,
+    ),
+    _route(
+        *("PUT", "/workflows/by-name/{name}", "workflows.manage", apply_workflow),
+        body=AppliedWorkflow,
+        answer=answers.Data[answers.WorkflowApplied],
+        refusals=frozenset({"CONFLICT"}),
     ),
     _route(
         *("PATCH", "/workflows/{id}", "workflows.manage", change_workflow),

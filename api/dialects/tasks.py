@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from api.dialects import answers
-from api.fields import Request
+from api.fields import Request, iso
 from api.routing import Answer, Call, Route
 from engine.runtime.memory import Answered
 from engine.runtime.tokens import CAUSE_MAX, ERROR_MAX
@@ -44,13 +44,23 @@ async def complete_task(call: Call[Any, TaskSuccess]) -> Answer:
 
 
 async def fail_task(call: Call[Any, TaskFailure | None]) -> Answer:
-    """Fail the task that waits for this token, as its Retry and Catch see it; a token is good for one answer."""
+    """Fail the task that waits for this token, as its Retry and Catch see it: the answer says what follows.
+
+    A token is good for one answer.
+    """
     body = call.body or TaskFailure()
-    return _told(
-        await call.engine.tokens.fail(
-            call.caller, call.path["token"], body.error, body.cause, idempotency=call.idempotency(call.given or {})
-        )
+    answered = await call.engine.tokens.fail(
+        call.caller, call.path["token"], body.error, body.cause, idempotency=call.idempotency(call.given or {})
     )
+    return Answer({"success": True, "data": failed_json(answered.answer)}, position=answered.position)
+
+
+def failed_json(answer: dict[str, Any]) -> dict[str, Any]:
+    """What is said to who has failed a task."""
+    then = dict(answer["then"])
+    if "retry_on" in then:
+        then["retry_at"] = iso(then.pop("retry_on"))
+    return {**answer, "then": then}
 
 
 async def keep_task_alive(call: Call[Any, TaskHeartbeat | None]) -> Answer:
@@ -81,6 +91,6 @@ def _route(name: str, handler: Any, body: type[Request], answer: Any, *, is_body
 
 ROUTES: Final[Sequence[Route]] = (
     _route("success", complete_task, TaskSuccess, answers.Data[answers.TaskCompleted], is_body_optional=False),
-    _route("failure", fail_task, TaskFailure, answers.Data[answers.TaskCompleted]),
+    _route("failure", fail_task, TaskFailure, answers.Data[answers.TaskFailed]),
     _route("heartbeat", keep_task_alive, TaskHeartbeat, answers.Data[answers.TaskAlive]),
 )

@@ -10,11 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from api.dialects.process import Resume
 from api.dialects.process_workflows import VERSION_MAX
 from api.openapi import words
 from api.openapi.schemas import ProcessRefusal, Refusal, Schema, coded, parameters_of, schemas_of
 from api.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
 from api.routing import JSON, Route
+from api.settings import SOURCES
 
 OPENAPI: Final = "3.1.1"
 UNSUPPORTED_TYPE: Final = 415
@@ -24,6 +26,7 @@ SECURITY: Final[Mapping[str, Schema]] = {
 }
 PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
     "id": {"type": "string", "format": "uuid"},
+    "name": {"type": "string", "minLength": 1, "maxLength": 120},
     "token": {"type": "string", "minLength": 1},
     "workflow_id": {"type": "string", "format": "uuid"},
     "workflow_version": {"type": "integer", "minimum": 1, "maximum": VERSION_MAX},
@@ -31,12 +34,13 @@ PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
 }
 
 
-def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """The OpenAPI document of these routes."""
+def document(routes: Sequence[Route], sources: Sequence[str] = SOURCES) -> dict[str, Any]:
+    """The OpenAPI document of these routes, for a server that knows these sources of a resume."""
     described = [each for route in routes for each in (_body_type(route), route.answer) if each not in (None, dict)]
     types = list(dict.fromkeys([*described, ProcessRefusal, Refusal]))
     schemas, components = schemas_of(types)
     schema_of = dict(zip(types, schemas, strict=True))
+    components[Resume.__name__]["properties"]["payload"]["properties"]["source"] = {"enum": list(sources)}
     paths: dict[str, Any] = {}
     refused: dict[str, Any] = {}
     for route in routes:

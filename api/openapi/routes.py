@@ -24,12 +24,13 @@ def routes(others: Sequence[Route]) -> Sequence[Route]:
     """The routes that serve the document of the others, and of themselves."""
 
     @cache
-    def encoded() -> bytes:
-        return msgspec.json.encode(document([*others, *own]))
+    def encoded(sources: str) -> bytes:
+        return msgspec.json.encode(document([*others, *own], sources.split(",")))
 
-    async def openapi(_call: Call[Any, Any]) -> Answer:
+    async def openapi(call: Call[Any, Any]) -> Answer:
         """This document, in OpenAPI 3.1."""
-        return Answer(encoded(), headers={"Content-Type": JSON, "Cache-Control": "no-cache"})
+        headers = {"Content-Type": JSON, "Cache-Control": "no-cache"}
+        return Answer(encoded(call.settings.resume_sources), headers=headers)
 
     own = (
         Route(method="GET", path="/openapi.json", handler=openapi, answer=dict[str, Any]),

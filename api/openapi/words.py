@@ -22,7 +22,8 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
     "/v1/keys": ("Keys", "Who may call, and what."),
     "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
     "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
-    "/v1/executions": ("Executions", "Runs, by process id or execution id."),
+    "/v1/events": ("Log", "All that happens, in the order in which it is on disk."),
+    "/v1/executions": ("Executions", "Runs as programs see them: by process id or execution id, event by event."),
     "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
     "/health/": ("Health", "Whether the server lives, and wants requests."),
     "/": ("Documentation", "This document."),
@@ -30,17 +31,26 @@ TAGS: Final[Mapping[str, tuple[str, str]]] = {
 """By the beginning of the path; the first that fits."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
-    "after": "The id of the last item of the page before.",
+    "after": "Where the page before ended: `after` of its `meta`.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
+    "name": "The workflow's name. `/` in it is `%2F`.",
+    "order": "From the first event on, or from the last one back.",
     "page": "The number of the page, from 1.",
-    "process_id": "The caller's own name for the run, or its execution id if it has none. `/` in it is `%2F`.",
+    "payloads": "Whether each event comes with its payload, or only with that one's digest.",
+    "process_id": "The caller's own name for the run, or its execution id. `/` in it is `%2F`.",
     "search": "A part of the name, without regard to case.",
-    "state": "The state whose wait is meant.",
+    "state": (
+        "The state whose wait is meant. Without it a call ends whichever wait is open, so that an answer that is sent "
+        "twice may answer the next question too."
+    ),
     "status": "Only those with this status.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
+    "types": "Names of events, separated by commas: only these.",
+    "version": "The number of the version, from 1; without it the latest.",
+    "wait": "So many seconds may the call be held until there is something to tell.",
     "wait_id": "The wait that is meant, if several are open.",
     "with_children": "Whether the keys that it made go with it; if it is not said: unless it is an operator's.",
     "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
@@ -100,6 +110,7 @@ CODES: Final[Mapping[str, str]] = {
     "CONFLICT": "The state of things does not allow it.",
     "NOT_WAITING": "No wait that the call could mean has opened yet. Repeat the call later.",
     "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
+    "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
     "RATE_LIMITED": "Too many wrong keys came from this address.",

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.core.events import Parent
+from engine.core.events import Parent, ResumeRule
 
 
 class Trigger(msgspec.Struct, frozen=True):
@@ -21,6 +21,7 @@ class Trigger(msgspec.Struct, frozen=True):
     process_id: str | None = None
     is_test: bool = False
     parent: Parent | None = None
+    resume: ResumeRule = "any"
 
 
 class Advance(msgspec.Struct, frozen=True):
@@ -97,19 +98,22 @@ class FireTimer(msgspec.Struct, frozen=True):
 class Resume(msgspec.Struct, frozen=True):
     """End a wait with this payload as its result: the wait of that id, or at that state, or the only open one.
 
-    With `may_hold` a refusal that time may lift is not recorded: the caller holds the request and asks again.
+    With `may_hold` a refusal that time may lift is not recorded: the caller holds the request and asks again. A call
+    `is_keyed` whose idempotency key tells it from every other call, so that its repetition cannot end a later wait.
     """
 
     payload: Any
     wait: str | None = None
     state: str | None = None
     may_hold: bool = False
+    is_keyed: bool = False
 
 
 class Terminate(msgspec.Struct, frozen=True):
-    """End the execution from outside."""
+    """End the execution from outside. `data`: what the caller says beside the reason; it is kept."""
 
     reason: str
+    data: dict[str, Any] | None = None
 
 
 class Recover(msgspec.Struct, frozen=True):

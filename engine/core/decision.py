@@ -18,6 +18,7 @@ Code: TypeAlias = Literal[
     "CONFLICT",
     "NOT_WAITING",
     "AMBIGUOUS_WAIT",
+    "NAME_THE_WAIT",
     "WAIT_EXPIRED",
     "UNAVAILABLE",
     "STALE",

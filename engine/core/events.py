@@ -48,6 +48,10 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     depth: int = 1
 
 
+ResumeRule: TypeAlias = Literal["any", "named"]
+"""Whether a resume may mean whichever wait is open, or must say which (`settings.resume` of a workflow)."""
+
+
 class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):
     """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
 
@@ -88,10 +92,14 @@ class ExecutionStarted(Event, frozen=True):
     is_test: bool = False
     due_at: int | None = None
     parent: Parent | None = None
+    resume: ResumeRule = "any"
 
 
 class StatePassed(Event, frozen=True):
-    """A Pass, Choice or Succeed state was entered and left. Payload: `output`, unless it is an earlier value."""
+    """A Pass, Choice or Succeed state was entered and left. Payload: `output`, unless it is an earlier value.
+
+    `rule` is the index of the rule that a Choice took; null: its Default.
+    """
 
     state: str
     type: Literal["Pass", "Choice", "Succeed"]
@@ -99,6 +107,7 @@ class StatePassed(Event, frozen=True):
     next: str | None = None
     assigned: dict[str, Ref] = {}
     scope: str = ""
+    rule: int | None = None
 
 
 class TaskScheduled(Event, frozen=True):
@@ -398,7 +407,7 @@ class ExecutionTimedOut(Event, frozen=True):
 
 
 class ExecutionTerminated(Event, frozen=True):
-    """The end: terminated from outside. Payload: `reason`."""
+    """The end: terminated from outside. Payload: `reason`, and `data` if the caller said more than that."""
 
     reason: Ref
 

@@ -65,7 +65,7 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         raise IllegalTransition(state.status, name)
     after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
-        after.modified_by = recorded.actor
+        after.modified_by, after.modified_at = recorded.actor, recorded.recorded_at
     numbering.begin(after, name, event)
     told = numbering.count(after, name, recorded)
     _EVOLVE[name](after, event, recorded)
@@ -161,6 +161,7 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.trigger = event.trigger
     state.input = event.input
     state.parent = event.parent
+    state.resume = event.resume
     if event.due_at is not None:
         state.timers = state.timers.set(EXECUTION_TIMER, Timer(TOP, event.due_at))
     expect(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from engine.core.events import Parent
+from engine.core.events import Parent, ResumeRule
 from engine.core.persistent import PersistentMap
 from engine.core.refs import Ref
 from engine.core.transitions import TERMINAL, Status
@@ -206,7 +206,8 @@ class State(msgspec.Struct):
     `ready` are the scopes that are about to enter a state, first come first. `forks_at_work` are the forks that have
     something to do: an iteration to begin, or to end themselves. `active` counts the frames that the engine must move,
     `delayed` those that time or a child moves. `ended_waits` has the last ended wait of each state of the definition,
-    in the order in which they ended. `current` is the top-level state, or the last one after the end. `told` counts the
+    in the order in which they ended. `current` is the top-level state, or the last one after the end.
+    `modified_by` is the last actor from outside, and `modified_at` when that was. `told` counts the
     events of AWS's history so far, up to the end, and `untold` those that follow for what was scheduled after the seq
     `untold_after` (`numbering.py`).
     """
@@ -222,6 +223,7 @@ class State(msgspec.Struct):
     trigger: str = ""
     input: Ref = ""
     parent: Parent | None = None
+    resume: ResumeRule = "any"
     current: str | None = None
     told: int = 0
     untold: int = 0
@@ -241,6 +243,7 @@ class State(msgspec.Struct):
     error_ref: Ref | None = None
     cause: Ref | None = None
     modified_by: str | None = None
+    modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
 

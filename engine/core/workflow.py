@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from engine.core.decision import Decision, Rejection
 from engine.core.draft import Draft
-from engine.core.events import Event, Recorded
+from engine.core.events import Event, Recorded, ResumeRule
 from engine.core.refs import Ref, ref
 
 # --- events ------------------------------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ class WorkflowCreated(Event, frozen=True):
 
 
 class VersionAdded(Event, frozen=True):
-    """A version with this definition; a draft, unless it is published at once.
+    """A version with this definition and these settings; a draft, unless it is published at once.
 
     Payload, if the version has a mock payload: `mock_sha256`, the digest of its text.
     """
@@ -37,6 +37,7 @@ class VersionAdded(Event, frozen=True):
     version: int
     definition_sha256: str
     is_published: bool = True
+    resume: ResumeRule = "any"
 
 
 class VersionPublished(Event, frozen=True):
@@ -63,11 +64,15 @@ EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, Wo
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A definition's stored text, the SHA-256 of its bytes, and the mock payload given with it (JSON text)."""
+    """A definition's stored text, the SHA-256 of its bytes, and what goes with it.
+
+    `mock_payload` is JSON text; `resume` is what a resume of its runs must say.
+    """
 
     text: str
     sha256: str
     mock_payload: str | None = None
+    resume: ResumeRule = "any"
 
 
 class CreateWorkflow(msgspec.Struct, frozen=True):
@@ -81,7 +86,7 @@ class CreateWorkflow(msgspec.Struct, frozen=True):
 
 
 class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True):
-    """Change what is given. A new definition makes the next version; `is_published` publishes a draft.
+    """Change what is given. Another definition or setting makes the next version; `is_published` publishes a draft.
 
     `current` is the definition of the latest version, as whoever asks has seen it.
     """
@@ -110,6 +115,7 @@ class Version(msgspec.Struct, frozen=True):
     created_at: int
     created_by: str
     published_at: int | None = None
+    resume: ResumeRule = "any"
 
 
 class WorkflowState(msgspec.Struct):
@@ -142,7 +148,7 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
             after.name, after.description = event.name, event.description
         case VersionAdded():
             published_at = recorded.recorded_at if event.is_published else None
-            version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at)
+            version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume)
             after.versions = {**state.versions, event.version: version}
             if event.is_published:
                 after.status = "published"
@@ -184,7 +190,8 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
         payload["description"] = command.description
     places = {name: ref(draft.next_seq, name) for name in payload}
     draft.emit(WorkflowCreated("workflow", command.workspace, **places), payload)
-    draft.emit(VersionAdded(1, command.definition.sha256, command.is_published), _mock(command.definition))
+    given = command.definition
+    draft.emit(VersionAdded(1, given.sha256, command.is_published, given.resume), _mock(given))
 
 
 def _mock(definition: Definition) -> dict[str, str] | None:
@@ -200,7 +207,8 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     latest = draft.state.versions[draft.state.latest]
     if command.current.sha256 != latest.definition_sha256:
         return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
-    is_new = command.definition is not None and command.definition.sha256 != latest.definition_sha256
+    given = command.definition
+    is_new = given is not None and (given.sha256, given.resume) != (latest.definition_sha256, latest.resume)
     if command.is_published is False and not is_new and latest.published_at is not None:
         message = "status: a published version never changes; a draft needs a new definition beside it"
         return Rejection("CONFLICT", message)
@@ -212,11 +220,11 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     if payload:
         places = {name: ref(draft.next_seq, name) for name in payload}
         draft.emit(WorkflowDescribed(**places), payload)
-    if command.definition is not None and is_new:
+    if given is not None and is_new:
         wants = command.is_published
         is_published = latest.published_at is not None if wants is None else wants
-        added = VersionAdded(draft.state.latest + 1, command.definition.sha256, is_published)
-        draft.emit(added, _mock(command.definition))
+        added = VersionAdded(draft.state.latest + 1, given.sha256, is_published, given.resume)
+        draft.emit(added, _mock(given))
     elif command.is_published and latest.published_at is None:
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256))
     return None

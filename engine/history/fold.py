@@ -28,8 +28,9 @@ class Fold:
         self.open: dict[str, Visit] = {}
         self.arrivals: dict[str, Ref] = {}
         self.forks: dict[int, Fork] = {}
-        self._starts: list[Moment] = []
+        self._starts: list[tuple[Moment, int]] = []
         self._seq = 0
+        self._now = 0
         self._lost = range(0)
 
     # --- the log --------------------------------------------------------------------------------------------------
@@ -43,32 +44,33 @@ class Fold:
             for fork in self.forks.values():
                 fork.live.clear()
             self.course.is_whole = False
-        self._seq = recorded.seq
+        self._seq, self._now = recorded.seq, recorded.recorded_at
         if recorded.payload is not None:
             self.course.payloads[recorded.seq] = recorded.payload
 
     def say(self, what: What, visit: Visit | None = None, value: Ref | None = None) -> None:
-        self.course.moments.append(Moment(what, visit, value))
+        self.tell(Moment(what, visit, value))
 
-    def tell(self, moment: Moment) -> None:
+    def tell(self, moment: Moment, at: int | None = None) -> None:
         self.course.moments.append(moment)
+        self.course.times.append(self._now if at is None else at)
 
     def start_later(self, *moments: Moment) -> None:
         """Keep what is to be told once what was scheduled is handed out: after all that is scheduled in one go."""
-        self._starts += moments
+        self._starts += [(moment, self._now) for moment in moments]
 
     def start_all(self) -> None:
         """Tell it, except of what was given up in the same go."""
-        for moment in self._starts:
+        for moment, at in self._starts:
             if moment.visit is not None and moment.visit.exited_at is None:
-                self.begin(moment)
+                self.begin(moment, at)
         self._starts.clear()
 
-    def begin(self, moment: Moment) -> None:
-        """Tell that a step was called, or what follows that."""
+    def begin(self, moment: Moment, at: int | None = None) -> None:
+        """Tell that a step was called, or what follows that; `at` is when, if not now."""
         if moment.visit is not None and moment.what == "begun":
             moment.visit.begun = len(self.course.moments)
-        self.tell(moment)
+        self.tell(moment, at)
 
     def queue(self, visit: Visit) -> None:
         """Take back that its step was called at once: it was not."""
@@ -145,6 +147,11 @@ class Fold:
         visit.exited_at, visit.due_at = recorded.recorded_at, None
         self.open.pop(visit.scope, None)
 
+    def _cancel(self, recorded: Recorded, visit: Visit) -> None:
+        """End a visit with what is around it, unless it is its own failure that does so."""
+        visit.is_cancelled = visit.failure is None
+        self._close(recorded, visit)
+
     # --- branches and iterations ----------------------------------------------------------------------------------
 
     def begin_fork(self, fork: Fork, visit: Visit) -> None:
@@ -220,7 +227,7 @@ class Fold:
             self.arrivals.pop(scope, None)
             inner = self.open.get(scope)
             if inner is not None and self.is_sure(inner):
-                self._close(recorded, inner)
+                self._cancel(recorded, inner)
                 if inner.type in _HAS_ABORTED:
                     self.tell(Moment("state_aborted", inner, fork=fork))
                 self.abort_below(recorded, inner)
@@ -230,7 +237,7 @@ class Fold:
         self.start_all()
         for visit in list(self.open.values()):
             if self.is_sure(visit):
-                self._close(recorded, visit)
+                self._cancel(recorded, visit)
         self.open.clear()
 
     def finish(self) -> Course:

@@ -89,8 +89,9 @@ def condensed(events: Iterable[Recorded]) -> dict[str, Any]:
 
     A step has `state`, `entered_on`, `exited_on` (ms), `input`, `output`, `attempts`, and if it failed
     `error` (the name, or null) and, if there is one, `cause`. `retries` has those of the attempts that another one
-    followed, or will, with `failed_on` and `retry_on` (ms). In a branch or an iteration there are `scope`, its name
-    in the events, and `within`: the Parallel and Map states around it, outermost first, each with the `index`.
+    followed, or will, with `failed_on` and `retry_on` (ms). One that ended only with what is around it is `cancelled`.
+    In a branch or an iteration there are `scope`, its name in the events, and `within`: the Parallel and Map states
+    around it, outermost first, each with the `index`.
 
     Values are cut (`cut`). The events ascend; where some are missing, `truncated` says so, and what only they could
     tell is null.
@@ -113,6 +114,8 @@ def _step(visit: Visit, course: Course) -> dict[str, Any]:
     }
     if visit.failure is not None:
         step.update(_error(visit.failure, course))
+    if visit.is_cancelled:
+        step["cancelled"] = True
     step["attempts"] = visit.attempts
     if visit.retries:
         step["retries"] = [_retry(retried, course) for retried in visit.retries]

@@ -15,7 +15,7 @@ from engine.core.events import Recorded
 from engine.history.chain import Chain
 from engine.history.tell import follow
 from engine.history.visits import Course, Fork, Moment, Visit, What
-from engine.language import parse_resource
+from engine.language import format_instant, parse_resource
 
 REGION: Final = "local"
 OWN_STEPS: Final = "perdure"
@@ -29,7 +29,7 @@ _parsed = lru_cache(maxsize=256)(parse_resource)  # a Map names the same few aga
 
 
 def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
-    """An execution's events as `{"id", "type", "previousEventId", "details"}`, numbered from 1.
+    """An execution's events as `{"id", "type", "timestamp", "previousEventId", "details"}`, numbered from 1.
 
     `details` has the members of what AWS calls `…EventDetails`, with JSON values where AWS has their text.
     Values whose payload is erased are null.
@@ -37,12 +37,13 @@ def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
     course = follow(events)
     history: list[dict[str, Any]] = []
     chain = Chain()
-    for moment in course.moments:
+    for moment, at in zip(course.moments, course.times, strict=True):
         before = chain.before(moment)
         say = _SAY.get(moment.what)
         if say is not None:
             name, details = say(moment, course)
-            history.append({"id": len(history) + 1, "type": name, "previousEventId": before, "details": details})
+            event = {"id": len(history) + 1, "type": name, "timestamp": format_instant(at), "previousEventId": before}
+            history.append({**event, "details": details})
         chain.add(moment, len(history), before)
     return history
 

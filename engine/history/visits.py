@@ -80,6 +80,7 @@ class Visit:
     done. `retries` are those of the attempts that another one followed, or will; `failure` is that of the last.
     `within` names the Parallel and Map states around it, outermost first, each with the index of the branch or
     iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
+    `is_cancelled`: it did not end by itself, but with what is around it.
     `begun` is the index of the moment that says that its step was called.
     """
 
@@ -98,6 +99,7 @@ class Visit:
     assigned: Mapping[str, Ref] = field(default_factory=dict)
     failure: Failure | None = None
     retries: list[Retried] = field(default_factory=list)
+    is_cancelled: bool = False
     within: tuple[tuple[str, int], ...] = ()
     fork: Fork | None = None
     begun: int | None = None
@@ -141,10 +143,11 @@ class Moment(NamedTuple):
 class Course:
     """All that happened. `is_whole`: no event is missing, from the first to the last one given.
 
-    `current` are the visits that are known to be under way.
+    `current` are the visits that are known to be under way; `times` has the instant of each moment.
     """
 
     moments: list[Moment] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     current: list[Visit] = field(default_factory=list)
     is_whole: bool = True

@@ -29,6 +29,7 @@ from engine.language.states import (
     WaitState,
 )
 from engine.language.steps import literal_errors, steps_of, warnings
+from engine.language.waits import opens_several_waits
 
 __all__ = [
     "Catcher",
@@ -60,6 +61,7 @@ __all__ = [
     "literal_errors",
     "mermaid",
     "nested_in",
+    "opens_several_waits",
     "parse_instant",
     "parse_resource",
     "problems",

@@ -30,11 +30,15 @@ WAIT_SECONDS_MAX: Final = 2**31 - 1
 
 
 class Chosen(NamedTuple):
-    """What a Choice comes to: the next state, its output, and the variables that are assigned."""
+    """What a Choice comes to: the next state, its output, the variables that are assigned, and by which rule.
+
+    `rule` is the index of the rule that matched; None: the Default.
+    """
 
     next: str
     output: Json
     assigned: dict[str, Json]
+    rule: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,9 +275,9 @@ class ChoiceState(FlowingState):
             StatesError: No rule matches and there is no Default; or a path finds nothing, or an expression fails.
         """
         effective = self.flow.arguments(env)
-        for rule in self.rules:
+        for index, rule in enumerate(self.rules):
             if rule.matches(effective, env):
-                return Chosen(rule.next, *rule.flow.leave(effective, env))
+                return Chosen(rule.next, *rule.flow.leave(effective, env), index)
         if self.default is None:
             raise StatesError(
                 errors.NO_CHOICE,

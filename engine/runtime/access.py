@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from engine.codec import decode_json
@@ -13,13 +13,14 @@ from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
 from engine.language import format_instant
 from engine.runtime.caching import Cache
-from engine.runtime.callers import Caller, Grant
+from engine.runtime.callers import KEY_ACTOR, Caller, Grant
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
 from engine.runtime.orders import Told
 from engine.runtime.sending import send
 from engine.runtime.uses import Uses
+from store.protocols import Catalog
 from store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
 
 SCOPES: Final = (
@@ -69,6 +70,18 @@ class MadeKey(NamedTuple):
     text: str
 
 
+async def key_names(store: Catalog, organization_id: bytes, actors: Iterable[str]) -> dict[str, str]:
+    """The names of the keys of an organization that are among these actors, by actor."""
+    found = {}
+    for actor in actors:
+        key = actor.removeprefix(KEY_ACTOR)
+        if key != actor and ids.is_id(key):
+            row = await store.api_key(ids.parse(key))
+            if row is not None and row.organization_id == organization_id:
+                found[actor] = row.name
+    return found
+
+
 class Access:
     """The organizations, workspaces and keys of a node's store."""
 
@@ -108,8 +121,12 @@ class Access:
         if row is None or row.revoked_at is not None:
             raise NotFound("there is no such key")
         grant = Grant(row.key_id, row.expires_at)
-        caller = Caller(row.organization_id, row.workspace_id, f"key:{ids.text(row.key_id)}", grant)
+        caller = Caller(row.organization_id, row.workspace_id, f"{KEY_ACTOR}{ids.text(row.key_id)}", grant)
         return Principal(caller, frozenset(row.scopes.split()))
+
+    async def key_names(self, caller: Caller, actors: Iterable[str]) -> dict[str, str]:
+        """The names of the keys among these actors, as far as they are of the caller's organization."""
+        return await key_names(self._store, caller.organization_id, actors)
 
     def _on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed an organization: whoever acts by a key that it revoked stops here."""

@@ -224,6 +224,7 @@ def version_row(
         created_at=version.created_at,
         created_by=version.created_by,
         published_at=version.published_at,
+        resume=version.resume,
     )
 
 

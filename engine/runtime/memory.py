@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from engine.codec import decode_json
 from engine.errors import Conflict, Unavailable
@@ -16,9 +16,9 @@ TRIES: Final = 20
 
 
 class Answered(NamedTuple):
-    """An answer that is on disk: what was said, about which execution, and where the log stood then."""
+    """An answer that is on disk: what was said (mostly a word), of which execution, and where the log stood then."""
 
-    answer: str
+    answer: Any
     execution_id: bytes
     position: int
 

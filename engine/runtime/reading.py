@@ -9,6 +9,7 @@ from engine.codec import decode_json
 from engine.core import ids
 from engine.core.events import Recorded
 from engine.core.refs import Ref, resolve, seq_of
+from engine.core.transitions import TERMINAL
 from engine.errors import NotFound
 from engine.runtime.bound import about
 from engine.runtime.callers import Caller
@@ -58,11 +59,12 @@ class Reading:
                 return None
             return resolve(reference, payloads)
 
+        has_none = row.status in TERMINAL and row.status != "completed"  # the last state's is not the execution's
         return ExecutionView(
             row=row,
             process_id=process_id or ids.text(row.execution_id),
             input=value(row.input_ref),
-            output=value(row.output_ref),
+            output=None if has_none else value(row.output_ref),
             error=row.error if row.error is not None else value(row.error_ref),
             cause=value(row.cause_ref),
         )

@@ -178,7 +178,7 @@ class Runs:
         """End a wait; the answer is `restarted` or `already restarted`.
 
         While the run is alive and no wait has opened that the call could mean, it is held for `hold_ms`. Raises
-        `NotWaiting`, `AmbiguousWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
+        `NotWaiting`, `AmbiguousWait`, `UnnamedWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
         deadline = self._node.clock.now() + hold_ms
@@ -189,7 +189,7 @@ class Runs:
                 if known is not None:
                     return known
                 may_hold = self._node.clock.now() < deadline
-                command = c.Resume(payload, wait_id, state, may_hold)
+                command = c.Resume(payload, wait_id, state, may_hold, idempotency is not None)
                 reply = await ask(
                     self._node,
                     caller,
@@ -223,14 +223,15 @@ class Runs:
         process_id: str,
         reason: str = TERMINATION_REASON,
         *,
+        data: dict[str, Any] | None = None,
         idempotency: IdempotencyKey | None = None,
     ) -> Answered:
-        """End an execution; the answer is `terminated` or `already terminated`.
+        """End an execution; the answer is `terminated` or `already terminated`. `data` is kept with the reason.
 
         Raises `Conflict` if it had ended another way, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        return await self._memory.send_once(caller, execution_id, c.Terminate(reason), idempotency)
+        return await self._memory.send_once(caller, execution_id, c.Terminate(reason, data), idempotency)
 
     async def release(self, caller: Caller, process_id: str) -> Answered:
         """Take an execution out of quarantine and try again; the answer is `released`.

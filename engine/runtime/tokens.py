@@ -55,7 +55,11 @@ class TaskTokens:
         *,
         idempotency: IdempotencyKey | None = None,
     ) -> Answered:
-        """Fail the task with an error name and a cause; the answer is `completed`. Raises what `complete` raises."""
+        """Fail the task with an error name and a cause. Raises what `complete` raises.
+
+        The answer has `message`, which is `completed`, and `then`, what follows. Its `kind` is `retry` (at `retry_on`),
+        `catch` (leading to `next`), or `end`: nothing saves the state, and it has failed.
+        """
         for field, text, longest in (("error", error, ERROR_MAX), ("cause", cause, CAUSE_MAX)):
             if text is not None and len(text) > longest:
                 raise Invalid(f"{field}: it must be a text of at most {longest} characters", {"field": field})

@@ -63,31 +63,46 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class Watchers:
-    """Watches by stream."""
+    """Watches by stream, and by organization."""
 
     def __init__(self) -> None:
         self._watches: dict[bytes, set[Watch]] = {}
+        self._by_organization: dict[bytes, set[Watch]] = {}
 
     @contextmanager
     def watch(self, stream_id: bytes, *, for_end: bool = False) -> Iterator[Watch]:
         """Watch a stream. Begin before looking at its state, so that no change falls between."""
-        watch = Watch(for_end=for_end)
-        self._watches.setdefault(stream_id, set()).add(watch)
-        try:
+        with _among(self._watches, stream_id, Watch(for_end=for_end)) as watch:
             yield watch
-        finally:
-            watches = self._watches[stream_id]
-            watches.discard(watch)
-            if not watches:
-                del self._watches[stream_id]
+
+    @contextmanager
+    def watch_organization(self, organization_id: bytes) -> Iterator[Watch]:
+        """Watch all streams of an organization; likewise."""
+        with _among(self._by_organization, organization_id, Watch()) as watch:
+            yield watch
 
     def notify(self, stream_id: bytes, hot: HotStream) -> None:
         """A commit changed this stream."""
         for watch in self._watches.get(stream_id, ()):
             watch.change(hot)
+        if self._by_organization:
+            for watch in self._by_organization.get(hot.organization_id, ()):
+                watch.change(None)
 
     def notify_all(self) -> None:
         """Wake everybody: the node drains or has failed."""
-        for watches in self._watches.values():
+        for watches in (*self._watches.values(), *self._by_organization.values()):
             for watch in watches:
                 watch.change(None)
+
+
+@contextmanager
+def _among(watches: dict[bytes, set[Watch]], key: bytes, watch: Watch) -> Iterator[Watch]:
+    """Keep a watch among the others of its key as long as it is wanted."""
+    watches.setdefault(key, set()).add(watch)
+    try:
+        yield watch
+    finally:
+        watches[key].discard(watch)
+        if not watches[key]:
+            del watches[key]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
+from itertools import islice
 
 from store.memory.tables import Index, MemoryTable
+from store.protocols import LOG_PAGE_MAX
 from store.records import (
     IdempotencyRow,
+    LogPage,
     NodeRow,
     ProcessIdRow,
     SnapshotRow,
@@ -57,6 +60,33 @@ class MemoryLog:
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
         events = self._events.get(stream_id, [])
         return events[max(0, len(events) - limit) :]
+
+    async def event_page(
+        self,
+        stream_id: bytes,
+        *,
+        after: int | None = None,
+        types: Sequence[str] = (),
+        newest_first: bool = False,
+        limit: int = 100,
+    ) -> list[StoredEvent]:
+        events = self._events.get(stream_id, [])
+        if newest_first:
+            ordered = reversed(events if after is None else events[: max(0, after - 1)])
+        else:
+            ordered = iter(events[after or 0 :])
+        return list(islice((each for each in ordered if not types or each.row.type in types), limit))
+
+    async def log_page(
+        self, organization_id: bytes, *, workspace_id: bytes | None = None, after: int = 0, limit: int = 100
+    ) -> LogPage:
+        through = min(len(self._log), after + LOG_PAGE_MAX)
+        seen = (each for each in self._log[after:through] if each.row.organization_id == organization_id)
+        if workspace_id is not None:
+            seen = (each for each in seen if self._streams[each.row.stream_id].workspace_id == workspace_id)
+        found = list(islice(seen, limit))
+        position = found[-1].position if len(found) == limit else max(after, through)
+        return LogPage(found, position, position >= len(self._log))
 
     async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
         events = self._events.get(stream_id, [])

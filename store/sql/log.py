@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
-from store.records import EventRow, SnapshotRow, StoredEvent, StreamKind, StreamRow
+from store.protocols import LOG_PAGE_MAX
+from store.records import EventRow, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
 from store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
 from store.sql.session import SqlSession, in_parts
 
@@ -26,6 +27,20 @@ _OF_STREAMS: Final = _EVENTS.where(events.c.stream_id.in_(bindparam("stream_ids"
     events.c.stream_id, events.c.seq
 )
 _LOG: Final = _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
+_OF_ORGANIZATION: Final = (
+    _EVENTS.where(
+        events.c.position > bindparam("after"),
+        events.c.position <= bindparam("through"),
+        events.c.organization_id == bindparam("organization_id"),
+    )
+    .order_by(events.c.position)
+    .limit(bindparam("limit"))
+)
+# Not by a join, which could begin with the streams: the positions bound what is looked at.
+_OF_WORKSPACE: Final = _OF_ORGANIZATION.where(
+    select(streams.c.workspace_id).where(streams.c.stream_id == events.c.stream_id).scalar_subquery()
+    == bindparam("workspace_id")
+)
 _STREAMS_OF: Final = select(streams).where(streams.c.stream_id.in_(bindparam("stream_ids", expanding=True)))
 _SNAPSHOT: Final = select(snapshots).where(snapshots.c.stream_id == bindparam("stream_id"))
 _SNAPSHOT_PAGE: Final = (
@@ -84,6 +99,37 @@ class SqlLog(SqlSession):
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
         rows = await self._all(_BACKWARD_PAGE, stream_id=stream_id, after=0, limit=limit)
         return [stored_event(row) for row in reversed(rows)]
+
+    async def event_page(
+        self,
+        stream_id: bytes,
+        *,
+        after: int | None = None,
+        types: Sequence[str] = (),
+        newest_first: bool = False,
+        limit: int = 100,
+    ) -> list[StoredEvent]:
+        query = _EVENTS.where(events.c.stream_id == stream_id).limit(limit)
+        if after is not None:
+            query = query.where(events.c.seq < after if newest_first else events.c.seq > after)
+        if types:
+            query = query.where(events.c.type.in_(types))
+        rows = await self._query(query.order_by(events.c.seq.desc() if newest_first else events.c.seq))
+        return [stored_event(row) for row in rows]
+
+    async def log_page(
+        self, organization_id: bytes, *, workspace_id: bytes | None = None, after: int = 0, limit: int = 100
+    ) -> LogPage:
+        end = await self.position()
+        through = min(end, after + LOG_PAGE_MAX)
+        wanted = {"organization_id": organization_id, "after": after, "through": through, "limit": limit}
+        if workspace_id is None:
+            rows = await self._all(_OF_ORGANIZATION, **wanted)
+        else:
+            rows = await self._all(_OF_WORKSPACE, **wanted, workspace_id=workspace_id)
+        found = [stored_event(row) for row in rows]
+        position = found[-1].position if len(found) == limit else max(after, through)
+        return LogPage(found, position, position >= end)
 
     async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
         found: list[StoredEvent] = []

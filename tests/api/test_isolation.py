@@ -54,6 +54,7 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     values = {
         **mine._asdict(),
         "workflow_version": "1",
+        "name": "mine",
         "id": mine.key_id if "keys" in route.path else mine.workflow_id,
     }
     path = route.path
@@ -67,8 +68,11 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     bodies = {
         f"{PROCESS}/resumeWorkflow/{{process_id}}": APPROVED,
         f"{PROCESS}/terminateWorkflow/{{process_id}}": {},
+        "/v1/executions/{process_id}/resume": {"payload": 7},
+        "/v1/executions/{process_id}/terminate": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
+        "/v1/workflows/by-name/{name}": {"definition": ENDING},
         "/v1/keys": {"name": "mine", "scopes": ["runs.view"]},
         "/v1/tasks/{token}/success": {"output": 1},
         "/v1/test-state": {"definition": {"Type": "Succeed"}},
@@ -88,9 +92,10 @@ LISTS = {
     "/v1/workflows",
     "/v1/keys",
     "/v1/waits",
+    "/v1/events",
 }
-PLACELESS = {"/v1/test-state"}
-"""Routes that ask for nothing that anybody has."""
+PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}"}
+"""Routes that ask for nothing that anybody else has: what is applied under a name is the key's own."""
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.scope], ids=lambda r: f"{r.method} {r.path}")

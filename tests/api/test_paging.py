@@ -118,11 +118,27 @@ async def test_half_a_position_is_none(api: Api) -> None:
 
 @pytest.mark.parametrize("url", [HISTORY, ORGANIZATION, VERSIONS])
 async def test_a_mistyped_parameter_is_refused(api: Api, url: str) -> None:
-    """And the one that was meant is named; so is one that is there twice."""
+    """And the one that was meant is named; so is one that is there twice with two values."""
     response = await api.get(url, params={"limt": 3})
     assert response.status_code == 400
     assert "did you mean limit?" in response.json()["message"]
     assert (await api.get(f"{url}?limit=1&limit=2")).status_code == 400
+
+
+@pytest.mark.parametrize("url", [HISTORY, ORGANIZATION, VERSIONS])
+async def test_a_last_key_works_behind_what_is_there(api: Api, url: str) -> None:
+    """Its members are put behind the query that gave it; the `workflow_id` that is then there twice is the same one."""
+    workflow_id = await api.workflow(ENDING)
+    await api.workflow(ENDING)
+    for _ in range(2):
+        await api.trigger(workflow_id)
+    query = f"limit=1&workflow_id={workflow_id}" if url == HISTORY else "limit=1"
+    for number in range(2):
+        page = await api.ok("GET", f"{url}?{query}")
+        assert page["count"] == 1
+        if number == 0:
+            query += "".join(f"&{name}={value}" for name, value in page["lastKey"].items())
+    assert "lastKey" not in page
 
 
 async def test_versions_are_paged_by_workflow_and_version(api: Api) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from api.settings import Settings
 from tests.api.conftest import APPROVED, ENDING, PROCESS, SLEEPING, TWO_QUESTIONS, Api, Start
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -384,3 +385,115 @@ async def test_waits_of_what_is_not_there_are_404(api: Api) -> None:
     """An unknown process or workflow is no empty list."""
     assert code(await api.get("/v1/waits?process_id=never")) == (404, "NOT_FOUND")
     assert code(await api.get(f"/v1/waits?workflow_id={UNKNOWN}")) == (404, "NOT_FOUND")
+
+
+# --- naming the wait ---------------------------------------------------------------------------------------------
+
+NAMED = {"settings": {"resume": "named"}}
+
+
+async def test_where_a_wait_must_be_named_a_repeated_answer_ends_one_question(api: Api) -> None:
+    """Twenty times the same: one is told `restarted`, 19 `already restarted`, and the second question stays open."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS, **NAMED))
+    for more in ({"params": {"state": "First"}}, {"headers": {"Idempotency-Key": "the answer to the second"}}):
+        responses = await asyncio.gather(*(api.resume(execution_id, **more) for _ in range(20)))
+        assert {response.status_code for response in responses} == {200}
+        told = sorted(response.json()["message"] for response in responses)
+        if "params" in more:
+            assert told == ["already restarted"] * 19 + ["restarted"]
+        else:
+            assert told == ["restarted"] * 20
+        assert (await api.events(execution_id)).count("WaitResumed") == 1 + ("headers" in more)
+
+
+async def test_a_call_that_names_no_wait_is_told_which_are_open(api: Api) -> None:
+    """409 `NAME_THE_WAIT`, at once; by the id that it lists the wait can be ended."""
+    execution_id = await api.trigger(await api.workflow(TWO_QUESTIONS, **NAMED))
+    refused = await api.resume(execution_id, headers={"Prefer": "wait=30"})
+    assert code(refused) == (409, "NAME_THE_WAIT")
+    (wait,) = refused.json()["error"]["details"]["waits"]
+    assert wait["state"] == "First"
+    assert "First" in refused.json()["message"]
+    answered = await api.resume(execution_id, params={"wait_id": wait["wait_id"]})
+    assert answered.json() == {"message": "restarted"}
+
+
+async def test_runs_keep_the_rule_of_the_version_that_they_began_with(api: Api) -> None:
+    """Another rule makes the next version, with the same definition and mock payload; what runs is not touched."""
+    workflow_id = await api.workflow(TWO_QUESTIONS, mock_payload={"a": 1})
+    before = await api.trigger(workflow_id)
+    changed = (await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json=NAMED))["data"]
+    assert (changed["version"], changed["mock_payload"], changed["settings"]) == (2, {"a": 1}, {"resume": "named"})
+    assert (await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json=NAMED))["data"]["version"] == 2
+    kept = await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json={"definition": {**TWO_QUESTIONS, "Comment": "x"}})
+    assert (kept["data"]["version"], kept["data"]["settings"]) == (3, {"resume": "named"})
+    after = await api.trigger(workflow_id)
+    assert (await api.resume(before)).json() == {"message": "restarted"}
+    assert code(await api.resume(after)) == (409, "NAME_THE_WAIT")
+
+
+async def test_a_definition_that_can_ask_twice_is_created_with_a_warning(api: Api) -> None:
+    """It says what to do; who has done it gets none, and neither does who asks once."""
+    cases: list[tuple[Any, Any, int]] = [
+        (TWO_QUESTIONS, {}, 1),
+        (TWO_QUESTIONS, {"resume": "named"}, 0),
+        (TWO_QUESTIONS, {"resume": "any"}, 1),
+        (SLEEPING, {}, 0),
+    ]
+    for number, (definition, settings, expected) in enumerate(cases):
+        body = {"name": f"asks {number}", "definition": definition, "settings": settings}
+        warnings = (await api.ok("POST", "/v1/workflows", json=body))["data"]["warnings"]
+        assert len(warnings) == expected
+        assert all('settings.resume to "named"' in each["message"] for each in warnings)
+
+
+async def test_a_rule_that_is_none_is_refused(api: Api) -> None:
+    """By its name, with what is accepted."""
+    body = {"name": "asks", "definition": ENDING, "settings": {"resume": "all"}}
+    response = await api.post("/v1/workflows", json=body)
+    assert code(response) == (400, "VALIDATION_ERROR")
+    assert response.json()["error"]["message"].startswith("settings.resume: 'all' is not accepted; it must be 'any' or")
+
+
+# --- sources -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_sources_are_a_setting(start: Start) -> None:
+    """What it names is taken and nothing else, and the document says which."""
+    api = await start(Settings(resume_sources="SAP,ServiceNow"))
+    execution_id = await api.trigger(await api.workflow())
+    refused = await api.resume(execution_id, {"payload": {"source": "TEAMS"}})
+    assert code(refused) == (400, "VALIDATION_ERROR")
+    assert refused.json()["message"].endswith("it must be 'SAP' or 'ServiceNow'")
+    assert (await api.resume(execution_id, {"payload": {"source": "ServiceNow"}})).json() == {"message": "restarted"}
+    schemas = (await api.ok("GET", "/openapi.json"))["components"]["schemas"]
+    assert schemas["Resume"]["properties"]["payload"]["properties"]["source"] == {"enum": ["SAP", "ServiceNow"]}
+
+
+@pytest.mark.parametrize("payload", [None, True, 0, "yes", [1], {}, {"source": "TELEX"}])
+async def test_an_execution_is_resumed_with_any_payload(api: Api, payload: Any) -> None:
+    """By its process id and by its execution id; the payload becomes the state's output as it is."""
+    workflow_id = await api.workflow()
+    execution_id = await api.trigger(workflow_id, {"process_id": "A/7"})
+    path = "/v1/executions/A%2F7/resume?state=Ask"
+    answered = await api.post(path, json={"payload": payload})
+    assert answered.json() == {"success": True, "data": {"message": "restarted"}}
+    assert int(answered.headers["x-log-position"]) > 0
+    again = await api.post(f"/v1/executions/{execution_id}/resume", json={"payload": payload})
+    assert again.json()["data"] == {"message": "already restarted"}
+    assert (await api.item(workflow_id, execution_id))["workflow_output_payload"]["answer"] == payload
+
+
+async def test_an_execution_is_resumed_by_the_same_rules(api: Api) -> None:
+    """It is held, remembered under a key, and refused as by the process API, in the envelope of its own dialect."""
+    execution_id = await api.trigger(await api.workflow(SLEEPING))
+    early = {"headers": {"Prefer": "wait=0", "Idempotency-Key": "k"}, "json": {"payload": 1}}
+    refused = await api.post(f"/v1/executions/{execution_id}/resume", **early)
+    assert code(refused) == (409, "NOT_WAITING")
+    assert refused.json()["success"] is False
+    await api.push(60_000)
+    for _ in range(2):
+        answered = await api.post(f"/v1/executions/{execution_id}/resume", **early)
+        assert answered.json()["data"] == {"message": "restarted"}
+    assert code(await api.post(f"/v1/executions/{execution_id}/resume", json={})) == (400, "VALIDATION_ERROR")
+    assert code(await api.post("/v1/executions/never/terminate")) == (404, "NOT_FOUND")

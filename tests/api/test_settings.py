@@ -34,6 +34,8 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default() -> None:
         ({"log_format": "xml"}, {}, ("log_format", "'xml'", "--log-format", "'console' or 'json'")),
         ({}, {"PERDURE_ALLOW_PRIVATE_ADDRESSES": "yes"}, ("PERDURE_ALLOW_PRIVATE_ADDRESSES", "true or false")),
         ({}, {"PERDURE_WRITER": "fork"}, ("writer", "'fork'", "PERDURE_WRITER", "'process' or 'thread'")),
+        ({}, {"PERDURE_RESUME_SOURCES": "SAP,,X"}, ("resume_sources", "'SAP,,X'", "separated by commas")),
+        ({"resume_sources": "SAP, X"}, {}, ("resume_sources", "--resume-sources", "separated by commas")),
         ({}, {"PERDURE_BODY_MAX_BYTES": "1"}, ("body_max_bytes", "'1'", "1024")),
     ],
 )

@@ -56,17 +56,31 @@ async def test_the_log_says_which_token_it_was_and_not_what_it_says(api: Api) ->
 
 
 async def test_a_failure_is_the_task_s(api: Api) -> None:
-    """With an error that Catch can name and a cause; both may be left out."""
+    """With an error that Catch can name and a cause; both may be left out. The answer says what follows."""
     task = {**WITH_TOKEN["States"]["Ask"], "Catch": [{"ErrorEquals": ["Approval.Refused"], "Next": "Refused"}]}
     definition = {"StartAt": "Ask", "States": {"Ask": task, "Refused": {"Type": "Succeed"}}}
     execution_id, token = await api.token(definition)
     response = await answer(api, token, "failure", {"error": "Approval.Refused", "cause": "no contract"})
-    assert response.json()["data"] == {"message": "completed"}
+    assert response.json()["data"] == {"message": "completed", "then": {"kind": "catch", "next": "Refused"}}
     assert await status(api, execution_id) == ("completed", {"Error": "Approval.Refused", "Cause": "no contract"})
     for body in (..., {}, {"error": None, "cause": None}):
         execution_id, token = await api.token()
-        assert (await answer(api, token, "failure", body)).status_code == 200
+        failed = await answer(api, token, "failure", body)
+        assert failed.json()["data"] == {"message": "completed", "then": {"kind": "end"}}
         assert (await status(api, execution_id))[0] == "failed"
+
+
+async def test_a_failure_that_is_tried_again_says_when(api: Api) -> None:
+    """Also when it is repeated under its key: the first answer is kept whole."""
+    retry = [{"ErrorEquals": ["Approval.Busy"], "IntervalSeconds": 90}]
+    task = {**WITH_TOKEN["States"]["Ask"], "Retry": retry}
+    _, token = await api.token({"StartAt": "Ask", "States": {"Ask": task}})
+    for _ in range(2):
+        response = await api.post(
+            f"/v1/tasks/{token}/failure", json={"error": "Approval.Busy"}, headers={"Idempotency-Key": "busy"}
+        )
+        then = {"kind": "retry", "retry_at": "2025-06-15T15:08:10.000Z"}
+        assert response.json()["data"] == {"message": "completed", "then": then}
 
 
 async def test_heartbeats_keep_a_task_alive(api: Api) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from engine.core import ids
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -252,7 +253,7 @@ async def test_a_termination_needs_no_reason(api: Api, body: Any) -> None:
     [
         ({"payload": {"termination_reason": "x" * 1025}}, "payload.termination_reason"),
         ({"payload": {"termination_reason": 7}}, "payload.termination_reason"),
-        ({"payload": {"reason": "x"}}, "payload.reason"),
+        ({"payload": {"termination_reason": None, "ticket": 7}}, "payload.termination_reason"),
         ({"payload": '{"termination_reason": "x"}'}, "payload"),
         ({"reason": "x"}, "reason"),
     ],
@@ -265,6 +266,20 @@ async def test_a_termination_says_only_what_it_may(api: Api, body: Any, field: s
     assert response.status_code == 400
     assert response.json()["error"]["details"]["field"] == field
     assert (await api.item(workflow_id, execution_id))["status"] == "waiting"
+
+
+@pytest.mark.parametrize("path", [f"{PROCESS}/terminateWorkflow/A", "/v1/executions/A/terminate"])
+async def test_what_a_termination_says_beside_its_reason_is_kept(api: Api, path: str) -> None:
+    """It is the caller's data: it stands in the event's payload, whole, and a run that has only a reason has none."""
+    workflow_id = await api.workflow()
+    execution_id = await api.trigger(workflow_id, {"process_id": "A"})
+    said = {"termination_reason": "expired", "ticket": {"id": 4711}, "": [None]}
+    assert (await api.post(path, json={"payload": said})).status_code == 200
+    ended = (await api.engine.reading.last_events(ids.parse(execution_id), 1))[0]
+    assert ended.payload == {"reason": "expired", "data": {"ticket": {"id": 4711}, "": [None]}}
+    other = await api.trigger(workflow_id)
+    await api.terminate(other, json={"payload": {"termination_reason": "expired"}})
+    assert (await api.engine.reading.last_events(ids.parse(other), 1))[0].payload == {"reason": "expired"}
 
 
 async def test_what_has_ended_is_not_terminated(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -242,3 +243,96 @@ async def test_both_halves_of_a_version_are_required(api: Api, path: str) -> Non
         ({"workflow_id": UNKNOWN, "workflow_version": 1}, 404),
     ):
         assert (await api.get(f"{PROCESS}/{path}", params=query)).status_code == status, query
+
+
+# --- applying under a name ---------------------------------------------------------------------------------------
+
+BY_NAME = "/v1/workflows/by-name/invoice%2Fapproval"
+
+
+async def test_a_definition_is_applied_under_a_name(api: Api) -> None:
+    """Created at first, then the next version if anything differs, else nothing at all is written."""
+    made = (await api.ok("PUT", BY_NAME, json={"definition": WAITING}))["data"]
+    assert (made["name"], made["outcome"], made["version"], made["status"]) == (
+        "invoice/approval",
+        "created",
+        1,
+        "published",
+    )
+    position = await api.store.position()
+    same = (await api.ok("PUT", BY_NAME, json={"definition": WAITING}))["data"]
+    assert (same["outcome"], same["id"], same["version"]) == ("unchanged", made["id"], 1)
+    assert await api.store.position() == position
+    changes: list[tuple[dict[str, Any], int]] = [
+        ({"definition": ENDING}, 2),
+        ({"definition": ENDING, "settings": {"resume": "named"}}, 3),
+        ({"definition": ENDING, "description": "d"}, 3),
+    ]
+    for body, version in changes:
+        changed = (await api.ok("PUT", BY_NAME, json=body))["data"]
+        assert (changed["outcome"], changed["id"], changed["version"]) == ("changed", made["id"], version)
+    assert (await api.ok("PUT", BY_NAME, json={"definition": ENDING}))["data"]["outcome"] == "unchanged"
+
+
+async def test_a_draft_is_applied_and_then_published(api: Api) -> None:
+    """As a draft it runs nothing new; applied without that it is published, and a draft again it is not."""
+    await api.ok("PUT", BY_NAME, json={"definition": WAITING})
+    draft = {"definition": ENDING, "status": "draft"}
+    for outcome in ("changed", "unchanged"):
+        applied = (await api.ok("PUT", BY_NAME, json=draft))["data"]
+        assert (applied["outcome"], applied["version"], applied["published_at"]) == (outcome, 2, None)
+    published = (await api.ok("PUT", BY_NAME, json={"definition": ENDING}))["data"]
+    assert (published["outcome"], published["version"]) == ("changed", 2)
+    assert published["published_at"] is not None
+    assert (await api.ok("PUT", BY_NAME, json=draft))["data"]["outcome"] == "unchanged"
+
+
+async def test_twenty_apply_at_once(api: Api) -> None:
+    """One of them creates the workflow; there is one, with one version."""
+    answers = await asyncio.gather(*(api.ok("PUT", BY_NAME, json={"definition": WAITING}) for _ in range(20)))
+    outcomes = sorted(answer["data"]["outcome"] for answer in answers)
+    assert outcomes == ["created"] + ["unchanged"] * 19
+    assert len({answer["data"]["id"] for answer in answers}) == 1
+
+
+async def test_a_name_that_several_have_is_not_applied_to(api: Api) -> None:
+    """Both are named; an archived one does not count, and its name is free again."""
+    first = await api.workflow(name="twice")
+    body = {"name": "twice", "definition": WAITING}
+    second = (await api.ok("POST", "/v1/workflows", json=body))["data"]
+    assert first in second["warnings"][-1]["message"]
+    response = await api.send("PUT", "/v1/workflows/by-name/twice", json={"definition": ENDING})
+    assert response.status_code == 409
+    assert first in response.json()["error"]["message"]
+    assert second["id"] in response.json()["error"]["message"]
+    await api.ok("DELETE", f"/v1/workflows/{first}")
+    changed = (await api.ok("PUT", "/v1/workflows/by-name/twice", json={"definition": ENDING}))["data"]
+    assert (changed["id"], changed["warnings"]) == (second["id"], [])
+    await api.ok("DELETE", f"/v1/workflows/{second['id']}")
+    created = (await api.ok("PUT", "/v1/workflows/by-name/twice", json={"definition": ENDING}))["data"]
+    assert created["outcome"] == "created"
+
+
+async def test_what_is_applied_must_be_valid(api: Api) -> None:
+    """The name as in a creation, the definition with every problem; nothing is written."""
+    position = await api.store.position()
+    for url, body, says in (
+        ("/v1/workflows/by-name/a%0Ab", {"definition": ENDING}, "name: "),
+        (f"/v1/workflows/by-name/{'x' * 121}", {"definition": ENDING}, "name: "),
+        (BY_NAME, {"definition": {}}, "definition: "),
+        (BY_NAME, {"definition": ENDING, "mock_payload": {}}, "mock_payload: "),
+        (BY_NAME, {"definition": ENDING, "name": "other"}, "name: "),
+    ):
+        response = await api.send("PUT", url, json=body)
+        assert response.status_code == 400, (url, body)
+        assert response.json()["error"]["message"].startswith(says)
+    assert await api.store.position() == position
+
+
+async def test_an_earlier_version_is_shown(api: Api) -> None:
+    """By its number; the workflow around it is as it is now."""
+    made = (await api.ok("PUT", BY_NAME, json={"definition": WAITING}))["data"]
+    await api.ok("PUT", BY_NAME, json={"definition": ENDING})
+    shown = (await api.ok("GET", f"/v1/workflows/{made['id']}?version=1"))["data"]
+    assert (shown["version"], shown["shown_version"], shown["definition"]) == (2, 1, WAITING)
+    assert (await api.get(f"/v1/workflows/{made['id']}?version=3")).status_code == 404

@@ -101,6 +101,8 @@ MEMBERS: dict[str, Any] = {
     "resource": "charge.waitForResume",
     "result": "7/result",
     "position": 70_000,
+    "resume": "named",
+    "rule": 2,
     "scope": "Map[3]/A",
     "scopes": ["runs.view", "runs.resume"],
     "secret_sha256": "b" * 64,

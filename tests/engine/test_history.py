@@ -74,7 +74,8 @@ def test_a_run_reads_as_in_step_functions():
 
 
 def said(number, previous, kind, /, **details):
-    return {"id": number, "type": kind, "previousEventId": previous, "details": details}
+    timestamp = "2025-06-15T15:06:40.000Z"
+    return {"id": number, "type": kind, "timestamp": timestamp, "previousEventId": previous, "details": details}
 
 
 @pytest.mark.parametrize(
@@ -164,6 +165,37 @@ def test_a_terminated_run_was_aborted():
     """What terminates it becomes ExecutionAborted with the reason, and no state is exited."""
     run = given(one({"Type": "Wait", "Seconds": 1, "End": True})).when(c.Terminate("enough"))
     assert states_history(run.events)[2:] == [said(3, 0, "ExecutionAborted", cause="enough")]
+
+
+def test_every_event_of_the_history_has_its_time():
+    """That of the event that it comes from; a step is started when it is scheduled, however late that is told."""
+    run = given(one({**CHARGE, "Next": "B"}, B={"Type": "Wait", "Seconds": 5, "End": True}))
+    run.after(1500).when(succeeded("A", 1)).after(5000).when(due())
+    times = [(event["type"], event["timestamp"][17:-1]) for event in states_history(run.events)]
+    assert times == [
+        ("ExecutionStarted", "40.000"),
+        ("TaskStateEntered", "40.000"),
+        ("TaskScheduled", "40.000"),
+        ("TaskStarted", "40.000"),
+        ("TaskSucceeded", "41.500"),
+        ("TaskStateExited", "41.500"),
+        ("WaitStateEntered", "41.500"),
+        ("WaitStateExited", "46.500"),
+        ("ExecutionSucceeded", "46.500"),
+    ]
+
+
+def test_what_ends_with_others_is_cancelled():
+    """The other branches of one that fails, and what is open when a run is terminated; what failed itself is not."""
+    branch = {"StartAt": "Ask", "States": {"Ask": {"Type": "Task", "Resource": "wait_for_resume", "End": True}}}
+    fails = {"StartAt": "Charge", "States": {"Charge": {**CHARGE, "End": True}}}
+    both = {"Type": "Parallel", "Branches": [branch, fails], "End": True}
+    run = given(one(both)).when(failed("Charge", "Boom"))
+    cancelled = {step["state"]: step.get("cancelled") for step in condensed(run.events)["steps"]}
+    assert cancelled == {"A": None, "Ask": True, "Charge": None}
+    run = given(one(both)).when(c.Terminate("enough"))
+    assert [step.get("cancelled") for step in condensed(run.events)["steps"]] == [True, True, True]
+    assert all("cancelled" not in step for step in condensed(given(one(both)).events)["steps"])
 
 
 def test_what_stands_beside_the_course_is_not_told():

@@ -36,10 +36,10 @@ async def fill(database):
         second = await engine.access.make_key(caller, "second", ("runs.view",), expires_at=2**45)
         await engine.access.revoke_key(principal, second.row.key_id)
         archived = await engine.create_workflow("archived", APPROVAL)
-        await engine.workflows.archive(caller, ids.parse(archived.id))
+        await engine.catalog.archive(caller, ids.parse(archived.id))
         workflow = await engine.create_workflow("approval", APPROVAL, description="asks")
         changed = {**APPROVAL, "Comment": "again"}
-        await engine.workflows.change(
+        await engine.catalog.change(
             caller, ids.parse(workflow.id), definition=changed, is_published=False, mock_payload={"of": "everything"}
         )
         for name in ("P-1", "P-2", "P-3"):

@@ -125,7 +125,7 @@ def workflow(workflow_id: bytes, **changes: Any) -> WorkflowRow:
 
 def version(workflow_id: bytes, number: int, **changes: Any) -> WorkflowVersionRow:
     row = WorkflowVersionRow(
-        *(workflow_id, number, ORG, WORKSPACE, "{}", digest("{}"), None, NOW, "key:1", NOW + number)
+        *(workflow_id, number, ORG, WORKSPACE, "{}", digest("{}"), None, NOW, "key:1", NOW + number, "any")
     )
     return row._replace(**changes)
 

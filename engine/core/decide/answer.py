@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.core import events as e
 from engine.core.commands import AnswerTask, Beat, Failed
 from engine.core.decide.draft import Draft
@@ -30,8 +32,18 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
     if isinstance(phase, InTask) and phase.child is None:
         draft.give_up_task(phase)  # or another attempt might run beside it
     fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause, wait=command.wait)
+    then = next(step.recorded.event.then for step in draft.steps if isinstance(step.recorded.event, e.TaskFailed))
     advance(draft)
-    return draft.decision(COMPLETED)
+    return draft.decision({"message": COMPLETED, "then": _following(then)})
+
+
+def _following(then: e.Then | None) -> dict[str, Any]:
+    """What follows a failure, for who said that the task has failed."""
+    if isinstance(then, e.Retry):
+        return {"kind": "retry", "retry_on": then.due_at}
+    if isinstance(then, e.Caught):
+        return {"kind": "catch", "next": then.next}
+    return {"kind": "end"}
 
 
 def beat(state: State, command: Beat, facts: Facts) -> Outcome:

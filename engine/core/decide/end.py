@@ -25,7 +25,8 @@ def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
         message = f"the execution has already ended: it is {state.status}"
         return refuse(state, facts, "terminate", "CONFLICT", message, {"status": state.status})
     draft = Draft(state, facts)
-    finish(draft, ExecutionTerminated(ref(draft.next_seq, "reason")), {"reason": command.reason})
+    said = {"reason": command.reason} if command.data is None else {"reason": command.reason, "data": command.data}
+    finish(draft, ExecutionTerminated(ref(draft.next_seq, "reason")), said)
     return draft.decision(TERMINATED)
 
 

@@ -87,7 +87,9 @@ def _enter_choice(draft: Draft, scope: str, _frame: Frame, state: ChoiceState) -
         scope,
         Left(chosen.output, chosen.assigned),
         chosen.next,
-        lambda output, following, assigned: e.StatePassed(state.name, "Choice", output, following, assigned, scope),
+        lambda output, following, assigned: e.StatePassed(
+            state.name, "Choice", output, following, assigned, scope, chosen.rule
+        ),
     )
 
 

@@ -26,11 +26,16 @@ ALREADY_RESTARTED = "already restarted"
 WAITS_NAMED_MAX = 100
 """So many open waits a refusal names."""
 
+PLACES_NAMED_MAX = 5
+"""So many states the message of a refusal names."""
+
 
 def resume(state: State, command: Resume, facts: Facts) -> Outcome:
     """End the wait that the command means, or say why not."""
     if state.status == "terminated":
         return _refuse(state, facts, "CONFLICT", "the execution has been terminated")
+    if state.resume == "named" and command.wait is None and command.state is None and not command.is_keyed:
+        return _unnamed(state, facts)
     meant = _meant(state, command)
     if len(meant) > 1:
         return _ambiguous(state, facts, meant)
@@ -130,10 +135,31 @@ def _waits_at(machine: Machine, name: str) -> bool:
     return any(_waits_at(inner, name) for each in machine.states.values() for inner in nested_in(each))
 
 
+def _unnamed(state: State, facts: Facts) -> Rejection:
+    """Refuse a call that could be a repetition of one that ended an earlier wait."""
+    waits = state.open_waits()
+    message = (
+        "a resume of this workflow must name its wait with state or wait_id, or carry an Idempotency-Key; "
+        f"open: {_places(waits)}"
+    )
+    details = {"status": state.status, "state": state.current, "waits": _listed(waits)}
+    return _refuse(state, facts, "NAME_THE_WAIT", message, details)
+
+
+def _places(waits: list[tuple[str, OpenWait]]) -> str:
+    """The states at which these waits are open, in words."""
+    names = sorted({opened.state for _, opened in waits})
+    shown = ", ".join(map(repr, names[:PLACES_NAMED_MAX]))
+    return f"{shown} and more" if len(names) > PLACES_NAMED_MAX else shown or "none"
+
+
 def _ambiguous(state: State, facts: Facts, meant: list[tuple[str, OpenWait]]) -> Rejection:
-    waits = [{"wait_id": wait, "state": opened.state} for wait, opened in meant[:WAITS_NAMED_MAX]]
     message = f"{len(meant)} waits are open; name one with wait_id or state"
-    return _refuse(state, facts, "AMBIGUOUS_WAIT", message, {"waits": waits})
+    return _refuse(state, facts, "AMBIGUOUS_WAIT", message, {"waits": _listed(meant)})
+
+
+def _listed(waits: list[tuple[str, OpenWait]]) -> list[dict[str, Any]]:
+    return [{"wait_id": wait, "state": opened.state} for wait, opened in waits[:WAITS_NAMED_MAX]]
 
 
 def _refuse(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from api.cli import main
@@ -61,6 +62,7 @@ EXTERNAL: dict[str, Any] = {
 }
 FILES: dict[str, Any] = {
     "invoice.asl.json": APPROVAL,
+    "invoice.asl.yaml": APPROVAL,
     "charge.asl.json": CHARGE,
     "invoice.json": {"amount": 120},
     "approval.json": {"source": "TEAMS", "approved": True},
@@ -103,7 +105,8 @@ def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with that database and the files of the examples: where commands run."""
     shutil.copy(made, tmp_path / "runs.db")
     for name, content in FILES.items():
-        (tmp_path / name).write_text(json.dumps(content))
+        text = yaml.safe_dump(content, sort_keys=False) if name.endswith(".yaml") else json.dumps(content)
+        (tmp_path / name).write_text(text)
     for name in [name for name in os.environ if name.startswith("PERDURE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PERDURE_DATABASE", "sqlite:///runs.db")

@@ -46,6 +46,48 @@ def test_a_run_from_start_to_end(mode: Mode, perdure: Perdure) -> None:
         assert event(perdure, "INV-9", kind)["actor"] == actor(mode, perdure)
 
 
+def test_a_workflow_is_deployed_again_and_again(mode: Mode, perdure: Perdure, folder: Path) -> None:
+    """From JSON or YAML: what differs is shown, applied as the next version, published and archived by name."""
+    assert perdure("workflows", "diff", "invoice.asl.yaml", "--name", NAME).stdout == ""
+    same = perdure("workflows", "apply", "invoice.asl.yaml", "--name", NAME)
+    assert "unchanged: invoice approval, version 1, published" in same.stderr
+    changed = (folder / "invoice.asl.yaml").read_text().replace("NumericGreaterThan: 100", "NumericGreaterThan: 250")
+    (folder / "invoice.asl.yaml").write_text(changed)
+    difference = perdure("workflows", "diff", "invoice.asl.yaml", "--name", NAME, exits=1).stdout
+    assert '-          "NumericGreaterThan": 100,' in difference
+    assert '+          "NumericGreaterThan": 250,' in difference
+    draft = perdure.json("workflows", "apply", "invoice.asl.yaml", "--name", NAME, "--draft")
+    assert (draft["id"], draft["version"], draft["outcome"]) == (same.stdout.strip(), 2, "changed")
+    assert perdure.json("trigger", NAME, "--input", '{"amount": 120}', "--process-id", "D")["process_id"] == "D"
+    assert perdure.status("D") == "waiting"
+    assert perdure("workflows", "publish", NAME).stdout == same.stdout
+    perdure("trigger", NAME, "--input", '{"amount": 120}', "--process-id", "P")
+    assert perdure.status("P") == "completed"
+    new = perdure.json("workflows", "apply", "charge.asl.json", "--resume", "named")
+    assert (new["name"], new["outcome"]) == ("charge", "created")
+    assert perdure.json("workflows", "archive", NAME)["status"] == "archived"
+    assert "is archived" in perdure("trigger", NAME, "--input", '{"amount": 1}', exits=1).stderr
+
+
+def test_a_wait_is_ended_with_any_value_and_no_source(mode: Mode, perdure: Perdure) -> None:
+    """The command line asks for no `source`, and for no object; what a termination says more than why is kept."""
+    assert perdure("resume", "INV-7", "--state", "Ask", "--payload", "[1, null]").stdout == "restarted\n"
+    assert perdure.json("show", "INV-7")["output"]["approval"] == [1, None]
+    perdure("trigger", NAME, "--input", '{"amount": 300}', "--process-id", "T")
+    perdure("terminate", "T", "--reason", "entered twice", "--payload", '{"ticket": 4711}')
+    ended = event(perdure, "T", "ExecutionTerminated")
+    assert ended["payload"] == {"reason": "entered twice", "data": {"ticket": 4711}}
+
+
+def test_a_workflow_whose_waits_must_be_named(mode: Mode, perdure: Perdure) -> None:
+    """It is created so; a resume that names no wait says what is open."""
+    perdure("workflows", "create", "invoice.asl.json", "--name", "named", "--resume", "named")
+    perdure("trigger", "named", "--input", '{"amount": 300}', "--process-id", "N")
+    refused = perdure("resume", "N", "--source", "SAP", "--hold", "0", exits=1)
+    assert "open: 'Ask'" in refused.stderr
+    assert perdure("resume", "N", "--source", "SAP", "--state", "Ask").stdout == "restarted\n"
+
+
 def test_inputs_from_files_and_stdin(mode: Mode, perdure: Perdure) -> None:
     """Input and payload come from an argument, a file, or stdin; a process id may stand in the input."""
     perdure("trigger", NAME, "--input", "@-", stdin='{"amount": 300, "process_id": "INV-10"}')
@@ -101,7 +143,8 @@ def test_a_task_is_answered_for_by_its_token(mode: Mode, perdure: Perdure, token
 def test_a_task_fails_by_its_token(mode: Mode, perdure: Perdure, token: str) -> None:
     """With an error and a cause, no longer than they may be."""
     assert "cause" in perdure("task", "failure", token, "--cause", "x" * 32_769, exits=1).stderr
-    perdure("task", "failure", token, "--error", "Approval.Refused", "--cause", "no contract")
+    told = perdure("task", "failure", token, "--error", "Approval.Refused", "--cause", "no contract")
+    assert (told.stdout, told.stderr) == ("completed\n", "nothing catches that: its state has failed\n")
     shown = perdure.json("show", perdure.json("history", "external")["items"][0]["execution_id"])
     assert (shown["status"], shown["error"], shown["cause"]) == ("failed", "Approval.Refused", "no contract")
 
@@ -171,8 +214,9 @@ def test_a_key_elsewhere(mode: Mode, perdure: Perdure) -> None:
         (["trigger", NAME, "--process-id", "INV-7"], "belongs to execution"),
         (["trigger", "01900000-0000-7000-8000-000000000000"], "there is no workflow"),
         (["resume", "INV-8", "--source", "SAP"], "there is no process"),
+        (["resume", "INV-8", "--source", "SAP"], "Did you mean 'INV-7' or 'INV-6'?"),
+        (["terminate", "inv-7"], "Did you mean 'INV-7'"),
         (["resume", "INV-6", "--source", "SAP", "--hold", "0"], "wait"),
-        (["resume", "INV-7", "--payload", "{}"], "payload.source"),
         (["terminate", "INV-8"], "there is no process"),
         (["task", "success", "nonsense", "--output", "1"], "there is no such task"),
         (["terminate", "INV-7", "--reason", "x" * 1025], "termination_reason"),
@@ -197,7 +241,9 @@ def test_what_cannot_be_done(mode: Mode, perdure: Perdure, command: list[str], s
         (["trigger", NAME, "--input", '{"a": 1, "a": 2}'], "stands twice"),
         (["trigger", NAME, "--input", '{"a": NaN}'], "NaN"),
         (["trigger", NAME, "--input", "@nowhere.json"], "cannot be read"),
-        (["resume", "INV-7", "--source", "TELEX"], "'SAP', 'TEAMS'"),
+        (["resume", "INV-7", "--source", "SAP", "--payload", "[1]"], "no JSON object"),
+        (["terminate", "INV-7", "--payload", "[1]"], "must be a JSON object"),
+        (["terminate", "INV-7", "--reason", "a", "--payload", '{"termination_reason": "b"}'], "another one"),
         (["resume", "INV-7", "--source", "SAP", "--payload", "@approval.json"], "another one"),
         (["resume", "INV-7", "--source", "SAP", "--wait-id", "x"], "not a UUID"),
         (["workflows", "create", "-"], "has no name"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from api.commands.remote import Remote
+from api.commands.shape import Scope
 from engine import Engine
 from engine.core import ids
-from tests.api.cli.conftest import APPROVAL, NAME, Perdure
+from tests.api.cli.conftest import APPROVAL, KEY, NAME, Perdure
 
 READING = [
     ["history"],
@@ -36,6 +39,47 @@ def test_json_parses_and_is_stable(perdure: Perdure, command: list[str]) -> None
     assert first.stderr == ""
     lines = first.stdout.splitlines() if command[0] == "events" else [first.stdout]
     assert all(isinstance(json.loads(line), dict) for line in lines)
+
+
+SERVED = [
+    ["history"],
+    ["history", NAME, "--limit", "1"],
+    ["show", "INV-7"],
+    ["show", "INV-6"],
+    ["show", "INV-7", "--diagram"],
+    ["events", "INV-7"],
+    ["events", "INV-6", "--follow"],
+]
+
+
+def test_a_server_shows_what_its_database_has(perdure: Perdure, served: str) -> None:
+    """With --server the same commands print the same: runs, with all that is said of them, and their events."""
+    there = ("--server", served, "--key", KEY)
+    for command in SERVED:
+        for form in ([], ["--json"]):
+            assert perdure(*command, *form, *there).stdout == perdure(*command, *form).stdout, command
+    for _ in range(12):  # of which the last ten events of the run are
+        perdure("resume", "INV-6", "--state", "Nowhere", "--hold", "0", *there, exits=1)
+    assert perdure("history", "--json", *there).stdout == perdure("history", "--json").stdout
+    first = perdure.json("history", "--limit", "1", *there)
+    assert perdure.json("history", "--after", first["after"], *there)["items"][0]["process_id"] == "INV-6"
+    for command in (["show", "INV-8"], ["events", "INV-8"], ["history", "invoice aproval"]):
+        said = perdure(*command, *there, exits=1).stderr
+        assert "there is no" in said
+        assert "Did you mean '" in said
+    assert "wants a key" in perdure("show", "INV-7", "--server", served, exits=2).stderr
+
+
+def test_a_server_s_run_is_followed(perdure: Perdure, served: str) -> None:
+    """What is added is told as it comes, until the run has ended."""
+    there = ("--server", served, "--key", KEY)
+    server = Remote(served, KEY, Scope("", None, None))
+    resume = threading.Timer(0.1, lambda: server.resume("INV-7", 1, wait_id=None, state="Ask", hold_s=0))
+    resume.start()
+    lines = [json.loads(line) for line in perdure("events", "INV-7", "--follow", "--json", *there).stdout.splitlines()]
+    resume.join()
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    assert lines[-1]["type"] == "ExecutionSucceeded"
 
 
 def test_history_walks_over_pages(perdure: Perdure) -> None:
@@ -120,7 +164,7 @@ def test_keys_are_listed_without_their_texts(perdure: Perdure) -> None:
         (["history", "invoice aproval"], f"Did you mean '{NAME}'?"),
         (["workflows", "show", "Invoice"], f"Did you mean '{NAME}'?"),
         (["workflows", "show", NAME, "--version", "9"], "its latest is 1"),
-        (["show", "INV-8"], "there is no process or execution 'INV-8'"),
+        (["show", "INV-8"], "there is no process or execution 'INV-8'. Did you mean 'INV-7' or 'INV-6'?"),
         (["events", "INV-8"], "there is no process or execution"),
         (["waits", "--process-id", "INV-8"], "there is no process or execution"),
         (["history", "--organization", "defalt"], "Did you mean 'default'?"),

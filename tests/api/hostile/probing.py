@@ -68,6 +68,7 @@ class Probe(NamedTuple):
             "workflow_version": "1",
             "process_id": self.process_id,
             "token": self.token,
+            "name": "a%20name",
         }
         return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
 

@@ -20,8 +20,10 @@ from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_sche
 RIGHT: dict[str, Any] = {
     "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
+    "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
     "Resume": APPROVED,
+    "ResumeAny": {"payload": {"approved": True}},
     "Terminate": {"payload": {"termination_reason": "r"}},
     "TaskSuccess": {"output": {"approved": True}},
     "TaskFailure": {"error": "e", "cause": "c"},
@@ -177,7 +179,7 @@ async def test_a_wrong_parameter_is_refused_by_its_name(
             response = await asked(probe, route, probe_url, more)
             assert message_of(response).startswith(f"{name}: "), (text, response.text)
             assert response.json()["error"]["details"]["field"] == name
-    response = await asked(probe, route, f"{name}=1&{required}&{name}=1", more)
+    response = await asked(probe, route, f"{name}=1&{required}&{name}=2", more)
     assert message_of(response).startswith(f"{name}: it is there twice")
     for text in ("%ff", "%ed%a0%80", "%c0%af"):
         assert "UTF-8" in message_of(await asked(probe, route, f"{name}={text}&{required}", more))

@@ -59,8 +59,10 @@ class Checked(Scenario):
         run_input: Any,
         process_id: str | None = None,
         parent: e.Parent | None = None,
+        resume: e.ResumeRule = "any",
     ) -> None:
         self.parent = parent
+        self.resume: e.ResumeRule = resume
         self.rows: list[EventRow] = []
         self.folded: State = initial_state()
         self.stored: dict[int, Any] = {}
@@ -86,7 +88,7 @@ class Checked(Scenario):
 
     def _send(self, command: c.Command) -> None:
         if isinstance(command, c.Trigger) and not self.events:
-            command = replace(command, parent=self.parent)
+            command = replace(command, parent=self.parent, resume=self.resume)
         before, payloads = encode_state(self.state), encode_json(list(self._payloads.items()))
         chance, state = self._chance(), self.state
         super()._send(command)
@@ -282,6 +284,7 @@ def given(
     run_input: Any = None,
     process_id: str | None = None,
     parent: e.Parent | None = None,
+    resume: e.ResumeRule = "any",
 ) -> Checked:
     """An execution that was just triggered, without an input with `{}`; see `Checked`."""
-    return Checked(definition, {} if run_input is None else run_input, process_id, parent)
+    return Checked(definition, {} if run_input is None else run_input, process_id, parent, resume)

@@ -8,7 +8,7 @@ from engine.core import events as e
 from engine.core.commands import Refuse
 from engine.core.decide import decide
 from engine.core.decision import RECORDED_REFUSALS, Rejection
-from engine.testing import resumed, succeeded, terminated
+from engine.testing import START, resumed, succeeded, terminated
 
 from .checked import given
 
@@ -71,13 +71,14 @@ def test_a_refusal_changes_nothing_but_the_count():
 
 
 def test_whoever_changes_the_execution_is_its_modifier():
-    """The last actor from outside, beginning with who started it, and not the engine itself."""
+    """The last actor from outside, who started it at first, and not the engine itself; the time is of that event."""
     run = given({"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "wait_for_resume", "End": True}}})
     assert run.state.modified_by == "key:test"
     run.actor = "key:somebody"
-    run.when(resumed())
-    assert run.state.modified_by == "key:somebody"
+    run.after(1000).when(resumed())
+    assert (run.state.modified_by, run.state.modified_at) == ("key:somebody", START + 1000)
     run = given(CHARGE)
     run.actor = "engine:node"
-    run.when(succeeded("A")).check()
-    assert run.state.modified_by == "key:test"
+    run.after(1000).when(succeeded("A")).check()
+    assert (run.state.modified_by, run.state.modified_at) == ("key:test", START)
+    assert run.state.recorded_at == START + 1000

@@ -128,6 +128,23 @@ def test_a_call_without_a_name_means_the_wait_that_is_open():
     run.then_is("completed", output={"n": 2})
 
 
+@pytest.mark.parametrize("named", [{}, {"may_hold": True}])
+def test_a_workflow_may_want_every_resume_to_name_its_wait(named):
+    """A call that names none is refused at once, also if it may be held, and is told what is open; nothing ends."""
+    run = given(TWO, resume="named").when(Resume({}, **named)).then(e.CommandRefused("resume", "NAME_THE_WAIT", 1))
+    waits = [{"wait_id": wait_id(1), "state": "First"}]
+    assert run.rejection.details == {"status": "waiting", "state": "First", "waits": waits}
+    assert "open: 'First'" in run.rejection.message
+    run.when(Resume({"n": 1}, state="First")).then_answers("restarted")
+    run.when(Resume({"n": 1}, state="First")).then_answers("already restarted")
+    run.when(Resume({"n": 2}, wait=wait_id(2))).then_answers("restarted").then_is("completed", output={"n": 2})
+
+
+def test_an_idempotency_key_names_a_call_too():
+    """Its repetition is answered from memory, and so never decided a second time."""
+    given(TWO, resume="named").when(Resume({"n": 1}, is_keyed=True)).then_answers("restarted").then_is("waiting")
+
+
 # --- the ones that come early --------------------------------------------------------------------------------------
 
 

@@ -93,15 +93,15 @@ def test_a_pass_at_the_end_ends_the_execution():
 
 
 def test_a_choice_goes_where_its_rule_says():
-    """The event tells the way that was taken, so that no replay evaluates a rule."""
+    """The event tells the way that was taken, and by which rule, so that no replay evaluates one."""
     choice = {
         "Type": "Choice",
         "Choices": [{"Variable": "$.x", "NumericGreaterThan": 5, "Next": "B"}],
         "Default": "C",
     }
-    for x, chosen in ((9, "B"), (1, "C")):
+    for x, chosen, rule in ((9, "B", 0), (1, "C", None)):
         run = given(machine(choice, B=END, C=END), {"x": x}).check()
-        assert run.events[1].event == e.StatePassed("A", "Choice", "1/input", chosen)
+        assert run.events[1].event == e.StatePassed("A", "Choice", "1/input", chosen, rule=rule)
 
 
 def test_a_succeed_filters_the_output():

@@ -204,15 +204,15 @@ def test_rules_read_the_context_object_and_variables():
 def test_a_choice_filters_its_input_and_passes_it_on():
     """Rules see what InputPath selects; OutputPath applies to that."""
     state = choice({"Variable": "$.v", "IsNumeric": True, "Next": "yes"}, InputPath="$.in", OutputPath="$.v")
-    assert state.choose(env({"in": {"v": 1}})) == ("yes", 1, {})
+    assert state.choose(env({"in": {"v": 1}})) == ("yes", 1, {}, 0)
 
 
 def test_a_rule_has_its_own_assignments_and_the_default_those_of_the_state():
     """Only one of them is made."""
     rule = {"Variable": "$.v", "IsNumeric": True, "Next": "yes", "Assign": {"x.$": "$.v"}}
     state = choice(rule, InputPath="$.in", Assign={"y.$": "$.w"})
-    assert state.choose(env({"in": {"v": 1, "w": 2}})) == ("yes", {"v": 1, "w": 2}, {"x": 1})
-    assert state.choose(env({"in": {"v": "", "w": 2}})) == ("no", {"v": "", "w": 2}, {"y": 2})
+    assert state.choose(env({"in": {"v": 1, "w": 2}})) == ("yes", {"v": 1, "w": 2}, {"x": 1}, 0)
+    assert state.choose(env({"in": {"v": "", "w": 2}})) == ("no", {"v": "", "w": 2}, {"y": 2}, None)
 
 
 def test_a_choice_in_jsonata_has_conditions():
@@ -224,9 +224,9 @@ def test_a_choice_in_jsonata_has_conditions():
         QueryLanguage="JSONata",
         Output="{% 'default' %}",
     )
-    assert state.choose(env({"v": 5}, variables={"least": 2})) == ("yes", {"v": 5}, {"x": 3})
-    assert state.choose(env({"v": 0}, variables={"least": 2})) == ("zero", {"was": 0}, {})
-    assert state.choose(env({"v": 1}, variables={"least": 2})) == ("no", "default", {})
+    assert state.choose(env({"v": 5}, variables={"least": 2})) == ("yes", {"v": 5}, {"x": 3}, 1)
+    assert state.choose(env({"v": 0}, variables={"least": 2})) == ("zero", {"was": 0}, {}, 2)
+    assert state.choose(env({"v": 1}, variables={"least": 2})) == ("no", "default", {}, None)
 
 
 def test_a_condition_that_gives_no_boolean_fails():

@@ -74,7 +74,7 @@ async def test_a_workflow_that_was_read_before_it_was_archived_is_not_kept(
     held = Held(engine.store, "workflow", monkeypatch)
     first = asyncio.create_task(engine.trigger(made.id, version=version))
     await held.has_read.wait()
-    await engine.workflows.archive(caller, workflow_id)
+    await engine.catalog.archive(caller, workflow_id)
     held.go.set()
     with pytest.raises(Conflict, match="archived"):
         await first
@@ -91,7 +91,7 @@ async def test_a_version_that_was_read_before_the_next_is_not_kept(
     held = Held(engine.store, "latest_published", monkeypatch)
     first = asyncio.create_task(engine.trigger(made.id))
     await held.has_read.wait()
-    await engine.workflows.change(caller, workflow_id, definition=FAILS)
+    await engine.catalog.change(caller, workflow_id, definition=FAILS)
     held.go.set()
     await first
     later = await engine.trigger(made.id)
@@ -108,7 +108,7 @@ async def test_what_was_changed_by_a_caller_that_went_away_is_forgotten_too(benc
     bench.store.gate.clear()
     leaving = [
         asyncio.create_task(engine.access.revoke_key(who, made.row.key_id)),
-        asyncio.create_task(engine.workflows.archive(who.caller, ids.parse(workflow.id))),
+        asyncio.create_task(engine.catalog.archive(who.caller, ids.parse(workflow.id))),
     ]
     await eventually(lambda: engine.node.processor._committing is not None and not engine.node.processor._inbox)
     for call in leaving:

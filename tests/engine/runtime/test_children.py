@@ -14,12 +14,12 @@ from engine import Engine
 from engine.core import ids
 from engine.core.effects import FollowParent
 from engine.core.events import ExecutionStarted, ExecutionTerminated, Recorded, TaskScheduled
-from engine.engine import Execution, Result
 from engine.limits import Limits
 from engine.runtime import nesting
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import KINDS
 from engine.testing import START
+from engine.told import Execution, Result
 from store.errors import StoreFull
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -150,7 +150,7 @@ async def test_what_names_a_workflow(bench: Bench) -> None:
     engine = await bench.start()
     workflow = await engine.create_workflow("the: child:2", ECHO)
     again = {**ECHO, "Comment": "the second version"}
-    await engine.workflows.change(await engine._caller(), ids.parse(workflow.id), definition=again)
+    await engine.catalog.change(await engine._caller(), ids.parse(workflow.id), definition=again)
     arn = "arn:aws:states:us-east-1:111111111111:stateMachine:"
     for target, version in (
         (workflow.id, 2),
@@ -196,8 +196,8 @@ async def test_what_cannot_be_started_fails_the_task(
         await engine.create_workflow(name, ECHO)
     old = await engine.create_workflow("old", ECHO)
     caller = await engine._caller()
-    await engine.workflows.archive(caller, ids.parse(old.id))
-    await engine.workflows.create(caller, "draft", ECHO, is_published=False)
+    await engine.catalog.archive(caller, ids.parse(old.id))
+    await engine.catalog.create(caller, "draft", ECHO, is_published=False)
     sleeping = await engine.create_workflow("sleeping", SLEEPING)
     await engine.trigger(sleeping.id, process_id="TAKEN")
     catch = {"Catch": [{"ErrorEquals": [error], "Next": "Caught"}]}
@@ -239,7 +239,7 @@ async def test_a_workflow_of_another_workspace_is_not_there(bench: Bench) -> Non
     engine = await bench.start()
     mine = await engine._caller()
     workspace = await engine.access.workspace(mine.organization_id, "other", "cli:test")
-    saved = await engine.workflows.create(mine._replace(workspace_id=workspace.workspace_id), "theirs", ECHO)
+    saved = await engine.catalog.create(mine._replace(workspace_id=workspace.workspace_id), "theirs", ECHO)
     for target in ("theirs", ids.text(saved.workflow.workflow_id)):
         made = await engine.create_workflow("parent", parent_of(target))
         result = await ended(engine, (await engine.trigger(made.id)).id)

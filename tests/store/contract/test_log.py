@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from store.protocols import Store
 from store.records import StreamRow
-from tests.store.builders import head_of, part, uid
+from tests.store import builders
+from tests.store.builders import ORG, WORKSPACE, head_of, part, uid
 
 A, B, C = uid(1), uid(2), uid(3)
 
@@ -91,6 +94,64 @@ async def test_a_long_log_is_read_to_its_end(store: Store) -> None:
             await store.append([part(A, head_of(first), events=2)])
 
     assert positions == list(range(1, 2503))
+
+
+async def test_a_page_of_a_stream(filled: Store) -> None:
+    """Beyond a seq in either direction, as many as asked for, of some types only if any is named."""
+    assert places(await filled.event_page(A)) == [(3, 1), (4, 2), (5, 3), (6, 4), (7, 5)]
+    assert places(await filled.event_page(A, after=2, limit=2)) == [(5, 3), (6, 4)]
+    assert places(await filled.event_page(A, newest_first=True, limit=2)) == [(7, 5), (6, 4)]
+    assert places(await filled.event_page(A, after=4, newest_first=True, limit=9)) == [(5, 3), (4, 2), (3, 1)]
+    assert places(await filled.event_page(A, after=1, newest_first=True)) == []
+    assert places(await filled.event_page(A, after=0, newest_first=True)) == []
+    assert await filled.event_page(A, after=5) == []
+    assert await filled.event_page(uid(9)) == []
+    last = part(A, (await filled.streams_of([A]))[A].head)._replace(events=(builders.event(6, type="Ended"),))
+    await filled.append([last])
+    assert places(await filled.event_page(A, types=["Ended", "Begun"])) == [(10, 6)]
+    assert places(await filled.event_page(A, types=["Ended"], after=6)) == []
+    assert places(await filled.event_page(A, types=["Ended"], newest_first=True)) == [(10, 6)]
+
+
+async def test_a_page_of_an_organization_s_log(store: Store) -> None:
+    """Only its own streams', or those of one of its workspaces; what a page says it has told is never told less of."""
+    other, elsewhere = uid(1, space=0xE), uid(1, space=0xF)
+    parts = [
+        part(A, events=2),
+        part(B, events=2)._replace(organization_id=other),
+        part(C, events=2)._replace(workspace_id=elsewhere),
+        part(uid(4))._replace(workspace_id=None),
+        part(uid(5)),
+    ]
+    await store.append(parts)
+
+    async def told(**query: Any) -> tuple[list[int], int, bool]:
+        found = await store.log_page(**{"organization_id": ORG, **query})
+        return [each.position for each in found.events], found.position, found.is_end
+
+    assert await told() == ([1, 2, 5, 6, 7, 8], 8, True)
+    assert await told(limit=3) == ([1, 2, 5], 5, False)
+    assert await told(after=2, limit=2) == ([5, 6], 6, False)
+    assert await told(after=8) == ([], 8, True)
+    assert await told(organization_id=other) == ([3, 4], 8, True)
+    assert await told(organization_id=other, after=4) == ([], 8, True)
+    assert await told(workspace_id=WORKSPACE) == ([1, 2, 8], 8, True)
+    assert await told(workspace_id=elsewhere, limit=1) == ([5], 5, False)
+    assert await told(workspace_id=elsewhere, after=5) == ([6], 8, True)
+
+
+async def test_a_page_of_the_log_looks_at_so_much(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is others' is passed over in steps: no page costs more, and a walk leaves nothing out."""
+    for module in ("store.sql.log", "store.memory.log"):
+        monkeypatch.setattr(f"{module}.LOG_PAGE_MAX", 4)
+    other = uid(1, space=0xE)
+    await store.append([part(A), part(B, events=9)._replace(organization_id=other), part(C)])
+    pages, after, is_end = [], 0, False
+    while not is_end:
+        found = await store.log_page(ORG, after=after)
+        pages.append([each.position for each in found.events])
+        after, is_end = found.position, found.is_end
+    assert (pages, after) == ([[1], [], [11]], 11)
 
 
 async def test_streams_are_listed_by_id(store: Store) -> None:

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "perdure_0008"
-down_revision = "perdure_0007"
+revision = "perdure_0005"
+down_revision = "perdure_0004"
 
 
 def upgrade() -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "perdure_0007"
+revision = "perdure_0003"
 down_revision = "perdure_0002"
 
 
