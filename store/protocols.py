@@ -200,6 +200,12 @@ class Executions(Protocol):
 
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None: ...
 
+    async def process_ids_named(
+        self, organization_id: bytes, workspace_id: bytes, process_ids: Sequence[str]
+    ) -> dict[str, ProcessIdRow]:
+        """These process ids of a workspace, as far as they are taken."""
+        ...
+
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         """The chosen process ids of executions; those that chose none are left out."""
         ...

@@ -19,6 +19,7 @@ _WORKSPACE_NAMED: Final = select(workspaces).where(
     workspaces.c.organization_id == bindparam("id"), workspaces.c.name == bindparam("name")
 )
 _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
+_KEY_USES: Final = select(key_uses).where(key_uses.c.key_id.in_(bindparam("key_ids", expanding=True)))
 _KEY_BY_DIGEST: Final = select(api_keys).where(api_keys.c.key_digest == bindparam("digest"))
 _OPERATOR: Final = (
     select(api_keys.c.key_id)
@@ -93,8 +94,7 @@ class SqlCatalog(SqlSession):
     async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
         for some in in_parts(list(key_ids)):
-            query = select(key_uses).where(key_uses.c.key_id.in_(some))
-            found |= {row[0]: row[1] for row in await self._query(query)}
+            found |= {row[0]: row[1] for row in await self._all(_KEY_USES, key_ids=some)}
         return found
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:

@@ -96,6 +96,7 @@ READS = {
     "live_executions": lambda store: store.live_executions(after=uid(1)),
     "latest_completed": lambda store: store.latest_completed(WORKFLOW, 1),
     "process_id": lambda store: store.process_id(ORG, WORKSPACE, "a"),
+    "process_ids_named": lambda store: store.process_ids_named(ORG, WORKSPACE, ["a", "b"]),
     "process_ids_of": lambda store: store.process_ids_of([uid(1), uid(2)]),
     "idempotency": lambda store: store.idempotency(ORG, WORKSPACE, "a"),
     "wait": lambda store: store.wait(uid(1)),

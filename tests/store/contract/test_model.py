@@ -165,6 +165,7 @@ async def read_executions(store: Store) -> list[Any]:
         await store.live_executions(after=STREAMS[1], limit=2),
         *[await store.latest_completed(workflow_id, 1) for workflow_id in WORKFLOWS],
         *[await store.process_id(ORG, WORKSPACE, name) for name in NAMES],
+        await store.process_ids_named(ORG, WORKSPACE, NAMES),
         await store.process_ids_of(STREAMS),
         *[await store.idempotency(ORG, WORKSPACE, name) for name in NAMES],
         *[await store.waits_of(execution_id) for execution_id in STREAMS],
