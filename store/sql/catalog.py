@@ -33,6 +33,7 @@ _OPERATOR: Final = (
 _OPERATOR_BELOW: Final = _OPERATOR.where(api_keys.c.organization_id < bindparam("besides"))
 _OPERATOR_ABOVE: Final = _OPERATOR.where(api_keys.c.organization_id > bindparam("besides"))
 _WORKFLOW: Final = select(workflows).where(workflows.c.workflow_id == bindparam("id"))
+_WORKFLOWS_OF: Final = select(workflows).where(workflows.c.workflow_id.in_(bindparam("ids", expanding=True)))
 _VERSIONS: Final = select(workflow_versions).where(workflow_versions.c.workflow_id == bindparam("id"))
 _ALL_VERSIONS: Final = _VERSIONS.order_by(workflow_versions.c.version)
 _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("version"))
@@ -100,6 +101,13 @@ class SqlCatalog(SqlSession):
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         row = await self._one(_WORKFLOW, id=workflow_id)
         return None if row is None else WorkflowRow._make(row)
+
+    async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
+        found: dict[bytes, WorkflowRow] = {}
+        for some in in_parts(list(workflow_ids)):
+            rows = map(WorkflowRow._make, await self._all(_WORKFLOWS_OF, ids=some))
+            found.update({row.workflow_id: row for row in rows})
+        return found
 
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None:
         row = await self._one(_VERSION, id=workflow_id, version=version)

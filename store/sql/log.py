@@ -25,6 +25,14 @@ _AT: Final = _EVENTS.where(
 _OF_STREAMS: Final = _EVENTS.where(events.c.stream_id.in_(bindparam("stream_ids", expanding=True))).order_by(
     events.c.stream_id, events.c.seq
 )
+_LAST_OF_STREAMS: Final = (
+    _EVENTS.join(streams, streams.c.stream_id == events.c.stream_id)  # whose seq is that of its last event
+    .where(
+        streams.c.stream_id.in_(bindparam("stream_ids", expanding=True)),
+        events.c.seq > streams.c.seq - bindparam("limit"),
+    )
+    .order_by(streams.c.stream_id, events.c.seq)
+)
 _LOG: Final = _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
 _STREAMS_OF: Final = select(streams).where(streams.c.stream_id.in_(bindparam("stream_ids", expanding=True)))
 _SNAPSHOT: Final = select(snapshots).where(snapshots.c.stream_id == bindparam("stream_id"))
@@ -81,6 +89,14 @@ class SqlLog(SqlSession):
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
         rows = await self._all(_BACKWARD_PAGE, stream_id=stream_id, after=0, limit=limit)
         return [stored_event(row) for row in reversed(rows)]
+
+    async def last_events_of(self, stream_ids: Sequence[bytes], limit: int) -> dict[bytes, list[StoredEvent]]:
+        found: dict[bytes, list[StoredEvent]] = {stream_id: [] for stream_id in stream_ids}
+        for some in in_parts(list(found)):
+            for row in await self._all(_LAST_OF_STREAMS, stream_ids=some, limit=limit):
+                event = stored_event(row)
+                found[event.row.stream_id].append(event)
+        return found
 
     async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
         found: list[StoredEvent] = []

@@ -127,6 +127,7 @@ async def read_log(store: Store) -> list[Any]:
         await store.streams(),
         await store.streams(after=STREAMS[1], limit=2),
         await store.events_of(STREAMS),
+        await store.last_events_of(STREAMS, 2),
         *[await store.last_events(stream_id, 2) for stream_id in STREAMS],
         *[await store.events(stream_id, after=1, limit=2) for stream_id in STREAMS],
         *[await store.events_at(stream_id, [1, 3]) for stream_id in STREAMS],
