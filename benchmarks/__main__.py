@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import latency, loop, throughput
+from benchmarks import cli, latency, loop, over_http, throughput
 from engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
     "throughput": throughput.main,
     "latency": latency.main,
     "loop": loop.main,
+    "trigger_http": over_http.trigger,
+    "resume_http": over_http.resume,
+    "pages": over_http.page,
+    "cli": cli.main,
 }
 
 

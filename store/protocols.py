@@ -91,6 +91,10 @@ class LogReader(Protocol):
         """
         ...
 
+    async def last_events_of(self, stream_ids: Sequence[bytes], limit: int) -> dict[bytes, list[StoredEvent]]:
+        """The last events of each of these streams, so many of each, ascending by seq; an empty list without any."""
+        ...
+
     async def events_at(self, stream_id: bytes, seqs: Sequence[int]) -> list[StoredEvent]:
         """The events with these seqs, ascending; those that do not exist are left out."""
         ...
@@ -143,6 +147,10 @@ class Catalog(Protocol):
         ...
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None: ...
+    async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
+        """These workflows by id; those that do not exist are left out."""
+        ...
+
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None: ...
     async def latest_published(self, workflow_id: bytes) -> WorkflowVersionRow | None:
         """The highest version that has been published."""
@@ -224,6 +232,12 @@ class Executions(Protocol):
         ...
 
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None: ...
+
+    async def process_ids_named(
+        self, organization_id: bytes, workspace_id: bytes, process_ids: Sequence[str]
+    ) -> dict[str, ProcessIdRow]:
+        """These process ids of a workspace, as far as they are taken."""
+        ...
 
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         """The chosen process ids of executions; those that chose none are left out."""

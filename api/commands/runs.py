@@ -188,18 +188,14 @@ async def _waits(
             after=b"" if after is None else ids.parse(after),
             limit=limit + 1,
         )
-        names: dict[bytes, str | None] = {}
-        for row, _ in found:
-            if row.workflow_id not in names:
-                named = await seen.store.workflow(row.workflow_id)
-                names[row.workflow_id] = None if named is None else named.name
+        workflows = await seen.store.workflows_of(list({row.workflow_id for row, _ in found}))
         items = [
             {
                 "wait_id": ids.text(row.wait_id),
                 "process_id": name,
                 "execution_id": ids.text(row.execution_id),
                 "workflow_id": ids.text(row.workflow_id),
-                "workflow_name": names[row.workflow_id],
+                "workflow_name": workflows[row.workflow_id].name if row.workflow_id in workflows else None,
                 "state": row.state,
                 "opened_at": instant(row.opened_at),
                 "due_at": instant(row.due_at),

@@ -110,9 +110,10 @@ async def organization_executions(call: Call[OrganizationQuery, None]) -> Answer
 async def _page(engine: Engine, rows: list[ExecutionRow], *, has_more: bool) -> Answer:
     names = await engine.reading.workflow_names(rows)
     process_ids = await engine.reading.process_ids(rows)
+    last_events = await engine.reading.last_events_of(rows, LISTED_EVENTS)
     items = []
     for row in rows:
-        events = await engine.reading.last_events(row.execution_id, LISTED_EVENTS)
+        events = last_events[row.execution_id]
         items.append(
             {
                 **_listed(row, process_ids[row.execution_id]),

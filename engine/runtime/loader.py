@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -61,7 +62,7 @@ class Definitions:
 
 
 class Loader:
-    """Reads what is committed. Streams that are wanted within one turn of the loop are read together."""
+    """Reads what is committed. Streams that are wanted while others are being read are read together, after them."""
 
     def __init__(self, store: Store, definitions: Definitions, metrics: Metrics) -> None:
         self._store = store
@@ -70,6 +71,7 @@ class Loader:
         self._wanted: list[bytes] = []
         self._distrusted: set[bytes] = set()
         self.is_collecting = False
+        self._turn = asyncio.Lock()
 
     def want(self, stream_id: bytes) -> None:
         """Ask for a stream; `load` reads it."""
@@ -82,26 +84,38 @@ class Loader:
 
     async def load(self) -> dict[bytes, HotStream | Exception | None]:
         """The streams that were asked for: hot, null if there is none, or why it cannot be read."""
-        wanted, self._wanted, self.is_collecting = self._wanted, [], False
-        found: dict[bytes, HotStream | Exception | None] = dict.fromkeys(wanted)
-        for start in range(0, len(wanted), STREAMS_AT_ONCE):
-            some = wanted[start : start + STREAMS_AT_ONCE]
+        found: dict[bytes, HotStream | Exception | None] = {}
+        async with self._turn:
+            wanted, self._wanted, self.is_collecting = self._wanted, [], False
+            long = await self._try_to_load(wanted[:STREAMS_AT_ONCE], found)
+        for start in range(STREAMS_AT_ONCE, len(wanted), STREAMS_AT_ONCE):
+            async with self._turn:  # others have theirs in between
+                long += await self._try_to_load(wanted[start : start + STREAMS_AT_ONCE], found)
+        for row in long:
             try:
-                await self._load(some, found)
-            except Exception as error:  # noqa: BLE001 told to who asked for these streams; the others go on
-                found.update(dict.fromkeys(some, error))
+                found[row.stream_id] = await self._hot(row, None)
+            except StoreError as error:
+                found[row.stream_id] = error
         return found
 
-    async def _load(self, some: list[bytes], found: dict[bytes, HotStream | Exception | None]) -> None:
-        """Read some streams: the short ones together, and each long one in pages."""
+    async def _try_to_load(
+        self, some: list[bytes], found: dict[bytes, HotStream | Exception | None]
+    ) -> list[StreamRow]:
+        found.update(dict.fromkeys(some))
+        try:
+            return await self._load(some, found)
+        except Exception as error:  # noqa: BLE001 told to who asked for these streams; the others go on
+            found.update(dict.fromkeys(some, error))
+            return []
+
+    async def _load(self, some: list[bytes], found: dict[bytes, HotStream | Exception | None]) -> list[StreamRow]:
+        """Read those of some streams that are short, all together; the long ones are left, to be read in pages."""
         rows = await self._store.streams_of(some)
         for short in _in_parts(row for row in rows.values() if row.seq < EVERY):
             events = await self._store.events_of([row.stream_id for row in short])
             for row in short:
                 found[row.stream_id] = await self._hot(row, events[row.stream_id])
-        for row in rows.values():
-            if row.seq >= EVERY:
-                found[row.stream_id] = await self._hot(row, None)
+        return [row for row in rows.values() if row.seq >= EVERY]
 
     async def _hot(self, row: StreamRow, events: Sequence[StoredEvent] | None) -> HotStream | Exception:
         """A stream, with its definition; `events` are all of a short one."""

@@ -95,9 +95,8 @@ class Reading:
 
     async def workflow_names(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
         """The names of the workflows of executions that the caller may see."""
-        wanted = {row.workflow_id for row in rows}
-        found = [await self._store.workflow(workflow_id) for workflow_id in wanted]
-        return {row.workflow_id: row.name for row in found if row is not None}
+        found = await self._store.workflows_of(list({row.workflow_id for row in rows}))
+        return {workflow_id: row.name for workflow_id, row in found.items()}
 
     async def latest_input(self, caller: Caller, workflow_id: bytes, version: int) -> Any:
         """The input of the newest completed execution of a version of the caller's workspace; null if none is."""
@@ -137,6 +136,12 @@ class Reading:
     async def last_events(self, execution_id: bytes, limit: int) -> list[Recorded]:
         """The last events of an execution, in order."""
         return KINDS["execution"].vocabulary.read_all(await self._store.last_events(execution_id, limit))
+
+    async def last_events_of(self, rows: Sequence[ExecutionRow], limit: int) -> dict[bytes, list[Recorded]]:
+        """The last events of each of these executions, in order."""
+        found = await self._store.last_events_of([row.execution_id for row in rows], limit)
+        vocabulary = KINDS["execution"].vocabulary
+        return {execution_id: vocabulary.read_all(stored) for execution_id, stored in found.items()}
 
     async def open_waits(
         self,

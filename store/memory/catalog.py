@@ -71,6 +71,10 @@ class MemoryCatalog:
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         return self._workflows.rows.get((workflow_id,))
 
+    async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
+        rows = (self._workflows.rows.get((workflow_id,)) for workflow_id in workflow_ids)
+        return {row.workflow_id: row for row in rows if row is not None}
+
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None:
         return self._versions.rows.get((workflow_id, version))
 

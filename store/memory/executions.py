@@ -70,6 +70,12 @@ class MemoryExecutions(MemoryLog):
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None:
         return self._process_ids.rows.get((organization_id, workspace_id, process_id))
 
+    async def process_ids_named(
+        self, organization_id: bytes, workspace_id: bytes, process_ids: Sequence[str]
+    ) -> dict[str, ProcessIdRow]:
+        rows = (self._process_ids.rows.get((organization_id, workspace_id, name)) for name in process_ids)
+        return {row.process_id: row for row in rows if row is not None}
+
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         chosen = {execution_id: self._by_stream.all(execution_id) for execution_id in execution_ids}
         return {execution_id: keys[0][2] for execution_id, keys in chosen.items() if keys}

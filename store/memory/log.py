@@ -58,6 +58,12 @@ class MemoryLog:
         return self._events.get(stream_id, [])[after:end]
 
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
+        return self._last(stream_id, limit)
+
+    async def last_events_of(self, stream_ids: Sequence[bytes], limit: int) -> dict[bytes, list[StoredEvent]]:
+        return {stream_id: self._last(stream_id, limit) for stream_id in stream_ids}
+
+    def _last(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
         events = self._events.get(stream_id, [])
         return events[max(0, len(events) - limit) :]
 

@@ -19,6 +19,7 @@ _WORKSPACE_NAMED: Final = select(workspaces).where(
     workspaces.c.organization_id == bindparam("id"), workspaces.c.name == bindparam("name")
 )
 _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
+_KEY_USES: Final = select(key_uses).where(key_uses.c.key_id.in_(bindparam("key_ids", expanding=True)))
 _KEY_BY_DIGEST: Final = select(api_keys).where(api_keys.c.key_digest == bindparam("digest"))
 _OPERATOR: Final = (
     select(api_keys.c.key_id)
@@ -32,6 +33,7 @@ _OPERATOR: Final = (
 _OPERATOR_BELOW: Final = _OPERATOR.where(api_keys.c.organization_id < bindparam("besides"))
 _OPERATOR_ABOVE: Final = _OPERATOR.where(api_keys.c.organization_id > bindparam("besides"))
 _WORKFLOW: Final = select(workflows).where(workflows.c.workflow_id == bindparam("id"))
+_WORKFLOWS_OF: Final = select(workflows).where(workflows.c.workflow_id.in_(bindparam("ids", expanding=True)))
 _VERSIONS: Final = select(workflow_versions).where(workflow_versions.c.workflow_id == bindparam("id"))
 _ALL_VERSIONS: Final = _VERSIONS.order_by(workflow_versions.c.version)
 _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("version"))
@@ -93,13 +95,19 @@ class SqlCatalog(SqlSession):
     async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
         for some in in_parts(list(key_ids)):
-            query = select(key_uses).where(key_uses.c.key_id.in_(some))
-            found |= {row[0]: row[1] for row in await self._query(query)}
+            found |= {row[0]: row[1] for row in await self._all(_KEY_USES, key_ids=some)}
         return found
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         row = await self._one(_WORKFLOW, id=workflow_id)
         return None if row is None else WorkflowRow._make(row)
+
+    async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
+        found: dict[bytes, WorkflowRow] = {}
+        for some in in_parts(list(workflow_ids)):
+            rows = map(WorkflowRow._make, await self._all(_WORKFLOWS_OF, ids=some))
+            found.update({row.workflow_id: row for row in rows})
+        return found
 
     async def workflow_version(self, workflow_id: bytes, version: int) -> WorkflowVersionRow | None:
         row = await self._one(_VERSION, id=workflow_id, version=version)

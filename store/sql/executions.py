@@ -44,11 +44,12 @@ _LATEST_COMPLETED: Final = (
     .order_by(executions.c.execution_id.desc())
     .limit(1)
 )
-_PROCESS_ID: Final = select(process_ids).where(
+_IN_WORKSPACE: Final = select(process_ids).where(
     process_ids.c.organization_id == bindparam("organization_id"),
     process_ids.c.workspace_id == bindparam("workspace_id"),
-    process_ids.c.process_id == bindparam("process_id"),
 )
+_PROCESS_ID: Final = _IN_WORKSPACE.where(process_ids.c.process_id == bindparam("process_id"))
+_PROCESS_IDS_NAMED: Final = _IN_WORKSPACE.where(process_ids.c.process_id.in_(bindparam("process_ids", expanding=True)))
 _PROCESS_IDS_OF: Final = select(process_ids.c.stream_id, process_ids.c.process_id).where(
     process_ids.c.stream_id.in_(bindparam("stream_ids", expanding=True))
 )
@@ -124,10 +125,20 @@ class SqlExecutions(SqlSession):
         )
         return None if row is None else ProcessIdRow._make(row)
 
+    async def process_ids_named(
+        self, organization_id: bytes, workspace_id: bytes, process_ids: Sequence[str]
+    ) -> dict[str, ProcessIdRow]:
+        found: dict[str, ProcessIdRow] = {}
+        workspace = {"organization_id": organization_id, "workspace_id": workspace_id}
+        for some in in_parts(list(process_ids)):
+            rows = map(ProcessIdRow._make, await self._all(_PROCESS_IDS_NAMED, **workspace, process_ids=some))
+            found.update({row.process_id: row for row in rows})
+        return found
+
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         found: dict[bytes, str] = {}
         for some in in_parts(list(execution_ids)):
-            rows = await self._query(_PROCESS_IDS_OF, {"stream_ids": some})
+            rows = await self._all(_PROCESS_IDS_OF, stream_ids=some)
             found |= {row[0]: row[1] for row in rows}
         return found
 

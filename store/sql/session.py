@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from store.errors import StoreError, StoreUnavailable
 
-# A database takes at most some 32,000 parameters in a statement.
-_PARAMETERS_MAX: Final = 10_000
+LIST_MAX: Final = 512
+"""So many values stand in an `IN (…)` at the most."""
 
 # A statement, of whatever columns.
 Statement: TypeAlias = Select[*tuple[Any, ...]]
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 def in_parts(values: list[T]) -> Iterator[list[T]]:
-    """Cut what is to stand in `IN (…)` into lists that a statement can take."""
-    for start in range(0, len(values), _PARAMETERS_MAX):
-        yield values[start : start + _PARAMETERS_MAX]
+    """Cut what is to stand in `IN (…)` into lists of at most `LIST_MAX`."""
+    for start in range(0, len(values), LIST_MAX):
+        yield values[start : start + LIST_MAX]
 
 
 class SqlSession:
@@ -45,7 +45,8 @@ class SqlSession:
     async def _all(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
         """All rows of a statement that is declared once, at the top of a module.
 
-        A database may override it with something quicker.
+        A list among the parameters stands in an `IN (…)`: it has at least one value and at most `LIST_MAX`. A database
+        may override this with something quicker.
         """
         return await self._query(statement, parameters)
 
@@ -57,7 +58,7 @@ class SqlSession:
     async def _query(
         self, statement: Statement, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Sequence[Any]]:
-        """All rows of a statement that was made for this call, or that has lists for parameters."""
+        """All rows of a statement that was made for this call."""
         # Shielded: a connection that is cut off in the middle, or while it is opened, would not find back.
         return await asyncio.shield(self._run(statement, parameters))
 

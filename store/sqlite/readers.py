@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from store.errors import SchemaError
 from store.migrate import is_behind
-from store.sqlite.compile import Compiled, compile_statement
+from store.sqlite.compile import Compiler
 from store.sqlite.errors import store_error
 from store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
 
@@ -30,7 +30,7 @@ class Readers:
 
     def __init__(self, path: str) -> None:
         self.engine = _engine(path)
-        self._compiled: dict[ClauseElement, Compiled] = {}
+        self._compiler = Compiler()
         self._held: list[AsyncConnection] = []
         self._free: list[aiosqlite.Connection] = []
         self._turns = asyncio.Semaphore(_HELD_MAX)
@@ -64,16 +64,13 @@ class Readers:
 
     async def fetch(self, statement: ClauseElement, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """All rows of a statement that is the same object each time. Raises StoreError."""
-        compiled = self._compiled.get(statement)
-        if compiled is None:
-            compiled = self._compiled[statement] = compile_statement(statement)
-        values = compiled.values(parameters)
+        text, values = self._compiler.compiled(statement, parameters)
         async with self._turns:
             # The one used last is at hand first, its pages still in its cache. If the caller is cancelled it is
             # free at once all the same: what comes next waits in the line of its thread.
             connection = self._free.pop()
             try:
-                return list(await connection.execute_fetchall(compiled.text, values))
+                return list(await connection.execute_fetchall(text, values))
             except sqlite3.Error as error:
                 raise store_error(error) from error
             finally:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.core import ids
+from store.protocols import Catalog, Executions, LogReader
 from tests.api.conftest import ENDING, PROCESS, Api
 
 HISTORY = f"{PROCESS}/getWorkflowExecutionHistory"
@@ -167,3 +168,33 @@ async def test_a_position_belongs_to_an_organization(api: Api) -> None:
     """Another organization's id sent back as part of a position is 404."""
     assert (await api.get(VERSIONS, params={"organization_id": UNKNOWN})).status_code == 404
     assert (await api.get(VERSIONS, params={"organization_id": "x"})).status_code == 400
+
+
+@pytest.mark.parametrize("url", [HISTORY, ORGANIZATION])
+async def test_a_page_takes_as_many_reads_however_many_rows_it_has(
+    api: Api, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """What belongs to its rows is read for all of them together: names, events, workflows."""
+    reads: list[str] = []
+    for name in [name for name in vars(LogReader) | vars(Catalog) | vars(Executions) if name[0] != "_"]:
+        monkeypatch.setattr(api.store, name, counted(name, getattr(api.store, name), reads))
+    workflows = [await api.workflow(name=f"w{number}") for number in range(30)]
+    for workflow_id in workflows if url == ORGANIZATION else workflows[:1] * 30:
+        await api.trigger(workflow_id)
+    key = {"workflow_id": workflows[0]} if url == HISTORY else {}
+    counts = []
+    for limit in (1, 30):
+        await api.quick(url, {**key, "limit": limit})  # who asks is known then
+        reads.clear()
+        page = await api.quick(url, {**key, "limit": limit})
+        assert [item["workflow_event_log"]["count"] for item in page["items"]] == [2] * limit
+        counts.append(len(reads))
+    assert counts[0] == counts[1] <= 5, reads
+
+
+def counted(name: str, method: Any, reads: list[str]) -> Any:
+    def call(*arguments: Any, **more: Any) -> Any:
+        reads.append(name)
+        return method(*arguments, **more)
+
+    return call

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import latency, loop, throughput
+from benchmarks import cli, latency, loop, over_http, throughput
 from store.memory import MemoryStore
 from store.protocols import PLACES, WriterPlace
 
@@ -30,3 +30,18 @@ async def test_a_loop_is_measured_in_tenths(work: dict[str, object]) -> None:
     assert all(min(found.us(number)) > 0 for number in (0, 5, 9))
     assert found.from_snapshot_ms > 0
     assert found.from_start_ms > 0
+
+
+async def test_requests_over_http_are_measured_beside_the_server_alone() -> None:
+    """Cold resumes are all answered as they should be, and cost more than answers without any work."""
+    resumes = await over_http.resumes(total=50, connections=10)
+    assert [answer["message"] for answer in resumes.ours.answers] == ["restarted"] * 50
+    assert resumes.ours.cpu_seconds > resumes.alone.cpu_seconds
+    assert len(resumes.ours.times) == len(resumes.alone.answers) == 50
+
+
+def test_commands_are_measured_beside_python_alone() -> None:
+    """A command is started, and takes longer than an interpreter that does nothing."""
+    found = cli.measure(1, [["history"]])
+    alone = found.pop("python alone")
+    assert found["perdure history"].cpu_ms > alone.cpu_ms > 0

@@ -138,6 +138,8 @@ async def test_versions_of_a_workflow(store: Store) -> None:
     assert await store.latest_published(WORKFLOW) == versions[2]
     assert await store.latest_published(uid(9)) is None
     assert await store.workflow(uid(9)) is None
+    assert await store.workflows_of([uid(9), WORKFLOW]) == {WORKFLOW: workflow(WORKFLOW)}
+    assert await store.workflows_of([]) == {}
 
 
 NAMES = ["Invoices", "50% off", "under_score", "Überweisung", "invoice check", "a\\b"]

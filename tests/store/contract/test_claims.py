@@ -44,6 +44,9 @@ async def test_names_are_told_apart_by_organization_workspace_and_case(store: St
     assert appended.refused == {}
     assert await store.process_id(OTHER_ORG, WORKSPACE, "a") == claims[2]
     assert await store.process_id(OTHER_ORG, OTHER_WORKSPACE, "a") is None
+    assert await store.process_ids_named(OTHER_ORG, WORKSPACE, ["b", "a", "a"]) == {"a": claims[2]}
+    assert await store.process_ids_named(OTHER_ORG, OTHER_WORKSPACE, ["a"]) == {}
+    assert await store.process_ids_named(OTHER_ORG, WORKSPACE, []) == {}
 
 
 async def test_a_taken_name_is_lost_in_a_later_batch(store: Store) -> None:

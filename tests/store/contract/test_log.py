@@ -45,6 +45,20 @@ async def test_the_last_events_of_a_stream(filled: Store) -> None:
     assert await filled.last_events(uid(9), 3) == []
 
 
+async def test_the_last_events_of_several_streams(filled: Store) -> None:
+    """The last events of each stream asked for, ascending; all of one that has fewer."""
+    found = await filled.last_events_of([C, A, uid(9), B], 2)
+
+    assert {stream_id: places(events) for stream_id, events in found.items()} == {
+        C: [(8, 1)],
+        A: [(6, 4), (7, 5)],
+        uid(9): [],
+        B: [(2, 2), (9, 3)],
+    }
+    assert await filled.last_events_of([A], 0) == {A: []}
+    assert await filled.last_events_of([], 2) == {}
+
+
 async def test_events_at_some_seqs(filled: Store) -> None:
     """The events asked for come once each and ascending; what does not exist is left out."""
     assert places(await filled.events_at(A, [5, 1, 5, 9, 0, -1])) == [(3, 1), (7, 5)]
