@@ -18,6 +18,7 @@ import structlog
 from engine.core.commands import Redispatch
 from engine.core.decide.recover import watch_ms
 from engine.core.effects import HoldSuspect
+from engine.errors import PerdureError
 from engine.runtime.bound import described
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
@@ -84,6 +85,8 @@ class Suspects:
         orders = [self._send(hot.stream_id, Redispatch(held.scope, len(some) - 1)) for hot, held in some]
         replies = await asyncio.gather(*orders, return_exceptions=True)
         for each, reply in zip(some, replies, strict=True):
+            if isinstance(reply, PerdureError):  # it is set aside: the others have their turn
+                _log.error("suspect_not_dispatched", **described(each.hot), state=each.held.state, error=str(reply))
             if not isinstance(reply, Told) or not self._tasks.knows(each.key):
                 future = self.ending(each.key)  # unless its end is being recorded nothing of it runs here
                 if future is not None:
