@@ -12,13 +12,11 @@ from api.commands import output
 from api.commands.output import compact, instant, readable
 from api.commands.running import run
 from api.commands.shape import Command, Scope, limit, reads
-from api.commands.steps import steps_json, steps_table
 from api.commands.values import id_option
 from api.commands.views import View, find_execution, find_workflow, run_json, values_json, view
 from engine.codec import decode_json
 from engine.core import ids
 from engine.core.transitions import TERMINAL
-from engine.history import mermaid_run
 from store.records import StoredEvent
 
 AT_ONCE: Final = 500
@@ -54,6 +52,8 @@ def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
     if as_json:
         output.document(shown)
         return
+    from api.commands.steps import steps_table  # noqa: PLC0415 with it comes the language
+
     names = ("input", "output", "error", "cause")
     values = {name: compact(shown[name], 400) for name in names if shown[name] is not None}
     output.facts(
@@ -75,6 +75,8 @@ def show(run_id: str, scope: Scope, *, diagram: bool, as_json: bool) -> None:
 
 
 async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
+    from api.commands.steps import steps_json  # noqa: PLC0415 likewise
+
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
         shown = (await seen.reading.views([row]))[0]
@@ -95,6 +97,8 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
 
 
 async def _drawn(scope: Scope, run_id: str) -> str:
+    from engine.history import mermaid_run  # noqa: PLC0415 likewise
+
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
         version = await seen.store.workflow_version(row.workflow_id, row.workflow_version)

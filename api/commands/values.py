@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from api.bodies import parse
 from engine.core import ids
 from engine.errors import Invalid
 
@@ -39,6 +38,8 @@ def read_json(given: str, name: str) -> Any:
 
 def parse_json(raw: bytes, name: str) -> Any:
     """The value of JSON text. Raises `click.UsageError`."""
+    from api.bodies import parse  # noqa: PLC0415 with it comes all of the HTTP side
+
     try:
         return parse(raw)
     except Invalid as error:

@@ -13,7 +13,7 @@ from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
 from engine.language import format_instant
 from engine.runtime.caching import Cache
-from engine.runtime.callers import Caller, Grant
+from engine.runtime.callers import DEFAULT, Caller, Grant
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
@@ -35,7 +35,6 @@ SCOPES: Final = (
     "organization.view",
     "operator",
 )
-DEFAULT: Final = "default"
 KEY_BYTES: Final = 32
 NAME_MAX: Final = 120
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from engine.errors import Unauthorized
 from engine.runtime.clock import Clock
 from engine.runtime.watch import Watch
+
+DEFAULT: Final = "default"
+"""The organization, and the workspace, of who names none."""
 
 
 class Grant(msgspec.Struct, eq=False):

@@ -127,6 +127,48 @@ def test_help_is_quick_and_imports_no_engine() -> None:
     assert not [name for name in imported if name.startswith(heavy)]
 
 
+READING = ("history", "events INV-7", "waits", "workflows list", "keys list", "show INV-7")
+"""In this order, each after those that need less."""
+
+SERVING = {
+    "aiohttp",
+    "alembic",
+    "engine.engine",
+    "http.client",
+    "prometheus_client",
+    "starlette",
+    "structlog",
+    "uvicorn",
+}
+LANGUAGE = {"croniter", "engine.core.decide", "engine.language", "jlens", "jsonpath"}
+
+IMPORTED = """
+import sys
+from api.cli import main
+for line in sys.argv[2:]:
+    try:
+        main(line.split())
+    except SystemExit as end:
+        assert not end.code, line
+    print("imported", *sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_commands_that_read_import_no_engine(folder: Path) -> None:
+    """They start without the HTTP side, the steps and the engine; and but for `show` without the language, too."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, ",".join(SERVING | LANGUAGE), *READING],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    said = [set(line.split()[1:]) for line in done.stderr.splitlines() if line.startswith("imported")]
+    assert said[:-1] == [set()] * (len(READING) - 1), dict(zip(READING, said, strict=True))
+    assert not said[-1] & SERVING
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
