@@ -19,7 +19,6 @@ from msgspec import inspect as types
 
 from engine.core import ids
 from engine.errors import Invalid
-from engine.language import format_instant
 
 BODY: Final = "field"
 QUERY: Final = "query parameter"
@@ -252,8 +251,3 @@ def milliseconds(name: str, instant: datetime) -> int:
     if found > INSTANT_MAX:
         raise Invalid(f"{name}: it must be a time before the year 10000", {"field": name})
     return found
-
-
-def iso(instant: int | None) -> str | None:
-    """Milliseconds since the epoch as ISO 8601 in UTC, with `Z`."""
-    return None if instant is None else format_instant(instant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from api.fields import iso
+from api.instants import iso
 from engine.core import ids
 from store.records import StoredEvent
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.core import events
 from engine.core.earlier import EARLIER, Earlier, Upcast
 from engine.core.events import Event, Recorded
 from store.records import EventRow, NewEvent, StoredEvent
@@ -74,3 +75,10 @@ def new_events(events: Iterable[Recorded], random: Callable[[int], bytes]) -> li
         draft = (name, version, recorded.recorded_at, recorded.actor, recorded.caused_by, data, text, salt)
         drafts.append(_new_event(draft))
     return drafts
+
+
+EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = tuple(
+    cls for cls in vars(events).values() if isinstance(cls, type) and issubclass(cls, Event) and cls is not Event
+)
+EXECUTION: Final = Vocabulary(EXECUTION_EVENTS)
+"""What the streams of executions are written in."""

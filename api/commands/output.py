@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
+
+from api.instants import iso
 
 CELL_MAX: Final = 80
 """So many characters of a value stand in a table."""
@@ -82,9 +83,7 @@ def compact(value: Any, at_most: int = CELL_MAX) -> str:
 
 def instant(ms: int | None) -> str | None:
     """Milliseconds since the epoch as ISO 8601 in UTC."""
-    if ms is None:
-        return None
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    return iso(ms)
 
 
 def readable(at: str | int | None) -> str:

@@ -12,7 +12,6 @@ from api.commands.output import compact, instant, readable
 from api.commands.reading import runs_of
 from api.commands.running import run
 from api.commands.shape import Command, Scope, Where, anywhere, limit, reads
-from api.commands.steps import steps_table
 from api.commands.values import id_option
 from api.commands.views import find_execution, find_workflow, view
 from engine.core import ids
@@ -43,6 +42,8 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     if as_json:
         output.document(shown)
         return
+    from api.commands.steps import steps_table  # noqa: PLC0415 with it comes the language
+
     names = ("input", "output", "error", "cause")
     values = {name: compact(shown[name], 400) for name in names if shown[name] is not None}
     output.facts(

@@ -9,14 +9,12 @@ from typing import Any, Final
 from api.commands.output import instant
 from api.commands.running import run
 from api.commands.shape import Scope
-from api.commands.steps import steps_json
 from api.commands.views import View, find_execution, find_workflow, run_json, values_json, view
 from api.stored import event_json
 from engine.codec import decode_json
 from engine.core import ids
 from engine.core.transitions import TERMINAL
-from engine.history import mermaid_run
-from engine.runtime.access import key_names
+from engine.runtime.reading import key_names
 from store.records import StoredEvent
 
 AT_ONCE: Final = 500
@@ -46,6 +44,8 @@ class StoredRuns:
 
 
 async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
+    from api.commands.steps import steps_json  # noqa: PLC0415 the language, which no other command here needs
+
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
         shown = (await seen.reading.views([row]))[0]
@@ -68,6 +68,8 @@ async def _shown(scope: Scope, run_id: str) -> dict[str, Any]:
 
 
 async def _drawn(scope: Scope, run_id: str) -> str:
+    from engine.history import mermaid_run  # noqa: PLC0415 likewise
+
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
         version = await seen.store.workflow_version(row.workflow_id, row.workflow_version)

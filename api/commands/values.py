@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from api.bodies import parse
 from engine.core import ids
 from engine.errors import Invalid
 from engine.yaml_text import looks_like_json, read_yaml
@@ -40,6 +39,8 @@ def read_json(given: str, name: str) -> Any:
 
 def parse_json(raw: bytes, name: str) -> Any:
     """The value of JSON text. Raises `click.UsageError`."""
+    from api.bodies import parse  # noqa: PLC0415 with it comes all of the HTTP side
+
     try:
         return parse(raw)
     except Invalid as error:

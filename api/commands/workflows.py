@@ -17,7 +17,6 @@ from api.commands.shape import Group, Scope, Where, anywhere, limit, reads, step
 from api.commands.values import read_definition
 from api.commands.views import find_workflow, view, workflow_json
 from engine.codec import decode_json
-from engine.language.drawing import mermaid
 
 
 @click.group(
@@ -219,6 +218,8 @@ def show(workflow: str, version: int | None, scope: Scope, *, diagram: bool, as_
     """Show a workflow and its definition, by its name or id."""
     shown = run(_shown(scope, workflow, version))
     if diagram:
+        from engine.language.drawing import mermaid  # noqa: PLC0415 what lists workflows need not know the language
+
         output.drawing(mermaid(shown["definition"]), as_json=as_json)
     elif as_json:
         output.document(shown)

@@ -13,11 +13,11 @@ from api.fields import Request, shown
 from api.headers import HOLD_MAX_S
 from api.routing import Answer, Call, Route
 from api.stored import event_json
+from engine.codec import EXECUTION_EVENTS
 from engine.core import ids
 from engine.errors import Invalid
 from engine.names import did_you_mean
 from engine.runtime.callers import KEY_ACTOR
-from engine.runtime.kinds import EXECUTION_EVENTS
 from store.records import StoredEvent
 
 LIMIT_DEFAULT: Final = 100

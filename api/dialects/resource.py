@@ -13,7 +13,8 @@ from api.auth import PREFIX as SCOPE_PREFIX
 from api.auth import plain_scopes
 from api.dialects import answers
 from api.dialects.process_workflows import Version
-from api.fields import Request, Uuid, id_of, iso, milliseconds, read
+from api.fields import Request, Uuid, id_of, milliseconds, read
+from api.instants import iso
 from api.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from api.routing import Answer, Call, Route
 from engine.codec import decode_json

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from api.dialects import answers
-from api.fields import Request, iso
+from api.fields import Request
+from api.instants import iso
 from api.routing import Answer, Call, Route
 from engine.runtime.memory import Answered
 from engine.runtime.tokens import CAUSE_MAX, ERROR_MAX

@@ -13,14 +13,14 @@ from engine.core import ids, organization
 from engine.errors import Invalid, NotFound, Refused
 from engine.language import format_instant
 from engine.runtime.caching import Cache
-from engine.runtime.callers import KEY_ACTOR, Caller, Grant
+from engine.runtime.callers import DEFAULT, KEY_ACTOR, Caller, Grant
 from engine.runtime.clock import Clock
 from engine.runtime.hot import HotStream
 from engine.runtime.node import Node
 from engine.runtime.orders import Told
+from engine.runtime.reading import key_names
 from engine.runtime.sending import send
 from engine.runtime.uses import Uses
-from store.protocols import Catalog
 from store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
 
 SCOPES: Final = (
@@ -36,7 +36,6 @@ SCOPES: Final = (
     "organization.view",
     "operator",
 )
-DEFAULT: Final = "default"
 KEY_BYTES: Final = 32
 NAME_MAX: Final = 120
 
@@ -68,18 +67,6 @@ class MadeKey(NamedTuple):
 
     row: ApiKeyRow
     text: str
-
-
-async def key_names(store: Catalog, organization_id: bytes, actors: Iterable[str]) -> dict[str, str]:
-    """The names of the keys of an organization that are among these actors, by actor."""
-    found = {}
-    for actor in actors:
-        key = actor.removeprefix(KEY_ACTOR)
-        if key != actor and ids.is_id(key):
-            row = await store.api_key(ids.parse(key))
-            if row is not None and row.organization_id == organization_id:
-                found[actor] = row.name
-    return found
 
 
 class Access:

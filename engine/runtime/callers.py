@@ -15,6 +15,9 @@ from engine.runtime.watch import Watch
 KEY_ACTOR: Final = "key:"
 """What the actor begins with whose key this is the id of."""
 
+DEFAULT: Final = "default"
+"""The organization, and the workspace, of who names none."""
+
 
 class Grant(msgspec.Struct, eq=False):
     """What a caller acts by: a key, which may be revoked or expire while a request of its own is under way.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from engine import projections
-from engine.codec import Vocabulary
+from engine.codec import EXECUTION, Vocabulary
 from engine.core import events, ids
 from engine.core import organization as organizations
 from engine.core import workflow as workflows
@@ -30,12 +30,6 @@ from store.records import (
     WorkflowRow,
     WorkflowVersionRow,
     WorkspaceRow,
-)
-
-EXECUTION_EVENTS: tuple[type[events.Event], ...] = tuple(
-    cls
-    for cls in vars(events).values()
-    if isinstance(cls, type) and issubclass(cls, events.Event) and cls is not events.Event
 )
 
 
@@ -93,7 +87,7 @@ class ExecutionKind:
     """Executions."""
 
     name: StreamKind = "execution"
-    vocabulary = Vocabulary(EXECUTION_EVENTS)
+    vocabulary = EXECUTION
     snapshot_due = EVERY
 
     def initial(self) -> State:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from engine.codec import decode_json
+from engine.codec import EXECUTION, decode_json
 from engine.core import ids
 from engine.core.events import Recorded
 from engine.core.refs import Ref, resolve, seq_of
 from engine.core.transitions import TERMINAL
 from engine.errors import NotFound
-from engine.runtime.bound import about
-from engine.runtime.callers import Caller
-from engine.runtime.kinds import KINDS
-from store.protocols import Store
+from engine.runtime.callers import KEY_ACTOR, Caller
+from store.protocols import Catalog, Store
 from store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
 
 
@@ -41,6 +39,8 @@ class Reading:
         if row is None or row.workspace_id != caller.workspace_id:
             raise NotFound(f"there is no execution {ids.text(execution_id)}")
         view = (await self.views([row]))[0]
+        from engine.runtime.bound import about  # noqa: PLC0415 commands that read log nothing, and start quicker
+
         about(ids.text(execution_id), view.process_id)
         return view
 
@@ -131,17 +131,16 @@ class Reading:
     async def events(self, execution_id: bytes, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """Events of an execution, in order."""
         stored = await self._store.events(execution_id, after=after, limit=limit)
-        return KINDS["execution"].vocabulary.read_all(stored)
+        return EXECUTION.read_all(stored)
 
     async def last_events(self, execution_id: bytes, limit: int) -> list[Recorded]:
         """The last events of an execution, in order."""
-        return KINDS["execution"].vocabulary.read_all(await self._store.last_events(execution_id, limit))
+        return EXECUTION.read_all(await self._store.last_events(execution_id, limit))
 
     async def last_events_of(self, rows: Sequence[ExecutionRow], limit: int) -> dict[bytes, list[Recorded]]:
         """The last events of each of these executions, in order."""
         found = await self._store.last_events_of([row.execution_id for row in rows], limit)
-        vocabulary = KINDS["execution"].vocabulary
-        return {execution_id: vocabulary.read_all(stored) for execution_id, stored in found.items()}
+        return {execution_id: EXECUTION.read_all(stored) for execution_id, stored in found.items()}
 
     async def open_waits(
         self,
@@ -158,3 +157,15 @@ class Reading:
         )
         names = await self._store.process_ids_of([row.execution_id for row in rows])
         return [(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
+
+
+async def key_names(store: Catalog, organization_id: bytes, actors: Iterable[str]) -> dict[str, str]:
+    """The names of the keys of an organization that are among these actors, by actor."""
+    found = {}
+    for actor in actors:
+        key = actor.removeprefix(KEY_ACTOR)
+        if key != actor and ids.is_id(key):
+            row = await store.api_key(ids.parse(key))
+            if row is not None and row.organization_id == organization_id:
+                found[actor] = row.name
+    return found

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select, and_, bindparam, literal, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from store.batch import OWNERS
 from store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow
 from store.schema import TABLE_OF, UNUSED, idempotency, streams
 from store.sql.session import SqlSession, Statement
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _STRAYS_MAX: Final = 1000  # of a table: one is as bad as many
 
@@ -52,7 +54,7 @@ class SqlAudit(SqlSession):
 
     async def _see(self, kind: StreamKind, stream_ids: list[bytes]) -> dict[bytes, Seen]:
         with self._reading():
-            async with self._engine.connect() as connection:
+            async with self._engine().connect() as connection:
                 await connection.exec_driver_sql("BEGIN")
                 try:
                     return await _see(connection, kind, stream_ids)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from store.errors import StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 LIST_MAX: Final = 512
 """So many values stand in an `IN (…)` at the most."""
@@ -32,10 +34,11 @@ def in_parts(values: list[T]) -> Iterator[list[T]]:
 class SqlSession:
     """Reads, each a statement of its own: no transaction stays open, so no reader holds the writer back.
 
-    `translate` makes a `StoreError` of what the driver raised.
+    `engine` gives the pool, which is made when it is first asked for; `translate` makes a `StoreError` of what the
+    driver raised.
     """
 
-    def __init__(self, engine: AsyncEngine, translate: Callable[[BaseException], StoreError]) -> None:
+    def __init__(self, engine: Callable[[], AsyncEngine], translate: Callable[[BaseException], StoreError]) -> None:
         self._engine = engine
         self._translate = translate
         self._reads = 0
@@ -64,7 +67,7 @@ class SqlSession:
 
     async def _run(self, statement: Statement, parameters: Mapping[str, Any] | None) -> Sequence[Sequence[Any]]:
         with self._reading():
-            async with self._engine.connect() as connection:
+            async with self._engine().connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
 
     @contextmanager

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import aiosqlite
-from sqlalchemy import AsyncAdaptedQueuePool, ClauseElement, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import AsyncAdaptedQueuePool, ClauseElement, NullPool, create_engine, event
 
 from store.errors import SchemaError
 from store.migrate import is_behind
 from store.sqlite.compile import Compiler
 from store.sqlite.errors import store_error
 from store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 _HELD_MAX: Final = 3  # more would only wait for one another: Python runs one thread at a time
 _POOLED_MAX: Final = 2
@@ -29,9 +32,10 @@ class Readers:
     """
 
     def __init__(self, path: str) -> None:
-        self.engine = _engine(path)
+        self._path = path
+        self._pool: AsyncEngine | None = None
         self._compiler = Compiler()
-        self._held: list[AsyncConnection] = []
+        self._held: list[aiosqlite.Connection] = []
         self._free: list[aiosqlite.Connection] = []
         self._turns = asyncio.Semaphore(_HELD_MAX)
 
@@ -53,14 +57,16 @@ class Readers:
 
     async def _open(self) -> None:
         for _ in range(_HELD_MAX):
-            self._held.append(await self.engine.connect())
-        for connection in self._held:
-            driver = (await connection.get_raw_connection()).driver_connection
-            if not isinstance(driver, aiosqlite.Connection):
-                raise TypeError(f"not a connection of aiosqlite: {driver!r}")
-            self._free.append(driver)
-        if await self._held[0].run_sync(is_behind):
+            self._free.append(await _connect(self._path))
+        self._held = list(self._free)
+        if await asyncio.to_thread(_is_behind, self._path):
             raise SchemaError("the database is empty, or older than this program: start the server on it once")
+
+    def pool(self) -> AsyncEngine:
+        """The pool, made when it is first asked for: a command that reads a little does without, and starts quicker."""
+        if self._pool is None:
+            self._pool = _engine(self._path)
+        return self._pool
 
     async def fetch(self, statement: ClauseElement, parameters: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
         """All rows of a statement that is the same object each time. Raises StoreError."""
@@ -80,15 +86,37 @@ class Readers:
         """Close all connections, of which none is in use."""
         for connection in self._held:
             await connection.close()
-        await self.engine.dispose()
+        if self._pool is not None:
+            await self._pool.dispose()
+
+
+async def _connect(path: str) -> aiosqlite.Connection:
+    """A connection that is held. With mode=ro it can neither write nor checkpoint, not even when it is closed."""
+    connecting = aiosqlite.connect(
+        f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
+    )
+    connecting._thread.daemon = True  # noqa: SLF001 as SQLAlchemy does: a store that is never closed keeps no process
+    connection = await connecting
+    await connection.create_function("lower", 1, _lower, deterministic=True)
+    return connection
+
+
+def _is_behind(path: str) -> bool:
+    engine = create_engine(
+        sqlite_url("sqlite", path, "ro"), poolclass=NullPool, connect_args={"timeout": BUSY_TIMEOUT_S}
+    )
+    with engine.connect() as connection:
+        return is_behind(connection)
 
 
 def _engine(path: str) -> AsyncEngine:
-    """Opened with mode=ro, a connection can neither write nor checkpoint, not even when it is closed."""
+    """The pool, likewise of connections that only read."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 it imports all of the ORM
+
     engine = create_async_engine(
         sqlite_url("sqlite+aiosqlite", path, "ro"),
         poolclass=AsyncAdaptedQueuePool,
-        pool_size=_HELD_MAX + _POOLED_MAX,
+        pool_size=_POOLED_MAX,
         max_overflow=0,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,

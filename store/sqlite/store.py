@@ -50,7 +50,7 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
 
     def __init__(self, readers: Readers, writer: _Writing | None) -> None:
-        super().__init__(readers.engine, store_error)
+        super().__init__(readers.pool, store_error)
         self._readers = readers
         self._writer = writer
         self._closing: asyncio.Future[None] | None = None

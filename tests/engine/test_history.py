@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine import testing
+from engine.codec import EXECUTION_EVENTS
 from engine.core import commands as c
 from engine.core import events as e
 from engine.core.refs import ref
 from engine.history import condensed, event_log, outline, schema_of, states_history
 from engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut
 from engine.history.tell import BESIDE, TELL
-from engine.runtime.kinds import EXECUTION_EVENTS
 from engine.testing import START, due, failed, given, simulate, succeeded
 
 CHARGE = {"Type": "Task", "Resource": "charge", "ResultPath": "$.charge"}

@@ -128,6 +128,55 @@ def test_help_is_quick_and_imports_no_engine() -> None:
     assert not [name for name in imported if name.startswith(heavy)]
 
 
+SERVING = {
+    "aiohttp",
+    "alembic",
+    "engine.engine",
+    "http.client",
+    "prometheus_client",
+    "starlette",
+    "structlog",
+    "uvicorn",
+}
+LANGUAGE = {"croniter", "engine.core.decide", "engine.language", "jlens", "jsonpath"}
+POOL = {"sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
+READING = {
+    "history": set[str](),
+    "events INV-7": set[str](),
+    "waits": set[str](),
+    "workflows list": POOL,
+    "keys list": POOL,
+    "show INV-7": POOL | LANGUAGE,
+}
+"""What each may have imported by its end, and those before it."""
+
+IMPORTED = """
+import sys
+from api.cli import main
+for line in sys.argv[2:]:
+    try:
+        main(line.split())
+    except SystemExit as end:
+        assert not end.code, line
+    print("imported", *sorted(set(sys.argv[1].split(",")) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_commands_that_read_import_no_engine(folder: Path) -> None:
+    """They start without HTTP, steps and engine; most also without the language, and without SQLAlchemy's ORM."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, ",".join(SERVING | LANGUAGE | POOL), *READING],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    said = [set(line.split()[1:]) for line in done.stderr.splitlines() if line.startswith("imported")]
+    beyond = {line: found - READING[line] for line, found in zip(READING, said, strict=True) if found - READING[line]}
+    assert not beyond
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [

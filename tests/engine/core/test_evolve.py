@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from engine.codec import EXECUTION_EVENTS
 from engine.core import events as e
 from engine.core import snapshots
 from engine.core.commands import FireTimer, Recover, Resume
@@ -16,7 +17,6 @@ from engine.core.snapshots import decode_state, encode_state
 from engine.core.state import Timer, initial_state
 from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
 from engine.core.workflow import WorkflowArchived
-from engine.runtime.kinds import EXECUTION_EVENTS
 from engine.testing import START, WORKFLOW, WORKSPACE, recovered, resumed, succeeded, terminated
 
 from .checked import given

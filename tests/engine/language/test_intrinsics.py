@@ -168,7 +168,7 @@ def test_a_function_gives_what_amazon_says_it_gives(text, result):
         ("States.StringToJson($.half)", "surrogate"),
         ("States.StringToJson(1)", "must be a string"),
         (f"States.StringToJson('{'[' * 65 + ']' * 65}')", "at most 64 levels"),
-        (f"States.StringToJson('{'[' * 4000 + ']' * 4000}')", "must be JSON"),
+        (f"States.StringToJson('{'[' * 4000 + ']' * 4000}')", "the argument must"),
     ],
 )
 def test_a_function_refuses_what_it_cannot_work_with(text, reason):

@@ -424,16 +424,18 @@ async def test_what_moves_on_before_its_recovery_is_not_called_twice(
     await rest(engine)
     await (bench.crash if died else bench.stop)(engine)
 
-    late: list[Recovery] = []
+    late: list[tuple[Recovery, dict[str, Any]]] = []
     begin = Recovery.start
     with monkeypatch.context() as held:
-        held.setattr(Recovery, "start", lambda recovery, **_: late.append(recovery))
+        held.setattr(Recovery, "start", lambda recovery, **given: late.append((recovery, given)))
         engine = await Engine.start(bench.store, steps=calls.steps, clock=bench.clock)
     bench.engines.append(engine)
     await happens(bench, engine, execution.id)
     await eventually(lambda: len(calls.seen) == 1)
-    begin(late[0], died=died)
-    await eventually(late[0].is_done.is_set)
+    ((recovery, given),) = late
+    assert given["died"] == died
+    begin(recovery, **given)
+    await eventually(recovery.is_done.is_set)
     await rest(engine)
     assert len(calls.seen) == 1
     calls.open.set()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,3 +173,13 @@ async def test_an_empty_database_cannot_be_read(database: Path) -> None:
 
     assert content(database) == b""
     assert files(database) == {"perdure.db"}
+
+
+async def test_a_store_that_is_not_closed_keeps_no_process_alive(database: Path) -> None:
+    """The threads of its connections end with the process, whoever forgot to close it."""
+    store = await open_sqlite(database)
+
+    threads = [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
+    assert threads
+    assert all(thread.daemon for thread in threads)
+    await store.close()
