@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("PERDURE_VENV", ".venv")
 PYTHON = str(VENV / "bin" / "python")
 LOCK = ROOT / "requirements.lock"
 STAMP = VENV / "made-from"
