@@ -11,6 +11,7 @@ from engine.runtime.digests import is_same_request, request_digest
 from engine.runtime.node import Node
 from engine.runtime.orders import ClaimLost, Remembered
 from engine.runtime.sending import send
+from engine.runtime.together import InWorkspaces
 
 TRIES: Final = 20
 
@@ -28,12 +29,13 @@ class Memory:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._kept = InWorkspaces(node.store.idempotency_of)
 
     async def recall(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
         """The answer that this request got before. Raises `Conflict` if the key belongs to another request."""
         if idempotency is None:
             return None
-        row = await self._node.store.idempotency(caller.organization_id, caller.workspace_id, idempotency.key)
+        row = await self._kept.get((caller.organization_id, caller.workspace_id, idempotency.key))
         if row is None:
             return None
         # Asked of the store: the processor may not have heard yet of the commit that this row came with.

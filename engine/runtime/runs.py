@@ -6,7 +6,7 @@ the same answer.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from engine.codec import decode_json
 from engine.core import commands as c
@@ -21,12 +21,9 @@ from engine.runtime.node import Node
 from engine.runtime.orders import ClaimLost, Denied
 from engine.runtime.sending import ask, refused, send
 from engine.runtime.starting import Start, check_process_id, implied
-from engine.runtime.together import Together
+from engine.runtime.together import InWorkspaces
 from engine.runtime.watch import Watch
 from store.records import ProcessIdRow
-
-_Named: TypeAlias = tuple[bytes, bytes, str]
-"""A process id in an organization and a workspace."""
 
 TERMINATION_REASON: Final = "Workflow execution terminated by user."
 
@@ -39,7 +36,7 @@ class Runs:
         self._store = node.store
         self._workflows = workflows
         self._memory = memory
-        self._named = Together(self._read_named)
+        self._named = InWorkspaces(self._store.process_ids_named)
 
     # --- trigger -------------------------------------------------------------------------------------------------
 
@@ -262,17 +259,6 @@ class Runs:
                 about(process_id)
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
-
-    async def _read_named(self, wanted: list[_Named]) -> dict[_Named, ProcessIdRow]:
-        """Process ids of whatever workspaces: those of each are read together."""
-        by_workspace: dict[tuple[bytes, bytes], list[str]] = {}
-        for organization_id, workspace_id, process_id in wanted:
-            by_workspace.setdefault((organization_id, workspace_id), []).append(process_id)
-        found: dict[_Named, ProcessIdRow] = {}
-        for workspace, names in by_workspace.items():
-            rows = await self._store.process_ids_named(*workspace, names)
-            found |= {(*workspace, name): row for name, row in rows.items()}
-        return found
 
 
 class _Trigger(NamedTuple):

@@ -50,3 +50,19 @@ class Together(Generic[K, V]):
             for key, future in wanted:
                 if not future.done():  # whoever asked may be gone
                     future.set_result(found.get(key))
+
+
+class InWorkspaces(Together[tuple[bytes, bytes, str], V]):
+    """Looks up names in workspaces, given with their organizations: those of each workspace are read together."""
+
+    def __init__(self, read: Callable[[bytes, bytes, list[str]], Awaitable[Mapping[str, V]]]) -> None:
+        async def read_each(wanted: list[tuple[bytes, bytes, str]]) -> dict[tuple[bytes, bytes, str], V]:
+            names: dict[tuple[bytes, bytes], list[str]] = {}
+            for organization_id, workspace_id, name in wanted:
+                names.setdefault((organization_id, workspace_id), []).append(name)
+            found: dict[tuple[bytes, bytes, str], V] = {}
+            for workspace, some in names.items():
+                found |= {(*workspace, name): row for name, row in (await read(*workspace, some)).items()}
+            return found
+
+        super().__init__(read_each)

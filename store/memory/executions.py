@@ -80,8 +80,11 @@ class MemoryExecutions(MemoryLog):
         chosen = {execution_id: self._by_stream.all(execution_id) for execution_id in execution_ids}
         return {execution_id: keys[0][2] for execution_id, keys in chosen.items() if keys}
 
-    async def idempotency(self, organization_id: bytes, workspace_id: bytes, key: str) -> IdempotencyRow | None:
-        return self._idempotency.rows.get((organization_id, workspace_id, key))
+    async def idempotency_of(
+        self, organization_id: bytes, workspace_id: bytes, keys: Sequence[str]
+    ) -> dict[str, IdempotencyRow]:
+        rows = (self._idempotency.rows.get((organization_id, workspace_id, key)) for key in keys)
+        return {row.key: row for row in rows if row is not None}
 
     async def wait(self, wait_id: bytes) -> WaitRow | None:
         return self._waits.rows.get((wait_id,))

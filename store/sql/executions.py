@@ -53,10 +53,10 @@ _PROCESS_IDS_NAMED: Final = _IN_WORKSPACE.where(process_ids.c.process_id.in_(bin
 _PROCESS_IDS_OF: Final = select(process_ids.c.stream_id, process_ids.c.process_id).where(
     process_ids.c.stream_id.in_(bindparam("stream_ids", expanding=True))
 )
-_IDEMPOTENCY: Final = select(idempotency).where(
+_IDEMPOTENCY_OF: Final = select(idempotency).where(
     idempotency.c.organization_id == bindparam("organization_id"),
     idempotency.c.workspace_id == bindparam("workspace_id"),
-    idempotency.c.key == bindparam("key"),
+    idempotency.c.key.in_(bindparam("keys", expanding=True)),
 )
 _WAIT: Final = select(waits).where(waits.c.wait_id == bindparam("id"))
 _WAITS_OF: Final = (
@@ -142,9 +142,15 @@ class SqlExecutions(SqlSession):
             found |= {row[0]: row[1] for row in rows}
         return found
 
-    async def idempotency(self, organization_id: bytes, workspace_id: bytes, key: str) -> IdempotencyRow | None:
-        row = await self._one(_IDEMPOTENCY, organization_id=organization_id, workspace_id=workspace_id, key=key)
-        return None if row is None else IdempotencyRow._make(row)
+    async def idempotency_of(
+        self, organization_id: bytes, workspace_id: bytes, keys: Sequence[str]
+    ) -> dict[str, IdempotencyRow]:
+        found: dict[str, IdempotencyRow] = {}
+        workspace = {"organization_id": organization_id, "workspace_id": workspace_id}
+        for some in in_parts(list(keys)):
+            rows = map(IdempotencyRow._make, await self._all(_IDEMPOTENCY_OF, **workspace, keys=some))
+            found.update({row.key: row for row in rows})
+        return found
 
     async def wait(self, wait_id: bytes) -> WaitRow | None:
         row = await self._one(_WAIT, id=wait_id)

@@ -100,7 +100,7 @@ READS = {
     "process_id": lambda store: store.process_id(ORG, WORKSPACE, "a"),
     "process_ids_named": lambda store: store.process_ids_named(ORG, WORKSPACE, ["a", "b"]),
     "process_ids_of": lambda store: store.process_ids_of([uid(1), uid(2)]),
-    "idempotency": lambda store: store.idempotency(ORG, WORKSPACE, "a"),
+    "idempotency_of": lambda store: store.idempotency_of(ORG, WORKSPACE, ["a", "b"]),
     "wait": lambda store: store.wait(uid(1)),
     "waits_of": lambda store: store.waits_of(uid(1)),
     "open_waits": lambda store: store.open_waits(WORKSPACE, after=uid(1)),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from engine.runtime.together import Together
-from store.records import ProcessIdRow, StreamRow
+from engine.runtime.together import InWorkspaces, Together
+from store.records import IdempotencyRow, ProcessIdRow, StreamRow
 from tests.engine.runtime.conftest import WAITING, Bench, GatedStore, eventually
 
 
@@ -69,6 +69,21 @@ async def test_an_error_is_told_to_those_who_asked_and_the_next_are_served() -> 
     assert counting.reads == [["a", "broken", "b"], ["b"]]
 
 
+async def test_names_of_several_workspaces_are_told_apart() -> None:
+    """What is wanted in different workspaces at once is read for each of them, and never answered from another's."""
+    reads: list[tuple[bytes, bytes, list[str]]] = []
+
+    async def read(organization_id: bytes, workspace_id: bytes, names: list[str]) -> dict[str, bytes]:
+        reads.append((organization_id, workspace_id, names))
+        return {name: workspace_id for name in names if name != "nobody"}
+
+    together = InWorkspaces(read)
+    asked = [(b"O", b"V", "a"), (b"O", b"W", "a"), (b"O", b"V", "b"), (b"O", b"W", "nobody")]
+
+    assert await asyncio.gather(*map(together.get, asked)) == [b"V", b"W", b"V", None]
+    assert reads == [(b"O", b"V", ["a", "b"]), (b"O", b"W", ["a", "nobody"])]
+
+
 class Asked(GatedStore):
     """A store that counts what a cold resume asks of it, and takes a few turns to answer, as one with a file does."""
 
@@ -91,6 +106,12 @@ class Asked(GatedStore):
         await self._note("names")
         return await super().process_ids_named(organization_id, workspace_id, process_ids)
 
+    async def idempotency_of(
+        self, organization_id: bytes, workspace_id: bytes, keys: Sequence[str]
+    ) -> dict[str, IdempotencyRow]:
+        await self._note("keys")
+        return await super().idempotency_of(organization_id, workspace_id, keys)
+
     async def streams_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, StreamRow]:
         await self._note("streams")
         return await super().streams_of(stream_ids)
@@ -109,9 +130,10 @@ async def test_fifty_cold_resumes_take_a_few_reads() -> None:
     async def resume(turns: int, name: str) -> str:
         for _ in range(turns):
             await asyncio.sleep(0)
-        return await engine.resume(name, {"ok": True})
+        return await engine.resume(name, {"ok": True}, idempotency_key=f"key of {name}")
 
     assert set(await asyncio.gather(*map(resume, range(50), names))) == {"restarted"}
     assert 0 < store.asked.count("names") <= 20
+    assert 0 < store.asked.count("keys") <= 20
     assert 0 < store.asked.count("streams") <= 20
     await bench.stop(engine)

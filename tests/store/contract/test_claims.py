@@ -26,7 +26,10 @@ async def test_a_claim_is_won_and_kept(store: Store) -> None:
 
     assert (await store.append([part(A, claims=claims)]))[:2] == (1, {})
     assert await store.process_id(ORG, WORKSPACE, "invoice/7") == claims[0]
-    assert await store.idempotency(ORG, WORKSPACE, "key-1") == claims[1]
+    assert (await store.idempotency_of(ORG, WORKSPACE, ["key-1"])).get("key-1") == claims[1]
+    assert await store.idempotency_of(ORG, WORKSPACE, ["key-1", "key-2", "key-1"]) == {"key-1": claims[1]}
+    assert await store.idempotency_of(ORG, uid(9), ["key-1"]) == {}
+    assert await store.idempotency_of(ORG, WORKSPACE, []) == {}
     assert await store.process_ids_of([B, A]) == {A: "invoice/7"}
 
 
@@ -58,7 +61,7 @@ async def test_a_taken_name_is_lost_in_a_later_batch(store: Store) -> None:
     assert (await store.append([late]))[:2] == (1, {B: Refusal("claimed", lost)})
     assert await store.stream(B) is None
     assert await store.execution(B) is None
-    assert await store.idempotency(ORG, WORKSPACE, "key") is None
+    assert (await store.idempotency_of(ORG, WORKSPACE, ["key"])).get("key") is None
     assert await store.process_ids_of([B]) == {}
 
 
@@ -92,7 +95,7 @@ async def test_a_stale_stream_claims_nothing(store: Store) -> None:
     stale = part(A, claims=[idempotency("key", A), process_id("a", A)], branch="stale")
 
     assert (await store.append([stale, part(B, claims=[idempotency("key", B)])]))[:2] == (2, {A: Refusal("stale")})
-    kept = await store.idempotency(ORG, WORKSPACE, "key")
+    kept = (await store.idempotency_of(ORG, WORKSPACE, ["key"])).get("key")
     assert kept is not None
     assert kept.stream_id == B
 
@@ -105,8 +108,8 @@ async def test_an_answer_without_an_event_is_remembered(store: Store) -> None:
     batch = [part(A, head_of(first), events=0, claims=claims[:1]), part(B, events=0, claims=claims[1:])]
 
     assert (await store.append(batch))[:2] == (1, {})
-    assert await store.idempotency(ORG, WORKSPACE, "one") == claims[0]
-    assert await store.idempotency(ORG, WORKSPACE, "two") == claims[1]
+    assert (await store.idempotency_of(ORG, WORKSPACE, ["one"])).get("one") == claims[0]
+    assert (await store.idempotency_of(ORG, WORKSPACE, ["two"])).get("two") == claims[1]
     assert await store.stream(B) is None
 
 
@@ -131,4 +134,4 @@ async def test_a_claim_that_was_won_is_lost_the_second_time(store: Store) -> Non
     assert (await store.append([part(A, head_of(first), claims=[key])]))[:2] == (1, {A: Refusal("claimed", key)})
     twice = idempotency("twice", B)
     assert (await store.append([part(B, claims=[twice, twice])]))[:2] == (1, {B: Refusal("claimed", twice)})
-    assert await store.idempotency(ORG, WORKSPACE, "twice") is None
+    assert (await store.idempotency_of(ORG, WORKSPACE, ["twice"])).get("twice") is None
