@@ -8,7 +8,7 @@ found to the processor, which goes on with the order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Final
@@ -64,12 +64,13 @@ class Detours:
         self._loader.want(order.stream_id)
         return is_first
 
-    async def load(self) -> list[tuple[HotStream | Exception | None, list[Order]]]:
+    async def load(self) -> AsyncIterator[tuple[HotStream | Exception | None, list[Order]]]:
         """Load what is wanted: each stream, null if there is none, or why it cannot be read; and who waited for it."""
-        found = await self._loader.load()
-        loaded = [(result, self._loading.pop(stream_id, [])) for stream_id, result in found.items()]
-        self.waiting -= sum(len(orders) for _, orders in loaded)
-        return loaded
+        async for found in self._loader.load():
+            for stream_id, result in found.items():
+                orders = self._loading.pop(stream_id, [])
+                self.waiting -= len(orders)
+                yield result, orders
 
     async def fetch(self, hot: HotStream, order: Order, need: Need) -> None:
         """Load what a decision asked for, so that it can be made again with all else the same.

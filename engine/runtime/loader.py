@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
@@ -82,31 +82,30 @@ class Loader:
         """Read this stream from its first event when it is read next, whatever snapshot it has."""
         self._distrusted.add(stream_id)
 
-    async def load(self) -> dict[bytes, HotStream | Exception | None]:
-        """The streams that were asked for: hot, null if there is none, or why it cannot be read."""
-        found: dict[bytes, HotStream | Exception | None] = {}
+    async def load(self) -> AsyncIterator[dict[bytes, HotStream | Exception | None]]:
+        """The streams that were asked for: hot, null if there is none, or why it cannot be read.
+
+        They come in parts, so that the short ones need not wait for the long ones.
+        """
         async with self._turn:
             wanted, self._wanted, self.is_collecting = self._wanted, [], False
-            long = await self._try_to_load(wanted[:STREAMS_AT_ONCE], found)
-        for start in range(STREAMS_AT_ONCE, len(wanted), STREAMS_AT_ONCE):
+        long: list[StreamRow] = []
+        for start in range(0, len(wanted), STREAMS_AT_ONCE):
+            some = wanted[start : start + STREAMS_AT_ONCE]
+            found: dict[bytes, HotStream | Exception | None] = dict.fromkeys(some)
             async with self._turn:  # others have theirs in between
-                long += await self._try_to_load(wanted[start : start + STREAMS_AT_ONCE], found)
+                try:
+                    long += await self._load(some, found)
+                except Exception as error:  # noqa: BLE001 told to who asked for these streams; the others go on
+                    found.update(dict.fromkeys(some, error))
+            yield found
         for row in long:
             try:
-                found[row.stream_id] = await self._hot(row, None)
+                hot = await self._hot(row, None)
             except StoreError as error:
-                found[row.stream_id] = error
-        return found
-
-    async def _try_to_load(
-        self, some: list[bytes], found: dict[bytes, HotStream | Exception | None]
-    ) -> list[StreamRow]:
-        found.update(dict.fromkeys(some))
-        try:
-            return await self._load(some, found)
-        except Exception as error:  # noqa: BLE001 told to who asked for these streams; the others go on
-            found.update(dict.fromkeys(some, error))
-            return []
+                yield {row.stream_id: error}
+            else:
+                yield {row.stream_id: hot}
 
     async def _load(self, some: list[bytes], found: dict[bytes, HotStream | Exception | None]) -> list[StreamRow]:
         """Read those of some streams that are short, all together; the long ones are left, to be read in pages."""
@@ -115,7 +114,10 @@ class Loader:
             events = await self._store.events_of([row.stream_id for row in short])
             for row in short:
                 found[row.stream_id] = await self._hot(row, events[row.stream_id])
-        return [row for row in rows.values() if row.seq >= EVERY]
+        long = [row for row in rows.values() if row.seq >= EVERY]
+        for row in long:
+            del found[row.stream_id]
+        return long
 
     async def _hot(self, row: StreamRow, events: Sequence[StoredEvent] | None) -> HotStream | Exception:
         """A stream, with its definition; `events` are all of a short one."""

@@ -305,14 +305,14 @@ class Processor:
     # --- what must be read first ---------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        for result, orders in await self._detours.load():
+        async for result, orders in self._detours.load():
             if isinstance(result, HotStream):
                 self.hot.add(result)
                 self._inbox.put_first(orders)
             else:
                 for order in orders:
                     self._not_loaded(order, result)
-        self._schedule()
+            self._schedule()
 
     def _not_loaded(self, order: Order, result: Exception | None) -> None:
         if result is None:

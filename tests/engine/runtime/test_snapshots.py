@@ -85,7 +85,7 @@ class Asked:
         node = self.engine.node
         loader = Loader(self.bench.store, node.definitions, node.metrics)
         loader.want(self.execution)
-        return (await loader.load())[self.execution]
+        return [found async for found in loader.load()][-1][self.execution]
 
     async def fold(self) -> State:
         """The run folded from its first event."""

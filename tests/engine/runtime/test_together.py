@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from engine.runtime import loader as loading
 from engine.runtime.together import InWorkspaces, Together
-from store.records import IdempotencyRow, ProcessIdRow, StreamRow
+from store.records import IdempotencyRow, ProcessIdRow, StoredEvent, StreamRow
 from tests.engine.runtime.conftest import WAITING, Bench, GatedStore, eventually
 
 
@@ -84,6 +86,16 @@ async def test_names_of_several_workspaces_are_told_apart() -> None:
     assert reads == [(b"O", b"V", ["a", "b"]), (b"O", b"W", ["a", "nobody"])]
 
 
+LONG: dict[str, Any] = {
+    "StartAt": "A",
+    "States": {
+        "A": {"Type": "Pass", "Next": "B"},
+        "B": {"Type": "Pass", "Next": "Ask"},
+        "Ask": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
+    },
+}
+
+
 class Asked(GatedStore):
     """A store that counts what a cold resume asks of it, and takes a few turns to answer, as one with a file does."""
 
@@ -136,4 +148,31 @@ async def test_fifty_cold_resumes_take_a_few_reads() -> None:
     assert 0 < store.asked.count("names") <= 20
     assert 0 < store.asked.count("keys") <= 20
     assert 0 < store.asked.count("streams") <= 20
+    await bench.stop(engine)
+
+
+async def test_a_short_run_does_not_wait_for_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two cold runs that are resumed at once the short one goes on while the long one is still being read."""
+    monkeypatch.setattr(loading, "EVERY", 4)
+    bench = Bench()
+    bench.store = store = Asked()
+    engine = await bench.start()
+    long = await engine.trigger((await engine.create_workflow("long", LONG)).id, {}, process_id="long")
+    await engine.trigger((await engine.create_workflow("short", WAITING)).id, {}, process_id="short")
+    await engine.node.processor.settle()
+    gate = asyncio.Event()
+    real = store.events
+
+    async def events(stream_id: bytes, **more: Any) -> list[StoredEvent]:
+        await gate.wait()
+        return await real(stream_id, **more)
+
+    monkeypatch.setattr(store, "events", events)
+    resuming = asyncio.create_task(engine.resume("long", {}))
+    async with asyncio.timeout(5):
+        assert await engine.resume("short", {}) == "restarted"
+    assert not resuming.done()
+    gate.set()
+    assert await resuming == "restarted"
+    assert (await engine.result(long.id)).status == "completed"
     await bench.stop(engine)
