@@ -9,7 +9,7 @@ import msgspec
 from engine.core.events import Parent, ResumeRule
 
 
-class Trigger(msgspec.Struct, frozen=True):
+class Trigger(msgspec.Struct, frozen=True, gc=False):
     """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen."""
 
     workspace: str
@@ -24,17 +24,17 @@ class Trigger(msgspec.Struct, frozen=True):
     resume: ResumeRule = "any"
 
 
-class Advance(msgspec.Struct, frozen=True):
+class Advance(msgspec.Struct, frozen=True, gc=False):
     """Go on with an execution whose last decision stopped at the limit of transitions."""
 
 
-class Succeeded(msgspec.Struct, frozen=True):
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
     """A step returned this JSON value."""
 
     result: Any
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True, gc=False):
     """A step failed with an error name and a cause. Unless `is_retryable`, no Retry is asked."""
 
     error: str | None
@@ -42,7 +42,7 @@ class Failed(msgspec.Struct, frozen=True):
     is_retryable: bool = True
 
 
-class CompleteTask(msgspec.Struct, frozen=True):
+class CompleteTask(msgspec.Struct, frozen=True, gc=False):
     """What the step gave that was called for the `TaskScheduled` event of that seq."""
 
     scope: str
@@ -53,7 +53,7 @@ class CompleteTask(msgspec.Struct, frozen=True):
     outcome: Succeeded | Failed
 
 
-class QueueTask(msgspec.Struct, frozen=True):
+class QueueTask(msgspec.Struct, frozen=True, gc=False):
     """The step of the `TaskScheduled` of that seq waits for a place, since an instant (ms)."""
 
     scope: str
@@ -61,14 +61,14 @@ class QueueTask(msgspec.Struct, frozen=True):
     since: int
 
 
-class StartTask(msgspec.Struct, frozen=True):
+class StartTask(msgspec.Struct, frozen=True, gc=False):
     """It is the turn of the step that was queued."""
 
     scope: str
     seq: int
 
 
-class ChildStarted(msgspec.Struct, frozen=True):
+class ChildStarted(msgspec.Struct, frozen=True, gc=False):
     """The child that the task started, named by the seq of its `TaskScheduled`, is on its way; `result` tells of it."""
 
     scope: str
@@ -76,26 +76,26 @@ class ChildStarted(msgspec.Struct, frozen=True):
     result: Any
 
 
-class AnswerTask(msgspec.Struct, frozen=True):
+class AnswerTask(msgspec.Struct, frozen=True, gc=False):
     """Whoever holds the task token of this wait gives the task's outcome."""
 
     wait: str
     outcome: Succeeded | Failed
 
 
-class Beat(msgspec.Struct, frozen=True):
+class Beat(msgspec.Struct, frozen=True, gc=False):
     """Whoever holds the task token of this wait says that the task is alive."""
 
     wait: str
 
 
-class FireTimer(msgspec.Struct, frozen=True):
+class FireTimer(msgspec.Struct, frozen=True, gc=False):
     """The timer that the event of that seq set has come due."""
 
     timer: int
 
 
-class Resume(msgspec.Struct, frozen=True):
+class Resume(msgspec.Struct, frozen=True, gc=False):
     """End a wait with this payload as its result: the wait of that id, or at that state, or the only open one.
 
     With `may_hold` a refusal that time may lift is not recorded: the caller holds the request and asks again. A call
@@ -109,14 +109,14 @@ class Resume(msgspec.Struct, frozen=True):
     is_keyed: bool = False
 
 
-class Terminate(msgspec.Struct, frozen=True):
+class Terminate(msgspec.Struct, frozen=True, gc=False):
     """End the execution from outside. `data`: what the caller says beside the reason; it is kept."""
 
     reason: str
     data: dict[str, Any] | None = None
 
 
-class Recover(msgspec.Struct, frozen=True):
+class Recover(msgspec.Struct, frozen=True, gc=False):
     """The process that owned the execution is gone; `died` says that it did not stop cleanly.
 
     `seq` is where the execution stood then: a task that was scheduled later runs already. Null: none was.
@@ -126,31 +126,31 @@ class Recover(msgspec.Struct, frozen=True):
     seq: int | None = None
 
 
-class Redispatch(msgspec.Struct, frozen=True):
+class Redispatch(msgspec.Struct, frozen=True, gc=False):
     """Dispatch the suspect task that is held in this scope, with so many others `beside` it."""
 
     scope: str
     beside: int = 0
 
 
-class Quarantine(msgspec.Struct, frozen=True):
+class Quarantine(msgspec.Struct, frozen=True, gc=False):
     """Deciding `command` raised `defect`, the name of an exception."""
 
     command: str
     defect: str
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """Take the execution out of quarantine, and try again."""
 
 
-class Confirm(msgspec.Struct, frozen=True):
+class Confirm(msgspec.Struct, frozen=True, gc=False):
     """Change nothing: the answer is only to be remembered under an idempotency key."""
 
     answer: Any
 
 
-class Refuse(msgspec.Struct, frozen=True):
+class Refuse(msgspec.Struct, frozen=True, gc=False):
     """Record that a command about this execution was refused before it could be decided here."""
 
     command: str

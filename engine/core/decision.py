@@ -26,7 +26,7 @@ Code: TypeAlias = Literal[
 """Why a command was refused. `STALE`: it comes from inside (a timer, a recovery) and its moment has passed."""
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Append first: only when `steps` are on disk may `answer` be told and `effects` be run. No steps: a no-op."""
 
     steps: tuple[Step, ...]
@@ -34,7 +34,7 @@ class Decision(msgspec.Struct, frozen=True):
     answer: Any = None
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """The command was refused. `details` are JSON values; `steps` record the refusal, where it is recorded.
 
     `is_early`: time may lift it, so the caller may hold the request. `is_counted`: it is one of the refusals that the
@@ -49,7 +49,7 @@ class Rejection(msgspec.Struct, frozen=True):
     is_counted: bool = False
 
 
-class Need(msgspec.Struct, frozen=True):
+class Need(msgspec.Struct, frozen=True, gc=False):
     """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same.
 
     `patience`: the decision takes longer than `Facts.patience`; decide again without it, where nobody is held up.

@@ -20,7 +20,7 @@ class Folded(Protocol):
 S = TypeVar("S", bound=Folded)
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One event of a decision, and the state after it."""
 
     recorded: Recorded

@@ -9,7 +9,7 @@ import msgspec
 from engine.core.events import Parent
 
 
-class RunTask(msgspec.Struct, frozen=True):
+class RunTask(msgspec.Struct, frozen=True, gc=False):
     """Call a step. `seq` is the `TaskScheduled` that says so.
 
     Repeated after a crash it carries the same `idempotency_key`, and the same parameters under it. `is_queued`: send
@@ -28,13 +28,13 @@ class RunTask(msgspec.Struct, frozen=True):
     is_queued: bool = False
 
 
-class CancelTask(msgspec.Struct, frozen=True):
+class CancelTask(msgspec.Struct, frozen=True, gc=False):
     """The step that was called for the `TaskScheduled` of that seq is of no use any more."""
 
     seq: int
 
 
-class StartChild(msgspec.Struct, frozen=True):
+class StartChild(msgspec.Struct, frozen=True, gc=False):
     """Start the execution `parent` tells of, under this id; harmless if it has been started."""
 
     child: str
@@ -42,46 +42,46 @@ class StartChild(msgspec.Struct, frozen=True):
     parameters: Any
 
 
-class FollowChild(msgspec.Struct, frozen=True):
+class FollowChild(msgspec.Struct, frozen=True, gc=False):
     """Find out whether this child has ended meanwhile, and complete its task if so."""
 
     child: str
     parent: Parent
 
 
-class EndChild(msgspec.Struct, frozen=True):
+class EndChild(msgspec.Struct, frozen=True, gc=False):
     """Terminate this child: the task that awaited it was given up."""
 
     child: str
 
 
-class TellParent(msgspec.Struct, frozen=True):
+class TellParent(msgspec.Struct, frozen=True, gc=False):
     """This execution is over: complete the task that awaited it."""
 
     parent: Parent
 
 
-class FollowParent(msgspec.Struct, frozen=True):
+class FollowParent(msgspec.Struct, frozen=True, gc=False):
     """Find out whether the task that awaits this execution is still there, and terminate it if not."""
 
     parent: Parent
 
 
-class SetTimer(msgspec.Struct, frozen=True):
+class SetTimer(msgspec.Struct, frozen=True, gc=False):
     """Something of this execution comes due at this instant (ms)."""
 
     due_at: int
 
 
-class Continue(msgspec.Struct, frozen=True):
+class Continue(msgspec.Struct, frozen=True, gc=False):
     """The decision stopped at the limit of transitions: send `Advance`."""
 
 
-class TakeUp(msgspec.Struct, frozen=True):
+class TakeUp(msgspec.Struct, frozen=True, gc=False):
     """The execution has left quarantine: fold it anew from its events, and send `Recover`."""
 
 
-class HoldSuspect(msgspec.Struct, frozen=True):
+class HoldSuspect(msgspec.Struct, frozen=True, gc=False):
     """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn.
 
     `seq` is its `TaskScheduled`. At how many deaths it was there says how long it is to be watched, and at how many of

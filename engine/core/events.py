@@ -21,15 +21,18 @@ import msgspec
 from engine.core.refs import Ref
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What all events of all streams have in common: their type's name is the class's.
 
     A member that is not known is an error, here and in whatever an event holds: what a newer program meant by it must
     not be passed over.
+
+    (`gc=False`, here and in all of the core: nothing of it is ever part of a cycle, so the collector of cycles need not
+    look at it, and an embedding program need not tune that.)
     """
 
 
-class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """The task that started this execution: whose it is, and where in that execution.
 
     `is_awaited`: the task ends when this execution does (`.sync`), and ends it when it is itself given up. `wait` is
@@ -52,14 +55,14 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 """Whether a resume may mean whichever wait is open, or must say which (`settings.resume` of a workflow)."""
 
 
-class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True):
+class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True, gc=False):
     """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
 
     retrier: int
     due_at: int
 
 
-class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True, forbid_unknown_fields=True):
+class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """What follows a failure: the catcher of that index leads to the `next` state.
 
     No output: it could not be computed; the failure follows.
@@ -441,7 +444,7 @@ class ResultIgnored(Event, frozen=True):
     scope: str = ""
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event at its place in a stream. `payload` is null, or a mapping of business data by name."""
 
     seq: int

@@ -61,21 +61,21 @@ EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinn
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
-class CreateOrganization(msgspec.Struct, frozen=True):
+class CreateOrganization(msgspec.Struct, frozen=True, gc=False):
     """Create an organization; `secret` keys the HMACs that outlive an erasure."""
 
     name: str
     secret: bytes
 
 
-class CreateWorkspace(msgspec.Struct, frozen=True):
+class CreateWorkspace(msgspec.Struct, frozen=True, gc=False):
     """Create a workspace of that id and name."""
 
     workspace: str
     name: str
 
 
-class CreateKey(msgspec.Struct, frozen=True):
+class CreateKey(msgspec.Struct, frozen=True, gc=False):
     """Create a key; `sha256` is the digest of its text."""
 
     key: str
@@ -86,7 +86,7 @@ class CreateKey(msgspec.Struct, frozen=True):
     expires_at: int | None = None
 
 
-class RevokeKey(msgspec.Struct, frozen=True):
+class RevokeKey(msgspec.Struct, frozen=True, gc=False):
     """Revoke a key of that id, and with it the keys that it made, those that they made, and so on.
 
     `has_other_operators`: another organization has an operator's key. Of many keys a decision revokes some, and its
@@ -98,7 +98,7 @@ class RevokeKey(msgspec.Struct, frozen=True):
     has_other_operators: bool = False
 
 
-class PinLog(msgspec.Struct, frozen=True):
+class PinLog(msgspec.Struct, frozen=True, gc=False):
     """Tell what stands at a position of the log, which is on disk."""
 
     position: int
@@ -116,7 +116,7 @@ REVOKED_AT_ONCE: Final = 200
 # --- state -------------------------------------------------------------------------------------------------------
 
 
-class Key(msgspec.Struct, frozen=True):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """A key as its `KeyCreated` (of that seq) says, and whether it has been revoked since."""
 
     seq: int
@@ -126,7 +126,7 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: int | None = None
 
 
-class OrganizationState(msgspec.Struct):
+class OrganizationState(msgspec.Struct, gc=False):
     """`workspaces` has the seq of the event that created each, by id.
 
     `children` has, by whoever made keys (an actor), what it made; `operators` are the keys with that scope that are

@@ -31,14 +31,14 @@ EXECUTION_TIMER: Final = 1
 """The timer of the execution's own time limit: the seq of its first event."""
 
 
-class Queued(msgspec.Struct, frozen=True):
+class Queued(msgspec.Struct, frozen=True, gc=False):
     """What waits with a step that is not called yet: how much of its time limit was left, and its heartbeats."""
 
     left_ms: int | None = None
     heartbeat_ms: int | None = None
 
 
-class InTask(msgspec.Struct, frozen=True, tag="task"):
+class InTask(msgspec.Struct, frozen=True, tag="task", gc=False):
     """A step has been called, or is about to be, or a child was started; `seq` is its `TaskScheduled`.
 
     `wait` is the id of the wait that was opened with it. `timer` names the timer of its time limit. `child` is the
@@ -65,7 +65,7 @@ class InTask(msgspec.Struct, frozen=True, tag="task"):
     called_at: int = 0
 
 
-class InWait(msgspec.Struct, frozen=True, tag="wait"):
+class InWait(msgspec.Struct, frozen=True, tag="wait", gc=False):
     """An open wait; `seq` is its `WaitOpened`. `wait` is the wait's id as text."""
 
     seq: int
@@ -74,21 +74,21 @@ class InWait(msgspec.Struct, frozen=True, tag="wait"):
     timer: int | None = None
 
 
-class InTimer(msgspec.Struct, frozen=True, tag="timer"):
+class InTimer(msgspec.Struct, frozen=True, tag="timer", gc=False):
     """A Wait state; `seq` is its `TimerSet`, and the timer's name."""
 
     seq: int
     timer: int
 
 
-class InRetry(msgspec.Struct, frozen=True, tag="retry"):
+class InRetry(msgspec.Struct, frozen=True, tag="retry", gc=False):
     """The delay before the state is tried again; `seq` is the event of the failure, and the timer's name."""
 
     seq: int
     timer: int
 
 
-class InFork(msgspec.Struct, frozen=True, tag="fork"):
+class InFork(msgspec.Struct, frozen=True, tag="fork", gc=False):
     """A Parallel or Map state whose branches or iterations run; `seq` names the fork."""
 
     seq: int
@@ -98,7 +98,7 @@ class InFork(msgspec.Struct, frozen=True, tag="fork"):
 Phase: TypeAlias = InTask | InWait | InTimer | InRetry | InFork
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered.
 
     `entry` is the number of its entry among the events of AWS's history, 0 until an event has entered it.
@@ -128,7 +128,7 @@ class Frame(msgspec.Struct, frozen=True):
         return self.visits.get(self.state, 0) + (self.parameters is None)
 
 
-class Fork(msgspec.Struct, frozen=True):
+class Fork(msgspec.Struct, frozen=True, gc=False):
     """A Parallel or Map state whose branches or iterations run.
 
     `scope` is where that state is. `count` are to run, `started` have begun, in order; `live` has the indexes of those
@@ -165,7 +165,7 @@ class Fork(msgspec.Struct, frozen=True):
         return self.started < self.count and is_free and not self.has_failed
 
 
-class OpenWait(msgspec.Struct, frozen=True):
+class OpenWait(msgspec.Struct, frozen=True, gc=False):
     """A wait that is open, by its id in `State.waits`; `seq` is its `WaitOpened`."""
 
     scope: str
@@ -175,7 +175,7 @@ class OpenWait(msgspec.Struct, frozen=True):
     due_at: int | None = None
 
 
-class Timer(msgspec.Struct, frozen=True):
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """A timer that is set, by its name in `State.timers`.
 
     It comes due at `due_at`. Of a time limit `deadline` is the end, and `heartbeat_ms` how long the silence may be; of
@@ -192,7 +192,7 @@ Outcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
 """How a wait ended: by an answer, by one that says that the task failed, for want of one, or with its state."""
 
 
-class EndedWait(msgspec.Struct, frozen=True):
+class EndedWait(msgspec.Struct, frozen=True, gc=False):
     """The last wait that a state had, and how it ended."""
 
     wait: str
@@ -200,7 +200,7 @@ class EndedWait(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-class State(msgspec.Struct):
+class State(msgspec.Struct, gc=False):
     """An execution. Instants are milliseconds since the epoch; ids are text.
 
     `ready` are the scopes that are about to enter a state, first come first. `forks_at_work` are the forks that have

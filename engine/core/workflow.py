@@ -63,7 +63,7 @@ EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, Wo
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
-class Definition(msgspec.Struct, frozen=True):
+class Definition(msgspec.Struct, frozen=True, gc=False):
     """A definition's stored text, the SHA-256 of its bytes, and what goes with it.
 
     `mock_payload` is JSON text; `resume` is what a resume of its runs must say.
@@ -75,7 +75,7 @@ class Definition(msgspec.Struct, frozen=True):
     resume: ResumeRule = "any"
 
 
-class CreateWorkflow(msgspec.Struct, frozen=True):
+class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
     """Create a workflow with its first version."""
 
     workspace: str
@@ -85,7 +85,7 @@ class CreateWorkflow(msgspec.Struct, frozen=True):
     is_published: bool = True
 
 
-class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True):
+class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Change what is given. Another definition or setting makes the next version; `is_published` publishes a draft.
 
     `current` is the definition of the latest version, as whoever asks has seen it.
@@ -99,7 +99,7 @@ class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True):
     is_published: bool | None = None
 
 
-class ArchiveWorkflow(msgspec.Struct, frozen=True):
+class ArchiveWorkflow(msgspec.Struct, frozen=True, gc=False):
     """Take the workflow out of use."""
 
 
@@ -108,7 +108,7 @@ Command: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow
 # --- state -------------------------------------------------------------------------------------------------------
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """A version; drafts have no `published_at`."""
 
     definition_sha256: str
@@ -118,7 +118,7 @@ class Version(msgspec.Struct, frozen=True):
     resume: ResumeRule = "any"
 
 
-class WorkflowState(msgspec.Struct):
+class WorkflowState(msgspec.Struct, gc=False):
     """A workflow. `status` is `new` before the first event."""
 
     status: Literal["new", "draft", "published", "archived"] = "new"

@@ -26,7 +26,7 @@ TIMEOUT_MAX_MS: Final = 99_999_999_000
 TOKEN_BYTES: Final = 32
 
 
-class _Call(msgspec.Struct):
+class _Call(msgspec.Struct, gc=False):
     """What a Task state calls with, and how long that may take."""
 
     arguments: Any
