@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Select, and_, bindparam, literal, select, tuple_
+from sqlalchemy import and_, bindparam, literal, select, tuple_
 
 from store.batch import OWNERS
 from store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow
@@ -34,8 +34,11 @@ def _strays_of(row: type[Owned | IdempotencyRow], kind: StreamKind, column: str)
     """Rows whose stream is not there, or is none of this kind."""
     table = TABLE_OF[row]
     is_its = and_(streams.c.stream_id == table.c[column], streams.c.kind == kind)
-    statement: Select[Any] = select(literal(table.name), table.c[column])
-    return statement.where(~select(streams.c.seq).where(is_its).exists()).limit(_STRAYS_MAX)
+    return (
+        select(literal(table.name), table.c[column])
+        .where(~select(streams.c.seq).where(is_its).exists())
+        .limit(_STRAYS_MAX)
+    )
 
 
 _STRAYS: Final = [
