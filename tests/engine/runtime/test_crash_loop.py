@@ -35,7 +35,8 @@ class Poison:
         decide = ExecutionKind.decide
 
         def deadly(kind: ExecutionKind, hot: HotStream, command: Any, facts: Any) -> Any:
-            if hot.text == self.execution and isinstance(command, FireTimer | Recover):
+            is_aside = hot.state.is_quarantined  # then nothing of it is decided
+            if hot.text == self.execution and not is_aside and isinstance(command, FireTimer | Recover):
                 self.deaths += 1
                 raise Death
             return decide(kind, hot, command, facts)
