@@ -32,6 +32,9 @@ def why_not_ready(engine: Engine) -> str | None:
     if engine.node.draining.is_set():
         return "is draining"
     if not engine.node.recovery.is_done.is_set():
+        loop = engine.node.crash_loop
+        if loop is not None and loop.is_careful:
+            return f"takes up what was under way bit by bit, after {loop.crashes} deaths in a row"
         return "is still taking up what was under way"
     return processor.commits.problem
 

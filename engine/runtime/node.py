@@ -109,7 +109,7 @@ class Node:
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
         self.pins = Pins(store, self.processor, self.actor)
-        self._crash_loop: CrashLoop | None = None
+        self.crash_loop: CrashLoop | None = None
         self.draining = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class Node:
         now = self.clock.now()
         row = NodeRow(self.id, self.name, now, now, None)
         dead = await self.store.node_started(row)
-        self._crash_loop = loop = CrashLoop(self.store, row, dead)
+        self.crash_loop = loop = CrashLoop(self.store, row, dead)
         await loop.begin(self.clock)
         self.processor.position = await self.store.position()
         self.processor.pin_due = self.processor.position + PIN_EVERY
@@ -151,8 +151,8 @@ class Node:
         end = time.monotonic() + grace_s
         self.begin_drain()
         await self.recovery.close()
-        if self._crash_loop is not None:
-            self._crash_loop.close()
+        if self.crash_loop is not None:
+            self.crash_loop.close()
         await self.timers.close()
         await self.tasks.close(grace_s)
         await self.children.close(end - time.monotonic())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.health import why_not_ready
 from engine import Engine
 from engine.core.commands import FireTimer, Recover
 from engine.runtime.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
@@ -60,6 +61,7 @@ async def test_what_kills_at_each_start_is_set_aside(bench: Bench, monkeypatch: 
     poison.execution = runs[7].id
     await bench.crash(engine)
     bench.clock.push(60_000)  # all timers are due
+    told: list[str | None] = []
     for _ in range(10):
         before = poison.deaths
         engine = await restarted(bench)
@@ -67,8 +69,11 @@ async def test_what_kills_at_each_start_is_set_aside(bench: Bench, monkeypatch: 
         await eventually(lambda: poison.deaths > before or node.recovery.is_done.is_set())  # noqa: B023
         if poison.deaths == before:
             break
+        told.append(why_not_ready(engine))
         await bench.crash(engine)
     assert poison.deaths == CRASHES_MAX + 1
+    assert told[-2:] == [f"takes up what was under way bit by bit, after {n} deaths in a row" for n in (3, 4)]
+    assert why_not_ready(engine) is None
     await rest(engine)
     assert (await names(engine, poison.execution))[-1] == "ExecutionQuarantined"
     for run in runs:
@@ -84,8 +89,8 @@ async def test_a_node_that_lives_is_in_no_crash_loop(bench: Bench) -> None:
         await rest(engine)
         await bench.crash(engine)
     engine = await bench.start()
-    assert engine.node._crash_loop is not None
-    assert engine.node._crash_loop.crashes == 1
+    assert engine.node.crash_loop is not None
+    assert engine.node.crash_loop.crashes == 1
 
 
 async def test_a_clean_stop_ends_the_count(bench: Bench) -> None:
@@ -94,8 +99,8 @@ async def test_a_clean_stop_ends_the_count(bench: Bench) -> None:
         await bench.crash(await bench.start())
     await bench.stop(await bench.start())
     engine = await bench.start()
-    assert engine.node._crash_loop is not None
-    assert engine.node._crash_loop.crashes == 0
+    assert engine.node.crash_loop is not None
+    assert engine.node.crash_loop.crashes == 0
 
 
 def loop_after(crashes: int, alone_with: bytes) -> CrashLoop:
