@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / os.environ.get("PERDURE_VENV", ".venv")
+VENV = ROOT / os.environ.get("DEV_VENV", ".venv")  # another one for another Python
 PYTHON = str(VENV / "bin" / "python")
 LOCK = ROOT / "requirements.lock"
 STAMP = VENV / "made-from"

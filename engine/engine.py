@@ -13,7 +13,7 @@ from engine.core.events import Recorded, ResumeRule
 from engine.core.state import State
 from engine.core.transitions import TERMINAL
 from engine.errors import EngineFailed, NotFound
-from engine.limits import Limits
+from engine.limits import DEFAULT_LIMITS, Limits
 from engine.opening import open_store
 from engine.runtime import incoming
 from engine.runtime.access import Access
@@ -45,8 +45,6 @@ from engine.told import (
     workflow_of,
 )
 from store.protocols import Store, WriterPlace
-
-DEFAULT_LIMITS: Final = Limits()
 
 DEFINITION_MAX: Final = 16 * 1024 * 1024
 """Bytes of JSON that a definition may have which is given as an object."""

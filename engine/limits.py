@@ -35,3 +35,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     run_events_max: int = EVENTS_MAX
     child_depth_max: int = CHILD_DEPTH_MAX
     commit_stall_ms: int = COMMIT_STALL_MS
+
+
+DEFAULT_LIMITS: Final = Limits()

@@ -97,9 +97,7 @@ class Batch:
             part = self.parts[hot.stream_id] = Part(hot)
         part.events += events
         self.event_count += len(events)
-        for event in events:
-            if event.payload is not None:
-                self._size += len(event.payload)
+        self._size += _size_of(events)
         if claims:
             part.claims += claims
         if rows is not NO_ROWS:
@@ -152,8 +150,14 @@ class Batch:
         gone = frozenset(stream_ids)
         for stream_id in gone:
             part = self.parts.pop(stream_id, None)
-            self.event_count -= len(part.events) if part is not None else 0
+            if part is not None:
+                self.event_count -= len(part.events)
+                self._size -= _size_of(part.events)
         again = [item.order for item in self.waiting if item.hot.stream_id in gone]
         self.waiting = [item for item in self.waiting if item.hot.stream_id not in gone]
         self._claimed = {key: hot for key, hot in self._claimed.items() if hot.stream_id not in gone}
         return again
+
+
+def _size_of(events: Iterable[NewEvent]) -> int:
+    return sum(len(event.payload) for event in events if event.payload is not None)

@@ -76,9 +76,15 @@ class CrashLoop:
         if self.is_careful:
             guilty = None if self.guilty is None else ids.text(self.guilty)
             _log.error("crash_loop", deaths=self._node.crashes, set_aside=guilty)
-        self._alarm = clock.call_at(clock.now() + CALM_MS, self._be_calm)
+        self._wait_for_calm(clock)
 
-    def _be_calm(self) -> None:
+    def _wait_for_calm(self, clock: Clock) -> None:
+        self._alarm = clock.call_at(clock.now() + CALM_MS, lambda: self._be_calm(clock))
+
+    def _be_calm(self, clock: Clock) -> None:
+        if self._node.alone_with:  # not before all have had their turns
+            self._wait_for_calm(clock)
+            return
         self._node = self._node._replace(crashes=0)
         self._noting = asyncio.get_running_loop().create_task(self._note())
 

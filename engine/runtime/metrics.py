@@ -21,7 +21,7 @@ OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
 """How orders end: answered, refused, overtaken by another with the same claim, or not taken in by the database."""
 
 FAILURES: Final = (
-    *("append_failed", "decision_failed", "engine_failed", "out_of_memory", "stream_not_loaded"),
+    *("append_failed", "decision_failed", "effect_failed", "engine_failed", "out_of_memory", "stream_not_loaded"),
     *("timers_not_fired", "timers_not_read"),
 )
 """What can fail in the engine, by the name of the log line that says so."""

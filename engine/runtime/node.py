@@ -14,7 +14,7 @@ import structlog
 
 from engine.core import commands as c
 from engine.core import effects as fx
-from engine.limits import Limits
+from engine.limits import DEFAULT_LIMITS, Limits
 from engine.runtime.children import ChildRunner
 from engine.runtime.clock import Clock
 from engine.runtime.crash_loop import CrashLoop
@@ -36,8 +36,6 @@ from store.records import NodeRow, TimerRow
 
 _log = structlog.get_logger("perdure.node")
 
-
-DEFAULT_LIMITS: Final = Limits()
 
 HOME_S: Final = 1.5
 """So long at least a drain gives the last commits, whatever the steps before them took."""

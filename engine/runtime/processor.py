@@ -22,7 +22,7 @@ from engine.core import ids
 from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from engine.errors import EngineFailed, Invalid, Unavailable
 from engine.limits import Limits
-from engine.runtime.aside import setting_aside
+from engine.runtime.aside import making_good, setting_aside
 from engine.runtime.batch import Batch, Waiting
 from engine.runtime.bound import described
 from engine.runtime.clock import Clock
@@ -379,8 +379,10 @@ class Processor:
         for item in batch.waiting:
             try:
                 self.teller.tell(item, self.position)
-            except Exception as defect:  # noqa: BLE001 a defect of ours: the others are told, and this stream set aside
-                self._on_defect(item.hot, item.order, defect)
+            except Exception as defect:  # noqa: BLE001 a defect of ours: the others are told all the same
+                again = making_good(item.hot, item.order, defect, self._metrics)
+                if again is not None:
+                    (self._put_off.add if isinstance(defect, MemoryError) else self._put)(again)
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)

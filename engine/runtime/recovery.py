@@ -59,7 +59,7 @@ class Recovery:
             _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
         self.is_done.set()
         if loop.is_careful:
-            await self._timers.start()
+            self._timers.begin()
         await self._suspects.release()
 
     async def _take_up(self, orphans: Mapping[bytes, int], streams: Sequence[bytes], *, died: bool) -> None:

@@ -63,6 +63,11 @@ class Timers:
         if due_at is not None:
             self.arm(due_at)
 
+    def begin(self) -> None:
+        """As `start`, in the background, and again if the store does not serve."""
+        self._is_started = True
+        self.arm(self._clock.now())
+
     def arm(self, due_at: int) -> None:
         """Something comes due at this instant (ms)."""
         if not self._is_started or self._is_closed or (self._next is not None and self._next <= due_at):
@@ -73,12 +78,20 @@ class Timers:
         self._alarm = self._clock.call_at(due_at, self._ring)
 
     async def due(self) -> set[bytes]:
-        """The executions that have timers which are due."""
-        return {row.execution_id for row in await self._store.due_timers(self._clock.now(), limit=DUE_MAX)}
+        """The executions that have timers which are due; none if they cannot be read: `start` comes to them."""
+        try:
+            return {row.execution_id for row in await self._store.due_timers(self._clock.now(), limit=DUE_MAX)}
+        except StoreError as error:
+            self._on_not_read(error)
+            return set()
 
     async def fire_of(self, executions: Iterable[bytes]) -> None:
-        """Fire what is due of these executions."""
-        rows = [row for execution_id in executions for row in await self._store.timers_of(execution_id)]
+        """Fire what is due of these executions; nothing if that cannot be read, likewise."""
+        try:
+            rows = [row for execution_id in executions for row in await self._store.timers_of(execution_id)]
+        except StoreError as error:
+            self._on_not_read(error)
+            return
         await self._fire([row for row in rows if row.due_at <= self._clock.now()])
 
     def free(self, execution_id: bytes) -> None:
@@ -101,10 +114,13 @@ class Timers:
                 self._next = None
                 await self._arm_next()
             except StoreError as error:
-                _log.error("timers_not_read", error=str(error))
-                self._metrics.fail("timers_not_read")
+                self._on_not_read(error)
                 self._next = None
                 self.arm(self._clock.now() + RETRY_MS)
+
+    def _on_not_read(self, error: StoreError) -> None:
+        _log.error("timers_not_read", error=str(error))
+        self._metrics.fail("timers_not_read")
 
     async def _fire_due(self) -> None:
         while not self._is_closed:

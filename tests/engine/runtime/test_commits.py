@@ -241,3 +241,38 @@ async def test_an_effect_that_raises_keeps_nobody_else_from_being_told(bench: Be
     await rest(engine)
     states = [[type(each.event).__name__ async for each in engine.events(run.id)] for run in runs]
     assert sum("ExecutionQuarantined" in names for names in states) == raised == 1
+
+
+def test_a_batch_whose_streams_were_taken_out_is_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was refused takes its size with it; else an empty batch that is full would never be committed."""
+    monkeypatch.setattr(batches, "SIZE_MAX", 100)
+    batch, streams = full_batch(2)
+    large = NewEvent("T", 1, 1, "a", None, "{}", '"' + "x" * 200 + '"', b"s" * 16)
+    batch.add(batch.waiting[0].hot, [large], NO_ROWS, ())
+    assert batch.is_full
+    batch.remove(streams[:1])
+    assert not batch.is_full
+
+
+async def test_an_effect_that_lacks_memory_is_tried_again(bench: Bench) -> None:
+    """It says nothing of its execution: what was to be done is done a moment later."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow(
+        "w", {"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 9, "End": True}}}
+    )
+    teller, raised = engine.node.processor.teller, 0
+    real = teller.on_effect
+
+    def failing(hot: Any, effect: Any) -> None:
+        nonlocal raised
+        if not raised:
+            raised += 1
+            raise MemoryError
+        real(hot, effect)
+
+    teller.on_effect = failing
+    run = await engine.trigger(workflow.id)
+    assert raised == 1
+    await bench.push(engine, 1_000)
+    await bench.push(engine, 10_000)
+    assert (await engine.result(run.id, timeout=5)).status == "completed"

@@ -12,6 +12,7 @@ from engine.core.commands import FireTimer, Recover
 from engine.runtime.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
 from engine.runtime.hot import HotStream
 from engine.runtime.kinds import ExecutionKind
+from store.errors import StoreUnavailable
 from store.memory import MemoryStore
 from store.records import NodeRow
 from tests.engine.runtime.conftest import Bench, eventually, rest
@@ -120,3 +121,44 @@ def test_groups_get_smaller_until_one_is_left() -> None:
     assert alone.guilty == streams[3]
     assert streams[3] not in [each for group in alone.groups(streams) for each in group]
     assert loop_after(CRASHES_MAX - 1, streams[3]).guilty is None
+
+
+async def test_a_careful_start_that_takes_long_is_not_yet_calm(bench: Bench) -> None:
+    """The count stays until all have had their turns: a death after a minute of them is one in a row."""
+    node = NodeRow(b"n" * 16, "new", 2, 2, None)
+    loop = CrashLoop(bench.store, node, [NodeRow(b"d" * 16, "dead", 1, 1, None, CRASHES_MAX - 1, b"")])
+    await loop.begin(bench.clock)
+    await loop.alone_with([b"a" * 16])
+    bench.clock.push(2 * CALM_MS)
+    assert loop.crashes == CRASHES_MAX
+    await loop.alone_with([])
+    bench.clock.push(CALM_MS)
+    assert loop.crashes == 0
+    loop.close()
+
+
+async def test_a_careful_start_does_without_timers_that_cannot_be_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was under way is taken up all the same, and the timers are fired when the store serves again."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", SLEEPING)
+    run = await engine.trigger(workflow.id)
+    for _ in range(CRASHES_MAX):
+        await bench.crash(engine)
+        engine = await bench.start()
+    await bench.crash(engine)
+    bench.clock.push(30_000)
+
+    async def failing(*_: Any, **__: Any) -> Any:
+        message = "the disk does not answer"
+        raise StoreUnavailable(message)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.store, "due_timers", failing)
+        broken.setattr(bench.store, "timers_of", failing)
+        engine = await restarted(bench)
+        await eventually(engine.node.recovery.is_done.is_set)
+        await rest(engine)
+    await bench.push(engine, 2_000)
+    assert (await engine.result(run.id, timeout=5)).status == "completed"
