@@ -11,14 +11,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route as Path
 
-from api import health, metrics, openapi
-from api.dialects import events, executions, process, releases, resource, tasks, trials
-from api.middleware import DropRest, RawPath, RequestLog
-from api.problems import refusal
-from api.routing import Endpoint, Route
-from api.settings import Settings
-from api.throttle import Throttle
-from engine.engine import Engine
+from perdure.api import openapi
+from perdure.api.dialects import health
+from perdure.api.dialects.process import routes as process
+from perdure.api.dialects.resource import events, executions, releases, tasks, trials
+from perdure.api.dialects.resource import routes as resource
+from perdure.api.http import metrics
+from perdure.api.http.middleware import DropRest, RawPath, RequestLog
+from perdure.api.http.problems import refusal
+from perdure.api.http.routing import Endpoint, Route
+from perdure.api.http.throttle import Throttle
+from perdure.api.settings import Settings
+from perdure.engine.embedded import Engine
 
 _CALLED: Sequence[Route] = (
     *(*process.ROUTES, *executions.ROUTES, *events.ROUTES, *resource.ROUTES),

@@ -32,7 +32,7 @@ DEADLINE_S: Final = 30.0
 POLL_S: Final = 0.05
 WIDTH: Final = 120
 
-PERDURE: Final = (sys.executable, "-m", "api.cli")
+PERDURE: Final = (sys.executable, "-m", "perdure")
 
 WAITING_STATE: Final = "Wait for approval"
 DEFINITION: Final[dict[str, Any]] = {
@@ -78,14 +78,14 @@ DEFINITION: Final[dict[str, Any]] = {
 APPROVAL: Final = {"payload": {"source": "TEAMS", "approved": True, "by": "jo"}}
 
 
-class Failed(Exception):
+class DemoFailed(Exception):
     """The story went wrong; the message says where, and what happened instead."""
 
 
 # --- the server ------------------------------------------------------------------------------------------
 
 
-class Server:
+class DemoServer:
     """`perdure serve` as a process of its own, so that it can be killed, and a client of it."""
 
     def __init__(self, folder: Path, database: str, key: str) -> None:
@@ -100,7 +100,7 @@ class Server:
     def process(self) -> subprocess.Popen[bytes]:
         """The process, once it has been started."""
         if self._process is None:
-            raise Failed("the server has not been started")
+            raise DemoFailed("the server has not been started")
         return self._process
 
     def start(self) -> None:
@@ -121,14 +121,14 @@ class Server:
             if self._process.poll() is not None:
                 self.fail()
             if time.monotonic() > deadline:
-                raise Failed(f"the server was not ready within {DEADLINE_S:.0f} s")
+                raise DemoFailed(f"the server was not ready within {DEADLINE_S:.0f} s")
             time.sleep(POLL_S)
         self.url = ready[1]
 
     def fail(self) -> NoReturn:
         """Say how it ended, though nobody asked it to."""
         said = self._said.read_text(encoding="utf-8", errors="replace").strip()
-        raise Failed(f"the server ended with status {self.process.returncode}: {said}")
+        raise DemoFailed(f"the server ended with status {self.process.returncode}: {said}")
 
     def kill(self) -> None:
         """End it as a power failure would: with no chance to say or write anything."""
@@ -144,9 +144,9 @@ class Server:
             status = self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise Failed(f"the server did not stop within {DEADLINE_S:.0f} s of SIGTERM") from None
+            raise DemoFailed(f"the server did not stop within {DEADLINE_S:.0f} s of SIGTERM") from None
         if status != 0:
-            raise Failed(f"the server ended with status {status} after SIGTERM")
+            raise DemoFailed(f"the server ended with status {status} after SIGTERM")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request; answers with the JSON of a 2xx."""
@@ -158,13 +158,13 @@ class Server:
             answer = connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as error:
-            raise Failed(f"{method} {path} got no answer: {error!r}") from error
+            raise DemoFailed(f"{method} {path} got no answer: {error!r}") from error
         finally:
             connection.close()
         if answer.status == http.HTTPStatus.UNAUTHORIZED:
-            raise Failed("the database is not new: PERDURE_BOOTSTRAP_KEY must be one of its keys")
+            raise DemoFailed("the database is not new: PERDURE_BOOTSTRAP_KEY must be one of its keys")
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
-            raise Failed(f"{method} {path} was answered with {answer.status}: {text}")
+            raise DemoFailed(f"{method} {path} was answered with {answer.status}: {text}")
         return json.loads(text)
 
 
@@ -174,7 +174,7 @@ class Server:
 class Story:
     """One invoice, from the workflow's creation to the audit of what happened."""
 
-    def __init__(self, server: Server, console: Console) -> None:
+    def __init__(self, server: DemoServer, console: Console) -> None:
         self._server = server
         self._console = console
         self._workflow = ""
@@ -221,7 +221,7 @@ class Story:
         self._server.start()
         after = self._until("waiting")
         if events_of(after) != events_of(before):
-            raise Failed("after the restart the log is not the one from before")
+            raise DemoFailed("after the restart the log is not the one from before")
         note = f"all {len(events_of(after))} events are there"
         self._say("Restart", f"the wait survives: still at {after['workflow_current_state']!r}", note)
 
@@ -229,7 +229,7 @@ class Story:
         path = f"/v2/workflows/resumeWorkflow/{quote(self._invoice, safe='')}?state={quote(WAITING_STATE, safe='')}"
         told = self._server.call("POST", path, APPROVAL)["message"]
         if told != wanted:
-            raise Failed(f"the resume was answered with {told!r} and not {wanted!r}")
+            raise DemoFailed(f"the resume was answered with {told!r} and not {wanted!r}")
         self._say(what, f"{self._invoice} → {told}", note)
 
     def _until(self, status: str) -> dict[str, Any]:
@@ -242,7 +242,7 @@ class Story:
             if item["status"] == status:
                 return item
             if item["status"] not in {"pending", "running", "waiting"} or time.monotonic() > deadline:
-                raise Failed(f"the execution should be {status}, and is {item['status']}")
+                raise DemoFailed(f"the execution should be {status}, and is {item['status']}")
             time.sleep(POLL_S)
 
     def next_commands(self) -> list[str]:
@@ -277,10 +277,10 @@ def verified(database: str) -> str:
             command, capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Failed(f"perdure verify did not end within {DEADLINE_S:.0f} s") from None
+        raise DemoFailed(f"perdure verify did not end within {DEADLINE_S:.0f} s") from None
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip()
-        raise Failed(f"perdure verify ended with status {done.returncode}: {said}")
+        raise DemoFailed(f"perdure verify ended with status {done.returncode}: {said}")
     return done.stdout.strip()
 
 
@@ -324,10 +324,10 @@ def main(*, once: bool, database: str | None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's way to press Ctrl-C
     with tempfile.TemporaryDirectory(prefix="perdure-demo-") as folder:
         key = os.environ.get("PERDURE_BOOTSTRAP_KEY") or f"demo-{secrets.token_hex(8)}"
-        server = Server(Path(folder), database or f"sqlite:///{folder}/runs.db", key)
+        server = DemoServer(Path(folder), database or f"sqlite:///{folder}/runs.db", key)
         try:
             _play(server, console, once=once)
-        except Failed as failure:
+        except DemoFailed as failure:
             console.print(Text(f"The demo failed: {failure}", style="bold red"), soft_wrap=True)
             sys.exit(1)
         except KeyboardInterrupt:
@@ -336,7 +336,7 @@ def main(*, once: bool, database: str | None) -> None:
             _leave_nothing(server)
 
 
-def _play(server: Server, console: Console, *, once: bool) -> None:
+def _play(server: DemoServer, console: Console, *, once: bool) -> None:
     console.print("[bold]Perdure: an invoice waits for its approval, and the wait survives a kill -9[/bold]\n")
     story = Story(server, console)
     story.tell()
@@ -357,11 +357,11 @@ def _play(server: Server, console: Console, *, once: bool) -> None:
         server.fail()
 
 
-def _leave_nothing(server: Server) -> None:
+def _leave_nothing(server: DemoServer) -> None:
     """End the server, however the story ended."""
     try:
         server.stop()
-    except Failed as failure:
+    except DemoFailed as failure:
         print(failure, file=sys.stderr)
 
 

@@ -24,16 +24,16 @@ from typing import Any, Final, cast
 import structlog
 import uvicorn
 
-from api.app import create_app
-from api.connections import Connection, Door, refuse
-from api.metrics import HttpMetrics
-from api.middleware import RequestLog
-from api.settings import Settings
-from engine.engine import Engine
-from engine.errors import EngineFailed
-from engine.runtime.tuning import tune_interpreter
-from engine.steps import Registry
-from store.forks import open_alone
+from perdure.api.app import create_app
+from perdure.api.http.connections import Door, HttpConnection, refuse
+from perdure.api.http.metrics import HttpMetrics
+from perdure.api.http.middleware import RequestLog
+from perdure.api.settings import Settings
+from perdure.engine.embedded import Engine
+from perdure.engine.errors import EngineFailed
+from perdure.engine.runtime.tuning import tune_interpreter
+from perdure.engine.steps import Registry
+from perdure.store.forks import open_alone
 
 _log = structlog.get_logger("perdure.server")
 
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
         door = Door(connections_max(settings.connections_max), settings.receive_timeout_s, RequestLog(refuse, http))
         config = uvicorn.Config(
             create_app(engine, settings, http),
-            http=cast("Any", partial(Connection, door)),
+            http=cast("Any", partial(HttpConnection, door)),
             access_log=False,
             backlog=ACCEPTED_AT_ONCE,
             lifespan="off",

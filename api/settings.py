@@ -8,11 +8,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import inspect as types
 
-from api.fields import accepts, from_text, members
-from engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
-from engine.limits import CHILD_DEPTH_MAX, COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
-from engine.names import did_you_mean
-from store.protocols import WriterPlace
+from perdure.api.validation import accepts, from_text, members
+from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
+from perdure.engine.limits import CHILD_DEPTH_MAX, COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
+from perdure.engine.suggestions import did_you_mean
+from perdure.store.protocols import WriterPlace
 
 PREFIX: Final = "PERDURE_"
 BODY_MAX_BYTES: Final = 1024 * 1024

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import cli, latency, loop, over_http, throughput
-from engine.runtime.tuning import tune_interpreter
+from perdure.engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
     "throughput": throughput.main,

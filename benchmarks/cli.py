@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmarks.latency import WAITING
-from engine import Engine
+from perdure.engine import Engine
 
 COMMANDS: Final = (("--help",), ("history",), ("show", "P"), ("events", "P"))
 
@@ -48,7 +48,7 @@ def measure(total: int = 10, wanted: Sequence[Sequence[str]] = COMMANDS) -> dict
         database = f"sqlite:///{Path(folder) / 'bench.db'}"
         asyncio.run(_fill(database))
         environment = {**os.environ, "PERDURE_DATABASE": database, "PYTHONPATH": os.pathsep.join(sys.path)}
-        commands = {"perdure " + " ".join(command): ("-m", "api.cli", *command) for command in wanted}
+        commands = {"perdure " + " ".join(command): ("-m", "perdure", *command) for command in wanted}
         found = {}
         for name, arguments in {"python alone": ("-c", ""), **commands}.items():
             times = [_start(arguments, environment) for _ in range(total)]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.throughput import DEFINITION, registry
-from engine import Engine
-from store.protocols import PLACES, WriterPlace
+from perdure.engine import Engine
+from perdure.store.protocols import PLACES, WriterPlace
 
 WAITING: dict[str, Any] = {
     "StartAt": "Ask",

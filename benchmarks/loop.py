@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from engine import Engine
-from engine.core import ids
-from engine.core.state import State
-from engine.opening import open_store
-from engine.runtime.loader import Definitions, Loader
-from engine.runtime.metrics import Metrics
-from engine.steps import Registry
-from store.memory import MemoryStore
-from store.protocols import Store
-from store.records import Appended, StreamAppend
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.core.state import State
+from perdure.engine.database import open_store
+from perdure.engine.runtime.streams.loader import Definitions, Loader
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.steps import Registry
+from perdure.store.memory import MemoryStore
+from perdure.store.protocols import Store
+from perdure.store.records import Appended, StreamAppend
 
 TENTHS: Final = 10
 SAMPLES: Final = 1000

@@ -129,7 +129,7 @@ def perdure() -> Iterator[Served]:
     """A Perdure server on a new SQLite file."""
     with (
         tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder,
-        served("api.cli", "serve", "--port", "0", "--database", "sqlite:///bench.db", folder=folder) as server,
+        served("perdure", "serve", "--port", "0", "--database", "sqlite:///bench.db", folder=folder) as server,
     ):
         yield server
 

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine import Engine
-from engine.steps import Registry
-from store.protocols import PLACES, WriterPlace
+from perdure.engine import Engine
+from perdure.engine.steps import Registry
+from perdure.store.protocols import PLACES, WriterPlace
 
 DEFINITION: dict[str, Any] = {
     "StartAt": "Reserve",

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
+from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
 
 STEPS_MAX: Final = 1000
 STEP_THREADS: Final = 32
@@ -19,7 +19,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         steps_max: So many async steps run at once; what waits for a place has its turn by workflow
-            (`engine.runtime.places`).
+            (`engine.runtime.workers.step_slots`).
         step_threads: So many plain steps run at once, each in a thread.
         payload_max_bytes: The most JSON text that a value of a run may have, at most PAYLOAD_MAX: an input or a payload
             that has more is refused, and a state that makes more fails with `States.DataLimitExceeded`.

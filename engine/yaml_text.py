@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any, Final
 
-from engine.errors import Invalid
+from perdure.engine.errors import Invalid
 
 DEPTH_MAX: Final = 64
 VALUES_MAX: Final = 100_000

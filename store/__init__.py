@@ -1,1 +1,6 @@
 """Where records are kept."""
+
+if __name__ == "store":  # found under the folder's name, in a checkout
+    from perdure.checkout import alias
+
+    alias("store")

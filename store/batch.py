@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from store.records import (
+from perdure.store.records import (
     ApiKeyRow,
     EventRow,
     ExecutionRow,

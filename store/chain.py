@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, Final
 
-from store.records import EventRow, Head, NewEvent, StreamAppend
+from perdure.store.records import EventRow, Head, NewEvent, StreamAppend
 
 _DOMAIN: Final = b"perdure-event-1\n"
 _NULL: Final = b"\x00" + bytes(8)

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-from store.errors import SchemaError
+from perdure.store.errors import SchemaError
 
 REVISIONS: Final = ("perdure_0001", "perdure_0002", "perdure_0003", "perdure_0004", "perdure_0005")
 """Every revision, the oldest first. The names tell our databases from others that alembic made."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
-from store.errors import StoreError
-from store.records import (
+from perdure.store.errors import StoreError
+from perdure.store.records import (
     ApiKeyRow,
     Appended,
     EventRow,

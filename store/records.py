@@ -308,7 +308,7 @@ Owned: TypeAlias = (
     | WorkspaceRow
     | ApiKeyRow
 )
-"""Rows of which a stream tells, each of them in full (but for what `engine.rows` says)."""
+"""Rows of which a stream tells, each of them in full (but for what `engine.audit.rows` says)."""
 
 
 class Seen(NamedTuple):

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from store.records import (
+from perdure.store.records import (
     ApiKeyRow,
     ExecutionRow,
     IdempotencyRow,

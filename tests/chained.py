@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.codec import new_events
-from engine.core.events import Recorded
-from store.chain import seal
-from store.records import NO_HASH, EventRow, Head
+from perdure.engine.core.events import Recorded
+from perdure.engine.log.codec import new_events
+from perdure.store.chain import seal
+from perdure.store.records import NO_HASH, EventRow, Head
 
 
 def chained(

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from api.demo import DEFINITION, Failed, Story, history
-from engine.language import problems, warnings
+from perdure.api.demo import DEFINITION, DemoFailed, Story, history
+from perdure.engine.language import problems, warnings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 60
@@ -45,7 +45,7 @@ class Demo:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PERDURE_")}
         with self._out.open("wb") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "api.demo", *arguments],
+                [sys.executable, "-m", "perdure.api.demo", *arguments],
                 cwd=ROOT,
                 env={**clean, "TMPDIR": str(folder), **environment},
                 stdout=out,
@@ -157,14 +157,14 @@ class Liar:
 def test_a_story_that_does_not_hold_is_not_told_on(answer, reason):
     """It fails at the first thing that is not as it should be."""
     server = Liar({"data": {"id": "w"}}, {"looply_execution_id": "e"}, answer)
-    with pytest.raises(Failed, match=reason):
+    with pytest.raises(DemoFailed, match=reason):
         Story(server, Console(quiet=True)).tell()
 
 
 def test_a_second_winner_would_be_noticed():
     """The repeated resume has to be told that it was too late."""
     story = Story(Liar({"message": "restarted"}), Console(quiet=True))
-    with pytest.raises(Failed, match="answered with 'restarted' and not 'already restarted'"):
+    with pytest.raises(DemoFailed, match="answered with 'restarted' and not 'already restarted'"):
         story._resume("Again", "already restarted")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import Settings
-from engine.core.transitions import diagram
+from perdure.api.settings import Settings
+from perdure.engine.core.transitions import diagram
 
 ROOT = Path(__file__).parent.parent
 PERDURE = Path(sys.executable).with_name("perdure")

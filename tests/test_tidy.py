@@ -28,18 +28,18 @@ PURE = ("engine/core", "engine/language")
 IMPURE = (
     *("asyncio", "logging", "os", "random", "secrets", "socket", "time", "uuid.uuid1", "uuid.uuid4"),
     *("aiohttp", "aiosqlite", "sqlalchemy", "starlette", "structlog"),
-    *("api", "engine.runtime", "engine.steps", "store"),
+    *("api", "perdure.engine.runtime", "perdure.engine.steps", "store"),
 )
 IMPURE_CALLS = ("now", "today", "utcnow", "uuid1", "uuid4")
 # Where: what must not be imported there, and what to do instead.
 ARROWS = {
-    "engine/core": (IMPURE, "pure code is given its time, chance and data: let engine.runtime pass them in"),
+    "engine/core": (IMPURE, "pure code is given its time, chance and data: let perdure.engine.runtime pass them in"),
     "engine/language": (
-        (*IMPURE, "engine.core"),
-        "the language knows no executions: move what both need into engine.language, or pass it in",
+        (*IMPURE, "perdure.engine.core"),
+        "the language knows no executions: move what both need into perdure.engine.language, or pass it in",
     ),
     "engine": (("api",), "the engine serves any caller: let api import it"),
-    "store": (("api", "engine"), "the store takes and gives records: let engine.runtime translate"),
+    "store": (("api", "engine"), "the store takes and gives records: let perdure.engine.runtime translate"),
 }
 
 
@@ -139,7 +139,7 @@ def test_pure_code_awaits_nothing() -> None:
     """engine.core and engine.language have no async functions: the driver waits, and they decide."""
     report(
         [
-            f"{module.path}:{function.lineno}: {function.name} must not be async: let engine.runtime await"
+            f"{module.path}:{function.lineno}: {function.name} must not be async: let perdure.engine.runtime await"
             for module in modules(*PURE)
             for function in module.functions
             if isinstance(function, ast.AsyncFunctionDef)

@@ -1,6 +1,6 @@
 """The document of the API: OpenAPI 3.1, made from the table of routes and their types, and served by two routes."""
 
-from api.openapi.document import document
-from api.openapi.routes import routes
+from perdure.api.openapi.document import document
+from perdure.api.openapi.routes import routes
 
 __all__ = ["document", "routes"]

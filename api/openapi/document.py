@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from api.dialects.process import Resume
-from api.dialects.process_workflows import VERSION_MAX
-from api.openapi import words
-from api.openapi.schemas import ProcessRefusal, Refusal, Schema, coded, parameters_of, schemas_of
-from api.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
-from api.routing import JSON, Route
-from api.settings import SOURCES
+from perdure.api.dialects.process.routes import Resume
+from perdure.api.dialects.process.workflows import VERSION_MAX
+from perdure.api.http.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
+from perdure.api.http.routing import JSON, Route
+from perdure.api.openapi import descriptions as words
+from perdure.api.openapi.schemas import ProcessRefusal, Refusal, Schema, coded, parameters_of, schemas_of
+from perdure.api.settings import SOURCES
 
 OPENAPI: Final = "3.1.1"
 UNSUPPORTED_TYPE: Final = 415
@@ -73,7 +73,7 @@ def name_of(route: Route) -> str:
 @cache
 def examples() -> dict[str, Any]:
     """A request and its answer for each route; tests send the ones and compare the others."""
-    text = resources.files("api.openapi").joinpath("examples.json").read_bytes()
+    text = resources.files("perdure.api.openapi").joinpath("examples.json").read_bytes()
     found: dict[str, Any] = msgspec.json.decode(text)
     return found
 

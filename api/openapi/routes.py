@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from api.openapi.document import document
-from api.routing import JSON, Answer, Call, Route
+from perdure.api.http.routing import JSON, Reply, Route, RouteCall
+from perdure.api.openapi.document import document
 
 HTML: Final = "text/html"
 
@@ -27,10 +27,10 @@ def routes(others: Sequence[Route]) -> Sequence[Route]:
     def encoded(sources: str) -> bytes:
         return msgspec.json.encode(document([*others, *own], sources.split(",")))
 
-    async def openapi(call: Call[Any, Any]) -> Answer:
+    async def openapi(call: RouteCall[Any, Any]) -> Reply:
         """This document, in OpenAPI 3.1."""
         headers = {"Content-Type": JSON, "Cache-Control": "no-cache"}
-        return Answer(encoded(call.settings.resume_sources), headers=headers)
+        return Reply(encoded(call.settings.resume_sources), headers=headers)
 
     own = (
         Route(method="GET", path="/openapi.json", handler=openapi, answer=dict[str, Any]),
@@ -39,16 +39,16 @@ def routes(others: Sequence[Route]) -> Sequence[Route]:
     return own
 
 
-async def docs(_call: Call[Any, Any]) -> Answer:
+async def docs(_call: RouteCall[Any, Any]) -> Reply:
     """This document as a page. It asks nobody but this server for anything."""
     page, headers = _page()
-    return Answer(page, headers=headers)
+    return Reply(page, headers=headers)
 
 
 @cache
 def _page() -> tuple[bytes, Mapping[str, str]]:
     """The page, and headers that let only its own script and style run, by their digests."""
-    page = resources.files("api.openapi").joinpath("docs.html").read_text("utf-8")
+    page = resources.files("perdure.api.openapi").joinpath("docs.html").read_text("utf-8")
     digests: dict[str, list[str]] = {"script": [], "style": []}
     for inline in _INLINE.finditer(page):
         digest = b64encode(hashlib.sha256(inline["text"].encode()).digest()).decode()

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from api.dialects.answers import OpenShape, Scope, Shape, Warned
-from api.fields import Uuid
-from api.problems import STATUS
+from perdure.api.dialects.schemas import OpenShape, Scope, Shape, Warned
+from perdure.api.http.problems import STATUS
+from perdure.api.validation import Uuid
 
 Schema: TypeAlias = dict[str, Any]
 

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.core.events import Parent, ResumeRule
+from perdure.engine.core.events import Parent, ResumeRule
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
@@ -28,13 +28,13 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
     """Go on with an execution whose last decision stopped at the limit of transitions."""
 
 
-class Succeeded(msgspec.Struct, frozen=True, gc=False):
+class TaskSuccess(msgspec.Struct, frozen=True, gc=False):
     """A step returned this JSON value."""
 
     result: Any
 
 
-class Failed(msgspec.Struct, frozen=True, gc=False):
+class TaskFailure(msgspec.Struct, frozen=True, gc=False):
     """A step failed with an error name and a cause. Unless `is_retryable`, no Retry is asked."""
 
     error: str | None
@@ -50,7 +50,7 @@ class CompleteTask(msgspec.Struct, frozen=True, gc=False):
     seq: int
     attempt: int
     visit: int
-    outcome: Succeeded | Failed
+    outcome: TaskSuccess | TaskFailure
 
 
 class QueueTask(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +80,7 @@ class AnswerTask(msgspec.Struct, frozen=True, gc=False):
     """Whoever holds the task token of this wait gives the task's outcome."""
 
     wait: str
-    outcome: Succeeded | Failed
+    outcome: TaskSuccess | TaskFailure
 
 
 class Beat(msgspec.Struct, frozen=True, gc=False):

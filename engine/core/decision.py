@@ -7,10 +7,10 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from engine.core.draft import Step
-from engine.core.effects import Effect
-from engine.core.refs import Payloads
-from engine.language import Machine
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.effects import Effect
+from perdure.engine.core.refs import Payloads
+from perdure.engine.language import Machine
 
 Code: TypeAlias = Literal[
     "VALIDATION_ERROR",
@@ -29,7 +29,7 @@ Code: TypeAlias = Literal[
 class Decision(msgspec.Struct, frozen=True, gc=False):
     """Append first: only when `steps` are on disk may `answer` be told and `effects` be run. No steps: a no-op."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[DraftedEvent, ...]
     effects: tuple[Effect, ...]
     answer: Any = None
 
@@ -44,7 +44,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     code: Code
     message: str
     details: Mapping[str, Any] = {}
-    steps: tuple[Step, ...] = ()
+    steps: tuple[DraftedEvent, ...] = ()
     is_early: bool = False
     is_counted: bool = False
 
@@ -100,13 +100,13 @@ class Facts(msgspec.Struct, frozen=True):
     payloads: Payloads
     now: int
     actor: str
-    chance: Callable[[], str]
-    entropy: Callable[[int], bytes]
+    new_id: Callable[[], str]
+    random_bytes: Callable[[int], bytes]
     known_waits: Mapping[str, str | None] = {}
     refusals: int = 0
     names: Mapping[str, str] = {}
-    patience: Callable[[], float] | None = None
-    moves_max: int | None = None
+    expression_timeout_s: Callable[[], float] | None = None
+    transitions_max: int | None = None
     trial: Trial | None = None
     payload_max: int = PAYLOAD_MAX
     events_max: int = EVENTS_MAX

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from engine.core.events import Event, Recorded
+from perdure.engine.core.events import Event, Recorded
 
 
 class Folded(Protocol):
@@ -20,7 +20,7 @@ class Folded(Protocol):
 S = TypeVar("S", bound=Folded)
 
 
-class Step(msgspec.Struct, frozen=True, gc=False):
+class DraftedEvent(msgspec.Struct, frozen=True, gc=False):
     """One event of a decision, and the state after it."""
 
     recorded: Recorded
@@ -47,7 +47,7 @@ class Draft(Generic[S]):
         Nothing else is counted from it: a clock that was ahead for a moment must not put off a deadline.
         """
         self.caused_by = caused_by
-        self.steps: list[Step] = []
+        self.steps: list[DraftedEvent] = []
         self.payloads: dict[int, Any] = {}
         self._evolve = evolve
         self._actor = actor
@@ -63,7 +63,7 @@ class Draft(Generic[S]):
         seq = state.seq + 1
         recorded = Recorded(seq, self.at, self._actor, self.caused_by, event, payload or None)
         self.state = state = self._evolve(state, recorded)
-        self.steps.append(Step(recorded, state))
+        self.steps.append(DraftedEvent(recorded, state))
         self.caused_by = seq
         if payload:
             self.payloads[seq] = payload

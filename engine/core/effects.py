@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.core.events import Parent
+from perdure.engine.core.events import Parent
 
 
 class RunTask(msgspec.Struct, frozen=True, gc=False):

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core import numbering
-from engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
-from engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
-from engine.core.persistent import PersistentMap
-from engine.core.refs import Ref
-from engine.core.state import (
+from perdure.engine.core import events as e
+from perdure.engine.core import numbering
+from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
+from perdure.engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.state import (
     EXECUTION_TIMER,
     TOP,
     Fork,
@@ -34,7 +34,7 @@ from engine.core.state import (
     initial_state,
     scope_of,
 )
-from engine.core.transitions import TRANSITIONS, IllegalTransition, Status
+from perdure.engine.core.transitions import TRANSITIONS, IllegalTransition, Status
 
 
 class OutOfOrder(Exception):
@@ -79,7 +79,7 @@ def evolve(state: State, recorded: e.Recorded) -> State:
 
 def _status(state: State) -> Status:
     """`waiting` if there are open waits, and no step, timer or child is under way beside them."""
-    if state.active or state.delayed or state.forks_at_work:
+    if state.active or state.delayed or state.actionable_forks:
         return "running"
     return "waiting" if state.waits else "running"
 
@@ -143,7 +143,7 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 def _end(state: State, status: Status) -> None:
     cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
     state.frames, state.forks, state.timers = PersistentMap(), PersistentMap(), PersistentMap()
-    state.ready, state.forks_at_work = (), ()
+    state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = 0
     state.ended_at = state.recorded_at
     state.status = status

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.frames import close, close_all, expect
-from engine.core.refs import Ref
-from engine.core.state import Fork, Frame, InFork, State, fork_and_index
+from perdure.engine.core import events as e
+from perdure.engine.core.frames import close, close_all, expect
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.state import Fork, Frame, InFork, State, fork_and_index
 
 
 def start_iteration(state: State, scope: str, item: Ref, at: int) -> None:
@@ -57,15 +57,15 @@ def close_fork(state: State, scope: str) -> None:
     close_all(state, scopes)
     gone = {fork.seq, *inner}
     state.forks = state.forks.without(gone)
-    state.forks_at_work = tuple(seq for seq in state.forks_at_work if seq not in gone)
+    state.actionable_forks = tuple(seq for seq in state.actionable_forks if seq not in gone)
 
 
 def put_fork(state: State, fork: Fork) -> None:
     """Keep a fork as it is now, and whether it has something to do."""
     state.forks = state.forks.set(fork.seq, fork)
-    is_listed = fork.seq in state.forks_at_work
+    is_listed = fork.seq in state.actionable_forks
     is_at_work = fork.is_settled or fork.has_room
     if is_at_work and not is_listed:
-        state.forks_at_work = (*state.forks_at_work, fork.seq)
+        state.actionable_forks = (*state.actionable_forks, fork.seq)
     elif is_listed and not is_at_work:
-        state.forks_at_work = tuple(seq for seq in state.forks_at_work if seq != fork.seq)
+        state.actionable_forks = tuple(seq for seq in state.actionable_forks if seq != fork.seq)

@@ -9,8 +9,19 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from engine.core.refs import Ref
-from engine.core.state import ENGINE, TIME, TOP, EndedWait, Frame, Outcome, Phase, State, mover, open_wait
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.state import (
+    ENGINE,
+    TIME,
+    TOP,
+    EndedWait,
+    Frame,
+    Outcome,
+    Phase,
+    State,
+    open_wait,
+    progressed_by,
+)
 
 
 def expect(state: State, scope: str, frame: Frame) -> None:
@@ -58,8 +69,8 @@ def close(state: State, scope: str) -> None:
 
 
 def _recount(state: State, scope: str, before: Phase | None, after: Phase | None) -> None:
-    was = ENGINE if before is None else mover(before)
-    now = ENGINE if after is None else mover(after)
+    was = ENGINE if before is None else progressed_by(before)
+    now = ENGINE if after is None else progressed_by(after)
     if was != now:
         state.active += (now == ENGINE) - (was == ENGINE)
         state.delayed += (now == TIME) - (was == TIME)
@@ -88,7 +99,7 @@ def close_all(state: State, scopes: list[str]) -> None:
     for scope in scopes:
         frame = state.frames[scope]
         phase = frame.phase
-        by = ENGINE if phase is None else mover(phase)
+        by = ENGINE if phase is None else progressed_by(phase)
         state.active -= by == ENGINE
         state.delayed -= by == TIME
         if phase is not None and phase.timer is not None:

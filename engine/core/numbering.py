@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from engine.core import events as e
-from engine.core.refs import seq_of
-from engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
-from engine.language.errors import QUERY_EVALUATION_ERROR, RUNTIME
-from engine.language.resources import WAIT
+from perdure.engine.core import events as e
+from perdure.engine.core.refs import seq_of
+from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
+from perdure.engine.language.errors import QUERY_EVALUATION_ERROR, RUNTIME
+from perdure.engine.language.model.resources import WAIT
 
 _FROM_OUTSIDE: Final = frozenset(
     {

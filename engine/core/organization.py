@@ -9,10 +9,10 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from engine.core.decision import Decision, Rejection
-from engine.core.draft import Draft
-from engine.core.events import Event, Recorded
-from engine.core.persistent import PersistentMap
+from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.draft import Draft
+from perdure.engine.core.events import Event, Recorded
+from perdure.engine.core.persistent import PersistentMap
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ REVOKED_AT_ONCE: Final = 200
 # --- state -------------------------------------------------------------------------------------------------------
 
 
-class Key(msgspec.Struct, frozen=True, gc=False):
+class ApiKey(msgspec.Struct, frozen=True, gc=False):
     """A key as its `KeyCreated` (of that seq) says, and whether it has been revoked since."""
 
     seq: int
@@ -136,7 +136,7 @@ class OrganizationState(msgspec.Struct, gc=False):
     seq: int = 0
     recorded_at: int = 0
     workspaces: dict[str, int] = {}
-    keys: PersistentMap[str, Key] = PersistentMap()
+    keys: PersistentMap[str, ApiKey] = PersistentMap()
     children: PersistentMap[str, PersistentMap[str, None]] = PersistentMap()
     operators: frozenset[str] = frozenset()
 
@@ -151,7 +151,7 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
         case WorkspaceCreated():
             after.workspaces = {**state.workspaces, event.workspace: recorded.seq}
         case KeyCreated():
-            key = Key(recorded.seq, event, recorded.recorded_at, recorded.actor)
+            key = ApiKey(recorded.seq, event, recorded.recorded_at, recorded.actor)
             after.keys = state.keys.set(event.key, key)
             others = state.children.get(recorded.actor, PersistentMap[str, None]())
             after.children = state.children.set(recorded.actor, others.set(event.key, None))
@@ -223,5 +223,5 @@ def _family(state: OrganizationState, first: str) -> list[str]:
     return family
 
 
-def _is_live(key: Key, now: int) -> bool:
+def _is_live(key: ApiKey, now: int) -> bool:
     return key.created.expires_at is None or key.created.expires_at > now

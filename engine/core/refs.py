@@ -14,7 +14,7 @@ Payloads: TypeAlias = Mapping[int, Any]
 """Payloads of a stream by seq, as far as they are loaded."""
 
 
-class Missing(LookupError):
+class PayloadMissing(LookupError):
     """Referenced payloads are not loaded; `seqs` says which. The driver loads them and decides again (`Need`)."""
 
     def __init__(self, *seqs: int) -> None:
@@ -50,7 +50,7 @@ def resolve(reference: Ref, *payloads: Payloads) -> Any:
             if type(payload) is dict and pointer in payload and "/" not in pointer and "~" not in pointer:
                 return payload[pointer]  # a member itself, as nearly all are
             return _follow(payload, pointer.split("/"), reference) if slash else payload
-    raise Missing(seq)
+    raise PayloadMissing(seq)
 
 
 def _follow(value: Any, tokens: list[str], reference: Ref) -> Any:

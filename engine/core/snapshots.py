@@ -11,9 +11,9 @@ from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from engine.core import state as states
-from engine.core.persistent import PersistentMap
-from engine.core.state import State
+from perdure.engine.core import state as states
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.state import State
 
 _MEANING: Final = 2
 """To be raised when `evolve` makes another state of the same events, in fields that are the same."""

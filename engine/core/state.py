@@ -15,10 +15,10 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from engine.core.events import Parent, ResumeRule
-from engine.core.persistent import PersistentMap
-from engine.core.refs import Ref
-from engine.core.transitions import TERMINAL, Status
+from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.transitions import TERMINAL, Status
 
 TOP: str = ""
 """The scope of the execution's own top level."""
@@ -233,7 +233,7 @@ class State(msgspec.Struct, gc=False):
     waits: PersistentMap[str, OpenWait] = PersistentMap()
     timers: PersistentMap[int, Timer] = PersistentMap()
     ready: tuple[str, ...] = ()
-    forks_at_work: tuple[int, ...] = ()
+    actionable_forks: tuple[int, ...] = ()
     active: int = 0
     delayed: int = 0
     ended_waits: dict[str, EndedWait] = {}
@@ -254,7 +254,7 @@ class State(msgspec.Struct, gc=False):
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until somebody outside, a timer or a child says so; nor after the end."""
-        return not (self.active or self.forks_at_work)
+        return not (self.active or self.actionable_forks)
 
     def task(self, scope: str) -> InTask | None:
         """The task that a scope is in, if it is in one."""
@@ -312,7 +312,7 @@ def open_wait(phase: Phase | None) -> str | None:
     return phase.wait if isinstance(phase, (InTask, InWait)) else None
 
 
-def mover(phase: Phase) -> str:
+def progressed_by(phase: Phase) -> str:
     """What moves a frame on that is in this phase: the engine (with the steps it calls), time or a child, or others.
 
     What is in no phase is moved by the engine.

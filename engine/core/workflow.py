@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from engine.core.decision import Decision, Rejection
-from engine.core.draft import Draft
-from engine.core.events import Event, Recorded, ResumeRule
-from engine.core.refs import Ref, ref
+from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.draft import Draft
+from perdure.engine.core.events import Event, Recorded, ResumeRule
+from perdure.engine.core.refs import Ref, ref
 
 # --- events ------------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,10 @@ vocabulary of Step Functions (`states_history`) and the steps of a log (`condens
 so that a new kind of event adds a row to the fold and not another reader of the log.
 """
 
-from engine.history.drawing import mermaid_run
-from engine.history.logs import condensed, event_log
-from engine.history.outline import outline
-from engine.history.schemas import schema_of
-from engine.history.states import states_history
+from perdure.engine.history.drawing import mermaid_run
+from perdure.engine.history.logs import condensed, event_log
+from perdure.engine.history.outline import outline
+from perdure.engine.history.schemas import schema_of
+from perdure.engine.history.states import states_history
 
 __all__ = ["condensed", "event_log", "mermaid_run", "outline", "schema_of", "states_history"]

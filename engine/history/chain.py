@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from engine.core.state import TOP, fork_and_index, scope_of
-from engine.history.visits import Fork, Moment, What
+from perdure.engine.core.state import TOP, fork_and_index, scope_of
+from perdure.engine.history.timeline import TimelineEntry, VisitFork, What
 
 _FROM_OUTSIDE: Final[frozenset[What]] = frozenset({"started", "timed_out", "aborted"})
 """What follows nothing. Also what comes after the start follows 0, and not the start."""
@@ -30,7 +30,7 @@ class Chain:
         self._room: dict[int, deque[int]] = {}
         self._entries: dict[str, tuple[int, int]] = {}
 
-    def before(self, moment: Moment) -> int:
+    def before(self, moment: TimelineEntry) -> int:
         """The number of the event that the one of this moment follows."""
         if moment.what in _FROM_OUTSIDE:
             return 0
@@ -44,7 +44,7 @@ class Chain:
             return before_entry if entry == before else before  # AWS's: it is not chained to the entry
         return before
 
-    def _made_room(self, moment: Moment) -> int:
+    def _made_room(self, moment: TimelineEntry) -> int:
         """An iteration for which there was no room at first follows the end of the one that made some."""
         fork = moment.fork
         if fork is None:
@@ -59,7 +59,7 @@ class Chain:
             return last
         return 0 if scope == TOP else self._heads.get(fork_and_index(scope)[0], 0)
 
-    def add(self, moment: Moment, number: int, before: int) -> None:
+    def add(self, moment: TimelineEntry, number: int, before: int) -> None:
         """Note the event of a moment, which follows the event `before`; of a moment without one, that event."""
         what, fork = moment.what, moment.fork
         if what in _FROM_OUTSIDE or what in _LEAVES:
@@ -77,12 +77,12 @@ class Chain:
             self._heads[fork.seq] = number
 
 
-def _scope(moment: Moment) -> str:
+def _scope(moment: TimelineEntry) -> str:
     if moment.visit is not None:
         return moment.visit.scope
     return TOP if moment.fork is None else scope_of(moment.fork.seq, moment.at)
 
 
-def _around(fork: Fork | None) -> str:
+def _around(fork: VisitFork | None) -> str:
     """The scope of a fork's state; of one whose beginning is lost, none that there is."""
     return "0.0" if fork is None or fork.visit is None else fork.visit.scope

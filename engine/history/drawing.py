@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engine.core.events import Recorded
-from engine.core.state import TOP
-from engine.history.tell import follow
-from engine.history.visits import Course, Visit
-from engine.language.drawing import Mark, mermaid
+from perdure.engine.core.events import Recorded
+from perdure.engine.core.state import TOP
+from perdure.engine.history.handlers import follow
+from perdure.engine.history.timeline import Timeline, Visit
+from perdure.engine.language.analysis.drawing import Mark, mermaid
 
 
 def mermaid_run(definition: Mapping[str, Any], events: Iterable[Recorded]) -> str:
@@ -26,7 +26,7 @@ def mermaid_run(definition: Mapping[str, Any], events: Iterable[Recorded]) -> st
     return mermaid(definition, {state: Mark(style, visits[state]) for state, style in styles.items()})
 
 
-def _styles(course: Course) -> dict[str, str]:
+def _styles(course: Timeline) -> dict[str, str]:
     """The styles of the states that stand out."""
     if course.ending is None:
         return {visit.state: "current" for visit in course.current}

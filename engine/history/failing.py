@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.core import events as e
-from engine.core.refs import seq_of
-from engine.core.state import TOP
-from engine.history.fold import Fold
-from engine.history.visits import Failure, Moment, Retried, Visit
+from perdure.engine.core import events as e
+from perdure.engine.core.refs import seq_of
+from perdure.engine.core.state import TOP
+from perdure.engine.history.fold import HistoryFold
+from perdure.engine.history.timeline import Retried, TimelineEntry, Visit, VisitFailure
 
 _EVALUATION: Final = "States.QueryEvaluationError"
 _FATAL: Final = "States.Runtime"
@@ -17,37 +17,37 @@ _FATAL: Final = "States.Runtime"
 """
 
 
-def task_failed(fold: Fold, event: e.TaskFailed, recorded: e.Recorded) -> None:
+def task_failed(fold: HistoryFold, event: e.TaskFailed, recorded: e.Recorded) -> None:
     """Tell that a step has failed, and what follows."""
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
-    failure = Failure(event.error, event.error_ref, event.cause)
-    fold.tell(Moment("task_failed", visit, failure=failure))
+    failure = VisitFailure(event.error, event.error_ref, event.cause)
+    fold.tell(TimelineEntry("task_failed", visit, failure=failure))
     _go_on(fold, recorded, visit, failure, event.then)
 
 
-def task_timed_out(fold: Fold, event: e.TaskTimedOut | e.WaitExpired, recorded: e.Recorded) -> None:
+def task_timed_out(fold: HistoryFold, event: e.TaskTimedOut | e.WaitExpired, recorded: e.Recorded) -> None:
     """Tell that a step, or a wait, took too long, and what follows."""
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
-    failure = Failure(event.error)
-    fold.tell(Moment("task_timed_out", visit, failure=failure))
+    failure = VisitFailure(event.error)
+    fold.tell(TimelineEntry("task_timed_out", visit, failure=failure))
     _go_on(fold, recorded, visit, failure, event.then, by_time=True)
 
 
-def state_failed(fold: Fold, event: e.StateFailed, recorded: e.Recorded) -> None:
+def state_failed(fold: HistoryFold, event: e.StateFailed, recorded: e.Recorded) -> None:
     """Tell that a state has failed, by itself or as what runs below it did, and what follows."""
     find = fold.enter if event.is_entry else fold.inside
     visit = find(recorded, event.scope, event.state, event.type)
-    failure = Failure(event.error, event.error_ref, event.cause)
+    failure = VisitFailure(event.error, event.error_ref, event.cause)
     is_over = event.then is None or (isinstance(event.then, e.Caught) and event.then.output is not None)
     _collapse(fold, recorded, visit, failure, is_over=is_over)
     _go_on(fold, recorded, visit, failure, event.then)
 
 
-def execution_failed(fold: Fold, event: e.ExecutionFailed, recorded: e.Recorded) -> None:
+def execution_failed(fold: HistoryFold, event: e.ExecutionFailed, recorded: e.Recorded) -> None:
     """Tell the end, and before it the failure of the state that caused it, unless that was told by itself."""
-    failure = Failure(event.error, event.error_ref, event.cause)
+    failure = VisitFailure(event.error, event.error_ref, event.cause)
     if event.state is not None:
         if event.entered is not None:
             visit = fold.enter(recorded, TOP, event.state, event.entered)
@@ -57,32 +57,32 @@ def execution_failed(fold: Fold, event: e.ExecutionFailed, recorded: e.Recorded)
         if event.entered is not None or _is_new(failure, recorded):
             _collapse(fold, recorded, visit, failure, is_over=True)
     fold.stop(recorded)
-    fold.tell(Moment("broken", failure=failure))
+    fold.tell(TimelineEntry("broken", failure=failure))
 
 
-def _is_new(failure: Failure, recorded: e.Recorded) -> bool:
+def _is_new(failure: VisitFailure, recorded: e.Recorded) -> bool:
     """Whether a failure is of this very event, and not handed on from an earlier one: its cause stands here."""
     return failure.cause is not None and seq_of(failure.cause) == recorded.seq
 
 
-def _collapse(fold: Fold, recorded: e.Recorded, visit: Visit, failure: Failure, *, is_over: bool) -> None:
+def _collapse(fold: HistoryFold, recorded: e.Recorded, visit: Visit, failure: VisitFailure, *, is_over: bool) -> None:
     """Tell that a state has failed: which expression did, what ran below it, and of Parallel and Map the state itself.
 
     Not `is_over`: it is tried again, and then AWS says the latter not (recorded: scenarios/test_map_state_retry).
     """
     is_own = _is_new(failure, recorded)
     if is_own and failure.error == _EVALUATION:
-        fold.tell(Moment("evaluation_failed", visit, failure=failure))
+        fold.tell(TimelineEntry("evaluation_failed", visit, failure=failure))
     fold.abort_below(recorded, visit)
     if visit.type in {"Parallel", "Map"} and is_over and not (is_own and failure.error == _FATAL):
         fold.say("fork_failed", visit)
 
 
 def _go_on(
-    fold: Fold,
+    fold: HistoryFold,
     recorded: e.Recorded,
     visit: Visit,
-    failure: Failure,
+    failure: VisitFailure,
     then: e.Then | None,
     *,
     by_time: bool = False,

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from engine.core.events import Recorded
-from engine.core.refs import Ref
-from engine.core.state import TOP, fork_and_index, scope_of
-from engine.history.visits import Course, Failure, Fork, Moment, Visit, What
+from perdure.engine.core.events import Recorded
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.state import TOP, fork_and_index, scope_of
+from perdure.engine.history.timeline import Timeline, TimelineEntry, Visit, VisitFailure, VisitFork, What
 
 _HAS_ABORTED: Final = frozenset({"Task", "Wait", "Parallel", "Map"})
 """The types of states that take time; of the others AWS has no word for being aborted."""
 
 
-class Fold:
+class HistoryFold:
     """Where the fold stands: by scope the open visit, and the input of the one that is about to begin.
 
     `forks` are those that are open, by seq.
     """
 
     def __init__(self) -> None:
-        self.course = Course()
+        self.course = Timeline()
         self.open: dict[str, Visit] = {}
         self.arrivals: dict[str, Ref] = {}
-        self.forks: dict[int, Fork] = {}
-        self._starts: list[tuple[Moment, int]] = []
+        self.forks: dict[int, VisitFork] = {}
+        self._starts: list[tuple[TimelineEntry, int]] = []
         self._seq = 0
         self._now = 0
         self._lost = range(0)
@@ -49,13 +49,13 @@ class Fold:
             self.course.payloads[recorded.seq] = recorded.payload
 
     def say(self, what: What, visit: Visit | None = None, value: Ref | None = None) -> None:
-        self.tell(Moment(what, visit, value))
+        self.tell(TimelineEntry(what, visit, value))
 
-    def tell(self, moment: Moment, at: int | None = None) -> None:
+    def tell(self, moment: TimelineEntry, at: int | None = None) -> None:
         self.course.moments.append(moment)
         self.course.times.append(self._now if at is None else at)
 
-    def start_later(self, *moments: Moment) -> None:
+    def start_later(self, *moments: TimelineEntry) -> None:
         """Keep what is to be told once what was scheduled is handed out: after all that is scheduled in one go."""
         self._starts += [(moment, self._now) for moment in moments]
 
@@ -66,7 +66,7 @@ class Fold:
                 self.begin(moment, at)
         self._starts.clear()
 
-    def begin(self, moment: Moment, at: int | None = None) -> None:
+    def begin(self, moment: TimelineEntry, at: int | None = None) -> None:
         """Tell that a step was called, or what follows that; `at` is when, if not now."""
         if moment.visit is not None and moment.what == "begun":
             moment.visit.begun = len(self.course.moments)
@@ -75,7 +75,7 @@ class Fold:
     def queue(self, visit: Visit) -> None:
         """Take back that its step was called at once: it was not."""
         if visit.begun is not None:
-            self.course.moments[visit.begun] = Moment("queued", visit)
+            self.course.moments[visit.begun] = TimelineEntry("queued", visit)
             visit.begun = None
 
     # --- visits ---------------------------------------------------------------------------------------------------
@@ -154,13 +154,13 @@ class Fold:
 
     # --- branches and iterations ----------------------------------------------------------------------------------
 
-    def begin_fork(self, fork: Fork, visit: Visit) -> None:
+    def begin_fork(self, fork: VisitFork, visit: Visit) -> None:
         """Begin the branches or iterations of a visit."""
         fork.visit, visit.fork = visit, fork
         self.forks[fork.seq] = fork
-        self.tell(Moment("fork_started", visit, fork=fork))
+        self.tell(TimelineEntry("fork_started", visit, fork=fork))
 
-    def begin_scope(self, fork: Fork, index: int, value: Ref) -> None:
+    def begin_scope(self, fork: VisitFork, index: int, value: Ref) -> None:
         """Begin a branch or an iteration, with its input."""
         fork.live[index] = None
         self.arrivals[scope_of(fork.seq, index)] = value
@@ -168,10 +168,10 @@ class Fold:
     def begin_iteration(self, scope: str, state: str, value: Ref) -> None:
         """Begin an iteration, with its input; also one of a Map state of whose beginning the log is lost."""
         seq, index = fork_and_index(scope)
-        fork = self.forks.setdefault(seq, Fork(seq, state, "Map"))
+        fork = self.forks.setdefault(seq, VisitFork(seq, state, "Map"))
         self.begin_scope(fork, index, value)
         self._see(scope)
-        self.tell(Moment("iteration_started", fork=fork, at=index))
+        self.tell(TimelineEntry("iteration_started", fork=fork, at=index))
 
     def end_fork(self, visit: Visit) -> None:
         """Forget the fork of a visit: all of it has ended."""
@@ -179,14 +179,14 @@ class Fold:
             self.forks.pop(visit.fork.seq, None)
             visit.fork = None
 
-    def _end_scope(self, scope: str, what: What) -> Fork | None:
+    def _end_scope(self, scope: str, what: What) -> VisitFork | None:
         """End a branch or an iteration; gives its fork, if that is known."""
         seq, index = fork_and_index(scope)
         fork = self.forks.get(seq)
         if fork is None:
             return None
         fork.live.pop(index, None)
-        self.tell(Moment(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
+        self.tell(TimelineEntry(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
         return fork
 
     def fail_scope(self, recorded: Recorded, visit: Visit, *, by_time: bool) -> None:
@@ -204,15 +204,15 @@ class Fold:
             self._time_out_beside(fork, recorded, visit)
         self._end_scope(visit.scope, "iteration_failed")
         if visit.type in ("Task", "Wait"):  # of a Parallel or Map state it was told that it failed
-            self.tell(Moment("state_aborted", visit, fork=fork))
+            self.tell(TimelineEntry("state_aborted", visit, fork=fork))
 
-    def _time_out_beside(self, fork: Fork, recorded: Recorded, first: Visit) -> None:
+    def _time_out_beside(self, fork: VisitFork, recorded: Recorded, first: Visit) -> None:
         for index in fork.live:
             visit = self.open.get(scope_of(fork.seq, index))
             if visit is None or visit is first or not self.is_sure(visit):
                 continue
             if visit.due_at is not None and visit.due_at <= recorded.recorded_at:
-                self.tell(Moment("task_timed_out", visit, failure=Failure("States.Timeout")))
+                self.tell(TimelineEntry("task_timed_out", visit, failure=VisitFailure("States.Timeout")))
 
     def abort_below(self, recorded: Recorded, visit: Visit) -> None:
         """Give up what runs below a visit, since it has failed: each iteration, and then the state that it is in."""
@@ -222,14 +222,14 @@ class Fold:
         self.end_fork(visit)
         for index in fork.live:
             if fork.type == "Map":
-                self.tell(Moment("iteration_aborted", fork=fork, at=index))
+                self.tell(TimelineEntry("iteration_aborted", fork=fork, at=index))
             scope = scope_of(fork.seq, index)
             self.arrivals.pop(scope, None)
             inner = self.open.get(scope)
             if inner is not None and self.is_sure(inner):
                 self._cancel(recorded, inner)
                 if inner.type in _HAS_ABORTED:
-                    self.tell(Moment("state_aborted", inner, fork=fork))
+                    self.tell(TimelineEntry("state_aborted", inner, fork=fork))
                 self.abort_below(recorded, inner)
 
     def stop(self, recorded: Recorded) -> None:
@@ -240,7 +240,7 @@ class Fold:
                 self._cancel(recorded, visit)
         self.open.clear()
 
-    def finish(self) -> Course:
+    def finish(self) -> Timeline:
         """What all events together come to."""
         self.start_all()
         self.course.current = [visit for visit in self.open.values() if self.is_sure(visit)]

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.codec import encode_json
-from engine.core.events import Caught, Recorded, Retry
-from engine.core.refs import Ref, seq_of
-from engine.history.tell import follow
-from engine.history.visits import Course, Failure, Retried, Visit
+from perdure.engine.core.events import Caught, Recorded, Retry
+from perdure.engine.core.refs import Ref, seq_of
+from perdure.engine.history.handlers import follow
+from perdure.engine.history.timeline import Retried, Timeline, Visit, VisitFailure
+from perdure.engine.log.codec import encode_json
 
 VALUE_BYTES_MAX: Final = 1024
 """So much of a value's JSON text is shown; of a longer one the beginning."""
@@ -104,7 +104,7 @@ def condensed(events: Iterable[Recorded]) -> dict[str, Any]:
     }
 
 
-def _step(visit: Visit, course: Course) -> dict[str, Any]:
+def _step(visit: Visit, course: Timeline) -> dict[str, Any]:
     step: dict[str, Any] = {
         "state": visit.state,
         "entered_on": visit.entered_at,
@@ -125,11 +125,11 @@ def _step(visit: Visit, course: Course) -> dict[str, Any]:
     return step
 
 
-def _retry(retried: Retried, course: Course) -> dict[str, Any]:
+def _retry(retried: Retried, course: Timeline) -> dict[str, Any]:
     return {"failed_on": retried.at, "retry_on": retried.due_at, **_error(retried.failure, course)}
 
 
-def _error(failure: Failure, course: Course) -> dict[str, Any]:
+def _error(failure: VisitFailure, course: Timeline) -> dict[str, Any]:
     error, cause = course.error(failure)
     shown = {"error": cut(error)}
     if cause is not None:

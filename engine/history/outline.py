@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.language.connections import Connection, connections
-from engine.language.drawing import machines_in
+from perdure.engine.language.analysis.connections import Edge, connections
+from perdure.engine.language.analysis.drawing import machines_in
 
 
 def outline(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,13 +29,13 @@ def _steps(machine: Mapping[str, Any], within: Mapping[str, str]) -> Iterator[di
             yield from _steps(inner, {"within": name})
 
 
-def _connections(machine: Mapping[str, Any]) -> Iterator[Connection]:
+def _connections(machine: Mapping[str, Any]) -> Iterator[Edge]:
     yield from connections(machine)
     for state in machine["States"].values():
         for inner in machines_in(state):
             yield from _connections(inner)
 
 
-def _shown(connection: Connection) -> dict[str, str]:
+def _shown(connection: Edge) -> dict[str, str]:
     shown = {"from": connection.origin, "to": connection.target, "kind": connection.kind}
     return shown if connection.kind in ("next", "default") else {**shown, "label": connection.label}

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from engine.core.events import Recorded
-from engine.history.chain import Chain
-from engine.history.tell import follow
-from engine.history.visits import Course, Fork, Moment, Visit, What
-from engine.language import format_instant, parse_resource
+from perdure.engine.core.events import Recorded
+from perdure.engine.history.chain import Chain
+from perdure.engine.history.handlers import follow
+from perdure.engine.history.timeline import Timeline, TimelineEntry, Visit, VisitFork, What
+from perdure.engine.language import format_instant, parse_resource
 
 REGION: Final = "local"
 OWN_STEPS: Final = "perdure"
@@ -51,35 +51,35 @@ def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
 # --- of the execution ---------------------------------------------------------------------------------------
 
 
-def _started(moment: Moment, course: Course) -> _Said:
+def _started(moment: TimelineEntry, course: Timeline) -> _Said:
     return "ExecutionStarted", {"input": course.value(moment.value), "roleArn": ""}
 
 
-def _ended(moment: Moment, course: Course) -> _Said:
+def _ended(moment: TimelineEntry, course: Timeline) -> _Said:
     return "ExecutionSucceeded", {"output": course.value(moment.value)}
 
 
-def _broken(moment: Moment, course: Course) -> _Said:
+def _broken(moment: TimelineEntry, course: Timeline) -> _Said:
     return "ExecutionFailed", _error(moment, course)
 
 
-def _timed_out(_moment: Moment, _course: Course) -> _Said:
+def _timed_out(_moment: TimelineEntry, _course: Timeline) -> _Said:
     return "ExecutionTimedOut", {}
 
 
-def _aborted(moment: Moment, course: Course) -> _Said:
+def _aborted(moment: TimelineEntry, course: Timeline) -> _Said:
     return "ExecutionAborted", {"cause": course.value(moment.value)}
 
 
 # --- of a visit ---------------------------------------------------------------------------------------------
 
 
-def _entered(moment: Moment, course: Course) -> _Said:
+def _entered(moment: TimelineEntry, course: Timeline) -> _Said:
     visit = _visit(moment)
     return f"{visit.type}StateEntered", {"name": visit.state, "input": course.value(moment.value)}
 
 
-def _exited(moment: Moment, course: Course) -> _Said:
+def _exited(moment: TimelineEntry, course: Timeline) -> _Said:
     visit = _visit(moment)
     details = {"name": visit.state, "output": course.value(moment.value)}
     if visit.assigned:
@@ -87,24 +87,24 @@ def _exited(moment: Moment, course: Course) -> _Said:
     return f"{visit.type}StateExited", details
 
 
-def _state_aborted(moment: Moment, _course: Course) -> _Said:
+def _state_aborted(moment: TimelineEntry, _course: Timeline) -> _Said:
     return f"{_visit(moment).type}StateAborted", {}
 
 
-def _evaluation_failed(moment: Moment, course: Course) -> _Said:
+def _evaluation_failed(moment: TimelineEntry, course: Timeline) -> _Said:
     details = _error(moment, course)
     found = _FIELD.search(details.get("cause") or "")
     return "EvaluationFailed", {**details, "location": found and found[1], "state": _visit(moment).state}
 
 
-def _visit(moment: Moment) -> Visit:
+def _visit(moment: TimelineEntry) -> Visit:
     if moment.visit is None:
         message = f"a moment that is {moment.what} belongs to a visit"
         raise TypeError(message)
     return moment.visit
 
 
-def _error(moment: Moment, course: Course) -> dict[str, Any]:
+def _error(moment: TimelineEntry, course: Timeline) -> dict[str, Any]:
     """Error and cause, each only if there is one."""
     if moment.failure is None:
         return {}
@@ -115,7 +115,7 @@ def _error(moment: Moment, course: Course) -> dict[str, Any]:
 # --- of a task ----------------------------------------------------------------------------------------------
 
 
-def _scheduled(moment: Moment, course: Course) -> _Said:
+def _scheduled(moment: TimelineEntry, course: Timeline) -> _Said:
     word, resource = _task(moment)
     called: dict[str, Any] = {"input": course.value(moment.value), "resource": _visit(moment).resource}
     if word == "Task":
@@ -125,33 +125,33 @@ def _scheduled(moment: Moment, course: Course) -> _Said:
     return f"{word}Scheduled", called | {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _begun(moment: Moment, _course: Course) -> _Said:
+def _begun(moment: TimelineEntry, _course: Timeline) -> _Said:
     """AWS tells apart what is scheduled and what has been started; a step is called at once if there is a place."""
     word, resource = _task(moment)
     return f"{word}Started", resource
 
 
-def _submitted(moment: Moment, course: Course) -> _Said:
+def _submitted(moment: TimelineEntry, course: Timeline) -> _Said:
     word, resource = _task(moment)
     return f"{word}Submitted", {**resource, "output": course.value(moment.value)}
 
 
-def _task_succeeded(moment: Moment, course: Course) -> _Said:
+def _task_succeeded(moment: TimelineEntry, course: Timeline) -> _Said:
     word, resource = _task(moment)
     return f"{word}Succeeded", {**resource, "output": course.value(moment.value)}
 
 
-def _task_failed(moment: Moment, course: Course) -> _Said:
+def _task_failed(moment: TimelineEntry, course: Timeline) -> _Said:
     word, resource = _task(moment)
     return f"{word}Failed", {**resource, **_error(moment, course)}
 
 
-def _task_timed_out(moment: Moment, course: Course) -> _Said:
+def _task_timed_out(moment: TimelineEntry, course: Timeline) -> _Said:
     word, resource = _task(moment)
     return f"{word}TimedOut", {**resource, **_error(moment, course)}
 
 
-def _task(moment: Moment) -> _Said:
+def _task(moment: TimelineEntry) -> _Said:
     """The word that AWS begins a task's events with, and the resource as all events of an integration name it.
 
     A function that waits for an answer is said as an integration.
@@ -174,34 +174,34 @@ def _task(moment: Moment) -> _Said:
 # --- of a Parallel or Map state -----------------------------------------------------------------------------
 
 
-def _fork_started(moment: Moment, _course: Course) -> _Said:
+def _fork_started(moment: TimelineEntry, _course: Timeline) -> _Said:
     fork = _fork(moment)
     return f"{fork.type}StateStarted", {"length": fork.count} if fork.type == "Map" else {}
 
 
-def _fork_succeeded(moment: Moment, _course: Course) -> _Said:
+def _fork_succeeded(moment: TimelineEntry, _course: Timeline) -> _Said:
     return f"{_visit(moment).type}StateSucceeded", {}
 
 
-def _fork_failed(moment: Moment, _course: Course) -> _Said:
+def _fork_failed(moment: TimelineEntry, _course: Timeline) -> _Said:
     return f"{_visit(moment).type}StateFailed", {}
 
 
-def _iteration(word: str) -> Callable[[Moment, Course], _Said]:
-    def say(moment: Moment, _course: Course) -> _Said:
+def _iteration(word: str) -> Callable[[TimelineEntry, Timeline], _Said]:
+    def say(moment: TimelineEntry, _course: Timeline) -> _Said:
         return f"MapIteration{word}", {"index": moment.at, "name": _fork(moment).state}
 
     return say
 
 
-def _fork(moment: Moment) -> Fork:
+def _fork(moment: TimelineEntry) -> VisitFork:
     if moment.fork is None:
         message = f"a moment that is {moment.what} belongs to a Parallel or Map state"
         raise TypeError(message)
     return moment.fork
 
 
-_SAY: Final[dict[What, Callable[[Moment, Course], _Said]]] = {
+_SAY: Final[dict[What, Callable[[TimelineEntry, Timeline], _Said]]] = {
     "started": _started,
     "ended": _ended,
     "broken": _broken,

@@ -4,17 +4,18 @@ Pure: nothing here knows the time, chance, the disk or the engine. ``problems`` 
 ``compile_machine`` compiles it, and the states of the Machine say what each does with its input and result.
 """
 
-from engine.language.context import context_object
-from engine.language.definition import compile_machine, compile_state, problems, unsupported
-from engine.language.drawing import mermaid
-from engine.language.environment import Environment, World
-from engine.language.errors import DefinitionError, Problem, StatesError
-from engine.language.flows import Left
-from engine.language.handlers import Catcher, Retrier
-from engine.language.instants import format_instant, parse_instant
-from engine.language.machine import Machine, nested_in
-from engine.language.resources import Resource, parse_resource
-from engine.language.states import (
+from perdure.engine.language.analysis.drawing import mermaid
+from perdure.engine.language.analysis.steps import literal_errors, steps_of, warnings
+from perdure.engine.language.analysis.waits import opens_several_waits
+from perdure.engine.language.errors import DefinitionError, Problem, StatesError
+from perdure.engine.language.evaluate.context import context_object
+from perdure.engine.language.evaluate.environment import Environment, EvaluationContext
+from perdure.engine.language.instants import format_instant, parse_instant
+from perdure.engine.language.model.flows import Left
+from perdure.engine.language.model.handlers import Catcher, Retrier
+from perdure.engine.language.model.machine import Machine, nested_in
+from perdure.engine.language.model.resources import Resource, parse_resource
+from perdure.engine.language.model.states import (
     ChoiceState,
     Chosen,
     FailState,
@@ -28,8 +29,7 @@ from engine.language.states import (
     TaskState,
     WaitState,
 )
-from engine.language.steps import literal_errors, steps_of, warnings
-from engine.language.waits import opens_several_waits
+from perdure.engine.language.parse.definition import compile_machine, compile_state, problems, unsupported
 
 __all__ = [
     "Catcher",
@@ -37,6 +37,7 @@ __all__ = [
     "Chosen",
     "DefinitionError",
     "Environment",
+    "EvaluationContext",
     "FailState",
     "FlowingState",
     "HandlingState",
@@ -53,7 +54,6 @@ __all__ = [
     "SucceedState",
     "TaskState",
     "WaitState",
-    "World",
     "compile_machine",
     "compile_state",
     "context_object",

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.errors import Unauthorized
-from engine.runtime.clock import Clock
-from engine.runtime.watch import Watch
+from perdure.engine.errors import Unauthorized
+from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.watch import Watch
 
 KEY_ACTOR: Final = "key:"
 """What the actor begins with whose key this is the id of."""

@@ -12,27 +12,27 @@ from typing import Any, Final
 
 import structlog
 
-from engine.core import commands as c
-from engine.core import effects as fx
-from engine.limits import DEFAULT_LIMITS, Limits
-from engine.runtime.children import ChildRunner
-from engine.runtime.clock import Clock
-from engine.runtime.crash_loop import CrashLoop
-from engine.runtime.hot import HotStream
-from engine.runtime.loader import Definitions, Loader
-from engine.runtime.metrics import Metrics
-from engine.runtime.orders import Reply, Told, from_inside
-from engine.runtime.pins import PIN_EVERY, Pins
-from engine.runtime.places import Key
-from engine.runtime.processor import Processor
-from engine.runtime.recovery import Recovery
-from engine.runtime.suspects import Suspects
-from engine.runtime.tasks import Complete, TaskRunner
-from engine.runtime.timers import Timers
-from engine.runtime.turns import Send
-from store.errors import StoreError
-from store.protocols import Store
-from store.records import NodeRow, TimerRow
+from perdure.engine.core import commands as c
+from perdure.engine.core import effects as fx
+from perdure.engine.limits import DEFAULT_LIMITS, Limits
+from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.processing.processor import Processor
+from perdure.engine.runtime.processing.requests import Accepted, CommandReply, from_inside
+from perdure.engine.runtime.streams.loader import Definitions, Loader
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.children import ChildRunner
+from perdure.engine.runtime.workers.crash_loop import CrashLoop
+from perdure.engine.runtime.workers.pins import PIN_EVERY, Pins
+from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.step_slots import TaskKey
+from perdure.engine.runtime.workers.suspects import Suspects
+from perdure.engine.runtime.workers.tasks import Complete, TaskRunner
+from perdure.engine.runtime.workers.timers import Timers
+from perdure.engine.runtime.workers.turns import Send
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import NodeRow, TimerRow
 
 _log = structlog.get_logger("perdure.node")
 
@@ -113,7 +113,7 @@ class Node:
     # --- life ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up what was under way; from here on orders are taken in."""
+        """Take up what was under way; from here on requests are taken in."""
         await self._seed_ids()
         await self.recovery.survey()
         now = self.clock.now()
@@ -178,7 +178,7 @@ class Node:
 
     # --- sending -------------------------------------------------------------------------------------------------
 
-    def send(self, stream_id: bytes, command: Any) -> asyncio.Future[Reply]:
+    def send(self, stream_id: bytes, command: Any) -> asyncio.Future[CommandReply]:
         """Send a command of the engine's own about an execution that exists."""
         return self.processor.submit(from_inside(stream_id, command, self.actor))
 
@@ -195,7 +195,7 @@ class Node:
 
     @cached_property
     def _effects(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:
-        """What is done for each kind of effect; also by who records without a start (`api.commands.direct`)."""
+        """What is done for each kind of effect; also by who records without a start (`api.cli.targets.database`)."""
         return {
             fx.RunTask: self.tasks.run,
             fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
@@ -228,11 +228,11 @@ class Node:
             self.processor.post(from_inside(hot.stream_id, c.Recover(died=False), self.actor))
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
-        self.metrics.steps.add("failed" if isinstance(command.outcome, c.Failed) else "succeeded")
+        self.metrics.steps.add("failed" if isinstance(command.outcome, c.TaskFailure) else "succeeded")
         if self.processor.failure is not None:
             return
         order = from_inside(hot.stream_id, command, self.actor)
-        ended = self.suspects.ending(Key(hot.stream_id, command.seq))
+        ended = self.suspects.ending(TaskKey(hot.stream_id, command.seq))
         if ended is None:
             self.processor.post(order)
         else:
@@ -245,10 +245,10 @@ class Node:
             return_exceptions=True,
         )
         for timer, reply in zip(due, replies, strict=True):
-            if isinstance(reply, Told) and reply.recorded_at is not None:
+            if isinstance(reply, Accepted) and reply.recorded_at is not None:
                 fired_at = min(reply.recorded_at, self.clock.now())  # the log stands still if the clock was ahead
                 self.metrics.timer_lateness.observe((fired_at - timer.due_at) / 1000)
-        return [timer for timer, reply in zip(due, replies, strict=True) if not isinstance(reply, Told)]
+        return [timer for timer, reply in zip(due, replies, strict=True) if not isinstance(reply, Accepted)]
 
 
 def _done(future: asyncio.Future[None]) -> None:

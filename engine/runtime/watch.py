@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from engine.runtime.clock import Clock
-from engine.runtime.hot import HotStream
+from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.streams.stream import HotStream
 
 
 class Watch:

@@ -1,5 +1,5 @@
 """Steps: what Task states call. `registry` has them, `invoke` is how one is called, `builtin` ours."""
 
-from engine.steps.registry import Registry, Step, StepContext, StepFailed, load_registry
+from perdure.engine.steps.registry import Registry, Step, StepContext, StepFailed, load_registry
 
 __all__ = ["Registry", "Step", "StepContext", "StepFailed", "load_registry"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from engine.steps import http
-from engine.steps.catalog import HTTP_REQUEST, LOG, TRANSFORM
-from engine.steps.registry import Registry, StepContext, StepFailed
+from perdure.engine.steps import http
+from perdure.engine.steps.catalog import HTTP_REQUEST, LOG, TRANSFORM
+from perdure.engine.steps.registry import Registry, StepContext, StepFailed
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 
-class Field(NamedTuple):
+class StepField(NamedTuple):
     """A member of a step's input. `default` is what holds without it; null: the member is required."""
 
     name: str
@@ -18,7 +18,7 @@ class BuiltinStep(NamedTuple):
 
     name: str
     summary: str
-    fields: tuple[Field, ...]
+    fields: tuple[StepField, ...]
     gives: str
     errors: tuple[str, ...]
 
@@ -32,12 +32,12 @@ HTTP_REQUEST: Final = BuiltinStep(
     "http_request",
     "sends an HTTP request, with the task's idempotency key as `Idempotency-Key`",
     (
-        Field("url", "an `http:` or `https:` URL; private addresses are refused unless allowed", None),
-        Field("method", "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS", "GET"),
-        Field("headers", "an object of texts", "{}"),
-        Field("query", "an object: text, numbers, true, false, or arrays of these", "{}"),
-        Field("body", "any JSON value, sent as JSON; text as it is if `headers` has a content type", "nothing"),
-        Field(
+        StepField("url", "an `http:` or `https:` URL; private addresses are refused unless allowed", None),
+        StepField("method", "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS", "GET"),
+        StepField("headers", "an object of texts", "{}"),
+        StepField("query", "an object: text, numbers, true, false, or arrays of these", "{}"),
+        StepField("body", "any JSON value, sent as JSON; text as it is if `headers` has a content type", "nothing"),
+        StepField(
             "timeout_s",
             "seconds, up to 300, for all of it from when it is sent: "
             "100 requests of a workspace may be under way to a host",
@@ -58,11 +58,11 @@ TRANSFORM: Final = BuiltinStep(
     "transform",
     "makes a new object out of another; what follows is done in this order",
     (
-        Field("value", "an object", None),
-        Field("pick", "names: keep these, in this order", "all"),
-        Field("drop", "names: leave these out", "none"),
-        Field("rename", "an object from old names to new ones", "{}"),
-        Field("set", "an object whose members are put in", "{}"),
+        StepField("value", "an object", None),
+        StepField("pick", "names: keep these, in this order", "all"),
+        StepField("drop", "names: leave these out", "none"),
+        StepField("rename", "an object from old names to new ones", "{}"),
+        StepField("set", "an object whose members are put in", "{}"),
     ),
     "the new object",
     ("Transform.InvalidInput",),
@@ -71,9 +71,9 @@ LOG: Final = BuiltinStep(
     "log",
     "writes a line to the server's log",
     (
-        Field("message", "text", None),
-        Field("level", "debug, info, warning or error", "info"),
-        Field("fields", "an object, shown with the line", "{}"),
+        StepField("message", "text", None),
+        StepField("level", "debug, info, warning or error", "info"),
+        StepField("fields", "an object, shown with the line", "{}"),
     ),
     "its input",
     ("Log.InvalidInput",),

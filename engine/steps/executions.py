@@ -12,12 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from engine.codec import decode_json, encode_json
-from engine.core.commands import Failed
-from engine.language import errors
-from engine.steps.invoke import CAUSE_MAX, RESULT_MAX, Outcome, outcome_of
-from engine.steps.registry import StepFailed
-from engine.steps.values import NotJson, TooLarge, json_copy
+from perdure.engine.core.commands import TaskFailure
+from perdure.engine.language import errors
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.steps.invoke import CAUSE_MAX, RESULT_MAX, Outcome, outcome_of
+from perdure.engine.steps.registry import StepFailed
+from perdure.engine.steps.values import NotJson, ValueTooLarge, json_copy
 
 NAME: Final = "states:startExecution"
 DOES_NOT_EXIST: Final = "StepFunctions.StateMachineDoesNotExistException"
@@ -91,7 +91,7 @@ def _input(given: Any, size_max: int) -> Any:
         return given
     try:
         return json_copy(decode_json(given), size_max)
-    except (msgspec.DecodeError, RecursionError, UnicodeError, NotJson, TooLarge) as problem:
+    except (msgspec.DecodeError, RecursionError, UnicodeError, NotJson, ValueTooLarge) as problem:
         raise StepFailed(INVALID_INPUT, f"Input is a text, and not that of a JSON value: {problem}") from None
 
 
@@ -121,7 +121,7 @@ def outcome_for(ended: Ended, pattern: str, size_max: int = RESULT_MAX) -> Outco
     tells of itself in the cause.
     """
     if ended.status != "completed":
-        return Failed(errors.TASK_FAILED, _cause(ended))
+        return TaskFailure(errors.TASK_FAILED, _cause(ended))
     is_text = pattern == "sync"
     described = {
         **_described(ended),

@@ -12,11 +12,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from engine.steps.addresses import Address, denial, literal_address
-from engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
-from engine.steps.http_pools import Lookups, Pools
-from engine.steps.registry import StepContext, StepFailed
-from engine.steps.values import text_of
+from perdure.engine.steps.addresses import Address, denial, literal_address
+from perdure.engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
+from perdure.engine.steps.http_pools import Lookups, Pools
+from perdure.engine.steps.registry import StepContext, StepFailed
+from perdure.engine.steps.values import text_of
 
 ADDRESS_REFUSED: Final = "Http.AddressRefused"
 SOCKET: Final = "States.Http.Socket"

@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 from yarl import URL
 
-from engine.codec import decode_json, encode_json
-from engine.steps.catalog import HTTP_REQUEST
-from engine.steps.registry import StepFailed
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.steps.catalog import HTTP_REQUEST
+from perdure.engine.steps.registry import StepFailed
 
 INVALID_INPUT: Final = "Http.InvalidInput"
 TIMEOUT_S: Final = 30.0

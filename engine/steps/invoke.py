@@ -10,15 +10,15 @@ import functools
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from engine.codec import decode_json, encode_json
-from engine.core.commands import Failed, Succeeded
-from engine.language import errors
-from engine.language.errors import StatesError
-from engine.language.resources import Resource, parse_resource, step_of_function
-from engine.steps.registry import StepFailed
-from engine.steps.values import NotJson, TooLarge, bounded, class_name, json_copy, text_of
+from perdure.engine.core.commands import TaskFailure, TaskSuccess
+from perdure.engine.language import errors
+from perdure.engine.language.errors import StatesError
+from perdure.engine.language.model.resources import Resource, parse_resource, step_of_function
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.steps.registry import StepFailed
+from perdure.engine.steps.values import NotJson, ValueTooLarge, bounded, class_name, json_copy, text_of
 
-Outcome: TypeAlias = Succeeded | Failed
+Outcome: TypeAlias = TaskSuccess | TaskFailure
 
 RESULT_MAX: Final = 1_048_576
 """Bytes of JSON text that a step's result may have, unless a setting says less."""
@@ -32,7 +32,7 @@ NOT_JSON: Final = "States.TaskFailed"
 _resource: Callable[[str], Resource] = functools.lru_cache(maxsize=1024)(parse_resource)
 
 
-class Call(NamedTuple):
+class StepCall(NamedTuple):
     """What a Task state asks for.
 
     Attributes:
@@ -51,12 +51,12 @@ class Call(NamedTuple):
         `called` is as in `outcome_of`; of what is wrapped the size of the inner value counts.
         """
         outcome = outcome_of(value, called, size_max, self.step_name)
-        if self.wrap is None or isinstance(outcome, Failed):
+        if self.wrap is None or isinstance(outcome, TaskFailure):
             return outcome
-        return Succeeded(self.wrap(outcome.result))
+        return TaskSuccess(self.wrap(outcome.result))
 
 
-def call_for(resource_text: str, parameters: Any) -> Call:
+def call_for(resource_text: str, parameters: Any) -> StepCall:
     """The call that a Task's resource and parameters mean.
 
     Raises:
@@ -71,14 +71,14 @@ def call_for(resource_text: str, parameters: Any) -> Call:
         name = f"{resource.service}:{resource.action.partition('.')[0]}"
     if name is None:
         raise ValueError(f"{resource_text} is a wait: there is no step to call")
-    return Call(name, fresh(parameters))
+    return StepCall(name, fresh(parameters))
 
 
-def _lambda_call(parameters: Any) -> Call:
+def _lambda_call(parameters: Any) -> StepCall:
     function = parameters.get("FunctionName") if type(parameters) is dict else None
     if type(function) is not str:
         raise StatesError(errors.RUNTIME, "The parameters of lambda:invoke must hold a FunctionName.")
-    return Call(step_of_function(function), fresh(parameters.get("Payload", {})), _lambda_result)
+    return StepCall(step_of_function(function), fresh(parameters.get("Payload", {})), _lambda_result)
 
 
 def _lambda_result(result: Any) -> Any:
@@ -104,15 +104,15 @@ def outcome_of(value: Any, called: str = "?", size_max: int = RESULT_MAX, step_n
     step, if there is one: they are for the causes.
     """
     try:
-        return Succeeded(json_copy(value, size_max))
-    except TooLarge:
+        return TaskSuccess(json_copy(value, size_max))
+    except ValueTooLarge:
         excess = errors.TooLarge(called)
-        return Failed(excess.error, bounded(excess.cause, CAUSE_MAX))
+        return TaskFailure(excess.error, bounded(excess.cause, CAUSE_MAX))
     except NotJson as refusal:
-        return Failed(NOT_JSON, bounded(f"Step '{step_name or called}' returned {refusal}.", CAUSE_MAX))
+        return TaskFailure(NOT_JSON, bounded(f"Step '{step_name or called}' returned {refusal}.", CAUSE_MAX))
 
 
-def failure_of(exception: BaseException) -> Failed:
+def failure_of(exception: BaseException) -> TaskFailure:
     """Turn what a step raised into its error and cause: valid Unicode of bounded length. Never raises.
 
     `StepFailed` and `StatesError` say both. Of any other exception the error is the name of its class and the
@@ -120,7 +120,7 @@ def failure_of(exception: BaseException) -> Failed:
     """
     error, cause = _named(exception) if isinstance(exception, StepFailed | StatesError) else (None, exception)
     name = "" if error is None else text_of(error)
-    return Failed(
+    return TaskFailure(
         bounded(name or class_name(exception) or "Exception", ERROR_MAX),
         None if cause is None else bounded(text_of(cause), CAUSE_MAX),
         getattr(exception, "is_retryable", True) is not False if isinstance(exception, StepFailed) else True,

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 import structlog
 
-from engine.language.resources import parse_resource
+from perdure.engine.language.model.resources import parse_resource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -166,7 +166,7 @@ def load_registry(spec: str) -> Registry:
             raise ValueError(f"module {module_name!r} has no attribute {attribute!r}") from None
     if not isinstance(found, Registry):
         raise ValueError(  # noqa: TRY004  # what is wrong is the text that was given
-            f"{spec!r} is a {type(found).__name__}, not an engine.steps.Registry"
+            f"{spec!r} is a {type(found).__name__}, not an perdure.engine.steps.Registry"
         )
     return found
 

@@ -6,7 +6,7 @@ import inspect
 import math
 from typing import Any, Final
 
-from engine.codec import decode_json, encode_json
+from perdure.engine.log.codec import decode_json, encode_json
 
 DEPTH_MAX: Final = 64
 """Levels of arrays and objects."""
@@ -34,7 +34,7 @@ class NotJson(Exception):
         return f"{self.problem} (at ${bounded(where, _PATH_MAX)})" if where else self.problem
 
 
-class TooLarge(Exception):
+class ValueTooLarge(Exception):
     """A value of more JSON text than allowed. `limit` is in bytes."""
 
     def __init__(self, limit: int) -> None:
@@ -58,14 +58,14 @@ def json_copy(value: Any, size_max: int) -> Any:
             if copied == value and len(encoded) <= size_max:  # it is not if a key is no text, or a number not finite
                 return copied
         text = encode_json(value) if _is_plain(value, size_max) else None
-    except TooLarge:
+    except ValueTooLarge:
         raise
     except Exception:  # noqa: BLE001  # half of a surrogate pair, or a thread that changes the value meanwhile
         text = None
     if text is None:
         text = encode_json(_carefully(value, size_max))
     if len(text) > size_max:
-        raise TooLarge(size_max)
+        raise ValueTooLarge(size_max)
     return decode_json(text)
 
 
@@ -101,7 +101,7 @@ def _is_plain(value: Any, size_max: int) -> bool:  # noqa: C901  # one loop, for
             elif kind is not bool and item is not None:
                 return False
             if left < 0:
-                raise TooLarge(size_max)
+                raise ValueTooLarge(size_max)
         if not below:
             return True
         level = below
@@ -111,7 +111,7 @@ def _is_plain(value: Any, size_max: int) -> bool:  # noqa: C901  # one loop, for
 def _carefully(value: Any, size_max: int) -> Any:
     try:
         return _Copier(size_max).copy(value, 0)
-    except (NotJson, TooLarge):
+    except (NotJson, ValueTooLarge):
         raise
     except Exception as error:  # noqa: BLE001  # a subclass's methods, or a thread that changes it meanwhile
         raise NotJson(f"a value that cannot be read ({text_of(error)})") from None
@@ -168,12 +168,12 @@ class _Copier:
             raise NotJson(f"arrays and objects nested more than {DEPTH_MAX} levels deep")
         self.left -= members + 1
         if self.left < 0:
-            raise TooLarge(self.size_max)
+            raise ValueTooLarge(self.size_max)
 
     def _text(self, value: str) -> str:
         self.left -= len(value)
         if self.left < 0:
-            raise TooLarge(self.size_max)
+            raise ValueTooLarge(self.size_max)
         if not value.isascii():
             try:
                 value.encode()

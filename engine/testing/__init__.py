@@ -1,9 +1,9 @@
 """For tests, ours and yours: given-when-then on the pure core, runs in virtual time, and a clock that is pushed."""
 
-from engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
-from engine.testing.clock import START, ManualClock
-from engine.testing.mocks import BadMock, Mock, NotMocked
-from engine.testing.scenario import (
+from perdure.engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
+from perdure.engine.testing.clock import START, ManualClock
+from perdure.engine.testing.mocks import BadMock, Mock, NotMocked
+from perdure.engine.testing.scenario import (
     EXECUTION,
     WORKFLOW,
     WORKSPACE,
@@ -16,8 +16,8 @@ from engine.testing.scenario import (
     succeeded,
     terminated,
 )
-from engine.testing.simulation import Simulation, Stuck, simulate
-from engine.testing.state import StateOutcome, test_state
+from perdure.engine.testing.simulation import Simulation, Stuck, simulate
+from perdure.engine.testing.state import StateOutcome, test_state
 
 __all__ = [
     "EXECUTION",

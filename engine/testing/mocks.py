@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from engine.language import parse_resource
-from engine.names import did_you_mean
-from engine.steps.values import NotJson, TooLarge, json_copy
-from engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
+from perdure.engine.language import parse_resource
+from perdure.engine.steps.values import NotJson, ValueTooLarge, json_copy
+from perdure.engine.suggestions import did_you_mean
+from perdure.engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 
 Outcome: TypeAlias = Succeeded | Failed
 
@@ -118,5 +118,5 @@ def _outcome(name: str, given: Any) -> Outcome:
 def _result(name: str, value: Any) -> Succeeded:
     try:
         return Succeeded(json_copy(value, _RESULT_MAX))
-    except (NotJson, TooLarge) as problem:
+    except (NotJson, ValueTooLarge) as problem:
         raise BadMock(f"state {name!r}: the result is {problem}; it must be {ACCEPTED}") from None

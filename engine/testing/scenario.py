@@ -12,16 +12,16 @@ from typing import Any, Final, Self, TypeAlias
 
 from msgspec.structs import replace
 
-from engine.core import commands as c
-from engine.core.decide import decide
-from engine.core.decision import Decision, Facts, Need, Rejection
-from engine.core.effects import Effect
-from engine.core.events import Event, Recorded, TaskFailed, WaitExpired, WaitOpened, WaitResumed
-from engine.core.evolve import replay
-from engine.core.refs import Ref, resolve
-from engine.core.state import TOP, State, initial_state
-from engine.language import Machine, compile_machine
-from engine.testing.clock import START
+from perdure.engine.core import commands as c
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Decision, Facts, Need, Rejection
+from perdure.engine.core.effects import Effect
+from perdure.engine.core.events import Event, Recorded, TaskFailed, WaitExpired, WaitOpened, WaitResumed
+from perdure.engine.core.evolve import replay
+from perdure.engine.core.refs import Ref, resolve
+from perdure.engine.core.state import TOP, State, initial_state
+from perdure.engine.language import Machine, compile_machine
+from perdure.engine.testing.clock import START
 
 EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
 WORKFLOW: Final = "01900000-0000-7000-8000-000000000002"
@@ -109,8 +109,8 @@ class Scenario:
             payloads=self._payloads,
             now=self.now,
             actor=self.actor,
-            chance=self._draw,
-            entropy=self._entropy,
+            new_id=self._draw,
+            random_bytes=self._entropy,
             refusals=self._refusals,
         )
 
@@ -213,15 +213,15 @@ def given(
 
 def succeeded(state: str, result: Any = None, *, scope: str | None = None) -> Sent:
     """The step of the task in this state gives a result; of several iterations in it, that of the scope."""
-    return lambda at: _complete(at, state, scope, c.Succeeded(result))
+    return lambda at: _complete(at, state, scope, c.TaskSuccess(result))
 
 
 def failed(state: str, error: str | None, cause: str | None = None, *, scope: str | None = None) -> Sent:
     """The step of the task in this state fails."""
-    return lambda at: _complete(at, state, scope, c.Failed(error, cause))
+    return lambda at: _complete(at, state, scope, c.TaskFailure(error, cause))
 
 
-def _complete(at: State, state: str, scope: str | None, outcome: c.Succeeded | c.Failed) -> c.CompleteTask:
+def _complete(at: State, state: str, scope: str | None, outcome: c.TaskSuccess | c.TaskFailure) -> c.CompleteTask:
     for each in at.scopes():
         task = at.task(each)
         if task is not None and at.frames[each].state == state and scope in (None, each):

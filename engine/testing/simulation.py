@@ -10,32 +10,32 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from engine.codec import decode_json, encode_json
-from engine.core import commands as c
-from engine.core import ids
-from engine.core.decision import PAYLOAD_MAX
-from engine.core.effects import FollowChild, FollowParent, RunTask, StartChild, TellParent
-from engine.core.events import Recorded, WaitOpened
-from engine.core.refs import resolve
-from engine.core.state import TOP, InTask, InWait, State, fork_and_index
-from engine.errors import Unavailable
-from engine.history import states_history
-from engine.language import Machine, compile_machine, parse_instant, parse_resource
-from engine.language.resources import WAIT, WAIT_FOR_TASK_TOKEN
-from engine.language.sizes import exceeds
-from engine.limits import Limits
-from engine.runtime.callers import Caller
-from engine.runtime.hot import HotStream
-from engine.runtime.kinds import KINDS
-from engine.runtime.node import Node
-from engine.runtime.places import Key
-from engine.runtime.sending import send
-from engine.runtime.watch import Watch
-from engine.steps.invoke import called_of, outcome_of
-from engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
-from engine.testing.clock import START, ManualClock
-from engine.testing.mocks import BadMock, Mock
-from store.memory import MemoryStore
+from perdure.engine.core import commands as c
+from perdure.engine.core import ids
+from perdure.engine.core.decision import PAYLOAD_MAX
+from perdure.engine.core.effects import FollowChild, FollowParent, RunTask, StartChild, TellParent
+from perdure.engine.core.events import Recorded, WaitOpened
+from perdure.engine.core.refs import resolve
+from perdure.engine.core.state import TOP, InTask, InWait, State, fork_and_index
+from perdure.engine.errors import Unavailable
+from perdure.engine.history import states_history
+from perdure.engine.language import Machine, compile_machine, parse_instant, parse_resource
+from perdure.engine.language.evaluate.sizes import exceeds
+from perdure.engine.language.model.resources import WAIT, WAIT_FOR_TASK_TOKEN
+from perdure.engine.limits import Limits
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.engine.runtime.watch import Watch
+from perdure.engine.runtime.workers.step_slots import TaskKey
+from perdure.engine.services.sending import send
+from perdure.engine.steps.invoke import called_of, outcome_of
+from perdure.engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
+from perdure.engine.testing.clock import START, ManualClock
+from perdure.engine.testing.mocks import BadMock, Mock
+from perdure.store.memory import MemoryStore
 
 T = TypeVar("T")
 
@@ -162,15 +162,15 @@ class _Answers:
             command = c.CompleteTask(task.scope, task.state, task.seq, task.attempt, task.visit, outcome)
             self.node.send(hot.stream_id, command)
 
-    def _outcome(self, answer: Succeeded | Failed, called: str) -> c.Succeeded | c.Failed:
+    def _outcome(self, answer: Succeeded | Failed, called: str) -> c.TaskSuccess | c.TaskFailure:
         if isinstance(answer, Failed):
-            return c.Failed(answer.error, answer.cause)
+            return c.TaskFailure(answer.error, answer.cause)
         return outcome_of(answer.output, called, self.node.limits.payload_max_bytes)
 
     def cancel(self, hot: HotStream, seq: int) -> None:
         """Nothing runs."""
 
-    def knows(self, key: Key) -> bool:  # noqa: ARG002
+    def knows(self, key: TaskKey) -> bool:  # noqa: ARG002
         """Nothing runs."""
         return False
 
@@ -282,7 +282,7 @@ def _checked(answer: Any, request: TaskRequest) -> Answer:
         return answer
     given = answer.__name__ if isinstance(answer, type) else f"a {type(answer).__name__}"
     raise TypeError(
-        f"tasks: for state {request.state!r} it gave {given}; it must give engine.testing.Succeeded(output), "
+        f"tasks: for state {request.state!r} it gave {given}; it must give perdure.engine.testing.Succeeded(output), "
         "Failed(error, cause) or Unanswered()"
     )
 
@@ -341,7 +341,7 @@ class _Run:
         if answers.problem is not None:
             raise answers.problem
         stored = await store.events(execution_id)
-        return _result(status, KINDS["execution"].vocabulary.read_all(stored))
+        return _result(status, STREAM_TYPES["execution"].vocabulary.read_all(stored))
 
     async def _start(self, node: Node, execution_id: bytes) -> None:
         workflow_id = node.processor.new_id()
@@ -395,9 +395,9 @@ def _context_names(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _result(status: str, events: Sequence[Recorded]) -> Simulation:
-    state: State = KINDS["execution"].initial()
+    state: State = STREAM_TYPES["execution"].initial()
     for recorded in events:
-        state = KINDS["execution"].evolve(state, recorded)
+        state = STREAM_TYPES["execution"].evolve(state, recorded)
     payloads = {recorded.seq: recorded.payload for recorded in events if recorded.payload is not None}
 
     def value(reference: str | None) -> Any:

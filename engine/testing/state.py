@@ -11,20 +11,19 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
-from engine.codec import decode_json, encode_json
-from engine.core import events as e
-from engine.core.commands import Succeeded as Given
-from engine.core.decide.complete import end_wait_state, succeed
-from engine.core.decide.draft import Draft
-from engine.core.decide.enter import enter
-from engine.core.decide.fail import fail, fail_task
-from engine.core.decide.fork import leave_fork
-from engine.core.decide.resume import leave_wait
-from engine.core.decision import PAYLOAD_MAX, Facts, Trial
-from engine.core.persistent import PersistentMap
-from engine.core.refs import below
-from engine.core.state import TOP, Frame, InFork, InRetry, InTask, InTimer, InWait, State, initial_state
-from engine.language import (
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import TaskSuccess as Given
+from perdure.engine.core.decide.complete import end_wait_state, succeed
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import enter
+from perdure.engine.core.decide.fail import fail, fail_task
+from perdure.engine.core.decide.fork import leave_fork
+from perdure.engine.core.decide.resume import leave_wait
+from perdure.engine.core.decision import PAYLOAD_MAX, Facts, Trial
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.refs import below
+from perdure.engine.core.state import TOP, Frame, InFork, InRetry, InTask, InTimer, InWait, State, initial_state
+from perdure.engine.language import (
     DefinitionError,
     HandlingState,
     Machine,
@@ -34,12 +33,13 @@ from engine.language import (
     format_instant,
     problems,
 )
-from engine.language import State as Definition
-from engine.language.sizes import LEVELS_MAX, exceeds
-from engine.names import did_you_mean
-from engine.steps.invoke import outcome_of
-from engine.testing.answers import Failed, Succeeded
-from engine.testing.clock import START
+from perdure.engine.language import State as Definition
+from perdure.engine.language.evaluate.sizes import LEVELS_MAX, exceeds
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.steps.invoke import outcome_of
+from perdure.engine.suggestions import did_you_mean
+from perdure.engine.testing.answers import Failed, Succeeded
+from perdure.engine.testing.clock import START
 
 NAME: Final = "StateName"
 """What a state is called that is given without its machine."""
@@ -120,13 +120,13 @@ def test_state(
         payloads={1: payload},
         now=START,
         actor="embedded:test_state",
-        chance=lambda: EXECUTION,
-        entropy=_Entropy().draw,
+        new_id=lambda: EXECUTION,
+        random_bytes=_Entropy().draw,
         trial=Trial(seen, trace),
         payload_max=payload_max_bytes,
     )
     retries = _retries(machine.states[name], result, retry_count)
-    draft = Draft(_entering(name, variables or {}, retries), facts)
+    draft = ExecutionDraft(_entering(name, variables or {}, retries), facts)
     trace["input"] = draft.value(draft.state.input)
     if variables:
         trace["variables"] = dict(variables)
@@ -224,7 +224,9 @@ class _Entropy:
 
 def _check_result(state: Definition, result: Succeeded | Failed | None) -> None:
     if not isinstance(result, Succeeded | Failed | None):
-        message = f"result: it must be engine.testing.Succeeded(...) or Failed(...), not a {type(result).__name__}"
+        message = (
+            f"result: it must be perdure.engine.testing.Succeeded(...) or Failed(...), not a {type(result).__name__}"
+        )
         raise TypeError(message)
     if not isinstance(state, HandlingState) and result is not None:
         message = f"result: a {state.type} state takes none; it goes with Task, Parallel and Map"
@@ -248,7 +250,7 @@ def _check_size(name: str, value: Any, size_max: int) -> None:
 # --- what becomes of it ------------------------------------------------------------------------------------------
 
 
-def _carry_on(draft: Draft, result: Succeeded | Failed | None, trace: dict[str, Any]) -> None:
+def _carry_on(draft: ExecutionDraft, result: Succeeded | Failed | None, trace: dict[str, Any]) -> None:
     """Give the state what it waits for."""
     phase = None if draft.state.is_over else draft.state.frames[TOP].phase
     if isinstance(phase, InTimer):
@@ -268,14 +270,14 @@ def _carry_on(draft: Draft, result: Succeeded | Failed | None, trace: dict[str, 
             succeed(draft, TOP, phase, value)
 
 
-def _leave_fork(draft: Draft, phase: InFork, outputs: Any) -> None:
+def _leave_fork(draft: ExecutionDraft, phase: InFork, outputs: Any) -> None:
     if not isinstance(outputs, list):
         message = "result: a Parallel or Map state gives the list of the outputs of its branches or iterations"
         raise ValueError(message)  # noqa: TRY004 a value of the wrong form
     leave_fork(draft, draft.state.forks[phase.seq], outputs)
 
 
-def _tested(draft: Draft, trace: dict[str, Any], *, has_result: bool) -> StateOutcome:
+def _tested(draft: ExecutionDraft, trace: dict[str, Any], *, has_result: bool) -> StateOutcome:
     """Read off the events what became of the state."""
     tested = StateOutcome("FAILED" if has_result else "NEEDS_RESULT", inspection=trace)
     for step in draft.steps:
@@ -283,7 +285,7 @@ def _tested(draft: Draft, trace: dict[str, Any], *, has_result: bool) -> StateOu
     return tested
 
 
-def _told(draft: Draft, event: e.Event, tested: StateOutcome) -> StateOutcome:
+def _told(draft: ExecutionDraft, event: e.Event, tested: StateOutcome) -> StateOutcome:
     match event:
         case e.TimerSet(due_at=due_at):
             return tested._replace(due_at=due_at)
@@ -300,7 +302,7 @@ def _told(draft: Draft, event: e.Event, tested: StateOutcome) -> StateOutcome:
     return tested
 
 
-def _failed(draft: Draft, event: e.TaskFailed | e.StateFailed, tested: StateOutcome) -> StateOutcome:
+def _failed(draft: ExecutionDraft, event: e.TaskFailed | e.StateFailed, tested: StateOutcome) -> StateOutcome:
     then = event.then
     if isinstance(then, e.Retry):
         return tested._replace(status="RETRIABLE", retry_delay_ms=then.due_at - START)
@@ -311,7 +313,7 @@ def _failed(draft: Draft, event: e.TaskFailed | e.StateFailed, tested: StateOutc
     return tested._replace(status="CAUGHT_ERROR", output=output, next_state=then.next, assigned=assigned)
 
 
-def _error(draft: Draft, event: e.TaskFailed | e.StateFailed | e.ExecutionFailed) -> dict[str, Any]:
+def _error(draft: ExecutionDraft, event: e.TaskFailed | e.StateFailed | e.ExecutionFailed) -> dict[str, Any]:
     return {
         "error": event.error if event.error_ref is None else draft.value(event.error_ref),
         "cause": None if event.cause is None else draft.value(event.cause),

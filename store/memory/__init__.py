@@ -6,14 +6,14 @@ from bisect import insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from store.batch import check_batch, head_after, net_puts
-from store.chain import sealed
-from store.errors import StoreError
-from store.memory.audit import MemoryAudit
-from store.memory.catalog import MemoryCatalog
-from store.memory.executions import MemoryExecutions
-from store.memory.tables import MemoryTable
-from store.records import (
+from perdure.store.batch import check_batch, head_after, net_puts
+from perdure.store.chain import sealed
+from perdure.store.errors import StoreError
+from perdure.store.memory.audit import MemoryAudit
+from perdure.store.memory.catalog import MemoryCatalog
+from perdure.store.memory.executions import MemoryExecutions
+from perdure.store.memory.tables import MemoryTable
+from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Appended,

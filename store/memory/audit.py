@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from store.batch import OWNERS
-from store.memory.catalog import MemoryCatalog
-from store.memory.executions import MemoryExecutions
-from store.memory.tables import MemoryTable
-from store.records import (
+from perdure.store.batch import OWNERS
+from perdure.store.memory.catalog import MemoryCatalog
+from perdure.store.memory.executions import MemoryExecutions
+from perdure.store.memory.tables import MemoryTable
+from perdure.store.records import (
     ApiKeyRow,
     ExecutionRow,
     IdempotencyRow,
@@ -25,7 +25,7 @@ from store.records import (
     WorkflowVersionRow,
     WorkspaceRow,
 )
-from store.schema import TABLE_OF
+from perdure.store.schema import TABLE_OF
 
 
 class MemoryAudit(MemoryExecutions, MemoryCatalog):

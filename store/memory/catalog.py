@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.memory.tables import Index, MemoryTable
-from store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
+from perdure.store.memory.tables import Index, MemoryTable
+from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 
 
 class MemoryCatalog:

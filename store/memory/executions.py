@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
-from store.batch import execution_scope
-from store.memory.log import MemoryLog
-from store.memory.tables import Index, MemoryTable
-from store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.batch import execution_scope
+from perdure.store.memory.log import MemoryLog
+from perdure.store.memory.tables import Index, MemoryTable
+from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 
 _ACTIVE = ("pending", "running")
 

@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
-from store.memory.tables import Index, MemoryTable
-from store.protocols import LOG_PAGE_MAX
-from store.records import (
+from perdure.store.memory.tables import Index, MemoryTable
+from perdure.store.protocols import LOG_PAGE_MAX
+from perdure.store.records import (
     IdempotencyRow,
     LogPage,
     NodeRow,

@@ -6,9 +6,9 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
-from store.batch import FIXED_COLUMNS, KEY_COLUMNS
-from store.errors import StoreError
-from store.records import Claim, Row
+from perdure.store.batch import FIXED_COLUMNS, KEY_COLUMNS
+from perdure.store.errors import StoreError
+from perdure.store.records import Claim, Row
 
 R = TypeVar("R", bound=Row | Claim)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, bindparam, literal, select, tuple_
 
-from store.batch import OWNERS
-from store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow
-from store.schema import TABLE_OF, UNUSED, idempotency, streams
-from store.sql.session import SqlSession, Statement
+from perdure.store.batch import OWNERS
+from perdure.store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow
+from perdure.store.schema import TABLE_OF, UNUSED, idempotency, streams
+from perdure.store.sql.session import SqlSession, Statement
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection

@@ -7,9 +7,17 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, bindparam, func, or_, select, tuple_
 
-from store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
-from store.schema import IS_OPERATOR, api_keys, key_uses, organizations, workflow_versions, workflows, workspaces
-from store.sql.session import SqlSession, Statement, in_parts
+from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
+from perdure.store.schema import (
+    IS_OPERATOR,
+    api_keys,
+    key_uses,
+    organizations,
+    workflow_versions,
+    workflows,
+    workspaces,
+)
+from perdure.store.sql.session import SqlSession, Statement, in_parts
 
 _ORGANIZATIONS: Final = select(organizations).order_by(organizations.c.organization_id)
 _ORGANIZATION: Final = select(organizations).where(organizations.c.organization_id == bindparam("id"))

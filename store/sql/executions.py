@@ -7,10 +7,10 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, union
 
-from store.batch import execution_scope
-from store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
-from store.schema import LIVE, OPEN, executions, idempotency, process_ids, timers, waits
-from store.sql.session import SqlSession, in_parts
+from perdure.store.batch import execution_scope
+from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.schema import LIVE, OPEN, executions, idempotency, process_ids, timers, waits
+from perdure.store.sql.session import SqlSession, in_parts
 
 _EXECUTION: Final = select(executions).where(executions.c.execution_id == bindparam("id"))
 _PAGES: Final = {

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
-from store.protocols import LOG_PAGE_MAX
-from store.records import EventRow, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
-from store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
-from store.sql.session import SqlSession, in_parts
+from perdure.store.protocols import LOG_PAGE_MAX
+from perdure.store.records import EventRow, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
+from perdure.store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
+from perdure.store.sql.session import SqlSession, in_parts
 
 _LOG_PAGE: Final = 1000
 

@@ -1,5 +1,5 @@
 """The store in a SQLite file."""
 
-from store.sqlite.store import SqliteStore, open_sqlite
+from perdure.store.sqlite.store import SqliteStore, open_sqlite
 
 __all__ = ["SqliteStore", "open_sqlite"]

@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import exists, select
 
-from store.records import NodeRow
-from store.schema import events, executions
-from store.sqlite.compile import compile_statement
-from store.sqlite.errors import store_error
-from store.sqlite.location import BUSY_TIMEOUT_S, database_path, sqlite_url
-from store.sqlite.lock import is_alive
-from store.sqlite.statements import UNCLEAN_NODES
+from perdure.store.records import NodeRow
+from perdure.store.schema import events, executions
+from perdure.store.sqlite.compile import compile_statement
+from perdure.store.sqlite.errors import store_error
+from perdure.store.sqlite.location import BUSY_TIMEOUT_S, database_path, sqlite_url
+from perdure.store.sqlite.lock import is_alive
+from perdure.store.sqlite.statements import UNCLEAN_NODES
 
 WAL_RESET_BUG: Final = ((3, 7, 0), (3, 51, 2))
 """The first and the last release in which two connections that checkpoint at once can lose what was committed."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from store.errors import SchemaError, StoreError, StoreFull, StoreUnavailable
+from perdure.store.errors import SchemaError, StoreError, StoreFull, StoreUnavailable
 
 _UNAVAILABLE: Final = {
     sqlite3.SQLITE_BUSY,

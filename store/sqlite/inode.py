@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from store.errors import StoreUnavailable
-from store.forks import Descriptor, open_alone
+from perdure.store.errors import StoreUnavailable
+from perdure.store.forks import Descriptor, open_alone
 
 _BYTE: Final = 0x4000_1000
 """Behind SQLite's own: 0x40000000 to 0x400001FF."""

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from store.errors import StoreError, StoreUnavailable
+from perdure.store.errors import StoreError, StoreUnavailable
 
 BUSY_TIMEOUT_S: Final = 5.0
 
@@ -31,7 +31,7 @@ def database_path(path_or_url: str | Path) -> str:
             raise StoreError(f"{name} does not name a SQLite file: it is written sqlite:///PATH")
         name = url.database or ""
     if name in {"", ":memory:"} or name.startswith("file:"):
-        raise StoreError("SQLite needs a file here; a store in memory is store.memory.MemoryStore")
+        raise StoreError("SQLite needs a file here; a store in memory is perdure.store.memory.MemoryStore")
     path = os.path.realpath(name)
     if Path(path).is_dir():
         raise StoreUnavailable(f"{path} is a folder; name a file in it")

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from store.errors import DatabaseInUse, StoreUnavailable
-from store.forks import Descriptor, open_alone
-from store.sqlite.inode import InodeLock, is_same_file
+from perdure.store.errors import DatabaseInUse, StoreUnavailable
+from perdure.store.forks import Descriptor, open_alone
+from perdure.store.sqlite.inode import InodeLock, is_same_file
 
 _TEXT_MAX: Final = 200  # bytes of a holder's text that are repeated
 _HOLDER: Final = re.compile(r"process (\d{1,10}) since ")
@@ -35,8 +35,8 @@ class FileLock:
 
     The file says who holds it, and is there to be seen. But it can be removed, and the database may have another name
     (a hard link): then the other lock keeps the second server out. The system releases both when the process dies, and
-    its writer's, if that is one of its own (`store.sqlite.process`); the file stays then, and the next holder takes it
-    over. A child that the process forks holds neither.
+    its writer's, if that is one of its own (`store.sqlite.writer.process`); the file stays then, and the next holder
+    takes it over. A child that the process forks holds neither.
     """
 
     def __init__(self, file: Descriptor, path: str, inode: InodeLock) -> None:

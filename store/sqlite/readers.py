@@ -11,11 +11,11 @@ from urllib.parse import quote
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, ClauseElement, NullPool, create_engine, event
 
-from store.errors import SchemaError
-from store.migrate import is_behind
-from store.sqlite.compile import Compiler
-from store.sqlite.errors import store_error
-from store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
+from perdure.store.errors import SchemaError
+from perdure.store.migrate import is_behind
+from perdure.store.sqlite.compile import Compiler
+from perdure.store.sqlite.errors import store_error
+from perdure.store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

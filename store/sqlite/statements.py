@@ -8,12 +8,12 @@ from typing import Final
 from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from store.batch import FIXED_COLUMNS
-from store.records import Claim, IdempotencyRow, ProcessIdRow, Row
-from store.schema import TABLE_OF, events, executions, key_uses, nodes, snapshots, streams, timers, waits
-from store.sql.log import LAST_POSITIONS
-from store.sqlite.bulk import Bulk
-from store.sqlite.compile import compile_statement
+from perdure.store.batch import FIXED_COLUMNS
+from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, Row
+from perdure.store.schema import TABLE_OF, events, executions, key_uses, nodes, snapshots, streams, timers, waits
+from perdure.store.sql.log import LAST_POSITIONS
+from perdure.store.sqlite.bulk import Bulk
+from perdure.store.sqlite.compile import compile_statement
 
 
 def _compile(statement: ClauseElement, *parameters: str) -> str:

@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from store.batch import check_batch
-from store.errors import StoreError, StoreUnavailable
-from store.protocols import WriterPlace
-from store.records import Appended, NodeRow, Projected, StreamAppend
-from store.sql.audit import SqlAudit
-from store.sql.catalog import SqlCatalog
-from store.sql.executions import SqlExecutions
-from store.sql.log import SqlLog
-from store.sql.session import Statement
-from store.sqlite.errors import store_error
-from store.sqlite.location import database_path
-from store.sqlite.process import WriterProcess
-from store.sqlite.readers import Readers
-from store.sqlite.shape import SHAPE, shape, shape_flaws
-from store.sqlite.thread import WriterThread
-from store.sqlite.writer import Writer
+from perdure.store.batch import check_batch
+from perdure.store.errors import StoreError, StoreUnavailable
+from perdure.store.protocols import WriterPlace
+from perdure.store.records import Appended, NodeRow, Projected, StreamAppend
+from perdure.store.sql.audit import SqlAudit
+from perdure.store.sql.catalog import SqlCatalog
+from perdure.store.sql.executions import SqlExecutions
+from perdure.store.sql.log import SqlLog
+from perdure.store.sql.session import Statement
+from perdure.store.sqlite.errors import store_error
+from perdure.store.sqlite.location import database_path
+from perdure.store.sqlite.readers import Readers
+from perdure.store.sqlite.schema_check import SHAPE, shape, shape_flaws
+from perdure.store.sqlite.writer.process import WriterProcess
+from perdure.store.sqlite.writer.thread import WriterThread
+from perdure.store.sqlite.writer.writer import Writer
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from engine.steps import Registry, StepContext, StepFailed
+from perdure.engine.steps import Registry, StepContext, StepFailed
 
 registry = Registry()
 FOLDER = Path(os.environ.get("PERDURE_TEST_FOLDER", "."))

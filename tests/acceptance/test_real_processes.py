@@ -15,8 +15,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.audit import compare_projections
-from engine.opening import open_store
+from perdure.engine.audit.store_audit import compare_projections
+from perdure.engine.database import open_store
 
 from .conftest import Server, children_of, spawn
 

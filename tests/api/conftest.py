@@ -13,16 +13,16 @@ import msgspec
 import pytest
 import structlog
 
-from api.app import create_app
-from api.settings import Settings
-from engine import Engine
-from engine.core import ids
-from engine.core.commands import Quarantine
-from engine.runtime.access import SCOPES
-from engine.runtime.orders import from_inside
-from engine.steps import Registry
-from engine.testing import ManualClock
-from store.memory import MemoryStore
+from perdure.api.app import create_app
+from perdure.api.settings import Settings
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.core.commands import Quarantine
+from perdure.engine.runtime.processing.requests import from_inside
+from perdure.engine.services.access import SCOPES
+from perdure.engine.steps import Registry
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
 
 KEY = "pk_the_operator_of_these_tests"
 PROCESS = "/v2/workflows"

@@ -26,13 +26,13 @@ from schemathesis.generation.drivers import CoverageGenerator
 from schemathesis.generation.feedback import NO_FEEDBACK
 from schemathesis.generation.overrides import Override
 
-from api.app import ROUTES
-from api.openapi import document
-from api.settings import Settings
-from engine import Engine
-from engine.core import ids
-from engine.testing import ManualClock
-from store.memory import MemoryStore
+from perdure.api.app import ROUTES
+from perdure.api.openapi import document
+from perdure.api.settings import Settings
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
 from tests.api.conftest import ENDING, KEY, TWO_QUESTIONS, WAITING, Api
 
 HELD_S = 0.05

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from api.app import ROUTES
-from api.openapi.document import name_of
-from api.settings import Settings
-from engine import Engine
-from engine.testing import ManualClock
-from store.memory import MemoryStore
+from perdure.api.app import ROUTES
+from perdure.api.openapi.document import name_of
+from perdure.api.settings import Settings
+from perdure.engine import Engine
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
 from tests.api.conftest import KEY, Api
 from tests.api.fuzzing import silence
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.bodies import DEPTH_MAX, IN_LOOP_MAX, parse
-from api.settings import Settings
-from engine.errors import Invalid
+from perdure.api.http.json_body import DEPTH_MAX, IN_LOOP_MAX, parse
+from perdure.api.settings import Settings
+from perdure.engine.errors import Invalid
 from tests.api.conftest import ENDING, KEY, PROCESS, Api, Start
 from tests.api.hostile.cases import BROKEN, SOUND
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core import ids
+from perdure.engine.core import ids
 from tests.api.conftest import PROCESS, WAITING, Api
 
 

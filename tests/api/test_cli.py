@@ -19,15 +19,15 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 
-from api.cli import main
+from perdure.api.cli.main import main
 from tests.api.conftest import APPROVED, PROCESS, SLEEPING, WAITING, eventually
 
 KEY = "the-first-key-of-all"
 STEPS = """
 import threading, time
-from engine.steps import Registry
-from store.errors import CommitUnknown
-from store.sqlite.store import SqliteStore
+from perdure.engine.steps import Registry
+from perdure.store.errors import CommitUnknown
+from perdure.store.sqlite.store import SqliteStore
 
 registry = Registry()
 
@@ -44,8 +44,8 @@ async def break_the_disk(value):
 
 BROKEN_STEPS = """
 import threading, time
-from engine.runtime.access import Access
-from engine.steps import Registry
+from perdure.engine.services.access import Access
+from perdure.engine.steps import Registry
 
 registry = Registry()
 threading.Thread(target=time.sleep, args=[1000]).start()
@@ -64,7 +64,7 @@ class Server:
         self.errors = (folder / "errors").open("w+")
         self.log = (folder / "log").open("a+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli", "serve", "--port", "0", *arguments],
+            [sys.executable, "-m", "perdure", "serve", "--port", "0", *arguments],
             cwd=folder,
             env=environ(folder, **environment),
             stdout=self.log,
@@ -122,7 +122,7 @@ def environ(folder: Path, **environment: str) -> dict[str, str]:
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "api.cli", *arguments],
+        [sys.executable, "-m", "perdure", *arguments],
         cwd=folder,
         env=environ(folder, **environment),
         capture_output=True,
@@ -285,7 +285,7 @@ def test_what_cannot_be_opened_is_refused_in_a_line(folder: Path, arguments: lis
 
 def test_help_is_quick() -> None:
     """Nothing heavy is imported for it."""
-    script = "import sys, api.cli; print(*sys.modules)"
+    script = "import sys, perdure.api.cli.main; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     ).stdout.split()

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 import structlog
 
-from api import connections
-from api.server import KEPT_BACK, AcceptErrors, Server, connections_max
-from api.settings import Settings
+from perdure.api.http import connections
+from perdure.api.server import KEPT_BACK, AcceptErrors, Server, connections_max
+from perdure.api.settings import Settings
 from tests.api.conftest import KEY, PROCESS, Api, Start, eventually
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -383,7 +383,7 @@ async def test_errors_to_accept_are_logged_once_a_second(monkeypatch: pytest.Mon
 
 async def test_what_is_under_way_when_the_server_stops_is_answered(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 in the dialect's envelope, with an id and when to come again; whoever still sends a body is among them."""
-    monkeypatch.setattr("api.server.ANSWERING_S", 0.05)
+    monkeypatch.setattr("perdure.api.server.ANSWERING_S", 0.05)
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(api.engine, Settings())
     serving = asyncio.create_task(server.serve([listener]))

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine.runtime import event_log
+from perdure.engine.services import event_log
 from tests.api.conftest import ENDING, TWO_QUESTIONS, WAITING, Api, eventually
 
 LOG = "/v1/events"

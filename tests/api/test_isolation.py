@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from api.app import ROUTES
-from api.routing import Route
-from engine.runtime.access import SCOPES
+from perdure.api.app import ROUTES
+from perdure.api.http.routing import Route
+from perdure.engine.services.access import SCOPES
 from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
 
 PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))

@@ -9,17 +9,17 @@ import freezegun
 import httpx2
 import pytest
 
-from api import throttle
-from api.app import ROUTES, create_app
-from api.problems import RateLimited
-from api.settings import Settings
-from engine import Engine
-from engine.core import organization
-from engine.core.events import Recorded
-from engine.runtime import uses
-from engine.runtime.access import SCOPES
-from engine.runtime.kinds import KINDS
-from store.memory import MemoryStore
+from perdure.api.app import ROUTES, create_app
+from perdure.api.http import throttle
+from perdure.api.http.problems import RateLimited
+from perdure.api.settings import Settings
+from perdure.engine import Engine
+from perdure.engine.core import organization
+from perdure.engine.core.events import Recorded
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.engine.services import key_uses as uses
+from perdure.engine.services.access import SCOPES
+from perdure.store.memory import MemoryStore
 from tests.api.conftest import KEY, PROCESS, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -308,7 +308,7 @@ def test_making_a_key_costs_the_same_however_many_there_are() -> None:
     assert len(list(state.keys.changes_from(before.keys))) == 1
     shared = {id(shard) for shard in before.keys._parts()} & {id(shard) for shard in state.keys._parts()}
     assert len(shared) == len(state.keys._parts()) - 1
-    assert not KINDS["organization"].is_idle(state)  # or each command would fold all of it anew
+    assert not STREAM_TYPES["organization"].is_idle(state)  # or each command would fold all of it anew
 
 
 # --- wrong keys --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from api.logging import configure
+from perdure.api.logging import configure
 
 NASTY = 'a\nb\r\x1b[31mred\x00\x9b\u2028c"\ud800'
 

@@ -9,9 +9,9 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.metrics import HttpMetrics
-from api.settings import Settings
-from store.errors import StoreUnavailable
+from perdure.api.http.metrics import HttpMetrics
+from perdure.api.settings import Settings
+from perdure.store.errors import StoreUnavailable
 from tests.api.conftest import APPROVED, PROCESS, SLEEPING, Api, Start
 
 RESUME = f"{PROCESS}/resumeWorkflow/{{process_id}}"

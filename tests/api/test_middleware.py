@@ -9,8 +9,8 @@ import pytest
 import structlog
 from starlette.datastructures import Headers
 
-from api.headers import preferred_wait_s
-from api.middleware import RequestLog, canonical_path
+from perdure.api.http.headers import preferred_wait_s
+from perdure.api.http.middleware import RequestLog, canonical_path
 from tests.api.conftest import APPROVED, KEY, PROCESS, Api
 
 

@@ -13,12 +13,12 @@ import pytest
 import schemathesis
 from jsonschema_rs import validator_for
 
-from api.app import ROUTES
-from api.openapi import document
-from api.openapi.document import examples, name_of
-from api.openapi.words import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS
-from api.problems import STATUS
-from api.routing import Route
+from perdure.api.app import ROUTES
+from perdure.api.http.problems import STATUS
+from perdure.api.http.routing import Route
+from perdure.api.openapi import document
+from perdure.api.openapi.descriptions import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS
+from perdure.api.openapi.document import examples, name_of
 from tests.api.conftest import Api
 from tests.api.record_examples import ORDER, OWN, Story
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine.core import ids
-from store.protocols import Catalog, Executions, LogReader
+from perdure.engine.core import ids
+from perdure.store.protocols import Catalog, Executions, LogReader
 from tests.api.conftest import ENDING, PROCESS, Api
 
 HISTORY = f"{PROCESS}/getWorkflowExecutionHistory"

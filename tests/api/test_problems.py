@@ -9,13 +9,13 @@ import httpx2
 import pytest
 import structlog
 
-from api import problems
-from api.problems import STATUS, as_problem, headers_of, status_of
-from engine import errors
-from engine.core.transitions import TERMINAL
-from engine.errors import AmbiguousWait, EngineFailed, PerdureError
-from engine.runtime.access import Forbidden
-from store.errors import CommitUnknown, StoreFull, StoreUnavailable
+from perdure.api.http import problems
+from perdure.api.http.problems import STATUS, as_problem, headers_of, status_of
+from perdure.engine import errors
+from perdure.engine.core.transitions import TERMINAL
+from perdure.engine.errors import AmbiguousWait, EngineFailed, PerdureError
+from perdure.engine.services.access import Forbidden
+from perdure.store.errors import CommitUnknown, StoreFull, StoreUnavailable
 from tests.api.conftest import ENDING, PROCESS, Api
 
 SECRET = "SELECT * FROM /var/lib/perdure.db"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.core import ids
-from engine.core.events import ExecutionReleased
+from perdure.engine.core import ids
+from perdure.engine.core.events import ExecutionReleased
 from tests.api.conftest import WITH_TOKEN, Api
 
 

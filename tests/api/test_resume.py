@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.settings import Settings
+from perdure.api.settings import Settings
 from tests.api.conftest import APPROVED, ENDING, PROCESS, SLEEPING, TWO_QUESTIONS, Api, Start
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"

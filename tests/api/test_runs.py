@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.steps import Registry, StepFailed
+from perdure.engine.steps import Registry, StepFailed
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api, Start
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.server import _bind
+from perdure.api.server import _bind
 from tests.store.sqlite.conftest import forked_child
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import click
 import pytest
 
-from api.cli import main
-from api.settings import SECRET, SettingError, Settings, load, unknown
+from perdure.api.cli.main import main
+from perdure.api.settings import SECRET, SettingError, Settings, load, unknown
 
 
 def options_of_serve() -> set[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from engine import Engine
-from engine.core import ids
-from engine.errors import Conflict, Invalid, NotFound, WaitExpired
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.errors import Conflict, Invalid, NotFound, WaitExpired
 from tests.api.conftest import WAITING, WITH_TOKEN, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from engine.core import ids
+from perdure.engine.core import ids
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import cli, latency, loop, over_http, throughput
-from store.memory import MemoryStore
-from store.protocols import PLACES, WriterPlace
+from perdure.store.memory import MemoryStore
+from perdure.store.protocols import PLACES, WriterPlace
 
 
 @pytest.mark.parametrize("writer", PLACES)

@@ -10,17 +10,17 @@ from collections import Counter
 
 import pytest
 
-from engine import Engine
-from engine.audit import EVENTS_AT_ONCE, compare_projections, verify
-from engine.core import ids
-from engine.core.events import Event, Recorded
-from engine.testing import ManualClock
-from engine.verification import Break, verify_stream
-from store.chain import event_hash, payload_digest
-from store.errors import StoreError
-from store.memory import MemoryStore
-from store.records import EventRow, StoredEvent, TimerRow
-from store.sqlite import open_sqlite
+from perdure.engine import Engine
+from perdure.engine.audit.store_audit import EVENTS_AT_ONCE, compare_projections, verify
+from perdure.engine.core import ids
+from perdure.engine.core.events import Event, Recorded
+from perdure.engine.log.verification import Break, verify_stream
+from perdure.engine.testing import ManualClock
+from perdure.store.chain import event_hash, payload_digest
+from perdure.store.errors import StoreError
+from perdure.store.memory import MemoryStore
+from perdure.store.records import EventRow, StoredEvent, TimerRow
+from perdure.store.sqlite import open_sqlite
 from tests.chained import chained
 
 APPROVAL = {

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core.commands import Resume
-from engine.errors import Invalid
-from engine.language.sizes import LEVELS_MAX, exceeds
-from engine.limits import Limits
-from engine.steps import Registry
-from engine.testing import Succeeded, Unanswered, simulate
-from engine.testing import test_state as try_state
-from store.memory import MemoryStore
+from perdure.engine import Engine
+from perdure.engine.core.commands import Resume
+from perdure.engine.errors import Invalid
+from perdure.engine.language.evaluate.sizes import LEVELS_MAX, exceeds
+from perdure.engine.limits import Limits
+from perdure.engine.steps import Registry
+from perdure.engine.testing import Succeeded, Unanswered, simulate
+from perdure.engine.testing import test_state as try_state
+from perdure.store.memory import MemoryStore
 from tests.engine.core.checked import given
 from tests.engine.runtime.conftest import eventually
 
@@ -79,7 +79,7 @@ def test_it_takes_little_memory_to_find_out() -> None:
     program = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))\n"
         "from tests.engine.test_bounds import BOMBS\n"
-        "from engine.testing import Unanswered, simulate\n"
+        "from perdure.engine.testing import Unanswered, simulate\n"
         "for definition, run_input in BOMBS.values():\n"
         "    assert simulate(definition, run_input, tasks=lambda _: Unanswered()).status == 'FAILED'\n"
     )

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.codec import UnknownEvent, Vocabulary, decode_json, encode_json
-from engine.core import events as e
-from engine.core.earlier import Earlier
-from engine.core.events import Recorded
-from engine.runtime.kinds import KINDS
-from engine.verification import verify_stream
-from store.chain import event_hash, payload_digest
-from store.records import NO_HASH, EventRow, StoredEvent
+from perdure.engine.core import events as e
+from perdure.engine.core.events import Recorded
+from perdure.engine.core.upcast import Earlier
+from perdure.engine.log.codec import UnknownEvent, Vocabulary, decode_json, encode_json
+from perdure.engine.log.verification import verify_stream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.store.chain import event_hash, payload_digest
+from perdure.store.records import NO_HASH, EventRow, StoredEvent
 from tests.chained import chained
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events-1"
@@ -35,12 +35,12 @@ SALT = bytes(range(16))
 PREVIOUS = hashlib.sha256(b"the event before").digest()
 FORMS = {
     (name, version): decoder.type
-    for kind in KINDS.values()
+    for kind in STREAM_TYPES.values()
     for (name, version), decoder in kind.vocabulary._decoders.items()
 }
 CLASSES = {
     (kind.name, name): decoder.type  # of an event with several versions, the last one
-    for kind in KINDS.values()
+    for kind in STREAM_TYPES.values()
     for (name, _), decoder in kind.vocabulary._decoders.items()
 }
 VERSIONS = {name: max(version for other, version in FORMS if other == name) for _, name in CLASSES}
@@ -184,7 +184,7 @@ def row_of(case: dict[str, Any]) -> EventRow:
 
 def vocabulary_of(case: dict[str, Any]) -> Any:
     (kind,) = [kind for kind, name in CLASSES if name == case["type"]]
-    return KINDS[kind].vocabulary
+    return STREAM_TYPES[kind].vocabulary
 
 
 def test_every_event_has_its_golden_file():
@@ -320,7 +320,7 @@ def test_what_is_written_reads_back(payloads, times, actor, cut):
     events = recorded_passes(payloads, times, actor)
     salts = iter(range(256))
     rows = chained(ORGANIZATION, STREAM, events, lambda count: bytes(next(salts) for _ in range(count)))
-    assert [KINDS["execution"].vocabulary.read(row) for row in rows] == events
+    assert [STREAM_TYPES["execution"].vocabulary.read(row) for row in rows] == events
     previous = NO_HASH
     for row in rows:
         assert row.hash == event_hash(row, previous) == log_md_hash(row, previous)
@@ -347,7 +347,7 @@ def test_an_event_that_is_not_known_is_never_skipped(change):
     """Of another type, of another version, or of another kind of stream: reading stops."""
     (row,) = chained(ORGANIZATION, STREAM, recorded_passes([None], [1], "key:a"), os.urandom)
     with pytest.raises(UnknownEvent, match=f"event {change.get('type', 'StatePassed')} version"):
-        KINDS["execution"].vocabulary.read_all([StoredEvent(1, row._replace(**change))])
+        STREAM_TYPES["execution"].vocabulary.read_all([StoredEvent(1, row._replace(**change))])
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_data_that_is_not_the_event_s_is_an_error(data):
     """A member too many or too few, or a wrong value: nothing of it is guessed or passed over."""
     (row,) = chained(ORGANIZATION, STREAM, recorded_passes([None], [1], "key:a"), os.urandom)
     with pytest.raises(msgspec.DecodeError):
-        KINDS["execution"].vocabulary.read(row._replace(data=data))
+        STREAM_TYPES["execution"].vocabulary.read(row._replace(data=data))
 
 
 def structs_in(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -438,7 +438,7 @@ def test_an_erased_payload_reads_as_null():
     """Data and hash stay: the machine needs no more."""
     (row,) = chained(ORGANIZATION, STREAM, recorded_passes([{"a": 1}], [1], "key:a"), os.urandom)
     erased = row._replace(payload=None, payload_salt=None)
-    assert KINDS["execution"].vocabulary.read(erased).payload is None
+    assert STREAM_TYPES["execution"].vocabulary.read(erased).payload is None
     assert event_hash(erased, NO_HASH) == row.hash
 
 

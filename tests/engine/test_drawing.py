@@ -1,9 +1,9 @@
 """Runs as Mermaid flowcharts."""
 
-from engine.core import commands as c
-from engine.history import mermaid_run
-from engine.language import mermaid
-from engine.testing import failed, given, succeeded
+from perdure.engine.core import commands as c
+from perdure.engine.history import mermaid_run
+from perdure.engine.language import mermaid
+from perdure.engine.testing import failed, given, succeeded
 
 LOOP = {
     "StartAt": "Charge",

@@ -12,15 +12,15 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine import testing
-from engine.codec import EXECUTION_EVENTS
-from engine.core import commands as c
-from engine.core import events as e
-from engine.core.refs import ref
-from engine.history import condensed, event_log, outline, schema_of, states_history
-from engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut
-from engine.history.tell import BESIDE, TELL
-from engine.testing import START, due, failed, given, simulate, succeeded
+from perdure.engine import testing
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.core.refs import ref
+from perdure.engine.history import condensed, event_log, outline, schema_of, states_history
+from perdure.engine.history.handlers import BESIDE, TELL
+from perdure.engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut
+from perdure.engine.log.codec import EXECUTION_EVENTS
+from perdure.engine.testing import START, due, failed, given, simulate, succeeded
 
 CHARGE = {"Type": "Task", "Resource": "charge", "ResultPath": "$.charge"}
 LOOP = {

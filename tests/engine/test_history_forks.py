@@ -7,11 +7,11 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine.core import commands as c
-from engine.core import events as e
-from engine.history import condensed, event_log, states_history
-from engine.history.tell import follow
-from engine.testing import START, Failed, Succeeded, Unanswered, due, failed, given, simulate, succeeded
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.history import condensed, event_log, states_history
+from perdure.engine.history.handlers import follow
+from perdure.engine.testing import START, Failed, Succeeded, Unanswered, due, failed, given, simulate, succeeded
 
 TASK = {"Type": "Task", "Resource": "charge", "End": True}
 PASS = {"Type": "Pass", "End": True}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine import testing
-from engine.language import DefinitionError
-from engine.testing import Failed, Succeeded, test_state
-from engine.testing.state import NoSuchState
+from perdure.engine import testing
+from perdure.engine.language import DefinitionError
+from perdure.engine.testing import Failed, Succeeded, test_state
+from perdure.engine.testing.state import NoSuchState
 
 ROOT = Path(__file__).parent.parent.parent
 CASES = ROOT.parent / "shared" / "conformance" / "asl" / "test_state.jsonl"

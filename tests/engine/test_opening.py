@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from engine import Engine
-from engine.audit import compare_projections, verify
-from engine.errors import Conflict, Invalid
-from engine.opening import open_store
-from engine.steps import Registry
-from store.protocols import PLACES, WriterPlace
+from perdure.engine import Engine
+from perdure.engine.audit.store_audit import compare_projections, verify
+from perdure.engine.database import open_store
+from perdure.engine.errors import Conflict, Invalid
+from perdure.engine.steps import Registry
+from perdure.store.protocols import PLACES, WriterPlace
 
 APPROVAL: dict[str, Any] = {
     "StartAt": "Ask",

@@ -6,12 +6,12 @@ import sqlite3
 
 import pytest
 
-from engine import Engine
-from engine.audit import verify
-from engine.runtime import pins
-from engine.testing import ManualClock
-from store.memory import MemoryStore
-from store.sqlite import open_sqlite
+from perdure.engine import Engine
+from perdure.engine.audit.store_audit import verify
+from perdure.engine.runtime.workers import pins
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
+from perdure.store.sqlite import open_sqlite
 
 STEPS = {
     "StartAt": "A",

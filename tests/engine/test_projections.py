@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine import projections
-from engine.core import commands as c
-from engine.core import events as e
-from engine.core import ids
-from engine.core.draft import Step
-from engine.core.evolve import evolve
-from engine.core.state import Timer
-from engine.testing import EXECUTION, START, Scenario, due, failed, resumed, succeeded, terminated
-from store.records import TimerRow, WaitRow
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.core import ids
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.evolve import evolve
+from perdure.engine.core.state import Timer
+from perdure.engine.log import projections
+from perdure.engine.testing import EXECUTION, START, Scenario, due, failed, resumed, succeeded, terminated
+from perdure.store.records import TimerRow, WaitRow
 
 STREAM = ids.parse(EXECUTION)
 ORGANIZATION = ids.parse("01900000-0000-7000-8000-00000000000a")
@@ -42,7 +42,7 @@ class Run(Scenario):
         state, self.steps = self.before, []
         for recorded in self.events[seq:]:
             state = evolve(state, recorded)
-            self.steps.append(Step(recorded, state))
+            self.steps.append(DraftedEvent(recorded, state))
 
     @property
     def changes(self):
@@ -206,7 +206,7 @@ def test_what_is_moved_there_and_back_is_not_written():
     """Of several events that go in one append only what is different in the end."""
     run = Run(BEATING, {}, None)
     there, back = (replace(run.state, timers=run.state.timers.set(2, Timer("", START + ms))) for ms in (1, 20_000))
-    steps = [Step(run.events[-1], there), Step(run.events[-1], back)]
+    steps = [DraftedEvent(run.events[-1], there), DraftedEvent(run.events[-1], back)]
     assert projections.changes(STREAM, ORGANIZATION, run.state, steps) == ([], [], [])
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.audit import compare_projections
-from engine.rebuild import CannotRebuild, Rebuilt, rebuild
-from engine.testing import ManualClock
-from store.memory import MemoryStore
-from store.protocols import Store
-from store.records import TimerRow
-from store.sqlite import open_sqlite
+from perdure.engine import Engine
+from perdure.engine.audit.rebuild import CannotRebuild, Rebuilt, rebuild
+from perdure.engine.audit.store_audit import compare_projections
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
+from perdure.store.protocols import Store
+from perdure.store.records import TimerRow
+from perdure.store.sqlite import open_sqlite
 
 ROOT = Path(__file__).parents[2]
 DEFINITION: dict[str, Any] = {
@@ -30,8 +30,8 @@ DEFINITION: dict[str, Any] = {
 }
 HANGING = """
 import asyncio, sys
-from engine.rebuild import _Count, _rows
-from store.sqlite import open_sqlite
+from perdure.engine.audit.rebuild import _Count, _rows
+from perdure.store.sqlite import open_sqlite
 
 async def rows(store):
     async for row in _rows(store, _Count()):

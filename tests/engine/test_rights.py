@@ -2,13 +2,13 @@
 
 import pytest
 
-from engine import Engine
-from engine.audit import verify
-from engine.core import ids
-from engine.runtime.access import SCOPES
-from engine.testing import ManualClock
-from store.memory import MemoryStore
-from store.records import (
+from perdure.engine import Engine
+from perdure.engine.audit.store_audit import verify
+from perdure.engine.core import ids
+from perdure.engine.services.access import SCOPES
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
+from perdure.store.records import (
     ApiKeyRow,
     ExecutionRow,
     IdempotencyRow,
@@ -20,7 +20,7 @@ from store.records import (
     WorkflowVersionRow,
     WorkspaceRow,
 )
-from store.sqlite import open_sqlite
+from perdure.store.sqlite import open_sqlite
 
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}
 APPROVAL = {"StartAt": "Ask", "States": {"Ask": ASK}}

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.language import DefinitionError
-from engine.testing import (
+from perdure.engine.language import DefinitionError
+from perdure.engine.testing import (
     BadMock,
     Failed,
     NotMocked,

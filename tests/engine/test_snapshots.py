@@ -11,22 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine import Engine
-from engine.audit import compare_projections, verify
-from engine.core import commands as c
-from engine.core import ids, persistent
-from engine.core.decide import enter
-from engine.core.evolve import evolve, replay
-from engine.core.persistent import PersistentMap
-from engine.core.snapshots import FORMAT, decode_state, encode_state
-from engine.core.state import InFork, InRetry, InTask, InTimer, State, Timer, initial_state
-from engine.errors import Conflict
-from engine.rebuild import rebuild
-from engine.snapshots import EVERY, digest_of, take
-from engine.testing import ManualClock, Scenario
-from store.memory import MemoryStore
-from store.records import Head, SnapshotRow, StoredEvent
-from store.sqlite import open_sqlite
+from perdure.engine import Engine
+from perdure.engine.audit.rebuild import rebuild
+from perdure.engine.audit.store_audit import compare_projections, verify
+from perdure.engine.core import commands as c
+from perdure.engine.core import ids, persistent
+from perdure.engine.core.decide import enter
+from perdure.engine.core.evolve import evolve, replay
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.snapshots import FORMAT, decode_state, encode_state
+from perdure.engine.core.state import InFork, InRetry, InTask, InTimer, State, Timer, initial_state
+from perdure.engine.errors import Conflict
+from perdure.engine.log.snapshots import EVERY, digest_of, take
+from perdure.engine.testing import ManualClock, Scenario
+from perdure.store.memory import MemoryStore
+from perdure.store.records import Head, SnapshotRow, StoredEvent
+from perdure.store.sqlite import open_sqlite
 from tests.engine.core import generated
 
 # --- any run -------------------------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def due_command(run: Run) -> c.Command | None:
     for scope in state.scopes():
         frame, task = state.frames[scope], state.task(scope)
         if task is not None and task.child is None:
-            visit, outcome = frame.visits[frame.state], c.Succeeded({"a": {"b": 1}, "b": 0})
+            visit, outcome = frame.visits[frame.state], c.TaskSuccess({"a": {"b": 1}, "b": 0})
             return c.CompleteTask(scope, frame.state, task.seq, task.attempt, visit, outcome)
     for wait in state.waits:
         return c.Resume({"b": 1}, wait)
@@ -139,7 +139,7 @@ def test_a_snapshot_of_nested_scopes_is_the_fold() -> None:
         command = due_command(run)
         assert command is not None
         if isinstance(command, c.CompleteTask) and command.attempt == 0 and command.seq % 3 == 0:
-            command = replace(command, outcome=c.Failed("Oops", None))
+            command = replace(command, outcome=c.TaskFailure("Oops", None))
         run.when(command)
 
     assert len(run.state.frames) > persistent.SMALL_MAX

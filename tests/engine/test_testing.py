@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core import events as e
-from engine.core.effects import SetTimer
-from engine.language import compile_machine
-from engine.testing import START, ManualClock, due, failed, given, recovered, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.effects import SetTimer
+from perdure.engine.language import compile_machine
+from perdure.engine.testing import START, ManualClock, due, failed, given, recovered, resumed, succeeded, terminated
 
 CHARGE = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge", "ResultPath": "$.r", "End": True}}}
 ASK = {

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.errors import Invalid
-from engine.testing import ManualClock
-from engine.yaml_text import read_yaml
-from store.memory import MemoryStore
+from perdure.engine import Engine
+from perdure.engine.errors import Invalid
+from perdure.engine.testing import ManualClock
+from perdure.engine.yaml_text import read_yaml
+from perdure.store.memory import MemoryStore
 
 DEFINITION = """
 # An approval, and what it costs.

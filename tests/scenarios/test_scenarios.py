@@ -27,10 +27,9 @@ from typing import Any
 
 import pytest
 
-from engine.codec import encode_json
-from engine.core import commands as c
-from engine.core import events as e
-from engine.core.effects import (
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.core.effects import (
     CancelTask,
     Continue,
     Effect,
@@ -40,8 +39,9 @@ from engine.core.effects import (
     SetTimer,
     StartChild,
 )
-from engine.language import format_instant
-from engine.testing import Scenario
+from perdure.engine.language import format_instant
+from perdure.engine.log.codec import encode_json
+from perdure.engine.testing import Scenario
 
 FOLDER = Path(__file__).parent
 HOLD_MS = 2000
@@ -92,12 +92,12 @@ class Transcript:
         self.send(c.Terminate(json.loads(reason)))
 
     def returns(self, state: str, result: str) -> None:
-        self._complete(state, c.Succeeded(json.loads(result)))
+        self._complete(state, c.TaskSuccess(json.loads(result)))
 
     def fails(self, state: str, error: str, cause: str) -> None:
-        self._complete(state, c.Failed(error, cause))
+        self._complete(state, c.TaskFailure(error, cause))
 
-    def _complete(self, name: str, outcome: c.Succeeded | c.Failed) -> None:
+    def _complete(self, name: str, outcome: c.TaskSuccess | c.TaskFailure) -> None:
         called = self.calls[name]
         self.send(c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome))
 
@@ -206,7 +206,7 @@ class Transcript:
 
     def _note_call(self, name: str, scope: str, call: Any) -> None:
         """Remember what was called, by its state and, in an iteration, also by its item."""
-        called = c.CompleteTask(scope, call.state, call.seq, call.attempt, call.visit, c.Succeeded(None))
+        called = c.CompleteTask(scope, call.state, call.seq, call.attempt, call.visit, c.TaskSuccess(None))
         index = int(scope.partition(".")[2] or 0)
         self.calls[f"{name} of item {index + 1}"] = called
         if index == 0 or name not in self.calls:
@@ -227,12 +227,12 @@ class Transcript:
             yield f"  = {now}, {state.status}" + (f" by {error}" if error else "")
 
 
-def given_back(does: str) -> c.Succeeded | c.Failed | None:
+def given_back(does: str) -> c.TaskSuccess | c.TaskFailure | None:
     """What `returns RESULT` and `fails with ERROR: CAUSE` mean; of anything else nothing."""
     if does.startswith("returns "):
-        return c.Succeeded(json.loads(does.removeprefix("returns ")))
+        return c.TaskSuccess(json.loads(does.removeprefix("returns ")))
     failed = re.fullmatch(r"fails with (\S+): (.+)", does)
-    return c.Failed(*failed.groups()) if failed else None
+    return c.TaskFailure(*failed.groups()) if failed else None
 
 
 COMMANDS: list[tuple[str, Callable[..., None]]] = [

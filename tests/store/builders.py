@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from store.batch import head_after
-from store.chain import sealed
-from store.records import (
+from perdure.store.batch import head_after
+from perdure.store.chain import sealed
+from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Claim,

@@ -11,18 +11,10 @@ import pytest
 from sqlalchemy import Table
 from sqlalchemy.dialects.sqlite import dialect
 
-from store.batch import KEY_COLUMNS
-from store.records import EventRow, NodeRow, StreamRow
-from store.schema import (
-    PRIMARY,
-    PROJECTIONS,
-    TABLE_OF,
-    events,
-    metadata,
-    nodes,
-    streams,
-)
-from store.sqlite import SqliteStore, open_sqlite
+from perdure.store.batch import KEY_COLUMNS
+from perdure.store.records import EventRow, NodeRow, StreamRow
+from perdure.store.schema import PRIMARY, PROJECTIONS, TABLE_OF, events, metadata, nodes, streams
+from perdure.store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import ORG, WORKFLOW, WORKSPACE, idempotency, uid
 
 ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}

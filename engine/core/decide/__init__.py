@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from engine.core import commands as c
-from engine.core.decide.answer import answer_task, beat
-from engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
-from engine.core.decide.end import quarantine, release, terminate
-from engine.core.decide.recover import recover, redispatch
-from engine.core.decide.refuse import refuse
-from engine.core.decide.resume import resume
-from engine.core.decide.start import trigger
-from engine.core.decide.turn import queue_task, start_task
-from engine.core.decision import Decision, Facts, Need, Outcome, Rejection
-from engine.core.refs import Missing
-from engine.core.state import State
-from engine.language.errors import TooSlow
+from perdure.engine.core import commands as c
+from perdure.engine.core.decide.answer import answer_task, beat
+from perdure.engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
+from perdure.engine.core.decide.end import quarantine, release, terminate
+from perdure.engine.core.decide.recover import recover, redispatch
+from perdure.engine.core.decide.refuse import refuse
+from perdure.engine.core.decide.resume import resume
+from perdure.engine.core.decide.start import trigger
+from perdure.engine.core.decide.turn import queue_task, start_task
+from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from perdure.engine.core.refs import PayloadMissing
+from perdure.engine.core.state import State
+from perdure.engine.language.errors import TooSlow
 
 _DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
     c.Trigger: trigger,
@@ -54,7 +54,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     try:
         return _DECIDE[kind](state, command, facts)
-    except Missing as missing:
+    except PayloadMissing as missing:
         return Need(seqs=missing.seqs)
     except TooSlow:
         return Need(patience=True)

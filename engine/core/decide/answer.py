@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core import events as e
-from engine.core.commands import AnswerTask, Beat, Failed
-from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance
-from engine.core.decide.fail import end_if_long, fail_task
-from engine.core.decide.refuse import refuse
-from engine.core.decide.resume import end_wait, outcome_of
-from engine.core.decision import Facts, Need, Outcome
-from engine.core.effects import SetTimer
-from engine.core.state import InTask, State
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import AnswerTask, Beat, TaskFailure
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import advance
+from perdure.engine.core.decide.fail import end_if_long, fail_task
+from perdure.engine.core.decide.refuse import refuse
+from perdure.engine.core.decide.resume import end_wait, outcome_of
+from perdure.engine.core.decision import Facts, Need, Outcome
+from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.state import InTask, State
 
 COMPLETED = "completed"
 ALIVE = "alive"
@@ -25,9 +25,9 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
     if opened is None:
         return _is_over(state, command.wait, facts, "answer_task")
     outcome = command.outcome
-    if not isinstance(outcome, Failed):
+    if not isinstance(outcome, TaskFailure):
         return end_wait(state, facts, command.wait, outcome.result, COMPLETED)
-    draft = Draft(state, facts, caused_by=opened.seq)
+    draft = ExecutionDraft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
     if isinstance(phase, InTask) and phase.child is None:
         draft.give_up_task(phase)  # or another attempt might run beside it
@@ -51,7 +51,7 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
     opened = state.waits.get(command.wait)
     if opened is None:
         return _is_over(state, command.wait, facts, "heartbeat")
-    draft = Draft(state, facts, caused_by=opened.seq)
+    draft = ExecutionDraft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
     timer = None if phase is None or phase.timer is None else state.timers[phase.timer]
     if timer is not None and timer.heartbeat_ms is not None and timer.deadline is not None:

@@ -8,17 +8,17 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.core import events as e
-from engine.core.decide.context import Surroundings, environment
-from engine.core.decide.draft import Draft
-from engine.core.decide.keys import idempotency_key
-from engine.core.effects import RunTask, SetTimer, StartChild
-from engine.core.events import Parent
-from engine.core.refs import Ref
-from engine.core.state import Frame, InTask
-from engine.language import Environment, TaskState, parse_resource
-from engine.language.resources import SYNC_PATTERNS, WAIT_FOR_TASK_TOKEN
-from engine.language.values import compact
+from perdure.engine.core import events as e
+from perdure.engine.core.decide.context import ScopeContext, environment
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.keys import idempotency_key
+from perdure.engine.core.effects import RunTask, SetTimer, StartChild
+from perdure.engine.core.events import Parent
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.state import Frame, InTask
+from perdure.engine.language import Environment, TaskState, parse_resource
+from perdure.engine.language.model.resources import SYNC_PATTERNS, WAIT_FOR_TASK_TOKEN
+from perdure.engine.language.values import compact
 
 TIMEOUT_MAX_MS: Final = 99_999_999_000
 """How long a task with heartbeats may take that has no TimeoutSeconds: AWS's longest, a little over three years."""
@@ -37,14 +37,14 @@ class _Call(msgspec.Struct, gc=False):
     heartbeat_due_at: int | None = None
 
 
-def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None:
+def enter_task(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState) -> None:
     """Schedule the step; if it goes with a wait, open that first, so that no answer can come before it."""
     resource = state.resource
     attempt = frame.attempt
     wait = token = None
     if resource.kind != "step":
         wait, token = _wait(draft, state)
-    call = _call(draft, scope, frame, state, environment(draft, scope, Surroundings(draft, scope, wait, token)))
+    call = _call(draft, scope, frame, state, environment(draft, scope, ScopeContext(draft, scope, wait, token)))
     if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
         token = None  # nobody is given it
         wait = wait if resource.waits else None
@@ -78,7 +78,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
         visit=visit,
         attempt=attempt,
         wait=wait,
-        child=draft.facts.chance() if resource.starts_execution else None,
+        child=draft.facts.new_id() if resource.starts_execution else None,
         is_awaited=resource.starts_execution and resource.pattern in SYNC_PATTERNS,
         due_at=due_at if wait is None else None,
         scope=scope,
@@ -87,7 +87,7 @@ def enter_task(draft: Draft, scope: str, frame: Frame, state: TaskState) -> None
     run_task(draft, scope)
 
 
-def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
+def _wait(draft: ExecutionDraft, state: TaskState) -> tuple[str | None, str | None]:
     """The id and the token of the wait that may go with a call.
 
     Whatever waits can hand out a token, if its parameters ask for one: a `.waitForResume` that has heartbeats, and a
@@ -99,11 +99,11 @@ def _wait(draft: Draft, state: TaskState) -> tuple[str | None, str | None]:
     has_token = state.reads_context and (resource.waits or is_sync)
     if not (resource.waits or has_token):
         return None, None
-    wait = draft.facts.chance()
+    wait = draft.facts.new_id()
     return wait, _token(draft, wait) if has_token else None
 
 
-def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environment) -> _Call:
+def _call(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState, env: Environment) -> _Call:
     """Compute the parameters and the time limits.
 
     They are computed anew for another attempt only if they look at the context object, which tells how many attempts
@@ -133,9 +133,9 @@ def _call(draft: Draft, scope: str, frame: Frame, state: TaskState, env: Environ
     return _Call(arguments, reference, payload, due_at, heartbeat, first_at)
 
 
-def _token(draft: Draft, wait: str) -> str:
+def _token(draft: ExecutionDraft, wait: str) -> str:
     """A new task token: it names the wait, and holds 256 random bits."""
-    secret = base64.urlsafe_b64encode(draft.facts.entropy(TOKEN_BYTES)).decode().rstrip("=")
+    secret = base64.urlsafe_b64encode(draft.facts.random_bytes(TOKEN_BYTES)).decode().rstrip("=")
     return f"{wait}.{secret}"
 
 
@@ -149,7 +149,7 @@ def wait_of_token(token: str) -> str:
     return token.partition(".")[0]
 
 
-def run_task(draft: Draft, scope: str) -> None:
+def run_task(draft: ExecutionDraft, scope: str) -> None:
     """Ask for the step to be called or the child to be started; after a crash, again under the same key."""
     frame = draft.state.frames[scope]
     task = frame.phase
@@ -176,7 +176,7 @@ def run_task(draft: Draft, scope: str) -> None:
     )
 
 
-def parent_of(draft: Draft, scope: str, task: InTask) -> Parent:
+def parent_of(draft: ExecutionDraft, scope: str, task: InTask) -> Parent:
     """What a child is told of the task that starts it."""
     frame = draft.state.frames[scope]
     pattern = parse_resource(task.resource).pattern

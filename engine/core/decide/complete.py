@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.core import events as e
-from engine.core.commands import Advance, ChildStarted, CompleteTask, Failed, FireTimer, Succeeded
-from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance, enter
-from engine.core.decide.fail import fail_task, finish, time_out
-from engine.core.decide.leave import leave_after
-from engine.core.decide.refuse import stale
-from engine.core.decision import Decision, Facts, Outcome
-from engine.core.effects import SetTimer
-from engine.core.refs import ref
-from engine.core.state import EXECUTION_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
-from engine.language import TaskState, WaitState
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Advance, ChildStarted, CompleteTask, FireTimer, TaskFailure, TaskSuccess
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import advance, enter
+from perdure.engine.core.decide.fail import fail_task, finish, time_out
+from perdure.engine.core.decide.leave import leave_after
+from perdure.engine.core.decide.refuse import stale
+from perdure.engine.core.decision import Decision, Facts, Outcome
+from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.refs import ref
+from perdure.engine.core.state import EXECUTION_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
+from perdure.engine.language import TaskState, WaitState
 
 
 def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision:
     """Record a step's outcome and go on. If its state has been left, it is recorded as ignored and changes nothing."""
-    draft = Draft(state, facts, command.seq)
+    draft = ExecutionDraft(state, facts, command.seq)
     scope, outcome = command.scope, command.outcome
     task = state.task(scope)
     if task is None or task.seq != command.seq:
         _ignore(draft, command)
         return draft.decision()
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, TaskFailure):
         fail_task(draft, scope, task.attempt, outcome.error, outcome.cause, is_retryable=outcome.is_retryable)
     else:
         succeed(draft, scope, task, outcome.result)
@@ -39,7 +39,7 @@ def start_child(state: State, command: ChildStarted, facts: Facts) -> Outcome:
     task = state.task(command.scope)
     if task is None or task.seq != command.seq or task.is_submitted:
         return stale("no task waits for this child to start")
-    draft = Draft(state, facts, caused_by=command.seq)
+    draft = ExecutionDraft(state, facts, caused_by=command.seq)
     if task.is_awaited:
         _submit(draft, command.scope, task, command.result)
     else:
@@ -48,7 +48,7 @@ def start_child(state: State, command: ChildStarted, facts: Facts) -> Outcome:
     return draft.decision()
 
 
-def succeed(draft: Draft, scope: str, task: InTask, result: Any) -> None:
+def succeed(draft: ExecutionDraft, scope: str, task: InTask, result: Any) -> None:
     """Record a step's result, and leave the state; but if it goes with a wait stay, for the output is the answer's."""
     if task.wait is not None and not task.is_awaited:
         _submit(draft, scope, task, result)
@@ -67,16 +67,16 @@ def succeed(draft: Draft, scope: str, task: InTask, result: Any) -> None:
     )
 
 
-def _submit(draft: Draft, scope: str, task: InTask, result: Any) -> None:
+def _submit(draft: ExecutionDraft, scope: str, task: InTask, result: Any) -> None:
     name = draft.state.frames[scope].state
     draft.emit(e.TaskSubmitted(name, ref(draft.next_seq, "result"), task.attempt, scope), {"result": result})
 
 
-def _ignore(draft: Draft, command: CompleteTask) -> None:
+def _ignore(draft: ExecutionDraft, command: CompleteTask) -> None:
     outcome = command.outcome
     word: Literal["succeeded", "failed"]
     payload: dict[str, Any]
-    if isinstance(outcome, Succeeded):
+    if isinstance(outcome, TaskSuccess):
         word, payload = "succeeded", {"result": outcome.result}
     else:
         word, payload = "failed", {"error": outcome.error, "cause": outcome.cause}
@@ -88,7 +88,7 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     timer = state.timers.get(command.timer)
     if timer is None:
         return stale(f"no timer {command.timer} is set")
-    draft = Draft(state, facts, caused_by=command.timer)
+    draft = ExecutionDraft(state, facts, caused_by=command.timer)
     if facts.now < timer.due_at:
         draft.effects.append(SetTimer(timer.due_at))  # a heartbeat has moved it
         return draft.decision()
@@ -100,7 +100,7 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     return draft.decision()
 
 
-def _wake(draft: Draft, timer: Timer) -> None:
+def _wake(draft: ExecutionDraft, timer: Timer) -> None:
     scope = timer.scope
     phase = draft.state.frames[scope].phase
     if isinstance(phase, InTimer):
@@ -115,7 +115,7 @@ def _wake(draft: Draft, timer: Timer) -> None:
         raise TypeError(message)
 
 
-def end_wait_state(draft: Draft, scope: str, phase: InTimer) -> None:
+def end_wait_state(draft: ExecutionDraft, scope: str, phase: InTimer) -> None:
     """Leave a Wait state whose time has come."""
     state = draft.definition(scope, WaitState)
     leave_after(
@@ -129,6 +129,6 @@ def end_wait_state(draft: Draft, scope: str, phase: InTimer) -> None:
 
 def go_on(state: State, _command: Advance, facts: Facts) -> Outcome:
     """Go on after `Continue`. Nothing to enter: somebody else was faster."""
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     advance(draft)
     return draft.decision() if draft.steps else stale("there is nothing to go on with")

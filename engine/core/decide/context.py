@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.core.decide.draft import Draft
-from engine.core.refs import below, seq_of
-from engine.core.state import TOP, fork_and_index, open_wait
-from engine.language import Environment, HandlingState, context_object, format_instant
-from engine.language.values import MISSING, Json, Missing
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.refs import below, seq_of
+from perdure.engine.core.state import TOP, fork_and_index, open_wait
+from perdure.engine.language import Environment, HandlingState, context_object, format_instant
+from perdure.engine.language.values import MISSING, Json, Missing
 
 
 class Item(NamedTuple):
@@ -21,13 +21,13 @@ class Item(NamedTuple):
     value: Any
 
 
-class Surroundings(msgspec.Struct, eq=False):
+class ScopeContext(msgspec.Struct, eq=False):
     """What a scope lends to the expressions of its state. Implements `engine.language.World`.
 
     `wait` is about to be opened, with its `token`, or the iteration for `item` to begin.
     """
 
-    draft: Draft
+    draft: ExecutionDraft
     scope: str
     wait: str | None = None
     token: str | None = None
@@ -38,12 +38,12 @@ class Surroundings(msgspec.Struct, eq=False):
         return self.draft.facts.now
 
     @property
-    def patience_s(self) -> float | None:
-        patience = self.draft.facts.patience
+    def expression_timeout_s(self) -> float | None:
+        patience = self.draft.facts.expression_timeout_s
         return None if patience is None else patience()
 
-    def entropy(self, count: int) -> bytes:
-        return self.draft.facts.entropy(count)
+    def random_bytes(self, count: int) -> bytes:
+        return self.draft.facts.random_bytes(count)
 
     def variable(self, name: str) -> Json | Missing:
         reference = self.draft.variable(self.scope, name)
@@ -89,7 +89,7 @@ class Surroundings(msgspec.Struct, eq=False):
         return entered
 
 
-def _item(draft: Draft, scope: str) -> Item | None:
+def _item(draft: ExecutionDraft, scope: str) -> Item | None:
     """The item of the iteration that a scope is in, the innermost one."""
     while scope != TOP:
         seq, index = fork_and_index(scope)
@@ -100,7 +100,7 @@ def _item(draft: Draft, scope: str) -> Item | None:
     return None
 
 
-def started_with(draft: Draft) -> Mapping[str, Any]:
+def started_with(draft: ExecutionDraft) -> Mapping[str, Any]:
     """The payload of the first event: the input, and what stands beside it."""
     seq = seq_of(draft.state.input)
     draft.value(draft.state.input)  # so that the payload is there
@@ -109,10 +109,10 @@ def started_with(draft: Draft) -> Mapping[str, Any]:
     return found
 
 
-def environment(draft: Draft, scope: str, surroundings: Surroundings | None = None) -> Environment:
+def environment(draft: ExecutionDraft, scope: str, surroundings: ScopeContext | None = None) -> Environment:
     """The environment of the state that a scope is in."""
     reference = draft.state.frames[scope].input
-    found = Environment(surroundings or Surroundings(draft, scope), draft.value(reference))
+    found = Environment(surroundings or ScopeContext(draft, scope), draft.value(reference))
     trial = draft.facts.trial
     if trial is not None:
         found.trace = trial.trace

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from engine.core.decision import Decision, Facts
-from engine.core.draft import Draft as BaseDraft
-from engine.core.effects import AFTER_THE_END, CancelTask, Effect, EndChild, HoldSuspect, RunTask, StartChild
-from engine.core.evolve import evolve
-from engine.core.refs import Missing, Ref, below, ref, resolve, seq_of
-from engine.core.state import TOP, InTask, State, fork_and_index
-from engine.language import Left, Machine, MapState, ParallelState
-from engine.language import State as Definition
-from engine.language.errors import TooLarge
-from engine.language.sizes import exceeds
+from perdure.engine.core.decision import Decision, Facts
+from perdure.engine.core.draft import Draft as BaseDraft
+from perdure.engine.core.effects import AFTER_THE_END, CancelTask, Effect, EndChild, HoldSuspect, RunTask, StartChild
+from perdure.engine.core.evolve import evolve
+from perdure.engine.core.refs import PayloadMissing, Ref, below, ref, resolve, seq_of
+from perdure.engine.core.state import TOP, InTask, State, fork_and_index
+from perdure.engine.language import Left, Machine, MapState, ParallelState
+from perdure.engine.language import State as Definition
+from perdure.engine.language.errors import TooLarge
+from perdure.engine.language.evaluate.sizes import exceeds
 
 D = TypeVar("D", bound=Definition)
 
 
-class Draft(BaseDraft[State]):
+class ExecutionDraft(BaseDraft[State]):
     """What a decision says so far, with the facts that it rests on."""
 
     __slots__ = ("_has_given_up", "_values", "effects", "facts")
@@ -74,7 +74,7 @@ class Draft(BaseDraft[State]):
         loaded = (self.payloads, self.facts.payloads)
         missing = {seq for seq in map(seq_of, wanted) if not any(seq in payloads for payloads in loaded)}
         if missing:
-            raise Missing(*sorted(missing))
+            raise PayloadMissing(*sorted(missing))
         return [resolve(reference, *loaded) for reference in wanted]
 
     def variable(self, scope: str, name: str) -> Ref | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from engine.core.commands import Quarantine, Release, Terminate
-from engine.core.decide.draft import Draft
-from engine.core.decide.fail import finish
-from engine.core.decide.refuse import refuse, stale
-from engine.core.decision import Decision, Facts, Outcome
-from engine.core.effects import TakeUp
-from engine.core.events import ExecutionQuarantined, ExecutionReleased, ExecutionTerminated
-from engine.core.refs import ref
-from engine.core.state import State
+from perdure.engine.core.commands import Quarantine, Release, Terminate
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.fail import finish
+from perdure.engine.core.decide.refuse import refuse, stale
+from perdure.engine.core.decision import Decision, Facts, Outcome
+from perdure.engine.core.effects import TakeUp
+from perdure.engine.core.events import ExecutionQuarantined, ExecutionReleased, ExecutionTerminated
+from perdure.engine.core.refs import ref
+from perdure.engine.core.state import State
 
 TERMINATED = "terminated"
 ALREADY_TERMINATED = "already terminated"
@@ -24,7 +24,7 @@ def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
     if state.is_over:
         message = f"the execution has already ended: it is {state.status}"
         return refuse(state, facts, "terminate", "CONFLICT", message, {"status": state.status})
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     said = {"reason": command.reason} if command.data is None else {"reason": command.reason, "data": command.data}
     finish(draft, ExecutionTerminated(ref(draft.next_seq, "reason")), said)
     return draft.decision(TERMINATED)
@@ -34,7 +34,7 @@ def quarantine(state: State, command: Quarantine, facts: Facts) -> Outcome:
     """Set the execution aside: only a termination or a release is accepted from here on."""
     if state.is_over or state.is_quarantined:
         return stale("there is nothing left to set aside")
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     draft.emit(ExecutionQuarantined(command.command, command.defect))
     return draft.decision()
 
@@ -43,7 +43,7 @@ def release(state: State, _command: Release, facts: Facts) -> Outcome:
     """Take the execution out of quarantine. What is to be done is decided after this, for it may raise again."""
     if state.is_over or not state.is_quarantined:
         return refuse(state, facts, "release", "CONFLICT", f"the execution is not quarantined: it is {state.status}")
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     draft.emit(ExecutionReleased())
     draft.effects.append(TakeUp())
     return draft.decision(RELEASED)

@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.core import events as e
-from engine.core.decide.call import enter_task
-from engine.core.decide.context import environment
-from engine.core.decide.draft import Draft
-from engine.core.decide.fail import end_if_long, fail_by_definition, fail_state
-from engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
-from engine.core.decide.leave import leave
-from engine.core.decision import ITERATIONS_AHEAD, TRANSITIONS_MAX
-from engine.core.effects import Continue, SetTimer
-from engine.core.state import Frame, State
-from engine.language import ChoiceState, FailState, Left, PassState, StatesError, SucceedState, WaitState
+from perdure.engine.core import events as e
+from perdure.engine.core.decide.call import enter_task
+from perdure.engine.core.decide.context import environment
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.fail import end_if_long, fail_by_definition, fail_state
+from perdure.engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
+from perdure.engine.core.decide.leave import leave
+from perdure.engine.core.decision import ITERATIONS_AHEAD, TRANSITIONS_MAX
+from perdure.engine.core.effects import Continue, SetTimer
+from perdure.engine.core.state import Frame, State
+from perdure.engine.language import ChoiceState, FailState, Left, PassState, StatesError, SucceedState, WaitState
 
 
-def advance(draft: Draft) -> None:
+def advance(draft: ExecutionDraft) -> None:
     """Go on until every frame is in a phase, or the execution has ended.
 
     After `TRANSITIONS_MAX` moves, those that the facts allow, or all the time that it has, it stops with the effect
     `Continue`, so that neither a loop nor many slow expressions starve the others.
     """
-    patience = draft.facts.patience
-    for _ in range(draft.facts.moves_max or TRANSITIONS_MAX):
+    patience = draft.facts.expression_timeout_s
+    for _ in range(draft.facts.transitions_max or TRANSITIONS_MAX):
         if end_if_long(draft) or not _move(draft):
             return
         if patience is not None and patience() <= 0:
             break
-    if not draft.state.is_over and (draft.state.ready or draft.state.forks_at_work):
+    if not draft.state.is_over and (draft.state.ready or draft.state.actionable_forks):
         draft.effects.append(Continue())
 
 
-def _move(draft: Draft) -> bool:
+def _move(draft: ExecutionDraft) -> bool:
     """End a fork, begin an iteration, or enter a state, in this order; whether there was something to do.
 
     Ends come first, so that what is cancelled does not go on; iterations are begun some way ahead of their states.
     """
     state = draft.state
-    if state.forks_at_work and _move_fork(draft, state):
+    if state.actionable_forks and _move_fork(draft, state):
         return True
     if state.ready:
         enter(draft, state.ready[0])
@@ -48,8 +48,8 @@ def _move(draft: Draft) -> bool:
     return False
 
 
-def _move_fork(draft: Draft, state: State) -> bool:
-    at_work = [state.forks[seq] for seq in state.forks_at_work]
+def _move_fork(draft: ExecutionDraft, state: State) -> bool:
+    at_work = [state.forks[seq] for seq in state.actionable_forks]
     for fork in at_work:
         if fork.is_settled:
             end_fork(draft, fork)
@@ -60,7 +60,7 @@ def _move_fork(draft: Draft, state: State) -> bool:
     return False
 
 
-def enter(draft: Draft, scope: str) -> None:
+def enter(draft: ExecutionDraft, scope: str) -> None:
     """Enter the state that a scope has come to, or try it again."""
     state = draft.state_of(scope)
     try:
@@ -69,7 +69,7 @@ def enter(draft: Draft, scope: str) -> None:
         fail_state(draft, scope, problem)
 
 
-def _enter_pass(draft: Draft, scope: str, _frame: Frame, state: PassState) -> None:
+def _enter_pass(draft: ExecutionDraft, scope: str, _frame: Frame, state: PassState) -> None:
     env = environment(draft, scope)
     leave(
         draft,
@@ -80,7 +80,7 @@ def _enter_pass(draft: Draft, scope: str, _frame: Frame, state: PassState) -> No
     )
 
 
-def _enter_choice(draft: Draft, scope: str, _frame: Frame, state: ChoiceState) -> None:
+def _enter_choice(draft: ExecutionDraft, scope: str, _frame: Frame, state: ChoiceState) -> None:
     chosen = state.choose(environment(draft, scope))
     leave(
         draft,
@@ -93,7 +93,7 @@ def _enter_choice(draft: Draft, scope: str, _frame: Frame, state: ChoiceState) -
     )
 
 
-def _enter_succeed(draft: Draft, scope: str, _frame: Frame, state: SucceedState) -> None:
+def _enter_succeed(draft: ExecutionDraft, scope: str, _frame: Frame, state: SucceedState) -> None:
     env = environment(draft, scope)
     leave(
         draft,
@@ -104,17 +104,17 @@ def _enter_succeed(draft: Draft, scope: str, _frame: Frame, state: SucceedState)
     )
 
 
-def _enter_fail(draft: Draft, scope: str, _frame: Frame, state: FailState) -> None:
+def _enter_fail(draft: ExecutionDraft, scope: str, _frame: Frame, state: FailState) -> None:
     fail_by_definition(draft, scope, *state.failure(environment(draft, scope)))
 
 
-def _enter_wait(draft: Draft, scope: str, _frame: Frame, state: WaitState) -> None:
+def _enter_wait(draft: ExecutionDraft, scope: str, _frame: Frame, state: WaitState) -> None:
     due_at = state.due_ms(environment(draft, scope), draft.facts.now)
     draft.emit(e.TimerSet(state.name, due_at, scope))
     draft.effects.append(SetTimer(due_at))
 
 
-_ENTER: dict[str, Callable[[Draft, str, Frame, Any], None]] = {
+_ENTER: dict[str, Callable[[ExecutionDraft, str, Frame, Any], None]] = {
     "Pass": _enter_pass,
     "Choice": _enter_choice,
     "Succeed": _enter_succeed,

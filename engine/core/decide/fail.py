@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from engine.core import events as e
-from engine.core.decide.context import environment
-from engine.core.decide.draft import Draft
-from engine.core.effects import SetTimer, TellParent
-from engine.core.refs import Ref, ref
-from engine.core.state import TOP, Fork, InFork, InTask, InWait
-from engine.language import HandlingState, StatesError, literal_errors
-from engine.language.errors import HEARTBEAT_TIMEOUT, RUNTIME, TIMEOUT, TooLarge
+from perdure.engine.core import events as e
+from perdure.engine.core.decide.context import environment
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.effects import SetTimer, TellParent
+from perdure.engine.core.refs import Ref, ref
+from perdure.engine.core.state import TOP, Fork, InFork, InTask, InWait
+from perdure.engine.language import HandlingState, StatesError, literal_errors
+from perdure.engine.language.errors import HEARTBEAT_TIMEOUT, RUNTIME, TIMEOUT, TooLarge
 
 RESERVED_ERRORS: Final = frozenset(
     {
@@ -56,7 +56,7 @@ class Thrown(NamedTuple):
 
 
 def fail_task(
-    draft: Draft,
+    draft: ExecutionDraft,
     scope: str,
     attempt: int,
     error: str | None,
@@ -78,7 +78,7 @@ def fail_task(
     _go_on(draft, scope, then, problem, failure)
 
 
-def time_out(draft: Draft, scope: str, phase: InTask | InWait, limit: Literal["task", "heartbeat"]) -> None:
+def time_out(draft: ExecutionDraft, scope: str, phase: InTask | InWait, limit: Literal["task", "heartbeat"]) -> None:
     """Record that the step or the wait of this scope took too long, and what follows.
 
     AWS reports a missed heartbeat as States.Timeout (recorded: timeouts/test_heartbeats); Retry and Catch may also
@@ -97,7 +97,7 @@ def time_out(draft: Draft, scope: str, phase: InTask | InWait, limit: Literal["t
     _go_on(draft, scope, then, problem, Failure(TIMEOUT, None, None))
 
 
-def fail_state(draft: Draft, scope: str, problem: StatesError, *, is_final: bool = False) -> None:
+def fail_state(draft: ExecutionDraft, scope: str, problem: StatesError, *, is_final: bool = False) -> None:
     """Fail by what went wrong in a state; the cause says where, in AWS's words. `is_final`: no Retry or Catch is asked.
 
     A state that has left no event of its own is entered by its failure.
@@ -109,13 +109,19 @@ def fail_state(draft: Draft, scope: str, problem: StatesError, *, is_final: bool
     fail(draft, scope, problem.error, cause, is_entry=not frame.entry, is_final=is_final)
 
 
-def fail_by_definition(draft: Draft, scope: str, error: str | None, cause: str | None) -> None:
+def fail_by_definition(draft: ExecutionDraft, scope: str, error: str | None, cause: str | None) -> None:
     """Fail because a Fail state says so."""
     fail(draft, scope, error, cause, is_entry=True)
 
 
 def fail(
-    draft: Draft, scope: str, error: str | None, cause: str | None, *, is_entry: bool = False, is_final: bool = False
+    draft: ExecutionDraft,
+    scope: str,
+    error: str | None,
+    cause: str | None,
+    *,
+    is_entry: bool = False,
+    is_final: bool = False,
 ) -> None:
     """Fail the state that a scope is in. `is_entry`: it left no event of its own before."""
     state = draft.state_of(scope)
@@ -133,7 +139,7 @@ def fail(
     _go_on(draft, scope, then, problem, failure)
 
 
-def fail_fork(draft: Draft, fork: Fork) -> None:
+def fail_fork(draft: ExecutionDraft, fork: Fork) -> None:
     """Fail a Parallel or Map state as one of its branches or iterations did; the others are given up."""
     state = draft.state_of(fork.scope)
     error = fork.error if fork.error_ref is None else draft.value(fork.error_ref)
@@ -146,7 +152,7 @@ def fail_fork(draft: Draft, fork: Fork) -> None:
     _go_on(draft, fork.scope, then, problem, failure)
 
 
-def _give_up_below(draft: Draft, scope: str) -> None:
+def _give_up_below(draft: ExecutionDraft, scope: str) -> None:
     """Let go of what the branches or iterations of a state do, if it is in a fork."""
     phase = draft.state.frames[scope].phase
     if isinstance(phase, InFork):
@@ -154,7 +160,7 @@ def _give_up_below(draft: Draft, scope: str) -> None:
 
 
 def _then(
-    draft: Draft, scope: str, thrown: Thrown, members: dict[str, Any]
+    draft: ExecutionDraft, scope: str, thrown: Thrown, members: dict[str, Any]
 ) -> tuple[e.Then | None, StatesError | None]:
     """What Retry and Catch of the state say of an error; and what went wrong when that was computed.
 
@@ -183,12 +189,14 @@ def _then(
     return None, None
 
 
-def _draw(draft: Draft) -> float:
+def _draw(draft: ExecutionDraft) -> float:
     """A number from 0 up to but not including 1, with 53 random bits, as a float holds them."""
-    return (int.from_bytes(draft.facts.entropy(7), "big") >> 3) / (1 << 53)
+    return (int.from_bytes(draft.facts.random_bytes(7), "big") >> 3) / (1 << 53)
 
 
-def _go_on(draft: Draft, scope: str, then: e.Then | None, problem: StatesError | None, failure: Failure) -> None:
+def _go_on(
+    draft: ExecutionDraft, scope: str, then: e.Then | None, problem: StatesError | None, failure: Failure
+) -> None:
     """Do what follows a failure that has been recorded; the execution's failure points to the same values."""
     if problem is not None:
         fail_state(draft, scope, problem, is_final=True)
@@ -198,7 +206,7 @@ def _go_on(draft: Draft, scope: str, then: e.Then | None, problem: StatesError |
         finish(draft, e.ExecutionFailed(*failure, draft.state.frames[scope].state))
 
 
-def _describe(draft: Draft, error: str | None, cause: str | None, members: dict[str, Any]) -> Failure:
+def _describe(draft: ExecutionDraft, error: str | None, cause: str | None, members: dict[str, Any]) -> Failure:
     """An error as the next event carries it; what is business data goes into that event's payload."""
     is_open = error is None or error in RESERVED_ERRORS or error in literal_errors(draft.facts.machine)
     if not is_open:
@@ -212,7 +220,7 @@ def _describe(draft: Draft, error: str | None, cause: str | None, members: dict[
     )
 
 
-def end_if_long(draft: Draft) -> bool:
+def end_if_long(draft: ExecutionDraft) -> bool:
     """Fail a run that has as many events as any may have; neither Retry nor Catch is asked. Whether it is over."""
     limit = draft.facts.events_max
     if draft.state.seq >= limit and not draft.state.is_over:
@@ -222,7 +230,7 @@ def end_if_long(draft: Draft) -> bool:
     return draft.state.is_over
 
 
-def finish(draft: Draft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
+def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
     if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
         draft.give_up(draft.state.scopes())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.core import events as e
-from engine.core.decide.context import Item, Surroundings, environment
-from engine.core.decide.draft import Draft
-from engine.core.decide.fail import fail_fork, fail_state
-from engine.core.decide.leave import leave_after
-from engine.core.refs import below, ref
-from engine.core.state import Fork, Frame, scope_of
-from engine.language import MapState, ParallelState, StatesError
-from engine.language.errors import TooLarge
+from perdure.engine.core import events as e
+from perdure.engine.core.decide.context import Item, ScopeContext, environment
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.fail import fail_fork, fail_state
+from perdure.engine.core.decide.leave import leave_after
+from perdure.engine.core.refs import below, ref
+from perdure.engine.core.state import Fork, Frame, scope_of
+from perdure.engine.language import MapState, ParallelState, StatesError
+from perdure.engine.language.errors import TooLarge
 
 
-def enter_parallel(draft: Draft, scope: str, frame: Frame, state: ParallelState) -> None:
+def enter_parallel(draft: ExecutionDraft, scope: str, frame: Frame, state: ParallelState) -> None:
     """Begin all branches, each with the same input."""
     arguments = state.arguments(environment(draft, scope))
     draft.bound(scope, arguments)
@@ -25,7 +25,7 @@ def enter_parallel(draft: Draft, scope: str, frame: Frame, state: ParallelState)
     draft.emit(e.BranchesStarted(state.name, reference, starts, frame.visit, frame.attempt, scope), payload)
 
 
-def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
+def enter_map(draft: ExecutionDraft, scope: str, frame: Frame, state: MapState) -> None:
     """Settle what is iterated over, and how; the iterations begin one by one."""
     env = environment(draft, scope)
     arguments = state.arguments(env)
@@ -50,7 +50,7 @@ def enter_map(draft: Draft, scope: str, frame: Frame, state: MapState) -> None:
     draft.emit(started, payload)
 
 
-def begin_iteration(draft: Draft, fork: Fork) -> None:
+def begin_iteration(draft: ExecutionDraft, fork: Fork) -> None:
     """Begin the next iteration of a Map state."""
     state = draft.definition(fork.scope, MapState)
     index = fork.started
@@ -58,7 +58,7 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
     payload: dict[str, Any] = {}
     if state.has_item_selector:
         value = draft.value(reference)
-        surroundings = Surroundings(draft, fork.scope, item=Item(index, value))
+        surroundings = ScopeContext(draft, fork.scope, item=Item(index, value))
         try:
             selected = state.item_input(value, environment(draft, fork.scope, surroundings))
             draft.bound(fork.scope, selected)
@@ -70,7 +70,7 @@ def begin_iteration(draft: Draft, fork: Fork) -> None:
     draft.emit(e.IterationStarted(state.name, index, reference, scope_of(fork.seq, index)), payload)
 
 
-def end_fork(draft: Draft, fork: Fork) -> None:
+def end_fork(draft: ExecutionDraft, fork: Fork) -> None:
     """Leave a Parallel or Map state with what its branches or iterations gave, or fail with it.
 
     Of iterations whose failure is tolerated nothing stands in the result.
@@ -82,7 +82,7 @@ def end_fork(draft: Draft, fork: Fork) -> None:
     leave_fork(draft, fork, outputs)
 
 
-def leave_fork(draft: Draft, fork: Fork, outputs: list[Any]) -> None:
+def leave_fork(draft: ExecutionDraft, fork: Fork, outputs: list[Any]) -> None:
     """Leave a Parallel or Map state with these outputs of its branches or iterations."""
     scope = fork.scope
     kind: Literal["Parallel", "Map"] = "Parallel" if fork.items is None else "Map"

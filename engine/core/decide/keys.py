@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.core.decide.context import started_with
-from engine.core.decide.draft import Draft
-from engine.core.ids import percent_encoded
-from engine.core.state import TOP, fork_and_index
-from engine.language import HandlingState, TaskState
+from perdure.engine.core.decide.context import started_with
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.ids import percent_encoded
+from perdure.engine.core.state import TOP, fork_and_index
+from perdure.engine.language import HandlingState, TaskState
 
 SALT: Final = "key_salt"
 """The member of the first event's payload that keys the digests."""
@@ -30,12 +30,12 @@ KEY_MAX: Final = 255
 _sorted: Final = msgspec.json.Encoder(order="deterministic")
 
 
-def salt_for(draft: Draft) -> dict[str, str]:
+def salt_for(draft: ExecutionDraft) -> dict[str, str]:
     """What the first event's payload has for the keys: a salt, if some key of the run will hold a digest."""
-    return {SALT: draft.facts.entropy(SALT_BYTES).hex()} if draft.facts.machine.varies else {}
+    return {SALT: draft.facts.random_bytes(SALT_BYTES).hex()} if draft.facts.machine.varies else {}
 
 
-def idempotency_key(draft: Draft, scope: str, parameters: Any) -> str:
+def idempotency_key(draft: ExecutionDraft, scope: str, parameters: Any) -> str:
     """`execution/state/iteration/visit`, each percent-encoded, for the call of the Task state that a scope is in.
 
     The iteration is `STATE:VISIT:INDEX` of each Parallel and Map state around it, outermost first; none is `-`. Where
@@ -52,7 +52,7 @@ def idempotency_key(draft: Draft, scope: str, parameters: Any) -> str:
     return key
 
 
-def _place(draft: Draft, scope: str) -> tuple[str, bool]:
+def _place(draft: ExecutionDraft, scope: str) -> tuple[str, bool]:
     """Where a scope is, in words that are the same in another attempt; and whether there can be one around it."""
     parts: list[str] = []
     is_retried = False
@@ -66,7 +66,7 @@ def _place(draft: Draft, scope: str) -> tuple[str, bool]:
     return ":".join(reversed(parts)) or "-", is_retried
 
 
-def _digest(draft: Draft, parameters: Any) -> str:
+def _digest(draft: ExecutionDraft, parameters: Any) -> str:
     """A digest of the parameters that nobody can guess them by; the salt goes when the run's payloads are erased."""
     salt: str = started_with(draft).get(SALT, draft.facts.execution)
     return hmac.digest(salt.encode(), _sorted.encode(parameters), "sha256").hex()[:DIGEST_DIGITS]

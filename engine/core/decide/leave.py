@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from engine.core import events as e
-from engine.core.decide.context import environment
-from engine.core.decide.draft import Draft
-from engine.core.decide.fail import fail_state, finish
-from engine.core.refs import Ref
-from engine.core.state import TOP
-from engine.language import Environment, Left, State, StatesError
+from perdure.engine.core import events as e
+from perdure.engine.core.decide.context import environment
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.fail import fail_state, finish
+from perdure.engine.core.refs import Ref
+from perdure.engine.core.state import TOP
+from perdure.engine.language import Environment, Left, State, StatesError
 
 Make: TypeAlias = Callable[[Any, str | None, dict[str, Ref]], e.Event]
 """`make(output, next, assigned)` gives the event that leaves a state."""
 
 
 def leave(
-    draft: Draft,
+    draft: ExecutionDraft,
     scope: str,
     left: Left,
     following: str | None,
@@ -41,7 +41,7 @@ def leave(
 
 
 def leave_after(
-    draft: Draft,
+    draft: ExecutionDraft,
     scope: str,
     state: State,
     left: Callable[[Environment], Left],

@@ -1,8 +1,8 @@
 """After a restart: what was under way is done again, under the same keys.
 
 A step may be what takes the process down. Every unclean death is counted for the tasks that ran; from the third on a
-task is a suspect, which is held until it is its turn (`engine.runtime.suspects`), and then watched for a while. One
-that died five times while it alone was watched fails. Blame does not last: what had run for an hour has a clean
+task is a suspect, which is held until it is its turn (`engine.runtime.workers.suspects`), and then watched for a while.
+One that died five times while it alone was watched fails. Blame does not last: what had run for an hour has a clean
 record. A clean stop is held against nobody, and no death against what only waited.
 """
 
@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from engine.core import events as e
-from engine.core.commands import Recover, Redispatch
-from engine.core.decide.call import parent_of, run_task
-from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance
-from engine.core.decide.fail import fail_task
-from engine.core.decide.refuse import stale
-from engine.core.decision import Facts, Outcome
-from engine.core.effects import FollowChild, FollowParent, HoldSuspect, SetTimer
-from engine.core.state import InTask, State
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Recover, Redispatch
+from perdure.engine.core.decide.call import parent_of, run_task
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import advance
+from perdure.engine.core.decide.fail import fail_task
+from perdure.engine.core.decide.refuse import stale
+from perdure.engine.core.decision import Facts, Outcome
+from perdure.engine.core.effects import FollowChild, FollowParent, HoldSuspect, SetTimer
+from perdure.engine.core.state import InTask, State
 
 SUSPECT_DEATHS: Final = 3
 DEATHS_ALONE_MAX: Final = 5
@@ -45,7 +45,7 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     """
     if state.is_over:
         return stale("the execution is over")
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     for scope in state.scopes():
         task = draft.state.task(scope)
         if task is not None and (command.seq is None or task.seq <= command.seq):
@@ -59,7 +59,7 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     return draft.decision()
 
 
-def _recover_task(draft: Draft, scope: str, task: InTask, *, died: bool) -> None:
+def _recover_task(draft: ExecutionDraft, scope: str, task: InTask, *, died: bool) -> None:
     name = draft.state.frames[scope].state
     if task.child is not None:
         if task.is_submitted:
@@ -116,7 +116,7 @@ def redispatch(state: State, command: Redispatch, facts: Facts) -> Outcome:
     task = state.task(command.scope)
     if task is None or not task.is_held:
         return stale("no task is held here")
-    draft = Draft(state, facts, caused_by=task.seq)
+    draft = ExecutionDraft(state, facts, caused_by=task.seq)
     draft.emit(e.TaskRedispatched(state.frames[command.scope].state, command.scope, command.beside))
     run_task(draft, command.scope)
     return draft.decision()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.core.decide.draft import Draft
-from engine.core.decision import RECORDED_REFUSALS, Code, Facts, Rejection
-from engine.core.events import CommandRefused
-from engine.core.state import State
-from engine.language.sizes import LEVELS_MAX, exceeds
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decision import RECORDED_REFUSALS, Code, Facts, Rejection
+from perdure.engine.core.events import CommandRefused
+from perdure.engine.core.state import State
+from perdure.engine.language.evaluate.sizes import LEVELS_MAX, exceeds
 
 
 def refuse(
@@ -26,7 +26,7 @@ def refuse(
     stops asking cannot fill the log.
     """
     count = state.refusals + facts.refusals + 1
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     if count <= RECORDED_REFUSALS or count & (count - 1) == 0:
         draft.emit(CommandRefused(command, code, count))
     return Rejection(code, message, details or {}, tuple(draft.steps), is_counted=True)

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.core import events as e
-from engine.core.commands import Resume
-from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance
-from engine.core.decide.leave import leave_after
-from engine.core.decide.refuse import refuse, too_large
-from engine.core.decision import Code, Decision, Facts, Need, Outcome, Rejection
-from engine.core.refs import ref
-from engine.core.state import OpenWait, State
-from engine.language import Machine, TaskState, nested_in
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Resume
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import advance
+from perdure.engine.core.decide.leave import leave_after
+from perdure.engine.core.decide.refuse import refuse, too_large
+from perdure.engine.core.decision import Code, Decision, Facts, Need, Outcome, Rejection
+from perdure.engine.core.refs import ref
+from perdure.engine.core.state import OpenWait, State
+from perdure.engine.language import Machine, TaskState, nested_in
 
 RESTARTED = "restarted"
 ALREADY_RESTARTED = "already restarted"
@@ -59,13 +59,13 @@ def _meant(state: State, command: Resume) -> list[tuple[str, OpenWait]]:
 
 def end_wait(state: State, facts: Facts, wait: str, payload: Any, answer: str) -> Decision:
     """End an open wait with this payload as its result, and go on."""
-    draft = Draft(state, facts, caused_by=state.waits[wait].seq)
+    draft = ExecutionDraft(state, facts, caused_by=state.waits[wait].seq)
     leave_wait(draft, wait, payload)
     advance(draft)
     return draft.decision(answer)
 
 
-def leave_wait(draft: Draft, wait: str, payload: Any) -> None:
+def leave_wait(draft: ExecutionDraft, wait: str, payload: Any) -> None:
     """Leave the state that has this wait open, with the payload as its result."""
     opened = draft.state.waits[wait]
     scope = opened.scope

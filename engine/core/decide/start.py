@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core.commands import Trigger
-from engine.core.decide.draft import Draft
-from engine.core.decide.enter import advance
-from engine.core.decide.keys import salt_for
-from engine.core.decide.refuse import too_large
-from engine.core.decision import Facts, Outcome, Rejection
-from engine.core.effects import SetTimer
-from engine.core.events import ExecutionStarted
-from engine.core.refs import ref
-from engine.core.state import State
+from perdure.engine.core.commands import Trigger
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import advance
+from perdure.engine.core.decide.keys import salt_for
+from perdure.engine.core.decide.refuse import too_large
+from perdure.engine.core.decision import Facts, Outcome, Rejection
+from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.events import ExecutionStarted
+from perdure.engine.core.refs import ref
+from perdure.engine.core.state import State
 
 
 def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
@@ -23,7 +23,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     refused = too_large("input", command.input, facts)
     if refused is not None:
         return refused
-    draft = Draft(state, facts)
+    draft = ExecutionDraft(state, facts)
     payload: dict[str, Any] = {"input": command.input, **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id

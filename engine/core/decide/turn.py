@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from engine.core import events as e
-from engine.core.commands import QueueTask, StartTask
-from engine.core.decide.call import run_task
-from engine.core.decide.draft import Draft
-from engine.core.decide.refuse import stale
-from engine.core.decision import Facts, Outcome
-from engine.core.effects import SetTimer
-from engine.core.state import State
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import QueueTask, StartTask
+from perdure.engine.core.decide.call import run_task
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.refuse import stale
+from perdure.engine.core.decision import Facts, Outcome
+from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.state import State
 
 
 def queue_task(state: State, command: QueueTask, facts: Facts) -> Outcome:
@@ -21,7 +21,7 @@ def queue_task(state: State, command: QueueTask, facts: Facts) -> Outcome:
     left_ms = heartbeat_ms = None
     if limit is not None and limit.deadline is not None:
         left_ms, heartbeat_ms = max(limit.deadline - command.since, 0), limit.heartbeat_ms
-    draft = Draft(state, facts, caused_by=task.seq)
+    draft = ExecutionDraft(state, facts, caused_by=task.seq)
     draft.emit(e.TaskQueued(state.frames[command.scope].state, left_ms, heartbeat_ms, command.scope))
     return draft.decision()
 
@@ -31,7 +31,7 @@ def start_task(state: State, command: StartTask, facts: Facts) -> Outcome:
     task = state.task(command.scope)
     if task is None or task.seq != command.seq or task.is_held or task.queued is None:
         return stale("no task is queued here")
-    draft = Draft(state, facts, caused_by=task.seq)
+    draft = ExecutionDraft(state, facts, caused_by=task.seq)
     waited = task.queued
     due_at = first_at = None
     if waited.left_ms is not None:

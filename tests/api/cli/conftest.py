@@ -19,11 +19,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from api.cli import main
-from api.server import Server
-from api.settings import Settings
-from engine import Engine
-from engine.runtime.access import SCOPES
+from perdure.api.cli.main import main
+from perdure.api.server import Server
+from perdure.api.settings import Settings
+from perdure.engine import Engine
+from perdure.engine.services.access import SCOPES
 
 ROOT = Path(__file__).parents[3]
 KEY = "pk_the_operator_of_these_tests"
@@ -212,7 +212,7 @@ def shell(folder: Path) -> Callable[[str], subprocess.Popen[str]]:
     """Starts lines of a shell that find the command `perdure`."""
     command = folder / "bin" / "perdure"
     command.parent.mkdir()
-    program = "import sys; sys.argv[0] = 'perdure'; from api.cli import main; main()"
+    program = "import sys; sys.argv[0] = 'perdure'; from perdure.api.cli.main import main; main()"
     command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -c "{program}" "$@"\n')
     command.chmod(0o755)
 

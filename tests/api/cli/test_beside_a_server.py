@@ -22,7 +22,7 @@ pytestmark = pytest.mark.real_process
 def process(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server process, and its address."""
     with subprocess.Popen(
-        [sys.executable, "-m", "api.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "perdure", "serve", "--port", "0"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         text=True,

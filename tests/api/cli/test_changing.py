@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core.commands import Quarantine
-from engine.runtime.access import SCOPES
+from perdure.engine import Engine
+from perdure.engine.core.commands import Quarantine
+from perdure.engine.services.access import SCOPES
 from tests.api.cli.conftest import APPROVAL, CHARGE, KEY, NAME, Mode, Perdure, Served
 
 
@@ -182,7 +182,7 @@ def test_a_key_is_made_used_and_revoked(mode: Mode, perdure: Perdure, folder: Pa
 
 def test_a_key_of_many_is_found_by_its_name(mode: Mode, perdure: Perdure, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on a later page of a server's."""
-    monkeypatch.setattr("api.commands.remote.PAGE", 1)
+    monkeypatch.setattr("perdure.api.cli.targets.server.PAGE", 1)
     perdure("keys", "create", "last", "--scope", "runs.view")
     assert perdure.json("keys", "revoke", "last")["name"] == "last"
 
@@ -298,7 +298,7 @@ def test_steps_of_ones_own_are_named(perdure: Perdure, folder: Path) -> None:
     own = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "billing.charge", "End": True}}}
     (folder / "own.json").write_text(json.dumps(own))
     (folder / "billing_steps_of_cli.py").write_text(
-        "from engine.steps import Registry\nregistry = Registry()\n"
+        "from perdure.engine.steps import Registry\nregistry = Registry()\n"
         "@registry.step('billing.charge')\nasync def charge(value): return value\n"
     )
     assert "no step 'billing.charge'" in perdure("workflows", "create", "own.json", exits=1).stderr

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine.audit import compare_projections
-from store.sqlite import open_sqlite
+from perdure.engine.audit.store_audit import compare_projections
+from perdure.store.sqlite import open_sqlite
 from tests.api.cli.conftest import Perdure
 
 
@@ -152,7 +152,7 @@ def test_runs_at_a_step_that_is_not_registered(perdure: Perdure, folder: Path) -
     for name, steps in (("steps_before", ["a", "b"]), ("steps_lost", []), ("steps_partly", ["a"])):
         lines = [f"registry.step({step!r})(lambda value: value)\n" for step in steps]
         (folder / f"{name}.py").write_text(
-            "from engine.steps import Registry\nregistry = Registry()\n" + "".join(lines)
+            "from perdure.engine.steps import Registry\nregistry = Registry()\n" + "".join(lines)
         )
     task = {"Type": "Task", "Resource": "a", "Next": "B/~"}
     definition = {"StartAt": "A", "States": {"A": task, "B/~": {"Type": "Task", "Resource": "b", "End": True}}}
@@ -166,7 +166,7 @@ def test_runs_at_a_step_that_is_not_registered(perdure: Perdure, folder: Path) -
 
 def test_a_run_that_only_waits_is_at_no_step(perdure: Perdure, folder: Path) -> None:
     """Whether a parent awaits it or not: what it waits for comes from outside."""
-    (folder / "none.py").write_text("from engine.steps import Registry\nregistry = Registry()\n")
+    (folder / "none.py").write_text("from perdure.engine.steps import Registry\nregistry = Registry()\n")
     with tampering(folder) as connection:
         connection.execute("UPDATE executions SET awaited_by = execution_id WHERE status = 'waiting'")
         connection.execute("""UPDATE workflow_versions SET definition = replace(definition, 'wait_for_resume', 'b')""")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from api.commands.event_lines import EventLines
-from api.commands.output import instant
-from engine.codec import decode_json, encode_json
-from engine.core import commands as c
-from engine.core.events import Recorded
-from engine.testing import due, failed, given, resumed, succeeded
+from perdure.api.cli.event_lines import EventLines
+from perdure.api.cli.output import instant
+from perdure.engine.core import commands as c
+from perdure.engine.core.events import Recorded
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.testing import due, failed, given, resumed, succeeded
 
 FETCH = {
     "Type": "Task",

@@ -15,7 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from api.cli import COMMANDS, main
+from perdure.api.cli.main import COMMANDS, main
 from tests.api.cli.conftest import ROOT, Perdure
 
 HELP_S_MAX = 1.0
@@ -113,7 +113,7 @@ def test_help_is_quick_and_imports_no_engine() -> None:
     """`perdure --help` takes less than a second of a processor's time, and imports nothing of ours but the list."""
     began = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "api.cli", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "perdure", "--help"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -124,21 +124,21 @@ def test_help_is_quick_and_imports_no_engine() -> None:
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime < HELP_S_MAX
     imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
-    heavy = ("engine", "store", "sqlalchemy", "asyncio", "rich", "msgspec", "starlette", "api.settings")
+    heavy = ("engine", "store", "sqlalchemy", "asyncio", "rich", "msgspec", "starlette", "perdure.api.settings")
     assert not [name for name in imported if name.startswith(heavy)]
 
 
 SERVING = {
     "aiohttp",
     "alembic",
-    "engine.engine",
+    "perdure.engine.embedded",
     "http.client",
     "prometheus_client",
     "starlette",
     "structlog",
     "uvicorn",
 }
-LANGUAGE = {"croniter", "engine.core.decide", "engine.language", "jlens", "jsonpath"}
+LANGUAGE = {"croniter", "perdure.engine.core.decide", "perdure.engine.language", "jlens", "jsonpath"}
 POOL = {"sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
 READING = {
     "history": set[str](),
@@ -152,7 +152,7 @@ READING = {
 
 IMPORTED = """
 import sys
-from api.cli import main
+from perdure.api.cli.main import main
 for line in sys.argv[2:]:
     try:
         main(line.split())

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import httpx2
 from jsonschema_rs import validator_for
 
-from api.app import ROUTES
-from api.openapi import document
-from api.problems import PROCESS_PREFIX
-from api.routing import Route
+from perdure.api.app import ROUTES
+from perdure.api.http.problems import PROCESS_PREFIX
+from perdure.api.http.routing import Route
+from perdure.api.openapi import document
 from tests.api.conftest import KEY, Api
 from tests.api.fuzzing import rows_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.settings import BODY_MAX_BYTES
+from perdure.api.settings import BODY_MAX_BYTES
 from tests.api.conftest import ENDING, PROCESS, Api
 from tests.api.hostile.cases import BROKEN, SOUND, TAKEN_BY_SOME
 from tests.api.hostile.probing import BODIES, Probe

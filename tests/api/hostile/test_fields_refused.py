@@ -11,9 +11,9 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from api.openapi.document import name_of
-from api.openapi.schemas import parameters_of
-from api.routing import Route
+from perdure.api.http.routing import Route
+from perdure.api.openapi.document import name_of
+from perdure.api.openapi.schemas import parameters_of
 from tests.api.conftest import APPROVED, ENDING, Api
 from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, message_of, resolved
 

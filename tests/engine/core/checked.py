@@ -9,14 +9,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from engine import projections
-from engine.codec import encode_json
-from engine.core import commands as c
-from engine.core import events as e
-from engine.core import ids
-from engine.core.decision import Decision, Rejection
-from engine.core.draft import Step
-from engine.core.effects import (
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.core import ids
+from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.effects import (
     CancelTask,
     Continue,
     Effect,
@@ -27,20 +25,22 @@ from engine.core.effects import (
     StartChild,
     TellParent,
 )
-from engine.core.evolve import evolve
-from engine.core.refs import resolve
-from engine.core.snapshots import encode_state
-from engine.core.state import InTask, State, initial_state
-from engine.language import Machine
-from engine.runtime.kinds import KINDS
-from engine.testing import EXECUTION, Scenario
-from engine.verification import verify_stream
-from store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
+from perdure.engine.core.evolve import evolve
+from perdure.engine.core.refs import resolve
+from perdure.engine.core.snapshots import encode_state
+from perdure.engine.core.state import InTask, State, initial_state
+from perdure.engine.language import Machine
+from perdure.engine.log import projections
+from perdure.engine.log.codec import encode_json
+from perdure.engine.log.verification import verify_stream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.engine.testing import EXECUTION, Scenario
+from perdure.store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
 from tests.chained import chained
 
 from .invariants import check_event, check_numbers, check_snapshot, meaning, references
 
-VOCABULARY = KINDS["execution"].vocabulary
+VOCABULARY = STREAM_TYPES["execution"].vocabulary
 STREAM = ids.parse(EXECUTION)
 ORGANIZATION = ids.parse("01900000-0000-7000-8000-00000000000a")
 
@@ -144,7 +144,7 @@ class Checked(Scenario):
             before, self.folded = self.folded, evolve(self.folded, recorded)
             assert self.folded == live_state
             check_event(before, recorded, self.folded)
-            steps.append(Step(recorded, self.folded))
+            steps.append(DraftedEvent(recorded, self.folded))
             for reference in references(recorded.event):
                 assert encode_json(resolve(reference, self.stored)) == encode_json(resolve(reference, self._payloads))
         assert encode_state(self.folded) == encode_state(self.state)
@@ -163,7 +163,7 @@ class Checked(Scenario):
         self._check_keys()
         if self.state.is_over or self.state.is_quarantined:
             return
-        assert self.is_to_go_on or not (self.state.ready or self.state.forks_at_work)
+        assert self.is_to_go_on or not (self.state.ready or self.state.actionable_forks)
         called = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}
         called |= {effect.parent.seq for effect in self.duties if isinstance(effect, StartChild)}
         armed = {effect.due_at for effect in self.duties if isinstance(effect, SetTimer)}
@@ -234,7 +234,7 @@ class Checked(Scenario):
         for row in self.rows:
             recorded = VOCABULARY.read(row)
             state = evolve(state, recorded)
-            steps.append(Step(recorded, state))
+            steps.append(DraftedEvent(recorded, state))
         rebuilt = Tables()
         rebuilt.add(initial_state(), steps)
         assert vars(rebuilt) == vars(self.tables)
@@ -254,7 +254,7 @@ class Tables:
         self.waits: dict[bytes, WaitRow] = {}
         self.timers: set[TimerRow] = set()
 
-    def add(self, before: State, steps: list[Step]) -> None:
+    def add(self, before: State, steps: list[DraftedEvent]) -> None:
         found = projections.changes(STREAM, ORGANIZATION, before, steps)
         self.waits.update({row.wait_id: row for row in found.waits})
         assert self.timers.isdisjoint(found.timers)

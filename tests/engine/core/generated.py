@@ -11,9 +11,9 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from engine.codec import decode_json, encode_json
-from engine.core import commands as c
-from engine.core import events as e
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.log.codec import decode_json, encode_json
 
 from .checked import Checked, tasks_of, wait_id
 
@@ -211,10 +211,10 @@ def command(pick: Pick, run: Checked) -> c.Command:
     return pick(KINDS)(pick, run)
 
 
-def outcome(pick: Pick) -> c.Succeeded | c.Failed:
+def outcome(pick: Pick) -> c.TaskSuccess | c.TaskFailure:
     """What a step or the holder of a token may say."""
-    good = c.Succeeded(pick((helpful, helpful, value))(pick))
-    return pick((good, good, good, c.Failed(pick(ERRORS), pick((None, f"{MARK}cause")))))
+    good = c.TaskSuccess(pick((helpful, helpful, value))(pick))
+    return pick((good, good, good, c.TaskFailure(pick(ERRORS), pick((None, f"{MARK}cause")))))
 
 
 def complete(pick: Pick, run: Checked) -> c.Command:
@@ -299,7 +299,7 @@ Due: TypeAlias = tuple[tuple[Any, ...], str, int, int]
 
 def what_is_due(run: Checked) -> dict[Due, str]:
     """All that a driver and an outside world that do their duty may do now, with the scopes that it is about."""
-    if run.state.ready or run.state.forks_at_work:
+    if run.state.ready or run.state.actionable_forks:
         return {((), "go on", 0, 0): ""}
     found: dict[Due, str] = {}
     for scope in run.state.scopes():

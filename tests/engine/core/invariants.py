@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.evolve import evolve
-from engine.core.refs import resolve
-from engine.core.snapshots import decode_state, encode_state
-from engine.core.state import (
+from perdure.engine.core import events as e
+from perdure.engine.core.evolve import evolve
+from perdure.engine.core.refs import resolve
+from perdure.engine.core.snapshots import decode_state, encode_state
+from perdure.engine.core.state import (
     EXECUTION_TIMER,
     TOP,
     Fork,
@@ -28,10 +28,10 @@ from engine.core.state import (
     initial_state,
     scope_of,
 )
-from engine.core.transitions import TRANSITIONS
-from engine.history import states_history
-from engine.history.fold import Fold
-from engine.history.tell import take
+from perdure.engine.core.transitions import TRANSITIONS
+from perdure.engine.history import states_history
+from perdure.engine.history.fold import HistoryFold
+from perdure.engine.history.handlers import take
 
 AFTER_THE_END = frozenset({"ResultIgnored", "CommandRefused"})
 REFERENCES = frozenset({"input", "items", "output", "parameters", "result", "error_ref", "cause", "reason"})
@@ -47,7 +47,7 @@ def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     if after.is_over:
         assert after.status == before.status or not before.is_over
         assert not any(
-            map(len, (after.frames, after.forks, after.waits, after.timers, after.ready, after.forks_at_work))
+            map(len, (after.frames, after.forks, after.waits, after.timers, after.ready, after.actionable_forks))
         )
         assert (after.active, after.delayed, after.is_idle) == (0, 0, True)
     else:
@@ -67,7 +67,7 @@ def check_state(state: State) -> None:
     assert state.scopes()[0] == TOP
     _check_forks(state)
     _check_waits_and_timers(state)
-    is_still = not (state.active or state.delayed or state.forks_at_work)
+    is_still = not (state.active or state.delayed or state.actionable_forks)
     assert state.status == ("waiting" if is_still and state.waits else "running")
     assert state.waits or not is_still, "nothing will ever move it"
 
@@ -89,8 +89,8 @@ def _check_forks(state: State) -> None:
         assert fork.has_failed == (fork.failures > fork.tolerated)
         if fork.has_failed or ended == fork.count or may_begin(fork):
             at_work.add(seq)
-    assert set(state.forks_at_work) == at_work
-    assert len(state.forks_at_work) == len(at_work)
+    assert set(state.actionable_forks) == at_work
+    assert len(state.actionable_forks) == len(at_work)
 
 
 ENTERED = re.compile(r"executing the state '(.*)' \(entered at the event id #(\d+)\)\. ", re.DOTALL)
@@ -103,7 +103,7 @@ def check_numbers(events: Iterable[e.Recorded]) -> None:
     """
     events = list(events)
     queued = sum(isinstance(recorded.event, e.TaskQueued) for recorded in events)
-    fold, state, told = Fold(), initial_state(), 0
+    fold, state, told = HistoryFold(), initial_state(), 0
     for recorded in events:
         state, counted = evolve(state, recorded), len(fold.course.moments)
         take(fold, recorded)

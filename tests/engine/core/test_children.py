@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core import events as e
-from engine.core.commands import AnswerTask, ChildStarted, CompleteTask, Failed, FireTimer, Succeeded
-from engine.core.effects import EndChild, FollowChild, FollowParent, StartChild, TellParent
-from engine.testing import EXECUTION, START, due, failed, recovered, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import AnswerTask, ChildStarted, CompleteTask, FireTimer, TaskFailure, TaskSuccess
+from perdure.engine.core.effects import EndChild, FollowChild, FollowParent, StartChild, TellParent
+from perdure.engine.testing import EXECUTION, START, due, failed, recovered, succeeded, terminated
 
 from .checked import given, wait_id
 
@@ -59,23 +59,23 @@ def test_a_child_that_is_awaited_ends_the_task(pattern):
     assert run.events[1].event.is_awaited
     run.when(started()).then(e.TaskSubmitted("Sell", "3/result")).then_is("running").then_effects()
     assert run.state.is_idle
-    run.when(ended(Succeeded({"Output": "{}"}))).then("TaskSucceeded", "ExecutionSucceeded")
+    run.when(ended(TaskSuccess({"Output": "{}"}))).then("TaskSucceeded", "ExecutionSucceeded")
     run.then_is("completed", output={"Output": "{}"})
 
 
 def test_a_child_that_fails_fails_the_task():
     """Retry and Catch have their say; another attempt starts another child."""
     run = given(calling(".sync:2", Retry=[{**ALL, "IntervalSeconds": 5, "MaxAttempts": 1}])).when(started())
-    run.when(ended(Failed("States.TaskFailed", "the child failed"))).then("TaskFailed").after(5000).when(due())
+    run.when(ended(TaskFailure("States.TaskFailed", "the child failed"))).then("TaskFailed").after(5000).when(due())
     assert run.duty(StartChild) == StartChild(
         wait_id(2), parent(seq=5, attempt=1), {"StateMachineArn": "child", "Input": {}}
     )
-    run.when(ended(Failed("States.TaskFailed", None), seq=5)).then_is("failed", error="States.TaskFailed")
+    run.when(ended(TaskFailure("States.TaskFailed", None), seq=5)).then_is("failed", error="States.TaskFailed")
 
 
 def test_the_end_may_come_before_the_beginning():
     """The child was quick, or the acknowledgement was lost: what comes late is stale."""
-    run = given(calling(".sync:2")).when(ended(Succeeded(1))).then_is("completed", output=1)
+    run = given(calling(".sync:2")).when(ended(TaskSuccess(1))).then_is("completed", output=1)
     run.when(started()).then_nothing().then_refuses("STALE")
 
 
@@ -100,7 +100,7 @@ def test_a_child_that_runs_is_followed_after_a_crash():
     run = given(calling(".sync:2")).when(started())
     for _ in range(6):
         run.when(recovered()).then_nothing().then_effects(FollowChild(wait_id(1), parent()))
-    run.when(ended(Succeeded(1))).then_is("completed")
+    run.when(ended(TaskSuccess(1))).then_is("completed")
 
 
 def test_a_child_is_given_up_with_the_execution():
@@ -115,7 +115,7 @@ def test_a_child_that_takes_too_long_is_given_up(before):
     """The time limit of the task is the limit of waiting for it."""
     run = given(calling(".sync:2", TimeoutSeconds=60)).when(*before).after(60_000).when(due())
     run.then(e.TaskTimedOut("Sell", "task", "States.Timeout"), "ExecutionFailed").then_effects(EndChild(wait_id(1)))
-    run.when(ended(Succeeded("late"))).then("ResultIgnored").then_is("failed", error="States.Timeout")
+    run.when(ended(TaskSuccess("late"))).then("ResultIgnored").then_is("failed", error="States.Timeout")
 
 
 def test_a_child_in_a_branch_is_given_up_with_it():
@@ -137,19 +137,19 @@ def test_a_child_with_a_token_ends_the_task_by_it():
     """`.waitForTaskToken`: that the child ends is no news."""
     run = given(calling(".waitForTaskToken", Parameters=TOKEN)).then_effects("StartChild")
     run.when(started(seq=3)).then("TaskSubmitted").then_is("waiting")
-    run.when(ended(Succeeded("ended"), seq=3)).then("ResultIgnored")
-    run.when(AnswerTask(wait_id(1), Succeeded("told"))).then_is("completed", output="told")
+    run.when(ended(TaskSuccess("ended"), seq=3)).then("ResultIgnored")
+    run.when(AnswerTask(wait_id(1), TaskSuccess("told"))).then_is("completed", output="told")
 
 
 def test_an_awaited_child_with_a_token_ends_the_task_by_whichever_is_first():
     """Its end cancels the token; the token's use makes its end late."""
     run = given(calling(".sync:2", Parameters=TOKEN)).then_effects("StartChild").when(started(seq=3))
-    run.then("TaskSubmitted").then_is("running").when(ended(Succeeded("ended"), seq=3))
+    run.then("TaskSubmitted").then_is("running").when(ended(TaskSuccess("ended"), seq=3))
     run.then("TaskSucceeded", "ExecutionSucceeded").then_is("completed", output="ended")
-    run.when(AnswerTask(wait_id(1), Succeeded("told"))).then_refuses("WAIT_EXPIRED")
+    run.when(AnswerTask(wait_id(1), TaskSuccess("told"))).then_refuses("WAIT_EXPIRED")
     run = given(calling(".sync:2", Parameters=TOKEN)).when(started(seq=3))
-    run.when(AnswerTask(wait_id(1), Succeeded("told"))).then_is("completed", output="told")
-    run.when(ended(Succeeded("ended"), seq=3)).then("ResultIgnored")
+    run.when(AnswerTask(wait_id(1), TaskSuccess("told"))).then_is("completed", output="told")
+    run.when(ended(TaskSuccess("ended"), seq=3)).then("ResultIgnored")
 
 
 def test_an_awaited_child_has_no_token_if_none_is_sent_to_it():

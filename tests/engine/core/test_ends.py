@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core import events as e
-from engine.core.commands import (
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import (
     Advance,
     AnswerTask,
     Beat,
     ChildStarted,
     CompleteTask,
     Confirm,
-    Failed,
     FireTimer,
     Quarantine,
     Recover,
     Redispatch,
     Refuse,
     Release,
-    Succeeded,
+    TaskFailure,
+    TaskSuccess,
     Trigger,
 )
-from engine.core.decide import decide
-from engine.core.decision import Rejection
-from engine.core.effects import CancelTask, EndChild, RunTask, SetTimer, TakeUp
-from engine.core.persistent import PersistentMap
-from engine.core.state import initial_state
-from engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
-from engine.testing import given as plainly_given
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Rejection
+from perdure.engine.core.effects import CancelTask, EndChild, RunTask, SetTimer, TakeUp
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.state import initial_state
+from perdure.engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
+from perdure.engine.testing import given as plainly_given
 
 from .checked import given, tasks_of
 
@@ -112,7 +112,9 @@ def test_after_a_termination_nothing_moves(alive):
     late = []
     for scope, task in tasks_of(alive.state).items():
         name = alive.state.frames[scope].state
-        late += [CompleteTask(scope, name, task.seq, 0, 1, outcome) for outcome in (Succeeded(1), Failed("No", None))]
+        late += [
+            CompleteTask(scope, name, task.seq, 0, 1, outcome) for outcome in (TaskSuccess(1), TaskFailure("No", None))
+        ]
     ignored = len(late)
     late += [FireTimer(timer) for timer in alive.state.timers]
     alive.after(10**9).when(terminated())
@@ -160,7 +162,7 @@ def test_what_nests_is_set_aside_as_a_whole():
     run = given(one(BOTH))
     late = [succeeded("C1")(run.state), ChildStarted("2.4", run.state.task("2.4").seq, {}), FireTimer(7)]
     before = run.state.frames
-    run.when(Quarantine("CompleteTask", "KeyError"), *late, Beat("x"), AnswerTask("x", Succeeded(1))).then(
+    run.when(Quarantine("CompleteTask", "KeyError"), *late, Beat("x"), AnswerTask("x", TaskSuccess(1))).then(
         "ExecutionQuarantined"
     )
     assert run.state.frames == before

@@ -6,18 +6,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from engine.codec import EXECUTION_EVENTS
-from engine.core import events as e
-from engine.core import snapshots
-from engine.core.commands import FireTimer, Recover, Resume
-from engine.core.decide import decide
-from engine.core.decision import Need
-from engine.core.evolve import OutOfOrder, evolve, replay
-from engine.core.snapshots import decode_state, encode_state
-from engine.core.state import Timer, initial_state
-from engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
-from engine.core.workflow import WorkflowArchived
-from engine.testing import START, WORKFLOW, WORKSPACE, recovered, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core import snapshots
+from perdure.engine.core.commands import FireTimer, Recover, Resume
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Need
+from perdure.engine.core.evolve import OutOfOrder, evolve, replay
+from perdure.engine.core.snapshots import decode_state, encode_state
+from perdure.engine.core.state import Timer, initial_state
+from perdure.engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
+from perdure.engine.core.workflow import WorkflowArchived
+from perdure.engine.log.codec import EXECUTION_EVENTS
+from perdure.engine.testing import START, WORKFLOW, WORKSPACE, recovered, resumed, succeeded, terminated
 
 from .checked import given
 from .invariants import check_snapshot

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from engine.core import events as e
-from engine.core.effects import RunTask, SetTimer
-from engine.testing import EXECUTION, START, due, failed, recovered, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.effects import RunTask, SetTimer
+from perdure.engine.testing import EXECUTION, START, due, failed, recovered, resumed, succeeded, terminated
 
 from .checked import given, wait_id
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core import ids
+from perdure.engine.core import ids
 
 NOW = 1_750_000_000_000
 

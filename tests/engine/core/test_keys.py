@@ -10,9 +10,9 @@ import re
 
 import pytest
 
-from engine.core.commands import FireTimer
-from engine.core.effects import RunTask
-from engine.testing import EXECUTION, due, failed, recovered, succeeded
+from perdure.engine.core.commands import FireTimer
+from perdure.engine.core.effects import RunTask
+from perdure.engine.testing import EXECUTION, due, failed, recovered, succeeded
 
 from .checked import given
 

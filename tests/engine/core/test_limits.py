@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from engine.core.commands import Advance
-from engine.core.decision import TRANSITIONS_MAX
-from engine.core.effects import Continue, SetTimer
-from engine.testing import START, due, succeeded, terminated
+from perdure.engine.core.commands import Advance
+from perdure.engine.core.decision import TRANSITIONS_MAX
+from perdure.engine.core.effects import Continue, SetTimer
+from perdure.engine.testing import START, due, succeeded, terminated
 
 from .checked import given
 

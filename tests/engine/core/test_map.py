@@ -7,13 +7,13 @@ import sys
 
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.commands import Advance, CompleteTask, Succeeded
-from engine.core.decide import decide
-from engine.core.decision import Decision, Need
-from engine.core.effects import CancelTask, Continue
-from engine.core.snapshots import encode_state
-from engine.testing import EXECUTION, START, Scenario, due, failed, succeeded
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Advance, CompleteTask, TaskSuccess
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Decision, Need
+from perdure.engine.core.effects import CancelTask, Continue
+from perdure.engine.core.snapshots import encode_state
+from perdure.engine.testing import EXECUTION, START, Scenario, due, failed, succeeded
 
 from .checked import given
 
@@ -270,7 +270,7 @@ class Quick(Scenario):
         while self.effects and self.effects[-1] == Continue():
             self.when(Advance())
         for seq, scope in [(r.seq, r.event.scope) for r in self.events if isinstance(r.event, e.TaskScheduled)]:
-            self.when(CompleteTask(scope, "Each", seq, 0, 1, Succeeded("x" * 100)))
+            self.when(CompleteTask(scope, "Each", seq, 0, 1, TaskSuccess("x" * 100)))
 
 
 def test_ten_thousand_items_are_mapped():
@@ -322,8 +322,8 @@ def test_all_outputs_are_asked_for_at_once():
     run = Quick(machine(), list(range(50)), None)
     calls = [(r.seq, r.event.scope) for r in run.events if isinstance(r.event, e.TaskScheduled)]
     for seq, scope in calls[:-1]:
-        run.when(CompleteTask(scope, "Each", seq, 0, 1, Succeeded(scope)))
-    last = CompleteTask(calls[-1][1], "Each", calls[-1][0], 0, 1, Succeeded("last"))
+        run.when(CompleteTask(scope, "Each", seq, 0, 1, TaskSuccess(scope)))
+    last = CompleteTask(calls[-1][1], "Each", calls[-1][0], 0, 1, TaskSuccess("last"))
     facts = run._facts()
     ended = tuple(r.seq for r in run.events if isinstance(r.event, e.TaskSucceeded))
     assert decide(run.state, last, replace(facts, payloads={1: facts.payloads[1]})) == Need(seqs=ended)

@@ -7,10 +7,10 @@ import hashlib
 import msgspec
 import pytest
 
-from engine.core import organization as o
-from engine.core.decision import Decision, Rejection
-from engine.core.events import CommandRefused, Recorded
-from engine.runtime.kinds import KINDS
+from perdure.engine.core import organization as o
+from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.events import CommandRefused, Recorded
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from tests.chained import chained
 
 from .checked import ORGANIZATION, STREAM, salts
@@ -43,7 +43,7 @@ class Stream:
             self.state = self.last.steps[-1].state if self.new else self.state
         folded = o.OrganizationState()
         for row in chained(ORGANIZATION, STREAM, self.events, salts):
-            folded = o.evolve(folded, KINDS["organization"].vocabulary.read(row))
+            folded = o.evolve(folded, STREAM_TYPES["organization"].vocabulary.read(row))
         assert folded == self.state
         return self
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.commands import Advance
-from engine.core.decide import decide
-from engine.core.decision import Need
-from engine.core.effects import CancelTask, Continue, EndChild
-from engine.core.state import TOP
-from engine.testing import EXECUTION, START, due, failed, recovered, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Advance
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Need
+from perdure.engine.core.effects import CancelTask, Continue, EndChild
+from perdure.engine.core.state import TOP
+from perdure.engine.testing import EXECUTION, START, due, failed, recovered, resumed, succeeded, terminated
 
 from .checked import given, wait_id
 from .invariants import nested_scopes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.persistent import PersistentMap
+from perdure.engine.core.persistent import PersistentMap
 
 keys = st.one_of(st.integers(-5, 400), st.text(max_size=2))
 moves = st.lists(st.tuples(st.booleans(), keys, st.integers()), max_size=300)

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.codec import encode_json
-from engine.core import commands as c
-from engine.core import events as e
-from engine.core.decide import enter
-from engine.core.decide.recover import SUSPECT_DEATHS
-from engine.testing import failed
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.core.decide import enter
+from perdure.engine.core.decide.recover import SUSPECT_DEATHS
+from perdure.engine.log.codec import encode_json
+from perdure.engine.testing import failed
 
 from . import generated
 from .checked import Checked

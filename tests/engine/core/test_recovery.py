@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engine.core import events as e
-from engine.core.commands import Redispatch
-from engine.core.decide.recover import DEATHS_ALONE_MAX, FORGIVEN_MS, SUSPECT_DEATHS, WATCH_MS, watch_ms
-from engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
-from engine.testing import START, due, recovered, resumed, succeeded
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Redispatch
+from perdure.engine.core.decide.recover import DEATHS_ALONE_MAX, FORGIVEN_MS, SUSPECT_DEATHS, WATCH_MS, watch_ms
+from perdure.engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
+from perdure.engine.testing import START, due, recovered, resumed, succeeded
 
 from .checked import given, wait_id
 

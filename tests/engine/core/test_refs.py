@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.refs import Missing, ref, resolve, seq_of
+from perdure.engine.core.refs import PayloadMissing, ref, resolve, seq_of
 
 PAYLOADS = {1: {"input": {"a/b": [10, {"m~n": "x"}], "": 0}}, 2: {"result": None}, 3: None}
 
@@ -33,7 +33,7 @@ def test_the_first_payloads_that_have_the_event_count():
 
 def test_a_payload_that_is_not_loaded_is_named():
     """So that the driver can load it."""
-    with pytest.raises(Missing, match="event 7") as missing:
+    with pytest.raises(PayloadMissing, match="event 7") as missing:
         resolve("7/input", PAYLOADS, {})
     assert missing.value.seqs == (7,)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.commands import Refuse
-from engine.core.decide import decide
-from engine.core.decision import RECORDED_REFUSALS, Rejection
-from engine.testing import START, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Refuse
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import RECORDED_REFUSALS, Rejection
+from perdure.engine.testing import START, resumed, succeeded, terminated
 
 from .checked import given
 

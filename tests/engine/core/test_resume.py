@@ -6,13 +6,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.commands import Advance, Resume
-from engine.core.decide import decide
-from engine.core.decision import Decision, Need, Rejection
-from engine.core.effects import RunTask
-from engine.core.state import EndedWait
-from engine.testing import due, failed, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Advance, Resume
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Decision, Need, Rejection
+from perdure.engine.core.effects import RunTask
+from perdure.engine.core.state import EndedWait
+from perdure.engine.testing import due, failed, resumed, succeeded, terminated
 
 from .checked import given, wait_id
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.commands import Beat
-from engine.core.decision import Facts
-from engine.history import states_history
-from engine.testing import due, failed
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Beat
+from perdure.engine.core.decision import Facts
+from perdure.engine.history import states_history
+from perdure.engine.testing import due, failed
 
 from .checked import Checked, wait_id
 

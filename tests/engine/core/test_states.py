@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.effects import RunTask, SetTimer
-from engine.testing import EXECUTION, START, due, failed, resumed, succeeded
+from perdure.engine.core import events as e
+from perdure.engine.core.effects import RunTask, SetTimer
+from perdure.engine.testing import EXECUTION, START, due, failed, resumed, succeeded
 
 from .checked import given, wait_id
 

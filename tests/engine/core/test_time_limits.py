@@ -7,14 +7,14 @@ import hashlib
 
 import pytest
 
-from engine.core import events as e
-from engine.core.commands import AnswerTask, Beat, Failed, FireTimer, Resume, Succeeded
-from engine.core.decide import decide
-from engine.core.decide.call import TIMEOUT_MAX_MS, token_digest, wait_of_token
-from engine.core.decision import Need
-from engine.core.effects import CancelTask, RunTask, SetTimer
-from engine.core.state import EXECUTION_TIMER
-from engine.testing import START, due, failed, recovered, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import AnswerTask, Beat, FireTimer, Resume, TaskFailure, TaskSuccess
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decide.call import TIMEOUT_MAX_MS, token_digest, wait_of_token
+from perdure.engine.core.decision import Need
+from perdure.engine.core.effects import CancelTask, RunTask, SetTimer
+from perdure.engine.core.state import EXECUTION_TIMER
+from perdure.engine.testing import START, due, failed, recovered, resumed, succeeded, terminated
 
 from .checked import given, wait_id
 
@@ -180,7 +180,7 @@ def test_a_token_names_its_wait_and_is_kept_as_a_digest():
 @pytest.mark.parametrize("before", [[], [succeeded("A", "sent")]])
 def test_the_holder_of_a_token_gives_the_result(before):
     """Before or after the step has returned."""
-    run = given(one(TOKEN)).when(*before).when(AnswerTask(wait_id(1), Succeeded({"ok": 1})))
+    run = given(one(TOKEN)).when(*before).when(AnswerTask(wait_id(1), TaskSuccess({"ok": 1})))
     run.then("WaitResumed", "ExecutionSucceeded").then_answers("completed").then_is("completed", output={"ok": 1})
     assert run.events[-2].caused_by == 2
 
@@ -188,21 +188,23 @@ def test_the_holder_of_a_token_gives_the_result(before):
 def test_the_holder_of_a_token_says_that_the_task_failed():
     """Retry and Catch have their say, as for every failure."""
     run = given(one({**TOKEN, "Catch": [{**ALL, "Next": "Mend"}]}, also=MEND)).when(succeeded("A"))
-    run.when(AnswerTask(wait_id(1), Failed("NoMoney", "none"))).then("TaskFailed", "StatePassed", "ExecutionSucceeded")
+    run.when(AnswerTask(wait_id(1), TaskFailure("NoMoney", "none"))).then(
+        "TaskFailed", "StatePassed", "ExecutionSucceeded"
+    )
     run.then_answers({"message": "completed", "then": {"kind": "catch", "next": "Mend"}})
     run.then_is("completed", output={"Error": "NoMoney", "Cause": "none"})
-    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), Failed(None, None)))
+    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), TaskFailure(None, None)))
     run.then("TaskFailed", "ExecutionFailed").then_is("failed", error=None)
     assert run.state.cause is None
 
 
-@pytest.mark.parametrize("first", [Succeeded(1), Failed("No", None)])
+@pytest.mark.parametrize("first", [TaskSuccess(1), TaskFailure("No", None)])
 def test_a_token_is_good_for_one_answer(first):
     """The second one is told so, whatever either of them says."""
     run = given(one(TOKEN)).when(AnswerTask(wait_id(1), first))
-    is_good = isinstance(first, Succeeded)
+    is_good = isinstance(first, TaskSuccess)
     run.then_answers("completed" if is_good else {"message": "completed", "then": {"kind": "end"}})
-    for outcome in (Succeeded(2), Failed("No", None)):
+    for outcome in (TaskSuccess(2), TaskFailure("No", None)):
         run.when(AnswerTask(wait_id(1), outcome)).then("CommandRefused").then_refuses("CONFLICT")
     run.when(Beat(wait_id(1))).then(e.CommandRefused("heartbeat", "CONFLICT", 3)).then_refuses("CONFLICT")
     run.then_is("completed" if is_good else "failed")
@@ -210,7 +212,7 @@ def test_a_token_is_good_for_one_answer(first):
 
 def test_a_resume_of_a_wait_whose_token_failed_is_late():
     """No resume has ended it, so none has won; the refusal says how it ended."""
-    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), Failed("No", None)), resumed(wait=wait_id(1)))
+    run = given(one(TOKEN)).when(AnswerTask(wait_id(1), TaskFailure("No", None)), resumed(wait=wait_id(1)))
     run.then_refuses("WAIT_EXPIRED")
     assert "failed" in run.rejection.message
 
@@ -218,22 +220,22 @@ def test_a_resume_of_a_wait_whose_token_failed_is_late():
 def test_a_used_token_of_an_earlier_visit_is_still_used():
     """The state asks again under another token; how the earlier one ended is looked up."""
     run = given(one({**TOKEN, "Retry": [{**ALL, "IntervalSeconds": 1, "BackoffRate": 1}]}))
-    run.when(AnswerTask(wait_id(1), Failed("No", None))).after(1000).when(due())
-    run.when(AnswerTask(wait_id(2), Failed("No", None))).after(1000).when(due())
+    run.when(AnswerTask(wait_id(1), TaskFailure("No", None))).after(1000).when(due())
+    run.when(AnswerTask(wait_id(2), TaskFailure("No", None))).after(1000).when(due())
     for wait in (1, 2):
-        run.when(AnswerTask(wait_id(wait), Succeeded(1))).then_refuses("CONFLICT")
-    run.when(AnswerTask(wait_id(3), Succeeded(1))).then_is("completed", output=1)
+        run.when(AnswerTask(wait_id(wait), TaskSuccess(1))).then_refuses("CONFLICT")
+    run.when(AnswerTask(wait_id(3), TaskSuccess(1))).then_is("completed", output=1)
 
 
 def test_a_token_whose_wait_is_over_is_refused():
     """It expired, or was cancelled with its scope; an unknown one names no task."""
-    run = given(one({**TOKEN, "TimeoutSeconds": 5})).after(5000).when(due(), AnswerTask(wait_id(1), Succeeded(1)))
+    run = given(one({**TOKEN, "TimeoutSeconds": 5})).after(5000).when(due(), AnswerTask(wait_id(1), TaskSuccess(1)))
     run.then_refuses("WAIT_EXPIRED")
     assert "expired" in run.rejection.message
     run = given(one(TOKEN)).when(failed("A", "NoMail"), Beat(wait_id(1))).then_refuses("WAIT_EXPIRED")
     assert "cancelled" in run.rejection.message
-    run.when(AnswerTask(wait_id(9), Succeeded(1))).then_refuses("NOT_FOUND")
-    run = given(one(TOKEN)).when(terminated(), AnswerTask(wait_id(1), Succeeded(1))).then_refuses("CONFLICT")
+    run.when(AnswerTask(wait_id(9), TaskSuccess(1))).then_refuses("NOT_FOUND")
+    run = given(one(TOKEN)).when(terminated(), AnswerTask(wait_id(1), TaskSuccess(1))).then_refuses("CONFLICT")
     assert "terminated" in run.rejection.message
 
 
@@ -241,7 +243,7 @@ def test_a_token_of_an_older_wait_is_looked_up():
     """The state remembers the last wait of each state of the definition."""
     run = given(one(TOKEN))
     facts = run._facts()
-    for command in (AnswerTask(wait_id(7), Succeeded(1)), Beat(wait_id(7))):
+    for command in (AnswerTask(wait_id(7), TaskSuccess(1)), Beat(wait_id(7))):
         assert decide(run.state, command, facts) == Need(waits=(wait_id(7),))
 
 
@@ -254,7 +256,7 @@ def test_an_answer_that_comes_while_the_step_still_runs_makes_its_result_late():
     """It is recorded as ignored."""
     run = given(one(TOKEN))
     late = succeeded("A", "sent")(run.state)
-    run.when(AnswerTask(wait_id(1), Succeeded(1)), late).then("WaitResumed", "ExecutionSucceeded", "ResultIgnored")
+    run.when(AnswerTask(wait_id(1), TaskSuccess(1)), late).then("WaitResumed", "ExecutionSucceeded", "ResultIgnored")
 
 
 # --- heartbeats ------------------------------------------------------------------------------------------------------
@@ -387,10 +389,10 @@ def test_the_limit_of_one_branch_is_its_own():
 def test_a_step_that_still_runs_is_given_up_when_its_token_says_that_it_failed():
     """Or another attempt might run beside it; with a success it may end what it does."""
     run = given({"StartAt": "A", "States": {"A": {**TOKEN, "Retry": [{"ErrorEquals": ["States.ALL"]}], "End": True}}})
-    run.when(AnswerTask(wait_id(1), Failed("No", None)))
+    run.when(AnswerTask(wait_id(1), TaskFailure("No", None)))
     assert CancelTask(run.events[2].seq) in run.effects
     again = given({"StartAt": "A", "States": {"A": {**TOKEN, "End": True}}})
-    again.when(AnswerTask(wait_id(1), Succeeded(1))).then_is("completed")
+    again.when(AnswerTask(wait_id(1), TaskSuccess(1))).then_is("completed")
     assert not [effect for effect in again.effects if isinstance(effect, CancelTask)]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core import events as e
-from engine.core.commands import Beat, QueueTask, Redispatch, StartTask
-from engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
-from engine.history import states_history
-from engine.testing import due, failed, recovered, resumed, succeeded, terminated
+from perdure.engine.core import events as e
+from perdure.engine.core.commands import Beat, QueueTask, Redispatch, StartTask
+from perdure.engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
+from perdure.engine.history import states_history
+from perdure.engine.testing import due, failed, recovered, resumed, succeeded, terminated
 
 from .checked import given, wait_id
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from engine.core import events as e
-from engine.core.decide import decide
-from engine.core.decision import Need
-from engine.core.snapshots import encode_state
-from engine.testing import due, failed, resumed, succeeded
+from perdure.engine.core import events as e
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Need
+from perdure.engine.core.snapshots import encode_state
+from perdure.engine.testing import due, failed, resumed, succeeded
 
 from .checked import given
 

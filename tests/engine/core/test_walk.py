@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from engine.core import commands as c
-from engine.core import events as e
-from engine.core.decide import decide
-from engine.core.decision import Decision, Facts, Need, Rejection
-from engine.core.state import InTask, State, initial_state
-from engine.core.transitions import TRANSITIONS
-from engine.language import Machine, compile_machine, nested_in
-from engine.testing import EXECUTION, START, WORKFLOW, WORKSPACE
+from perdure.engine.core import commands as c
+from perdure.engine.core import events as e
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Decision, Facts, Need, Rejection
+from perdure.engine.core.state import InTask, State, initial_state
+from perdure.engine.core.transitions import TRANSITIONS
+from perdure.engine.language import Machine, compile_machine, nested_in
+from perdure.engine.testing import EXECUTION, START, WORKFLOW, WORKSPACE
 
 from .invariants import check_state
 
@@ -179,7 +179,7 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
     for called in node.tasks:
-        for outcome in (c.Succeeded({}), c.Succeeded({"again": 1}), c.Failed("NoMoney", "empty")):
+        for outcome in (c.TaskSuccess({}), c.TaskSuccess({"again": 1}), c.TaskFailure("NoMoney", "empty")):
             yield c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome), START
         yield c.ChildStarted(called.scope, called.seq, {"started": 1}), START
         if is_crowded:
@@ -198,8 +198,8 @@ def ways_for_waits(node: Node, machine: Machine) -> Iterator[tuple[c.Command, in
                 yield c.Resume(payload, wait, state), START
             yield c.Resume({}, wait, state, may_hold=True), START
     for wait in ("unknown", *waits):
-        yield c.AnswerTask(wait, c.Succeeded({})), START
-        yield c.AnswerTask(wait, c.Failed("NoMoney", None)), START
+        yield c.AnswerTask(wait, c.TaskSuccess({})), START
+        yield c.AnswerTask(wait, c.TaskFailure("NoMoney", None)), START
         yield c.Beat(wait), START
 
 
@@ -236,7 +236,7 @@ def follow(node: Node, recorded: e.Recorded, state: State) -> Node:
     timers = tuple(name for name in state.timers if name not in node.timers)
     node = node._replace(state=state, timers=(*node.timers, *timers))
     if isinstance(event, e.TaskScheduled):
-        called = c.CompleteTask(event.scope, event.state, recorded.seq, event.attempt, event.visit, c.Succeeded(None))
+        called = c.CompleteTask(event.scope, event.state, recorded.seq, event.attempt, event.visit, c.TaskSuccess(None))
         node = node._replace(tasks=(*node.tasks, called))
     if isinstance(event, e.WaitOpened):
         return node._replace(waits=(*node.waits, Wait(event.wait, event.state, event.scope)))

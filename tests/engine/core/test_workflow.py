@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.core import workflow as w
-from engine.core.decision import Decision, Rejection
-from engine.core.draft import Step
-from engine.core.events import CommandRefused, Recorded
-from engine.core.refs import resolve
-from engine.runtime.kinds import KINDS
-from engine.verification import verify_stream
-from store.records import StoredEvent
+from perdure.engine.core import workflow as w
+from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.events import CommandRefused, Recorded
+from perdure.engine.core.refs import resolve
+from perdure.engine.log.verification import verify_stream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.store.records import StoredEvent
 from tests.chained import chained
 
 from .checked import ORGANIZATION, STREAM, salts
@@ -43,7 +43,7 @@ class Stream:
             self._take(outcome.steps)
         return self
 
-    def _take(self, steps: tuple[Step, ...]):
+    def _take(self, steps: tuple[DraftedEvent, ...]):
         self.new = [step.recorded.event for step in steps]
         self.events += [step.recorded for step in steps]
         self.state = steps[-1].state if steps else self.state
@@ -51,7 +51,7 @@ class Stream:
         stored = [StoredEvent(row.seq, row) for row in rows]
         assert verify_stream(STREAM, stored, (rows[-1].seq, rows[-1].hash)) is None
         folded = w.WorkflowState()
-        for recorded in KINDS["workflow"].vocabulary.read_all(stored):
+        for recorded in STREAM_TYPES["workflow"].vocabulary.read_all(stored):
             folded = w.evolve(folded, recorded)
         assert folded == self.state
 

@@ -5,8 +5,8 @@ It proves what compiled states compute, without the engine; how states are run, 
 
 import types
 
-from engine.language import Environment, StatesError, context_object
-from engine.language.values import MISSING
+from perdure.engine.language import Environment, StatesError, context_object
+from perdure.engine.language.values import MISSING
 
 
 class Failed(Exception):

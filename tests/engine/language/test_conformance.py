@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from engine.language import StatesError, compile_machine, problems, unsupported
+from perdure.engine.language import StatesError, compile_machine, problems, unsupported
 from tests.engine.language.interpreter import Failed, Interpreter, Variables
 
 CONFORMANCE = pathlib.Path(__file__).resolve().parents[3].parent / "shared" / "conformance"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import mermaid
-from engine.language.connections import connections
-from engine.language.drawing import NAME_MAX, Mark, label
+from perdure.engine.language import mermaid
+from perdure.engine.language.analysis.connections import connections
+from perdure.engine.language.analysis.drawing import NAME_MAX, Mark, label
 
 ORDER = {
     "StartAt": "Charge",

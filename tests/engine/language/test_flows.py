@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.language import StatesError, compile_state
+from perdure.engine.language import StatesError, compile_state
 from tests.engine.language.worlds import env
 
 CONTEXT = {"State": {"Name": "S"}}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import DefinitionError, compile_state
+from perdure.engine.language import DefinitionError, compile_state
 from tests.engine.language.worlds import env
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import format_instant, parse_instant
-from engine.language.instants import instant_ns
+from perdure.engine.language import format_instant, parse_instant
+from perdure.engine.language.instants import instant_ns
 
 NOON_MS = 1_704_110_400_000  # 2024-01-01T12:00:00Z
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import compile_machine, problems
-from engine.language.environment import Environment
-from engine.language.errors import StatesError
-from engine.language.intrinsic_functions import FUNCTIONS
-from engine.language.intrinsics import ARGUMENTS_MAX, NESTING_MAX, TEXT_MAX, compile_intrinsic
-from engine.language.paths import PathError
-from engine.language.values import JSON_TYPES, MISSING
+from perdure.engine.language import compile_machine, problems
+from perdure.engine.language.errors import StatesError
+from perdure.engine.language.evaluate.environment import Environment
+from perdure.engine.language.evaluate.intrinsic_functions import FUNCTIONS
+from perdure.engine.language.evaluate.intrinsics import ARGUMENTS_MAX, NESTING_MAX, TEXT_MAX, compile_intrinsic
+from perdure.engine.language.evaluate.paths import PathError
+from perdure.engine.language.values import JSON_TYPES, MISSING
 
 INPUT = {
     "name": "Ada",

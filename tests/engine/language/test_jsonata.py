@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import jsonata
-from engine.language.environment import Environment
-from engine.language.errors import StatesError
-from engine.language.findings import Findings, Place
-from engine.language.jsonata import (
+from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
+from perdure.engine.language.errors import StatesError
+from perdure.engine.language.evaluate.environment import Environment
+from perdure.engine.language.evaluate.jsonata import compile as jsonata
+from perdure.engine.language.evaluate.jsonata.compile import (
     TEXT_MAX,
     compile_jsonata,
     compile_jsonata_field,
@@ -23,8 +23,8 @@ from engine.language.jsonata import (
     field_of,
     is_jsonata,
 )
-from engine.language.tables import Scope
-from engine.language.values import MISSING
+from perdure.engine.language.parse.tables import FieldScope
+from perdure.engine.language.values import MISSING
 
 
 class World:
@@ -52,10 +52,10 @@ class World:
 INPUT = {"items": [{"price": 1.5}, {"price": 2}], "name": "Ada", "none": None, "one": [1]}
 
 
-def scope(findings=None, **parts):
+def scope(diagnostics=None, **parts):
     """What a field is told of the state around it."""
-    findings = findings or Findings()
-    return Scope(findings=findings, names=frozenset(), parse_nested=None, language="JSONata", **parts)
+    diagnostics = diagnostics or Diagnostics()
+    return FieldScope(diagnostics=diagnostics, names=frozenset(), parse_nested=None, language="JSONata", **parts)
 
 
 def within(env, parts):
@@ -301,8 +301,8 @@ def test_what_is_no_expression_is_refused_when_it_is_compiled(text, reason):
     assert reason in str(refusal.value)
 
 
-def place(*keys):
-    at = Place()
+def pointer(*keys):
+    at = JsonPointer()
     for key in keys:
         at = at / key
     return at
@@ -323,7 +323,7 @@ def place(*keys):
 )
 def test_a_cause_names_the_field_from_its_state_on(keys, field):
     """The innermost state counts, and what only looks like one does not."""
-    assert field_of(place(*keys)) == field
+    assert field_of(pointer(*keys)) == field
 
 
 def test_a_template_evaluates_the_texts_that_are_expressions():
@@ -337,44 +337,44 @@ def test_a_template_evaluates_the_texts_that_are_expressions():
         "static": {"a": [True]},
     }
     before = json.dumps(source)
-    findings = Findings()
-    expression = compile_jsonata_template(source, place("States", "A", "Output"), scope(findings))
+    diagnostics = Diagnostics()
+    expression = compile_jsonata_template(source, pointer("States", "A", "Output"), scope(diagnostics))
     found = expression.evaluate(None, Environment(World(), INPUT))
     assert found == {**source, "who": "Ada", "list": [1, 2, {"deep": None}]}
     assert list(found) == list(source)
     assert found["static"] is source["static"]
     assert json.dumps(source) == before
-    assert not findings.problems
+    assert not diagnostics.problems
 
 
 def test_a_template_may_be_one_expression_or_none():
     """Any JSON is a template; one without expressions gives itself."""
-    findings = Findings()
+    diagnostics = Diagnostics()
     environment = Environment(World(), INPUT)
     for source, found in [("{% [1] %}", [1]), ("plain", "plain"), (None, None), ([], []), (1.5, 1.5)]:
-        assert compile_jsonata_template(source, place(), scope(findings)).evaluate(None, environment) == found
+        assert compile_jsonata_template(source, pointer(), scope(diagnostics)).evaluate(None, environment) == found
 
 
 def test_a_template_tells_every_expression_that_is_wrong():
     """Each with its place; an open or unopened bracket is one."""
-    findings = Findings()
-    compile_jsonata_template({"a": ["{% 1 + %}", "{% 1"], "b": "1 %}"}, place("Output"), scope(findings))
-    assert [problem.path for problem in findings.problems] == ["/Output/a/0", "/Output/a/1", "/Output/b"]
+    diagnostics = Diagnostics()
+    compile_jsonata_template({"a": ["{% 1 + %}", "{% 1"], "b": "1 %}"}, pointer("Output"), scope(diagnostics))
+    assert [problem.path for problem in diagnostics.problems] == ["/Output/a/0", "/Output/a/1", "/Output/b"]
 
 
 def test_an_expression_in_a_template_fails_under_its_own_field():
     """The cause names the member, not the template."""
-    expression = compile_jsonata_template({"a": [1, "{% $no %}"]}, place("States", "A", "Arguments"), scope())
+    expression = compile_jsonata_template({"a": [1, "{% $no %}"]}, pointer("States", "A", "Arguments"), scope())
     with pytest.raises(StatesError, match=r"for the field 'Arguments/a\[1\]' returned nothing \(undefined\)\."):
         expression.evaluate(None, Environment(World(), INPUT))
 
 
 def test_a_field_tells_its_findings_or_demands_its_kind():
     """What is no expression is told; what is one gives its kind."""
-    findings = Findings()
-    assert compile_jsonata_field("{% + %}", place("Seconds"), scope(findings)) is None
-    assert [problem.path for problem in findings.problems] == ["/Seconds"]
-    expression = compile_jsonata_field("{% 'a' %}", place("States", "W", "Seconds"), scope(findings), "number")
+    diagnostics = Diagnostics()
+    assert compile_jsonata_field("{% + %}", pointer("Seconds"), scope(diagnostics)) is None
+    assert [problem.path for problem in diagnostics.problems] == ["/Seconds"]
+    expression = compile_jsonata_field("{% 'a' %}", pointer("States", "W", "Seconds"), scope(diagnostics), "number")
     with pytest.raises(StatesError, match="for the field 'Seconds' returned an unexpected result type"):
         expression.evaluate(None, Environment(World(), INPUT))
 

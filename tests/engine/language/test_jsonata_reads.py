@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine.language import compile_machine, problems
-from engine.language.jsonata_reads import ALWAYS, strays
-from engine.language.jsonata_text import readable
+from perdure.engine.language import compile_machine, problems
+from perdure.engine.language.evaluate.jsonata.reads import ALWAYS, strays
+from perdure.engine.language.evaluate.jsonata.text import readable
 
 SEES_ALL = ALWAYS | {"result", "errorOutput"}
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import StatesError
-from engine.language.jsonata import compile_jsonata
-from engine.language.jsonata_text import readable, tokens
+from perdure.engine.language import StatesError
+from perdure.engine.language.evaluate.jsonata.compile import compile_jsonata
+from perdure.engine.language.evaluate.jsonata.text import readable, tokens
 from tests.engine.language.worlds import env
 
 BIG = 2**53 + 1

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from engine.language import (
+from perdure.engine.language import (
     DefinitionError,
     StatesError,
     compile_machine,
@@ -14,7 +14,7 @@ from engine.language import (
     steps_of,
     unsupported,
 )
-from engine.language.machine import nested_in
+from perdure.engine.language.model.machine import nested_in
 from tests.engine.language.worlds import env
 
 INNER = {"StartAt": "i", "States": {"i": {"Type": "Pass", "End": True}}}

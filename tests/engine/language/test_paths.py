@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language.errors import StatesError
-from engine.language.paths import PathError, compile_path, compile_reference_path
-from engine.language.values import MISSING
+from perdure.engine.language.errors import StatesError
+from perdure.engine.language.evaluate.paths import PathError, compile_path, compile_reference_path
+from perdure.engine.language.values import MISSING
 from tests.engine.language.worlds import env
 
 DATA = {

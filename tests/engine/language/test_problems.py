@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.language import DefinitionError, compile_machine, problems, unsupported
-from engine.language.findings import PROBLEMS_MAX
+from perdure.engine.language import DefinitionError, compile_machine, problems, unsupported
+from perdure.engine.language.diagnostics import PROBLEMS_MAX
 
 VALID = {
     "Comment": "all states that there are",

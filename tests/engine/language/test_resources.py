@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.language import parse_resource
+from perdure.engine.language import parse_resource
 
 FIELDS = ("kind", "step", "service", "action", "pattern", "is_lambda_arn")
 FUNCTION = "arn:aws:lambda:eu-central-1:111111111111:function:ship"

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from engine.language import (
+from perdure.engine.language import (
     DefinitionError,
     FailState,
     StatesError,

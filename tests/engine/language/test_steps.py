@@ -1,7 +1,7 @@
 """What a definition needs from outside, and what is valid but unwise."""
 
-from engine.language import compile_machine, context_object, literal_errors, steps_of, warnings
-from engine.language.paths import compile_path
+from perdure.engine.language import compile_machine, context_object, literal_errors, steps_of, warnings
+from perdure.engine.language.evaluate.paths import compile_path
 from tests.engine.language.worlds import env
 
 INVOKE = "arn:aws:states:::lambda:invoke"

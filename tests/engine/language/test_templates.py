@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.language import DefinitionError, StatesError, compile_state
+from perdure.engine.language import DefinitionError, StatesError, compile_state
 from tests.engine.language.worlds import env
 
 CONTEXT = {"Execution": {"Id": "e-1"}, "State": {"Name": "S"}}

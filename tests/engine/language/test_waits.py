@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.language import opens_several_waits, problems
+from perdure.engine.language import opens_several_waits, problems
 
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "End": True}
 TELL = {"Type": "Task", "Resource": "tell.waitForResume", "End": True}

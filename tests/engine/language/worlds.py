@@ -1,7 +1,7 @@
 """Environments for tests: what an execution lends to the expressions of one state."""
 
-from engine.language import Environment
-from engine.language.values import MISSING
+from perdure.engine.language import Environment
+from perdure.engine.language.values import MISSING
 
 
 class World:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.audit import compare_projections, verify
-from engine.steps import Registry
-from engine.testing import ManualClock
-from store.errors import StoreUnavailable
-from store.memory import MemoryStore
-from store.records import Appended, StoredEvent, StreamAppend
+from perdure.engine import Engine
+from perdure.engine.audit.store_audit import compare_projections, verify
+from perdure.engine.steps import Registry
+from perdure.engine.testing import ManualClock
+from perdure.store.errors import StoreUnavailable
+from perdure.store.memory import MemoryStore
+from perdure.store.records import Appended, StoredEvent, StreamAppend
 
 WAITING: dict[str, Any] = {
     "StartAt": "Ask",

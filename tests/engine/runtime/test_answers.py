@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core import ids
-from engine.core.commands import Resume, Terminate
-from engine.core.events import WaitOpened
-from engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
-from engine.steps import Registry
-from store.errors import CommitUnknown, StoreFull
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.core.commands import Resume, Terminate
+from perdure.engine.core.events import WaitOpened
+from perdure.engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
+from perdure.engine.steps import Registry
+from perdure.store.errors import CommitUnknown, StoreFull
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -95,7 +95,7 @@ async def test_the_next_commit_begins_before_the_answers_of_the_last(bench: Benc
 
 
 async def test_nothing_more_is_handed_over_after_a_failure(bench: Bench) -> None:
-    """A commit that ends after the engine has stopped does not begin the next one, whose orders were told of it."""
+    """A commit that ends after the engine has stopped does not begin the next one, whose requests were told of it."""
     engine, execution_id = await waiting(bench)
     bench.store.gate.clear()
     before = len(bench.store.attempts)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core import ids
-from engine.runtime import processor
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.runtime.processing import processor
 
 BACKTRACKING = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
 HEAVY = "{% $sum([1..40000].($ * 2)) %}"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core import ids
-from engine.errors import Conflict, Unauthorized
-from engine.runtime.access import SCOPES, Principal
-from engine.runtime.caching import Cache
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.errors import Conflict, Unauthorized
+from perdure.engine.services.access import SCOPES, Principal
+from perdure.engine.services.cache import Cache
 from tests.engine.runtime.conftest import WAITING, Bench, eventually
 
 DONE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.errors import PerdureError
-from engine.steps import Registry, StepFailed
-from store.errors import StoreFull
+from perdure.engine import Engine
+from perdure.engine.errors import PerdureError
+from perdure.engine.steps import Registry, StepFailed
+from perdure.store.errors import StoreFull
 
 from .conftest import Bench, eventually, rest
 

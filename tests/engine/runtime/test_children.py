@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine import Engine
-from engine.core import ids
-from engine.core.effects import FollowParent
-from engine.core.events import ExecutionStarted, ExecutionTerminated, Recorded, TaskScheduled
-from engine.limits import Limits
-from engine.runtime import nesting
-from engine.runtime.hot import HotStream
-from engine.runtime.kinds import KINDS
-from engine.testing import START
-from engine.told import Execution, Result
-from store.errors import StoreFull
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.core.effects import FollowParent
+from perdure.engine.core.events import ExecutionStarted, ExecutionTerminated, Recorded, TaskScheduled
+from perdure.engine.limits import Limits
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.engine.services import child_executions as nesting
+from perdure.engine.testing import START
+from perdure.engine.views import Execution, Result
+from perdure.store.errors import StoreFull
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -450,7 +450,7 @@ async def test_a_child_whose_parent_s_task_is_another_one_is_ended(bench: Bench)
     began = (await events(engine, child))[0].event
     assert isinstance(began, ExecutionStarted)
     assert began.parent is not None
-    hot = HotStream(KINDS["execution"], ids.parse(child), b"", b"")
+    hot = HotStream(STREAM_TYPES["execution"], ids.parse(child), b"", b"")
     for seq, wanted in ((began.parent.seq, "running"), (began.parent.seq - 1, "terminated")):
         engine.node.children.follow_parent(hot, FollowParent(msgspec.structs.replace(began.parent, seq=seq)))
         await rest(engine)

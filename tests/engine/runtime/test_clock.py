@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 
-from engine.runtime.clock import Handle, SystemClock
+from perdure.engine.runtime.clock import Handle, SystemClock
 
 LATER = 3_600_000
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from api.health import why_not_ready
-from engine import Engine
-from engine.core import ids
-from engine.errors import EngineFailed, Unavailable
-from engine.runtime import batch as batches
-from engine.runtime import processor as processors
-from engine.runtime.batch import Batch, Waiting
-from engine.runtime.hot import HotStream
-from engine.runtime.kinds import KINDS, NO_ROWS
-from engine.runtime.orders import from_inside
-from engine.runtime.starting import Start
-from engine.steps import Registry
-from store.errors import StoreFull
-from store.records import NewEvent
+from perdure.api.dialects.health import why_not_ready
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.errors import EngineFailed, Unavailable
+from perdure.engine.runtime.processing import batch as batches
+from perdure.engine.runtime.processing import processor as processors
+from perdure.engine.runtime.processing.batch import Batch, PendingReply
+from perdure.engine.runtime.processing.requests import from_inside
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import NO_ROWS, STREAM_TYPES
+from perdure.engine.services.starting import Start
+from perdure.engine.steps import Registry
+from perdure.store.errors import StoreFull
+from perdure.store.records import NewEvent
 from tests.engine.runtime.conftest import WAITING, Bench, eventually, rest
 
 STEP: dict[str, Any] = {"StartAt": "P", "States": {"P": {"Type": "Task", "Resource": "pay", "End": True}}}
@@ -153,7 +153,7 @@ async def test_a_stop_that_cannot_finish_says_so(bench: Bench, monkeypatch: pyte
         abandoned.append(True)
 
     monkeypatch.setattr(bench.store, "abandon", abandon)
-    monkeypatch.setattr("engine.runtime.node.HOME_S", 0.01)
+    monkeypatch.setattr("perdure.engine.runtime.node.HOME_S", 0.01)
     with pytest.raises(EngineFailed, match="while a commit was under way"):
         await engine.close(0)
     assert abandoned == [True]
@@ -183,10 +183,10 @@ def full_batch(count: int) -> tuple[Batch, list[bytes]]:
     """A batch of so many streams, each with one order that claims something."""
     batch, streams = Batch(), []
     for number in range(count):
-        hot = HotStream(KINDS["execution"], number.to_bytes(16, "big"), b"o" * 16, b"w" * 16)
+        hot = HotStream(STREAM_TYPES["execution"], number.to_bytes(16, "big"), b"o" * 16, b"w" * 16)
         order = from_inside(hot.stream_id, None, "engine:test")
         batch.add(hot, [NewEvent("T", 1, 1, "a", None, "{}", None, None)], NO_ROWS, ())
-        batch.waiting.append(Waiting(order, hot, None))
+        batch.waiting.append(PendingReply(order, hot, None))
         streams.append(hot.stream_id)
     return batch, streams
 

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from api.health import why_not_ready
-from engine import Engine
-from engine.core.commands import FireTimer, Recover
-from engine.runtime.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
-from engine.runtime.hot import HotStream
-from engine.runtime.kinds import ExecutionKind
-from store.errors import StoreUnavailable
-from store.memory import MemoryStore
-from store.records import NodeRow
+from perdure.api.dialects.health import why_not_ready
+from perdure.engine import Engine
+from perdure.engine.core.commands import FireTimer, Recover
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
+from perdure.engine.runtime.workers.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
+from perdure.store.errors import StoreUnavailable
+from perdure.store.memory import MemoryStore
+from perdure.store.records import NodeRow
 from tests.engine.runtime.conftest import Bench, eventually, rest
 
 SLEEPING = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 30, "End": True}}}
 
 
 class Death(BaseException):
-    """What ends a process, as far as a test can have it: the order is lost, and nothing goes on."""
+    """What ends a process, as far as a test can have it: the request is lost, and nothing goes on."""
 
 
 async def names(engine: Engine, execution_id: str) -> list[str]:
@@ -34,16 +34,16 @@ class Poison:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.execution = ""
         self.deaths = 0
-        decide = ExecutionKind.decide
+        decide = ExecutionStreamType.decide
 
-        def deadly(kind: ExecutionKind, hot: HotStream, command: Any, facts: Any) -> Any:
+        def deadly(kind: ExecutionStreamType, hot: HotStream, command: Any, facts: Any) -> Any:
             is_aside = hot.state.is_quarantined  # then nothing of it is decided
             if hot.text == self.execution and not is_aside and isinstance(command, FireTimer | Recover):
                 self.deaths += 1
                 raise Death
             return decide(kind, hot, command, facts)
 
-        monkeypatch.setattr(ExecutionKind, "decide", deadly)
+        monkeypatch.setattr(ExecutionStreamType, "decide", deadly)
 
 
 async def restarted(bench: Bench) -> Engine:

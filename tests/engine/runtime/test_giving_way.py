@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.core import commands as c
-from engine.runtime.inbox import ADVANCE_EVENTS_MAX
-from engine.runtime.kinds import ExecutionKind
-from engine.steps import Registry
+from perdure.engine.core import commands as c
+from perdure.engine.runtime.processing.inbox import ADVANCE_EVENTS_MAX
+from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
+from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench
 from tests.engine.runtime.test_places import calling
 
@@ -34,14 +34,14 @@ async def test_endless_loops_have_one_turn_between_the_turns_of_others(bench: Be
     looping = await engine.create_workflow("loop", LOOP)
     quick_one = await engine.create_workflow("quick", calling("quick"))
     turns: list[str] = []
-    real = ExecutionKind.decide
+    real = ExecutionStreamType.decide
 
-    def counted(self: ExecutionKind, hot: Any, command: Any, facts: Any) -> Any:
+    def counted(self: ExecutionStreamType, hot: Any, command: Any, facts: Any) -> Any:
         if isinstance(command, c.Advance):
             turns.append(hot.text)
         return real(self, hot, command, facts)
 
-    monkeypatch.setattr(ExecutionKind, "decide", counted)
+    monkeypatch.setattr(ExecutionStreamType, "decide", counted)
     loops = [(await engine.trigger(looping.id)).id for _ in range(LOOPS)]
     turns.clear()
     bench.store.attempts.clear()

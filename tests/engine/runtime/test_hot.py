@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core import ids
-from engine.runtime import hot
-from engine.runtime.hot import RESTING_MAX, WIDE
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.runtime.streams import stream as hot
+from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE
 
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "End": True}
 ASK_EACH = {

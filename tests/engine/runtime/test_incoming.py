@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from engine.core import decide as decide_module
-from engine.core import ids
-from engine.core.commands import FireTimer, Resume
-from engine.errors import Invalid, NotFound, Unavailable
-from engine.runtime.loader import Loader
-from engine.steps import Registry
+from perdure.engine.core import decide as decide_module
+from perdure.engine.core import ids
+from perdure.engine.core.commands import FireTimer, Resume
+from perdure.engine.errors import Invalid, NotFound, Unavailable
+from perdure.engine.runtime.streams.loader import Loader
+from perdure.engine.steps import Registry
 
 from .conftest import WAITING, Bench, rest
 

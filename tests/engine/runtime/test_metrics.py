@@ -10,15 +10,15 @@ import pytest
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine import Engine
-from engine.core import decide as decide_module
-from engine.core.commands import Resume
-from engine.errors import NotWaiting, Unavailable
-from engine.runtime.bound import bound_request
-from engine.runtime.meters import SECONDS, Count, Histogram, Meters, exposition
-from engine.runtime.metrics import Metrics
-from engine.steps import Registry, StepContext
-from store.errors import StoreUnavailable
+from perdure.engine import Engine
+from perdure.engine.core import decide as decide_module
+from perdure.engine.core.commands import Resume
+from perdure.engine.errors import NotWaiting, Unavailable
+from perdure.engine.runtime.telemetry.instruments import SECONDS, Counter, Histogram, Instruments, exposition
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.telemetry.request_context import bind_request
+from perdure.engine.steps import Registry, StepContext
+from perdure.store.errors import StoreUnavailable
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -71,7 +71,7 @@ async def test_runs_are_counted_by_workflow_and_status(bench: Bench, monkeypatch
         f"runs_total|completed|{asking.id}": 1,
         f"runs_total|terminated|{asking.id}": 1,
     }
-    monkeypatch.setattr("engine.runtime.metrics.WORKFLOWS_MAX", 2)
+    monkeypatch.setattr("perdure.engine.runtime.telemetry.metrics.WORKFLOWS_MAX", 2)
     third = await engine.create_workflow("ask again", WAITING)
     await engine.trigger(third.id)
     await rest(engine)
@@ -238,10 +238,10 @@ def test_nothing_is_shared_between_nodes() -> None:
 def test_a_histogram_counts_what_is_at_a_bound_below_it() -> None:
     """Prometheus's bounds are inclusive, and its buckets add up."""
 
-    class Group(Meters):
+    class Group(Instruments):
         def __init__(self) -> None:
             self.sizes = Histogram("sizes", "Sizes.", (1.0, 2.0), ("kind",))
-            self.seen = Count("seen", "Seen.")
+            self.seen = Counter("seen", "Seen.")
 
     group = Group()
     for value in (1, 1.5, 2, 3):
@@ -258,7 +258,7 @@ def test_counting_is_cheap() -> None:
     metrics, rounds = Metrics(), 20_000
     started = time.process_time()
     for _ in range(rounds):
-        metrics.orders.add("told")
+        metrics.requests.add("told")
         metrics.timer_lateness.observe(SECONDS[3])
     assert (time.process_time() - started) / rounds < 40e-6
 
@@ -278,9 +278,9 @@ async def test_a_step_logs_under_its_execution_and_the_request_that_set_it_going
     engine = await bench.start(steps)
     workflow = await engine.create_workflow("call", CALLING)
     with structlog.testing.capture_logs(processors=MERGED) as lines:
-        with bound_request("r-1"):
+        with bind_request("r-1"):
             first = await engine.trigger(workflow.id, process_id="P")
-        with bound_request("r-2"):
+        with bind_request("r-2"):
             second = await engine.trigger(workflow.id)
         await engine.result(first.id)
         await engine.result(second.id)
@@ -307,7 +307,7 @@ async def test_each_decision_is_logged_for_its_own_request(bench: Bench, monkeyp
     monkeypatch.setitem(decide_module._DECIDE, Resume, broken)
 
     async def resume(name: str) -> None:
-        with bound_request(f"request of {name}"), pytest.raises(Unavailable):
+        with bind_request(f"request of {name}"), pytest.raises(Unavailable):
             await engine.resume(name, {})
 
     with structlog.testing.capture_logs(processors=MERGED) as lines:
@@ -334,7 +334,7 @@ async def test_what_a_timer_sets_off_is_nobodys_request(bench: Bench) -> None:
     engine = await bench.start(steps)
     engine.node.tasks._on_loop.limit = 1  # type: ignore[attr-defined]
     workflow = await engine.create_workflow("sleep", definition)
-    with bound_request("r-1"):
+    with bind_request("r-1"):
         runs = [await engine.trigger(workflow.id) for _ in range(5)]
     with structlog.testing.capture_logs(processors=MERGED) as lines:
         await bench.push(engine, 60_000)

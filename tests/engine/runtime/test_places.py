@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from engine.core.effects import RunTask
-from engine.runtime.places import Key, Places, Tenant
-from engine.steps import Registry, StepFailed
-from store.errors import CommitUnknown
+from perdure.engine.core.effects import RunTask
+from perdure.engine.runtime.workers.step_slots import StepSlots, TaskKey, Tenant
+from perdure.engine.steps import Registry, StepFailed
+from perdure.store.errors import CommitUnknown
 from tests.engine.runtime.conftest import Bench, eventually, rest
 
 
@@ -36,13 +36,13 @@ class Line:
     """Places whose steps never end by themselves; `started` are those that have begun, in order."""
 
     def __init__(self, limit: int) -> None:
-        self.started: list[Key] = []
-        self.places: Places[str] = Places(limit, lambda key, _: self.started.append(key))
+        self.started: list[TaskKey] = []
+        self.places: StepSlots[str] = StepSlots(limit, lambda key, _: self.started.append(key))
         self._seq = 0
 
-    def enter(self, workflow: str, workspace: str = "W") -> Key:
+    def enter(self, workflow: str, workspace: str = "W") -> TaskKey:
         self._seq += 1
-        key = Key(workflow.encode(), self._seq)
+        key = TaskKey(workflow.encode(), self._seq)
         self.places.enter(key, Tenant(workspace, workflow), workflow)
         return key
 
@@ -152,16 +152,16 @@ async def test_a_run_terminated_a_moment_after_its_trigger_gives_its_places_back
 
 def test_what_ends_within_its_start_makes_room_without_going_deeper() -> None:
     """From Python 3.12 on a step may end before `start` returns: ten thousand of them are no recursion."""
-    places: Places[int]
+    places: StepSlots[int]
 
-    def start(key: Key, _: int) -> None:
+    def start(key: TaskKey, _: int) -> None:
         places.leave(key)
 
-    places = Places(1, lambda _key, _: None)
-    held = Key(b"held", 0)
+    places = StepSlots(1, lambda _key, _: None)
+    held = TaskKey(b"held", 0)
     places.enter(held, Tenant("W", "w"), 0)
     for seq in range(10_000):
-        places.enter(Key(b"x", seq), Tenant("W", "w"), seq)
+        places.enter(TaskKey(b"x", seq), Tenant("W", "w"), seq)
     places._start = start
     places.leave(held)
     assert (places.held, places.queued) == (0, 0)

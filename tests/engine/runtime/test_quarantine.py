@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core import decide as decide_module
-from engine.core import ids
-from engine.core.commands import CompleteTask, FireTimer, Recover, Redispatch, Resume
-from engine.errors import Conflict, NotFound, Unavailable
-from engine.runtime.loader import Loader
-from engine.steps import Registry
-from store.records import StreamRow
+from perdure.engine import Engine
+from perdure.engine.core import decide as decide_module
+from perdure.engine.core import ids
+from perdure.engine.core.commands import CompleteTask, FireTimer, Recover, Redispatch, Resume
+from perdure.engine.errors import Conflict, NotFound, Unavailable
+from perdure.engine.runtime.streams.loader import Loader
+from perdure.engine.steps import Registry
+from perdure.store.records import StreamRow
 
 from .conftest import WAITING, Bench, eventually, rest
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.core import decide as decide_module
-from engine.core.commands import Resume
-from engine.core.events import WaitResumed
-from engine.errors import EngineFailed, Unavailable
-from engine.runtime import processor
-from engine.runtime.hot import HotStream
-from engine.runtime.kinds import ExecutionKind
-from engine.runtime.recovery import Recovery
-from engine.steps import Registry, StepContext
+from perdure.engine import Engine
+from perdure.engine.core import decide as decide_module
+from perdure.engine.core.commands import Resume
+from perdure.engine.core.events import WaitResumed
+from perdure.engine.errors import EngineFailed, Unavailable
+from perdure.engine.runtime.processing import processor
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
+from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.steps import Registry, StepContext
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -335,7 +335,7 @@ async def test_a_state_that_the_log_does_not_have_is_never_built_on(
             real(self, steps)
             raise RuntimeError
         else:
-            monkeypatch.setattr(ExecutionKind, "live_seqs", unable)
+            monkeypatch.setattr(ExecutionStreamType, "live_seqs", unable)
             self.prune_above = 0
             try:
                 real(self, steps)

@@ -11,16 +11,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from benchmarks.loop import CALL, COUNT, definition, registry
-from engine import Engine, snapshots
-from engine.core import ids
-from engine.core.commands import Refuse
-from engine.core.snapshots import FORMAT, encode_state
-from engine.core.state import State
-from engine.runtime.inbox import ORDERS_AT_ONCE
-from engine.runtime.loader import Loader
-from engine.snapshots import EVERY, digest_of, due_after
-from engine.steps import Registry
-from store.records import Appended, ExecutionRow, Head, SnapshotRow, StoredEvent, StreamAppend
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.core.commands import Refuse
+from perdure.engine.core.snapshots import FORMAT, encode_state
+from perdure.engine.core.state import State
+from perdure.engine.log import snapshots
+from perdure.engine.log.snapshots import EVERY, digest_of, due_after
+from perdure.engine.runtime.processing.inbox import ORDERS_AT_ONCE
+from perdure.engine.runtime.streams.loader import Loader
+from perdure.engine.steps import Registry
+from perdure.store.records import Appended, ExecutionRow, Head, SnapshotRow, StoredEvent, StreamAppend
 
 from .conftest import Bench, GatedStore
 
@@ -261,7 +262,7 @@ async def test_a_full_fold_holds_few_events_at_a_time(asked: Asked, monkeypatch:
     """A stream is read in pages, also where its end is a page's end, and of earlier payloads only live ones stay."""
     whole = await asked.fold()
     for size in (1, 7, whole.seq - 1, whole.seq, whole.seq + 1):
-        monkeypatch.setattr("engine.runtime.fold.EVENTS_AT_ONCE", size)
+        monkeypatch.setattr("perdure.engine.runtime.streams.fold.EVENTS_AT_ONCE", size)
         asked.bench.store.rows_read.clear()
         assert await asked.fold() == whole
         assert max(asked.bench.store.rows_read) <= size

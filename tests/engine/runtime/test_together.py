@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine.runtime import loader as loading
-from engine.runtime.together import InWorkspaces, Together
-from store.records import IdempotencyRow, ProcessIdRow, StoredEvent, StreamRow
+from perdure.engine.runtime.streams import loader as loading
+from perdure.engine.services.batched_lookups import BatchedLookups, Together
+from perdure.store.records import IdempotencyRow, ProcessIdRow, StoredEvent, StreamRow
 from tests.engine.runtime.conftest import WAITING, Bench, GatedStore, eventually
 
 
@@ -79,7 +79,7 @@ async def test_names_of_several_workspaces_are_told_apart() -> None:
         reads.append((organization_id, workspace_id, names))
         return {name: workspace_id for name in names if name != "nobody"}
 
-    together = InWorkspaces(read)
+    together = BatchedLookups(read)
     asked = [(b"O", b"V", "a"), (b"O", b"W", "a"), (b"O", b"V", "b"), (b"O", b"W", "nobody")]
 
     assert await asyncio.gather(*map(together.get, asked)) == [b"V", b"W", b"V", None]

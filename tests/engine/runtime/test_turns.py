@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
-from engine.limits import Limits
-from engine.runtime.turns import AT_ONCE, PATIENCE_MS
-from engine.steps import Registry
+from perdure.engine import Engine
+from perdure.engine.limits import Limits
+from perdure.engine.runtime.workers.turns import AT_ONCE, PATIENCE_MS
+from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench, eventually, rest
 from tests.engine.runtime.test_places import calling, mapping
 
@@ -165,7 +165,7 @@ async def test_a_step_that_this_node_lacks_does_not_time_out(bench: Bench) -> No
 
 
 async def test_many_that_wait_are_recorded_some_at_a_time(bench: Bench) -> None:
-    """A wide Map with no place free: others' orders have their turns between, and every item is called once."""
+    """A wide Map with no place free: others' requests have their turns between, and every item is called once."""
     work = Work()
     engine, first, _ = await crowd(bench, work)
     workflow = await engine.create_workflow("m", mapping("quick"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.steps.addresses import denial, literal_address
+from perdure.engine.steps.addresses import denial, literal_address
 
 EMBEDDINGS = {
     "mapped": lambda v4: (0xFFFF << 32) | v4,

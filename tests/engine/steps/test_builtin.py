@@ -9,9 +9,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.steps import StepContext, StepFailed
-from engine.steps.builtin import builtin_steps
-from engine.steps.http import HttpClient
+from perdure.engine.steps import StepContext, StepFailed
+from perdure.engine.steps.builtin import builtin_steps
+from perdure.engine.steps.http import HttpClient
 
 CONTEXT = StepContext(execution_id="e1", state="S", attempt=0, idempotency_key="e1/S/-/1")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.steps import StepFailed
-from engine.steps.builtin import builtin_steps
-from engine.steps.catalog import CATALOG, BuiltinStep, reference
-from engine.steps.http import HttpClient
-from engine.steps.registry import StepContext
+from perdure.engine.steps import StepFailed
+from perdure.engine.steps.builtin import builtin_steps
+from perdure.engine.steps.catalog import CATALOG, BuiltinStep, reference
+from perdure.engine.steps.http import HttpClient
+from perdure.engine.steps.registry import StepContext
 
 README = Path(__file__).parents[3] / "README.md"
 

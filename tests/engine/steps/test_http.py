@@ -17,12 +17,12 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.test_utils import TestServer, unused_port
 from yarl import URL
 
-from engine.steps import StepContext, StepFailed
-from engine.steps import http as http_module
-from engine.steps.builtin import builtin_steps
-from engine.steps.http import BODY_MAX, HttpClient
-from engine.steps.http_messages import read_request, redirected
-from engine.steps.invoke import outcome_of
+from perdure.engine.steps import StepContext, StepFailed
+from perdure.engine.steps import http as http_module
+from perdure.engine.steps.builtin import builtin_steps
+from perdure.engine.steps.http import BODY_MAX, HttpClient
+from perdure.engine.steps.http_messages import read_request, redirected
+from perdure.engine.steps.invoke import outcome_of
 
 CONTEXT = StepContext(execution_id="e1", state="S", attempt=0, idempotency_key="e1/S/-/1")
 

@@ -13,14 +13,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from msgspec.structs import replace
 
-from engine import Engine
-from engine.core import ids
-from engine.steps import StepContext, StepFailed, http_pools
-from engine.steps.builtin import builtin_steps
-from engine.steps.http import HttpClient
-from engine.steps.http_pools import LOOKUPS_MAX, PER_HOST_MAX
-from engine.testing import ManualClock
-from store.memory import MemoryStore
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.steps import StepContext, StepFailed, http_pools
+from perdure.engine.steps.builtin import builtin_steps
+from perdure.engine.steps.http import HttpClient
+from perdure.engine.steps.http_pools import LOOKUPS_MAX, PER_HOST_MAX
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
 
 CONTEXT = StepContext(execution_id="e1", state="S", attempt=0, idempotency_key="e1/S/-/1", workspace_id="A")
 

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.codec import decode_json, encode_json
-from engine.core.commands import Failed, Succeeded
-from engine.language.errors import StatesError
-from engine.steps import StepFailed
-from engine.steps.invoke import CAUSE_MAX, ERROR_MAX, RESULT_MAX, call_for, failure_of, fresh, outcome_of
+from perdure.engine.core.commands import TaskFailure, TaskSuccess
+from perdure.engine.language.errors import StatesError
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.steps import StepFailed
+from perdure.engine.steps.invoke import CAUSE_MAX, ERROR_MAX, RESULT_MAX, call_for, failure_of, fresh, outcome_of
 
 
 class Point(NamedTuple):
@@ -91,7 +91,7 @@ def test_the_resource_names_the_step_and_the_parameters_are_its_input(resource, 
     parameters = {"FunctionName": "no", "Payload": [1]}
     call = call_for(resource, parameters)
     assert (call.step_name, call.input, call.wrap) == (step, parameters, None)
-    assert call.outcome({"ok": True}) == Succeeded({"ok": True})
+    assert call.outcome({"ok": True}) == TaskSuccess({"ok": True})
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_lambda_invoke_calls_its_function_with_the_payload(resource, function):
     """lambda:invoke names the step in its parameters, and its result is wrapped as AWS does."""
     call = call_for(resource, {"FunctionName": function, "Payload": {"a": 1}})
     assert (call.step_name, call.input) == ("ship", {"a": 1})
-    assert call.outcome((1, 2)) == Succeeded({"ExecutedVersion": "$LATEST", "Payload": [1, 2], "StatusCode": 200})
-    assert isinstance(call.outcome(object()), Failed)
+    assert call.outcome((1, 2)) == TaskSuccess({"ExecutedVersion": "$LATEST", "Payload": [1, 2], "StatusCode": 200})
+    assert isinstance(call.outcome(object()), TaskFailure)
 
 
 def test_lambda_invoke_without_a_payload_gives_an_empty_object():
@@ -191,7 +191,7 @@ def containers(value):
 def test_json_comes_back_equal_and_shares_nothing(value):
     """A JSON value is its own outcome, in containers of its own."""
     outcome = outcome_of(value)
-    assert isinstance(outcome, Succeeded)
+    assert isinstance(outcome, TaskSuccess)
     assert outcome.result == value
     assert [*types_of(outcome.result)] == [*types_of(value)]
     assert not set(containers(outcome.result)) & set(containers(value))
@@ -202,7 +202,7 @@ def test_json_comes_back_equal_and_shares_nothing(value):
 def test_whatever_is_returned_ends_as_json_or_as_a_failure(value):
     """No value raises, and what succeeds survives the log: encoded and decoded it is the same."""
     outcome = outcome_of(value, "mine")
-    if isinstance(outcome, Succeeded):
+    if isinstance(outcome, TaskSuccess):
         assert set(types_of(outcome.result)) <= {dict, list, str, int, float, bool, type(None)}
         assert decode_json(encode_json(outcome.result)) == outcome.result
     else:
@@ -231,7 +231,7 @@ def test_whatever_is_returned_ends_as_json_or_as_a_failure(value):
 def test_what_is_nearly_json_becomes_json(value, result):
     """Tuples, and subclasses of JSON's types, are read as what they are made of; integers stay exact."""
     outcome = outcome_of(value)
-    assert outcome == Succeeded(result)
+    assert outcome == TaskSuccess(result)
     assert [*types_of(outcome.result)] == [*types_of(result)]
     assert decode_json(encode_json(outcome.result)) == result
 
@@ -288,7 +288,7 @@ def test_nesting_ends_at_64_levels(wrap):
     value = 1
     for _ in range(64):
         value = wrap(value)
-    assert isinstance(outcome_of(value), Succeeded)
+    assert isinstance(outcome_of(value), TaskSuccess)
     refused = outcome_of(wrap(value))
     assert refused.error == "States.TaskFailed"
     assert "64 levels" in refused.cause
@@ -312,9 +312,9 @@ def test_a_result_has_at_most_one_mebibyte(fill):
     """The limit is exact, in bytes of JSON text, and its refusal names it."""
     value = fill(RESULT_MAX)
     assert len(encode_json(value)) <= RESULT_MAX
-    assert isinstance(outcome_of(value), Succeeded)
+    assert isinstance(outcome_of(value), TaskSuccess)
     refused = outcome_of(fill(RESULT_MAX + 2), "mine")
-    assert refused == Failed(
+    assert refused == TaskFailure(
         "States.DataLimitExceeded",
         "The state/task 'mine' returned a result with a size exceeding the maximum number of bytes service limit.",
     )
@@ -345,7 +345,7 @@ def test_a_value_that_holds_itself_many_times_over_is_refused_at_once(value, wra
 
 def test_the_closer_look_has_the_same_limit():
     """A value of an unusual type is bounded like any other."""
-    assert outcome_of(Odd(a=["a" * (RESULT_MAX - 10)])) == Succeeded({"a": ["a" * (RESULT_MAX - 10)]})
+    assert outcome_of(Odd(a=["a" * (RESULT_MAX - 10)])) == TaskSuccess({"a": ["a" * (RESULT_MAX - 10)]})
     assert outcome_of(Odd(a=["a" * RESULT_MAX])).error == "States.DataLimitExceeded"
 
 
@@ -430,7 +430,7 @@ def test_any_exception_becomes_a_failure_that_can_be_kept(exception):
 )
 def test_what_a_failure_says(exception, error, cause):
     """StepFailed says both; of other exceptions the class is the error and the text the cause."""
-    assert failure_of(exception) == Failed(error, cause)
+    assert failure_of(exception) == TaskFailure(error, cause)
 
 
 def test_long_texts_are_cut():

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from store.memory import MemoryStore
-from store.protocols import Store
-from store.sqlite import open_sqlite
-from store.sqlite.writer import Writer
+from perdure.store.memory import MemoryStore
+from perdure.store.protocols import Store
+from perdure.store.sqlite import open_sqlite
+from perdure.store.sqlite.writer.writer import Writer
 
 
 @asynccontextmanager

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from store.chain import event_hash, sealed
-from store.errors import StoreError
-from store.protocols import Store
-from store.records import NEW_STREAM, Head, Refusal, StreamRow, TimerRow
+from perdure.store.chain import event_hash, sealed
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import NEW_STREAM, Head, Refusal, StreamRow, TimerRow
 from tests.store.builders import (
     NOW,
     ORG,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.protocols import Store
-from store.records import Seen, Stray, TimerRow
+from perdure.store.protocols import Store
+from perdure.store.records import Seen, Stray, TimerRow
 from tests.store.builders import (
     NOW,
     ORG,

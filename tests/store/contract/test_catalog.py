@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from store.errors import StoreError
-from store.protocols import Store
-from store.records import Row
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import Row
 from tests.store.builders import (
     NOW,
     ORG,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.protocols import Store
-from store.records import Refusal
+from perdure.store.protocols import Store
+from perdure.store.records import Refusal
 from tests.store.builders import (
     ORG,
     OTHER_ORG,

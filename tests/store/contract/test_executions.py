@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.protocols import Store
-from store.records import ExecutionRow, StreamAppend
+from perdure.store.protocols import Store
+from perdure.store.records import ExecutionRow, StreamAppend
 from tests.store.builders import (
     ORG,
     OTHER_ORG,

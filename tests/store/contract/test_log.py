@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from store.protocols import Store
-from store.records import StreamRow
+from perdure.store.protocols import Store
+from perdure.store.records import StreamRow
 from tests.store import builders
 from tests.store.builders import ORG, WORKSPACE, head_of, part, uid
 
@@ -156,7 +156,7 @@ async def test_a_page_of_an_organization_s_log(store: Store) -> None:
 
 async def test_a_page_of_the_log_looks_at_so_much(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is others' is passed over in steps: no page costs more, and a walk leaves nothing out."""
-    for module in ("store.sql.log", "store.memory.log"):
+    for module in ("perdure.store.sql.log", "perdure.store.memory.log"):
         monkeypatch.setattr(f"{module}.LOG_PAGE_MAX", 4)
     other = uid(1, space=0xE)
     await store.append([part(A), part(B, events=9)._replace(organization_id=other), part(C)])

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.errors import StoreError
-from store.memory import MemoryStore
-from store.protocols import Store
-from store.records import NEW_STREAM, Head, StreamAppend, TimerRow
+from perdure.store.errors import StoreError
+from perdure.store.memory import MemoryStore
+from perdure.store.protocols import Store
+from perdure.store.records import NEW_STREAM, Head, StreamAppend, TimerRow
 from tests.store.builders import (
     NOW,
     ORG,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.protocols import Store
+from perdure.store.protocols import Store
 from tests.store.builders import NOW, node
 
 

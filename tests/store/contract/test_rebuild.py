@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from store.errors import StoreError
-from store.protocols import Store
-from store.records import Projected, TimerRow
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import Projected, TimerRow
 from tests.store.builders import ORG, execution, head_of, node, part, process_id, snapshot, uid, wait
 
 A, B, C = uid(1), uid(2), uid(3)

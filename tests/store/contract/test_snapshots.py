@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.protocols import Store
-from store.records import Head, Refusal
+from perdure.store.protocols import Store
+from perdure.store.records import Head, Refusal
 from tests.store.builders import digest, head_of, part, snapshot, uid
 
 A, B, C = uid(1), uid(2), uid(3)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.protocols import Store
-from store.records import Row, TimerRow
+from perdure.store.protocols import Store
+from perdure.store.records import Row, TimerRow
 from tests.store.builders import (
     NOW,
     OTHER_WORKFLOW,

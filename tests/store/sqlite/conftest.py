@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from store.protocols import WriterPlace
+from perdure.store.protocols import WriterPlace
 
 ROOT = Path(__file__).parents[3]
 

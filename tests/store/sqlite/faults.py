@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from store.sqlite.writer import Writer
+from perdure.store.sqlite.writer.writer import Writer
 
 
 def execute(writer: Writer, *, statement: str) -> Any:

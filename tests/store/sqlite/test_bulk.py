@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, Text
 
-from store.sqlite.bulk import SIZES, Bulk
+from perdure.store.sqlite.bulk import SIZES, Bulk
 
 THINGS = Table(
     "things",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from store.protocols import PLACES, WriterPlace
-from store.sqlite import SqliteStore, open_sqlite
+from perdure.store.protocols import PLACES, WriterPlace
+from perdure.store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import NOW, node, uid
 from tests.store.sqlite.conftest import files, let_go, victim
 from tests.store.sqlite.victim import EVENTS, STREAMS, stream_ids

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from store.errors import CommitUnknown, StoreError, StoreFull, StoreUnavailable
-from store.protocols import PLACES, WriterPlace
-from store.sqlite import SqliteStore, open_sqlite
+from perdure.store.errors import CommitUnknown, StoreError, StoreFull, StoreUnavailable
+from perdure.store.protocols import PLACES, WriterPlace
+from perdure.store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import event, execution, head_of, node, part, uid
 from tests.store.sqlite.conftest import content, exists, make
 from tests.store.sqlite.faults import execute, fail_commits, hold_commits

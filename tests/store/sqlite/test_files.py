@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import StoreError, StoreUnavailable
-from store.sqlite import open_sqlite
+from perdure.store.errors import StoreError, StoreUnavailable
+from perdure.store.sqlite import open_sqlite
 from tests.store.builders import execution, part, uid
 from tests.store.sqlite.conftest import files, modes
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from store.sql.log import _STREAMS_OF
-from store.sql.session import LIST_MAX
-from store.sqlite import open_sqlite
-from store.sqlite.compile import _SIZES, Compiler
+from perdure.store.sql.log import _STREAMS_OF
+from perdure.store.sql.session import LIST_MAX
+from perdure.store.sqlite import open_sqlite
+from perdure.store.sqlite.compile import _SIZES, Compiler
 from tests.store.builders import ORG, WORKSPACE, part, process_id, uid
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import DatabaseInUse, StoreUnavailable
-from store.sqlite import inode, open_sqlite
-from store.sqlite.lock import FileLock
+from perdure.store.errors import DatabaseInUse, StoreUnavailable
+from perdure.store.sqlite import inode, open_sqlite
+from perdure.store.sqlite.lock import FileLock
 from tests.store.builders import part, uid
 from tests.store.sqlite.conftest import exists, files, forked_child, is_shared, victim
 

@@ -19,12 +19,12 @@ from alembic.script import ScriptDirectory
 from hatchling.builders.wheel import WheelBuilder
 from sqlalchemy import create_engine
 
-import store.migrate
-import store.sqlite.writer
-from store.errors import SchemaError, StoreError
-from store.migrate import REVISIONS
-from store.schema import metadata
-from store.sqlite import open_sqlite
+import perdure.store.migrate
+import perdure.store.sqlite.writer.writer
+from perdure.store.errors import SchemaError, StoreError
+from perdure.store.migrate import REVISIONS
+from perdure.store.schema import metadata
+from perdure.store.sqlite import open_sqlite
 from tests.store.builders import event, head_of, part, uid
 from tests.store.sqlite.conftest import ROOT, content, files
 
@@ -65,7 +65,7 @@ def test_the_migrations_make_what_the_schema_declares(fresh: Path, tmp_path: Pat
 
 def test_every_migration_is_known(fresh: Path) -> None:
     """The list that the quick check reads is that of the scripts."""
-    scripts = ScriptDirectory(str(Path(store.migrate.__file__).with_name("migrations")))
+    scripts = ScriptDirectory(str(Path(perdure.store.migrate.__file__).with_name("migrations")))
 
     assert tuple(script.revision for script in reversed([*scripts.walk_revisions()])) == REVISIONS
     assert sql(fresh, "SELECT version_num FROM alembic_version") == [(REVISIONS[-1],)]
@@ -101,7 +101,7 @@ def test_a_database_that_is_up_to_date_needs_no_alembic(fresh: Path) -> None:
     """Only a database that is behind pays for the import; and migrating prints nothing."""
     program = f"""
 import asyncio, sys
-from store.sqlite import open_sqlite
+from perdure.store.sqlite import open_sqlite
 async def main(path):
     await (await open_sqlite(path)).close()
 asyncio.run(main({str(fresh)!r}))
@@ -186,11 +186,11 @@ async def test_a_migration_is_there_whole_or_not_at_all(database: Path, monkeypa
     """If it fails at its end nothing of it is left, and the next start makes everything."""
 
     def break_off(connection: Any) -> None:
-        store.migrate.migrate(connection)
+        perdure.store.migrate.migrate(connection)
         assert connection.exec_driver_sql("SELECT count(*) FROM events").scalar() == 0
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(store.sqlite.writer, "migrate", break_off)
+    monkeypatch.setattr(perdure.store.sqlite.writer.writer, "migrate", break_off)
     with pytest.raises(StoreError, match="power cut"):
         await open_sqlite(database)
     monkeypatch.undo()

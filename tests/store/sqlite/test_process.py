@@ -15,16 +15,24 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from engine import Engine
-from engine.errors import EngineFailed
-from store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
-from store.protocols import PLACES, WriterPlace
-from store.records import Appended, Refusal, TimerRow
-from store.sqlite import SqliteStore, open_sqlite, process
-from store.sqlite.lock import above_stdio
-from store.sqlite.messages import Failure, answer, batch_request, read_answer, read_request, work_request
-from store.sqlite.process import WriterProcess
-from store.sqlite.writer import Writer
+from perdure.engine import Engine
+from perdure.engine.errors import EngineFailed
+from perdure.store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
+from perdure.store.protocols import PLACES, WriterPlace
+from perdure.store.records import Appended, Refusal, TimerRow
+from perdure.store.sqlite import SqliteStore, open_sqlite
+from perdure.store.sqlite.lock import above_stdio
+from perdure.store.sqlite.writer import process
+from perdure.store.sqlite.writer.messages import (
+    WriterFailure,
+    answer,
+    batch_request,
+    read_answer,
+    read_request,
+    work_request,
+)
+from perdure.store.sqlite.writer.process import WriterProcess
+from perdure.store.sqlite.writer.writer import Writer
 from tests.acceptance.conftest import children_of
 from tests.store.builders import (
     NOW,
@@ -116,9 +124,9 @@ def test_an_answer_arrives_as_it_was_given(result: Any) -> None:
 @pytest.mark.parametrize("error", [StoreError, StoreFull, StoreUnavailable, CommitUnknown, SchemaError])
 def test_an_error_arrives_as_what_it_was(error: type[StoreError]) -> None:
     """Of the same type, with the same words."""
-    arrived = read_answer(answer(Failure(error("why"))))
+    arrived = read_answer(answer(WriterFailure(error("why"))))
 
-    assert isinstance(arrived, Failure)
+    assert isinstance(arrived, WriterFailure)
     assert (type(arrived.error), str(arrived.error)) == (error, "why")
 
 
@@ -379,7 +387,7 @@ async def test_a_lock_that_nobody_lets_go_is_not_waited_for_for_ever(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The holder's text names a process that is no more, and yet somebody has the lock."""
-    monkeypatch.setattr("store.sqlite.lock._LAST_COMMIT_S", 0.1)
+    monkeypatch.setattr("perdure.store.sqlite.lock._LAST_COMMIT_S", 0.1)
     with victim(database) as process:
         lock = Path(f"{database}.lock")
         await asyncio.to_thread(lock.write_text, "process 999999999 since then\n")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import SchemaError, StoreError
-from store.sqlite import open_sqlite
+from perdure.store.errors import SchemaError, StoreError
+from perdure.store.sqlite import open_sqlite
 from tests.store.builders import head_of, node, part, uid
 from tests.store.sqlite.conftest import content, files, victim
 

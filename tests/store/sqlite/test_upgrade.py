@@ -12,10 +12,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
 
-import store.migrate
-from store.chain import sealed
-from store.errors import SchemaError
-from store.sqlite import open_sqlite
+import perdure.store.migrate
+from perdure.store.chain import sealed
+from perdure.store.errors import SchemaError
+from perdure.store.sqlite import open_sqlite
 from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, event, execution, part, uid, workflow
 from tests.store.sqlite.conftest import content
 
@@ -33,7 +33,7 @@ def made_by_0001(database: Path) -> None:
     """A database of the first release, with runs that wait: one is awaited, one was only started, one is no child."""
     engine = create_engine(f"sqlite:///{database}")
     config = Config(stdout=io.StringIO())
-    config.set_main_option("script_location", str(Path(store.migrate.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(perdure.store.migrate.__file__).with_name("migrations")))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "perdure_0001")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from store.sqlite import SqliteStore, open_sqlite, writer
+from perdure.store.sqlite import SqliteStore, open_sqlite
+from perdure.store.sqlite.writer import writer
 from tests.store.builders import event, part, uid
 
 MIB = 1024 * 1024

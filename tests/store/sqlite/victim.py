@@ -9,9 +9,9 @@ import asyncio
 import sys
 from typing import cast
 
-from store.protocols import WriterPlace
-from store.records import NEW_STREAM
-from store.sqlite import open_sqlite
+from perdure.store.protocols import WriterPlace
+from perdure.store.records import NEW_STREAM
+from perdure.store.sqlite import open_sqlite
 from tests.store.builders import execution, head_of, node, part, process_id, uid
 
 STREAMS, EVENTS = 5, 4  # in a batch

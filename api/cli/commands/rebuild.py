@@ -1,0 +1,43 @@
+"""`perdure rebuild`."""
+
+from __future__ import annotations
+
+import click
+
+from perdure.api.cli import output
+from perdure.api.cli.options import Command, as_json, database
+from perdure.api.cli.runner import CommandFailed, run
+from perdure.api.cli.targets.reader import open_database, reader
+from perdure.engine.audit.rebuild import CannotRebuild, Rebuilt
+from perdure.engine.audit.rebuild import rebuild as make_again
+
+
+@click.command(
+    cls=Command,
+    examples=["perdure rebuild", "perdure rebuild --json"],
+)
+@database
+@as_json
+def rebuild(database: str, *, as_json: bool) -> None:
+    """Drop the projections (executions, waits, timers, snapshots) and make them again from the log.
+
+    All of it is one transaction: a crash leaves the old ones. No server may hold the database meanwhile.
+    """
+    try:
+        made = run(_rebuilt(database))
+    except CannotRebuild as error:
+        raise CommandFailed(str(error)) from None
+    if as_json:
+        output.document(made._asdict())
+    else:
+        output.line(f"made from the log: executions {made.executions}, waits {made.waits}, timers {made.timers}")
+
+
+async def _rebuilt(database: str) -> Rebuilt:
+    async with reader(database):  # a database that is not there is not made
+        pass
+    store = await open_database(database, read_only=False)
+    try:
+        return await make_again(store)
+    finally:
+        await store.close()

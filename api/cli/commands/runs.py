@@ -1,0 +1,206 @@
+"""Reading runs: `show`, `history`, `events` and `waits`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from perdure.api.cli import output
+from perdure.api.cli.arguments import id_option
+from perdure.api.cli.event_lines import EventLines
+from perdure.api.cli.options import Command, DatabaseScope, Where, anywhere, limit, reads
+from perdure.api.cli.output import compact, instant, readable
+from perdure.api.cli.runner import run
+from perdure.api.cli.targets.reader import find_execution, find_workflow, view
+from perdure.api.cli.targets.reading import runs_of
+from perdure.engine.core import ids
+
+AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="Go on after this one.")
+
+
+# --- show --------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "perdure show INV-7",
+        "perdure show INV-7 --json",
+        "perdure show INV-7 --diagram",
+    ],
+)
+@click.argument("run_id", metavar="PROCESS_ID_OR_EXECUTION")
+@click.option("--diagram", is_flag=True, help="Draw the run instead, as Mermaid.")
+@anywhere
+def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
+    """Show a run: its status, input, output and steps."""
+    if diagram:
+        output.drawing(runs_of(where).drawn(run_id), as_json=as_json)
+        return
+    shown = runs_of(where).shown(run_id)
+    if as_json:
+        output.document(shown)
+        return
+    from perdure.api.cli.step_lines import steps_table  # noqa: PLC0415 with it comes the language
+
+    names = ("input", "output", "error", "cause")
+    values = {name: compact(shown[name], 400) for name in names if shown[name] is not None}
+    output.facts(
+        {
+            "run": shown["execution_id"],
+            "process id": shown["process_id"],
+            "parent": shown["parent_execution_id"],
+            "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
+            "status": shown["status"],
+            "state": shown["state"],
+            "created": readable(shown["created_at"]),
+            "modified": f"{readable(shown['modified_at'])} by {shown['modified_by_name'] or shown['modified_by']}",
+            "ended": readable(shown["ended_at"]),
+            **values,
+        }
+    )
+    click.echo()
+    steps_table(shown["steps"])
+
+
+# --- history -----------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "perdure history",
+        'perdure history "invoice approval" --limit 5',
+        "perdure history --json",
+    ],
+)
+@click.argument("workflow", required=False)
+@limit(1000)
+@AFTER
+@anywhere
+def history(workflow: str | None, where: Where, *, limit: int, after: str | None, as_json: bool) -> None:
+    """List runs, newest first; of one workflow, if its name or id is given."""
+    page = runs_of(where).history(workflow, limit, after)
+    if as_json:
+        output.document(page)
+        return
+    output.table(
+        ["run", "process id", "workflow", "status", "state", "created"],
+        [
+            [
+                each["execution_id"],
+                "" if each["process_id"] == each["execution_id"] else each["process_id"],
+                f"{each['workflow_name']} v{each['workflow_version']}",
+                each["status"],
+                each["state"],
+                readable(each["created_at"]),
+            ]
+            for each in page["items"]
+        ],
+    )
+    _say_more(page)
+
+
+def _say_more(page: dict[str, Any]) -> None:
+    if not page["items"]:
+        output.say("there are none")
+    elif page["after"] is not None:
+        output.say(f"there are more: --after {page['after']}")
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "perdure events INV-7",
+        "perdure events INV-7 --json",
+        "perdure events INV-6 --follow",
+    ],
+)
+@click.argument("run_id", metavar="EXECUTION")
+@click.option("--follow", is_flag=True, help="Go on with what is added, until the run has ended.")
+@anywhere
+def events(run_id: str, where: Where, *, follow: bool, as_json: bool) -> None:
+    """Print the events of a run as they stand in the log, a line each; EXECUTION may be its process id."""
+    try:
+        lines = EventLines()
+        tell = output.json_line if as_json else lambda event: output.line(lines.line(event))
+        runs_of(where).events(run_id, tell, follow=follow)
+    except KeyboardInterrupt:  # how one stops to follow
+        if not follow:
+            raise
+
+
+# --- waits -------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "perdure waits",
+        'perdure waits --workflow "invoice approval" --json',
+        "perdure waits --process-id INV-7",
+    ],
+)
+@click.option("--workflow", metavar="WORKFLOW", help="Only those of this workflow, by name or id.")
+@click.option("--process-id", metavar="PROCESS_ID", help="Only those of this run.")
+@limit(1000, default=100)
+@AFTER
+@reads
+def waits(scope: DatabaseScope, *, as_json: bool, **query: Any) -> None:
+    """List the waits that are open, oldest first: who may resume what."""
+    page = run(_waits(scope, **query))
+    if as_json:
+        output.document(page)
+        return
+    output.table(
+        ["process id", "state", "open since", "until", "workflow", "wait"],
+        [
+            [
+                each["process_id"],
+                each["state"],
+                readable(each["opened_at"]),
+                readable(each["due_at"]),
+                each["workflow_name"],
+                each["wait_id"],
+            ]
+            for each in page["items"]
+        ],
+    )
+    _say_more(page)
+
+
+async def _waits(
+    scope: DatabaseScope, workflow: str | None, process_id: str | None, limit: int, after: str | None
+) -> dict[str, Any]:
+    async with view(scope) as seen:
+        workflow_id = execution_id = None
+        if workflow is not None:
+            workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
+        if process_id is not None:
+            execution_id = (await find_execution(seen.store, seen.caller, process_id)).execution_id
+        found = await seen.reading.open_waits(
+            seen.caller,
+            execution_id=execution_id,
+            workflow_id=workflow_id,
+            after=b"" if after is None else ids.parse(after),
+            limit=limit + 1,
+        )
+        workflows = await seen.store.workflows_of(list({row.workflow_id for row, _ in found}))
+        items = [
+            {
+                "wait_id": ids.text(row.wait_id),
+                "process_id": name,
+                "execution_id": ids.text(row.execution_id),
+                "workflow_id": ids.text(row.workflow_id),
+                "workflow_name": workflows[row.workflow_id].name if row.workflow_id in workflows else None,
+                "state": row.state,
+                "opened_at": instant(row.opened_at),
+                "due_at": instant(row.due_at),
+            }
+            for row, name in found[:limit]
+        ]
+        return {"items": items, "after": items[-1]["wait_id"] if len(found) > limit else None}

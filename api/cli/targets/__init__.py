@@ -1,0 +1,1 @@
+"""Where a command acts: on a server over HTTP, or on a database."""

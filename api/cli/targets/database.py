@@ -1,0 +1,291 @@
+"""Changes written straight to a database, while no server holds it.
+
+What is recorded is what a server would have recorded, and nothing more: no step is called, no timer fires and nothing
+is taken up that another process left. A server that starts on the database goes on from there. (A command that ran
+steps would be done before they are, and would need everybody's registry.)
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import click
+
+from perdure.api.cli.options import DatabaseScope
+from perdure.api.cli.output import instant
+from perdure.api.cli.runner import CommandRefused, run
+from perdure.api.cli.targets.reader import (
+    find_execution,
+    find_for,
+    find_key,
+    find_workflow,
+    key_json,
+    open_database,
+    reader,
+)
+from perdure.api.cli.targets.target import ResumeRule
+from perdure.api.dialects.process.routes import Terminate, Termination, said_beside
+from perdure.api.dialects.resource.routes import AppliedWorkflow, Named, NewKey, NewWorkflow
+from perdure.api.dialects.resource.tasks import TaskFailure, TaskSuccess, failed_json
+from perdure.api.http.auth import plain_scopes
+from perdure.api.validation import milliseconds, read
+from perdure.engine.core import ids
+from perdure.engine.core.effects import RunTask
+from perdure.engine.embedded import Engine
+from perdure.engine.errors import Invalid
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.clock import SystemClock
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.workers.step_slots import TaskKey
+from perdure.engine.services.access import SCOPES, MadeKey, Principal
+from perdure.engine.services.workflows import Saved
+from perdure.engine.steps import Registry, load_registry
+from perdure.engine.steps.builtin import builtin_steps
+from perdure.engine.steps.http import HttpClient
+from perdure.store.records import WorkflowRow
+
+
+class _NoTasks:
+    """Calls nothing: the task stays scheduled. Implements `engine.runtime.workers.tasks.TaskRunner`."""
+
+    running = 0
+
+    def run(self, hot: HotStream, task: RunTask) -> None:
+        pass
+
+    def cancel(self, hot: HotStream, seq: int) -> None:
+        pass
+
+    def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
+        return False
+
+    def halt(self) -> None:
+        pass
+
+    async def close(self, grace_s: float) -> None:
+        pass
+
+
+@asynccontextmanager
+async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
+    """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
+    store = await open_database(database, read_only=False)
+    http = HttpClient()
+    node = Node(store, SystemClock(), lambda *_: _NoTasks())
+    engine = Engine(store, node, builtin_steps(http).merged(registry), http)
+    try:
+        for organization in await store.organizations():
+            for row in await store.execution_page(organization_id=organization.organization_id, limit=1):
+                node.processor.seed_ids(row.execution_id)  # new ids sort above all that are there
+        node.processor.position = await store.position()
+        yield engine
+    finally:
+        await engine.close(0)
+
+
+class Direct:
+    """A database. Implements `Target`."""
+
+    def __init__(self, scope: DatabaseScope, steps: str | None) -> None:
+        try:
+            self._registry = Registry() if not steps else load_registry(steps)
+        except ValueError as error:
+            raise CommandRefused(f"steps: {error}") from None
+        self._scope = scope
+        self._actor = f"cli:{_user()}"
+
+    def _do(self, work: Callable[[Engine, Caller], Awaitable[dict[str, Any]]], *, makes: bool = False) -> Any:
+        return run(self._done(work, makes=makes))
+
+    async def _done(self, work: Callable[[Engine, Caller], Awaitable[Any]], *, makes: bool) -> Any:
+        if not makes:  # what is not there is not made in passing
+            async with reader(self._scope.database):
+                pass
+        async with recorder(self._scope.database, self._registry) as engine:
+            return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
+
+    def create_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+    ) -> dict[str, Any]:
+        settings = {"resume": resume}
+        given = {"name": name, "definition": definition, "description": description, "settings": settings}
+
+        async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(NewWorkflow, given)
+            saved = await engine.catalog.create(
+                caller,
+                body.name,
+                body.definition,
+                description=body.description,
+                is_published=not is_draft,
+                resume=body.settings.resume,
+            )
+            return _saved(saved)
+
+        return dict(self._do(create, makes=True))
+
+    def apply_workflow(
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+    ) -> dict[str, Any]:
+        settings = {} if resume is None else {"settings": {"resume": resume}}
+
+        async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(AppliedWorkflow, {"definition": definition, "description": description, **settings})
+            applied = await engine.catalog.apply(
+                caller,
+                read(Named, {"name": name}).name,
+                body.definition,
+                description=body.description,
+                is_published=not is_draft,
+                resume=resume,
+            )
+            return {**_saved(applied.saved), "outcome": applied.outcome}
+
+        return dict(self._do(apply, makes=True))
+
+    def publish_workflow(self, workflow: str) -> dict[str, Any]:
+        async def publish(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            return _saved(await engine.catalog.change(caller, row.workflow_id, is_published=True))
+
+        return dict(self._do(publish))
+
+    def archive_workflow(self, workflow: str) -> dict[str, Any]:
+        async def archive(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            return _brief(await engine.catalog.archive(caller, row.workflow_id))
+
+        return dict(self._do(archive))
+
+    def trigger(
+        self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
+    ) -> dict[str, Any]:
+        name = _process_id(process_id, run_input)
+
+        async def trigger(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            answered = await engine.runs.trigger(
+                caller, row.workflow_id, run_input, version=version, process_id=name, trigger="MANUAL"
+            )
+            return {
+                "execution_id": answered.answer,
+                "process_id": name or answered.answer,
+                "workflow_id": ids.text(row.workflow_id),
+            }
+
+        return dict(self._do(trigger))
+
+    def resume(
+        self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
+    ) -> dict[str, Any]:
+        del hold_s  # nothing else goes on here, so no wait opens while the call is held
+
+        async def resume(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            answered = await engine.runs.resume(caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0)
+            return {"message": answered.answer}
+
+        return dict(self._do(resume))
+
+    def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
+        async def terminate(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked: Termination = read(Terminate, {"payload": payload}).payload
+            answered = await engine.runs.terminate(
+                caller, process_id, asked.termination_reason, data=said_beside(payload)
+            )
+            return {"message": answered.answer}
+
+        return dict(self._do(terminate))
+
+    def release(self, process_id: str) -> dict[str, Any]:
+        async def release(engine: Engine, caller: Caller) -> dict[str, Any]:
+            return {"message": (await engine.runs.release(caller, process_id)).answer}
+
+        return dict(self._do(release))
+
+    def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
+        async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
+            tokens = engine.tokens
+            if what == "failure":
+                failure = read(TaskFailure, body)
+                return failed_json((await tokens.fail(caller, token, failure.error, failure.cause)).answer)
+            if what == "heartbeat":
+                answered = await tokens.beat(caller, token)
+            else:
+                answered = await tokens.complete(caller, token, read(TaskSuccess, body).output)
+            return {"message": answered.answer}
+
+        return dict(self._do(answer))
+
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
+        given = {"name": name, "scopes": scopes, "expires_at": expires_at}
+
+        async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
+            body = read(NewKey, given)
+            expiry = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
+            if expiry is not None and expiry <= engine.node.clock.now():
+                raise Invalid("expires_at: it is in the past; it must be a time to come")
+            everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
+            made = await engine.access.create_key(everything, body.name, plain_scopes(body.scopes), expires_at=expiry)
+            return _made(made)
+
+        return dict(self._do(create, makes=True))
+
+    def revoke_key(self, key: str) -> dict[str, Any]:
+        async def revoke(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_key(engine.store, caller, key)
+            everything = Principal(caller, frozenset(SCOPES))
+            revoked = await engine.access.revoke_key(everything, row.key_id)
+            return {"id": ids.text(row.key_id), "name": row.name, "revoked_at": instant(revoked.revoked_at)}
+
+        return dict(self._do(revoke))
+
+
+def _brief(row: WorkflowRow) -> dict[str, Any]:
+    return {
+        "id": ids.text(row.workflow_id),
+        "name": row.name,
+        "version": row.latest_version,
+        "status": row.status,
+    }
+
+
+def _saved(saved: Saved) -> dict[str, Any]:
+    warnings = [{"path": each.path, "message": each.message} for each in saved.warnings]
+    return {**_brief(saved.workflow), "warnings": warnings}
+
+
+async def recovered(database: str, name: str) -> dict[str, Any]:
+    """A new key with all scopes, in a database that is there and that no server holds."""
+    async with reader(database):
+        pass
+    async with recorder(database, Registry()) as engine:
+        return _made(await engine.access.recover(name, f"cli:{_user()}"))
+
+
+def _made(made: MadeKey) -> dict[str, Any]:
+    shown_key = key_json(made.row)
+    return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
+
+
+def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:
+    """The process id that an option or the input has; both may, if it is the same (as in the process API)."""
+    in_input = run_input.get("process_id", given)
+    if in_input is not None and not isinstance(in_input, str):
+        raise click.UsageError("--input: its process_id must be a text")
+    if given is not None and in_input != given:
+        raise click.UsageError("--process-id: the input has another one; give one of them")
+    return in_input
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in many containers
+        return str(os.getuid())

@@ -1,0 +1,112 @@
+"""Runs as they stand in a database: beside a server, after one that was killed, or at rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+from perdure.api.cli.options import DatabaseScope
+from perdure.api.cli.output import instant
+from perdure.api.cli.runner import run
+from perdure.api.cli.targets.reader import View, find_execution, find_workflow, run_json, values_json, view
+from perdure.api.http.event_json import event_json
+from perdure.engine.core import ids
+from perdure.engine.core.transitions import TERMINAL
+from perdure.engine.log.codec import decode_json
+from perdure.engine.services.queries import key_names
+from perdure.store.records import StoredEvent
+
+AT_ONCE: Final = 500
+"""So many events are held at a time."""
+
+POLL_S: Final = 0.2
+"""So often the log is looked at for what was added."""
+
+
+class StoredRuns:
+    """The runs of a workspace of a database. Implements `api.cli.targets.reading.Runs`."""
+
+    def __init__(self, scope: DatabaseScope) -> None:
+        self._scope = scope
+
+    def shown(self, run_id: str) -> dict[str, Any]:
+        return run(_shown(self._scope, run_id))
+
+    def drawn(self, run_id: str) -> str:
+        return run(_drawn(self._scope, run_id))
+
+    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
+        return run(_history(self._scope, workflow, limit, after))
+
+    def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
+        run(_events(self._scope, run_id, tell, follow=follow))
+
+
+async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
+    from perdure.api.cli.step_lines import steps_json  # noqa: PLC0415 the language, which no other command here needs
+
+    async with view(scope) as seen:
+        row = await find_execution(seen.store, seen.caller, run_id)
+        shown = (await seen.reading.views([row]))[0]
+        workflow = await seen.store.workflow(row.workflow_id)
+        steps = steps_json(await seen.reading.events(row.execution_id))
+        waits = await seen.store.waits_of(row.execution_id)
+        names = await key_names(seen.store, seen.caller.organization_id, [row.modified_by or ""])
+        return {
+            **run_json(row, shown.process_id, None if workflow is None else workflow.name),
+            "modified_by_name": names.get(row.modified_by or ""),
+            "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
+            **values_json(shown),
+            "steps": steps,
+            "waits": [
+                {"wait_id": ids.text(wait.wait_id), "state": wait.state, "opened_at": instant(wait.opened_at)}
+                for wait in waits
+                if wait.outcome is None
+            ],
+        }
+
+
+async def _drawn(scope: DatabaseScope, run_id: str) -> str:
+    from perdure.engine.history import mermaid_run  # noqa: PLC0415 likewise
+
+    async with view(scope) as seen:
+        row = await find_execution(seen.store, seen.caller, run_id)
+        version = await seen.store.workflow_version(row.workflow_id, row.workflow_version)
+        definition = {} if version is None else decode_json(version.definition)
+        return mermaid_run(definition, await seen.reading.events(row.execution_id))
+
+
+async def _history(scope: DatabaseScope, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
+    async with view(scope) as seen:
+        workflow_id = None
+        if workflow is not None:
+            workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
+        rows, has_more = await seen.reading.page(
+            seen.caller, workflow_id=workflow_id, before=None if after is None else ids.parse(after), limit=limit
+        )
+        names = await seen.reading.workflow_names(rows)
+        process_ids = await seen.reading.process_ids(rows)
+        items = [run_json(row, process_ids[row.execution_id], names.get(row.workflow_id)) for row in rows]
+        return {"items": items, "after": items[-1]["execution_id"] if has_more else None}
+
+
+async def _events(scope: DatabaseScope, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
+    async with view(scope) as seen:
+        row = await find_execution(seen.store, seen.caller, run_id)
+        async for some in _pages(seen, row.execution_id, follow=follow):
+            names = await key_names(seen.store, seen.caller.organization_id, {each.row.actor for each in some})
+            for stored in some:
+                tell(event_json(stored, names, decode_json))
+
+
+async def _pages(seen: View, execution_id: bytes, *, follow: bool) -> AsyncIterator[list[StoredEvent]]:
+    after = 0
+    while True:
+        while some := await seen.store.events(execution_id, after=after, limit=AT_ONCE):
+            yield some
+            after = some[-1].row.seq
+        row = await seen.store.execution(execution_id)
+        if not follow or row is None or (row.status in TERMINAL and row.seq <= after):
+            return
+        await asyncio.sleep(POLL_S)

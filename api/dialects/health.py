@@ -1,0 +1,51 @@
+"""Health: whether the process is alive, and whether it should be sent requests. Both are open to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.api.dialects.schemas import Data, Health
+from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.engine.embedded import Engine
+from perdure.engine.errors import Unavailable
+
+
+async def live(_call: RouteCall[Any, Any]) -> Reply:
+    """The process runs and its loop turns."""
+    return Reply({"success": True, "data": {"status": "live"}})
+
+
+async def ready(call: RouteCall[Any, Any]) -> Reply:
+    """Requests are welcome: what was under way has been taken up again, and nothing has failed or ends."""
+    problem = why_not_ready(call.engine)
+    if problem is not None:
+        raise Unavailable(f"not ready: the engine {problem}")
+    return Reply({"success": True, "data": {"status": "ready"}})
+
+
+def why_not_ready(engine: Engine) -> str | None:
+    """What keeps the engine from being ready; null if nothing does."""
+    processor = engine.node.processor
+    if processor.failure is not None:
+        return "has stopped after a failed commit"
+    if engine.node.draining.is_set():
+        return "is draining"
+    if not engine.node.recovery.is_done.is_set():
+        loop = engine.node.crash_loop
+        if loop is not None and loop.is_careful:
+            return f"takes up what was under way bit by bit, after {loop.crashes} deaths in a row"
+        return "is still taking up what was under way"
+    return processor.commits.problem
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(method="GET", path="/health/live", handler=live, answer=Data[Health]),
+    Route(
+        method="GET",
+        path="/health/ready",
+        handler=ready,
+        answer=Data[Health],
+        refusals=frozenset({"UNAVAILABLE"}),
+    ),
+)

@@ -1,0 +1,183 @@
+"""The process API's views of runs: one with its logs, and the pages of a workflow and of an organization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.api.dialects import schemas as answers
+from perdure.api.http.paging import LIMIT_DEFAULT, Limit, page_of, position
+from perdure.api.http.problems import PROCESS_PREFIX
+from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.api.validation import Request, Uuid, Uuid7, id_of
+from perdure.engine.core import ids
+from perdure.engine.core.events import Recorded
+from perdure.engine.embedded import Engine
+from perdure.engine.errors import Invalid, NotFound
+from perdure.engine.history import condensed, event_log, outline
+from perdure.engine.log.codec import decode_json
+from perdure.engine.services.queries import ExecutionView
+from perdure.store.records import ExecutionRow
+
+EVENTS_MAX: Final = 1000
+"""Of more events the first and the last half of so many are shown."""
+
+LISTED_EVENTS: Final = 10
+
+
+class RunQuery(Request, frozen=True):
+    """One run of one workflow."""
+
+    workflow_id: Uuid
+    workflow_execution_id: Uuid
+
+
+class HistoryQuery(Request, frozen=True):
+    """A page of a workflow's runs; `workflow_execution_id` is the position from `lastKey`."""
+
+    workflow_id: Uuid
+    workflow_execution_id: Uuid7 | None = None
+    limit: Limit = LIMIT_DEFAULT
+
+
+class OrganizationQuery(Request, frozen=True):
+    """A page of all runs. The ids are the position from `lastKey`; they filter nothing."""
+
+    workflow_id: Uuid | None = None
+    workflow_execution_id: Uuid7 | None = None
+    limit: Limit = LIMIT_DEFAULT
+
+
+async def execution(call: RouteCall[RunQuery, None]) -> Reply:
+    """A run's state, input, output and logs."""
+    workflow_id = id_of("workflow_id", call.query.workflow_id)
+    execution_id = id_of("workflow_execution_id", call.query.workflow_execution_id)
+    view = await call.engine.reading.execution(call.caller, execution_id)
+    row = view.row
+    if row.workflow_id != workflow_id:
+        raise NotFound(f"workflow {ids.text(workflow_id)} has no execution {ids.text(execution_id)}")
+    workflow = await call.engine.catalog.workflow(call.caller, workflow_id)
+    version = await call.engine.catalog.version(call.caller, workflow_id, row.workflow_version)
+    events = await _events(call.engine, row)
+    item = {
+        **_described(view),
+        "workflow_input_payload": view.input,
+        "workflow_output_payload": view.output,
+        "workflow_event_log": event_log(events, total=max(row.seq, events[-1].seq)),
+        "condensed_logs": condensed(events),
+        "workflow_details": {"workflow_name": workflow.name, **outline(decode_json(version.definition))},
+    }
+    return Reply({"message": "success", "item": item})
+
+
+async def _events(engine: Engine, row: ExecutionRow) -> list[Recorded]:
+    if row.seq <= EVENTS_MAX:
+        return await engine.reading.events(row.execution_id, limit=EVENTS_MAX)
+    first = await engine.reading.events(row.execution_id, limit=EVENTS_MAX // 2)
+    return [*first, *await engine.reading.last_events(row.execution_id, EVENTS_MAX // 2)]
+
+
+async def history(call: RouteCall[HistoryQuery, None]) -> Reply:
+    """The runs of a workflow, newest first."""
+    workflow_id = id_of("workflow_id", call.query.workflow_id)
+    before = position("workflow_execution_id", call.query.workflow_execution_id)
+    await call.engine.catalog.workflow(call.caller, workflow_id)
+    rows, has_more = await call.engine.reading.page(
+        call.caller, workflow_id=workflow_id, before=before, limit=call.query.limit
+    )
+    return await _page(call.engine, rows, has_more=has_more)
+
+
+async def organization_executions(call: RouteCall[OrganizationQuery, None]) -> Reply:
+    """The runs of the key's workspace, or with `organization.view` of its organization; newest first."""
+    query = call.query
+    if query.workflow_id is not None:
+        id_of("workflow_id", query.workflow_id)
+        if query.workflow_execution_id is None:
+            raise Invalid(
+                "workflow_id: alone it is no position; send it with workflow_execution_id, as lastKey has them",
+                {"field": "workflow_id"},
+            )
+    rows, has_more = await call.engine.reading.page(
+        call.caller,
+        whole_organization="organization.view" in call.principal.scopes,
+        before=position("workflow_execution_id", query.workflow_execution_id),
+        limit=query.limit,
+    )
+    return await _page(call.engine, rows, has_more=has_more)
+
+
+async def _page(engine: Engine, rows: list[ExecutionRow], *, has_more: bool) -> Reply:
+    names = await engine.reading.workflow_names(rows)
+    process_ids = await engine.reading.process_ids(rows)
+    last_events = await engine.reading.last_events_of(rows, LISTED_EVENTS)
+    items = []
+    for row in rows:
+        events = last_events[row.execution_id]
+        items.append(
+            {
+                **_listed(row, process_ids[row.execution_id]),
+                "workflow_event_log": event_log(events, total=max(row.seq, events[-1].seq)),
+                "workflow_details": {"workflow_name": names[row.workflow_id]},
+            }
+        )
+    return Reply(page_of(items, _last_key(rows[-1]) if has_more else None))
+
+
+def _last_key(row: ExecutionRow) -> dict[str, Any]:
+    return {
+        "workflow_id": ids.text(row.workflow_id),
+        "workflow_execution_id": ids.text(row.execution_id),
+    }
+
+
+def _described(view: ExecutionView) -> dict[str, Any]:
+    return _listed(view.row, view.process_id)
+
+
+def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
+    described = {
+        "workflow_id": ids.text(row.workflow_id),
+        "workflow_execution_id": ids.text(row.execution_id),
+        "workflow_version": row.workflow_version,
+        "workflow_current_state": row.state,
+        "workflow_trigger_type": row.trigger_type,
+        "status": row.status,
+        "process_id": process_id,
+        "organization_id": ids.text(row.organization_id),
+        "workspace_id": ids.text(row.workspace_id),
+        "created_on": row.created_at,
+        "modified_on": row.modified_at,
+        "modified_by": row.modified_by,
+    }
+    return described if row.parent_id is None else {**described, "parent_execution_id": ids.text(row.parent_id)}
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(
+        method="GET",
+        path=f"{PROCESS_PREFIX}getWorkflowExecutionById",
+        scope="runs.view",
+        query=RunQuery,
+        handler=execution,
+        answer=answers.RunShown,
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    Route(
+        method="GET",
+        path=f"{PROCESS_PREFIX}getWorkflowExecutionHistory",
+        scope="runs.view",
+        query=HistoryQuery,
+        handler=history,
+        answer=answers.RunPage,
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    Route(
+        method="GET",
+        path=f"{PROCESS_PREFIX}getOrganizationExecutions",
+        scope="runs.view",
+        query=OrganizationQuery,
+        handler=organization_executions,
+        answer=answers.RunPage,
+    ),
+)

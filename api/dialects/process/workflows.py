@@ -1,0 +1,176 @@
+"""The process API's views of workflows: a version, its schema, and the pages of an organization's versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+import msgspec
+
+from perdure.api.dialects import schemas as answers
+from perdure.api.http.paging import LIMIT_DEFAULT, Limit, page_of
+from perdure.api.http.problems import PROCESS_PREFIX
+from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.api.validation import Request, Uuid, id_of
+from perdure.engine.core import ids
+from perdure.engine.errors import Invalid, NotFound
+from perdure.engine.history import outline, schema_of
+from perdure.engine.log.codec import decode_json
+from perdure.store.records import WorkflowRow, WorkflowVersionRow
+
+VERSION_MAX: Final = 2**31 - 1
+
+Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
+
+STATUS: Final = {"draft": "DRAFT", "published": "ACTIVE", "archived": "ARCHIVED"}
+"""The seed's words for a status. (`PAUSED` comes with schedules.)"""
+
+
+class VersionQuery(Request, frozen=True):
+    """One version of one workflow."""
+
+    workflow_id: Uuid
+    workflow_version: Version
+
+
+class VersionsQuery(Request, frozen=True):
+    """A page of versions; the last three are the position from `lastKey`."""
+
+    limit: Limit = LIMIT_DEFAULT
+    workflow_id: Uuid | None = None
+    workflow_version: Version | None = None
+    organization_id: Uuid | None = None
+
+
+async def workflow(call: RouteCall[VersionQuery, None]) -> Reply:
+    """All data of a version."""
+    row, version = await _found(call)
+    mock = await _mock(call, version)
+    item = {
+        **_described(row, version),
+        "workflow_integrations": {},
+        **outline(decode_json(version.definition)),
+        "workflow_schema": _schema(mock),
+    }
+    return Reply({"message": "success", "item": item})
+
+
+async def schema(call: RouteCall[VersionQuery, None]) -> Reply:
+    """An example of a version's input, and a JSON Schema for it."""
+    row, version = await _found(call)
+    mock = await _mock(call, version)
+    fields = ("workflow_id", "workflow_version", "created_on", "created_by", "modified_on", "modified_by")
+    described = _described(row, version)
+    item = {name: described[name] for name in fields}
+    item |= {"workflow_mock_payload": mock, "workflow_schema": _schema(mock)}
+    return Reply({"message": "success", "item": item})
+
+
+async def _found(call: RouteCall[VersionQuery, None]) -> tuple[WorkflowRow, WorkflowVersionRow]:
+    workflow_id = id_of("workflow_id", call.query.workflow_id)
+    row = await call.engine.catalog.workflow(call.caller, workflow_id)
+    return row, await call.engine.catalog.version(call.caller, workflow_id, call.query.workflow_version)
+
+
+async def _mock(call: RouteCall[Any, None], version: WorkflowVersionRow) -> Any:
+    """The example given with the definition, or for who may see runs the input of the latest finished one."""
+    if version.mock_payload is not None:
+        return decode_json(version.mock_payload)
+    if "runs.view" not in call.principal.scopes:
+        return None
+    return await call.engine.reading.latest_input(call.caller, version.workflow_id, version.version)
+
+
+def _schema(mock: Any) -> dict[str, Any]:
+    return {} if mock is None else schema_of(mock)
+
+
+async def organization_workflows(call: RouteCall[VersionsQuery, None]) -> Reply:
+    """The versions of the key's workspace, or with `organization.view` of its organization; newest first."""
+    query = call.query
+    _check_organization(call)
+    rows, has_more = await call.engine.reading.version_page(
+        call.caller,
+        whole_organization="organization.view" in call.principal.scopes,
+        before=_position(query.workflow_id, query.workflow_version),
+        limit=query.limit,
+    )
+    items = [_described(row, version) for row, version in rows]
+    return Reply(page_of(items, _last_key(rows[-1][1]) if has_more else None))
+
+
+def _check_organization(call: RouteCall[VersionsQuery, None]) -> None:
+    """A position belongs to an organization, and only its own key may send it back."""
+    given = call.query.organization_id
+    if given is not None and id_of("organization_id", given) != call.caller.organization_id:
+        raise NotFound(f"there is no organization {given}")
+
+
+def _position(workflow_id: str | None, version: int | None) -> tuple[bytes, int] | None:
+    if workflow_id is None and version is None:
+        return None
+    if workflow_id is None or version is None:
+        alone = "workflow_version" if workflow_id is None else "workflow_id"
+        raise Invalid(
+            f"{alone}: alone it is no position; send workflow_id and workflow_version, as lastKey has them",
+            {"field": alone},
+        )
+    return id_of("workflow_id", workflow_id), version
+
+
+def _last_key(version: WorkflowVersionRow) -> dict[str, Any]:
+    return {
+        "organization_id": ids.text(version.organization_id),
+        "workflow_id": ids.text(version.workflow_id),
+        "workflow_version": version.version,
+    }
+
+
+def _described(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
+    own = "draft" if version.published_at is None else "published"
+    status = STATUS["archived" if row.status == "archived" else own]
+    return {
+        "workflow_id": ids.text(row.workflow_id),
+        "workflow_version": version.version,
+        "workflow_name": row.name,
+        "workflow_status": status,
+        "workflow_status_version": f"{status}_{version.version}",
+        "latest": "true" if version.version == row.latest_version else "false",
+        "organization_id": ids.text(row.organization_id),
+        "workspace_id": ids.text(row.workspace_id),
+        "created_on": version.created_at,
+        "created_by": version.created_by,
+        "modified_on": row.modified_at,
+        "modified_by": row.modified_by,
+    }
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(
+        method="GET",
+        path=f"{PROCESS_PREFIX}getWorkflowById",
+        scope="workflows.view",
+        query=VersionQuery,
+        handler=workflow,
+        answer=answers.VersionShown,
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    Route(
+        method="GET",
+        path=f"{PROCESS_PREFIX}getOrganizationWorkflows",
+        scope="workflows.view",
+        query=VersionsQuery,
+        handler=organization_workflows,
+        answer=answers.VersionPage,
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    Route(
+        method="GET",
+        path=f"{PROCESS_PREFIX}getWorkflowSchemaById",
+        scope="workflows.view",
+        query=VersionQuery,
+        handler=schema,
+        answer=answers.SchemaShown,
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+)

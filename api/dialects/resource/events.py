@@ -1,0 +1,150 @@
+"""Events over HTTP (part of the resource API): those of a run, and all that happens in an organization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from perdure.api.dialects import schemas as answers
+from perdure.api.dialects.resource.executions import PREFIX
+from perdure.api.http.event_json import event_json
+from perdure.api.http.headers import HOLD_MAX_S
+from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.api.validation import Request, shown
+from perdure.engine.core import ids
+from perdure.engine.errors import Invalid
+from perdure.engine.log.codec import EXECUTION_EVENTS
+from perdure.engine.runtime.callers import KEY_ACTOR
+from perdure.engine.suggestions import did_you_mean
+from perdure.store.records import StoredEvent
+
+LIMIT_DEFAULT: Final = 100
+
+EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
+Payloads: TypeAlias = Literal["full", "digest"]
+
+_TYPES: Final = tuple(sorted(each.__name__ for each in EXECUTION_EVENTS))
+_HIDDEN: Final = {"KeyCreated": "sha256", "OrganizationCreated": "secret_sha256"}
+"""Members that are shown to nobody: digests of what only its owner, or nobody, may know."""
+
+
+class EventsQuery(Request, frozen=True):
+    """A page of a run's events, beyond the seq `after`; `types` are names of events, separated by commas."""
+
+    after: Position | None = None
+    limit: EventLimit = LIMIT_DEFAULT
+    order: Literal["asc", "desc"] = "asc"
+    types: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    payloads: Payloads = "full"
+    wait: Seconds = 0
+
+
+class LogQuery(Request, frozen=True):
+    """A page of the log, above the position `after`."""
+
+    after: Position = 0
+    limit: EventLimit = LIMIT_DEFAULT
+    payloads: Payloads = "full"
+    wait: Seconds = 0
+
+
+async def list_execution_events(call: RouteCall[EventsQuery, None]) -> Reply:
+    """A run's events as they stand in the log, whole; with `wait` the call is held until there is one."""
+    query = call.query
+    found = await call.engine.log.of_execution(
+        call.caller,
+        await call.engine.runs.find(call.caller, call.path["process_id"]),
+        after=query.after,
+        limit=query.limit,
+        types=_types(query.types),
+        newest_first=query.order == "desc",
+        hold_ms=query.wait * 1000,
+    )
+    meta = {
+        "limit": query.limit,
+        "has_more": found.page.has_more,
+        "after": found.page.after,
+        "execution_id": ids.text(found.run.execution_id),
+        "workflow_id": ids.text(found.run.workflow_id),
+        "status": found.run.status,
+    }
+    return await _page(call, found.page.events, query.payloads, meta)
+
+
+async def list_events(call: RouteCall[LogQuery, None]) -> Reply:
+    """The log of the key's workspace, or with `organization.view` of its organization, without a gap.
+
+    Sent back as `after`, the position of an answer gives what came later; with `wait` the call is held until there is
+    something. A page may be empty and have a next one: what it has looked at was others'.
+    """
+    query = call.query
+    page = await call.engine.log.of_organization(
+        call.caller,
+        whole="organization.view" in call.principal.scopes,
+        after=query.after,
+        limit=query.limit,
+        hold_ms=query.wait * 1000,
+    )
+    meta = {"limit": query.limit, "has_more": page.has_more, "after": page.after}
+    return await _page(call, page.events, query.payloads, meta)
+
+
+def _types(given: str | None) -> Sequence[str]:
+    """The types that a query names. Raises `Invalid` for one that no run has."""
+    names = [] if given is None else given.split(",")
+    for name in names:
+        if name not in _TYPES:
+            hint = did_you_mean(name, _TYPES)
+            message = f"types: {shown(name)} is no event of a run;{hint} there are: {', '.join(_TYPES)}"
+            raise Invalid(message, {"field": "types"})
+    return names
+
+
+async def _page(
+    call: RouteCall[Any, None], events: Sequence[StoredEvent], payloads: Payloads, meta: dict[str, Any]
+) -> Reply:
+    names = await call.engine.access.key_names(call.caller, {stored.row.actor for stored in events})
+    data = [_event(stored, payloads, names) for stored in events]
+    return Reply({"success": True, "data": data, "meta": meta})
+
+
+def _event(stored: StoredEvent, payloads: Payloads, names: Mapping[str, str]) -> dict[str, Any]:
+    """An event; data and payload are the text that the log has."""
+    event = event_json(stored, names, _raw)
+    if stored.row.actor.startswith(KEY_ACTOR) and stored.row.actor not in names:
+        event["actor"] = "operator:elsewhere"
+    if stored.row.type in _HIDDEN:
+        members: dict[str, Any] = msgspec.json.decode(stored.row.data)
+        event["data"] = {name: value for name, value in members.items() if name != _HIDDEN[stored.row.type]}
+    if payloads == "digest":
+        del event["payload"]
+    return event
+
+
+def _raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(
+        method="GET",
+        path=f"{PREFIX}/events",
+        scope="runs.view",
+        query=EventsQuery,
+        handler=list_execution_events,
+        answer=answers.Page[answers.EventStored, answers.AfterSeq],
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    Route(
+        method="GET",
+        path="/v1/events",
+        scope="audit.read",
+        query=LogQuery,
+        handler=list_events,
+        answer=answers.Page[answers.EventStored, answers.AfterPosition],
+    ),
+)

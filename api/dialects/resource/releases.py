@@ -1,0 +1,28 @@
+"""Releases (part of the resource API): a run that was set aside, since deciding about it had failed, is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.api.dialects import schemas as answers
+from perdure.api.http.routing import Reply, Route, RouteCall
+
+
+async def release_execution(call: RouteCall[Any, None]) -> Reply:
+    """Try a run again that was set aside: it is read anew from its events, and what was under way is taken up."""
+    answered = await call.engine.runs.release(call.caller, call.path["process_id"])
+    return Reply({"success": True, "data": {"message": answered.answer}}, position=answered.position)
+
+
+ROUTES: Final[Sequence[Route]] = (
+    Route(
+        method="POST",
+        path="/v1/executions/{process_id}/release",
+        scope="runs.terminate",
+        handler=release_execution,
+        answer=answers.Data[answers.Released],
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
+        tells_position=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""HTTP: what all dialects have in common."""

@@ -1,0 +1,42 @@
+"""Who asks: a key in either header, what it may do, and the two spellings of its scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from starlette.requests import Request
+
+from perdure.api.http.headers import api_key
+from perdure.api.http.throttle import Throttle
+from perdure.engine.errors import Unauthorized
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.services.access import Access, Principal
+
+PREFIX: Final = "service.workflows."
+"""Seed 004 writes scopes with this before them: `service.workflows.runs.view` is `runs.view`."""
+
+NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
+"""Who asks what everybody may: it sees nothing of anybody's."""
+
+
+async def authenticate(access: Access, throttle: Throttle, request: Request) -> Principal:
+    """Who a request speaks for.
+
+    Raises `Unauthorized` without a key that is known, and neither revoked nor expired, and `RateLimited` if its address
+    has sent too many such keys; one that is in use is let through all the same, since many may share an address.
+    """
+    key = api_key(request.headers)
+    address = request.client.host if request.client else ""
+    if not access.is_known(key):
+        throttle.check(address)
+    principal = await access.principal(key)
+    if principal is None:
+        throttle.wrong(address)
+        raise Unauthorized("this key is unknown, revoked or expired")
+    return principal
+
+
+def plain_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Scopes in our spelling, each once, in the order given."""
+    return tuple(dict.fromkeys(scope.removeprefix(PREFIX) for scope in scopes))

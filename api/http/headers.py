@@ -1,0 +1,69 @@
+"""Headers that say how a request is to be treated: keys of access and of idempotency, and how long to hold a call."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from perdure.engine.errors import Invalid, Unauthorized
+
+HOLD_DEFAULT_MS: Final = 2000
+HOLD_MAX_S: Final = 30
+KEY_MAX: Final = 255
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.IGNORECASE)
+_IDEMPOTENCY_KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_MAX}}}")
+# A preference as RFC 7240, section 2, writes it: a token, a value perhaps, parameters perhaps.
+_PREFERENCE = re.compile(
+    r"\s*(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*(?:=\s*(?P<quote>\"?)(?P<value>[^\s;,\"]*)(?P=quote)\s*)?(?:;.*)?"
+)
+
+
+def api_key(headers: Headers) -> str:
+    """The key that a request carries, in either header. Raises `Unauthorized`."""
+    keys = {value for value in headers.getlist("x-api-key") if value}
+    authorizations = headers.getlist("authorization")
+    for authorization in authorizations:
+        bearer = _BEARER.fullmatch(authorization)
+        if bearer is None:
+            raise Unauthorized("Authorization: it must be Bearer KEY; or send the key as x-api-key")
+        keys.add(bearer["key"])
+    if not keys:
+        raise Unauthorized("there is no key; send one as x-api-key: KEY, or as Authorization: Bearer KEY")
+    if len(keys) > 1:
+        raise Unauthorized("there are two different keys; send one, as x-api-key or as Authorization: Bearer KEY")
+    return keys.pop()
+
+
+def request_id(headers: Headers) -> str | None:
+    """The caller's own name for a request, if it is one that can stand in a header and a log."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else None
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """The key under which the first 200 is given again. Raises `Invalid`."""
+    given = headers.getlist("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1:
+        raise Invalid("Idempotency-Key: it is there twice; send one")
+    if not _IDEMPOTENCY_KEY.fullmatch(given[0]):
+        raise Invalid(f"Idempotency-Key: it must have 1 to {KEY_MAX} printable ASCII characters")
+    return given[0]
+
+
+def preferred_wait_s(headers: Headers) -> int | None:
+    """The seconds of `Prefer: wait=N`, from 0 to 30; anything else is no preference of ours (RFC 7240, section 2)."""
+    for header in headers.getlist("prefer"):
+        for part in header.split(","):
+            preference = _PREFERENCE.fullmatch(part)
+            if preference is None or preference["name"].lower() != "wait":
+                continue
+            value = preference["value"] or ""  # of several the first counts
+            is_number = value.isascii() and value.isdigit() and len(value) <= len(str(HOLD_MAX_S))
+            return int(value) if is_number and int(value) <= HOLD_MAX_S else None
+    return None

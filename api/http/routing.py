@@ -1,0 +1,240 @@
+"""Routes as data, and the one way in which all of them are called.
+
+A route says method, path, scope, query, body and handler; what a request must have before its handler sees it is
+decided here, in this order: key, scope, path, query, body. So a table of routes can be documented, and tested, whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from perdure.api.http.auth import NOBODY, authenticate
+from perdure.api.http.headers import idempotency_key
+from perdure.api.http.json_body import parse_object, read_body
+from perdure.api.http.problems import json_response, no_such_method, refusal
+from perdure.api.http.throttle import Throttle
+from perdure.api.settings import Settings
+from perdure.api.validation import QUERY, Request, id_of, read, shown_name
+from perdure.engine.embedded import Engine
+from perdure.engine.errors import Invalid, PerdureError
+from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.services.access import Principal
+
+Q = TypeVar("Q")
+B = TypeVar("B")
+
+PARAMETERS_MAX = 32
+JSON = "application/json"
+
+
+class NoQuery(Request, frozen=True):
+    """A query without parameters."""
+
+
+class Reply(NamedTuple):
+    """What a handler answers: a JSON value, a status, and headers. `position`: where the log stood then.
+
+    A body of bytes is sent as it is; its headers say what it is.
+    """
+
+    body: Any
+    status: int = 200
+    headers: Mapping[str, str] = {}
+    position: int | None = None
+
+
+class Served(NamedTuple):
+    """What all calls are about."""
+
+    engine: Engine
+    settings: Settings
+
+
+class RouteCall(Generic[Q, B]):
+    """A request on its way to a handler, with everything checked that the route declares.
+
+    `given` is the body as the JSON value that came, null if none did; `body` is what the route makes of it.
+    """
+
+    def __init__(
+        self,
+        served: Served,
+        request: HttpRequest,
+        principal: Principal,
+        path: Mapping[str, str],
+        parameters: Sequence[tuple[str, str]],
+        query: Q,
+        body: B,
+        given: dict[str, Any] | None,
+    ) -> None:
+        self.engine, self.settings = served
+        self.principal = principal
+        self.path = path
+        self.query = query
+        self.body = body
+        self.given = given
+        self._request = request
+        self._parameters = parameters
+
+    @property
+    def caller(self) -> Caller:
+        return self.principal.caller
+
+    @property
+    def headers(self) -> Headers:
+        return self._request.headers
+
+    def path_id(self, name: str) -> bytes:
+        """The id that stands in the path. Raises `Invalid`."""
+        return id_of(name, self.path[name])
+
+    def idempotency(self, body: Any) -> IdempotencyKey | None:
+        """The request's key, with the request as a JSON value: method, path, query and body. Raises `Invalid`."""
+        key = idempotency_key(self.headers)
+        if key is None:
+            return None
+        parameters = [list(pair) for pair in sorted(self._parameters)]
+        return IdempotencyKey(key, [self._request.method, self._request.scope["path"], parameters, body])
+
+
+Handler = Callable[[RouteCall[Any, Any]], Awaitable[Reply]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of one path.
+
+    `scope` is what the key must have; none: everybody may. `body` is the struct of a request object, `dict` for a
+    JSON object of the caller's own, none where no body is looked at. `tells_position`: every answer, errors too, says
+    where the log stood.
+
+    The rest is for the document (`api.openapi`), and tests hold the answers against it: `answer` is the type of a
+    success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
+    the handler looks at; `body_as` describes a body that is a JSON object of the caller's own.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    scope: str | None = None
+    query: type[Request] = NoQuery
+    body: type | None = None
+    is_body_optional: bool = False
+    tells_position: bool = False
+    status: int = 200
+    answer: Any = None
+    media_type: str = JSON
+    refusals: frozenset[str] = frozenset()
+    headers: tuple[str, ...] = ()
+    body_as: Any = None
+
+
+class Endpoint:
+    """All methods of one path."""
+
+    def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings, throttle: Throttle) -> None:
+        self._routes = {route.method: route for route in routes}
+        self._served = Served(engine, settings)
+        self._throttle = throttle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.respond(HttpRequest(scope, receive))
+        await response(scope, receive, send)
+
+    async def respond(self, request: HttpRequest) -> Response:
+        """Answer a request; whatever goes wrong is told in the envelope of the route's dialect."""
+        route = self._routes.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            return self._refuse_method(request)
+        request.state.route = route.path
+        try:
+            answer = await self._answer(route, request)
+            headers = {**answer.headers, **self._position(route, answer.position)}
+            if isinstance(answer.body, bytes):
+                return Response(answer.body, answer.status, headers)
+            return json_response(answer.body, answer.status, headers)
+        except Exception as error:  # noqa: BLE001 refusal logs what it hides
+            position = error.position if isinstance(error, PerdureError) else None
+            return refusal(route.path, error, self._position(route, position))
+
+    def _refuse_method(self, request: HttpRequest) -> Response:
+        """All methods of a path are of one dialect; what its answers carry, this one does."""
+        some = next(iter(self._routes.values()))
+        request.state.route = some.path
+        allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
+        return refusal(some.path, no_such_method(allowed), self._position(some, None))
+
+    def _position(self, route: Route, position: int | None) -> dict[str, str]:
+        if not route.tells_position:
+            return {}
+        if position is None:
+            position = self._served.engine.node.processor.position
+        return {"X-Log-Position": str(position)}
+
+    async def _answer(self, route: Route, request: HttpRequest) -> Reply:
+        principal = NOBODY
+        if route.scope is not None:
+            principal = await authenticate(self._served.engine.access, self._throttle, request)
+            request.state.actor = principal.caller.actor
+            principal.require(route.scope)
+        path = {name: _decoded(name, value) for name, value in request.path_params.items()}
+        parameters = _parameters(request.scope.get("query_string", b""))
+        query = read(route.query, dict(parameters), what=QUERY)
+        given = await self._given(route, request)
+        if principal.caller.grant is not None:  # a body may have taken its time
+            principal.caller.grant.check(self._served.engine.node.clock)
+        body = _body(route, given)
+        call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
+        return await route.handler(call)
+
+    async def _given(self, route: Route, request: HttpRequest) -> dict[str, Any] | None:
+        if route.body is None:
+            return None
+        raw = await read_body(request.receive, request.headers, self._served.settings.body_max_bytes)
+        broken = getattr(request.state, "broken", None)  # told by `api.http.connections`
+        if broken is not None:
+            raise broken
+        return await parse_object(raw, request.headers)
+
+
+def _decoded(name: str, value: str) -> str:
+    try:
+        return unquote_to_bytes(value).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid(f"{name}: it is not UTF-8, percent-encoded") from None
+
+
+def _parameters(query_string: bytes) -> list[tuple[str, str]]:
+    try:
+        parameters = parse_qsl(
+            query_string.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=PARAMETERS_MAX,
+        )
+    except UnicodeError:
+        raise Invalid("the query is not UTF-8, percent-encoded") from None
+    except ValueError:
+        raise Invalid(f"the query has more than {PARAMETERS_MAX} parameters") from None
+    found: dict[str, str] = {}
+    for name, value in parameters:  # the same again is no contradiction: `lastKey` may be put behind what is there
+        if found.setdefault(name, value) != value:
+            raise Invalid(f"{shown_name(name)}: it is there twice, with two values; send one", {"field": name})
+    return list(found.items())
+
+
+def _body(route: Route, given: dict[str, Any] | None) -> Any:
+    if route.body is None:
+        return None
+    if given is None and not route.is_body_optional:
+        raise Invalid("there is no body; it must be a JSON object")
+    if not issubclass(route.body, Request):
+        return given
+    return None if given is None else read(route.body, given)

@@ -1,0 +1,61 @@
+"""Throttling: an address that sends wrong keys is not listened to for a while, unless it sends one that is in use."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from perdure.api.http.problems import RateLimited
+from perdure.engine.runtime.clock import Clock
+
+WRONG_MAX: Final = 20
+"""So many wrong keys an address may send at once."""
+
+REFILL_MS: Final = 1000
+"""After so long it may send another."""
+
+ADDRESSES_MAX: Final = 10_000
+
+_NETWORK_BITS: Final = 64
+"""Of an address of version 6: whoever has one has all that begin alike."""
+
+
+class Throttle:
+    """Counts the wrong keys of each address. A restart forgets; of very many addresses the oldest are forgotten."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wrong: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def check(self, address: str) -> None:
+        """Raise `RateLimited`, saying for how long, if an address has sent too many."""
+        over = self._count(address) - WRONG_MAX + 1
+        if over > 0:
+            seconds = math.ceil(over * REFILL_MS / 1000)
+            raise RateLimited(f"too many wrong keys came from this address; repeat the call in {seconds} s", seconds)
+
+    def wrong(self, address: str) -> None:
+        """Note a wrong key."""
+        place = _network(address)
+        self._wrong[place] = (self._count(address) + 1, self._clock.now())
+        self._wrong.move_to_end(place)
+        if len(self._wrong) > ADDRESSES_MAX:
+            self._wrong.popitem(last=False)
+
+    def _count(self, address: str) -> float:
+        """How many it has sent, less those that time has taken back."""
+        count, at = self._wrong.get(_network(address), (0.0, 0))
+        return max(0.0, count - max(0, self._clock.now() - at) / REFILL_MS)
+
+
+def _network(address: str) -> str:
+    try:
+        found = ip_address(address)
+    except ValueError:  # a socket of another family
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    mapped = found.ipv4_mapped
+    return str(mapped) if mapped else str(int(found) >> _NETWORK_BITS)

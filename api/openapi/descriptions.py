@@ -1,0 +1,121 @@
+"""What the document says of parameters, headers, tags and statuses; tests see to it that nothing lacks words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from perdure.api.http.headers import HOLD_DEFAULT_MS, HOLD_MAX_S, KEY_MAX
+from perdure.api.http.problems import PROCESS_PREFIX
+
+TITLE: Final = "Perdure"
+ABOUT: Final = """A durable state-machine engine: every execution is an append-only stream of events.
+
+Each 2xx that reports a change is sent after the change is on disk. Numbers, and true and false, may come as text. A
+field that is not known is refused by name; whatever is refused leaves nothing behind that could be run or resumed.
+What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 (it did not come in time) or 431.
+"""
+
+TAGS: Final[Mapping[str, tuple[str, str]]] = {
+    PROCESS_PREFIX: ("Processes", "Runs and workflows as other systems call and see them, by process id."),
+    "/v1/workflows": ("Workflows", "Workflows as they are written: definitions in Amazon States Language."),
+    "/v1/keys": ("Keys", "Who may call, and what."),
+    "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
+    "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
+    "/v1/events": ("Log", "All that happens, in the order in which it is on disk."),
+    "/v1/executions": ("Executions", "Runs as programs see them: by process id or execution id, event by event."),
+    "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
+    "/health/": ("Health", "Whether the server lives, and wants requests."),
+    "/": ("Documentation", "This document."),
+}
+"""By the beginning of the path; the first that fits."""
+
+PARAMETERS: Final[Mapping[str, str]] = {
+    "after": "Where the page before ended: `after` of its `meta`.",
+    "id": "The id.",
+    "limit": "How many items a page has.",
+    "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
+    "name": "The workflow's name. `/` in it is `%2F`.",
+    "order": "From the first event on, or from the last one back.",
+    "page": "The number of the page, from 1.",
+    "payloads": "Whether each event comes with its payload, or only with that one's digest.",
+    "process_id": "The caller's own name for the run, or its execution id. `/` in it is `%2F`.",
+    "search": "A part of the name, without regard to case.",
+    "state": (
+        "The state whose wait is meant. Without it a call ends whichever wait is open, so that an answer that is sent "
+        "twice may answer the next question too."
+    ),
+    "status": "Only those with this status.",
+    "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
+    "token": "The task token, as `$$.Task.Token` gave it.",
+    "types": "Names of events, separated by commas: only these.",
+    "version": "The number of the version, from 1; without it the latest.",
+    "wait": "So many seconds may the call be held until there is something to tell.",
+    "wait_id": "The wait that is meant, if several are open.",
+    "with_children": "Whether the keys that it made go with it; if it is not said: unless it is an operator's.",
+    "workflow_execution_id": "The run's id; on a page the position from `lastKey`.",
+    "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",
+    "workflow_version": "The number of the version, from 1.",
+}
+
+REQUEST_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Idempotency-Key": {
+        "description": "Repeated with the same request it gets the first 200 again; with another one 409.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[ -~]*$"},
+    },
+    "Prefer": {
+        "description": (
+            f"`wait=N`: hold the call for up to N seconds (0 to {HOLD_MAX_S}) until a wait opens; "
+            f"{HOLD_DEFAULT_MS // 1000} if it is not sent. Other preferences are ignored."
+        ),
+        "schema": {"type": "string"},
+    },
+    "X-Request-Id": {
+        "description": "The caller's own name for the request. One that is not fit for a log is ignored.",
+        "schema": {"type": "string"},
+    },
+}
+
+ANSWER_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "X-Request-Id": {
+        "description": "The request's name; the log has it too.",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "X-Log-Position": {
+        "description": "Where the log stood when the answer became true.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Preference-Applied": {
+        "description": "The `Prefer: wait=N` that was heeded.",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
+    "Retry-After": {
+        "description": "So many seconds later a repetition may do better.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "WWW-Authenticate": {
+        "description": "How to send a key.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+
+CODES: Final[Mapping[str, str]] = {
+    "VALIDATION_ERROR": "A field is wrong; the message names it, what is wrong, and what is accepted.",
+    "UNAUTHORIZED": "There is no key, or it is unknown, revoked or expired.",
+    "FORBIDDEN": "The key lacks a scope, which is named.",
+    "NOT_FOUND": "What the request names is not there, or not to be seen with this key.",
+    "CONFLICT": "The state of things does not allow it.",
+    "NOT_WAITING": "No wait that the call could mean has opened yet. Repeat the call later.",
+    "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
+    "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
+    "WAIT_EXPIRED": "That wait timed out or was cancelled.",
+    "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
+    "RATE_LIMITED": "Too many wrong keys came from this address.",
+    "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",
+    "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
+}
+
+UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON, or packed."

@@ -1,0 +1,1 @@
+"""The audit of a whole store: what `perdure verify` says."""

@@ -1,0 +1,69 @@
+"""Rebuilding: the projections made again from the log, and from nothing else.
+
+Each execution is folded from its first event; no more than one execution's waits and timers, and some of its events,
+are in memory at a time. The store takes the rows in one transaction (`Store.rebuild`): whoever looks, also after a
+crash, sees the old rows or the new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from perdure.engine.audit.store_audit import executions_of, fold_execution
+from perdure.engine.core import ids
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import ExecutionRow, Projected, WaitRow
+
+
+class Rebuilt(NamedTuple):
+    """How many rows were made."""
+
+    executions: int
+    waits: int
+    timers: int
+
+
+class CannotRebuild(Exception):
+    """An execution cannot be folded; the projections are as they were."""
+
+
+async def rebuild(store: Store) -> Rebuilt:
+    """Drop the projections of a store and make them again; nobody else may write to it meanwhile.
+
+    Snapshots are dropped and not made: they may be deleted at any time. Raises `CannotRebuild`, naming the execution,
+    or `StoreError`; nothing has changed then.
+    """
+    count = _Count()
+    await store.rebuild(_rows(store, count))
+    return Rebuilt(count.executions, count.waits, count.timers)
+
+
+class _Count:
+    executions = waits = timers = 0
+
+    def add(self, row: Projected) -> None:
+        if isinstance(row, ExecutionRow):
+            self.executions += 1
+        elif isinstance(row, WaitRow):
+            self.waits += 1
+        else:
+            self.timers += 1
+
+
+async def _rows(store: Store, count: _Count) -> AsyncIterator[Projected]:
+    async for stream in executions_of(store):
+        try:
+            fold = await fold_execution(store, stream)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise CannotRebuild(
+                f"execution {ids.text(stream.stream_id)} cannot be folded ({error!r}), and nothing was changed; "
+                "`perdure verify` says more"
+            ) from error
+        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers)]
+        for row in rows:
+            count.add(row)
+            yield row

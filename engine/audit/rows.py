@@ -1,0 +1,281 @@
+"""The rows that a stream's events ask for, folded from them, and compared with those that are there.
+
+Of some columns the log has a digest: the text of a definition (which `engine.audit.store_audit` compares), a mock
+payload, an organization's secret, and a process id's request, whose salt is taken as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+from perdure.engine.core import ids, organization, workflow
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.state import State
+from perdure.engine.log import projections
+from perdure.engine.log.codec import decode_json
+from perdure.engine.log.digests import request_digest
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES, key_row, version_row, workflow_row
+from perdure.store.batch import KEY_COLUMNS
+from perdure.store.records import (
+    EventRow,
+    ExecutionRow,
+    IdempotencyRow,
+    OrganizationRow,
+    Owned,
+    ProcessIdRow,
+    Seen,
+    StreamKind,
+    StreamRow,
+    TimerRow,
+    WaitRow,
+    WorkflowVersionRow,
+    WorkspaceRow,
+)
+
+Stored: TypeAlias = Mapping[tuple[Any, ...], Owned]
+"""Rows by kind and key (`keyed`)."""
+
+ID_BYTES: Final = 16
+
+_UNKNOWN: Final = bytes(32)
+"""Stands for what only the row says, if there is none."""
+
+
+class RowFold(Protocol):
+    """The fold of a stream of one kind, as far as it was fed."""
+
+    def feed(self, events: Sequence[EventRow]) -> None:
+        """Go on with the next events. Raises whatever they are not read with."""
+        ...
+
+    def rows(self, stored: Stored) -> list[Owned]:
+        """The rows that the events ask for. Raises likewise."""
+        ...
+
+
+class ExecutionFold:
+    """An execution's row, its waits and timers, and the process id that was chosen for it."""
+
+    def __init__(self, stream: StreamRow) -> None:
+        self._stream = stream
+        self._state: State = STREAM_TYPES["execution"].initial()
+        self._started: EventRow | None = None
+        self.waits: dict[bytes, WaitRow] = {}
+        self.timers: set[TimerRow] = set()
+
+    def feed(self, events: Sequence[EventRow]) -> None:
+        kind, stream = STREAM_TYPES["execution"], self._stream
+        before, state, steps = self._state, self._state, list[DraftedEvent]()
+        for row in events:
+            if row.seq == 1:
+                self._started = row
+            recorded = kind.vocabulary.read(row._replace(payload=None))  # a fold reads none
+            state = kind.evolve(state, recorded)
+            steps.append(DraftedEvent(recorded, state))
+        self._state = state
+        changes = projections.changes(stream.stream_id, stream.organization_id, before, steps)
+        self.waits.update({row.wait_id: row for row in changes.waits})
+        self.timers |= set(changes.timers)
+        self.timers -= set(changes.timers_gone)
+
+    @property
+    def execution(self) -> ExecutionRow:
+        """The execution's own row."""
+        return projections.execution_row(self._stream.stream_id, self._stream.organization_id, self._state)
+
+    def rows(self, stored: Stored) -> list[Owned]:
+        return [self.execution, *self.waits.values(), *self.timers, *self._process_id(stored)]
+
+    def _process_id(self, stored: Stored) -> list[Owned]:
+        row = next((row for row in stored.values() if isinstance(row, ProcessIdRow)), None)
+        if self._started is None or self._started.payload is None:  # erased
+            return [] if row is None else [row]
+        payload, execution = decode_json(self._started.payload), self.execution
+        if "process_id" not in payload:
+            return []
+        salt = _UNKNOWN if row is None else row.salt
+        return [
+            ProcessIdRow(
+                execution.organization_id,
+                execution.workspace_id,
+                payload["process_id"],
+                execution.execution_id,
+                execution.workflow_id,
+                execution.workflow_version,
+                salt,
+                request_digest(salt, payload["input"]),
+            )
+        ]
+
+
+class _AdministrativeFold:
+    """What workflows and organizations share: their payloads are names, and all are at hand."""
+
+    kind: StreamKind
+
+    def __init__(self, stream: StreamRow) -> None:
+        self._stream = stream
+        self._state: Any = STREAM_TYPES[self.kind].initial()
+        self._payloads: dict[int, Any] = {}
+        self._recorded_at: dict[int, int] = {}
+        self._digests: dict[int, str | None] = {}
+
+    def feed(self, events: Sequence[EventRow]) -> None:
+        kind = STREAM_TYPES[self.kind]
+        for row in events:
+            recorded = kind.vocabulary.read(row)
+            self._payloads[row.seq], self._recorded_at[row.seq] = recorded.payload, row.recorded_at
+            self._state = kind.evolve(self._state, recorded)
+            event = recorded.event
+            if isinstance(event, workflow.VersionAdded):
+                self._digests[event.version] = (recorded.payload or {}).get("mock_sha256")
+            elif isinstance(event, organization.OrganizationCreated):
+                self._digests[0] = event.secret_sha256
+
+
+class WorkflowFold(_AdministrativeFold):
+    """A workflow and its versions."""
+
+    kind: StreamKind = "workflow"
+
+    def rows(self, stored: Stored) -> list[Owned]:
+        state: workflow.WorkflowState = self._state
+        whose = (self._stream.stream_id, self._stream.organization_id)
+        rows: list[Owned] = [workflow_row(state, self._payloads, *whose)]
+        for number, version in state.versions.items():
+            there = stored.get((WorkflowVersionRow, self._stream.stream_id, number))
+            text = mock = None
+            if isinstance(there, WorkflowVersionRow):
+                text, mock = there.definition, _known(there.mock_payload, self._digests[number])
+            definition = workflow.Definition(text or "", version.definition_sha256, mock)
+            rows.append(version_row(number, state, definition, *whose))
+        return rows
+
+
+class OrganizationFold(_AdministrativeFold):
+    """An organization, its workspaces and its keys."""
+
+    kind: StreamKind = "organization"
+
+    def rows(self, stored: Stored) -> list[Owned]:
+        state: organization.OrganizationState = self._state
+        own, payloads = self._stream.stream_id, self._payloads
+        there = stored.get((OrganizationRow, own))
+        secret = there.secret if isinstance(there, OrganizationRow) else _UNKNOWN
+        digest = self._digests[0]  # null in a log from before there was one
+        if digest is not None and hashlib.sha256(secret).hexdigest() != digest:
+            secret += b"?"
+        return [
+            OrganizationRow(own, payloads[1]["name"], secret, self._recorded_at[1]),
+            *(
+                WorkspaceRow(ids.parse(workspace), own, payloads[seq]["name"], self._recorded_at[seq])
+                for workspace, seq in state.workspaces.items()
+            ),
+            *(key_row(key, own, payloads) for key in state.keys.values()),
+        ]
+
+
+FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold]]] = {
+    "execution": ExecutionFold,
+    "workflow": WorkflowFold,
+    "organization": OrganizationFold,
+}
+
+
+_NOT_SHOWN: Final = frozenset({"secret", "mock_payload"})
+
+
+def keyed(rows: Iterable[Owned]) -> dict[tuple[Any, ...], Owned]:
+    """Rows by their kind and primary key."""
+    return {(type(row), *row[: KEY_COLUMNS[type(row)]]): row for row in rows}
+
+
+def differences(fold: RowFold, stored: Iterable[Owned]) -> list[str]:
+    """In which rows, and in which of their columns, what is stored differs from the fold."""
+    there = keyed(stored)
+    wanted = keyed(fold.rows(there))
+    found: list[str] = []
+    for key, row in wanted.items():
+        found += _columns(_name(row), there.get(key), row)
+    surplus = [row for key, row in there.items() if key not in wanted]
+    found += [
+        f"{_name(row)}{' should be gone' if isinstance(row, TimerRow) else ': a row too many'}" for row in surplus
+    ]
+    return found
+
+
+def _columns(name: str, stored: Any, folded: Any) -> list[str]:
+    if stored is None:
+        return [f"{name}{' is missing' if isinstance(folded, TimerRow) else ': no row'}"]
+    return [
+        f"{name}: {column} is not the one that the log has the digest of"
+        if column in _NOT_SHOWN
+        else f"{name}: {column} is {_shown(is_now)}, the fold says {_shown(due)}"
+        for column, is_now, due in zip(folded._fields, stored, folded, strict=True)
+        if is_now != due or type(is_now) is not type(due)
+    ]
+
+
+def _name(row: Owned) -> str:
+    """How a row is called within its stream."""
+    match row:
+        case WaitRow():
+            return f"wait {_shown(row.wait_id)}"
+        case TimerRow():
+            return f"timer {row.timer} at {row.due_at}"
+        case ProcessIdRow():
+            return f"process id {row.process_id!r}"
+        case WorkflowVersionRow():
+            return f"version {row.version}"
+        case WorkspaceRow():
+            return f"workspace {_shown(row.workspace_id)}"
+        case _:
+            is_key = not isinstance(row, ExecutionRow) and hasattr(row, "key_id")
+            return f"key {_shown(row[0])}" if is_key else "its row"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        return ids.text(value) if len(value) == ID_BYTES else value.hex()
+    return repr(value)
+
+
+def _known(stored: str | None, digest: str | None) -> str | None:
+    """A text beside the log, if it is the one of which the log has the digest; else something that it is not."""
+    told = None if stored is None else hashlib.sha256(stored.encode()).hexdigest()
+    return stored if told == digest else f"{stored}?"
+
+
+# --- what requests were answered ---------------------------------------------------------------------------------
+
+_NEEDS: Final[Mapping[str, Callable[[str, set[str | None]], bool]]] = {
+    "restarted": lambda _, outcomes: "resumed" in outcomes,
+    "already restarted": lambda _, outcomes: "resumed" in outcomes,
+    "completed": lambda _, outcomes: not outcomes.isdisjoint({"resumed", "failed"}),
+    "alive": lambda _, outcomes: bool(outcomes),
+    "terminated": lambda status, _: status == "terminated",
+    "already terminated": lambda status, _: status == "terminated",
+}
+"""What must be true of a run that gave such an answer: of its status and how its waits ended."""
+
+
+def remembered_flaw(row: IdempotencyRow, seen: Seen) -> str | None:
+    """Why a request cannot have got this answer from its run.
+
+    Which request it was, and when, is in no event (an answer may change nothing), so no audit can tell that.
+    """
+    stream = seen.stream
+    if (row.organization_id, row.workspace_id) != (stream.organization_id, stream.workspace_id):
+        return "it is in another workspace than its run"
+    try:
+        answer = decode_json(row.answer)
+    except (TypeError, ValueError):
+        return "its answer is no JSON"
+    if answer == ids.text(row.stream_id):  # of a trigger
+        return None
+    outcomes = {each.outcome for each in seen.rows if isinstance(each, WaitRow)}
+    status = next((each.status for each in seen.rows if isinstance(each, ExecutionRow)), "")
+    needs = _NEEDS.get(answer) if isinstance(answer, str) else None
+    return None if needs is not None and needs(status, outcomes) else f"its run never gave the answer {answer!r}"

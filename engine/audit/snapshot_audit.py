@@ -1,0 +1,51 @@
+"""The audit of snapshots: each is compared with the fold of its stream at its seq, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from perdure.engine.core.snapshots import FORMAT
+from perdure.engine.log.snapshots import Unusable, check, restore
+from perdure.engine.runtime.streams.fold import StreamFold
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import SnapshotRow, StreamRow
+
+
+async def snapshots_with_flaws(
+    store: Store, organization_id: bytes | None = None
+) -> AsyncIterator[tuple[SnapshotRow, str]]:
+    """Snapshots of a store, or of one organization, that are not the fold of their stream, and why not.
+
+    One of another form is not judged: it was so when it was written, and the next one will replace it.
+    """
+    after = b""
+    while page := await store.snapshots(after=after):
+        for snapshot in page:
+            stream = await store.stream(snapshot.stream_id)
+            if organization_id in {None, None if stream is None else stream.organization_id}:
+                flaw = await _flaw(store, stream, snapshot)
+                if flaw is not None:
+                    yield snapshot, flaw
+        after = page[-1].stream_id
+
+
+async def _flaw(store: Store, stream: StreamRow | None, snapshot: SnapshotRow) -> str | None:
+    if stream is None or stream.kind != "execution":
+        return "there is no such execution"
+    if snapshot.format != FORMAT:
+        return None
+    fold = StreamFold(stream)
+    try:
+        check(snapshot)
+        await fold.read(store, to=snapshot.seq)
+        restored = restore(snapshot, fold.head.hash if fold.head.seq == snapshot.seq else None)
+    except Unusable as flaw:
+        return str(flaw)
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
+        return f"the events up to it cannot be folded: {error!r}"
+    names = fold.state.__struct_fields__
+    wrong = next((name for name in names if getattr(restored, name) != getattr(fold.state, name)), None)
+    return None if wrong is None else f"its {wrong} is not the fold's"

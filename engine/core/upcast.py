@@ -1,0 +1,102 @@
+"""Earlier versions of events, as they were released, and how each becomes the version that came after it.
+
+An event's version is one more than the number of those before it, so it stands in no other place. What is read from a
+log is brought up to the version of today before anything else sees it; the log itself stays as it was written, and is
+verified so. A struct here is as frozen as the bytes that it reads: an unknown member is refused in it, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from msgspec.structs import asdict
+
+from perdure.engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
+from perdure.engine.core.refs import Ref
+
+Upcast: TypeAlias = Callable[[Any, int, int], Event]
+"""`upcast(event, seq, recorded_at)` makes the next version of an event."""
+
+
+class Earlier(NamedTuple):
+    """One version of an event: its form, and what brings it up to the next."""
+
+    form: type[Event]
+    upcast: Upcast
+
+
+class TaskScheduled1(Event, frozen=True):
+    """`keyed` was the attempt whose idempotency key this one carried; parameters tell keys apart now."""
+
+    state: str
+    resource: str
+    parameters: Ref
+    visit: int = 1
+    attempt: int = 0
+    keyed: int = 0
+    wait: str | None = None
+    child: str | None = None
+    is_awaited: bool = False
+    due_at: int | None = None
+    scope: str = ""
+
+
+class BranchesStarted1(Event, frozen=True):
+    """It did not say which visit of the state it was: its seq is a number that no other visit has."""
+
+    state: str
+    input: Ref
+    start_at: tuple[str, ...]
+    attempt: int = 0
+    scope: str = ""
+
+
+class MapStarted1(Event, frozen=True):
+    """As BranchesStarted1."""
+
+    state: str
+    items: Ref
+    count: int
+    start_at: str
+    concurrency: int = 0
+    tolerated: int = 0
+    attempt: int = 0
+    scope: str = ""
+
+
+class WaitOpened1(Event, frozen=True):
+    """Its first heartbeat was due `heartbeat_ms` after the event was recorded."""
+
+    state: str
+    wait: str
+    resource: str
+    parameters: Ref
+    visit: int = 1
+    attempt: int = 0
+    token_sha256: str | None = None
+    due_at: int | None = None
+    heartbeat_ms: int | None = None
+    scope: str = ""
+
+
+def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
+    members = asdict(event)
+    del members["keyed"]
+    return TaskScheduled(**members)
+
+
+def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpened:
+    first_at = None
+    if event.due_at is not None and event.heartbeat_ms is not None:
+        first_at = min(event.due_at, recorded_at + event.heartbeat_ms)
+    return WaitOpened(**asdict(event), heartbeat_due_at=first_at)
+
+
+EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {
+    "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
+    "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
+    "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
+    "WaitOpened": (Earlier(WaitOpened1, _with_heartbeat),),
+}
+"""By the event's name, the versions before the one of today, from version 1 on."""

@@ -1,0 +1,423 @@
+"""The embedded engine: Perdure inside a Python program, with calls that act in organization and workspace `default`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from perdure.engine.core import ids
+from perdure.engine.core.events import Recorded, ResumeRule
+from perdure.engine.core.state import State
+from perdure.engine.core.transitions import TERMINAL
+from perdure.engine.database import open_store
+from perdure.engine.errors import EngineFailed, NotFound
+from perdure.engine.limits import DEFAULT_LIMITS, Limits
+from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.clock import Clock, SystemClock
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.processing import incoming
+from perdure.engine.runtime.watch import Watch
+from perdure.engine.runtime.workers.tasks import Tasks
+from perdure.engine.services.access import Access
+from perdure.engine.services.child_executions import ChildExecutions
+from perdure.engine.services.event_log import EventLog
+from perdure.engine.services.idempotency import Idempotency
+from perdure.engine.services.queries import Queries
+from perdure.engine.services.runs import TERMINATION_REASON, Runs
+from perdure.engine.services.task_tokens import TaskTokens
+from perdure.engine.services.workflows import Workflows
+from perdure.engine.steps import Registry
+from perdure.engine.steps.builtin import builtin_steps
+from perdure.engine.steps.http import HttpClient
+from perdure.engine.views import (
+    Execution,
+    ExecutionSummary,
+    Page,
+    Result,
+    Wait,
+    Workflow,
+    WorkflowSummary,
+    result_of,
+    summary_of,
+    workflow_of,
+)
+from perdure.store.protocols import Store, WriterPlace
+
+DEFINITION_MAX: Final = 16 * 1024 * 1024
+"""Bytes of JSON that a definition may have which is given as an object."""
+
+
+class Engine:
+    """A durable state-machine engine. Open it with `Engine.open`.
+
+    Every call that changes something returns after the change is on disk. What it raises is in `engine.errors`.
+    """
+
+    def __init__(self, store: Store, node: Node, registry: Registry, http: HttpClient) -> None:
+        self._http = http
+        self._default: Caller | None = None
+        self.store = store
+        self.node = node
+        self.catalog = Workflows(node, registry)
+        memory = Idempotency(node)
+        self.runs = Runs(node, self.catalog, memory)
+        self.tokens = TaskTokens(node, memory)
+        self.reading = Queries(store)
+        self.log = EventLog(node)
+        self.access = Access(node)
+        node.children = ChildExecutions(node, self.catalog)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        database: str | Store,
+        *,
+        steps: Registry | None = None,
+        clock: Clock | None = None,
+        allow_private_addresses: bool = False,
+        writer: WriterPlace = "thread",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> AsyncIterator[Self]:
+        """Open a database (`sqlite:///runs.db`, made if it is not there) and serve it until the block ends.
+
+        `steps` are the steps of your own; the built-in ones are there anyway. `writer` says where a
+        database that is given by its URL makes its commits: in a thread of this process, or in a process of its own,
+        which is worth it under load (`WriterPlace`). `limits` say how much it takes on at once.
+        Raises `store.errors.DatabaseInUse` if another process serves the file.
+        """
+        engine = await cls.start(
+            database,
+            steps=steps,
+            clock=clock,
+            allow_private_addresses=allow_private_addresses,
+            writer=writer,
+            limits=limits,
+        )
+        try:
+            yield engine
+        finally:
+            await asyncio.shield(engine.close())
+
+    @classmethod
+    async def start(
+        cls,
+        database: str | Store,
+        *,
+        steps: Registry | None = None,
+        clock: Clock | None = None,
+        allow_private_addresses: bool = False,
+        writer: WriterPlace = "thread",
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Self:
+        """Open without a block; `close` must be called in the end."""
+        store = await open_store(database, writer=writer) if isinstance(database, str) else database
+        http = HttpClient(allow_private=allow_private_addresses)
+        registry = builtin_steps(http).merged(steps or Registry())
+        clock = clock or SystemClock()
+        node = Node(
+            store,
+            clock,
+            lambda complete, send: Tasks(registry, complete, send, clock, limits),
+            limits=limits,
+        )
+        engine = cls(store, node, registry, http)
+        try:
+            await node.start()
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start.
+
+        Raises `EngineFailed` if the database does not answer; nothing that was answered is lost by that.
+        """
+        is_home = True
+        try:
+            is_home = await self.node.drain(grace_s)
+            if is_home:
+                await self.access.close()
+        finally:
+            try:
+                await self._http.close()
+            finally:
+                await (self.store.close() if is_home else self.store.abandon())
+        if not is_home:
+            raise EngineFailed("the engine was closed while a commit was under way; the next start reads what it wrote")
+
+    async def _caller(self) -> Caller:
+        if self._default is None:
+            actor = f"embedded:{os.getpid()}"
+            self._default = await self.access.default_caller(actor)
+        return self._default
+
+    def _json(self, field: str, value: Any) -> Any:
+        """A value of the caller's, copied: what it does with its own afterwards is no business of the run's."""
+        return incoming.json_value(field, value, self.node.limits.payload_max_bytes)
+
+    def _definition(self, name: str, definition: Any, description: str | None) -> Any:
+        """A definition of the caller's, likewise; a text is read later."""
+        incoming.texts(name=name, description=description)
+        if isinstance(definition, str | bytes):
+            return definition
+        return incoming.json_value("definition", definition, DEFINITION_MAX)
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    async def create_workflow(
+        self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
+    ) -> Workflow:
+        """Create and publish a workflow from an Amazon States Language definition (an object, or JSON or YAML text).
+
+        With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
+        every problem in `details["errors"]`.
+        """
+        saved = await self.catalog.create(
+            await self._caller(),
+            name,
+            self._definition(name, definition, description),
+            description=description,
+            resume=resume,
+        )
+        return workflow_of(saved)
+
+    async def apply_workflow(
+        self,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        draft: bool = False,
+        resume: ResumeRule | None = None,
+    ) -> Workflow:
+        """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
+
+        Applied again it changes nothing, so a program may do so at each start. Raises `Invalid` as `create_workflow`
+        does, `Conflict` if several workflows have the name.
+        """
+        applied = await self.catalog.apply(
+            await self._caller(),
+            name,
+            self._definition(name, definition, description),
+            description=description,
+            is_published=not draft,
+            resume=resume,
+        )
+        return workflow_of(applied.saved)
+
+    async def trigger(
+        self,
+        workflow_id: str,
+        run_input: Any = None,
+        *,
+        process_id: str | None = None,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Execution:
+        """Start an execution; without an input that is `{}`.
+
+        With a process id the same call gives the same execution, for ever; another input under it raises `Conflict`.
+        """
+        incoming.texts(workflow_id=workflow_id, process_id=process_id, idempotency_key=idempotency_key)
+        value = {} if run_input is None else self._json("run_input", run_input)
+        request = ["trigger", workflow_id, version, process_id, value]
+        answered = await self.runs.trigger(
+            await self._caller(),
+            ids.parse(workflow_id),
+            value,
+            version=version,
+            process_id=process_id,
+            trigger="MANUAL",
+            idempotency=_key(idempotency_key, request),
+        )
+        return Execution(answered.answer, process_id or answered.answer)
+
+    async def resume(
+        self,
+        process_id: str,
+        payload: Any,
+        *,
+        wait_id: str | None = None,
+        state: str | None = None,
+        hold: float = 2.0,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """End a wait: `restarted`, or `already restarted` if an earlier resume did.
+
+        A call that comes before its wait is held for `hold` seconds. Raises `NotWaiting`, `AmbiguousWait`,
+        `UnnamedWait`, `WaitExpired`, `Conflict` or `NotFound`.
+        """
+        incoming.texts(process_id=process_id, wait_id=wait_id, state=state, idempotency_key=idempotency_key)
+        payload = self._json("payload", payload)
+        answered = await self.runs.resume(
+            await self._caller(),
+            process_id,
+            payload,
+            wait_id=wait_id,
+            state=state,
+            hold_ms=round(hold * 1000),
+            idempotency=_key(idempotency_key, ["resume", process_id, wait_id, state, payload]),
+        )
+        return str(answered.answer)
+
+    async def terminate(
+        self,
+        process_id: str,
+        reason: str = TERMINATION_REASON,
+        *,
+        data: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """End an execution from outside: `terminated`, or `already terminated`. `data` is kept with the reason.
+
+        Raises `Conflict` or `NotFound`.
+        """
+        incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
+        data = None if data is None else self._json("data", data)
+        answered = await self.runs.terminate(
+            await self._caller(),
+            process_id,
+            reason,
+            data=data,
+            idempotency=_key(idempotency_key, ["terminate", process_id, reason, data]),
+        )
+        return str(answered.answer)
+
+    async def release(self, process_id: str) -> None:
+        """Try an execution again that was set aside (`ExecutionQuarantined`) since deciding about it had failed.
+
+        Raises `Conflict` if it is not quarantined, `NotFound`.
+        """
+        incoming.texts(process_id=process_id)
+        await self.runs.release(await self._caller(), process_id)
+
+    async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
+        """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.
+
+        Raises `NotFound` if it is no token of ours, `Conflict` if it has been used, `WaitExpired` if its task is over.
+        """
+        incoming.texts(token=token, idempotency_key=idempotency_key)
+        output = self._json("output", output)
+        key = _key(idempotency_key, ["complete_task", token, output])
+        await self.tokens.complete(await self._caller(), token, output, idempotency=key)
+
+    async def fail_task(
+        self, token: str, error: str | None = None, cause: str | None = None, *, idempotency_key: str | None = None
+    ) -> None:
+        """Fail the task that a task token was made for, as Retry and Catch see it. Raises what `complete_task` does."""
+        incoming.texts(token=token, error=error, cause=cause, idempotency_key=idempotency_key)
+        key = _key(idempotency_key, ["fail_task", token, error, cause])
+        await self.tokens.fail(await self._caller(), token, error, cause, idempotency=key)
+
+    async def heartbeat(self, token: str) -> None:
+        """Say that the task is alive, which HeartbeatSeconds asks for. Raises what `complete_task` does."""
+        await self.tokens.beat(await self._caller(), token)
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def workflows(self, *, search: str | None = None, page: int = 1, limit: int = 100) -> list[WorkflowSummary]:
+        """A page of workflows, newest first; `search` is a part of the name."""
+        rows, _ = await self.reading.workflow_page(await self._caller(), page=page, limit=limit, search=search)
+        return [
+            WorkflowSummary(ids.text(row.workflow_id), row.name, row.status, row.latest_version, row.modified_at)
+            for row in rows
+        ]
+
+    async def waits(self, process_id: str | None = None, *, limit: int = 100, after: str | None = None) -> list[Wait]:
+        """The open waits, oldest first, of one execution if it is named; `after` is the id of the last one before."""
+        caller = await self._caller()
+        found = await self.reading.open_waits(
+            caller,
+            execution_id=None if process_id is None else await self.runs.find(caller, process_id),
+            after=b"" if after is None else ids.parse(after),
+            limit=limit,
+        )
+        return [
+            Wait(ids.text(row.wait_id), row.state, name, ids.text(row.execution_id), row.opened_at, row.due_at)
+            for row, name in found
+        ]
+
+    async def status(self, process_id: str) -> ExecutionSummary:
+        """How an execution is, by process id or execution id. Raises `NotFound`."""
+        caller = await self._caller()
+        view = await self.reading.execution(caller, await self.runs.find(caller, process_id))
+        return summary_of(view.row, view.process_id)
+
+    async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
+        """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
+        stream_id = ids.parse(execution_id)
+        processor, clock = self.node.processor, self.node.clock
+        deadline = None if timeout is None else clock.now() + round(timeout * 1000)
+        with processor.watchers.watch(stream_id, for_end=True) as watch:
+            while True:
+                watch.clear()
+                ended = await self._ended(stream_id, watch)
+                if ended is not None:
+                    return ended
+                if processor.failure is not None:
+                    message = "the engine has stopped after a failed commit"
+                    raise EngineFailed(message)
+                if not await watch.wait(clock, deadline):
+                    message = f"execution {execution_id} has not ended within {timeout} s"
+                    raise TimeoutError(message)
+
+    async def _ended(self, stream_id: bytes, watch: Watch) -> Result | None:
+        """How an execution has ended, from what was just committed, or else from the store; null if it is alive."""
+        caller = await self._caller()
+        if watch.state is not None:
+            state: State = watch.state
+            if state.workspace != ids.text(caller.workspace_id):
+                raise NotFound(f"there is no execution {ids.text(stream_id)}")
+            return result_of(state, watch.payloads) if state.is_over else None
+        if self.node.processor.hot.will_tell_end(stream_id):
+            return None
+        view = await self.reading.execution(caller, stream_id)
+        if view.row.status not in TERMINAL:
+            return None
+        return Result(view.row.status, view.output, view.error, view.cause)
+
+    async def events(self, execution_id: str, *, follow: bool = False) -> AsyncIterator[Recorded]:
+        """The events of an execution in order; with `follow` also those to come, until it has ended."""
+        stream_id = ids.parse(execution_id)
+        await self.reading.execution(await self._caller(), stream_id)
+        after = 0
+        with self.node.processor.watchers.watch(stream_id) as watch:
+            while True:
+                watch.clear()
+                for recorded in await self.reading.events(stream_id, after=after):
+                    after = recorded.seq
+                    yield recorded
+                view = await self.reading.execution(await self._caller(), stream_id)
+                if not follow or (view.row.status in TERMINAL and view.row.seq <= after):
+                    return
+                if view.row.seq <= after:
+                    await watch.wait(self.node.clock)
+
+    async def executions(
+        self,
+        *,
+        workflow_id: str | None = None,
+        limit: int = 20,
+        after: str | None = None,
+    ) -> Page:
+        """A page of executions, newest first. `after` is the `last_key` of the page before."""
+        rows, has_more = await self.reading.page(
+            await self._caller(),
+            workflow_id=None if workflow_id is None else ids.parse(workflow_id),
+            before=None if after is None else ids.parse(after),
+            limit=limit,
+        )
+        names = await self.store.process_ids_of([row.execution_id for row in rows])
+        items = [summary_of(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
+        return Page(items, items[-1].id if has_more else None)
+
+
+def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:
+    return None if key is None else IdempotencyKey(key, request)

@@ -1,0 +1,250 @@
+"""What each event tells of the way through the states: one function an event, except for failures (`failing.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from perdure.engine.core import events as e
+from perdure.engine.core.state import TOP
+from perdure.engine.history import failing
+from perdure.engine.history.fold import HistoryFold
+from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitFork
+from perdure.engine.language import parse_resource
+
+TIMEOUT_DEFAULT_S: Final = 99_999_999
+"""The limit of a task that has none of its own (States Language, TimeoutSeconds)."""
+
+
+def follow(events: Iterable[e.Recorded]) -> Timeline:
+    """Fold events, ascending by seq, into a course."""
+    fold = HistoryFold()
+    for recorded in events:
+        take(fold, recorded)
+    return fold.finish()
+
+
+def take(fold: HistoryFold, recorded: e.Recorded) -> None:
+    """Take one more event into a fold."""
+    fold.take(recorded)
+    tell = TELL.get(type(recorded.event))
+    if tell is not None:
+        if _begins_anew(recorded.event):
+            fold.start_all()
+        tell(fold, recorded.event, recorded)
+
+
+def _begins_anew(event: e.Event) -> bool:
+    """Whether an event is the first one of what is done in one go, before which all that was scheduled has started."""
+    return isinstance(event, _FROM_OUTSIDE) or getattr(event, "attempt", 0) > 0
+
+
+_FROM_OUTSIDE: Final = (
+    e.TaskQueued,
+    e.TaskStarted,
+    e.TaskSubmitted,
+    e.TaskSucceeded,
+    e.TaskFailed,
+    e.TaskTimedOut,
+    e.TaskHeartbeat,
+    e.WaitResumed,
+    e.WaitExpired,
+    e.TimerFired,
+    e.ExecutionTimedOut,
+    e.ExecutionTerminated,
+)
+
+
+# --- the execution, and states that pass ----------------------------------------------------------------------
+
+
+def _execution_started(fold: HistoryFold, event: e.ExecutionStarted, _: e.Recorded) -> None:
+    fold.arrivals[TOP] = event.input
+    fold.say("started", value=event.input)
+
+
+def _state_passed(fold: HistoryFold, event: e.StatePassed, recorded: e.Recorded) -> None:
+    _leave(fold, fold.enter(recorded, event.scope, event.state, event.type), event, recorded)
+
+
+def _leave(
+    fold: HistoryFold,
+    visit: Visit,
+    event: e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.TimerFired | e.StateExited,
+    recorded: e.Recorded,
+) -> None:
+    visit.assigned = event.assigned
+    fold.leave(recorded, visit, event.output, event.next)
+
+
+def _execution_succeeded(fold: HistoryFold, event: e.ExecutionSucceeded, recorded: e.Recorded) -> None:
+    fold.stop(recorded)
+    fold.say("ended", value=event.output)
+
+
+def _execution_timed_out(fold: HistoryFold, _event: e.ExecutionTimedOut, recorded: e.Recorded) -> None:
+    fold.stop(recorded)
+    fold.say("timed_out")
+
+
+def _execution_terminated(fold: HistoryFold, event: e.ExecutionTerminated, recorded: e.Recorded) -> None:
+    fold.stop(recorded)
+    fold.say("aborted", value=event.reason)
+
+
+# --- tasks, waits, timers --------------------------------------------------------------------------------------
+
+
+def _task_scheduled(fold: HistoryFold, event: e.TaskScheduled, recorded: e.Recorded) -> None:
+    if event.wait is None:
+        visit = _called(fold, event, recorded)
+    else:  # `WaitOpened` came before, with the limits
+        visit = fold.inside(recorded, event.scope, event.state, "Task")
+    visit.resource, visit.attempts = event.resource, event.attempt + 1
+    fold.tell(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
+    fold.start_later(TimelineEntry("begun", visit))
+
+
+def _wait_opened(fold: HistoryFold, event: e.WaitOpened, recorded: e.Recorded) -> None:
+    visit = _called(fold, event, recorded)
+    visit.resource, visit.attempts = event.resource, event.attempt + 1
+    if parse_resource(event.resource).kind == "wait":  # no step is called: `TaskScheduled` will not follow
+        fold.tell(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
+        fold.start_later(TimelineEntry("begun", visit), TimelineEntry("submitted", visit))
+
+
+def _called(fold: HistoryFold, event: e.TaskScheduled | e.WaitOpened, recorded: e.Recorded) -> Visit:
+    """The visit whose state calls, with the limits of this call: begun by it, or tried again."""
+    find = fold.inside if event.attempt else fold.enter
+    visit = find(recorded, event.scope, event.state, "Task")
+    timeout_s = None if event.due_at is None else (event.due_at - recorded.recorded_at) // 1000
+    heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
+    heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
+    visit.limits = TimeLimits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
+    visit.due_at = _due_at(event)
+    return visit
+
+
+def _due_at(event: e.TaskScheduled | e.TaskStarted | e.WaitOpened) -> int | None:
+    first_at = None if isinstance(event, e.TaskScheduled) else event.heartbeat_due_at
+    return event.due_at if first_at is None else first_at
+
+
+def _task_heartbeat(fold: HistoryFold, event: e.TaskHeartbeat, recorded: e.Recorded) -> None:
+    """AWS tells nothing of it; but the task does not time out yet."""
+    fold.inside(recorded, event.scope, event.state, "Task").due_at = event.due_at
+
+
+def _task_queued(fold: HistoryFold, event: e.TaskQueued, recorded: e.Recorded) -> None:
+    visit = fold.inside(recorded, event.scope, event.state, "Task")
+    visit.due_at = None
+    fold.queue(visit)
+
+
+def _task_started(fold: HistoryFold, event: e.TaskStarted, recorded: e.Recorded) -> None:
+    visit = fold.inside(recorded, event.scope, event.state, "Task")
+    visit.due_at = _due_at(event)
+    fold.begin(TimelineEntry("begun", visit))
+
+
+def _task_submitted(fold: HistoryFold, event: e.TaskSubmitted, recorded: e.Recorded) -> None:
+    fold.say("submitted", _in_task(fold, event, recorded), event.result)
+
+
+def _task_succeeded(fold: HistoryFold, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
+    visit = _in_task(fold, event, recorded)
+    fold.say("task_succeeded", visit, event.result)
+    _leave(fold, visit, event, recorded)
+
+
+def _in_task(fold: HistoryFold, event: e.TaskSubmitted | e.TaskSucceeded, recorded: e.Recorded) -> Visit:
+    visit = fold.inside(recorded, event.scope, event.state, "Task")
+    visit.attempts = event.attempt + 1
+    return visit
+
+
+def _wait_resumed(fold: HistoryFold, event: e.WaitResumed, recorded: e.Recorded) -> None:
+    visit = fold.inside(recorded, event.scope, event.state, "Task")
+    fold.say("task_succeeded", visit, event.result)
+    _leave(fold, visit, event, recorded)
+
+
+def _timer_set(fold: HistoryFold, event: e.TimerSet, recorded: e.Recorded) -> None:
+    fold.enter(recorded, event.scope, event.state, "Wait")
+
+
+def _timer_fired(fold: HistoryFold, event: e.TimerFired, recorded: e.Recorded) -> None:
+    _leave(fold, fold.inside(recorded, event.scope, event.state, "Wait"), event, recorded)
+
+
+# --- Parallel and Map states -------------------------------------------------------------------------------------
+
+
+def _branches_started(fold: HistoryFold, event: e.BranchesStarted, recorded: e.Recorded) -> None:
+    count = len(event.start_at)
+    fork = VisitFork(recorded.seq, event.state, "Parallel", count=count)
+    _begin_fork(fold, event, recorded, fork)
+    for index in range(count):
+        fold.begin_scope(fork, index, event.input)
+
+
+def _map_started(fold: HistoryFold, event: e.MapStarted, recorded: e.Recorded) -> None:
+    fork = VisitFork(recorded.seq, event.state, "Map", count=event.count)
+    fork.concurrency, fork.tolerated = event.concurrency, event.tolerated
+    _begin_fork(fold, event, recorded, fork)
+
+
+def _begin_fork(
+    fold: HistoryFold, event: e.BranchesStarted | e.MapStarted, recorded: e.Recorded, fork: VisitFork
+) -> None:
+    find = fold.inside if event.attempt else fold.enter
+    visit = find(recorded, event.scope, event.state, fork.type)
+    visit.attempts = event.attempt + 1
+    fold.begin_fork(fork, visit)
+
+
+def _iteration_started(fold: HistoryFold, event: e.IterationStarted, _: e.Recorded) -> None:
+    fold.begin_iteration(event.scope, event.state, event.input)
+
+
+def _state_exited(fold: HistoryFold, event: e.StateExited, recorded: e.Recorded) -> None:
+    visit = fold.inside(recorded, event.scope, event.state, event.type)
+    fold.end_fork(visit)
+    fold.say("fork_succeeded", visit)
+    _leave(fold, visit, event, recorded)
+
+
+TELL: Final[dict[type[e.Event], Callable[[HistoryFold, Any, e.Recorded], None]]] = {
+    e.ExecutionStarted: _execution_started,
+    e.StatePassed: _state_passed,
+    e.TaskScheduled: _task_scheduled,
+    e.TaskQueued: _task_queued,
+    e.TaskStarted: _task_started,
+    e.TaskSubmitted: _task_submitted,
+    e.TaskSucceeded: _task_succeeded,
+    e.TaskFailed: failing.task_failed,
+    e.TaskTimedOut: failing.task_timed_out,
+    e.TaskHeartbeat: _task_heartbeat,
+    e.WaitOpened: _wait_opened,
+    e.WaitResumed: _wait_resumed,
+    e.WaitExpired: failing.task_timed_out,
+    e.TimerSet: _timer_set,
+    e.TimerFired: _timer_fired,
+    e.BranchesStarted: _branches_started,
+    e.MapStarted: _map_started,
+    e.IterationStarted: _iteration_started,
+    e.StateExited: _state_exited,
+    e.StateFailed: failing.state_failed,
+    e.ExecutionSucceeded: _execution_succeeded,
+    e.ExecutionFailed: failing.execution_failed,
+    e.ExecutionTimedOut: _execution_timed_out,
+    e.ExecutionTerminated: _execution_terminated,
+}
+
+BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
+    {
+        *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
+        *(e.CommandRefused, e.ResultIgnored),
+    }
+)
+"""Events that tell nothing of the way through the states. Every type is either here or in `TELL`."""

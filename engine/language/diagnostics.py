@@ -1,0 +1,90 @@
+"""Where something was found, and what: the two things every parser of this package is handed."""
+
+import difflib
+from collections.abc import Collection
+from typing import Final
+
+from perdure.engine.language.errors import Problem
+
+PROBLEMS_MAX: Final = 1000
+"""Problems told at once. A definition of a megabyte can hold a hundred thousand; nobody reads them."""
+
+POINTER_MAX: Final = 1000
+"""Characters of a pointer that is told; a longer one is cut to the pointer of an enclosing value."""
+
+NEAR_MAX: Final = 40
+"""Characters of a name that is compared with the known names: that takes quadratic time."""
+
+COMPARISONS_MAX: Final = 20_000
+"""Names that are compared with each other in search of what was meant, for all problems together."""
+
+
+class JsonPointer:
+    """A place in a definition.
+
+    It knows its way to the top and writes it down only when asked. Pointers made on the way down would take
+    quadratic time and memory where a very long name stands above very many values.
+    """
+
+    __slots__ = ("key", "parent")
+
+    def __init__(self, parent: "JsonPointer | None" = None, key: str | int = "") -> None:
+        self.parent = parent
+        self.key = key
+
+    def __truediv__(self, key: str | int) -> "JsonPointer":
+        """Give the place of a member or an item of this one."""
+        return JsonPointer(self, key)
+
+    def __str__(self) -> str:
+        """Write the JSON Pointer."""
+        keys: list[str] = []
+        place = self
+        while place.parent is not None:
+            keys.append(str(place.key))
+            place = place.parent
+        pointer = ""
+        for key in reversed(keys):
+            if len(pointer) + len(key) > POINTER_MAX:
+                break
+            pointer += "/" + key.replace("~", "~0").replace("/", "~1")
+        return pointer
+
+
+class Diagnostics:
+    """Collects problems in the order in which they are found, which is document order."""
+
+    __slots__ = ("_comparisons_left", "accepts_old", "count", "problems")
+
+    def __init__(self, *, accepts_old: bool = False) -> None:
+        self.problems: list[Problem] = []
+        self.accepts_old = accepts_old
+        """Whether a definition may hold what was accepted when it was created: one that is stored keeps running."""
+        self.count = 0
+        """How many were found, those included that are not told."""
+        self._comparisons_left = COMPARISONS_MAX
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many problems were found as are told."""
+        return len(self.problems) >= PROBLEMS_MAX
+
+    def add(self, place: JsonPointer, message: str) -> None:
+        """Add a problem, unless there are enough."""
+        self.count += 1
+        if not self.is_full:
+            self.problems.append(Problem(str(place), message))
+
+    def add_new(self, place: JsonPointer, message: str) -> None:
+        """Add a problem of which earlier versions did not know, so that definitions that are stored may have it."""
+        if not self.accepts_old:
+            self.add(place, message)
+
+    def suggestion(self, name: str, known: Collection[str]) -> str:
+        """Say which known name was probably meant, as the end of a message; "" if none is near."""
+        if self.is_full or len(name) > NEAR_MAX or len(known) > self._comparisons_left:
+            return ""
+        self._comparisons_left -= len(known)
+        folded = {other.casefold(): other for other in known}
+        near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
+        return f"; did you mean {folded[near[0]]}?" if near else ""

@@ -1,0 +1,1 @@
+"""Evaluation: paths, intrinsic functions, templates and JSONata."""

@@ -1,0 +1,62 @@
+"""What an expression sees beside the value that a path starts from."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from perdure.engine.language.values import MISSING, Json, Missing
+
+
+class EvaluationContext(Protocol):
+    """What an execution lends to the expressions of one state; everything is made only when it is asked for."""
+
+    @property
+    def now_ms(self) -> int:
+        """The instant of the decision, in milliseconds since 1970."""
+        ...
+
+    @property
+    def expression_timeout_s(self) -> float | None:
+        """Seconds of real time that an expression may take now before it raises TooSlow; None: as long as any may."""
+        ...
+
+    def context(self) -> dict[str, Json]:
+        """The context object (``$$``, ``$states.context``)."""
+        ...
+
+    def variable(self, name: str) -> Json | Missing:
+        """The variable of that name, of this scope or the nearest one around it; MISSING if there is none."""
+        ...
+
+    def random_bytes(self, count: int) -> bytes:
+        """So many random bytes, others each time, but the same ones if the decision is made again."""
+        ...
+
+
+class Environment(msgspec.Struct, eq=False):
+    """The surroundings of one evaluation.
+
+    Attributes:
+        world: What the execution lends.
+        input: The state's raw input (``$states.input``).
+        result: What its task, branches or iterations gave (``$states.result``); MISSING before that.
+        error_output: What a Catch caught (``$states.errorOutput``); MISSING elsewhere.
+        trace: Where to note the data after each step of input and output processing, by its name in the answers
+            of TestState (``afterInputPath``, …); None to note nothing.
+    """
+
+    world: EvaluationContext
+    input: Json
+    result: Json | Missing = MISSING
+    error_output: Json | Missing = MISSING
+    trace: dict[str, Json] | None = None
+    _context: dict[str, Json] | None = None
+
+    @property
+    def context(self) -> dict[str, Json]:
+        """The context object, made when first asked for."""
+        if self._context is None:
+            self._context = self.world.context()
+        return self._context

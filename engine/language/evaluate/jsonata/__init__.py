@@ -1,0 +1,1 @@
+"""JSONata, by jlens behind this one package."""

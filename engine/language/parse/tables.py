@@ -1,0 +1,158 @@
+"""Objects of a definition as tables: which members they may have, and what reads each.
+
+A new field is a row. What a row cannot say, because it concerns several fields, is a `Check`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
+from perdure.engine.language.values import Json, shown
+
+if TYPE_CHECKING:
+    from perdure.engine.language.model.machine import Machine
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FieldScope:
+    """What a parser needs to know of the machine around a field.
+
+    Attributes:
+        findings: Where it tells what is wrong.
+        names: The names of the machine's states, to which a transition may lead.
+        is_express: Whether the definition is to run as an Express workflow.
+        language: The query language of the state.
+        machine_language: The query language of the whole definition.
+        state_type: The type of the state; "" outside of any.
+        start_at: Where the machine starts, as written.
+        taken: The names of all states met so far, in any machine of the definition; grows.
+        labels: The labels of all Maps met so far; grows.
+        variables: The variables that the machine assigns, with how many places do so.
+        outer_variables: Those that each enclosing machine assigns, as the states below must heed them.
+        parse_nested: Compiles a machine that stands in a state.
+    """
+
+    diagnostics: Diagnostics
+    names: frozenset[str]
+    parse_nested: Callable[[Json, JsonPointer, FieldScope], Machine | None]
+    is_express: bool = False
+    language: str = "JSONPath"
+    machine_language: str = "JSONPath"
+    state_type: str = ""
+    start_at: Json = None
+    taken: set[str] = dataclasses.field(default_factory=set)
+    labels: set[str] = dataclasses.field(default_factory=set)
+    variables: Counter[str] = dataclasses.field(default_factory=Counter)
+    outer_variables: tuple[Counter[str], ...] = ()
+
+    @property
+    def is_jsonata(self) -> bool:
+        """Whether the state is written in JSONata."""
+        return self.language == "JSONata"
+
+
+Parse: TypeAlias = Callable[[Json, JsonPointer, FieldScope], Any]
+"""Parses a field's value; None, after telling the findings, if it is wrong."""
+
+
+class FieldRule(NamedTuple):
+    """A field that an object may hold.
+
+    Attributes:
+        attribute: Under which name its parsed value is kept; "" if it is not.
+        parse: Parses its value.
+        language: The query language that it belongs to; "" for both.
+    """
+
+    attribute: str
+    parse: Parse
+    language: str = ""
+
+
+Table: TypeAlias = Mapping[str, FieldRule]
+
+Check: TypeAlias = Callable[[dict[str, Json], JsonPointer, FieldScope], None]
+"""Checks what concerns several fields of an object together."""
+
+
+class ObjectShape(NamedTuple):
+    """What an object may hold.
+
+    Attributes:
+        fields: Its fields.
+        required: Those that it must have.
+        checks: What concerns several of them.
+        elsewhere: Names of further fields, which somebody else parses.
+    """
+
+    fields: Table
+    required: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+def read_object(source: Json, pointer: JsonPointer, scope: FieldScope, shape: ObjectShape) -> dict[str, Any] | None:
+    """Parse the members of an object by its table.
+
+    Returns:
+        The attributes; None if anything was found.
+    """
+    diagnostics = scope.diagnostics
+    before = diagnostics.count
+    if type(source) is not dict:
+        diagnostics.add(pointer, "must be an object")
+        return None
+    attributes: dict[str, Any] = {}
+    for name, value in source.items():
+        if diagnostics.is_full:
+            return None
+        if name not in shape.elsewhere:
+            _read_member(name, value, pointer, scope, shape, attributes)
+    for name in shape.required:
+        if name not in source:
+            diagnostics.add(pointer, f"{name} is missing")
+    for check in shape.checks:
+        check(source, pointer, scope)
+    return None if diagnostics.count > before else attributes
+
+
+def _read_member(
+    name: str, value: Json, pointer: JsonPointer, scope: FieldScope, shape: ObjectShape, attributes: dict[str, Any]
+) -> None:
+    field = shape.fields.get(name)
+    if field is None:
+        near = scope.diagnostics.suggestion(name, (*shape.fields, *shape.elsewhere))
+        scope.diagnostics.add(pointer / name, f"unknown field {shown(name)}{near}")
+    elif field.language and field.language != scope.language:
+        message = f"{name} belongs to {field.language}, and this state is written in {scope.language}"
+        scope.diagnostics.add(pointer / name, message)
+    else:
+        parsed = field.parse(value, pointer / name, scope)
+        if field.attribute:
+            attributes[field.attribute] = parsed
+
+
+def exactly_one(*names: str) -> Check:
+    """Make the check that exactly one of some fields is given."""
+
+    def check(source: dict[str, Json], pointer: JsonPointer, scope: FieldScope) -> None:
+        given = [name for name in names if name in source]
+        if len(given) != 1:
+            has = " and ".join(given) if given else "none"
+            scope.diagnostics.add(pointer, f"needs exactly one of {', '.join(names)}; it has {has}")
+
+    return check
+
+
+def not_both(first: str, second: str) -> Check:
+    """Make the check that two fields exclude each other."""
+
+    def check(source: dict[str, Json], pointer: JsonPointer, scope: FieldScope) -> None:
+        if first in source and second in source:
+            scope.diagnostics.add(pointer, f"has both {first} and {second}")
+
+    return check

@@ -1,0 +1,1 @@
+"""Processing: from a request to the decision, the commit and the reply."""

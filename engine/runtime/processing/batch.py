@@ -1,0 +1,163 @@
+"""A batch: what one transaction appends, and who is waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.log import snapshots
+from perdure.engine.log.codec import encode_json
+from perdure.engine.runtime.processing.requests import CommandRequest
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import NO_ROWS, Rows
+from perdure.engine.runtime.telemetry.metrics import RunCounts
+from perdure.store.records import Claim, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+
+EVENTS_MAX: Final = 5_000
+"""A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
+
+SIZE_MAX: Final = 16 * 1024 * 1024
+"""Likewise of so many characters of payloads."""
+
+
+class Part(msgspec.Struct, eq=False):
+    """What one stream gains in a batch; several decisions may have added to it. `state` is the one after it."""
+
+    hot: HotStream
+    state: Any = None
+    events: list[NewEvent] = []
+    claims: list[Claim] = []
+    puts: list[Row] = []
+    deletes: list[TimerRow] = []
+
+    def append(self) -> StreamAppend:
+        """The part as the store takes it, behind what is on disk; the rows that show the whole state are made here."""
+        hot = self.hot
+        self.state = hot.state
+        if hot.head.seq + len(self.events) != hot.state.seq:
+            message = f"{hot.text}: {len(self.events)} events behind seq {hot.head.seq} do not lead to {hot.state.seq}"
+            raise AssertionError(message)
+        if self.events:
+            self._show(hot)
+        return StreamAppend(
+            hot.stream_id,
+            hot.kind.name,
+            hot.organization_id,
+            hot.workspace_id,
+            hot.head,
+            self.events,
+            self.claims,
+            self.puts,
+            self.deletes,
+        )
+
+    def _show(self, hot: HotStream) -> None:
+        row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
+        if row is not None:
+            self.puts.append(row)
+        if hot.head.seq >= hot.snapshot_due:  # of what is on disk: the hash is not known before
+            snapshot = snapshots.take(hot.stream_id, hot.head, hot.stored)
+            hot.snapshot_due = snapshots.due_after(snapshot)
+            self.puts.append(snapshot)
+
+
+class PendingReply(msgspec.Struct, eq=False):
+    """A request whose outcome rests on a batch: it is told, and its effects are run, when that is on disk."""
+
+    request: CommandRequest
+    hot: HotStream
+    outcome: Decision | Rejection | None
+
+
+class Batch:
+    """Parts by stream, in the order in which they were decided, and everybody who waits."""
+
+    def __init__(self) -> None:
+        self.parts: dict[bytes, Part] = {}
+        self.waiting: list[PendingReply] = []
+        self._claimed: dict[tuple[str, bytes, str], HotStream] = {}
+        self.event_count = 0
+        self._size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what comes next should wait for the next batch."""
+        return self.event_count >= EVENTS_MAX or self._size >= SIZE_MAX
+
+    def add(self, hot: HotStream, events: Sequence[NewEvent], rows: Rows, claims: Sequence[Claim]) -> None:
+        """Add what one decision says about a stream."""
+        part = self.parts.get(hot.stream_id)
+        if part is None:
+            part = self.parts[hot.stream_id] = Part(hot)
+        part.events += events
+        self.event_count += len(events)
+        self._size += _size_of(events)
+        if claims:
+            part.claims += claims
+        if rows is not NO_ROWS:
+            part.puts += rows.puts
+            part.deletes += rows.deletes
+        hot.batch = self
+
+    def claim(self, request: CommandRequest, hot: HotStream, answer: object, now: int) -> list[Claim]:
+        """Note what a request about a stream claims, for those that come after it; gives the rows.
+
+        A remembered answer is JSON.
+        """
+        claims: list[Claim] = []
+        if request.process_id is not None:
+            claims.append(request.process_id)
+        if request.remembered is not None:
+            workspace_id, key, salt, digest = request.remembered
+            kept = encode_json(answer).decode()
+            claims.append(
+                IdempotencyRow(request.organization_id, workspace_id, key, request.stream_id, salt, digest, kept, now)
+            )
+        self._claimed.update(dict.fromkeys(request.claim_keys(), hot))
+        return claims
+
+    def defer(self, request: CommandRequest) -> bool:
+        """Let a request wait that claims what one in this batch claims; whether there is one."""
+        hot = next((self._claimed[key] for key in request.claim_keys() if key in self._claimed), None)
+        if hot is None:
+            return False
+        self.waiting.append(PendingReply(request, hot, None))
+        return True
+
+    def hand_over(self) -> list[StreamAppend]:
+        """The batch as the store takes it. Called once, when nothing is decided into it any more."""
+        return [part.append() for part in self.parts.values()]
+
+    def settle(self, heads: Mapping[bytes, Head], runs: RunCounts) -> None:
+        """It is on disk: the streams end there now, and those that no later batch has are not in one any more."""
+        for stream_id, part in self.parts.items():
+            hot = part.hot
+            if part.events:
+                if hot.kind.name == "execution":
+                    runs.moved(hot.stored, part.state)
+                hot.head, hot.stored = heads[stream_id], part.state
+            if hot.batch is self:
+                hot.batch = None
+
+    def remove(self, stream_ids: Iterable[bytes]) -> list[CommandRequest]:
+        """Take streams out; gives the requests that must be decided again."""
+        gone = frozenset(stream_ids)
+        for stream_id in gone:
+            part = self.parts.pop(stream_id, None)
+            if part is not None:
+                self.event_count -= len(part.events)
+                self._size -= _size_of(part.events)
+        again = [item.request for item in self.waiting if item.hot.stream_id in gone]
+        self.waiting = [item for item in self.waiting if item.hot.stream_id not in gone]
+        self._claimed = {key: hot for key, hot in self._claimed.items() if hot.stream_id not in gone}
+        return again
+
+
+def _size_of(events: Iterable[NewEvent]) -> int:
+    return sum(len(event.payload) for event in events if event.payload is not None)

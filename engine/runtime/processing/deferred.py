@@ -1,0 +1,103 @@
+"""Detours: what a request waits for before it can be decided.
+
+Its stream may have to be loaded, its decision may ask for payloads and for the ends of waits, or it may take so long
+that it is better made in a thread. The others go on meanwhile. No stream is changed here: each detour gives what it has
+found to the processor, which goes on with the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Final
+
+from msgspec.structs import replace
+
+from perdure.engine.core import ids
+from perdure.engine.core.decision import Facts, Need, Outcome
+from perdure.engine.runtime.processing.requests import CommandRequest
+from perdure.engine.runtime.streams.loader import Loader
+from perdure.engine.runtime.streams.stream import HotStream
+
+OFFLOADED_TRANSITIONS_MAX: Final = 4
+"""States that a decision in a thread passes at the most: others wait for the thread, and a node that stops too."""
+
+OFFLOADED_RANDOM_MAX: Final = 100
+"""Ids at hand for a decision in a thread, where none can be drawn: more than one of MOVES_APART states needs."""
+
+
+class Deferred:
+    """The detours of one processor. All methods are called on its event loop."""
+
+    def __init__(self, loader: Loader, new_id: Callable[[], bytes], random: Callable[[int], bytes]) -> None:
+        self._loader = loader
+        self._new_id = new_id
+        self._random = random
+        self._loading: dict[bytes, list[CommandRequest]] = {}
+        self.waiting = 0
+        """How many requests wait for their streams."""
+        self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
+
+    @property
+    def is_loading(self) -> bool:
+        return bool(self._loading)
+
+    @property
+    def requests(self) -> Iterator[CommandRequest]:
+        """The requests whose streams are being loaded."""
+        return chain.from_iterable(self._loading.values())
+
+    def want(self, request: CommandRequest) -> bool:
+        """Queue a request behind the loading of its stream; whether it takes a call of `load` to begin it.
+
+        All streams that are wanted in one go are read together, by one call.
+        """
+        self.waiting += 1
+        waiting = self._loading.get(request.stream_id)
+        if waiting is not None:
+            waiting.append(request)
+            return False
+        is_first = not self._loader.is_collecting
+        self._loading[request.stream_id] = [request]
+        self._loader.want(request.stream_id)
+        return is_first
+
+    async def load(self) -> AsyncIterator[tuple[HotStream | Exception | None, list[CommandRequest]]]:
+        """Load what is wanted: each stream, null if there is none, or why it cannot be read; and who waited for it."""
+        async for found in self._loader.load():
+            for stream_id, result in found.items():
+                requests = self._loading.pop(stream_id, [])
+                self.waiting -= len(requests)
+                yield result, requests
+
+    async def fetch(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
+        """Load what a decision asked for, so that it can be made again with all else the same.
+
+        Raises `StoreError`, and whatever payloads and rows that do not hold are read with.
+        """
+        is_in_flight = hot.batch is not None
+        payloads = await self._loader.payloads(hot.stream_id, need.seqs)
+        waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
+        hot.payloads.update(payloads)
+        # A wait that is open on disk and unknown to the state: its end is on its way to the disk, so look again. With
+        # nothing on the way the two will never agree, and it is none of the execution's waits.
+        unknown = {} if is_in_flight else dict.fromkeys(need.waits)
+        request.known_waits = {**request.known_waits, **unknown, **waits}
+
+    async def decide(self, hot: HotStream, request: CommandRequest, facts: Facts) -> Outcome:
+        """Decide in a thread what takes long; it holds if the stream has not moved meanwhile. Raises what that raises.
+
+        One at a time: an expression may need much memory before it meets its limit.
+        """
+        request.seed = request.seed or self._random(32)
+        drawn = len(request.chances)
+        request.chances = [*request.chances, *(ids.text(self._new_id()) for _ in range(drawn, OFFLOADED_RANDOM_MAX))]
+        facts = replace(facts, patience=None, moves_max=OFFLOADED_TRANSITIONS_MAX)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, hot.kind.decide, hot, request.command, facts)
+
+    def close(self) -> None:
+        """Let go of the thread; called when nothing is decided any more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,62 @@
+"""The inbox: the requests that wait to be decided, and whose turn it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from perdure.engine.core.commands import Advance
+from perdure.engine.runtime.processing.batch import Batch
+from perdure.engine.runtime.processing.requests import CommandRequest
+
+ORDERS_AT_ONCE: Final = 64
+"""So many requests are decided before everything else on the loop has its turn."""
+
+ADVANCE_EVENTS_MAX: Final = 256
+"""With so many events to commit, runs that go on by themselves wait: the next commit is what all others wait for."""
+
+
+class Inbox:
+    """Requests in the order in which they came. Runs that go on by themselves wait apart, and have one turn a time."""
+
+    def __init__(self) -> None:
+        self._orders: deque[CommandRequest] = deque()
+        self._going_on: deque[CommandRequest] = deque()
+
+    def __len__(self) -> int:
+        return len(self._orders) + len(self._going_on)
+
+    def __iter__(self) -> Iterator[CommandRequest]:
+        return chain(self._orders, self._going_on)
+
+    def put(self, request: CommandRequest) -> None:
+        """Queue a request."""
+        (self._going_on if type(request.command) is Advance else self._orders).append(request)
+
+    def put_first(self, requests: Sequence[CommandRequest]) -> None:
+        """Queue requests before all others: they have waited for something that is there now."""
+        self._orders.extendleft(reversed(requests))
+
+    def take(self, batch: Batch) -> Iterator[CommandRequest]:
+        """The requests to be decided now, as long as the batch has room for what they come to."""
+        for _ in range(min(len(self._orders), ORDERS_AT_ONCE)):
+            if batch.is_full:
+                break
+            yield self._orders.popleft()
+        if self._may_go_on(batch):
+            yield self._going_on.popleft()
+
+    def has_next(self, batch: Batch) -> bool:
+        """Whether `take` would give something: if not, the end of the commit under way goes on."""
+        return self._may_go_on(batch) or (bool(self._orders) and not batch.is_full)
+
+    def _may_go_on(self, batch: Batch) -> bool:
+        return bool(self._going_on) and batch.event_count < ADVANCE_EVENTS_MAX
+
+    def drop_outside(self) -> list[CommandRequest]:
+        """Take out what came from outside."""
+        dropped = [request for request in self._orders if not request.is_internal]
+        self._orders = deque(request for request in self._orders if request.is_internal)
+        return dropped

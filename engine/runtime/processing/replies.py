@@ -1,0 +1,72 @@
+"""Telling: what whoever sent a request hears, and what its effects set going. All of it after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from perdure.engine.core.decision import Rejection
+from perdure.engine.core.effects import Effect
+from perdure.engine.errors import Unauthorized
+from perdure.engine.runtime.callers import Grant
+from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.processing.batch import PendingReply
+from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, CommandRequest, Rejected
+from perdure.engine.runtime.streams.stream import HotStream, HotStreams
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.telemetry.request_context import set_request
+
+
+class Replies:
+    """Tells outcomes, and counts them. `on_effect` runs an effect; it is set by whoever knows how."""
+
+    def __init__(self, hot: HotStreams, metrics: Metrics) -> None:
+        self._hot = hot
+        self._metrics = metrics
+        self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
+
+    def tell(self, item: PendingReply, position: int) -> None:
+        """Tell what a request came to, and run its effects; the log stands at `position`."""
+        outcome = item.outcome
+        if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
+            self.tell_lost(item.request)
+        elif isinstance(outcome, Rejection):
+            if outcome.is_counted and not outcome.steps:
+                self._hot.count_refusal(item.hot.stream_id, recorded=False)
+            self.tell_denied(item.request, outcome, position)
+        else:
+            self._metrics.requests.add("told")
+            if item.request.reply is not None:
+                recorded_at = outcome.steps[-1].recorded.recorded_at if outcome.steps else None
+                item.request.tell(Accepted(outcome.answer, position, recorded_at))
+            if outcome.effects:
+                set_request(item.request.request_id)
+                for effect in outcome.effects:
+                    self.on_effect(item.hot, effect)
+
+    def tell_lost(self, request: CommandRequest) -> None:
+        """Somebody else had first what the request claims."""
+        self._metrics.requests.add("claim_lost")
+        request.tell(ClaimConflict())
+
+    def tell_denied(self, request: CommandRequest, rejection: Rejection, position: int) -> None:
+        """The order is refused."""
+        self._metrics.requests.add("denied")
+        request.tell(Rejected(rejection, position))
+
+    def refuse_ended(self, request: CommandRequest, grant: Grant, clock: Clock) -> bool:
+        """Whether who sent a request may not act any more, and was told so."""
+        try:
+            grant.check(clock)
+        except Unauthorized as ended:
+            self._metrics.requests.add("denied")
+            request.fail(ended)
+            hot = self._hot.get(request.stream_id)
+            if hot is not None:
+                self._hot.settle(hot)
+            return True
+        return False
+
+    def fail(self, request: CommandRequest, error: Exception) -> None:
+        """Nothing came of it, or nobody knows what."""
+        self._metrics.requests.add("failed")
+        request.fail(error)

@@ -1,0 +1,151 @@
+"""Requests: commands on their way through the processor, and what whoever sent them is told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from perdure.engine.core import ids
+from perdure.engine.core.decision import Rejection
+from perdure.engine.language import Machine
+from perdure.engine.runtime.callers import Grant
+from perdure.engine.runtime.telemetry.request_context import current_request
+from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, StreamKind
+
+
+class Accepted(NamedTuple):
+    """An answer that no crash takes back: `position` is where the log stood when it became true.
+
+    `recorded_at` is when its events were recorded; null if it has none.
+    """
+
+    answer: Any
+    position: int
+    recorded_at: int | None = None
+
+
+class Rejected(NamedTuple):
+    """A refusal, told from a state that is on disk."""
+
+    rejection: Rejection
+    position: int
+
+
+class ClaimConflict(NamedTuple):
+    """Another request had the process id or idempotency key first: look it up, and answer from what is there."""
+
+
+CommandReply: TypeAlias = Accepted | Rejected | ClaimConflict
+
+
+class IdempotencyClaim(NamedTuple):
+    """The idempotency key that a request came with, and the digest of the request."""
+
+    workspace_id: bytes
+    key: str
+    salt: bytes
+    request_digest: bytes
+
+
+class CommandRequest(msgspec.Struct, eq=False):
+    """A command about one stream.
+
+    `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one order ever wins
+    each. `grant` is what whoever sent it acts by. `reply` is done when, and only when, what it says is on disk; null if
+    nobody listens. Without `may_create` the stream is there, whatever the command: somebody else has begun it.
+    `request_id` is for the log.
+    """
+
+    kind: StreamKind
+    stream_id: bytes
+    organization_id: bytes
+    workspace_id: bytes | None
+    command: Any
+    actor: str
+    reply: asyncio.Future[CommandReply] | None = None
+    machine: Machine | None = None
+    process_id: ProcessIdRow | None = None
+    remembered: IdempotencyClaim | None = None
+    known_waits: Mapping[str, str | None] = {}
+    chances: list[str] = []
+    seed: bytes | None = None
+    is_internal: bool = False
+    may_create: bool = True
+    grant: Grant | None = None
+    request_id: str | None = msgspec.field(default_factory=current_request)
+
+    def tell(self, reply: CommandReply) -> None:
+        """Give the reply, if whoever sent the request still waits for it."""
+        if self.reply is not None and not self.reply.done():
+            self.reply.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        """Give an error instead."""
+        if self.reply is not None and not self.reply.done():
+            self.reply.set_exception(error)
+            if self.is_internal:
+                self.reply.exception()  # looked at: nobody may be listening
+
+    @property
+    def claims(self) -> bool:
+        """Whether it claims anything."""
+        return self.process_id is not None or self.remembered is not None
+
+    def claim_keys(self) -> list[tuple[str, bytes, str]]:
+        """What the request claims, comparable with other requests."""
+        keys = []
+        if self.process_id is not None:
+            keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
+        if self.remembered is not None:
+            keys.append(("idempotency", self.remembered.workspace_id, self.remembered.key))
+        return keys
+
+
+class RecordedRandomness(msgspec.Struct, eq=False):
+    """Ids and random bytes for the decision of a request: the same ones when it is decided again."""
+
+    request: CommandRequest
+    new_id: Callable[[], bytes]
+    random: Callable[[int], bytes]
+    ids: int = 0
+    pieces: int = 0
+
+    def draw(self) -> str:
+        """The next id."""
+        request = self.request
+        if self.ids == len(request.chances):
+            request.chances = [*request.chances, ids.text(self.new_id())]
+        self.ids += 1
+        return request.chances[self.ids - 1]
+
+    def entropy(self, count: int) -> bytes:
+        """The next so many bytes: SHAKE-256 of a random seed and of how many pieces were drawn before."""
+        if self.request.seed is None:
+            self.request.seed = self.random(32)
+        self.pieces += 1
+        return hashlib.shake_256(self.request.seed + self.pieces.to_bytes(8, "big")).digest(count)
+
+
+def from_inside(stream_id: bytes, command: Any, actor: str, request_id: str | None = None) -> CommandRequest:
+    """A request of the engine's own about an execution that exists."""
+    return CommandRequest(
+        kind="execution",
+        stream_id=stream_id,
+        organization_id=b"",
+        workspace_id=None,
+        command=command,
+        actor=actor,
+        is_internal=True,
+        request_id=request_id or current_request(),
+    )
+
+
+def claim_key(claim: Claim) -> tuple[str, bytes, str]:
+    """The same for a row."""
+    if isinstance(claim, IdempotencyRow):
+        return ("idempotency", claim.workspace_id, claim.key)
+    return ("process", claim.workspace_id, claim.process_id)

@@ -1,0 +1,1 @@
+"""Streams in memory: loaded, folded, and moved on."""

@@ -1,0 +1,74 @@
+"""Folding a stream as the store has it, in constant memory however long it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.engine.log.codec import decode_json
+from perdure.engine.log.snapshots import due_after, restore
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES, StreamType
+from perdure.store.protocols import Store
+from perdure.store.records import NEW_STREAM, EventRow, Head, SnapshotRow, StoredEvent, StreamRow
+
+EVENTS_AT_ONCE: Final = 1000
+"""So many events are held at a time; of those before, the payloads that are live."""
+
+
+class StreamFold:
+    """A stream as it is read: its state so far, and the payloads that a later decision may look at, as text."""
+
+    def __init__(self, row: StreamRow) -> None:
+        self.kind: StreamType = STREAM_TYPES[row.kind]
+        self.row = row
+        self.state: Any = self.kind.initial()
+        self.head = NEW_STREAM
+        self.texts: dict[int, str] = {}
+        self.snapshot_due = self.kind.snapshot_due
+
+    def feed(self, events: Sequence[StoredEvent]) -> None:
+        """Go on with the next events; of their payloads, what is not live is let go at once. Raises what they raise."""
+        kind, texts, state = self.kind, self.texts, self.state
+        for _, row in events:
+            if row.payload is not None:
+                texts[row.seq] = row.payload
+            state = kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))  # a fold reads none
+            self.head = Head(row.seq, row.hash, self.row.epoch)
+        self.state = state
+        live = kind.live_seqs(state)
+        if live is not None:
+            self.texts = {seq: text for seq, text in texts.items() if seq in live}
+
+    async def read(self, store: Store, to: int | None = None) -> None:
+        """Go on with what the stream has, up to a seq or to its end. Raises `StoreError`, and whatever `feed` does."""
+        count = limit = EVENTS_AT_ONCE
+        while count == EVENTS_AT_ONCE:
+            if to is not None:
+                limit = max(0, min(EVENTS_AT_ONCE, to - self.head.seq))
+            page = await store.events(self.row.stream_id, after=self.head.seq, limit=limit)
+            self.feed(page)
+            count = len(page)
+
+    def start_from(self, snapshot: SnapshotRow, event: EventRow | None) -> None:
+        """Begin at a snapshot; `event` is the one at its seq. Raises `Unusable`."""
+        self.state = restore(snapshot, event and event.hash)
+        self.head = Head(snapshot.seq, snapshot.hash, self.row.epoch)
+        self.snapshot_due = due_after(snapshot)
+
+    def missing(self) -> list[int]:
+        """Seqs of live payloads that are not at hand: those from before the snapshot."""
+        live = self.kind.live_seqs(self.state) or frozenset()
+        return sorted(live - self.texts.keys())
+
+    def hot(self) -> HotStream:
+        """The stream as it goes on."""
+        row = self.row
+        if not self.head.seq:
+            message = "a stream without events"
+            raise LookupError(message)
+        hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
+        hot.state = hot.stored = self.state
+        hot.head, hot.snapshot_due = self.head, self.snapshot_due
+        hot.payloads = {seq: decode_json(text) for seq, text in self.texts.items()}
+        return hot

@@ -1,0 +1,127 @@
+"""What a node measures of itself.
+
+Counters count since the process started. What must be right whenever it started (how many executions are alive) is
+asked of the store when somebody wants to see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from perdure.engine.core.state import State
+from perdure.engine.log.snapshots import FLAWS
+from perdure.engine.runtime.telemetry.instruments import SECONDS, SIZES, Counter, Gauge, Gauges, Histogram, Instruments
+from perdure.store.protocols import Executions
+
+OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
+"""How orders end: answered, refused, overtaken by another with the same claim, or not taken in by the database."""
+
+FAILURES: Final = (
+    *("append_failed", "decision_failed", "effect_failed", "engine_failed", "out_of_memory", "stream_not_loaded"),
+    *("timers_not_fired", "timers_not_read"),
+)
+"""What can fail in the engine, by the name of the log line that says so."""
+
+LIVE: Final = ("pending", "running", "waiting")
+
+LATENESS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0)
+
+WORKFLOWS_MAX: Final = 1000
+"""So many workflows have numbers of their own."""
+
+KEPT: Final = 20
+"""Numbers read from the store are kept so many times as long as reading them took: it costs 5 % of a reader at most."""
+
+
+class RunCounts(Counter):
+    """Runs that started and ended, by workflow. Of very many workflows the later ones are counted together."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "runs", "Runs by workflow, and by how they ended or that they started.", ("workflow", "status")
+        )
+        self._workflows: set[str] = set()
+
+    def moved(self, before: State, after: State) -> None:
+        """Note a commit that brought a run from one state to another."""
+        if not before.seq:
+            self.add(self._shown(after.workflow), "started")
+        if after.is_over and not before.is_over:
+            self.add(self._shown(after.workflow), after.status)
+
+    def _shown(self, workflow: str) -> str:
+        if workflow not in self._workflows:
+            if len(self._workflows) >= WORKFLOWS_MAX:
+                return "others"
+            self._workflows.add(workflow)
+        return workflow
+
+
+class Metrics(Instruments):
+    """The metrics of one node. Who has the number behind a gauge sets the gauge's `read`."""
+
+    def __init__(self) -> None:
+        self._fresh_until = 0.0
+        self._reading = asyncio.Lock()
+        self._holding = 0
+
+        self.queue_length = Gauge("queue_length", "Orders that wait to be decided.")
+        self.hot_streams = Gauge("hot_streams", "Streams in memory.")
+        self.tasks_running = Gauge("tasks_running", "Steps that run now.")
+        self.suspects_held = Gauge("suspects_held", "Tasks that were there at several deaths, and wait for their turn.")
+        self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.")
+        self.resumes_held.read = lambda: self._holding
+        self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
+
+        self.runs = RunCounts()
+        self.requests = Counter("orders", "Orders by how they ended.", ("outcome",), OUTCOMES)
+        self.commits = Counter("commits", "Commits by outcome.", ("outcome",), ("appended", "failed", "unknown"))
+        self.refused = Counter("streams_refused", "Streams whose part of a commit another writer had overtaken.")
+        self.steps = Counter("steps", "Calls of steps by outcome.", ("outcome",), ("succeeded", "failed"))
+        self.recovered = Counter("recovered_executions", "Executions taken up again at the start.")
+        self.suspected = Counter("suspects", "Tasks held back at the start.")
+        self.quarantined = Counter("quarantined_executions", "Executions set aside because deciding about them failed.")
+        self.snapshots_refused = Counter("snapshots_refused", "Snapshots that did not hold, by flaw.", ("flaw",), FLAWS)
+        self.failures = Counter("failures", "Failures by the log line that tells of them.", ("event",), FAILURES)
+
+        self.commit_seconds = Histogram("commit_seconds", "How long commits took.", SECONDS)
+        self.commit_streams = Histogram("commit_streams", "Streams in a commit.", SIZES)
+        self.commit_events = Histogram("commit_events", "Events in a commit.", SIZES)
+        self.timer_lateness = Histogram(
+            "timer_lateness_seconds", "From when a timer was due to its recorded firing.", LATENESS
+        )
+
+    def fail(self, event: str) -> None:
+        """Count a failure, by the name of its log line."""
+        self.failures.add(event)
+
+    def commit(self, started: float, streams: int, events: int) -> None:
+        """Note a commit that was appended; `started` is of `time.perf_counter`."""
+        self.commits.add("appended")
+        self.commit_seconds.observe(time.perf_counter() - started)
+        self.commit_streams.observe(streams)
+        self.commit_events.observe(events)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Count a resume that is held, as long as it is."""
+        self._holding += 1
+        try:
+            yield
+        finally:
+            self._holding -= 1
+
+    async def count_live(self, store: Executions) -> None:
+        """Bring the numbers of live executions up to date, unless they are fresh. Raises `StoreError`."""
+        async with self._reading:  # whoever asks meanwhile gets the same answer
+            started = time.perf_counter()
+            if started < self._fresh_until:
+                return
+            found = await store.live_counts()
+            self.live.values = {status: found.get(status, 0) for status in LIVE}
+            ended = time.perf_counter()
+            self._fresh_until = ended + KEPT * (ended - started)

@@ -1,0 +1,67 @@
+"""What log lines are bound to: the execution, its process id if that is known, and the request that set it going.
+
+The processor decides for everybody in a context of its own, so an order carries the request that it came with; what it
+sets going (a step, and what follows from its outcome) carries it on. Nobody's request sets off a timer or a recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+from perdure.engine.runtime.streams.stream import HotStream
+
+_request: ContextVar[str | None] = ContextVar("perdure_request", default=None)
+
+
+@contextmanager
+def bind_request(request_id: str) -> Iterator[None]:
+    """Bind everything in the block to a request, and later to the execution that it turns out to be about."""
+    token = _request.set(request_id)
+    try:
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            yield
+    finally:
+        structlog.contextvars.unbind_contextvars("execution_id", "process_id")
+        _request.reset(token)
+
+
+def current_request() -> str | None:
+    """The request that this work is done for; null if it is nobody's."""
+    return _request.get()
+
+
+def set_request(request_id: str | None) -> None:
+    """What this context does from now on, it does for a request, or for nobody's."""
+    _request.set(request_id)
+
+
+def bind_execution(execution_id: str, process_id: str | None = None) -> None:
+    """Bind the rest of the request to an execution. Outside one (an embedding program's own context) do nothing."""
+    if _request.get() is not None:
+        structlog.contextvars.bind_contextvars(execution_id=execution_id, process_id=process_id or execution_id)
+
+
+def bind_step(hot: HotStream, state: str) -> None:
+    """Bind a step's own task: all that it logs, also through loggers that know nothing of us."""
+    request_id = _request.get()
+    if request_id is None:
+        structlog.contextvars.bind_contextvars(**described(hot), state=state)
+    else:
+        structlog.contextvars.bind_contextvars(**described(hot), state=state, request_id=request_id)
+
+
+def described(hot: HotStream) -> dict[str, Any]:
+    """A stream for a line of the log: `execution_id` and `process_id`, or `workflow_id`, or `organization_id`."""
+    shown = hot.shown
+    if shown is None:
+        shown = {f"{hot.kind.name}_id": hot.text}
+        if hot.kind.name == "execution" and 1 in hot.payloads:
+            # The first event's payload has the process id that the caller chose; without one it is the execution's own.
+            shown["process_id"] = (hot.payloads[1] or {}).get("process_id") or hot.text
+            hot.shown = shown
+    return shown

@@ -1,0 +1,1 @@
+"""Workers: what acts on its own: tasks, timers, recovery."""

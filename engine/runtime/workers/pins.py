@@ -1,0 +1,69 @@
+"""Pins: now and then an organization's stream tells what stands at a position of the whole log.
+
+An event's hash does not cover its position. So whoever takes a run away and numbers the rest anew would leave chains
+that hold; a pin, which is chained, would then find another event at its position. It costs one event in a hundred
+thousand, and one when a node stops or follows one that did not stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from perdure.engine.core.organization import LogPinned, PinLog
+from perdure.engine.errors import PerdureError
+from perdure.engine.runtime.processing.processor import Processor
+from perdure.engine.runtime.processing.requests import CommandRequest
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Store
+from perdure.store.records import StoredEvent
+
+_log = structlog.get_logger("perdure.pins")
+
+PIN_EVERY: Final = 100_000
+"""Positions between two pins of a node that goes on."""
+
+
+class Pins:
+    """Pins the log of a node's store."""
+
+    def __init__(self, store: Store, processor: Processor, actor: str) -> None:
+        self._store = store
+        self._processor = processor
+        self._actor = actor
+        self._job: asyncio.Task[None] | None = None
+        processor.on_far = self._begin
+
+    def _begin(self) -> None:
+        if self._job is None or self._job.done():
+            self._job = asyncio.get_running_loop().create_task(self.pin())
+
+    async def pin(self) -> None:
+        """Pin the last event that is on disk, unless that is a pin. The pin is on disk once the processor is idle."""
+        self._processor.pin_due = self._processor.position + PIN_EVERY
+        try:
+            position = await self._store.position()
+            last = await anext(self._store.log(after=position - 1), None) if position else None
+            if last is not None and last.row.type != LogPinned.__name__:
+                self._processor.post(self._request(last))
+        except (StoreError, PerdureError) as error:  # the next one covers what this one would have
+            _log.error("log_not_pinned", error=str(error))
+
+    def _request(self, last: StoredEvent) -> CommandRequest:
+        organization_id = last.row.organization_id
+        return CommandRequest(
+            kind="organization",
+            stream_id=organization_id,
+            organization_id=organization_id,
+            workspace_id=None,
+            command=PinLog(last.position, last.row.hash.hex()),
+            actor=self._actor,
+            is_internal=True,
+        )
+
+    async def close(self, patience_s: float) -> None:
+        """Wait for the pin that is being made, so long at most."""
+        if self._job is not None:
+            await asyncio.wait([self._job], timeout=patience_s)

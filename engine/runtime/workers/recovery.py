@@ -1,0 +1,93 @@
+"""Recovery: at start, everything that was under way is taken up again.
+
+What was alive is listed before anything new is taken in, so that no run of this process is taken for an orphan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from perdure.engine.core.commands import Quarantine, Recover
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.crash_loop import CrashLoop
+from perdure.engine.runtime.workers.suspects import Suspects
+from perdure.engine.runtime.workers.timers import Timers
+from perdure.engine.runtime.workers.turns import Send
+from perdure.store.protocols import Store
+
+_log = structlog.get_logger("perdure.recovery")
+
+AT_ONCE: Final = 256
+
+
+class Recovery:
+    """Takes executions up again, suspects last."""
+
+    def __init__(self, store: Store, send: Send, timers: Timers, suspects: Suspects, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._send = send
+        self._timers = timers
+        self._suspects = suspects
+        self._orphans: dict[bytes, int] = {}
+        self._job: asyncio.Task[None] | None = None
+        self.is_done = asyncio.Event()
+
+    async def survey(self) -> None:
+        """List what was alive, and where it stood: what is scheduled from here on is not to be recovered."""
+        after = b""
+        while page := await self._store.live_executions(after=after, limit=1000):
+            self._orphans |= {row.execution_id: row.seq for row in page}
+            after = page[-1].execution_id
+
+    def start(self, *, died: bool, loop: CrashLoop) -> None:
+        """Take up what was listed, in the background. `died`: the process before us did not stop cleanly."""
+        self._job = asyncio.get_running_loop().create_task(self._run(died=died, loop=loop))
+
+    async def _run(self, *, died: bool, loop: CrashLoop) -> None:
+        orphans, self._orphans = self._orphans, {}
+        if loop.is_careful:
+            await self._take_up_carefully(orphans, loop)
+        else:
+            await self._take_up(orphans, list(orphans), died=died)
+        self._metrics.recovered.add(by=len(orphans))
+        if orphans:
+            _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
+        self.is_done.set()
+        if loop.is_careful:
+            self._timers.begin()
+        await self._suspects.release()
+
+    async def _take_up(self, orphans: Mapping[bytes, int], streams: Sequence[bytes], *, died: bool) -> None:
+        """Take up streams, as far as they are orphans, some at a time."""
+        for start in range(0, len(streams), AT_ONCE):
+            some = [stream_id for stream_id in streams[start : start + AT_ONCE] if stream_id in orphans]
+            orders = (self._send(stream_id, Recover(died, orphans[stream_id])) for stream_id in some)
+            await asyncio.gather(*orders, return_exceptions=True)
+
+    async def _take_up_carefully(self, orphans: Mapping[bytes, int], loop: CrashLoop) -> None:
+        """Take up what was under way, and what is due, in groups that are noted before, without what is guilty."""
+        if loop.guilty is not None:
+            setting_aside = self._send(loop.guilty, Quarantine(Recover.__name__, "ProcessDied"))
+            await asyncio.gather(setting_aside, return_exceptions=True)
+        due = await self._timers.due()
+        for some in loop.groups([*orphans, *(due - orphans.keys())]):
+            await loop.alone_with(some)
+            await self._take_up(orphans, some, died=True)
+            await self._timers.fire_of(some)
+        await loop.alone_with([])
+
+    def go_on(self) -> None:
+        """Let suspects run that have come late: their execution had been set aside, and was released."""
+        if self.is_done.is_set() and self._job is not None and self._job.done():
+            self._job = asyncio.get_running_loop().create_task(self._suspects.release())
+
+    async def close(self) -> None:
+        """Go no further."""
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)

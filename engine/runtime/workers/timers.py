@@ -1,0 +1,168 @@
+"""Timers: whatever is due is fired, never early, also what came due while nobody was there.
+
+The timers are rows; in memory there is only the instant of the earliest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+import structlog
+
+from perdure.engine.core import ids
+from perdure.engine.runtime.clock import Clock, Handle
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.telemetry.request_context import set_request
+from perdure.store.errors import StoreError
+from perdure.store.protocols import Executions
+from perdure.store.records import TimerRow
+
+_log = structlog.get_logger("perdure.timers")
+
+AT_ONCE: Final = 500
+DUE_MAX: Final = 100_000
+"""So many due timers are looked at before a careful start; later ones are fired after it."""
+
+RETRY_MS: Final = 1000
+SHOWN_MAX: Final = 10
+"""So many executions a line of the log names."""
+
+
+class Timers:
+    """Looks for due timers when the earliest comes due, and fires them through the processor.
+
+    `fire` gives back the timers that it did not fire. Those that are still set are left alone until the next start, so
+    that one damaged execution does not hold up the others.
+    """
+
+    def __init__(
+        self,
+        store: Executions,
+        clock: Clock,
+        fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]],
+        metrics: Metrics,
+    ) -> None:
+        self._metrics = metrics
+        self._store = store
+        self._clock = clock
+        self._fire = fire
+        self._next: int | None = None
+        self._alarm: Handle | None = None
+        self._job: asyncio.Task[None] | None = None
+        self._rang_again = False
+        self._stuck: set[TimerRow] = set()
+        self._is_started = False
+        self._is_closed = False
+
+    async def start(self) -> None:
+        """Arm for the earliest timer there is; before this nothing is fired but by `fire_of`."""
+        self._is_started = True
+        due_at = await self._store.next_due()
+        if due_at is not None:
+            self.arm(due_at)
+
+    def begin(self) -> None:
+        """As `start`, in the background, and again if the store does not serve."""
+        self._is_started = True
+        self.arm(self._clock.now())
+
+    def arm(self, due_at: int) -> None:
+        """Something comes due at this instant (ms)."""
+        if not self._is_started or self._is_closed or (self._next is not None and self._next <= due_at):
+            return
+        self._next = due_at
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._clock.call_at(due_at, self._ring)
+
+    async def due(self) -> set[bytes]:
+        """The executions that have timers which are due; none if they cannot be read: `start` comes to them."""
+        try:
+            return {row.execution_id for row in await self._store.due_timers(self._clock.now(), limit=DUE_MAX)}
+        except StoreError as error:
+            self._on_not_read(error)
+            return set()
+
+    async def fire_of(self, executions: Iterable[bytes]) -> None:
+        """Fire what is due of these executions; nothing if that cannot be read, likewise."""
+        try:
+            rows = [row for execution_id in executions for row in await self._store.timers_of(execution_id)]
+        except StoreError as error:
+            self._on_not_read(error)
+            return
+        await self._fire([row for row in rows if row.due_at <= self._clock.now()])
+
+    def free(self, execution_id: bytes) -> None:
+        """Fire the timers of an execution again that could not be fired: it has been mended."""
+        self._stuck = {timer for timer in self._stuck if timer.execution_id != execution_id}
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._rang_again = True
+        if self._job is None or self._job.done():
+            self._job = asyncio.get_running_loop().create_task(self._work())
+
+    async def _work(self) -> None:
+        """Fire what is due and arm for the next, again if the alarm rang meanwhile."""
+        set_request(None)  # not for the request that happened to set the alarm
+        while self._rang_again and not self._is_closed:
+            self._rang_again = False
+            try:
+                await self._fire_due()
+                self._next = None
+                await self._arm_next()
+            except StoreError as error:
+                self._on_not_read(error)
+                self._next = None
+                self.arm(self._clock.now() + RETRY_MS)
+
+    def _on_not_read(self, error: StoreError) -> None:
+        _log.error("timers_not_read", error=str(error))
+        self._metrics.fail("timers_not_read")
+
+    async def _fire_due(self) -> None:
+        while not self._is_closed:
+            found = await self._store.due_timers(self._clock.now(), limit=AT_ONCE + len(self._stuck))
+            due = [timer for timer in found if timer not in self._stuck]
+            if not due:
+                return
+            failed = await self._still_due(await self._fire(due))
+            if failed:
+                shown = [ids.text(timer.execution_id) for timer in failed[:SHOWN_MAX]]
+                _log.error("timers_not_fired", count=len(failed), execution_ids=shown)
+                self._metrics.fail("timers_not_fired")
+                self._stuck.update(failed)
+
+    async def _still_due(self, unfired: list[TimerRow]) -> list[TimerRow]:
+        """Those that are still set: what became of the others made them void, as when one branch fails for all."""
+        if not unfired:
+            return []
+        found = set(await self._store.due_timers(self._clock.now(), limit=AT_ONCE + len(self._stuck)))
+        return [timer for timer in unfired if timer in found]
+
+    async def _arm_next(self) -> None:
+        if not self._stuck:
+            await self.start()
+            return
+        # The earliest row may be one that is stuck: look again in a while instead.
+        self.arm(self._clock.now() + RETRY_MS)
+
+    async def settle(self) -> None:
+        """Wait until what came due so far has been fired."""
+        if self._job is not None:
+            await asyncio.wait([self._job])
+
+    def halt(self) -> None:
+        """Fire nothing more."""
+        self._is_closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    async def close(self) -> None:
+        """Fire nothing more, and let go of what is being fired."""
+        self.halt()
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.gather(self._job, return_exceptions=True)

@@ -1,0 +1,122 @@
+"""Turns: what the log says of steps that wait for a place.
+
+A wait of a moment is not worth an event. Of whoever has waited for `PATIENCE_MS` it is recorded that it is queued: then
+its time limit stands still, and no death of the process is held against it. Once it has a place, that it starts is
+recorded first, and it is called after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import islice, takewhile
+from typing import Final, NamedTuple
+
+from perdure.engine.core.commands import QueueTask, StartTask
+from perdure.engine.errors import EngineFailed
+from perdure.engine.runtime.clock import Clock, Handle
+from perdure.engine.runtime.processing.requests import CommandReply
+from perdure.engine.runtime.telemetry.request_context import set_request
+from perdure.engine.runtime.workers.step_slots import TaskKey
+
+Send = Callable[[bytes, object], asyncio.Future[CommandReply]]
+
+PATIENCE_MS: Final = 200
+"""A time limit is a second at the least: nothing is timed out for want of a place before the log says that it waits."""
+
+AT_ONCE: Final = 256
+"""So many are recorded before the orders of others have their turn."""
+
+
+class _Waiting(NamedTuple):
+    scope: str
+    since: int
+
+
+class Turns:
+    """What waits for a place here. `on_refused` is told of a start that did not come to a call, whatever the reason."""
+
+    def __init__(self, send: Send, clock: Clock, on_refused: Callable[[TaskKey], None]) -> None:
+        self._send = send
+        self._clock = clock
+        self._on_refused = on_refused
+        self._new: dict[TaskKey, _Waiting] = {}
+        self._reports: dict[TaskKey, asyncio.Future[CommandReply] | None] = {}
+        self._alarm: Handle | None = None
+        self._last: asyncio.Future[CommandReply] | None = None
+        self._is_closed = False
+
+    def wait(self, key: TaskKey, scope: str, *, is_queued: bool) -> None:
+        """Note that it waits from now on. `is_queued`: the log says so already."""
+        if is_queued:
+            self._reports[key] = None
+            return
+        self._new[key] = _Waiting(scope, self._clock.now())
+        self._arm()
+
+    def forget(self, key: TaskKey) -> None:
+        """Note that nobody waits for it any more."""
+        self._new.pop(key, None)
+        self._reports.pop(key, None)
+
+    def is_recorded(self, key: TaskKey) -> bool:
+        """Whether the log says, or is about to, that this one was queued; if not, it is forgotten. It has its place."""
+        self._new.pop(key, None)
+        return key in self._reports
+
+    def start(self, key: TaskKey, scope: str) -> None:
+        """Have it recorded that it starts, after that it was queued."""
+        report = self._reports.pop(key)
+        if report is None or report.done():
+            self._record_start(key, scope)
+        else:
+            report.add_done_callback(lambda _: self._record_start(key, scope))
+
+    def close(self) -> None:
+        """Record nothing more."""
+        self._is_closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._new.clear()
+        self._reports.clear()
+
+    def _arm(self) -> None:
+        """See to it that the next ones are reported: once the first of them has waited long, and no others are."""
+        if self._new and self._alarm is None and self._last is None and not self._is_closed:
+            first = next(iter(self._new.values()))
+            due_at = first.since + PATIENCE_MS
+            if due_at > self._clock.now():
+                self._alarm = self._clock.call_at(due_at, self._ring)
+            else:
+                self._report()
+
+    def _ring(self) -> None:
+        set_request(None)  # not for the request that happened to set the alarm
+        self._alarm = None
+        self._arm()
+
+    def _report(self) -> None:
+        """Have it recorded of those that have waited long that they are queued, some at a time."""
+        long_ago = self._clock.now() - PATIENCE_MS
+        due = takewhile(lambda entry: entry[1].since <= long_ago, self._new.items())
+        for key, waiting in list(islice(due, AT_ONCE)):
+            try:
+                report = self._send(key.stream_id, QueueTask(waiting.scope, key.seq, waiting.since))
+            except EngineFailed:
+                return
+            del self._new[key]
+            self._reports[key] = self._last = report
+        if self._last is not None:
+            self._last.add_done_callback(self._on_reported)
+
+    def _on_reported(self, _: object) -> None:
+        self._last = None
+        self._arm()
+
+    def _record_start(self, key: TaskKey, scope: str) -> None:
+        try:
+            reply = self._send(key.stream_id, StartTask(scope, key.seq))
+        except EngineFailed:
+            self._on_refused(key)
+        else:
+            reply.add_done_callback(lambda _: self._on_refused(key))

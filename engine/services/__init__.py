@@ -1,0 +1,1 @@
+"""The services: what callers ask of an engine, whatever way they come in."""

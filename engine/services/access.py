@@ -1,0 +1,331 @@
+"""Access: organizations, workspaces and the keys that act in them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from perdure.engine.core import ids, organization
+from perdure.engine.errors import Invalid, NotFound, Refused
+from perdure.engine.language import format_instant
+from perdure.engine.log.codec import decode_json
+from perdure.engine.runtime.callers import DEFAULT, KEY_ACTOR, Caller, Grant
+from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.processing.requests import Accepted
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.services.cache import Cache
+from perdure.engine.services.key_uses import KeyUses
+from perdure.engine.services.queries import key_names
+from perdure.engine.services.sending import send
+from perdure.store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
+
+SCOPES: Final = (
+    "workflows.view",
+    "workflows.manage",
+    "workflows.run",
+    "runs.view",
+    "runs.resume",
+    "runs.terminate",
+    "keys.manage",
+    "audit.read",
+    "credentials.manage",
+    "organization.view",
+    "operator",
+)
+KEY_BYTES: Final = 32
+NAME_MAX: Final = 120
+
+
+class Forbidden(Refused):
+    """The key lacks a scope."""
+
+    code = "FORBIDDEN"
+
+
+class Principal(NamedTuple):
+    """Who a key speaks for, and what it may do."""
+
+    caller: Caller
+    scopes: frozenset[str]
+
+    def has_ended(self, clock: Clock) -> bool:
+        """Whether the key was revoked or has expired since it was looked up."""
+        return self.caller.grant is not None and self.caller.grant.is_over(clock)
+
+    def require(self, scope: str) -> None:
+        """Raise `Forbidden`, naming the scope, unless the key has it."""
+        if scope not in self.scopes:
+            raise Forbidden(f"this key lacks the scope {scope}", {"scope": scope})
+
+
+class MadeKey(NamedTuple):
+    """A key that was just made; `text` is shown once and kept nowhere."""
+
+    row: ApiKeyRow
+    text: str
+
+
+class Access:
+    """The organizations, workspaces and keys of a node's store."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._store = node.store
+        self._keys: Cache[bytes, Principal] = Cache()
+        node.processor.on_administered.append(self._on_changed)
+        # Names of organizations are unique over streams, which no stream's state can say: one at a time.
+        self._making = asyncio.Lock()
+        self._revoking = asyncio.Lock()
+        self._uses = KeyUses(node.store, node.clock)
+
+    # --- who asks ------------------------------------------------------------------------------------------------
+
+    def is_known(self, key: str) -> bool:
+        """Whether a key is at hand, so that nobody need be asked who it is."""
+        return self._keys.get(_digest(key)) is not None
+
+    async def principal(self, key: str) -> Principal | None:
+        """Who a key speaks for; null for a key that is unknown, revoked or expired."""
+        digest = _digest(key)
+        found = self._keys.get(digest)
+        if found is None:
+            try:
+                found = await self._keys.read(digest, lambda: self._read_principal(digest))
+            except NotFound:
+                return None
+        if found.has_ended(self._node.clock):
+            return None
+        if found.caller.grant is not None:
+            self._uses.note(found.caller.grant)
+        return found
+
+    async def _read_principal(self, digest: bytes) -> Principal:
+        row = await self._store.api_key_by_digest(digest)
+        if row is None or row.revoked_at is not None:
+            raise NotFound("there is no such key")
+        grant = Grant(row.key_id, row.expires_at)
+        caller = Caller(row.organization_id, row.workspace_id, f"{KEY_ACTOR}{ids.text(row.key_id)}", grant)
+        return Principal(caller, frozenset(row.scopes.split()))
+
+    async def key_names(self, caller: Caller, actors: Iterable[str]) -> dict[str, str]:
+        """The names of the keys among these actors, as far as they are of the caller's organization."""
+        return await key_names(self._store, caller.organization_id, actors)
+
+    def _on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        """A commit has changed an organization: whoever acts by a key that it revoked stops here."""
+        state: organization.OrganizationState = hot.state
+        for event in events:
+            if event.type == organization.KeyRevoked.__name__:
+                revoked = state.keys[decode_json(event.data)["key"]].created
+                self._forget(bytes.fromhex(revoked.sha256))
+
+    def _forget(self, digest: bytes) -> None:
+        for principal in self._keys.forget(lambda key: key == digest):
+            if principal.caller.grant is not None:
+                principal.caller.grant.revoke()
+
+    async def default_caller(self, actor: str) -> Caller:
+        """A caller in the organization and workspace `default`, which are made if they are not there."""
+        found = await self.organization(DEFAULT, actor)
+        workspace = await self.workspace(found.organization_id, DEFAULT, actor)
+        return Caller(found.organization_id, workspace.workspace_id, actor)
+
+    # --- organizations and workspaces ----------------------------------------------------------------------------
+
+    async def organization(self, name: str, actor: str, grant: Grant | None = None) -> OrganizationRow:
+        """The organization of that name, made if it is not there."""
+        async with self._making:
+            row = await self._store.organization_named(name)
+            if row is None:
+                new_id = self._node.processor.new_id()
+                command = organization.CreateOrganization(name, self._node.random(32))
+                await send(self._node, Caller(new_id, b"", actor, grant), "organization", new_id, command)
+                row = await self._store.organization(new_id)
+        if row is None:
+            message = f"organization {name!r} was made and cannot be found"
+            raise RuntimeError(message)
+        return row
+
+    async def workspace(
+        self, organization_id: bytes, name: str, actor: str, grant: Grant | None = None
+    ) -> WorkspaceRow:
+        """The workspace of that name, made if it is not there."""
+        row = await self._store.workspace_named(organization_id, name)
+        if row is not None:
+            return row
+        new_id = ids.text(self._node.processor.new_id())
+        reply = await send(
+            self._node,
+            Caller(organization_id, b"", actor, grant),
+            "organization",
+            organization_id,
+            organization.CreateWorkspace(new_id, name),
+        )
+        row = await self._store.workspace(ids.parse(reply.answer)) if isinstance(reply, Accepted) else None
+        if row is None:
+            message = f"workspace {name!r} was made and cannot be found"
+            raise RuntimeError(message)
+        return row
+
+    # --- keys ----------------------------------------------------------------------------------------------------
+
+    async def create_key(
+        self,
+        principal: Principal,
+        name: str,
+        scopes: tuple[str, ...],
+        *,
+        organization_name: str | None = None,
+        workspace_name: str | None = None,
+        expires_at: int | None = None,
+    ) -> MadeKey:
+        """Make a key.
+
+        Nobody grants a scope that they lack, or for longer than they have it: without `expires_at` a key expires with
+        the one that makes it. Only an operator may name another organization or workspace, which is made if it is not
+        there.
+        """
+        principal.require("keys.manage")
+        _check_scopes(principal, scopes)
+        expires_at = _expiry(principal, expires_at)
+        caller = principal.caller
+        if organization_name is not None or workspace_name is not None:
+            caller = await self._elsewhere(principal, organization_name, workspace_name)
+        return await self.make_key(caller, name, scopes, expires_at=expires_at)
+
+    async def _elsewhere(
+        self, principal: Principal, organization_name: str | None, workspace_name: str | None
+    ) -> Caller:
+        caller = principal.caller
+        own = await self._store.organization(caller.organization_id)
+        if own is not None and organization_name in (None, own.name):
+            workspace = await self._store.workspace_named(caller.organization_id, workspace_name or DEFAULT)
+            if workspace is not None and workspace.workspace_id == caller.workspace_id:
+                return caller
+        principal.require("operator")
+        organization_id = caller.organization_id
+        if organization_name is not None:
+            organization_id = (await self.organization(organization_name, caller.actor, caller.grant)).organization_id
+        workspace = await self.workspace(organization_id, workspace_name or DEFAULT, caller.actor, caller.grant)
+        return Caller(organization_id, workspace.workspace_id, caller.actor, caller.grant)
+
+    async def make_key(
+        self,
+        caller: Caller,
+        name: str,
+        scopes: tuple[str, ...],
+        *,
+        expires_at: int | None = None,
+        text: str | None = None,
+    ) -> MadeKey:
+        """Make a key in the caller's workspace, without asking whether the caller may."""
+        text = text or "pk_" + urlsafe_b64encode(self._node.random(KEY_BYTES)).decode().rstrip("=")
+        digest = _digest(text)
+        key_id = self._node.processor.new_id()
+        command = organization.CreateKey(
+            ids.text(key_id), ids.text(caller.workspace_id), name, digest.hex(), scopes, expires_at
+        )
+        await send(self._node, caller, "organization", caller.organization_id, command)
+        row = await self._store.api_key(key_id)
+        if row is None:
+            message = "the key was made and cannot be found"
+            raise RuntimeError(message)
+        return MadeKey(row, text)
+
+    async def keys(
+        self, principal: Principal, *, after: bytes = b"", limit: int | None = None
+    ) -> tuple[list[ApiKeyRow], dict[bytes, int]]:
+        """The keys of the principal's workspace (an operator's: of the organization) by ascending id above `after`.
+
+        Beside them when they were last used, to the minute; those that never were are left out.
+        """
+        principal.require("keys.manage")
+        workspace = None if "operator" in principal.scopes else principal.caller.workspace_id
+        organization_id = principal.caller.organization_id
+        rows = await self._store.api_keys(organization_id, workspace, after=after, limit=limit)
+        return rows, await self.last_uses([row.key_id for row in rows])
+
+    async def last_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
+        """When keys were last used; those that never were are left out."""
+        return await self._store.key_uses(key_ids)
+
+    async def revoke_key(self, principal: Principal, key_id: bytes, *, with_children: bool | None = None) -> ApiKeyRow:
+        """Revoke a key; again is the same. Nobody revokes a key that may do what they may not.
+
+        The keys of its organization that it made go with it, and those that they made: unless it is an operator's,
+        which makes keys for others, or `with_children` says otherwise. Raises `NotFound`, `Forbidden`, and `Conflict`
+        for the last operator's key of all.
+        """
+        principal.require("keys.manage")
+        row = await self._store.api_key(key_id)
+        if row is None or not self._sees(principal, row):
+            raise NotFound(f"there is no key {ids.text(key_id)}")
+        scopes = row.scopes.split()
+        for scope in scopes:
+            principal.require(scope)
+        if with_children is None:
+            with_children = organization.OPERATOR not in scopes
+        async with self._revoking:  # which operators there are elsewhere, no organization's stream can say
+            await self._revoke(principal.caller, row, with_children=with_children)
+        return await self._store.api_key(key_id) or row
+
+    async def _revoke(self, caller: Caller, row: ApiKeyRow, *, with_children: bool) -> None:
+        has_others = await self._store.has_operator(row.organization_id, self._node.clock.now())
+        command = organization.RevokeKey(ids.text(row.key_id), with_children, has_others)
+        is_more = True
+        while is_more:
+            reply = await send(self._node, caller, "organization", row.organization_id, command)
+            is_more = isinstance(reply, Accepted) and bool(reply.answer)
+
+    def _sees(self, principal: Principal, row: ApiKeyRow) -> bool:
+        caller = principal.caller
+        is_in_reach = row.workspace_id == caller.workspace_id or organization.OPERATOR in principal.scopes
+        return is_in_reach and row.organization_id == caller.organization_id
+
+    async def bootstrap(self, text: str | None, actor: str) -> MadeKey | None:
+        """In a database without keys make organization and workspace `default` and a key with all scopes.
+
+        Gives that key, or null where there is one already. A database that was only used embedded has none.
+        """
+        for found in await self._store.organizations():
+            if await self._store.api_keys(found.organization_id, limit=1):
+                return None
+        return await self.recover("bootstrap", actor, text=text)
+
+    async def recover(self, name: str, actor: str, *, text: str | None = None) -> MadeKey:
+        """Make a key with all scopes in organization and workspace `default`: for who owns the database itself."""
+        return await self.make_key(await self.default_caller(actor), name, SCOPES, text=text)
+
+    async def close(self) -> None:
+        """Write down what is not on disk yet."""
+        await self._uses.close()
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+def _check_scopes(principal: Principal, scopes: tuple[str, ...]) -> None:
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown:
+        raise Invalid(f"scopes: {unknown[0]!r} is no scope; there are: {', '.join(SCOPES)}", {"field": "scopes"})
+    for scope in scopes:
+        principal.require(scope)
+
+
+def _expiry(principal: Principal, wanted: int | None) -> int | None:
+    """When a key expires that the principal makes: never after the principal's own."""
+    grant = principal.caller.grant
+    latest = None if grant is None else grant.expires_at
+    if latest is None or wanted is None:
+        return latest if wanted is None else wanted
+    if wanted > latest:
+        message = (
+            f"expires_at: the key that you make it with expires at {format_instant(latest)}; it must expire by then"
+        )
+        raise Invalid(message, {"field": "expires_at"})
+    return wanted

@@ -1,0 +1,68 @@
+"""Look-ups that are made together: what is asked for while one is under way goes into the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Together(Generic[K, V]):
+    """Looks keys up by `read`, which leaves out what is not there. Alone a key waits for nothing.
+
+    Each is looked up by a read that begins after it was asked for, so what was committed before is found.
+    """
+
+    def __init__(self, read: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
+        self._read = read
+        self._wanted: list[tuple[K, asyncio.Future[V | None]]] = []
+        self._job: asyncio.Task[None] | None = None
+
+    async def get(self, key: K) -> V | None:
+        """What a key stands for; null if nothing. Raises what `read` raises."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[V | None] = loop.create_future()
+        self._wanted.append((key, found))
+        if self._job is None:
+            self._job = loop.create_task(self._go())
+        return await found
+
+    async def _go(self) -> None:
+        """Read until nothing is wanted any more."""
+        try:
+            while self._wanted:
+                wanted, self._wanted = self._wanted, []
+                await self._answer(wanted)
+        finally:
+            self._job = None
+
+    async def _answer(self, wanted: list[tuple[K, asyncio.Future[V | None]]]) -> None:
+        try:
+            found = await self._read(list(dict.fromkeys(key for key, _ in wanted)))
+        except Exception as error:  # noqa: BLE001 told to who asked; the next are looked up all the same
+            for _, future in wanted:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for key, future in wanted:
+                if not future.done():  # whoever asked may be gone
+                    future.set_result(found.get(key))
+
+
+class BatchedLookups(Together[tuple[bytes, bytes, str], V]):
+    """Looks up names in workspaces, given with their organizations: those of each workspace are read together."""
+
+    def __init__(self, read: Callable[[bytes, bytes, list[str]], Awaitable[Mapping[str, V]]]) -> None:
+        async def read_each(wanted: list[tuple[bytes, bytes, str]]) -> dict[tuple[bytes, bytes, str], V]:
+            names: dict[tuple[bytes, bytes], list[str]] = {}
+            for organization_id, workspace_id, name in wanted:
+                names.setdefault((organization_id, workspace_id), []).append(name)
+            found: dict[tuple[bytes, bytes, str], V] = {}
+            for workspace, some in names.items():
+                found |= {(*workspace, name): row for name, row in (await read(*workspace, some)).items()}
+            return found
+
+        super().__init__(read_each)

@@ -1,0 +1,71 @@
+"""Sending a command from outside, and turning what comes back into an answer or an exception."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.engine.core.decision import Rejection
+from perdure.engine.errors import REFUSALS, PerdureError, Unavailable
+from perdure.engine.language import Machine
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.processing.requests import (
+    Accepted,
+    ClaimConflict,
+    CommandRequest,
+    IdempotencyClaim,
+    Rejected,
+)
+from perdure.store.records import ProcessIdRow, StreamKind
+
+
+async def send(
+    node: Node,
+    caller: Caller,
+    kind: StreamKind,
+    stream_id: bytes,
+    command: Any,
+    *,
+    machine: Machine | None = None,
+    process_id: ProcessIdRow | None = None,
+    remembered: IdempotencyClaim | None = None,
+) -> Accepted | ClaimConflict:
+    """Send a command and wait until its answer is on disk. Raises the exception of its refusal."""
+    reply = await ask(
+        node, caller, kind, stream_id, command, machine=machine, process_id=process_id, remembered=remembered
+    )
+    if isinstance(reply, Rejected):
+        raise refused(reply.rejection, reply.position)
+    return reply
+
+
+async def ask(
+    node: Node,
+    caller: Caller,
+    kind: StreamKind,
+    stream_id: bytes,
+    command: Any,
+    *,
+    machine: Machine | None = None,
+    process_id: ProcessIdRow | None = None,
+    remembered: IdempotencyClaim | None = None,
+) -> Accepted | Rejected | ClaimConflict:
+    """The same, with a refusal as a value."""
+    request = CommandRequest(
+        kind=kind,
+        stream_id=stream_id,
+        organization_id=caller.organization_id,
+        workspace_id=None if kind == "organization" else caller.workspace_id,
+        command=command,
+        actor=caller.actor,
+        machine=machine,
+        process_id=process_id,
+        remembered=remembered,
+        grant=caller.grant,
+    )
+    return await node.processor.submit(request)
+
+
+def refused(rejection: Rejection, position: int) -> PerdureError:
+    """The exception that says what a rejection says."""
+    return REFUSALS.get(rejection.code, Unavailable)(rejection.message, rejection.details, position=position)

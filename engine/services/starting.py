@@ -1,0 +1,80 @@
+"""Starting an execution: what a trigger from outside and the task of a parent have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from perdure.engine.core import commands as c
+from perdure.engine.core import ids
+from perdure.engine.core.events import Parent
+from perdure.engine.errors import Invalid
+from perdure.engine.log.digests import request_digest
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.services.workflows import Published
+from perdure.store.protocols import Store
+from perdure.store.records import ExecutionRow, ProcessIdRow
+
+PROCESS_ID_MAX: Final = 128
+
+
+class Start(NamedTuple):
+    """What is started: a version of a workflow with an input, under a name of the caller's choice if there is one."""
+
+    found: Published
+    input: Any
+    process_id: str | None
+    trigger: str
+    is_test: bool = False
+    parent: Parent | None = None
+
+    def command(self, caller: Caller) -> c.Trigger:
+        """The command that says so."""
+        version = self.found.version
+        return c.Trigger(
+            workspace=ids.text(caller.workspace_id),
+            workflow=ids.text(version.workflow_id),
+            workflow_version=version.version,
+            definition_sha256=version.definition_digest.hex(),
+            trigger=self.trigger,
+            input=self.input,
+            process_id=self.process_id,
+            is_test=self.is_test,
+            parent=self.parent,
+            resume=version.resume,
+        )
+
+    def claim(self, caller: Caller, execution_id: bytes, salt: bytes) -> ProcessIdRow | None:
+        """The claim to the process id, which one execution has for ever."""
+        if self.process_id is None:
+            return None
+        version = self.found.version
+        return ProcessIdRow(
+            caller.organization_id,
+            caller.workspace_id,
+            self.process_id,
+            execution_id,
+            version.workflow_id,
+            version.version,
+            salt,
+            request_digest(salt, self.input),
+        )
+
+
+def check_process_id(value: str) -> None:
+    """Raise `Invalid` unless the value can be a process id."""
+    if not 1 <= len(value) <= PROCESS_ID_MAX or not value.isprintable() or value in (".", ".."):
+        raise Invalid(
+            f"process_id: it must have 1 to {PROCESS_ID_MAX} printable characters and be neither '.' nor '..'",
+            {"field": "process_id"},
+        )
+
+
+async def implied(store: Store, caller: Caller, process_id: str | None) -> ExecutionRow | None:
+    """The execution of the caller's workspace whose id this is, which is its process id if it has chosen none."""
+    if process_id is None or not ids.is_id(process_id):
+        return None
+    execution_id = ids.parse(process_id)
+    row = await store.execution(execution_id)
+    if row is None or row.workspace_id != caller.workspace_id:
+        return None
+    return None if await store.process_ids_of([execution_id]) else row

@@ -1,0 +1,318 @@
+"""Workflows: creating, changing and finding them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, cast, get_args
+
+from msgspec.structs import replace
+
+from perdure.engine.core import ids, workflow
+from perdure.engine.core.events import ResumeRule
+from perdure.engine.errors import Conflict, Invalid, NotFound
+from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.services.cache import Cache
+from perdure.engine.services.sending import send
+from perdure.engine.steps import Registry
+from perdure.engine.yaml_text import looks_like_json, read_yaml
+from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
+
+PUBLISHED_MAX: Final = 1024
+"""So many runnable versions are kept at hand."""
+
+SEVERAL_WAITS: Final = (
+    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
+    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
+    'again), or set settings.resume to "named"'
+)
+
+
+_SAME_NAME: Final = (
+    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
+    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
+)
+
+
+class Published(NamedTuple):
+    """A version that can be run."""
+
+    workflow: WorkflowRow
+    version: WorkflowVersionRow
+    machine: Machine
+
+
+class Saved(NamedTuple):
+    """A workflow after a change, the version it is about, and warnings about its definition."""
+
+    workflow: WorkflowRow
+    version: WorkflowVersionRow
+    warnings: list[Problem]
+
+
+class Applied(NamedTuple):
+    """What came of applying a definition under a name."""
+
+    saved: Saved
+    outcome: Literal["created", "changed", "unchanged"]
+
+
+class Workflows:
+    """The workflows of a node's store."""
+
+    def __init__(self, node: Node, registry: Registry) -> None:
+        self._node = node
+        self._store = node.store
+        self._registry = registry
+        self._published: Cache[tuple[bytes, bytes, int | None, bool], Published] = Cache(PUBLISHED_MAX)
+        node.processor.on_administered.append(self._on_changed)
+        # Names are unique over streams, which no stream's state can say: one at a time.
+        self._applying = asyncio.Lock()
+
+    # --- changing ------------------------------------------------------------------------------------------------
+
+    async def create(
+        self,
+        caller: Caller,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        is_published: bool = True,
+        mock_payload: Any = None,
+        resume: ResumeRule = "any",
+    ) -> Saved:
+        """Create a workflow with its first version. `resume` "named": a resume of a run must say which wait it means.
+
+        Raises `Invalid` with every problem of the definition in `details["errors"]`.
+        """
+        workflow_id = self._node.processor.new_id()
+        command = workflow.CreateWorkflow(
+            ids.text(caller.workspace_id),
+            name,
+            description,
+            self._definition(definition, mock_payload, resume),
+            is_published,
+        )
+        await send(self._node, caller, "workflow", workflow_id, command)
+        return await self._saved(caller, workflow_id)
+
+    async def change(
+        self,
+        caller: Caller,
+        workflow_id: bytes,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        definition: Any = None,
+        mock_payload: Any = None,
+        is_published: bool | None = None,
+        resume: ResumeRule | None = None,
+    ) -> Saved:
+        """Change what is given; another definition or setting makes the next version, which keeps the rest."""
+        row = await self.workflow(caller, workflow_id)
+        current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
+        changed = None
+        if definition is not None:
+            changed = self._definition(definition, mock_payload, resume or current.resume)
+            if changed.mock_payload is None:
+                changed = replace(changed, mock_payload=current.mock_payload)
+        elif resume is not None:
+            changed = replace(current, resume=_checked(resume))
+        command = workflow.ChangeWorkflow(
+            current=current, name=name, description=description, definition=changed, is_published=is_published
+        )
+        await send(self._node, caller, "workflow", workflow_id, command)
+        return await self._saved(caller, workflow_id)
+
+    async def apply(
+        self,
+        caller: Caller,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        is_published: bool = True,
+        resume: ResumeRule | None = None,
+    ) -> Applied:
+        """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
+
+        Applied again it changes nothing; a draft that was applied before is published if it is not to be one. Raises
+        `Conflict` if several workflows have the name, and what `create` does.
+        """
+        async with self._applying:
+            rows = await self._store.workflows_named(caller.workspace_id, name)
+            in_use = [row for row in rows if row.status != "archived"]
+            if len(in_use) > 1:
+                named = ", ".join(ids.text(row.workflow_id) for row in in_use)
+                raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
+            if in_use:
+                return await self._apply(caller, in_use[0], definition, description, resume, is_published=is_published)
+            saved = await self.create(
+                caller,
+                name,
+                definition,
+                description=description,
+                is_published=is_published,
+                resume=resume or "any",
+            )
+            return Applied(saved, "created")
+
+    async def _apply(
+        self,
+        caller: Caller,
+        row: WorkflowRow,
+        definition: Any,
+        description: str | None,
+        resume: ResumeRule | None,
+        *,
+        is_published: bool,
+    ) -> Applied:
+        before = await self.version(caller, row.workflow_id, row.latest_version)
+        wanted = self._definition(definition, None, resume or before.resume)
+        is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
+        saved = await self.change(
+            caller,
+            row.workflow_id,
+            description=None if description == row.description else description,
+            definition=definition,
+            resume=resume,
+            is_published=is_published if is_new or (is_published and before.published_at is None) else None,
+        )
+        is_same = (saved.workflow, saved.version) == (row, before)
+        return Applied(saved, "unchanged" if is_same else "changed")
+
+    async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
+        """Let no run start any more."""
+        await self.workflow(caller, workflow_id)
+        await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
+        return await self.workflow(caller, workflow_id)
+
+    def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
+        if isinstance(definition, str | bytes) and not looks_like_json(definition):
+            definition = read_yaml(definition)
+        found = problems(definition)
+        if not found:
+            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
+            found = [*unsupported(definition), *self._unserved(definition)]
+        if found:
+            errors = [{"path": problem.path, "message": problem.message} for problem in found]
+            first = f"{found[0].path or '/'}: {found[0].message}"
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise Invalid(f"definition: {first}{more}", {"errors": errors})
+        text = encode_json(definition)
+        mock = None if mock_payload is None else encode_json(mock_payload).decode()
+        return workflow.Definition(text.decode(), hashlib.sha256(text).hexdigest(), mock, _checked(resume))
+
+    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
+        known = ", ".join(sorted(self._registry.names()))
+        return [
+            Problem(pointer, f"no step {name!r} is registered; there are: {known}")
+            for pointer, name in steps_of(definition)
+            if self._registry.get(name) is None
+        ]
+
+    async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+        row = await self.workflow(caller, workflow_id)
+        version = await self.version(caller, workflow_id, row.latest_version)
+        definition = decode_json(version.definition)
+        found = warnings(definition)
+        if version.resume == "any" and opens_several_waits(definition):
+            found.append(Problem("", SEVERAL_WAITS))
+        found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
+        return Saved(row, version, found)
+
+    async def _namesakes(self, row: WorkflowRow) -> list[bytes]:
+        """Another workflow in use that has this one's name, if there is one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name)
+        others = [
+            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
+        ]
+        return others[:1]
+
+    def _on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+        self._published.forget(lambda key: key[0] == hot.stream_id)
+
+    # --- finding -------------------------------------------------------------------------------------------------
+
+    async def workflow(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
+        """A workflow of the caller's workspace. Raises `NotFound`."""
+        row = await self._store.workflow(workflow_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
+        return row
+
+    async def named(self, caller: Caller, name: str) -> list[WorkflowRow]:
+        """The workflow of the caller's workspace with this id, or those with this name, of which two are enough.
+
+        Archived ones only if there are no others.
+        """
+        if ids.is_id(name):
+            row = await self._store.workflow(ids.parse(name))
+            if row is not None and row.workspace_id == caller.workspace_id:
+                return [row]
+        return await self._store.workflows_named(caller.workspace_id, name)
+
+    async def version(self, caller: Caller, workflow_id: bytes, version: int | None) -> WorkflowVersionRow:
+        """A version of a workflow of the caller's workspace; without a number the latest published one."""
+        row = await self.workflow(caller, workflow_id)
+        if version is None:
+            found = await self._store.latest_published(workflow_id)
+        else:
+            found = await self._store.workflow_version(workflow_id, version)
+        if found is None:
+            wanted = "published version" if version is None else f"version {version}"
+            raise NotFound(f"workflow {ids.text(row.workflow_id)} has no {wanted}")
+        return found
+
+    async def runnable(
+        self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool = False
+    ) -> Published:
+        """The version that a trigger means. Raises `NotFound`, or `Conflict` for a draft or an archived workflow."""
+        key = (workflow_id, caller.workspace_id, version, is_test)
+        found = self._published.get(key)
+        if found is None:
+            found = await self._published.read(
+                key, lambda: self._read_runnable(caller, workflow_id, version, is_test=is_test)
+            )
+        return found
+
+    async def _read_runnable(
+        self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool
+    ) -> Published:
+        row = await self.workflow(caller, workflow_id)
+        if row.status == "archived":
+            raise Conflict(f"workflow {ids.text(workflow_id)} is archived: no run of it starts")
+        found = await self._wanted(row, version, is_test=is_test)
+        machine = await self._node.definitions.machine(workflow_id, found.version)
+        return Published(row, found, machine)
+
+    async def _wanted(self, row: WorkflowRow, version: int | None, *, is_test: bool) -> WorkflowVersionRow:
+        shown = ids.text(row.workflow_id)
+        if version is None and not is_test:
+            found = await self._store.latest_published(row.workflow_id)
+            if found is None:
+                raise Conflict(f"workflow {shown} is a draft; publish it, or run it with test=true")
+            return found
+        found = await self._store.workflow_version(row.workflow_id, version or row.latest_version)
+        if found is None:
+            raise NotFound(f"workflow {shown} has no version {version}")
+        if found.published_at is None and not is_test:
+            raise Conflict(f"version {version} of workflow {shown} is a draft; publish it, or run it with test=true")
+        return found
+
+
+def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
+    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload, row.resume)
+
+
+def _checked(resume: str) -> ResumeRule:
+    for rule in get_args(ResumeRule):
+        if resume == rule:
+            return cast("ResumeRule", rule)
+    raise Invalid(f"settings.resume: {resume!r} is not accepted; it must be 'any' or 'named'")

@@ -1,0 +1,1 @@
+"""The writer: the one connection that writes, in a thread or a process of its own."""
