@@ -1,11 +1,14 @@
-"""Perdure: a durable state-machine engine. `Engine` embeds it in a Python program."""
+"""The engine: what `perdure` gives to programs that embed it, and all that lies behind it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from perdure.engine.embedded import Engine
+    from perdure.engine.limits import Limits
+    from perdure.engine.runtime.tuning import tune_interpreter
     from perdure.engine.views import Execution, ExecutionSummary, Page, Result, Wait, Workflow, WorkflowSummary
 
 if __name__ == "engine":  # found under the folder's name, in a checkout
@@ -13,14 +16,25 @@ if __name__ == "engine":  # found under the folder's name, in a checkout
 
     alias("engine")
 
-__all__ = ["Engine", "Execution", "ExecutionSummary", "Page", "Result", "Wait", "Workflow", "WorkflowSummary"]
+__all__ = [
+    "Engine",
+    "Execution",
+    "ExecutionSummary",
+    "Limits",
+    "Page",
+    "Result",
+    "Wait",
+    "Workflow",
+    "WorkflowSummary",
+    "tune_interpreter",
+]
+
+_MODULES: Final = {"Engine": "embedded", "Limits": "limits", "tune_interpreter": "runtime.tuning"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the engine when it is first asked for: the core and the command line need little of it."""
+    """Import what is asked for when it is first asked for: the core and the command line need little of it."""
     if name in __all__:
-        from perdure.engine import embedded, views  # noqa: PLC0415
-
-        return getattr(embedded if name == "Engine" else views, name)
-    message = f"module 'engine' has no attribute {name!r}"
+        return getattr(importlib.import_module(f"perdure.engine.{_MODULES.get(name, 'views')}"), name)
+    message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

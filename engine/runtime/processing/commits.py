@@ -61,9 +61,7 @@ class Commits:
 
 
 class PutOff:
-    """Requests that the store did not serve, until they are `put` again: all at once, a while after the first of
-    them.
-    """
+    """Requests that the store did not serve: they are `put` again all at once, a while after the first of them."""
 
     def __init__(self, clock: Clock, put: Callable[[CommandRequest], None]) -> None:
         self._clock = clock

@@ -74,9 +74,9 @@ def test_every_migration_is_known(fresh: Path) -> None:
 def test_the_migrations_are_in_the_wheel(tmp_path: Path) -> None:
     """What is installed can make a database too."""
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
-    scripts = {f"store/migrations/versions/{revision}.py" for revision in REVISIONS}
+    scripts = {f"perdure/store/migrations/versions/{revision}.py" for revision in REVISIONS}
 
-    assert {"store/migrations/env.py", *scripts} <= set(zipfile.ZipFile(wheel).namelist())
+    assert {"perdure/store/migrations/env.py", *scripts} <= set(zipfile.ZipFile(wheel).namelist())
 
 
 async def test_people_can_read_the_log(fresh: Path) -> None:
