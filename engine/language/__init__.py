@@ -13,7 +13,6 @@ from perdure.engine.language.evaluate.environment import Environment, Evaluation
 from perdure.engine.language.instants import format_instant, parse_instant
 from perdure.engine.language.model.flows import Left
 from perdure.engine.language.model.handlers import Catcher, Retrier
-from perdure.engine.language.model.machine import Machine, nested_in
 from perdure.engine.language.model.resources import Resource, parse_resource
 from perdure.engine.language.model.states import (
     ChoiceState,
@@ -21,6 +20,7 @@ from perdure.engine.language.model.states import (
     FailState,
     FlowingState,
     HandlingState,
+    Machine,
     MapState,
     ParallelState,
     PassState,
@@ -28,6 +28,7 @@ from perdure.engine.language.model.states import (
     SucceedState,
     TaskState,
     WaitState,
+    nested_in,
 )
 from perdure.engine.language.parse.definition import compile_machine, compile_state, problems, unsupported
 

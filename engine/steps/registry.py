@@ -166,7 +166,7 @@ def load_registry(spec: str) -> Registry:
             raise ValueError(f"module {module_name!r} has no attribute {attribute!r}") from None
     if not isinstance(found, Registry):
         raise ValueError(  # noqa: TRY004  # what is wrong is the text that was given
-            f"{spec!r} is a {type(found).__name__}, not an perdure.engine.steps.Registry"
+            f"{spec!r} is a {type(found).__name__}, not a perdure.steps.Registry"
         )
     return found
 

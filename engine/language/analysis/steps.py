@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.errors import Problem
-from perdure.engine.language.model.machine import Machine
 from perdure.engine.language.model.resources import WAIT_FOR_RESUME, Resource, parse_resource, step_named
-from perdure.engine.language.model.states import MapState, ParallelState, TaskState
+from perdure.engine.language.model.states import Machine, MapState, ParallelState, TaskState
 from perdure.engine.language.values import Json, shown
 
 

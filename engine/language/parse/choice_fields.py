@@ -5,11 +5,12 @@ from typing import Final
 
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.expressions import Expression
-from perdure.engine.language.evaluate.jsonata.compile import compile_jsonata_field, is_jsonata
+from perdure.engine.language.evaluate.jsonata.compile import is_jsonata
 from perdure.engine.language.evaluate.operators import NAMES
 from perdure.engine.language.model.choices import COMBINATIONS, TOP_FIELDS, Condition, Rule, RuleCompiler
 from perdure.engine.language.model.flows import Flow, JsonataFlow, PathFlow
 from perdure.engine.language.parse import fields
+from perdure.engine.language.parse.jsonata_fields import compile_jsonata_field
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, read_object
 from perdure.engine.language.values import Json
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.errors import DefinitionError, Problem
-from perdure.engine.language.model.machine import Machine
-from perdure.engine.language.model.states import State
+from perdure.engine.language.model.states import Machine, State
 from perdure.engine.language.parse.machine import parse_machine, parse_nested, parse_state
 from perdure.engine.language.parse.map_fields import is_distributed
 from perdure.engine.language.parse.shape import read_definition

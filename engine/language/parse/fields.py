@@ -6,7 +6,6 @@ from typing import Final
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.expressions import Expression, parameter, selection
 from perdure.engine.language.evaluate.intrinsics import compile_intrinsic
-from perdure.engine.language.evaluate.jsonata.compile import compile_jsonata_template
 from perdure.engine.language.evaluate.paths import (
     NAME_MAX,
     RESERVED,
@@ -18,6 +17,7 @@ from perdure.engine.language.evaluate.paths import (
 from perdure.engine.language.evaluate.templates import DYNAMIC, INTRINSIC, compile_template
 from perdure.engine.language.model.resources import SYNC_PATTERNS, WAIT_FOR_TASK_TOKEN, Resource, parse_resource
 from perdure.engine.language.model.results import DISCARD, ResultPath, result_path
+from perdure.engine.language.parse.jsonata_fields import compile_jsonata_template
 from perdure.engine.language.parse.tables import FieldScope
 from perdure.engine.language.values import Json, shown
 

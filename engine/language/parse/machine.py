@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.evaluate.templates import DYNAMIC
-from perdure.engine.language.model.machine import Machine, errors_in, varies
-from perdure.engine.language.model.states import State
+from perdure.engine.language.model.states import Machine, State, errors_in, varies
 from perdure.engine.language.parse import fields, map_fields, quantities
 from perdure.engine.language.parse.state_types import STATE_TYPES
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, read_object

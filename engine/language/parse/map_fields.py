@@ -6,11 +6,11 @@ from typing import Final
 
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.expressions import Expression, selection
-from perdure.engine.language.evaluate.jsonata.compile import compile_jsonata_field, compile_jsonata_template
 from perdure.engine.language.evaluate.paths import Steps, compile_path
-from perdure.engine.language.model.machine import Machine
 from perdure.engine.language.model.resources import parse_resource
+from perdure.engine.language.model.states import Machine
 from perdure.engine.language.parse import fields, quantities
+from perdure.engine.language.parse.jsonata_fields import compile_jsonata_field, compile_jsonata_template
 from perdure.engine.language.parse.tables import (
     Check,
     FieldRule,

@@ -13,12 +13,13 @@ from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.errors import StatesError
 from perdure.engine.language.evaluate.environment import Environment
 from perdure.engine.language.evaluate.expressions import Expression, constant, delay, selection
-from perdure.engine.language.evaluate.jsonata.compile import compile_jsonata_field, is_jsonata
+from perdure.engine.language.evaluate.jsonata.compile import is_jsonata
 from perdure.engine.language.evaluate.paths import Path
 from perdure.engine.language.instants import parse_instant
 from perdure.engine.language.model.handlers import SECONDS_MAX
 from perdure.engine.language.parse.fields import reference, reference_or_intrinsic
 from perdure.engine.language.parse.fields import text as parse_text
+from perdure.engine.language.parse.jsonata_fields import compile_jsonata_field
 from perdure.engine.language.parse.tables import FieldScope, Parse
 from perdure.engine.language.values import Json, cut, is_number, quoted
 

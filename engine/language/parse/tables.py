@@ -14,7 +14,7 @@ from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.values import Json, shown
 
 if TYPE_CHECKING:
-    from perdure.engine.language.model.machine import Machine
+    from perdure.engine.language.model.states import Machine
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

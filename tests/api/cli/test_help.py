@@ -124,7 +124,16 @@ def test_help_is_quick_and_imports_no_engine() -> None:
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert ended.ru_utime + ended.ru_stime - began.ru_utime - began.ru_stime < HELP_S_MAX
     imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if "|" in line}
-    heavy = ("perdure.engine", "perdure.store", "sqlalchemy", "asyncio", "rich", "msgspec", "starlette", "perdure.api.settings")
+    heavy = (
+        "perdure.engine",
+        "perdure.store",
+        "sqlalchemy",
+        "asyncio",
+        "rich",
+        "msgspec",
+        "starlette",
+        "perdure.api.settings",
+    )
     assert not [name for name in imported if name.startswith(heavy)]
 
 

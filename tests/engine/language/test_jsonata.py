@@ -14,15 +14,8 @@ from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.errors import StatesError
 from perdure.engine.language.evaluate.environment import Environment
 from perdure.engine.language.evaluate.jsonata import compile as jsonata
-from perdure.engine.language.evaluate.jsonata.compile import (
-    TEXT_MAX,
-    compile_jsonata,
-    compile_jsonata_field,
-    compile_jsonata_template,
-    expect,
-    field_of,
-    is_jsonata,
-)
+from perdure.engine.language.evaluate.jsonata.compile import TEXT_MAX, compile_jsonata, expect, is_jsonata
+from perdure.engine.language.parse.jsonata_fields import compile_jsonata_field, compile_jsonata_template, field_of
 from perdure.engine.language.parse.tables import FieldScope
 from perdure.engine.language.values import MISSING
 

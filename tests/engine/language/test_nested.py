@@ -14,7 +14,7 @@ from perdure.engine.language import (
     steps_of,
     unsupported,
 )
-from perdure.engine.language.model.machine import nested_in
+from perdure.engine.language.model.states import nested_in
 from tests.engine.language.worlds import env
 
 INNER = {"StartAt": "i", "States": {"i": {"Type": "Pass", "End": True}}}

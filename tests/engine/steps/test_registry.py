@@ -305,7 +305,7 @@ def test_a_registry_is_loaded_from_the_current_directory(module):
         ("not_there.steps:registry", "no module 'not_there.steps'"),
         ("steps_of_mine:missing", "module 'steps_of_mine' has no attribute 'missing'"),
         ("steps_of_mine:number.real.missing", "has no attribute 'number.real.missing'"),
-        ("steps_of_mine:number", "'steps_of_mine:number' is a int, not an perdure.engine.steps.Registry"),
+        ("steps_of_mine:number", "'steps_of_mine:number' is a int, not a perdure.steps.Registry"),
         ("needs_more:registry", "module 'needs_more' cannot be imported: No module named 'nobody_has_this'"),
         ("fails:registry", "module 'fails' cannot be imported: ZeroDivisionError: division by zero"),
         ("garbled:registry", "module 'garbled' cannot be imported: SyntaxError"),

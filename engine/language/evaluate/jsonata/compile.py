@@ -1,27 +1,26 @@
-"""JSONata: fields whose text is ``{% … %}``, evaluated by jlens behind this one module.
+"""JSONata: fields whose text is ``{% … %}``, evaluated by jlens behind this package.
 
 An expression sees ``$states`` (``input``, ``context``, and ``result`` or ``errorOutput`` where there is one) and the
 variables; of these, only what it reads is made and handed over. It has no input document: ``$`` and ``$$`` are
 undefined. AWS has added six functions to JSONata's ("Transforming data with JSONata in Step Functions"), and has taken
-one away: see ``jsonata_functions``.
+one away: see ``functions``.
 
-What an expression gives depends on its world alone: the time is the decision's, chance comes from ``World.entropy``,
-and its limit is a number of steps. Numbers are doubles; what becomes of an integer that none holds exactly is told in
-``jsonata_integers``. Half of a surrogate pair becomes U+FFFD.
+What an expression gives depends on its context alone: the time is the decision's, chance comes from
+``EvaluationContext.random_bytes``, and its limit is a number of steps. Numbers are doubles; what becomes of an integer
+that none holds exactly is told in ``integers``. Half of a surrogate pair becomes U+FFFD.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import jlens
 import msgspec
 
 from perdure.engine.language import errors
-from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.errors import StatesError, TooSlow
 from perdure.engine.language.evaluate.environment import Environment
-from perdure.engine.language.evaluate.expressions import Evaluate, Expression
+from perdure.engine.language.evaluate.expressions import Expression
 from perdure.engine.language.evaluate.intrinsic_functions import DEPTH_MAX, is_deep
 from perdure.engine.language.evaluate.jsonata.functions import BUILT_IN, FUNCTIONS, PRELUDES, bound_functions
 from perdure.engine.language.evaluate.jsonata.integers import (
@@ -32,9 +31,7 @@ from perdure.engine.language.evaluate.jsonata.integers import (
     packed,
     unpacked,
 )
-from perdure.engine.language.evaluate.jsonata.reads import ALWAYS, strays
 from perdure.engine.language.evaluate.jsonata.text import readable, tokens
-from perdure.engine.language.parse.tables import FieldScope
 from perdure.engine.language.values import JSON_TYPES, MISSING, Json, cut, quoted
 
 OPENING: Final = "{%"
@@ -92,7 +89,7 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
 
     Args:
         text: The field's whole value, ``{%`` and ``%}`` included.
-        field: Its place in the state, for causes: ``Output/total``; see `field_of`.
+        field: Its place in the state, for causes: ``Output/total``; see `parse.jsonata_fields.field_of`.
 
     Raises:
         ValueError: The text is no expression; says why in one sentence.
@@ -101,7 +98,7 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
         raise ValueError("a JSONata expression starts with {% and ends with %}")
     if len(text) > TEXT_MAX:
         raise ValueError(f"a JSONata expression has at most {TEXT_MAX} characters")
-    source = _source(text)
+    source = source_of(text)
     query = _Query(readable(source))
     subject = _subject(source, field)
 
@@ -131,7 +128,8 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
     return Expression(text, evaluate)
 
 
-def _source(text: str) -> str:
+def source_of(text: str) -> str:
+    """Return the expression in a field's text: what stands between ``{%`` and ``%}``."""
     return text[len(OPENING) : -len(CLOSING)].strip()
 
 
@@ -148,7 +146,7 @@ def expect(expression: Expression, kind: str, field: str) -> Expression:
         scenarios/test_base_scenarios.py, test_map_state_items_eval_jsonata_fail.)
     """
     source = expression.source
-    subject = _subject(_source(source) if is_jsonata(source) else quoted(source), field)
+    subject = _subject(source_of(source) if is_jsonata(source) else quoted(source), field)
     inner = expression.evaluate
 
     def evaluate(value: Json, env: Environment) -> Json:
@@ -160,64 +158,6 @@ def expect(expression: Expression, kind: str, field: str) -> Expression:
         return given
 
     return Expression(source, evaluate)
-
-
-def compile_jsonata_field(
-    value: str, pointer: JsonPointer, scope: FieldScope, kind: str | None = None
-) -> Expression | None:
-    """Compile a field that is an expression; None, after telling the findings, if it is none.
-
-    Args:
-        value: The field's whole value.
-        pointer: Where it stands.
-        scope: Whom to tell, and in what state it stands.
-        kind: What the expression must give, as for `expect`; None for anything.
-    """
-    field = field_of(pointer)
-    try:
-        expression = compile_jsonata(value, field)
-    except ValueError as error:
-        scope.diagnostics.add(pointer, str(error))
-        return None
-    if not scope.diagnostics.accepts_old:
-        for stray in strays(readable(_source(value)), _seen(field, scope.state_type)):
-            scope.diagnostics.add_new(pointer, stray)
-    return expression if kind is None else expect(expression, kind, field)
-
-
-def _seen(field: str, state_type: str) -> frozenset[str]:
-    """Give the members of $states that the expressions of a field see."""
-    if field.startswith("Catch["):
-        return ALWAYS | {"errorOutput"}
-    has_result = state_type in ("Task", "Parallel", "Map") and field.partition("/")[0] in ("Output", "Assign")
-    return ALWAYS | {"result"} if has_result else ALWAYS
-
-
-def compile_jsonata_template(source: Json, pointer: JsonPointer, scope: FieldScope) -> Expression | None:
-    """Compile any JSON in which texts may be expressions; everything else stands for itself, and is shared.
-
-    Returns:
-        The template, of which parts are missing if anything was found.
-    """
-    evaluate = _node(source, pointer, scope)
-    return Expression(source, evaluate or (lambda _value, _env: source))
-
-
-def field_of(pointer: JsonPointer) -> str:
-    """Write a place as AWS does in causes: from its state on, ``Output/a/b[0]``, ``Choices[1]/Condition``."""
-    keys: list[str | int] = []
-    at: JsonPointer | None = pointer
-    while at is not None and at.parent is not None:
-        keys.append(at.key)
-        at = at.parent
-    keys.reverse()
-    while keys[:1] == ["States"]:  # a machine; its state may hold machines in turn
-        keys = keys[2:]
-        if keys[:1] in (["ItemProcessor"], ["Iterator"]) and keys[1:2] == ["States"]:
-            keys = keys[1:]
-        elif keys[:1] == ["Branches"] and keys[2:3] == ["States"]:
-            keys = keys[2:]
-    return "".join(f"[{key}]" if isinstance(key, int) else f"/{key}" for key in keys).removeprefix("/")
 
 
 class _Query:
@@ -314,32 +254,6 @@ def _pruned(value: Json, read: Json) -> Json:
     if read is True or type(value) is not dict:
         return value
     return {name: _pruned(value[name], inner) for name, inner in read.items() if name in value}
-
-
-def _node(value: Json, pointer: JsonPointer, scope: FieldScope) -> Evaluate | None:
-    """Compile a part of a template; None if it stands for itself."""
-    if type(value) is str:
-        if value.startswith(OPENING) or value.endswith(CLOSING):
-            expression = compile_jsonata_field(value, pointer, scope)
-            return None if expression is None else expression.evaluate
-        return None
-    children: Iterable[tuple[str | int, Json]] = ()
-    if type(value) is dict:
-        children = value.items()
-    elif type(value) is list:
-        children = enumerate(value)
-    dynamic = [(key, found) for key, child in children if (found := _node(child, pointer / key, scope)) is not None]
-    return _fill(value, dynamic) if dynamic else None
-
-
-def _fill(static: Json, dynamic: list[tuple[str | int, Evaluate]]) -> Evaluate:
-    def evaluate(value: Json, env: Environment) -> Json:
-        payload = static.copy()  # a dict or a list
-        for key, find in dynamic:
-            payload[key] = find(value, env)
-        return payload
-
-    return evaluate
 
 
 def _subject(source: str, field: str) -> str:
