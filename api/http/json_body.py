@@ -1,7 +1,8 @@
 """Bodies: reading JSON strictly, so that what is recorded is exactly what was sent.
 
 A member that stands twice, a number that is none, half a character or a nesting without end are refused with the place
-where they stand; nothing of such a request is recorded (`api.md`, Bodies).
+where they stand; nothing of such a request is recorded (`api.md`, Bodies). A body that holds a definition may be YAML:
+then it is the JSON text that it means, under the same rules.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from starlette.types import Receive
 from perdure.api.http.problems import PayloadTooLarge, UnsupportedType
 from perdure.api.validation import shown, shown_name
 from perdure.engine.errors import Invalid
+from perdure.engine.log.codec import encode_json
+from perdure.engine.yaml_text import read_yaml
+
+JSON: Final = "application/json"
+YAML: Final = "application/yaml"
 
 DEPTH_MAX: Final = 64
 
@@ -31,6 +37,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _AT_BYTE = re.compile(r"(?:JSON is malformed: )?(?P<problem>.*) \(byte (?P<at>\d+)\)")
 _JSON_TYPE = re.compile(r"\s*application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+_YAML_TYPE = re.compile(r"\s*(?:(?:application|text)/(?:x-)?yaml|application/[\w.+-]+\+yaml)\s*(?:;.*)?", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*\"?(?P<name>[^\s;\"]+)", re.IGNORECASE)
 
 
@@ -61,26 +68,47 @@ def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"the body is longer than {limit} bytes, which is the most", {"limit": limit})
 
 
-async def parse_object(raw: bytes, headers: Headers) -> dict[str, Any] | None:
-    """The JSON object that a body holds; null if there is no body. Raises `Invalid`, `UnsupportedType`."""
+async def parse_object(raw: bytes, headers: Headers, *, limit: int, may_be_yaml: bool = False) -> dict[str, Any] | None:
+    """The JSON object that a body holds; null if there is no body. Raises `Invalid`, `UnsupportedType`.
+
+    What YAML means has at most `limit` bytes as JSON, as a body has: else `PayloadTooLarge`.
+    """
     if not raw.strip(b" \t\r\n"):
         return None
-    _check_type(headers.get("content-type"))
+    is_yaml = _check_type(headers.get("content-type"), may_be_yaml=may_be_yaml)
     _check_coding(headers.get("content-encoding"))
+    if is_yaml:
+        raw = await asyncio.to_thread(json_of, raw, limit)
     value = parse(raw) if len(raw) <= IN_LOOP_MAX else await asyncio.to_thread(parse, raw)
     if not isinstance(value, dict):
         raise Invalid(f"the body is {_kind_of(value)}; it must be a JSON object")
     return value
 
 
-def _check_type(content_type: str | None) -> None:
+def json_of(raw: bytes, limit: int) -> bytes:
+    """The JSON text of at most `limit` bytes that a YAML body means. Raises `Invalid`, `PayloadTooLarge`."""
+    try:
+        text = encode_json(read_yaml(raw, limit))
+    except Invalid as problem:
+        raise Invalid(f"the body, read as YAML: {problem.message}") from None
+    if len(text) > limit:
+        raise PayloadTooLarge(f"the body means more than {limit} bytes of JSON, which is the most", {"limit": limit})
+    return text
+
+
+def _check_type(content_type: str | None, *, may_be_yaml: bool) -> bool:
+    """Whether it is YAML, and not JSON. Raises `UnsupportedType`."""
     if content_type is None or not content_type.strip():
-        return
-    if not _JSON_TYPE.fullmatch(content_type):
-        raise UnsupportedType(f"Content-Type: {shown(content_type)} is not accepted; send application/json")
+        return False
+    is_yaml = may_be_yaml and _YAML_TYPE.fullmatch(content_type) is not None
+    if not is_yaml and not _JSON_TYPE.fullmatch(content_type):
+        accepted = f"{JSON} or {YAML}" if may_be_yaml else JSON
+        raise UnsupportedType(f"Content-Type: {shown(content_type)} is not accepted; send {accepted}")
     charset = _CHARSET.search(content_type)
     if charset and charset["name"].lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise UnsupportedType(f"Content-Type: charset {shown(charset['name'])} is not accepted; JSON is UTF-8")
+        named = "YAML" if is_yaml else "JSON"
+        raise UnsupportedType(f"Content-Type: charset {shown(charset['name'])} is not accepted; {named} is UTF-8")
+    return is_yaml
 
 
 def _check_coding(coding: str | None) -> None:

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from perdure.api.http.auth import NOBODY, authenticate
 from perdure.api.http.headers import idempotency_key
-from perdure.api.http.json_body import parse_object, read_body
+from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
@@ -32,7 +32,6 @@ Q = TypeVar("Q")
 B = TypeVar("B")
 
 PARAMETERS_MAX = 32
-JSON = "application/json"
 
 
 class NoQuery(Request, frozen=True):
@@ -135,6 +134,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()
     body_as: Any = None
 
+    @property
+    def may_be_yaml(self) -> bool:
+        """Whether the body may be YAML, since it holds a definition."""
+        return "definition" in getattr(self.body, "__struct_fields__", ())
+
 
 class Endpoint:
     """All methods of one path."""
@@ -197,11 +201,12 @@ class Endpoint:
     async def _given(self, route: Route, request: HttpRequest) -> dict[str, Any] | None:
         if route.body is None:
             return None
-        raw = await read_body(request.receive, request.headers, self._served.settings.body_max_bytes)
+        limit = self._served.settings.body_max_bytes
+        raw = await read_body(request.receive, request.headers, limit)
         broken = getattr(request.state, "broken", None)  # told by `api.http.connections`
         if broken is not None:
             raise broken
-        return await parse_object(raw, request.headers)
+        return await parse_object(raw, request.headers, limit=limit, may_be_yaml=route.may_be_yaml)
 
 
 def _decoded(name: str, value: str) -> str:

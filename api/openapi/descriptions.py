@@ -118,4 +118,6 @@ CODES: Final[Mapping[str, str]] = {
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }
 
-UNSUPPORTED_TYPE: Final = "The body says that it is something else than JSON, or packed."
+UNSUPPORTED_TYPE: Final = (
+    "The body says that it is something else than JSON (or YAML, where it holds a definition), or packed."
+)

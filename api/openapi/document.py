@@ -12,8 +12,9 @@ import msgspec
 
 from perdure.api.dialects.process.routes import Resume
 from perdure.api.dialects.process.workflows import VERSION_MAX
+from perdure.api.http.json_body import JSON, YAML
 from perdure.api.http.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
-from perdure.api.http.routing import JSON, Route
+from perdure.api.http.routing import Route
 from perdure.api.openapi import descriptions as words
 from perdure.api.openapi.schemas import ProcessRefusal, Refusal, Schema, coded, parameters_of, schemas_of
 from perdure.api.settings import SOURCES
@@ -96,6 +97,8 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
     if route.body is not None:
         content = {"schema": schema_of[_body_type(route)], **_given(example, "body", "example")}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": {JSON: content}}
+        if route.may_be_yaml:
+            operation["requestBody"]["content"][YAML] = {"schema": content["schema"]}
     return operation
 
 

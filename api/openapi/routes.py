@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.api.http.routing import JSON, Reply, Route, RouteCall
+from perdure.api.http.json_body import JSON
+from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.openapi.document import document
 
 HTML: Final = "text/html"

@@ -19,6 +19,16 @@ from perdure.engine.core.refs import Ref, ref
 # --- events ------------------------------------------------------------------------------------------------------
 
 
+class Called(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """The workflow that a state calls by a name: whose name it was when the version was published.
+
+    `version` is set if the state says one; else it is the one that is published when the state is entered.
+    """
+
+    workflow: str
+    version: int | None = None
+
+
 class WorkflowCreated(Event, frozen=True):
     """The first event. Payload: `name`, and `description` if there is one."""
 
@@ -31,6 +41,9 @@ class WorkflowCreated(Event, frozen=True):
 class VersionAdded(Event, frozen=True):
     """A version with this definition and these settings; a draft, unless it is published at once.
 
+    `calls`, here and of `VersionPublished`, has by state what the names in the definition meant when it was published.
+    A state that is not in it has its name looked up when it is entered, or gives an id.
+
     Payload, if the version has a mock payload: `mock_sha256`, the digest of its text.
     """
 
@@ -38,6 +51,7 @@ class VersionAdded(Event, frozen=True):
     definition_sha256: str
     is_published: bool = True
     resume: ResumeRule = "any"
+    calls: dict[str, Called] = msgspec.field(default_factory=dict)
 
 
 class VersionPublished(Event, frozen=True):
@@ -45,6 +59,7 @@ class VersionPublished(Event, frozen=True):
 
     version: int
     definition_sha256: str
+    calls: dict[str, Called] = msgspec.field(default_factory=dict)
 
 
 class WorkflowDescribed(Event, frozen=True):
@@ -66,13 +81,15 @@ EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, Wo
 class Definition(msgspec.Struct, frozen=True, gc=False):
     """A definition's stored text, the SHA-256 of its bytes, and what goes with it.
 
-    `mock_payload` is JSON text; `resume` is what a resume of its runs must say.
+    `mock_payload` is JSON text; `resume` is what a resume of its runs must say. `calls` has what the names in it mean
+    now, by state, in case that it is published.
     """
 
     text: str
     sha256: str
     mock_payload: str | None = None
     resume: ResumeRule = "any"
+    calls: dict[str, Called] = {}
 
 
 class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +104,9 @@ class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
 
 class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Change what is given. Another definition or setting makes the next version; `is_published` publishes a draft.
+
+    The same definition makes the next version, too, if a name in it means another workflow than when it was published.
+    A name that means none goes on meaning what it did.
 
     `current` is the definition of the latest version, as whoever asks has seen it.
     """
@@ -116,6 +136,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     created_by: str
     published_at: int | None = None
     resume: ResumeRule = "any"
+    calls: dict[str, Called] = {}
 
 
 class WorkflowState(msgspec.Struct, gc=False):
@@ -148,12 +169,14 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
             after.name, after.description = event.name, event.description
         case VersionAdded():
             published_at = recorded.recorded_at if event.is_published else None
-            version = Version(event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume)
+            version = Version(
+                event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume, event.calls
+            )
             after.versions = {**state.versions, event.version: version}
             if event.is_published:
                 after.status = "published"
         case VersionPublished():
-            version = replace(state.versions[event.version], published_at=recorded.recorded_at)
+            version = replace(state.versions[event.version], published_at=recorded.recorded_at, calls=event.calls)
             after.versions = {**state.versions, event.version: version}
             after.status = "published"
         case WorkflowDescribed():
@@ -191,7 +214,11 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
     places = {name: ref(draft.next_seq, name) for name in payload}
     draft.emit(WorkflowCreated("workflow", command.workspace, **places), payload)
     given = command.definition
-    draft.emit(VersionAdded(1, given.sha256, command.is_published, given.resume), _mock(given))
+    draft.emit(_added(1, given, is_published=command.is_published), _mock(given))
+
+
+def _added(number: int, given: Definition, *, is_published: bool) -> VersionAdded:
+    return VersionAdded(number, given.sha256, is_published, given.resume, given.calls if is_published else {})
 
 
 def _mock(definition: Definition) -> dict[str, str] | None:
@@ -208,7 +235,7 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     if command.current.sha256 != latest.definition_sha256:
         return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
     given = command.definition
-    is_new = given is not None and (given.sha256, given.resume) != (latest.definition_sha256, latest.resume)
+    is_new = given is not None and _differs(latest, given, may_publish=command.is_published is not False)
     if command.is_published is False and not is_new and latest.published_at is not None:
         message = "status: a published version never changes; a draft needs a new definition beside it"
         return Rejection("CONFLICT", message)
@@ -221,10 +248,21 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
         places = {name: ref(draft.next_seq, name) for name in payload}
         draft.emit(WorkflowDescribed(**places), payload)
     if given is not None and is_new:
+        if given.sha256 == latest.definition_sha256:
+            given = replace(given, calls={**latest.calls, **given.calls})
         wants = command.is_published
         is_published = latest.published_at is not None if wants is None else wants
-        added = VersionAdded(draft.state.latest + 1, given.sha256, is_published, given.resume)
-        draft.emit(added, _mock(given))
+        draft.emit(_added(draft.state.latest + 1, given, is_published=is_published), _mock(given))
     elif command.is_published and latest.published_at is None:
-        draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256))
+        calls = command.current.calls if given is None else given.calls
+        draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256, calls))
     return None
+
+
+def _differs(latest: Version, given: Definition, *, may_publish: bool) -> bool:
+    """Whether this is another definition than that of the latest version, or means something else by its names."""
+    if (given.sha256, given.resume) != (latest.definition_sha256, latest.resume):
+        return True
+    if latest.published_at is None or not may_publish:
+        return False
+    return any(latest.calls.get(state) != called for state, called in given.calls.items())

@@ -5,7 +5,7 @@ Pure: nothing here knows the time, chance, the disk or the engine. ``problems`` 
 """
 
 from perdure.engine.language.analysis.drawing import mermaid
-from perdure.engine.language.analysis.steps import literal_errors, steps_of, warnings
+from perdure.engine.language.analysis.steps import executions_of, literal_errors, steps_of, warnings
 from perdure.engine.language.analysis.waits import opens_several_waits
 from perdure.engine.language.errors import DefinitionError, Problem, StatesError
 from perdure.engine.language.evaluate.context import context_object
@@ -58,6 +58,7 @@ __all__ = [
     "compile_machine",
     "compile_state",
     "context_object",
+    "executions_of",
     "format_instant",
     "literal_errors",
     "mermaid",

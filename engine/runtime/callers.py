@@ -18,6 +18,8 @@ KEY_ACTOR: Final = "key:"
 DEFAULT: Final = "default"
 """The organization, and the workspace, of who names none."""
 
+ENDED: Final = "this key was revoked or has expired while the request was under way"
+
 
 class Grant(msgspec.Struct, eq=False):
     """What a caller acts by: a key, which may be revoked or expire while a request of its own is under way.
@@ -39,7 +41,7 @@ class Grant(msgspec.Struct, eq=False):
     def check(self, clock: Clock) -> None:
         """Raise `Unauthorized` if it is over."""
         if self.is_over(clock):
-            raise Unauthorized("this key was revoked or has expired while the request was under way")
+            raise Unauthorized(ENDED)
 
     def revoke(self) -> None:
         """Let nobody act by it any more, those included whose calls are held."""

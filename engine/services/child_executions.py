@@ -22,6 +22,7 @@ from perdure.engine.core import effects as fx
 from perdure.engine.core import ids
 from perdure.engine.core.events import Parent
 from perdure.engine.core.state import State
+from perdure.engine.core.workflow import Called
 from perdure.engine.errors import Conflict, EngineFailed, Invalid, NotFound, Unavailable
 from perdure.engine.language.errors import RUNTIME
 from perdure.engine.runtime.callers import Caller
@@ -169,7 +170,7 @@ class ChildExecutions:
         row = await self._store.execution(child)
         if row is None:
             try:
-                await self._trigger(_acting(hot), child, wanted)
+                await self._trigger(hot, child, wanted)
             except StepFailed as problem:
                 await self._complete(parent, c.TaskFailure(problem.error, problem.cause, problem.is_retryable))
                 return
@@ -181,7 +182,7 @@ class ChildExecutions:
         await self._node.send(hot.stream_id, told)
         await self._tell(lane, parent)  # it may have ended before the crash after which it is started again
 
-    async def _trigger(self, caller: Caller, child: bytes, wanted: fx.StartChild) -> None:
+    async def _trigger(self, hot: HotStream, child: bytes, wanted: fx.StartChild) -> None:
         """Start the child. Raises `StepFailed` if that cannot be; a child that runs already is all right."""
         if wanted.parent.depth > self._node.limits.child_depth_max:
             raise StepFailed(
@@ -191,7 +192,8 @@ class ChildExecutions:
             )
         wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
-        found = await self._target(caller, wish.target)
+        caller = _acting(hot)
+        found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
         for _ in range(TRIES):
             if wish.name is not None and await self._is_taken(caller, wish.name):
@@ -218,8 +220,17 @@ class ChildExecutions:
         row = await self._store.process_id(caller.organization_id, caller.workspace_id, name)
         return row is not None or await implied(self._store, caller, name) is not None
 
-    async def _target(self, caller: Caller, target: str) -> Published:
-        """The version of a workflow of the parent's workspace that is meant."""
+    async def _called(self, hot: HotStream, parent: Parent) -> Called | None:
+        """What the task's state calls by name, if that was settled when its version was published."""
+        state: State = hot.state
+        calls = await self._workflows.calls.recorded(ids.parse(state.workflow), state.workflow_version)
+        return calls.get(parent.state)
+
+    async def _target(self, caller: Caller, target: str, called: Called | None) -> Published:
+        """The version of a workflow of the parent's workspace that is meant: the `called` one, whatever its name is."""
+        if called is not None:
+            said = f"{target!r} means the workflow that had this name when the calling version was published"
+            return await self._runnable(caller, ids.parse(called.workflow), called.version, said)
         for name, version in readings_of(target):
             rows = await self._workflows.named(caller, name)
             if len(rows) > 1:
@@ -228,15 +239,17 @@ class ChildExecutions:
                 return await self._runnable(caller, rows[0].workflow_id, version)
         raise StepFailed(DOES_NOT_EXIST, f"There is no workflow {target!r} in the workspace of the execution.")
 
-    async def _runnable(self, caller: Caller, workflow_id: bytes, version: int | None) -> Published:
+    async def _runnable(
+        self, caller: Caller, workflow_id: bytes, version: int | None, said: str | None = None
+    ) -> Published:
         try:
             return await self._workflows.runnable(caller, workflow_id, version)
         except NotFound as problem:
-            raise StepFailed(DOES_NOT_EXIST, problem.message) from None
+            raise StepFailed(DOES_NOT_EXIST, _explained(problem.message, said)) from None
         except Conflict as problem:
             row = await self._workflows.workflow(caller, workflow_id)
             error = DELETING if row.status == "archived" else DOES_NOT_EXIST
-            raise StepFailed(error, problem.message) from None
+            raise StepFailed(error, _explained(problem.message, said)) from None
 
     # --- ends ----------------------------------------------------------------------------------------------------
 
@@ -302,6 +315,10 @@ class ChildExecutions:
                 self._folded = await self._loader.from_snapshot(row) or await self._loader.from_the_start(row)
             state: State = self._folded.state
             return state
+
+
+def _explained(message: str, said: str | None) -> str:
+    return message if said is None else f"{message} ({said})"
 
 
 def _check_name(wish: Wanted) -> None:

@@ -15,6 +15,7 @@ from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.calls import Calls, Own
 from perdure.engine.runtime.node import Node
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
@@ -69,6 +70,7 @@ class Workflows:
         self._node = node
         self._store = node.store
         self._registry = registry
+        self.calls = Calls(node, self.named)
         self._published: Cache[tuple[bytes, bytes, int | None, bool], Published] = Cache(PUBLISHED_MAX)
         node.processor.on_administered.append(self._on_changed)
         # Names are unique over streams, which no stream's state can say: one at a time.
@@ -92,13 +94,10 @@ class Workflows:
         Raises `Invalid` with every problem of the definition in `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        command = workflow.CreateWorkflow(
-            ids.text(caller.workspace_id),
-            name,
-            description,
-            self._definition(definition, mock_payload, resume),
-            is_published,
-        )
+        given = self._definition(definition, mock_payload, resume)
+        if is_published:
+            given = await self._with_calls(caller, given, Own(workflow_id, name))
+        command = workflow.CreateWorkflow(ids.text(caller.workspace_id), name, description, given, is_published)
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
 
@@ -114,7 +113,10 @@ class Workflows:
         is_published: bool | None = None,
         resume: ResumeRule | None = None,
     ) -> Saved:
-        """Change what is given; another definition or setting makes the next version, which keeps the rest."""
+        """Change what is given; another definition or setting makes the next version, which keeps the rest.
+
+        So does the same definition, given again, if a name in it means another workflow by now.
+        """
         row = await self.workflow(caller, workflow_id)
         current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
         changed = None
@@ -122,8 +124,13 @@ class Workflows:
             changed = self._definition(definition, mock_payload, resume or current.resume)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
-        elif resume is not None:
+        elif resume is not None and resume != current.resume:
             changed = replace(current, resume=_checked(resume))
+        own = Own(workflow_id, row.name if name is None else name)
+        if changed is not None:
+            changed = await self._with_calls(caller, changed, own)
+        elif is_published:
+            current = await self._with_calls(caller, current, own)
         command = workflow.ChangeWorkflow(
             current=current, name=name, description=description, definition=changed, is_published=is_published
         )
@@ -142,8 +149,9 @@ class Workflows:
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
-        Applied again it changes nothing; a draft that was applied before is published if it is not to be one. Raises
-        `Conflict` if several workflows have the name, and what `create` does.
+        Applied again it changes nothing, unless a name in it means another workflow by now; a draft that was applied
+        before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and what
+        `create` does.
         """
         async with self._applying:
             rows = await self._store.workflows_named(caller.workspace_id, name)
@@ -180,12 +188,16 @@ class Workflows:
             caller,
             row.workflow_id,
             description=None if description == row.description else description,
-            definition=definition,
+            definition=definition if is_published or is_new else None,
             resume=resume,
-            is_published=is_published if is_new or (is_published and before.published_at is None) else None,
+            is_published=is_published if is_published or is_new else None,
         )
         is_same = (saved.workflow, saved.version) == (row, before)
         return Applied(saved, "unchanged" if is_same else "changed")
+
+    async def _with_calls(self, caller: Caller, given: workflow.Definition, own: Own) -> workflow.Definition:
+        meant = await self.calls.meant(caller, decode_json(given.text), own)
+        return replace(given, calls=meant.calls)
 
     async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
         """Let no run start any more."""
@@ -222,6 +234,7 @@ class Workflows:
         version = await self.version(caller, workflow_id, row.latest_version)
         definition = decode_json(version.definition)
         found = warnings(definition)
+        found += await self.calls.warnings(caller, definition, Own(workflow_id, row.name), version.version)
         if version.resume == "any" and opens_several_waits(definition):
             found.append(Problem("", SEVERAL_WAITS))
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]

@@ -7,13 +7,17 @@ from typing import Any
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.api.http.json_body import DEPTH_MAX, IN_LOOP_MAX, parse
+from perdure.api.app import ROUTES
+from perdure.api.http.json_body import DEPTH_MAX, IN_LOOP_MAX, json_of, parse
+from perdure.api.openapi import document
 from perdure.api.settings import Settings
 from perdure.engine.errors import Invalid
 from tests.api.conftest import ENDING, KEY, PROCESS, Api, Start
+from tests.api.fuzzing import rows_of
 from tests.api.hostile.cases import BROKEN, SOUND
 
 HOSTILE: list[tuple[bytes, str]] = [
@@ -128,6 +132,25 @@ def test_bytes_are_read_or_refused(raw: bytes) -> None:
     msgspec.json.encode(value)
 
 
+@given(
+    st.binary(max_size=60)
+    | st.text(alphabet="{}[]&*!|>'\"%@`?:-,# \t\r\nab~10.e_\\ux\x85\u2028\ufeff\ud800", max_size=40).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    ),
+    st.booleans(),
+)
+def test_yaml_is_read_or_refused(raw: bytes, is_in_c: bool) -> None:
+    """Whatever the bytes are, nothing else happens, and what is read is JSON; with PyYAML's C library and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not is_in_c:
+            patch.delattr(yaml, "CSafeLoader", raising=False)
+        try:
+            text = json_of(raw, 1_000)
+        except Invalid:
+            return
+    assert parse(text) == msgspec.json.decode(text)
+
+
 # --- content types -----------------------------------------------------------------------------------------------
 
 
@@ -167,6 +190,105 @@ async def test_another_type_is_415(api: Api, content_type: str) -> None:
     assert response.json()["error"]["code"] == "VALIDATION_ERROR"
     assert "application/json" in response.json()["message"] or "UTF-8" in response.json()["message"]
     assert (await api.post(url, headers={"Content-Type": content_type})).status_code == 200
+
+
+# --- YAML --------------------------------------------------------------------------------------------------------
+
+APPROVAL_YAML = """
+# An approval.
+name: approval
+definition: &approval
+  StartAt: Ask
+  States:
+    Ask: {Type: Task, Resource: wait_for_resume, End: true}
+"""
+YAML_TYPES = [
+    "application/yaml",
+    "application/x-yaml",
+    "text/yaml",
+    "Text/YAML; charset=UTF-8",
+    "application/vnd.perdure+yaml",
+]
+
+
+@pytest.mark.parametrize("content_type", YAML_TYPES)
+async def test_a_definition_may_be_sent_as_yaml(api: Api, content_type: str) -> None:
+    """What is stored is what its JSON would be."""
+    sent = {"headers": {"Content-Type": content_type}, "content": APPROVAL_YAML.encode()}
+    made = await api.ok("POST", "/v1/workflows", **sent)
+    definition = {"StartAt": "Ask", "States": {"Ask": {"Type": "Task", "Resource": "wait_for_resume", "End": True}}}
+    assert made["data"]["definition"] == definition
+    assert (await api.workflow(definition)) != made["data"]["id"]
+    rows = rows_of(api.store)["WorkflowVersionRow"].values()
+    assert len(rows) == 2
+    assert len({row.definition for row in rows}) == 1
+
+
+async def test_every_body_that_holds_a_definition_may_be_yaml(api: Api) -> None:
+    """A change, what is applied by name, and one state that is tried; the document says so, and of no other body."""
+    workflow_id = await api.workflow(ENDING)
+    headers = {"Content-Type": "application/yaml"}
+    change = b"definition: {StartAt: A, States: {A: {Type: Wait, Seconds: 7, End: true}}}"
+    changed = await api.ok("PATCH", f"/v1/workflows/{workflow_id}", headers=headers, content=change)
+    assert changed["data"]["definition"]["States"]["A"]["Seconds"] == 7
+    applied = await api.ok("PUT", "/v1/workflows/by-name/seven", headers=headers, content=change)
+    assert applied["data"]["outcome"] == "created"
+    tried = b"definition: {Type: Pass, Result: {seven: 7}, End: true}"
+    assert "seven" in str(await api.ok("POST", "/v1/test-state", headers=headers, content=tried))
+    declared = {
+        f"{method} {path}"
+        for path, operations in document(ROUTES)["paths"].items()
+        for method, operation in operations.items()
+        if "application/yaml" in operation.get("requestBody", {}).get("content", {})
+    }
+    assert declared == {
+        "post /v1/workflows",
+        "patch /v1/workflows/{id}",
+        "put /v1/workflows/by-name/{name}",
+        "post /v1/test-state",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ("name: a\ndefinition: [1", 400, "read as YAML: not YAML: "),
+        ("name: a\nname: b", 400, "the member 'name' stands twice at line 2, column 1"),
+        ("name: a\ndefinition: !!python/name:os.system x", 400, "the tag tag:yaml.org,2002:python/name:os.system"),
+        ("- 1", 400, "a JSON list"),
+        ("name: a\ndefinition: 7", 400, "definition: "),
+        ("name: a\ndefinition: {StartAt: A, States: {A: {Type: Pass}}}", 400, "/States/A"),
+        ("name: a\ndefinition: 1e999", 400, "out of range at line 2, column 13"),
+        ("a: \x00", 400, "U+0000"),
+        ("# nothing", 400, "one document"),
+        ("a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 30 + "*a" + "]" * 30, 400, "64 levels deep at line 2"),
+        ("a: &a " + "x" * 30_000 + "\nb: [" + "*a," * 1_000 + "]", 400, "more than 1048576 characters at line 2"),
+        ('a: "' + "\\0" * 300_000 + '"', 413, "more than 1048576 bytes of JSON"),
+        (" " * 1_048_577, 413, "longer than 1048576"),
+    ],
+)
+async def test_yaml_is_held_to_the_rules_of_json(api: Api, body: str, status: int, says: str) -> None:
+    """The same limits, also of what its anchors mean; and nothing is left."""
+    response = await api.post("/v1/workflows", headers={"Content-Type": "text/yaml"}, content=body.encode())
+    assert response.status_code == status
+    assert says in response.json()["error"]["message"]
+    assert len(response.text) < 600
+    assert (await api.ok("GET", "/v1/workflows"))["data"] == []
+
+
+async def test_yaml_is_not_read_elsewhere(api: Api) -> None:
+    """415 says what is."""
+    workflow_id = await api.workflow(ENDING)
+    for content_type in YAML_TYPES:
+        headers = {"Content-Type": content_type}
+        response = await api.post(f"{PROCESS}/triggerworkflow/{workflow_id}", headers=headers, content=b"a: 1")
+        assert response.status_code == 415
+        assert response.json()["message"].endswith("is not accepted; send application/json")
+    response = await api.post("/v1/workflows", headers={"Content-Type": "text/plain"}, content=b"a: 1")
+    assert response.status_code == 415
+    assert response.json()["error"]["message"].endswith("send application/json or application/yaml")
+    response = await api.post("/v1/workflows", headers={"Content-Type": "text/yaml; charset=utf-16"}, content=b"a: 1")
+    assert response.json()["error"]["message"].endswith("YAML is UTF-8")
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------

@@ -313,6 +313,20 @@ async def test_a_name_that_several_have_is_not_applied_to(api: Api) -> None:
     assert created["outcome"] == "created"
 
 
+async def test_a_name_that_means_nothing_yet_is_a_warning(api: Api) -> None:
+    """It stands where the name does; once there is such a workflow, the same definition is another version."""
+    start = {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution", "End": True}
+    definition = {"StartAt": "Call", "States": {"Call": {**start, "Parameters": {"StateMachineArn": "ship"}}}}
+    made = (await api.ok("PUT", BY_NAME, json={"definition": definition}))["data"]
+    (warning,) = made["warnings"]
+    assert warning["path"] == "/States/Call/Parameters/StateMachineArn"
+    assert "no workflow is named 'ship' yet" in warning["message"]
+    await api.workflow(ENDING, name="ship")
+    for outcome in ("changed", "unchanged"):
+        again = (await api.ok("PUT", BY_NAME, json={"definition": definition}))["data"]
+        assert (again["outcome"], again["shown_version"], again["warnings"]) == (outcome, 2, [])
+
+
 async def test_what_is_applied_must_be_valid(api: Api) -> None:
     """The name as in a creation, the definition with every problem; nothing is written."""
     position = await api.store.position()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from perdure.engine import Engine
 from perdure.engine.errors import Invalid
@@ -54,6 +55,7 @@ def test_a_definition_means_its_json() -> None:
     assert read_yaml(DEFINITION) == MEANT
     assert read_yaml(DEFINITION.encode()) == MEANT
     assert read_yaml(json.dumps(MEANT)) == MEANT
+    assert read_yaml(f"\ufeff{DEFINITION}") == MEANT
 
 
 @pytest.mark.parametrize(
@@ -108,8 +110,19 @@ LAUGHS = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("[" * 50_000, "more than 64 levels deep"),
         ("a: 1\n---\nb: 2", "one document; this one has 2"),
         ("", "one document; this one has 0"),
-        ("a: \x00", "not YAML"),
-        (b"a: \xff", "not YAML"),
+        ("é: é\nb: \x00", "the character U+0000 must not stand in it, as at line 2, column 4"),
+        ("a: \ud800", "the character U+D800 must not stand in it, as at line 1, column 4"),
+        ('a: "\\ud800"', "line 1, column"),
+        ("a: 1\n\ufeffb: 2", "the character U+FEFF must not stand in it, as at line 2, column 1"),
+        (b"a: 1\nb: \xff", "it is not UTF-8 at line 2, byte 4"),
+        (f"a: &a {'x' * 1_000}\nb: [{'*a,' * 20_000}]", "more than 16777216 characters at line 2"),
+        (
+            f"a: &a {'x' * 1_000}\n" + "".join(f"{n}b: {{*a : 1}}\n" for n in range(20_000)),
+            "more than 16777216 characters",
+        ),
+        (f"a: &a {'[' * 40}{']' * 40}\nb: {'[' * 30}*a{']' * 30}", "more than 64 levels deep at line 2"),
+        (f"a: &a [&b [[]]]\nb: &c {'[' * 30}*a{']' * 30}\nc: {'[' * 31}*c{']' * 31}", "levels deep at line 3"),
+        (f"&{'a' * 1_000} x: !{'b' * 1_000} 1", "the tag !bbbb"),
     ],
 )
 def test_what_is_refused(text: str | bytes, says: str) -> None:
@@ -117,6 +130,25 @@ def test_what_is_refused(text: str | bytes, says: str) -> None:
     with pytest.raises(Invalid) as caught:
         read_yaml(text)
     assert says in caught.value.message
+    assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: b: c", 'a: "\\ud800"', 'a: "\\ud83d\\ude00"', "a: &b 'x", "*a", LAUGHS, "a: 1\na: 2"]
+)
+def test_it_is_refused_without_the_c_library_too(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Where PyYAML was built without it, with a place all the same."""
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    with pytest.raises(Invalid, match="at line"):
+        read_yaml(text)
+    assert read_yaml(DEFINITION) == MEANT
+
+
+def test_a_bound_can_be_given() -> None:
+    """As for a body, which may be no longer than a setting says."""
+    with pytest.raises(Invalid, match="more than 100 characters at line 1, column 4"):
+        read_yaml(f"a: {'x' * 101}", 100)
+    assert read_yaml(f"a: {'x' * 99}", 100) == {"a": "x" * 99}
 
 
 async def test_an_embedded_engine_takes_yaml_too() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.errors import Problem
+from perdure.engine.language.evaluate.jsonata.compile import is_jsonata
 from perdure.engine.language.model.resources import WAIT_FOR_RESUME, Resource, parse_resource, step_named
 from perdure.engine.language.model.states import Machine, MapState, ParallelState, TaskState
 from perdure.engine.language.values import Json, shown
@@ -50,6 +51,25 @@ def _steps_in(machine: Machine, pointer: JsonPointer) -> Iterator[tuple[str, str
 
 def _pointer(state: JsonPointer, resource: Resource, holder: str) -> str:
     return str(state / holder / "FunctionName" if resource.is_lambda_invoke else state / "Resource")
+
+
+def executions_of(definition: Mapping[str, Json]) -> Iterator[tuple[str, str, str]]:
+    """List the executions that a definition starts and of which it says itself what of.
+
+    Yields:
+        A JSON Pointer to the StateMachineArn, the state's name, and what stands there. What only a run can tell
+        (``StateMachineArn.$``, an expression) is left out, and so is what is not well-formed.
+    """
+    for pointer, states in _machines_in(definition, JsonPointer()):
+        for name, source in states.items():
+            resource = _resource(source)
+            if resource is None or not resource.starts_execution:
+                continue
+            for holder in ("Parameters", "Arguments"):
+                given = source.get(holder)
+                target = given.get("StateMachineArn") if type(given) is dict else None
+                if type(target) is str and not (holder == "Arguments" and is_jsonata(target)):
+                    yield str(pointer / name / holder / "StateMachineArn"), name, target
 
 
 def _machines_in(source: Json, pointer: JsonPointer) -> Iterator[tuple[JsonPointer, dict[str, Json]]]:

@@ -7,9 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
+from perdure.engine.core import ids
 from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.organization import KeyRevoked
+from perdure.engine.errors import Unauthorized
 from perdure.engine.log import snapshots
-from perdure.engine.log.codec import encode_json
+from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.streams.stream_types import NO_ROWS, Rows
@@ -65,11 +69,14 @@ class Part(msgspec.Struct, eq=False):
 
 
 class PendingReply(msgspec.Struct, eq=False):
-    """A request whose outcome rests on a batch: it is told, and its effects are run, when that is on disk."""
+    """A request whose outcome rests on a batch: it is told, and its effects are run, when that is on disk.
+
+    The outcome is null if it claims what an order of the batch has claimed, and the error if that has revoked its key.
+    """
 
     request: CommandRequest
     hot: HotStream
-    outcome: Decision | Rejection | None
+    outcome: Decision | Rejection | Unauthorized | None
 
 
 class Batch:
@@ -79,6 +86,7 @@ class Batch:
         self.parts: dict[bytes, Part] = {}
         self.waiting: list[PendingReply] = []
         self._claimed: dict[tuple[str, bytes, str], HotStream] = {}
+        self._revoked: dict[bytes, HotStream] = {}
         self.event_count = 0
         self._size = 0
 
@@ -103,7 +111,16 @@ class Batch:
         if rows is not NO_ROWS:
             part.puts += rows.puts
             part.deletes += rows.deletes
+            if hot.kind.name == "organization":
+                self._note_revoked(hot, events)
         hot.batch = self
+
+    def _note_revoked(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        """Note the keys that are revoked. It goes last: what was decided under them stands before that in the log."""
+        revoked = [decode_json(event.data)["key"] for event in events if event.type == KeyRevoked.__name__]
+        if revoked:
+            self._revoked.update(dict.fromkeys(map(ids.parse, revoked), hot))
+            self.parts[hot.stream_id] = self.parts.pop(hot.stream_id)
 
     def claim(self, request: CommandRequest, hot: HotStream, answer: object, now: int) -> list[Claim]:
         """Note what a request about a stream claims, for those that come after it; gives the rows.
@@ -123,7 +140,12 @@ class Batch:
         return claims
 
     def defer(self, request: CommandRequest) -> bool:
-        """Let a request wait that claims what one in this batch claims; whether there is one."""
+        """Let a request wait if one in this batch claims the same, or revokes its key; whether there is one."""
+        if self._revoked and request.grant is not None and (hot := self._revoked.get(request.grant.key_id)) is not None:
+            self.waiting.append(PendingReply(request, hot, Unauthorized(ENDED)))
+            return True
+        if not request.claims:
+            return False
         hot = next((self._claimed[key] for key in request.claim_keys() if key in self._claimed), None)
         if hot is None:
             return False
@@ -156,6 +178,7 @@ class Batch:
         again = [item.request for item in self.waiting if item.hot.stream_id in gone]
         self.waiting = [item for item in self.waiting if item.hot.stream_id not in gone]
         self._claimed = {key: hot for key, hot in self._claimed.items() if hot.stream_id not in gone}
+        self._revoked = {key: hot for key, hot in self._revoked.items() if hot.stream_id not in gone}
         return again
 
 

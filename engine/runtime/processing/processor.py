@@ -168,9 +168,7 @@ class Processor:
             self._idle.set()
 
     def _take(self, request: CommandRequest) -> None:
-        if request.grant is not None and self.teller.refuse_ended(request, request.grant, self._clock):
-            return
-        if request.claims and self._waits_for_a_claim(request):
+        if (request.grant or request.claims) and self._is_held_back(request):
             return
         kind = STREAM_TYPES[request.kind]
         hot = self.hot.get(request.stream_id)
@@ -183,8 +181,10 @@ class Processor:
         elif self._detours.want(request):
             self._start(self._load())
 
-    def _waits_for_a_claim(self, request: CommandRequest) -> bool:
-        """Whether a request that is not yet on disk claims the same: then its fate decides this one's."""
+    def _is_held_back(self, request: CommandRequest) -> bool:
+        """Whether its key has ended, or one that is not yet on disk revokes that or claims the same, and so decides."""
+        if request.grant is not None and self.teller.refuse_ended(request, request.grant, self._clock):
+            return True
         return self._open.defer(request) or (self._committing is not None and self._committing.defer(request))
 
     # --- deciding ------------------------------------------------------------------------------------------------
@@ -256,10 +256,12 @@ class Processor:
         has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             request.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
-        elif outcome is not None and not has_moved and not (request.grant and request.grant.is_over(self._clock)):
-            self._conclude(hot, request, outcome, now)
-        else:
+        elif outcome is None or has_moved:
             self._inbox.put_first([request])
+        elif request.grant and self._is_held_back(request):
+            self.hot.forget(hot)
+        else:
+            self._conclude(hot, request, outcome, now)
         self._schedule()
 
     def _record(self, hot: HotStream, request: CommandRequest, outcome: Decision | Rejection, now: int) -> None:

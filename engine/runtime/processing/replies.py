@@ -29,6 +29,9 @@ class Replies:
         outcome = item.outcome
         if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
             self.tell_lost(item.request)
+        elif isinstance(outcome, Unauthorized):
+            self._metrics.requests.add("denied")
+            item.request.fail(outcome)
         elif isinstance(outcome, Rejection):
             if outcome.is_counted and not outcome.steps:
                 self._hot.count_refusal(item.hot.stream_id, recorded=False)

@@ -182,3 +182,41 @@ def test_an_event_of_another_kind_of_stream_is_an_error():
     """The fold skips nothing."""
     with pytest.raises(TypeError, match="CommandRefused is no event of a workflow"):
         w.evolve(w.WorkflowState(), Recorded(1, 0, "key:a", None, CommandRefused("c", "CONFLICT", 1), None))
+
+
+SHIP, BILL = w.Called("ship"), w.Called("bill", 3)
+
+
+def calling(definition, **calls):
+    return msgspec.structs.replace(definition, calls=calls)
+
+
+def test_what_is_called_stands_in_the_event_that_publishes():
+    """Of a version that is published at once, and of a draft: not before."""
+    at_once = Stream(w.CreateWorkflow("workspace", "Invoices", None, calling(FIRST, Sell=SHIP)))
+    assert at_once.new[-1] == w.VersionAdded(1, "1" * 64, calls={"Sell": SHIP})
+    draft = Stream(w.CreateWorkflow("workspace", "Invoices", None, calling(FIRST, Sell=SHIP), is_published=False))
+    assert draft.state.versions[1].calls == {}
+    draft.send(w.ChangeWorkflow(current=calling(FIRST, Sell=BILL), is_published=True))
+    assert draft.new == [w.VersionPublished(1, "1" * 64, {"Sell": BILL})]
+    assert draft.state.versions[1].calls == {"Sell": BILL}
+
+
+def test_the_definition_of_a_draft_that_is_given_again_says_what_it_calls():
+    """When it is published with that."""
+    draft = Stream(DRAFT).send(change(definition=calling(FIRST, Sell=SHIP), is_published=True))
+    assert draft.new == [w.VersionPublished(1, "1" * 64, {"Sell": SHIP})]
+
+
+def test_a_name_that_means_another_workflow_makes_the_next_version():
+    """What means none keeps its meaning, as long as the definition is the same; a draft's names mean nothing yet."""
+    stream = Stream(CREATE).send(change(definition=calling(FIRST, Sell=SHIP, Send=SHIP)))
+    assert stream.new == [w.VersionAdded(2, "1" * 64, calls={"Sell": SHIP, "Send": SHIP})]
+    assert stream.send(change(definition=calling(FIRST, Sell=SHIP))).new == []
+    assert stream.send(change(definition=FIRST)).new == []
+    stream.send(change(definition=calling(FIRST, Sell=BILL), is_published=False)).is_refused("CONFLICT")
+    stream.send(change(definition=calling(FIRST, Sell=BILL)))
+    assert stream.new == [w.VersionAdded(3, "1" * 64, calls={"Sell": BILL, "Send": SHIP})]
+    stream.send(change(definition=calling(SECOND, Sell=SHIP)))
+    assert stream.new == [w.VersionAdded(4, "2" * 64, calls={"Sell": SHIP})]
+    assert Stream(DRAFT).send(change(definition=calling(FIRST, Sell=SHIP))).new == []

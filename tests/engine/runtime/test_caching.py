@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from perdure.engine import Engine
 from perdure.engine.core import ids
-from perdure.engine.errors import Conflict, Unauthorized
+from perdure.engine.errors import Conflict, Unauthorized, Unavailable
+from perdure.engine.runtime.processing import processor
 from perdure.engine.services.access import SCOPES, Principal
 from perdure.engine.services.cache import Cache
+from perdure.engine.views import Execution, Workflow
+from perdure.store.errors import StoreUnavailable
 from tests.engine.runtime.conftest import WAITING, Bench, eventually
 
 DONE = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+SLOW = {
+    "QueryLanguage": "JSONata",
+    "StartAt": "Compute",
+    "States": {"Compute": {"Type": "Pass", "Output": "{% $sum([1..40000].($ * 2)) %}", "End": True}},
+}
 FAILS = {"StartAt": "Done", "States": {"Done": {"Type": "Fail"}}}
 
 
@@ -138,6 +146,143 @@ async def test_a_command_is_refused_if_its_key_ended_before_it_was_decided(
     with pytest.raises(Unauthorized, match="revoked or has expired"):
         await resuming
     assert (await engine.reading.execution(who.caller, ids.parse(run.id))).row.status == "waiting"
+
+
+class Revoking(NamedTuple):
+    """A run that waits, who may answer it, and who may revoke their key; a commit is held by the store's gate."""
+
+    engine: Engine
+    who: Principal
+    erp: Principal
+    key_id: bytes
+    run: Execution
+    slow: Workflow
+
+    def resume(self) -> asyncio.Task[Any]:
+        return asyncio.create_task(self.engine.runs.resume(self.erp.caller, self.run.process_id, {"approved": True}))
+
+    def revoke(self) -> asyncio.Task[Any]:
+        return asyncio.create_task(self.engine.access.revoke_key(self.who, self.key_id))
+
+    async def decided(self, count: int) -> None:
+        """Wait until so many requests are decided into the batch behind the one that is held."""
+        await eventually(lambda: len(self.engine.node.processor._open.waiting) == count)
+
+    async def position_of(self, kind: str) -> int:
+        log = [each.row for each in self.engine.store._log]  # type: ignore[attr-defined]
+        return max(at for at, row in enumerate(log) if row.type == kind)
+
+    async def is_open(self) -> bool:
+        row = (await self.engine.reading.execution(self.who.caller, ids.parse(self.run.id))).row
+        return row.status == "waiting"
+
+
+@pytest.fixture
+async def revoking(bench: Bench, engine: Engine) -> Revoking:
+    who = await operator(engine)
+    made = await engine.access.make_key(who.caller, "erp", ("runs.resume",))
+    erp = await engine.access.principal(made.text)
+    assert erp is not None
+    workflow = await engine.create_workflow("ask", WAITING)
+    slow = await engine.create_workflow("slow", SLOW)
+    run = await engine.trigger(workflow.id)
+    await engine.node.processor.settle()
+    bench.store.gate.clear()
+    held = asyncio.create_task(engine.trigger(workflow.id))
+    await eventually(lambda: engine.node.processor._committing is not None)
+    held.add_done_callback(lambda task: task.exception())
+    return Revoking(engine, who, erp, made.row.key_id, run, slow)
+
+
+async def test_what_comes_behind_a_revocation_in_its_batch_is_refused(bench: Bench, revoking: Revoking) -> None:
+    """It waits for the revocation to be on disk, and is told then that its key has ended."""
+    revoke = revoking.revoke()
+    await revoking.decided(1)
+    resume = revoking.resume()
+    await revoking.decided(2)
+    bench.store.gate.set()
+    await revoke
+    with pytest.raises(Unauthorized, match="revoked or has expired"):
+        await resume
+    assert await revoking.is_open()
+
+
+async def test_what_comes_while_a_revocation_is_being_committed_is_refused(bench: Bench, revoking: Revoking) -> None:
+    """As behind it in its batch."""
+    deciding = revoking.engine.node.processor
+    revoke = revoking.revoke()
+    await revoking.decided(1)
+    again = asyncio.Event()
+
+    async def hold() -> None:
+        bench.store.gate.clear()
+        again.set()
+
+    bench.store.before_append = hold
+    bench.store.gate.set()
+    await again.wait()
+    assert deciding._committing is not None
+    resume = revoking.resume()
+    await eventually(lambda: deciding._committing is not None and len(deciding._committing.waiting) == 2)
+    bench.store.gate.set()
+    await revoke
+    with pytest.raises(Unauthorized, match="revoked or has expired"):
+        await resume
+    assert await revoking.is_open()
+
+
+async def test_a_revocation_that_is_not_written_ends_no_key(bench: Bench, revoking: Revoking) -> None:
+    """Whoever waits for it is told to come again, and may act then."""
+    revoke = revoking.revoke()
+    await revoking.decided(1)
+    resume = revoking.resume()
+    await revoking.decided(2)
+    bench.store.fail_next = [StoreUnavailable("no"), StoreUnavailable("no")]
+    bench.store.gate.set()
+    for call in (revoke, resume):
+        with pytest.raises(Unavailable):
+            await call
+    await revoking.resume()
+    assert not await revoking.is_open()
+
+
+async def test_what_is_decided_apart_while_its_key_is_revoked_is_refused(
+    bench: Bench, revoking: Revoking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decision took long, and is thrown away: no run begins, and nothing of it stays in memory."""
+    engine, node = revoking.engine, revoking.engine.node
+    monkeypatch.setattr(processor, "PATIENCE_S", 0.0001)
+    decide = Held(node.processor._detours, "decide", monkeypatch)
+    caller = revoking.erp.caller
+    trigger = asyncio.create_task(
+        engine.runs.trigger(caller, ids.parse(revoking.slow.id), {}, process_id="SLOW", trigger="MANUAL")
+    )
+    await decide.has_read.wait()
+    revoke = revoking.revoke()
+    await revoking.decided(1)
+    decide.go.set()
+    await revoking.decided(2)
+    bench.store.gate.set()
+    await revoke
+    with pytest.raises(Unauthorized, match="revoked or has expired"):
+        await trigger
+    assert [row for row in (await engine.executions()).items if row.workflow_id == revoking.slow.id] == []
+    assert not [hot for hot in node.processor.hot._streams.values() if not hot.head.seq]
+
+
+async def test_what_was_decided_before_a_revocation_stands_before_it(bench: Bench, revoking: Revoking) -> None:
+    """In the log, too, if the organization had something in that batch already."""
+    other = asyncio.create_task(revoking.engine.access.make_key(revoking.who.caller, "other", ("runs.view",)))
+    await revoking.decided(1)
+    resume = revoking.resume()
+    await revoking.decided(2)
+    revoke = revoking.revoke()
+    await revoking.decided(3)
+    bench.store.gate.set()
+    await asyncio.gather(other, resume, revoke)
+    assert not await revoking.is_open()
+    assert await revoking.position_of("WaitResumed") < await revoking.position_of("KeyCreated")
+    assert await revoking.position_of("KeyCreated") < await revoking.position_of("KeyRevoked")
 
 
 async def test_who_reads_at_once_shares_one_value() -> None:

@@ -1,0 +1,116 @@
+"""Calls: which workflow a state means that names the one whose runs it starts (record 26).
+
+What a name means is settled when a version is published, and stands in the event that publishes it. So it is read from
+the workflow's stream, and nothing else has to agree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from perdure.engine.core import ids
+from perdure.engine.core.workflow import Called, WorkflowState
+from perdure.engine.language import Problem, executions_of
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.streams.fold import StreamFold
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.services.cache import Cache
+from perdure.engine.steps.executions import readings_of
+from perdure.store.records import NewEvent, WorkflowRow
+
+WORKFLOWS_MAX: Final = 1024
+"""The calls of so many workflows are kept at hand."""
+
+LATER: Final = "the name is looked up whenever the state is entered, until the definition is applied again"
+
+Named: TypeAlias = Callable[[Caller, str], Awaitable[Sequence[WorkflowRow]]]
+"""The workflow of the caller's workspace with this id, or those with this name, of which two are enough."""
+
+
+class Own(NamedTuple):
+    """The workflow whose definition it is, with the name that it has, or is about to have."""
+
+    workflow_id: bytes
+    name: str
+
+
+class Meant(NamedTuple):
+    """What the names in a definition mean, by state, and of what they do not mean anything, why."""
+
+    calls: dict[str, Called]
+    unclear: dict[str, Problem]
+
+
+class Calls:
+    """What the workflows of a node's store call by name."""
+
+    def __init__(self, node: Node, named: Named) -> None:
+        self._store = node.store
+        self._named = named
+        self._recorded: Cache[bytes, Mapping[int, Mapping[str, Called]]] = Cache(WORKFLOWS_MAX)
+        node.processor.on_administered.append(self._on_changed)
+
+    def _on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+        self._recorded.forget(lambda workflow_id: workflow_id == hot.stream_id)
+
+    async def recorded(self, workflow_id: bytes, version: int) -> Mapping[str, Called]:
+        """What the names in a version meant when it was published, by state."""
+        versions = await self._recorded.read(workflow_id, lambda: self._read(workflow_id))
+        return versions.get(version, {})
+
+    async def _read(self, workflow_id: bytes) -> Mapping[int, Mapping[str, Called]]:
+        row = await self._store.stream(workflow_id)
+        if row is None:
+            return {}
+        fold = StreamFold(row)
+        await fold.read(self._store)
+        state: WorkflowState = fold.state
+        return {number: version.calls for number, version in state.versions.items() if version.calls}
+
+    async def meant(self, caller: Caller, definition: Mapping[str, Any], own: Own) -> Meant:
+        """What the names in a definition mean now; an id is no name."""
+        found = Meant({}, {})
+        known: dict[str, Called | str | None] = {}
+        for pointer, state, target in executions_of(definition):
+            if target not in known:
+                known[target] = await self._meaning(caller, target, own)
+            meaning = known[target]
+            if isinstance(meaning, str):
+                found.unclear[state] = Problem(pointer, f"{meaning}; {LATER}")
+            elif meaning is not None:
+                found.calls[state] = meaning
+        return found
+
+    async def _meaning(self, caller: Caller, target: str, own: Own) -> Called | str | None:
+        """What a text means, or why nothing; null if it is an id."""
+        for name, version in readings_of(target):
+            rows = [row for row in await self._named(caller, name) if row.workflow_id != own.workflow_id]
+            meant = [row.workflow_id for row in rows if row.status != "archived"]
+            if own.name == name or ids.text(own.workflow_id) == name:
+                meant.append(own.workflow_id)
+            if len(meant) > 1:
+                return f"several workflows are named {name!r}, so that it means none of them"
+            if meant:
+                workflow = ids.text(meant[0])
+                return None if workflow == name else Called(workflow, version)
+            if rows:
+                return f"workflow {name!r} is archived, so that no run of it starts"
+        return f"no workflow is named {target!r} yet"
+
+    async def warnings(self, caller: Caller, definition: Mapping[str, Any], own: Own, version: int) -> list[Problem]:
+        """What of a version's calls will fail, or is still open."""
+        recorded = await self.recorded(own.workflow_id, version)
+        unclear = (await self.meant(caller, definition, own)).unclear
+        found = [problem for state, problem in unclear.items() if state not in recorded]
+        for pointer, state, target in executions_of(definition):
+            called = recorded.get(state)
+            row = None if called is None else await self._store.workflow(ids.parse(called.workflow))
+            if row is not None and row.status == "archived":
+                message = (
+                    f"{target!r} means workflow {ids.text(row.workflow_id)}, as when this was published, and that is "
+                    "archived: no run of it starts"
+                )
+                found.append(Problem(pointer, message))
+        return found
