@@ -2,7 +2,7 @@
 
 Names of events are constants, and what callers send stands in values only. JSON escapes all of it; for people control
 characters are escaped before anything is printed, and the lines of a traceback are set apart by a bar, so that nobody's
-text can begin a line of its own (`reliability.md`, fact 12).
+text can begin a line of its own.
 """
 
 from __future__ import annotations

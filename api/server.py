@@ -1,8 +1,8 @@
 """The server: an engine behind uvicorn, from the first line to an exit status that tells how it ended.
 
 A signal turns readiness red, refuses what is new, answers the calls that are held, lets the rest end, and drains the
-engine; all within ten seconds. A failed commit ends it the same way, with a status that is not 0 (`reliability.md`,
-fact 1).
+engine; all within ten seconds. A failed commit ends it the same way, with a status that is not 0
+(`engine/RELIABILITY.md`, "Facts that bite").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The chain of hashes and the salted digests of the log, exactly as `log.md` says.
+"""The chain of hashes and the salted digests of the log, exactly as `store/LOG_FORMAT.md` says.
 
 What is on disk is a promise, so this module is exact. A row's hash covers values, never a form of storage; `data` and
 `payload` are kept as the text written, and hashed as stored, never encoded again. It is pure: rows in, rows out.
@@ -54,7 +54,7 @@ def payload_digest(salt: bytes, payload: bytes) -> bytes:
 
 
 def event_hash(row: EventRow, previous: bytes) -> bytes:
-    """The hash of a row, chained to that of the event before it (`log.md`, An event row)."""
+    """The hash of a row, chained to that of the event before it (`store/LOG_FORMAT.md`, "The hash")."""
     return _hash(
         _owner(row.organization_id, row.stream_id),
         row.seq,

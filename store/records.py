@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeAlias
 StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
 
 NO_HASH = bytes(32)
-"""The previous hash of a stream's first event (`log.md`)."""
+"""The previous hash of a stream's first event (`store/LOG_FORMAT.md`, "The hash")."""
 
 
 class Head(NamedTuple):

@@ -14,7 +14,7 @@ from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import Access, Principal
 
 PREFIX: Final = "service.workflows."
-"""Seed 004 writes scopes with this before them: `service.workflows.runs.view` is `runs.view`."""
+"""The service API writes scopes with this before them: `service.workflows.runs.view` is `runs.view`."""
 
 NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 """Who asks what everybody may: it sees nothing of anybody's."""

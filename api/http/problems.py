@@ -1,7 +1,8 @@
 """Problems: what a caller is told when a request is refused or fails.
 
 There is one table from error code to HTTP status. An exception of the engine carries its code; those that only HTTP
-knows are here. Two envelopes hold the same: the process API's, and the one of all other dialects (`api.md`, Errors).
+knows are here. Two envelopes hold the same: the process API's, and the one of all other dialects
+(`api/CONTRACT.md`, "Errors").
 """
 
 from __future__ import annotations

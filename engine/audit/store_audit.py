@@ -3,7 +3,7 @@
 It reads in bounded memory, and `verify` beside a running server. Everything that decides who may act, or what an answer
 says, is compared with the log (`engine.audit.rows`); `NOT_COMPARED` says what cannot be. A chain inside a database
 cannot see that the log's own end was cut off, with the rows of `streams`: that takes a head that was exported before
-(`log.md`, Checkpoints).
+(`store/LOG_FORMAT.md`, "Verifying").
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class AuditReport(NamedTuple):
 
 
 async def verify(store: Store, *, organization_id: bytes | None = None) -> AuditReport:
-    """Verify every stream of a store, or of one organization (`log.md`, An event row).
+    """Verify every stream of a store, or of one organization (`store/LOG_FORMAT.md`, "Verifying").
 
     Checked are the chain, payload digests, positions and the head; event 1 against `streams`; definitions
     against the digests in the events; each row of which the stream tells against its fold; each snapshot against the

@@ -1,4 +1,10 @@
-"""The commands of an execution: requests, which `decide` answers. All are about one stream."""
+"""The commands of an execution: requests, which `decide` answers. All are about one stream.
+
+A command says what somebody wants or what has happened, and never what is to follow: that is decided. Whoever sends one
+may be late, so it names what it is about by something that never comes back: the seq of the event that scheduled the
+task or set the timer, the id of the wait. What concerns another execution (a parent, a child) is a command to that one,
+sent by an effect; no decision writes two streams.
+"""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 RECORDED_REFUSALS: Final = 32
-"""So many refusals of a stream are recorded one by one; then one at each power of two (`log.md`)."""
+"""So many refusals of a stream are recorded one by one; then one at each power of two."""
 
 TRANSITIONS_MAX: Final = 256
 """So many states a decision passes at the most before others have their turn."""

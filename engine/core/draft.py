@@ -59,6 +59,8 @@ class Draft(Generic[S]):
 
     def emit(self, event: Event, payload: Mapping[str, Any] | None = None) -> None:
         """Add an event."""
+        # Folded at once: the rest of the decision sees the state as it will be read back, and nothing else. Each event
+        # is caused by the one before it, but for the first, and where the decision says otherwise.
         state = self.state
         seq = state.seq + 1
         recorded = Recorded(seq, self.at, self._actor, self.caused_by, event, payload or None)

@@ -1,4 +1,9 @@
-"""Work to do after the append: never before the events that it rests on are on disk."""
+"""Work to do after the append: never before the events that it rests on are on disk.
+
+An effect may be lost with the process, so what it is for stands in the state: `Recover` asks for it again. And it may
+be done twice, so each carries what makes a repetition harmless: a step its idempotency key, a child its id; a timer is
+compared with the state when it fires; what is told a parent or a child is looked at in the light of its own state.
+"""
 
 from __future__ import annotations
 

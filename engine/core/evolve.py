@@ -1,6 +1,14 @@
 """`evolve`: one event's change of state; `replay`: the fold over many.
 
 They copy what events carry. They compute, validate and read nothing else.
+
+An event is applied in this order: it must be the next one; the table of moves must allow it in this status; a shallow
+copy of the state is made; what AWS would tell of it is counted, on the state as it was; the event's own function
+changes the copy; the status is derived from what is under way then; and the table is asked once more, whether the event
+may lead to that status. The last of these catches defects of `decide`: such an event is never appended.
+
+No event says which status it leads to, but for the four ends. What is under way says so: `waiting` is when somebody
+outside must answer and nothing else will happen by itself (`_status`).
 """
 
 from __future__ import annotations
@@ -64,12 +72,13 @@ def evolve(state: State, recorded: e.Recorded) -> State:
     if allowed is None:
         raise IllegalTransition(state.status, name)
     after = replace(state, seq=seq, recorded_at=recorded.recorded_at)
+    # Who changed it last is somebody from outside: neither what goes on by itself, nor a command that was refused.
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by, after.modified_at = recorded.actor, recorded.recorded_at
     numbering.begin(after, name, event)
     told = numbering.count(after, name, recorded)
     _EVOLVE[name](after, event, recorded)
-    after.told += told
+    after.told += told  # only now: the entry that the event makes is the first of what AWS tells of it
     if after.ended_at is None and name not in _BESIDE:
         after.status = _status(after)
     if after.status not in allowed:
@@ -91,11 +100,13 @@ def _leave(state: State, event: Any, _: e.Recorded) -> None:
     if output is None:  # it could not be computed: the failure is the next event
         stay(state, scope, None)
         return
-    if event.assigned:
+    if event.assigned:  # before it arrives: the next state's frame takes the variables over
         _assign(state, scope, event.assigned)
-    if scope == TOP:
+    if scope == TOP:  # what a run that lives shows as its output is that of the last top-level state it left
         state.output = output
     if event.next is None and scope != TOP:
+        # The fork keeps the output and may be settled by it. The state that forked stays where it is, until an event
+        # of its own says what became of it.
         end_scope(state, scope, output)
     else:
         arrive(state, scope, event.next, output)
@@ -114,6 +125,8 @@ def _fail(state: State, event: Any, recorded: e.Recorded) -> None:
     scope: str = event.scope
     then: e.Then | None = event.then
     if isinstance(then, e.Retry):
+        # Each retrier counts for itself, and a count lasts as long as the frame: arriving anywhere, also at the same
+        # state again, makes a new one.
         frame = state.frames[scope]
         counts = [*frame.retries, *([0] * (then.retrier + 1 - len(frame.retries)))]
         counts[then.retrier] += 1
@@ -122,7 +135,7 @@ def _fail(state: State, event: Any, recorded: e.Recorded) -> None:
         stay(state, scope, InRetry(recorded.seq, recorded.seq))
     elif then is not None:
         _catch(state, scope, then)
-    elif scope == TOP:  # the end is the next event
+    elif scope == TOP:  # the end is the next event of the same decision: nothing is entered in between
         stay(state, scope, None)
     else:
         fail_scope(state, scope, event)
@@ -141,6 +154,8 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 
 
 def _end(state: State, status: Status) -> None:
+    # What is left of a run that is over: how it ended, and how the last wait of each state did, so that who comes late
+    # is told the truth for ever.
     cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
     state.frames, state.forks, state.timers = PersistentMap(), PersistentMap(), PersistentMap()
     state.ready, state.actionable_forks = (), ()
@@ -171,6 +186,8 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
     scope, seq = event.scope, recorded.seq
     frame = state.frames[scope]
     before = frame.phase
+    # A wait that goes with it was opened by the event before, with a timer for both. It passes on to the task, which is
+    # the frame's phase from here on; a timer that no phase holds is void (`frames.put`).
     timer = before.timer if event.wait is not None and before is not None else None
     if event.due_at is not None:
         timer = seq
@@ -186,6 +203,7 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
 
 
 def _task_queued(state: State, event: e.TaskQueued, _: e.Recorded) -> None:
+    # Its timer goes, and what was left of it is kept: no limit runs while it waits for its turn.
     task = _task(state, event.scope)
     _call_by(state, event.scope, replace(task, timer=None, queued=Queued(event.left_ms, event.heartbeat_ms)), None)
 
@@ -201,7 +219,7 @@ def _task_started(state: State, event: e.TaskStarted, recorded: e.Recorded) -> N
 
 
 def _call_by(state: State, scope: str, task: InTask, due_at: int | None) -> None:
-    """Set the time limit of a task anew, and of the wait that goes with it."""
+    """Set the time limit of a task anew, and of the wait that goes with it: callers are shown when that is due."""
     stay(state, scope, task)
     if task.wait is not None:
         state.waits = state.waits.set(task.wait, replace(state.waits[task.wait], due_at=due_at))
@@ -218,6 +236,7 @@ def _task_submitted(state: State, event: e.TaskSubmitted, _: e.Recorded) -> None
     if task.wait is None or task.is_awaited:  # a child runs
         stay(state, event.scope, replace(task, is_submitted=True))
         return
+    # The step has done its part: from here on it is a wait like one that was opened without a step. The timer is kept.
     opened = state.waits[task.wait]
     stay(state, event.scope, InWait(opened.seq, task.wait, task.attempt, task.timer))
 
@@ -232,6 +251,8 @@ def _task_failed(state: State, event: Any, recorded: e.Recorded) -> None:
 
 
 def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None:
+    # The timer keeps its name, that of the event which set it. Whoever was told of the earlier instant comes then, and
+    # finds that it is not due yet.
     phase = state.frames[event.scope].phase
     name = cast("int", phase and phase.timer)
     state.timers = state.timers.set(name, replace(state.timers[name], due_at=event.due_at))
@@ -239,6 +260,7 @@ def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None
 
 
 def _task_interrupted(state: State, event: e.TaskInterrupted, recorded: e.Recorded) -> None:
+    # It is called again right after this, unless it is held; either way its time is counted from here.
     task = replace(
         _task(state, event.scope),
         deaths=event.deaths,
@@ -261,6 +283,7 @@ def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> Non
     timer = due_at = None
     if event.due_at is not None:
         timer = seq
+        # One timer for both limits, due at the earlier; `deadline` keeps the later.
         due_at = event.due_at if event.heartbeat_due_at is None else event.heartbeat_due_at
         state.timers = state.timers.set(seq, Timer(scope, due_at, event.due_at, event.heartbeat_ms))
     opened = OpenWait(scope, event.state, seq, recorded.recorded_at, due_at)
@@ -285,6 +308,8 @@ def _timer_set(state: State, event: e.TimerSet, recorded: e.Recorded) -> None:
 
 
 def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Recorded) -> None:
+    # All branches begin with this event: there are as many as the definition has. (Iterations begin one by one, each
+    # with an event of its own: there may be ten thousand, and only some at once.)
     count = len(event.start_at)
     fork = Fork(recorded.seq, event.scope, event.state, count, count, indexes(count))
     _fork(state, event, event.input, fork)
@@ -309,6 +334,8 @@ def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> Non
 
 
 def _fork(state: State, event: e.BranchesStarted | e.MapStarted, given: Ref, fork: Fork) -> None:
+    # What it was given is kept as a step's parameters are: another attempt begins with the same, unless it is made
+    # anew.
     visits = state.frames[event.scope].visits.set(event.state, event.visit)
     stay(state, event.scope, InFork(fork.seq), parameters=given, visits=visits)
     put_fork(state, fork)
@@ -319,6 +346,7 @@ def _iteration_started(state: State, event: e.IterationStarted, recorded: e.Reco
 
 
 def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> None:
+    # What is below goes first, with its waits and timers; then its own; then it is as if it had been entered only.
     close_fork(state, event.scope)
     end_wait(state, event.scope, "cancelled")
     _fail(state, event, recorded)
@@ -336,7 +364,7 @@ def _execution_succeeded(state: State, event: e.ExecutionSucceeded, _: e.Recorde
 
 def _execution_failed(state: State, event: e.ExecutionFailed, _: e.Recorded) -> None:
     state.error, state.error_ref, state.cause = event.error, event.error_ref, event.cause
-    state.output = None
+    state.output = None  # of a run that is not completed there is none, whatever it had come to
     _end(state, "failed")
 
 
@@ -353,7 +381,7 @@ def _execution_terminated(state: State, event: e.ExecutionTerminated, _: e.Recor
 
 
 def _execution_quarantined(state: State, _event: e.ExecutionQuarantined, _: e.Recorded) -> None:
-    state.is_quarantined = True
+    state.is_quarantined = True  # and all else as it was: a release takes up from there
 
 
 def _execution_released(state: State, _event: e.ExecutionReleased, _: e.Recorded) -> None:

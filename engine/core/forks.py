@@ -1,6 +1,11 @@
 """Forks, as `evolve` moves them: the branches of a Parallel state, the iterations of a Map state.
 
 All functions change the copy of the state that `evolve` is making.
+
+A fork is changed from below only: its branches and iterations begin and end, and it counts. It never moves the frame of
+its own state; that is done by the event that leaves the state, or fails it. Between the two it is *settled*, and stands
+in `forks_at_work` with those that have an iteration to begin, in the order in which they came to have something to do.
+A fork that has nothing to do is in no list: a Map of ten thousand waits costs nothing until one of them ends.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ def fail_scope(state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | 
     fork = state.forks[seq]
     close(state, scope)
     fork = replace(fork, live=fork.live.delete(index), failures=fork.failures + 1)
-    if fork.failures > fork.tolerated:
+    if fork.failures > fork.tolerated:  # a Parallel tolerates none: its first failure is its own
         fork = replace(
             fork,
             has_failed=True,
@@ -51,6 +56,8 @@ def close_fork(state: State, scope: str) -> None:
     phase = state.frames[scope].phase
     if not isinstance(phase, InFork):
         return
+    # Of a fork that was left because all below it ended there is nothing left but itself. One that fails, or whose
+    # state is given up, takes everything with it, at any depth, in one go.
     fork = state.forks[phase.seq]
     scopes = state.below(fork)
     inner = [phase.seq for scope in scopes if isinstance(phase := state.frames[scope].phase, InFork)]

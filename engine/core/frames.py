@@ -1,6 +1,16 @@
 """Moving frames, as `evolve` does it: every change of one goes through here, so that the counts of `State` hold.
 
 All functions change the copy of the state that `evolve` is making.
+
+What must hold after each of them (`tests/engine/core/invariants.py` counts anew):
+
+- `ready` has exactly the scopes whose frames are in no phase, each once, in the order of their turns;
+- `active` is the number of frames that the engine moves: those that are ready, and those in a task that is not a child
+  on its way; `delayed` of those that time or a child moves. All others are moved by somebody outside, or by a fork;
+- `timers` has exactly those that some frame's phase names, and the execution's own;
+- `waits` has exactly those that some frame's phase has open.
+
+So the status, and whether a run may leave memory, need no walk over its frames, of which there may be ten thousand.
 """
 
 from __future__ import annotations
@@ -27,7 +37,7 @@ from perdure.engine.core.state import (
 def expect(state: State, scope: str, frame: Frame) -> None:
     """Begin a scope: its first state is about to be entered."""
     state.frames = state.frames.set(scope, frame)
-    state.ready = (*state.ready, scope)
+    state.ready = (*state.ready, scope)  # last: those that are there have their turn first
     state.active += 1
     if scope == TOP:
         state.current = frame.state
@@ -45,6 +55,8 @@ def stay(state: State, scope: str, phase: Phase | None, **called: Any) -> None:
 
 def arrive(state: State, scope: str, following: str | None, output: Ref) -> None:
     """Bring a frame to the state that follows; none: it stays where it is, as the execution ends."""
+    # Retries, parameters and the number of its entry belong to one visit of a state, and stay behind. How often each
+    # state was visited, and the variables, belong to the scope.
     frame = state.frames[scope]
     name = following or frame.state
     there = Frame(name, output, state.recorded_at, visits=frame.visits, variables=frame.variables)
@@ -62,7 +74,7 @@ def put(state: State, scope: str, before: Frame, after: Frame) -> None:
 def close(state: State, scope: str) -> None:
     """End a scope: its frame goes, and what it had set."""
     frame = state.frames[scope]
-    _recount(state, scope, frame.phase, None)
+    _recount(state, scope, frame.phase, None)  # as if it were ready: what it had set is void, and it counts as active
     state.ready = _without(state.ready, scope)
     state.active -= 1
     state.frames = state.frames.delete(scope)
@@ -82,6 +94,8 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
         return
     if after is None:
         state.ready = (*_without(state.ready, scope), scope)
+    # One phase holds a timer at a time, and may hand it to the next one of the same state (a wait to its task, and
+    # back). If it does not, nobody will ask for it.
     timer = before.timer
     if timer is not None and (after is None or after.timer != timer):
         state.timers = state.timers.delete(timer)
@@ -121,7 +135,7 @@ def cancel_waits(state: State, waits: list[tuple[str, str]]) -> None:
         return
     ended: dict[str, EndedWait] = {}
     for name, wait in waits:
-        ended.pop(name, None)
+        ended.pop(name, None)  # so that it goes to the end: the order is that in which they ended
         ended[name] = EndedWait(wait, name, "cancelled")
     state.waits = state.waits.without([wait for _, wait in waits])
     state.ended_waits = {name: other for name, other in state.ended_waits.items() if name not in ended} | ended

@@ -2,6 +2,9 @@
 
 They sort by creation, which makes them the keyset of every page and four times cheaper to append to an index than
 random ones. Chance is passed in.
+
+They are no secrets: an id tells when it was made. That each is above all before it holds for one generator; a node
+seeds its own with the highest that it finds.
 """
 
 from __future__ import annotations

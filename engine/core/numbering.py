@@ -3,6 +3,10 @@
 `engine.history.states_history` tells a log in that vocabulary; this counts what it tells, event by event, without
 telling it, so that a decision knows the number of an entry (a test holds the two together). All functions are given
 the copy of the state that `evolve` is making, as it was before the event.
+
+Two things make it more than a sum. AWS tells that a task has *started* after all that was scheduled in the same go, so
+these wait in `untold` until an event begins anew. And it tells more of some events than we write (a Pass is two, what
+is cancelled below a fork is one each), and less of others.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ def begin(state: State, name: str, event: e.Event) -> None:
     if state.untold and (name in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
         state.told += state.untold
         state.untold = 0
-    if not state.untold:
+    if not state.untold:  # what is scheduled from here on belongs to this go
         state.untold_after = state.seq - 1
 
 

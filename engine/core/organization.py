@@ -1,4 +1,12 @@
-"""An organization's stream: its workspaces and keys. Written by rare administrative acts only, never per run."""
+"""An organization's stream: its workspaces and keys. Written by rare administrative acts only, never per run.
+
+Whether somebody may do something is asked before, by whoever knows the key that asks; here is what must hold of the
+keys together. Somebody must be left who may do everything: the last operator's key that is live cannot be revoked,
+unless another organization has one, which the driver says.
+
+Names of workspaces are unique in an organization, and this stream sees to that; names of organizations are unique over
+streams, which no stream can say: the driver makes them one at a time.
+"""
 
 from __future__ import annotations
 
@@ -210,6 +218,7 @@ def _revoke(draft: Draft[OrganizationState], command: RevokeKey) -> Decision | R
     if operators and operators.issubset(wanted) and not command.has_other_operators:
         message = "this is the last key with the scope operator: make another before you revoke it"
         return Rejection("CONFLICT", message)
+    # Parents before those that they made. Of very many some are left: the answer says so, and who asks, asks again.
     for key in wanted[:REVOKED_AT_ONCE]:
         draft.emit(KeyRevoked(key))
     return Decision(tuple(draft.steps), (), len(wanted) > REVOKED_AT_ONCE)

@@ -3,6 +3,10 @@
 State is kept after every event of a decision, and a Map may have ten thousand iterations under way: copying a `dict`
 of them for each event would take quadratic time. Here a change copies one shard and the list of shards, and there are
 about as many shards as each has entries: of ten thousand entries, some hundred.
+
+Equality must not depend on how the entries are laid out: a state that was folded event by event and one
+that was read from a snapshot have other shards, and are the same state. So whoever needs an order sorts, and hashes of
+texts, which differ from process to process, decide of nothing but the place.
 """
 
 from __future__ import annotations
@@ -101,6 +105,8 @@ class PersistentMap(Generic[K, V]):
         made._only = None
         made._shards = (*self._shards[:index], shard, *self._shards[index + 1 :])
         made._size = size
+        # Laid out anew when it has grown or shrunk by a factor: seldom enough that each change costs a share of it
+        # only, and with room between the bounds, so that a change there and back does not do it each time.
         if not count * count // 16 <= size <= count * count * 2:
             made._spread(dict(made.items()))
         return made

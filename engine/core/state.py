@@ -7,6 +7,42 @@ mappings that share what did not change (`persistent.py`).
 A *frame* is one place of control, named by its scope: "" is the top level of the definition. A Parallel or Map state
 that was entered is a *fork*, named by the seq of the event that says so; its branches and iterations have the scopes
 SEQ.0, SEQ.1 and so on. A seq is never used twice, so no scope ever comes back.
+
+Where an event moves the frame of its scope, as every test of the core checks at every event (a frame is *ready* that is
+in no phase, and *gone* when its scope is not there). In a word: to be entered, to be waited in, to be left.
+
+    gone     -> ready         IterationStarted
+    ready    -> ready, gone   StatePassed StateFailed
+    ready    -> InTask        TaskScheduled
+    ready    -> InWait        WaitOpened
+    ready    -> InTimer       TimerSet
+    ready    -> InFork        BranchesStarted MapStarted
+    ready    -> InRetry       StateFailed
+    InRetry  -> InTask        TaskScheduled
+    InRetry  -> InWait        WaitOpened
+    InRetry  -> InFork        BranchesStarted MapStarted
+    InRetry  -> ready, gone   StateFailed
+    InRetry  -> InRetry       StateFailed
+    InTask   -> InTask        TaskQueued TaskStarted TaskInterrupted TaskRedispatched TaskHeartbeat TaskSubmitted
+    InTask   -> InWait        TaskSubmitted
+    InTask   -> ready, gone   TaskSucceeded WaitResumed TaskFailed TaskTimedOut WaitExpired
+    InTask   -> InRetry       TaskFailed TaskTimedOut WaitExpired
+    InWait   -> InTask        TaskScheduled
+    InWait   -> InWait        TaskHeartbeat
+    InWait   -> ready, gone   WaitResumed TaskFailed WaitExpired
+    InWait   -> InRetry       TaskFailed WaitExpired
+    InTimer  -> ready, gone   TimerFired
+    InFork   -> ready, gone   StateExited StateFailed
+    InFork   -> InRetry       StateFailed
+
+A frame arrives ready at the next state, or where its own state is about to fail by the next event. The first frame
+begins with `ExecutionStarted`, those of branches with `BranchesStarted`; what is below a fork goes with it, and all
+goes with the end. `ResultIgnored` moves nothing.
+
+Much of `State` could be found by a walk over its frames: who is ready, what is open, which timers are set, how many are
+moved by whom. It is kept beside them since a Map may have ten thousand iterations under way, and a decision must cost
+the same as with one. Frames and forks are moved in one place each (`engine.core.frames`, `engine.core.forks`), so
+that the two agree.
 """
 
 from __future__ import annotations
@@ -111,9 +147,11 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     input: Ref
     entered_at: int
     phase: Phase | None = None
+    # Of this visit of the state; gone when the scope arrives somewhere.
     entry: int = 0
     retries: tuple[int, ...] = ()
     parameters: Ref | None = None
+    # Of the scope; taken along from state to state.
     visits: PersistentMap[str, int] = PersistentMap()
     variables: PersistentMap[str, Ref] = PersistentMap()
 
@@ -161,6 +199,7 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
     @property
     def has_room(self) -> bool:
         """Whether its next iteration may begin."""
+        # Once it has failed none begins, though those under way are still there until the fork is ended.
         is_free = not self.concurrency or len(self.live) < self.concurrency
         return self.started < self.count and is_free and not self.has_failed
 
@@ -317,6 +356,9 @@ def progressed_by(phase: Phase) -> str:
 
     What is in no phase is moved by the engine.
     """
+    # A task that waits for a place, or is held as a suspect, is the engine's as well: whoever folds this state after a
+    # crash must do something about it. A step's wait without its step is somebody else's, and so is a fork, which is
+    # moved by what is below it.
     if type(phase) is InTask:
         return TIME if phase.is_submitted else ENGINE
     return TIME if type(phase) in (InTimer, InRetry) else OTHERS

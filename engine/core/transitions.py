@@ -3,6 +3,11 @@
 `evolve` looks every event up here; what is missing is an error. The diagram in the README is drawn from this table.
 `running` is: in a task, in a Wait state, in a retry delay, or between two states. `waiting` is: in open waits and
 nothing else.
+
+The table is smaller than "everything that is not terminal may follow anything", and that is its use: a step, a timer or
+a state can only do something in a run that is `running`, since it is what makes it so. What moves a `waiting` run on is
+an answer from outside, or that the time for one is over; all else ends it, or moves nothing. Tests go everywhere that
+commands can lead, and see that each move of the table is made.
 """
 
 from __future__ import annotations
@@ -49,7 +54,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("running", "IterationStarted"): _RUNNING,
     ("running", "TaskHeartbeat"): _RUNNING,
     ("waiting", "TaskHeartbeat"): _WAITING,
-    # A branch ends with its wait, while the wait of another one is still open.
+    # What ends a wait. TaskFailed: whoever holds its token says so. The status after it may be `waiting` again: a
+    # branch ends with its wait, while the wait of another one is still open.
     **{("waiting", event): _ALIVE for event in ("WaitResumed", "WaitExpired", "TaskFailed")},
     ("running", "ExecutionSucceeded"): frozenset({"completed"}),
     ("running", "ExecutionFailed"): frozenset({"failed"}),
@@ -61,7 +67,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("waiting", "ExecutionQuarantined"): _WAITING,
     ("running", "ExecutionReleased"): _RUNNING,
     ("waiting", "ExecutionReleased"): _WAITING,
-    # What may be said beside the course of things, also after the end; it moves nothing.
+    # What may be said beside the course of things, also after the end; it moves nothing. Nothing else follows an end.
     **{
         (status, event): frozenset({status})
         for status in ("running", "waiting", *sorted(TERMINAL))

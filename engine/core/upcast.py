@@ -27,7 +27,10 @@ class Earlier(NamedTuple):
 
 
 class TaskScheduled1(Event, frozen=True):
-    """`keyed` was the attempt whose idempotency key this one carried; parameters tell keys apart now."""
+    """`keyed` was the attempt whose idempotency key this one carried; parameters tell keys apart now.
+
+    Read as the next version: without it.
+    """
 
     state: str
     resource: str
@@ -43,7 +46,10 @@ class TaskScheduled1(Event, frozen=True):
 
 
 class BranchesStarted1(Event, frozen=True):
-    """It did not say which visit of the state it was: its seq is a number that no other visit has."""
+    """It did not say which visit of the state it was.
+
+    Read as the next version: `visit` is the event's own seq, a number that no other visit has.
+    """
 
     state: str
     input: Ref
@@ -53,7 +59,7 @@ class BranchesStarted1(Event, frozen=True):
 
 
 class MapStarted1(Event, frozen=True):
-    """As BranchesStarted1."""
+    """As BranchesStarted 1."""
 
     state: str
     items: Ref
@@ -66,7 +72,11 @@ class MapStarted1(Event, frozen=True):
 
 
 class WaitOpened1(Event, frozen=True):
-    """Its first heartbeat was due `heartbeat_ms` after the event was recorded."""
+    """Its first heartbeat was due `heartbeat_ms` after the event was recorded.
+
+    Read as the next version: with both `due_at` and `heartbeat_ms`, `heartbeat_due_at` is the lesser of `due_at` and
+    `recorded_at` + `heartbeat_ms`; else null.
+    """
 
     state: str
     wait: str

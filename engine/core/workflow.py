@@ -1,6 +1,10 @@
 """A workflow's stream: its versions, from draft to archive. What an auditor may ask about a definition stands here.
 
 The definition itself is kept beside the log (`workflow_versions`), content-addressed by the digest in the event.
+
+A published version never changes. Another definition, or another setting, makes the next version, also of a draft; runs
+go on with the version that they began with, and the latest published one is what starts where none is named. Archiving
+is final: nothing starts, nothing changes, all can be read.
 """
 
 from __future__ import annotations
@@ -231,6 +235,8 @@ def _mock(definition: Definition) -> dict[str, str] | None:
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
     if draft.state.status == "archived":
         return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
+    # Whoever asks has read the latest version before: what they want to change must still be that. (The row that goes
+    # with the events needs its text, which no state holds.)
     latest = draft.state.versions[draft.state.latest]
     if command.current.sha256 != latest.definition_sha256:
         return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
@@ -253,7 +259,7 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
         wants = command.is_published
         is_published = latest.published_at is not None if wants is None else wants
         draft.emit(_added(draft.state.latest + 1, given, is_published=is_published), _mock(given))
-    elif command.is_published and latest.published_at is None:
+    elif command.is_published and latest.published_at is None:  # of what is published already it is a no-op
         calls = command.current.calls if given is None else given.calls
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256, calls))
     return None

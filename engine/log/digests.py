@@ -1,4 +1,7 @@
-"""Comparing requests without keeping them: canonical JSON, and digests keyed by a salt (`log.md`, Append)."""
+"""Comparing requests without keeping them: canonical JSON, and digests keyed by a salt.
+
+The canonical form is written down in `store/LOG_FORMAT.md`, "Beside the log".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Verification: a stream's chain as it is stored, walked by somebody who trusts nothing (`log.md`)."""
+"""Verification: a stream's chain as it is stored, walked by somebody who trusts nothing.
+
+What is checked, and what that proves, is written down in `store/LOG_FORMAT.md`, "Verifying".
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ async def test_a_child_that_is_not_awaited_names_its_parent_too(api: Api) -> Non
 
 
 async def test_a_child_is_a_run_like_any_other(api: Api) -> None:
-    """It has a process id and a trigger type of the seed, and is resumed by it; then its parent goes on."""
+    """It has a process id and a trigger type of the process API, and is resumed by it; then its parent goes on."""
     parent, execution_id, child, child_id = await family(api)
     item = await api.item(child, child_id)
     assert (item["process_id"], item["workflow_trigger_type"], item["status"]) == ("CHILD", "REQUEST", "waiting")

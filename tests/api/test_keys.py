@@ -109,7 +109,7 @@ async def test_a_key_is_shown_once(api: Api) -> None:
     assert (await api.get(f"{PROCESS}/getOrganizationExecutions", key=text)).status_code == 200
 
 
-async def test_scopes_may_be_written_as_seed_004_does(api: Api) -> None:
+async def test_scopes_may_be_written_as_the_service_api_does(api: Api) -> None:
     """With the prefix `service.workflows.` they are the same scopes."""
     key = await api.new_key("service.workflows.runs.view", "service.workflows.workflows.run")
     listed = (await api.ok("GET", "/v1/keys"))["data"][-1]

@@ -1,4 +1,4 @@
-"""Runs as the process API shows them: all fields of the seed, both logs, and their bounds."""
+"""Runs as the process API shows them: all of its fields, both logs, and their bounds."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ async def test_a_run_is_terminated_once(api: Api) -> None:
 
 @pytest.mark.parametrize("body", [None, {}, {"payload": {}}])
 async def test_a_termination_needs_no_reason(api: Api, body: Any) -> None:
-    """Without one it is the seed's."""
+    """Without one it is the process API's."""
     workflow_id = await api.workflow()
     execution_id = await api.trigger(workflow_id)
     more = {} if body is None else {"json": body}

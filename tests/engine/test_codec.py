@@ -258,14 +258,14 @@ def test_a_golden_file_shows_every_member(name, version):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_golden_hash_is_what_the_format_says(case):
-    """Computed once more from the words of `log.md`, with none of the code that wrote it."""
+    """Computed once more as a stranger does who has only the page of the format."""
     row = row_of(case)
-    assert log_md_hash(row, bytes.fromhex(case["previous_hash"])) == row.hash
+    assert stranger_hash(row, bytes.fromhex(case["previous_hash"])) == row.hash
     if row.payload is not None:
         assert hashlib.sha256(row.payload_salt + row.payload.encode("utf-8")).digest() == row.payload_digest
 
 
-def log_md_hash(row: EventRow, previous: bytes) -> bytes:
+def stranger_hash(row: EventRow, previous: bytes) -> bytes:
     """Hash a row by the text of the format: tag byte, u64 big-endian length, value; the previous hash alone."""
 
     def field(value: int | str | bytes | None) -> bytes:
@@ -327,7 +327,7 @@ def test_what_is_written_reads_back(payloads, times, actor, cut):
     assert [STREAM_TYPES["execution"].vocabulary.read(row) for row in rows] == events
     previous = NO_HASH
     for row in rows:
-        assert row.hash == event_hash(row, previous) == log_md_hash(row, previous)
+        assert row.hash == event_hash(row, previous) == stranger_hash(row, previous)
         previous = row.hash
     salts = iter(range(256))
     first = chained(ORGANIZATION, STREAM, events[:cut], lambda count: bytes(next(salts) for _ in range(count)))
@@ -477,7 +477,7 @@ def rehashed(rows: list[EventRow]) -> list[StoredEvent]:
     """Chain rows as they now are: what somebody would do who may write to everything."""
     previous, stored = NO_HASH, []
     for row in rows:
-        chained = row._replace(hash=log_md_hash(row, previous))
+        chained = row._replace(hash=stranger_hash(row, previous))
         previous = chained.hash
         stored.append(StoredEvent(10 * row.seq, chained))
     return stored
@@ -543,7 +543,7 @@ def test_a_change_with_a_new_hash_is_found_at_the_next_event():
         head = (5, stored[-1].row.hash)
         row = stored[index].row._replace(actor="key:forger")
         previous = stored[index - 1].row.hash if index else NO_HASH
-        stored[index] = stored[index]._replace(row=row._replace(hash=log_md_hash(row, previous)))
+        stored[index] = stored[index]._replace(row=row._replace(hash=stranger_hash(row, previous)))
         assert broken_at(stored, head) == (index + 2 if index < 4 else 5)
 
 

@@ -1,4 +1,4 @@
-"""The process API (seed 002): its routes, and the commands that external systems send by process id."""
+"""The process API: its routes, and the commands that external systems send by process id."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ VERSION_MAX: Final = 2**31 - 1
 Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
 
 STATUS: Final = {"draft": "DRAFT", "published": "ACTIVE", "archived": "ARCHIVED"}
-"""The seed's words for a status. (`PAUSED` comes with schedules.)"""
+"""The process API's words for a status. (`PAUSED` comes with schedules.)"""
 
 
 class VersionQuery(Request, frozen=True):

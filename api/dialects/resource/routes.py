@@ -1,4 +1,4 @@
-"""The resource API (seed 001): workflows as they are written, keys, and the waits that are open."""
+"""The resource API: workflows as they are written, keys, and the waits that are open."""
 
 from __future__ import annotations
 

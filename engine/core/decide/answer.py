@@ -1,4 +1,9 @@
-"""Task tokens: whoever holds one ends the wait that it was made for, or says that the task is alive."""
+"""Task tokens: whoever holds one ends the wait that it was made for, or says that the task is alive.
+
+Here a token is known to be right already (the driver has compared its digest with the one in `WaitOpened`); what is
+left is a wait, which is open or not. Its end is the same as that of a resume; a failure is the step's, as Retry and
+Catch see it, and a token of the attempt before is good for nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +34,8 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
         return end_wait(state, facts, command.wait, outcome.result, COMPLETED)
     draft = ExecutionDraft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
+    # The step may not have returned yet (InTask), or it has (InWait). A child that is awaited, too, goes on: it was the
+    # token that ended the task, and not the other way round.
     if isinstance(phase, InTask) and phase.child is None:
         draft.give_up_task(phase)  # or another attempt might run beside it
     fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause, wait=command.wait)
@@ -54,6 +61,8 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
     draft = ExecutionDraft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
     timer = None if phase is None or phase.timer is None else state.timers[phase.timer]
+    # Without HeartbeatSeconds there is nothing to put off: the answer is the same, and no event says so. With them
+    # there is always a deadline, so that a beat never puts the task's own limit off.
     if timer is not None and timer.heartbeat_ms is not None and timer.deadline is not None:
         due_at = min(timer.deadline, facts.now + timer.heartbeat_ms)
         draft.emit(e.TaskHeartbeat(opened.state, command.wait, due_at, opened.scope))
@@ -63,6 +72,7 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
 
 
 def _is_over(state: State, wait: str, facts: Facts, command: str) -> Outcome:
+    # A termination first: it took the waits with it, and "expired" would be half of the truth. As for a resume.
     if state.status == "terminated":
         return refuse(state, facts, command, "CONFLICT", "the execution has been terminated")
     outcome = outcome_of(state, wait, facts)

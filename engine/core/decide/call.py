@@ -1,4 +1,13 @@
-"""Calling: entering a Task state, and having its step called or its child started, once and again."""
+"""Calling: entering a Task state, and having its step called or its child started, once and again.
+
+What a task gives off, in this order: `WaitOpened`, if somebody outside is to end it; `TaskScheduled`, if there is a
+step or a child; then the effect that calls or starts it. Effects run when the events are on disk, so nobody can be told
+of a wait, or hold its token, before it is there to be ended.
+
+An effect is asked for again after every crash, under the same idempotency key and with the same parameters: they are
+taken from the event, and never computed anew for the same attempt. A child has its id from the event, too, so that
+starting it again is harmless.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +53,10 @@ def enter_task(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState
     wait = token = None
     if resource.kind != "step":
         wait, token = _wait(draft, state)
+    # The parameters may ask for the wait's id and token, so these are drawn first; whether they did is seen afterwards.
     call = _call(draft, scope, frame, state, environment(draft, scope, ScopeContext(draft, scope, wait, token)))
+    # A token that stands nowhere in what is handed out can never come back. Of an awaited child the wait is there for
+    # the token alone, and goes with it.
     if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
         token = None  # nobody is given it
         wait = wait if resource.waits else None
@@ -66,7 +78,7 @@ def enter_task(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState
             scope=scope,
         )
         draft.emit(opened, payload)
-        payload = {}
+        payload = {}  # the parameters stand there now, and the next event refers to them
     if due_at is not None:
         draft.effects.append(SetTimer(due_at if call.heartbeat_due_at is None else call.heartbeat_due_at))
     if resource.kind == "wait":
@@ -80,7 +92,7 @@ def enter_task(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState
         wait=wait,
         child=draft.facts.new_id() if resource.starts_execution else None,
         is_awaited=resource.starts_execution and resource.pattern in SYNC_PATTERNS,
-        due_at=due_at if wait is None else None,
+        due_at=due_at if wait is None else None,  # with a wait the limit is the wait's
         scope=scope,
     )
     draft.emit(scheduled, payload)
@@ -116,12 +128,15 @@ def _call(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState, env
     else:
         arguments = state.arguments(env)
         draft.bound(scope, arguments)
+        # Here values are compared, and not objects: what was computed anew for another attempt and is the same as
+        # before is the same piece of work, and is not written twice.
         if frame.parameters is not None and compact(arguments) == compact(draft.value(frame.parameters)):
             reference = frame.parameters
         else:
             reference = draft.refer(arguments, frame.input, "parameters", payload)
     if state.timeout is None and state.heartbeat is None:
         return _Call(arguments, reference, payload)
+    # From now, and not from the instant of the event, which is later if the clock was ahead before.
     timeout, heartbeat = state.timeout_ms(env, arguments), state.heartbeat_ms(env, arguments)
     if not state.resource.waits:
         heartbeat = None  # a step lives as long as its process does, and that is watched otherwise

@@ -1,4 +1,10 @@
-"""What comes back: a step's result, a timer that is due, and the go-ahead after a pause for breath."""
+"""What comes back: a step's result, a timer that is due, and the go-ahead after a pause for breath.
+
+A call is known by the seq of its `TaskScheduled`, not by its state: the same state may be in another attempt, another
+visit, or another scope by the time a result comes. If that very call is not the one that its scope is in, the result
+is late. It changes nothing, but it is recorded (`ResultIgnored`): something may have been done outside, and an auditor
+may ask for it. Timers and children that come late have done nothing outside, so they are `STALE`, and leave no trace.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +26,7 @@ from perdure.engine.language import TaskState, WaitState
 
 def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision:
     """Record a step's outcome and go on. If its state has been left, it is recorded as ignored and changes nothing."""
+    # The cause is the scheduling, whatever has happened since: so an auditor finds which call it was that gave this.
     draft = ExecutionDraft(state, facts, command.seq)
     scope, outcome = command.scope, command.outcome
     task = state.task(scope)
@@ -89,8 +96,10 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     if timer is None:
         return stale(f"no timer {command.timer} is set")
     draft = ExecutionDraft(state, facts, caused_by=command.timer)
+    # Compared here, whatever the driver's clock has said: a timer never fires early. The driver may be early since a
+    # heartbeat has put the timer off, or since its clock was set back.
     if facts.now < timer.due_at:
-        draft.effects.append(SetTimer(timer.due_at))  # a heartbeat has moved it
+        draft.effects.append(SetTimer(timer.due_at))
         return draft.decision()
     if command.timer == EXECUTION_TIMER:
         finish(draft, e.ExecutionTimedOut())
@@ -106,8 +115,10 @@ def _wake(draft: ExecutionDraft, timer: Timer) -> None:
     if isinstance(phase, InTimer):
         end_wait_state(draft, scope, phase)
     elif isinstance(phase, InRetry):
-        enter(draft, scope)
+        enter(draft, scope)  # here, not by `advance`: the frame is in a phase, and not among those that are ready
     elif isinstance(phase, InTask | InWait):
+        # One timer stands for both limits of a task, and is set to the earlier. At the deadline itself it is the
+        # task's.
         is_deadline = timer.deadline is not None and timer.due_at >= timer.deadline
         time_out(draft, scope, phase, "task" if is_deadline else "heartbeat")
     else:

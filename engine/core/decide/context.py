@@ -21,6 +21,8 @@ class Item(NamedTuple):
     value: Any
 
 
+# But for the input everything is looked up when an expression asks for it, and not before: most states look at nothing
+# else, and what is not asked for need not be loaded.
 class ScopeContext(msgspec.Struct, eq=False):
     """What a scope lends to the expressions of its state. Implements `engine.language.World`.
 

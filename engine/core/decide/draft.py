@@ -37,6 +37,7 @@ class ExecutionDraft(BaseDraft[State]):
         """The part of the definition that a scope runs: the whole, a branch, or what is done for each item."""
         if scope == TOP:
             return self.facts.machine
+        # By way of the forks around it: a scope's name says which branch, and the fork's state which of the definition.
         seq, index = fork_and_index(scope)
         fork = self.state.forks[seq]
         state = self.machine(fork.scope).states[fork.state]
@@ -71,6 +72,7 @@ class ExecutionDraft(BaseDraft[State]):
     def values(self, references: Iterable[Ref]) -> list[Any]:
         """The values behind references, in order. Raises `Missing` for all that are not loaded at once."""
         wanted = list(references)
+        # Of what this draft has emitted itself the payloads are at hand; the rest is the driver's to load.
         loaded = (self.payloads, self.facts.payloads)
         missing = {seq for seq in map(seq_of, wanted) if not any(seq in payloads for payloads in loaded)}
         if missing:
@@ -90,6 +92,8 @@ class ExecutionDraft(BaseDraft[State]):
 
         It is `known`, or a member of the payload, if the value is the very object that stands there; if not, it becomes
         a new member. (So of two equal values either may be referred to: that saves space, and means nothing.)
+
+        The reference is to `next_seq`: nothing else may be emitted before the event that has this payload.
         """
         if value is self.value(known):
             return known
@@ -155,6 +159,9 @@ class ExecutionDraft(BaseDraft[State]):
 
     def decision(self, answer: Any = None) -> Decision:
         """Everything said so far. Of what was to be done, what has lost its reason meanwhile is left out."""
+        # One decision may schedule a task and end it again (a branch fails while its sibling is being entered): calling
+        # it then would do something outside that the log says is over. What is taken back (a step to be cancelled, a
+        # child to be ended) stays, since it may have been begun by an earlier decision.
         effects: Iterable[Effect] = self.effects
         if effects and (self._has_given_up or self.state.is_over):
             effects = filter(self._is_due, self.effects)

@@ -1,4 +1,12 @@
-"""Ends that come from outside the definition: termination, and quarantine (a pause for repair) with its release."""
+"""Ends that come from outside the definition: termination, and quarantine (a pause for repair) with its release.
+
+A termination is the one thing that is always accepted while a run is alive, in quarantine too. It gives up what is
+under way, and tells a parent that awaits the run; what its steps give later is ignored.
+
+Quarantine touches nothing: frames, waits and timers stay as they are, and nothing is done with them. A release only
+takes it back. What was under way is then decided by another command, on a state that was folded anew from the log: if
+deciding raises again, the release stands, and the run is set aside once more.
+"""
 
 from __future__ import annotations
 

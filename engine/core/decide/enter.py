@@ -1,4 +1,9 @@
-"""Entering states: one function for each type, and the loop that goes on until something must be waited for."""
+"""Entering states: one function for each type, and the loop that goes on until something must be waited for.
+
+A state that needs nobody is entered and left by one event (`StatePassed`). One that waits is entered by the event that
+says what for, and left by another, later decision. Whatever goes wrong on the way in raises `StatesError` before an
+event is emitted, and is caught in `enter`; the state then fails, as one that was entered.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +29,8 @@ def advance(draft: ExecutionDraft) -> None:
     After `TRANSITIONS_MAX` moves, those that the facts allow, or all the time that it has, it stops with the effect
     `Continue`, so that neither a loop nor many slow expressions starve the others.
     """
+    # Before each move: a run that has as many events as any may have fails instead. After it: whether there is time for
+    # another; so there is always one, and a loop of slow expressions gets on, one state a turn.
     patience = draft.facts.expression_timeout_s
     for _ in range(draft.facts.transitions_max or TRANSITIONS_MAX):
         if end_if_long(draft) or not _move(draft):
@@ -49,6 +56,8 @@ def _move(draft: ExecutionDraft) -> bool:
 
 
 def _move_fork(draft: ExecutionDraft, state: State) -> bool:
+    # A settled fork goes before all others that could begin an iteration, whichever has come first: what is settled by
+    # a failure cancels, and of what it cancels nothing more is to begin.
     at_work = [state.forks[seq] for seq in state.actionable_forks]
     for fork in at_work:
         if fork.is_settled:

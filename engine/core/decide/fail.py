@@ -1,4 +1,19 @@
-"""Failing: what a state's Retry and Catch say of an error, and the end of whatever nothing saves."""
+"""Failing: what a state's Retry and Catch say of an error, and the end of whatever nothing saves.
+
+The rules, as the States Language has them (Errors):
+
+- Retriers are looked through in order, and the first that matches the error decides: it has another attempt made, or,
+  if it has none left, no retrier does. Catchers are asked then.
+- Whatever neither saves fails the scope. At the top level that is the execution; in a branch or an iteration it is
+  counted by the fork, which fails when it was one too many, and asks Retry and Catch of its own state in its turn.
+- A failure while a catcher's output is computed asks nobody: it would be asked for ever.
+
+What follows is decided before the event is made, and stands in it (`then`): replay never asks again. So an event of a
+failure says what happened, why, and what is next; delays are drawn here, once.
+
+Names of errors are told from business data: those that the language reserves, or that stand in the definition itself,
+are in the event's `data`; any other may be anything that a step made up, and is in the payload, as causes are.
+"""
 
 from __future__ import annotations
 
@@ -166,6 +181,8 @@ def _then(
 
     Each retrier has its own count; the first one that matches decides (States Language, Retrying after error).
     """
+    # Everything is computed before anything is emitted: `members` is the payload of the very next event, and references
+    # into it are made here.
     state, frame = draft.state_of(scope), draft.state.frames[scope]
     if not isinstance(state, HandlingState):
         return None, None
@@ -174,7 +191,7 @@ def _then(
             done = frame.retries[index] if index < len(frame.retries) else 0
             if done < retrier.attempts_max:
                 return e.Retry(index, draft.facts.now + retrier.delay_ms(done, lambda: _draw(draft))), None
-            break
+            break  # it has decided: no later retrier is asked
     for index, catcher in enumerate(state.catchers):
         if any(map(catcher.matches, thrown.names)):
             error_output = {"Error": thrown.error, "Cause": thrown.cause}
@@ -182,6 +199,7 @@ def _then(
                 left = catcher.leave(error_output, environment(draft, scope))
                 draft.bound_left(scope, left, {})
             except StatesError as problem:
+                # The event says that it was caught, and has no output; the failure of the catcher is the next event.
                 return e.Caught(index, catcher.next), problem
             output = draft.refer(left.output, frame.input, "output", members)
             assigned = draft.refer_all(left.assigned, frame.input, members)
@@ -232,6 +250,7 @@ def end_if_long(draft: ExecutionDraft) -> bool:
 
 def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
+    # Before the event: it takes the frames away, and with them the knowledge of what was under way.
     if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
         draft.give_up(draft.state.scopes())
     draft.emit(event, payload)

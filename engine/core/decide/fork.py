@@ -1,4 +1,12 @@
-"""Parallel and Map states: beginning their branches and iterations, and ending them."""
+"""Parallel and Map states: beginning their branches and iterations, and ending them.
+
+A branch ends by an event of its own last state, and nothing here is asked then: the fork counts (`engine.core.forks`),
+and when it is settled `advance` ends it, as its next move. So that is one place, whatever ended the last branch: a
+result, a timer, a failure, or a chain of states that needed nobody.
+
+Items are not copied: an iteration's input is a reference into them, unless an ItemSelector makes another. The result of
+the state, which is one payload, is the first place where all outputs stand together.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +71,11 @@ def begin_iteration(draft: ExecutionDraft, fork: Fork) -> None:
             selected = state.item_input(value, environment(draft, fork.scope, surroundings))
             draft.bound(fork.scope, selected)
         except StatesError as problem:
+            # It fails the Map itself: this iteration has not begun, so it is none of those that are tolerated.
             fail_state(draft, fork.scope, problem)
             return
         reference = draft.refer(selected, reference, "input", payload)
-    draft.caused_by = fork.seq
+    draft.caused_by = fork.seq  # not the end of whichever iteration made room for it
     draft.emit(e.IterationStarted(state.name, index, reference, scope_of(fork.seq, index)), payload)
 
 
@@ -78,6 +87,8 @@ def end_fork(draft: ExecutionDraft, fork: Fork) -> None:
     if fork.has_failed:
         fail_fork(draft, fork)
         return
+    # In the order of the definition or the items, whoever came first. They may be many: all that are not loaded are
+    # asked for at once.
     outputs = draft.values(fork.outputs[index] for index in range(fork.count) if index in fork.outputs)
     leave_fork(draft, fork, outputs)
 

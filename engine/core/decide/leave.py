@@ -1,4 +1,9 @@
-"""Leaving a state: its output, the variables it assigns, where it goes, and the end of an execution."""
+"""Leaving a state: its output, the variables it assigns, where it goes, and the end of an execution.
+
+Leaving and arriving are one event: it says where the scope goes, so a crash never finds it between two states. The last
+state of the top level is followed, in the same decision, by the event that ends the execution; the last one of a branch
+is not followed by anything here, since the fork may have to wait for others.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,7 @@ def leave(
     A value that is the very value of the input, or of a member of `payload`, is not written again. Raises `TooLarge`,
     and nothing is emitted then.
     """
+    # References are made for the next event, so nothing may be emitted between here and there.
     members = dict(payload or {})
     draft.bound_left(scope, left, members)
     frame = draft.state.frames[scope]

@@ -45,6 +45,8 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     """
     if state.is_over:
         return stale("the execution is over")
+    # Scopes in the order in which they began, so that two recoveries of one log do the same. The draft's own state is
+    # asked each time: a task that is given up may have taken its siblings with it.
     draft = ExecutionDraft(state, facts)
     for scope in state.scopes():
         task = draft.state.task(scope)
@@ -54,6 +56,8 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
             break
     if state.parent is not None and state.parent.is_awaited:
         draft.effects.append(FollowParent(state.parent))
+    # What was ready when the process died, or paused for breath, goes on. Timers come last, and all of them: also those
+    # that `advance` has set, and each instant once.
     advance(draft)
     draft.effects.extend(map(SetTimer, sorted({timer.due_at for timer in draft.state.timers.values()})))
     return draft.decision()
@@ -70,6 +74,7 @@ def _recover_task(draft: ExecutionDraft, scope: str, task: InTask, *, died: bool
     if task.is_held:
         draft.effects.append(HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched))
         return
+    # What only waited for its turn had not been called, so it cannot have taken the process down.
     died = died and task.queued is None
     blame = _blame(task, draft.facts.now, died=died)
     if not died and blame.deaths < SUSPECT_DEATHS:
@@ -96,6 +101,8 @@ class _Blame(NamedTuple):
 
 
 def _blame(task: InTask, now: int, *, died: bool) -> _Blame:
+    # From the log alone: when it was called last, and now. The time until this start is counted too, so that a slow
+    # restart makes blame smaller, and never larger.
     lived_ms = now - task.called_at
     if lived_ms > FORGIVEN_MS:
         return _Blame(int(died), 0, 0)

@@ -25,6 +25,8 @@ def refuse(
     The first 32 of a stream are recorded one by one, then one at each power of two, so that a caller who never
     stops asking cannot fill the log.
     """
+    # The state counts up to the last one that was recorded; those since then are a fact of the driver's, which a
+    # restart forgets: then the next record comes later, and none twice.
     count = state.refusals + facts.refusals + 1
     draft = ExecutionDraft(state, facts)
     if count <= RECORDED_REFUSALS or count & (count - 1) == 0:

@@ -1,7 +1,12 @@
 """Resume: which wait a call means, and what it is told.
 
 An external system may come early, late, twice, or all at once; exactly one resume ends a wait, and a late answer to
-one question never answers the next (`api.md`, resumeWorkflow).
+one question never answers the next (`api/CONTRACT.md`, "Resuming").
+
+What is asked, in this order: was the run terminated (then nothing else is true of it); must the call name its wait, and
+does not; which open waits could it mean. One: it ends that. Several: it is told which. None: what became of the one
+that it would have meant decides. A wait that was resumed makes the call a repetition (a no-op, answered as such, for
+ever); one that ended otherwise makes it late; and if there was none the call is early, which time may lift.
 """
 
 from __future__ import annotations
@@ -34,11 +39,14 @@ def resume(state: State, command: Resume, facts: Facts) -> Outcome:
     """End the wait that the command means, or say why not."""
     if state.status == "terminated":
         return _refuse(state, facts, "CONFLICT", "the execution has been terminated")
+    # Before anything is looked at, open or not: a caller that does not name its wait hears of it at the first call, and
+    # not when a run asks twice.
     if state.resume == "named" and command.wait is None and command.state is None and not command.is_keyed:
         return _unnamed(state, facts)
     meant = _meant(state, command)
     if len(meant) > 1:
         return _ambiguous(state, facts, meant)
+    # The payload last: a call that could not end a wait hears of that, however large it is.
     if meant:
         refused = too_large("payload", command.payload, facts)
         if refused is not None:
@@ -85,6 +93,8 @@ def leave_wait(draft: ExecutionDraft, wait: str, payload: Any) -> None:
 
 def outcome_of(state: State, wait: str, facts: Facts) -> str | Need | None:
     """How a wait that is not open ended; null if there is no such wait."""
+    # The state knows the last wait of each state of the definition, so it does not grow with a loop. Of an older one
+    # the table of waits knows; the driver looks it up, and the decision is made again.
     for ended in state.ended_waits.values():
         if ended.wait == wait:
             return ended.outcome
@@ -103,6 +113,8 @@ def _none_open(state: State, command: Resume, facts: Facts) -> Outcome:
         outcome = last.outcome if last else None
     else:
         outcome = next((item.outcome for item in reversed(state.ended_waits.values())), None)
+    # A repetition, as far as anybody can tell: no event. Whether this caller was the one that ended it, only an
+    # idempotency key could say, and then it would not have come here.
     if outcome == "resumed":
         return Decision((), (), ALREADY_RESTARTED)
     if outcome is not None:
@@ -115,6 +127,8 @@ def _not_waiting(state: State, command: Resume, facts: Facts) -> Rejection:
     named = "" if command.wait is None else f" {command.wait}"
     place = "" if command.state is None else f" at state {command.state!r}"
     message = f"no wait{named}{place} has opened; the execution is {state.status} in state {state.current!r}"
+    # Only a call that names no wait may be held: the id of a wait is made when it opens, so an unknown one stays
+    # unknown.
     if command.may_hold and not state.is_over and command.wait is None and _may_open(command, facts):
         return Rejection("NOT_WAITING", message, details, is_early=True)
     return _refuse(state, facts, "NOT_WAITING", message, details)

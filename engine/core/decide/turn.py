@@ -1,4 +1,10 @@
-"""Waiting for a place: the limits of a step that is not called yet do not run, and run from when it is."""
+"""Waiting for a place: the limits of a step that is not called yet do not run, and run from when it is.
+
+Both events are written for steps that wait noticeably long only (the driver decides that). Between them the task has no
+timer, and no death of the process is held against it. What was left of its limit is reckoned from when it began to
+wait, not from when that was recorded; it runs on from the record of its turn, so it can gain the time of one commit,
+and a step that is called again after a crash gains nothing.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +46,7 @@ def start_task(state: State, command: StartTask, facts: Facts) -> Outcome:
             first_at = min(due_at, facts.now + waited.heartbeat_ms)
     name = state.frames[command.scope].state
     draft.emit(e.TaskStarted(name, due_at, waited.heartbeat_ms, first_at, command.scope))
+    # The step is called by the effect of this decision, and so not before the log says that it is its turn.
     started = draft.state.task(command.scope)
     if started is not None and started.timer is not None:
         draft.effects.append(SetTimer(draft.state.timers[started.timer].due_at))

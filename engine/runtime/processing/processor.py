@@ -2,7 +2,8 @@
 
 It takes whatever is waiting, decides it against the hot states, and appends all of it in one transaction. While that
 commits, the next batch is decided; as soon as it ends the next begins. Nothing leaves before it is on disk: answers are
-told and effects run after the commit of the last batch that they rest on, refusals and no-ops included.
+told and effects run after the commit of the last batch that they rest on, refusals and no-ops included. The package's
+docstring has the states of a request, and why things happen in this order.
 """
 
 from __future__ import annotations
@@ -441,7 +442,7 @@ class Processor:
             self.teller.fail(request, Unavailable(f"{why}; repeat the call later"))
 
     def _stop(self, failure: Exception) -> None:
-        """Fail-stop: nobody knows what is on disk, so nothing more may be said (`reliability.md`, fact 1)."""
+        """Fail-stop: nobody knows what is on disk, so nothing more may be said."""
         if self.failure is not None:
             return
         _log.critical("engine_failed", error=str(failure), exc_info=failure)

@@ -111,7 +111,7 @@ PARAMETERS = [(route, name, schema) for route in QUERIES for name, schema, _ in 
 
 
 def is_accepted(route: Route, place: tuple[str, ...], value: Any) -> bool:
-    """Whether the document accepts a value at a place; a number may come as a text of digits (`api.md`)."""
+    """Whether the document accepts a value at a place; a number may come as a text of digits."""
     meant = [value, int(value)] if isinstance(value, str) and re.fullmatch("[0-9]+", value) else [value]
     return any(accepts(body_schema(route), changed(right(route), place, each)) for each in meant)
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from perdure.engine.core import events as e
+from perdure.engine.core import state as state_module
 from perdure.engine.core.evolve import evolve
 from perdure.engine.core.refs import resolve
 from perdure.engine.core.snapshots import decode_state, encode_state
@@ -37,6 +38,30 @@ AFTER_THE_END = frozenset({"ResultIgnored", "CommandRefused"})
 REFERENCES = frozenset({"input", "items", "output", "parameters", "result", "error_ref", "cause", "reason"})
 
 
+def frame_moves() -> set[tuple[str, str, str]]:
+    """What the docstring of `engine.core.state` says: from where to where an event moves the frame of its scope."""
+    rows = re.findall(r"^    (\w+) +-> ([\w, ]+?)  +(\w.*)$", state_module.__doc__ or "", re.MULTILINE)
+    return {(start, name, end) for start, ends, names in rows for end in ends.split(", ") for name in names.split()}
+
+
+FRAME_MOVES = frame_moves()
+SEEN: set[tuple[str, str, str]] = set()
+"""The moves of frames that this process has seen."""
+
+
+def _check_frame(before: State, event: Any, after: State) -> None:
+    """The event moves the frame of its scope as the docstring says."""
+    if hasattr(event, "scope") and not isinstance(event, e.ResultIgnored):
+        move = (_place(before, event.scope), type(event).__name__, _place(after, event.scope))
+        assert move in FRAME_MOVES
+        SEEN.add(move)
+
+
+def _place(state: State, scope: str) -> str:
+    frame = state.frames.get(scope)
+    return "gone" if frame is None else "ready" if frame.phase is None else type(frame.phase).__name__
+
+
 def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     """One event: its place, its time, its cause, and the move that it makes."""
     name = type(recorded.event).__name__
@@ -44,6 +69,7 @@ def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     assert recorded.recorded_at >= before.recorded_at
     assert recorded.caused_by is None or 1 <= recorded.caused_by < recorded.seq
     assert not before.is_over or name in AFTER_THE_END
+    _check_frame(before, recorded.event, after)
     if after.is_over:
         assert after.status == before.status or not before.is_over
         assert not any(

@@ -1,4 +1,4 @@
-"""Resume: which wait a call means, what it is told, and that no late answer ends the wrong wait (`api.md`)."""
+"""Resume: which wait a call means, what it is told, and that no late answer ends the wrong wait."""
 
 from __future__ import annotations
 

@@ -264,7 +264,7 @@ def ended(waits: tuple[Wait, ...], wait_id: str | None, outcome: str) -> tuple[W
 
 
 def told(node: Node, command: c.Resume, machine: Machine) -> tuple[str, bool]:
-    """What `api.md` says that a resume is told, by what the outside world remembers; and whether it may be held."""
+    """What a resume is told (`api/CONTRACT.md`), by what the outside world remembers; and whether it may be held."""
     if node.state.status == "terminated":
         return "CONFLICT", False
     if node.state.is_quarantined and not node.state.is_over:
