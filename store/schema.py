@@ -1,7 +1,8 @@
 """All tables, declared once for every database. Columns stand in the order of the rows in `records.py`.
 
 Ids are 16 bytes, hashes and digests 32, instants integer milliseconds. An index is here only if a statement
-asks for it: each costs some 6 µs a row. What is on disk is a promise: a change here comes with a migration.
+asks for it: each costs some 6 µs a row. What is on disk is a promise: a change here comes with a migration. (What a
+partial index is on for PostgreSQL stands in the migrations alone: said here it would import that dialect each time.)
 """
 
 from __future__ import annotations
@@ -102,13 +103,7 @@ streams = Table(
 )
 # The few streams that are not executions, found among millions that are.
 NOT_EXECUTION: Final = text("kind <> 'execution'")
-Index(
-    "streams_not_executions",
-    streams.c.kind,
-    streams.c.stream_id,
-    sqlite_where=NOT_EXECUTION,
-    postgresql_where=NOT_EXECUTION,
-)
+Index("streams_not_executions", streams.c.kind, streams.c.stream_id, sqlite_where=NOT_EXECUTION)
 
 process_ids = Table(
     "process_ids",
@@ -330,7 +325,7 @@ executions = Table(
 )
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
 LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
-Index("executions_live", executions.c.execution_id, sqlite_where=LIVE, postgresql_where=LIVE)
+Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
 
 waits = Table(
     "waits",
@@ -351,20 +346,8 @@ waits = Table(
     sqlite_with_rowid=False,
 )
 OPEN: Final = text("outcome IS NULL")
-Index(
-    "waits_open_in_workspace",
-    waits.c.workspace_id,
-    waits.c.wait_id,
-    sqlite_where=OPEN,
-    postgresql_where=OPEN,
-)
-Index(
-    "waits_open_in_execution",
-    waits.c.execution_id,
-    waits.c.wait_id,
-    sqlite_where=OPEN,
-    postgresql_where=OPEN,
-)
+Index("waits_open_in_workspace", waits.c.workspace_id, waits.c.wait_id, sqlite_where=OPEN)
+Index("waits_open_in_execution", waits.c.execution_id, waits.c.wait_id, sqlite_where=OPEN)
 
 timers = Table(
     "timers",

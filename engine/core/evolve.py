@@ -22,7 +22,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core import numbering
 from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from perdure.engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
-from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.persistent import EMPTY
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import (
     EXECUTION_TIMER,
@@ -157,7 +157,7 @@ def _end(state: State, status: Status) -> None:
     # What is left of a run that is over: how it ended, and how the last wait of each state did, so that who comes late
     # is told the truth for ever.
     cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
-    state.frames, state.forks, state.timers = PersistentMap(), PersistentMap(), PersistentMap()
+    state.frames, state.forks, state.timers = EMPTY, EMPTY, EMPTY
     state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = 0
     state.ended_at = state.recorded_at

@@ -12,7 +12,7 @@ texts, which differ from process to process, decide of nothing but the place.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Generic, NamedTuple, TypeVar, overload
+from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -81,6 +81,8 @@ class PersistentMap(Generic[K, V]):
             shard = self._shards[index]
         if key not in shard:
             return self
+        if self._only is not None and len(shard) == 1:
+            return EMPTY
         changed = shard.copy()
         del changed[key]
         if self._only is None:
@@ -180,3 +182,7 @@ class PersistentMap(Generic[K, V]):
             for key, value in new.items():
                 if key not in old:
                     yield Change(key, None, value)
+
+
+EMPTY: Final[PersistentMap[Any, Any]] = PersistentMap()
+"""All that are made empty later on: one object, and not one for each step of each run."""

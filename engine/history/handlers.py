@@ -10,7 +10,7 @@ from perdure.engine.core.state import TOP
 from perdure.engine.history import failing
 from perdure.engine.history.fold import HistoryFold
 from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitFork
-from perdure.engine.language import parse_resource
+from perdure.engine.language.model.resources import parse_resource
 
 TIMEOUT_DEFAULT_S: Final = 99_999_999
 """The limit of a task that has none of its own (States Language, TimeoutSeconds)."""

@@ -15,7 +15,8 @@ from perdure.engine.core.events import Recorded
 from perdure.engine.history.chain import Chain
 from perdure.engine.history.handlers import follow
 from perdure.engine.history.timeline import Timeline, TimelineEntry, Visit, VisitFork, What
-from perdure.engine.language import format_instant, parse_resource
+from perdure.engine.language.instants import format_instant
+from perdure.engine.language.model.resources import parse_resource
 
 REGION: Final = "local"
 OWN_STEPS: Final = "perdure"

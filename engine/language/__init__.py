@@ -4,70 +4,13 @@ Pure: nothing here knows the time, chance, the disk or the engine. ``problems`` 
 ``compile_machine`` compiles it, and the states of the Machine say what each does with its input and result.
 """
 
-from perdure.engine.language.analysis.drawing import mermaid
-from perdure.engine.language.analysis.steps import executions_of, literal_errors, steps_of, warnings
-from perdure.engine.language.analysis.waits import opens_several_waits
-from perdure.engine.language.errors import DefinitionError, Problem, StatesError
-from perdure.engine.language.evaluate.context import context_object
-from perdure.engine.language.evaluate.environment import Environment, EvaluationContext
-from perdure.engine.language.instants import format_instant, parse_instant
-from perdure.engine.language.model.flows import Left
-from perdure.engine.language.model.handlers import Catcher, Retrier
-from perdure.engine.language.model.resources import Resource, parse_resource
-from perdure.engine.language.model.states import (
-    ChoiceState,
-    Chosen,
-    FailState,
-    FlowingState,
-    HandlingState,
-    Machine,
-    MapState,
-    ParallelState,
-    PassState,
-    State,
-    SucceedState,
-    TaskState,
-    WaitState,
-    nested_in,
-)
-from perdure.engine.language.parse.definition import compile_machine, compile_state, problems, unsupported
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Catcher",
-    "ChoiceState",
-    "Chosen",
-    "DefinitionError",
-    "Environment",
-    "EvaluationContext",
-    "FailState",
-    "FlowingState",
-    "HandlingState",
-    "Left",
-    "Machine",
-    "MapState",
-    "ParallelState",
-    "PassState",
-    "Problem",
-    "Resource",
-    "Retrier",
-    "State",
-    "StatesError",
-    "SucceedState",
-    "TaskState",
-    "WaitState",
-    "compile_machine",
-    "compile_state",
-    "context_object",
-    "executions_of",
-    "format_instant",
-    "literal_errors",
-    "mermaid",
-    "nested_in",
-    "opens_several_waits",
-    "parse_instant",
-    "parse_resource",
-    "problems",
-    "steps_of",
-    "unsupported",
-    "warnings",
-]
+if TYPE_CHECKING:
+    from perdure.engine.language.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    """Import the language when something of it is first asked for: who tells what a run did needs little of it."""
+    return getattr(import_module("perdure.engine.language.public"), name)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select, tuple_
+from sqlalchemy import Select, bindparam, func, or_, select, tuple_
 
 from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 from perdure.store.schema import (
@@ -27,6 +27,14 @@ _WORKSPACE_NAMED: Final = select(workspaces).where(
     workspaces.c.organization_id == bindparam("id"), workspaces.c.name == bindparam("name")
 )
 _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
+_KEYS_OF: Final = (
+    select(api_keys)
+    .where(api_keys.c.organization_id == bindparam("organization_id"), api_keys.c.key_id > bindparam("after"))
+    .order_by(api_keys.c.key_id)
+    .limit(bindparam("limit"))
+)
+_KEYS_IN: Final = _KEYS_OF.where(api_keys.c.workspace_id == bindparam("workspace_id"))
+_NO_LIMIT: Final = 2**63 - 1
 _KEY_USES: Final = select(key_uses).where(key_uses.c.key_id.in_(bindparam("key_ids", expanding=True)))
 _KEY_BY_DIGEST: Final = select(api_keys).where(api_keys.c.key_digest == bindparam("digest"))
 _OPERATOR: Final = (
@@ -48,6 +56,26 @@ _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("vers
 _LATEST_PUBLISHED: Final = (
     _VERSIONS.where(workflow_versions.c.published_at.is_not(None)).order_by(workflow_versions.c.version.desc()).limit(1)
 )
+_CONDITIONS: Final = {
+    "status": workflows.c.status == bindparam("status"),
+    # A part is in a name if taking it out changes the name. (LIKE would need escapes, and has a limit.)
+    "search": func.replace(func.lower(workflows.c.name), bindparam("search"), "") != func.lower(workflows.c.name),
+}
+
+
+def _filtered(query: Select[Any], names: Sequence[str]) -> Select[Any]:
+    return query.where(workflows.c.workspace_id == bindparam("id"), *(_CONDITIONS[name] for name in names))
+
+
+_FILTERS: Final[list[tuple[str, ...]]] = [(), ("status",), ("search",), ("status", "search")]
+_COUNTS: Final = {names: _filtered(select(func.count()).select_from(workflows), names) for names in _FILTERS}
+_PAGES: Final = {
+    names: _filtered(select(workflows), names)
+    .order_by(workflows.c.workflow_id.desc())
+    .limit(bindparam("limit"))
+    .offset(bindparam("offset"))
+    for names in _FILTERS
+}
 _NAMED: Final = (
     select(workflows)
     .where(workflows.c.workspace_id == bindparam("id"), workflows.c.name == bindparam("name"))
@@ -90,11 +118,12 @@ class SqlCatalog(SqlSession):
     async def api_keys(
         self, organization_id: bytes, workspace_id: bytes | None = None, *, after: bytes = b"", limit: int | None = None
     ) -> list[ApiKeyRow]:
-        wanted = [api_keys.c.organization_id == organization_id, api_keys.c.key_id > after]
-        if workspace_id is not None:
-            wanted.append(api_keys.c.workspace_id == workspace_id)
-        query = select(api_keys).where(*wanted).order_by(api_keys.c.key_id).limit(limit)
-        return [ApiKeyRow._make(row) for row in await self._query(query)]
+        wanted = {"organization_id": organization_id, "after": after, "limit": _NO_LIMIT if limit is None else limit}
+        if workspace_id is None:
+            rows = await self._all(_KEYS_OF, **wanted)
+        else:
+            rows = await self._all(_KEYS_IN, **wanted, workspace_id=workspace_id)
+        return [ApiKeyRow._make(row) for row in rows]
 
     async def has_operator(self, besides: bytes, now: int) -> bool:
         below = await self._one(_OPERATOR_BELOW, besides=besides, now=now)
@@ -137,16 +166,11 @@ class SqlCatalog(SqlSession):
         limit: int = 20,
         offset: int = 0,
     ) -> tuple[list[WorkflowRow], int]:
-        wanted = [workflows.c.workspace_id == workspace_id]
-        if status is not None:
-            wanted.append(workflows.c.status == status)
-        if search:
-            wanted.append(_contains(func.lower(workflows.c.name), search.lower()))
-        newest_first = workflows.c.workflow_id.desc()
-        page = select(workflows).where(*wanted).order_by(newest_first).limit(limit).offset(offset)
-        rows = [WorkflowRow._make(row) for row in await self._query(page)]
-        counted = await self._query(select(func.count()).select_from(workflows).where(*wanted))
-        return rows, counted[0][0]
+        wanted = {"status": status, "search": search.lower() if search else None}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        rows = await self._all(_PAGES[tuple(given)], id=workspace_id, **given, limit=limit, offset=offset)
+        counted = await self._all(_COUNTS[tuple(given)], id=workspace_id, **given)
+        return [WorkflowRow._make(row) for row in rows], counted[0][0]
 
     async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
         rows = await self._all(_NAMED_IN_USE, id=workspace_id, name=name)
@@ -178,8 +202,3 @@ class SqlCatalog(SqlSession):
         return [
             (WorkflowRow._make(row[:width]), WorkflowVersionRow._make(row[width:])) for row in await self._query(query)
         ]
-
-
-def _contains(column: ColumnElement[str], part: str) -> ColumnElement[bool]:
-    """Whether a text has this part: taking it out changes it. LIKE would need escapes, and has a limit."""
-    return func.replace(column, part, "") != column

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from perdure.store.batch import check_batch
 from perdure.store.errors import StoreError, StoreUnavailable
@@ -22,9 +22,9 @@ from perdure.store.sqlite.errors import store_error
 from perdure.store.sqlite.location import database_path
 from perdure.store.sqlite.readers import Readers
 from perdure.store.sqlite.schema_check import SHAPE, shape, shape_flaws
-from perdure.store.sqlite.writer.process import WriterProcess
-from perdure.store.sqlite.writer.thread import WriterThread
-from perdure.store.sqlite.writer.writer import Writer
+
+if TYPE_CHECKING:
+    from perdure.store.sqlite.writer.writer import Writer
 
 T = TypeVar("T")
 
@@ -67,36 +67,36 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
             return self._failed(store_error(error))
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
-        return await self._write(partial(Writer.node_started, node=node))
+        return await self._write(partial(_writer().node_started, node=node))
 
     async def node_noted(self, node: NodeRow) -> None:
-        await self._write(partial(Writer.node_noted, node=node))
+        await self._write(partial(_writer().node_noted, node=node))
 
     async def node_stopped(self, node_id: bytes, at: int) -> None:
-        await self._write(partial(Writer.node_stopped, node_id=node_id, at=at))
+        await self._write(partial(_writer().node_stopped, node_id=node_id, at=at))
 
     async def keys_used(self, uses: Mapping[bytes, int]) -> None:
-        await self._write(partial(Writer.keys_used, uses=list(uses.items())))
+        await self._write(partial(_writer().keys_used, uses=list(uses.items())))
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
         try:
-            await self._write(Writer.begin_rebuild)
+            await self._write(_writer().begin_rebuild)
         except asyncio.CancelledError:  # it goes on all the same, where the writer lives
-            await self._write(Writer.abandon_rebuild)
+            await self._write(_writer().abandon_rebuild)
             raise
         try:
             some: list[Projected] = []
             async for row in rows:
                 some.append(row)
                 if len(some) == _ROWS_AT_ONCE:
-                    await self._write(partial(Writer.put_rebuilt, rows=some))
+                    await self._write(partial(_writer().put_rebuilt, rows=some))
                     some = []
-            await self._write(partial(Writer.put_rebuilt, rows=some))
+            await self._write(partial(_writer().put_rebuilt, rows=some))
         except BaseException:
             with suppress(StoreError):
-                await self._write(Writer.abandon_rebuild)
+                await self._write(_writer().abandon_rebuild)
             raise
-        await self._write(Writer.end_rebuild)
+        await self._write(_writer().end_rebuild)
 
     async def shape_flaws(self) -> list[str]:
         found = shape(await self._query(SHAPE))
@@ -175,7 +175,17 @@ async def _open_to_read(path: str) -> SqliteStore:
     return SqliteStore(await Readers.open(path), None)
 
 
+def _writer() -> type[Writer]:
+    """What writes. A command that reads does without, and starts quicker."""
+    from perdure.store.sqlite.writer.writer import Writer  # noqa: PLC0415
+
+    return Writer
+
+
 async def _open_to_write(path: str, place: WriterPlace) -> SqliteStore:
+    from perdure.store.sqlite.writer.process import WriterProcess  # noqa: PLC0415 likewise
+    from perdure.store.sqlite.writer.thread import WriterThread  # noqa: PLC0415
+
     writer: _Writing = await (WriterProcess if place == "process" else WriterThread).open(path)
     try:
         store = SqliteStore(await Readers.open(path), writer)

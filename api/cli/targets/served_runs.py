@@ -17,10 +17,9 @@ from perdure.engine.core.refs import Ref, resolve, seq_of
 from perdure.engine.core.state import State, initial_state
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.history import mermaid_run
-from perdure.engine.language import parse_instant
-from perdure.engine.log.codec import UnknownEvent, encode_json
+from perdure.engine.language.instants import parse_instant
+from perdure.engine.log.codec import EXECUTION, UnknownEvent, encode_json
 from perdure.engine.log.projections import execution_row
-from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.records import EventRow
 
 EVENTS_AT_ONCE: Final = 500
@@ -130,7 +129,7 @@ def _recorded(event: dict[str, Any]) -> Recorded:
         hash=bytes.fromhex(event["hash"]),
     )
     try:
-        return STREAM_TYPES["execution"].vocabulary.read(row)
+        return EXECUTION.read(row)
     except UnknownEvent as error:
         raise CommandFailed(f"the server is of a newer version: {error}") from None
 

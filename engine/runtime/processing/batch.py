@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,15 +27,22 @@ SIZE_MAX: Final = 16 * 1024 * 1024
 """Likewise of so many characters of payloads."""
 
 
+T = TypeVar("T")
+_Some: TypeAlias = list[T] | tuple[()]
+
+
 class Part(msgspec.Struct, eq=False):
-    """What one stream gains in a batch; several decisions may have added to it. `state` is the one after it."""
+    """What one stream gains in a batch; several decisions may have added to it. `state` is the one after it.
+
+    Most have few rows: what is empty is no list of its own, which the collector of cycles would look at.
+    """
 
     hot: HotStream
     state: Any = None
     events: list[NewEvent] = []
-    claims: list[Claim] = []
-    puts: list[Row] = []
-    deletes: list[TimerRow] = []
+    claims: _Some[Claim] = ()
+    puts: _Some[Row] = ()
+    deletes: _Some[TimerRow] = ()
 
     def append(self) -> StreamAppend:
         """The part as the store takes it, behind what is on disk; the rows that show the whole state are made here."""
@@ -61,11 +68,11 @@ class Part(msgspec.Struct, eq=False):
     def _show(self, hot: HotStream) -> None:
         row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
         if row is not None:
-            self.puts.append(row)
+            self.puts = _with(self.puts, (row,))
         if hot.head.seq >= hot.snapshot_due:  # of what is on disk: the hash is not known before
             snapshot = snapshots.take(hot.stream_id, hot.head, hot.stored)
             hot.snapshot_due = snapshots.due_after(snapshot)
-            self.puts.append(snapshot)
+            self.puts = _with(self.puts, (snapshot,))
 
 
 class PendingReply(msgspec.Struct, eq=False):
@@ -106,11 +113,10 @@ class Batch:
         part.events += events
         self.event_count += len(events)
         self._size += _size_of(events)
-        if claims:
-            part.claims += claims
+        part.claims = _with(part.claims, claims)
         if rows is not NO_ROWS:
-            part.puts += rows.puts
-            part.deletes += rows.deletes
+            part.puts = _with(part.puts, rows.puts)
+            part.deletes = _with(part.deletes, rows.deletes)
             if hot.kind.name == "organization":
                 self._note_revoked(hot, events)
         hot.batch = self
@@ -180,6 +186,16 @@ class Batch:
         self._claimed = {key: hot for key, hot in self._claimed.items() if hot.stream_id not in gone}
         self._revoked = {key: hot for key, hot in self._revoked.items() if hot.stream_id not in gone}
         return again
+
+
+def _with(rows: _Some[T], more: Sequence[T]) -> _Some[T]:
+    """The rows and these, in one list; what was a list grows, so that many decisions of one stream take linear time."""
+    if not more:
+        return rows
+    if not rows:
+        return list(more)
+    rows += more
+    return rows
 
 
 def _size_of(events: Iterable[NewEvent]) -> int:

@@ -88,6 +88,8 @@ class Tasks:
         self._turns: Final = Turns(send, clock, self._on_not_started)
         self._starting: dict[TaskKey, _Work] = {}
         self._jobs: dict[TaskKey, asyncio.Task[None]] = {}
+        self._keys: dict[asyncio.Task[None], TaskKey] = {}
+        self._ended: Final = self._on_ended  # one for all: a closure for each would be four objects for the collector
         self._is_closing = False
 
     def run(self, hot: HotStream, task: RunTask) -> None:
@@ -171,12 +173,13 @@ class Tasks:
             self._on_loop.leave(key)
             return
         self._jobs[key] = job
+        self._keys[job] = key
+        job.add_done_callback(self._ended)
 
-        def on_ended(_job: object) -> None:
-            del self._jobs[key]
-            self._on_loop.leave(key)
-
-        job.add_done_callback(on_ended)
+    def _on_ended(self, job: asyncio.Task[None]) -> None:
+        key = self._keys.pop(job)
+        del self._jobs[key]
+        self._on_loop.leave(key)
 
     def _begin_in_thread(self, key: TaskKey, work: _Work) -> None:
         loop = asyncio.get_running_loop()

@@ -32,6 +32,12 @@ _BUFFER_BYTES: Final = 1024 * 1024
 _END_S: Final = 10
 """Seconds that the process is given to end once it has closed the database."""
 
+_BEGIN_S: Final = 60.0
+"""Seconds until the process must have said that it is the writer. (On an idle machine it takes half a second.)"""
+
+_MARK: Final = "_PERDURE_WRITES_FOR"
+"""The variable that a writer's process is started with: a program that finds it set was started in its place."""
+
 _PROGRAM: Final = """\
 import sys
 sys.path[:] = {path!r}
@@ -51,7 +57,7 @@ class WriterProcess:
     async def open(cls, path: str) -> WriterProcess:
         """Take the lock, start the process, and wait until it has opened the database.
 
-        Raises StoreError, DatabaseInUse above all.
+        Raises StoreError: DatabaseInUse above all, and StoreUnavailable where Python cannot be started anew.
         """
         loop = asyncio.get_running_loop()
         starting = loop.run_in_executor(None, _start, path)
@@ -66,12 +72,15 @@ class WriterProcess:
             started.give_up()
             raise
         try:
+            await asyncio.wait_for(peer.begun(), _BEGIN_S)
             await peer.opened()
         except BaseException as error:
             peer.hang_up()
             started.kill()
             if isinstance(error, CommitUnknown):
-                raise StoreUnavailable("the writer's process ended before it had opened the database") from error
+                raise _not_started(f"{sys.executable} ended before it had opened the database") from error
+            if isinstance(error, TimeoutError):
+                raise _not_started(f"{sys.executable} did not begin to write within {_BEGIN_S:g} s") from error
             raise
         return cls(started, peer)
 
@@ -141,6 +150,7 @@ class _Started(NamedTuple):
 
 def _start(path: str) -> _Started:
     """Take the lock and start the process; all of it, or nothing. Raises StoreError."""
+    _check_python()
     lock = FileLock.acquire(path)
     try:
         ours, theirs = socket.socketpair()
@@ -162,12 +172,15 @@ def _start(path: str) -> _Started:
     return _Started(process, ours, lock)
 
 
-def _run(path: str, descriptor: int, locks: list[int]) -> subprocess.Popen[bytes]:
+def _run(database: str, descriptor: int, locks: list[int]) -> subprocess.Popen[bytes]:
     """Run the program with its end of the socket, which is closed here, and with the locks. Raises OSError."""
-    program = _PROGRAM.format(path=sys.path, descriptor=descriptor, database=path)
+    path: Sequence[object] = sys.path
+    path = [each for each in path if isinstance(each, str)]  # Python passes over what else stands there
+    program = _PROGRAM.format(path=path, descriptor=descriptor, database=database)
     try:
         return subprocess.Popen(  # noqa: S603 our own program
             [sys.executable, "-c", program],
+            env={**os.environ, _MARK: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=(descriptor, *locks),
@@ -175,6 +188,25 @@ def _run(path: str, descriptor: int, locks: list[int]) -> subprocess.Popen[bytes
         )
     finally:
         os.close(descriptor)
+
+
+def _check_python() -> None:
+    """Make sure, as far as it can be seen, that this program's executable is Python. Raises StoreUnavailable.
+
+    In a frozen application (PyInstaller, cx_Freeze, PyOxidizer) it is the application, which would be started again.
+    """
+    if getattr(sys, "frozen", False) or getattr(sys, "oxidized", False):
+        raise _not_started("this is a frozen application, which would be started again")
+    if not os.access(sys.executable or "", os.X_OK):
+        raise _not_started(f"sys.executable, {sys.executable!r}, is no program")
+    if _MARK in os.environ:
+        raise _not_started("this program was started as one, and is none")
+
+
+def _not_started(reason: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f'the writer\'s process cannot be started: {reason}; use writer="thread" (perdure serve: --writer thread)'
+    )
 
 
 def _give_up(starting: asyncio.Future[_Started]) -> None:
@@ -190,10 +222,16 @@ class _Peer(asyncio.Protocol):
         self.on_lost: Callable[[StoreError], None] = lambda _failure: None
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._opened.add_done_callback(asyncio.Future.exception)  # whoever asks may be cancelled meanwhile
-        self._waiting: deque[asyncio.Future[Any]] = deque([self._opened])
+        self._waiting: deque[asyncio.Future[Any]] = deque([self._begun, self._opened])
+        for each in self._waiting:
+            each.add_done_callback(asyncio.Future.exception)  # whoever asks may be cancelled meanwhile
         self.is_ending = True
+
+    async def begun(self) -> None:
+        """Wait until the process says that it is the writer. Raises CommitUnknown if it ends before."""
+        await asyncio.shield(self._begun)
 
     async def opened(self) -> None:
         """Wait until the process has opened the database. Raises StoreError."""

@@ -21,12 +21,13 @@ _COLLECT_AFTER: Final = 50_000
 def main(descriptor: int, path: str) -> None:
     """Open the database, and serve the process at the other end of a socket until that closes it or dies.
 
-    The first answer is to no request: it says that the database is open, or why it is not.
+    The first two answers are to no request: that this is the writer, and that the database is open, or why it is not.
     """
     # Who stops the engine's process stops this one with it, after what it was handed: by the end of the socket.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as peer:
+        _send(peer, None)
         try:
             writer = Writer(path)
         except StoreError as error:

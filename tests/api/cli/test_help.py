@@ -8,7 +8,7 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from perdure.api.cli.main import COMMANDS, main
-from tests.api.cli.conftest import ROOT, Perdure
+from tests.api.cli.conftest import KEY, ROOT, Perdure
 
 HELP_S_MAX = 1.0
 """Measured on a warm machine it is below 0.1 s, of a processor's time too, which no busy machine adds to."""
@@ -147,17 +147,15 @@ SERVING = {
     "structlog",
     "uvicorn",
 }
-LANGUAGE = {"croniter", "perdure.engine.core.decide", "perdure.engine.language", "jlens", "jsonpath"}
-POOL = {"sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
-READING = {
-    "history": set[str](),
-    "events INV-7": set[str](),
-    "waits": set[str](),
-    "workflows list": POOL,
-    "keys list": POOL,
-    "show INV-7": POOL | LANGUAGE,
+LANGUAGE = {"croniter", "perdure.engine.core.decide", "perdure.engine.language.parse.definition", "jlens", "jsonpath"}
+STORING = {
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.orm",
+    "perdure.store.sqlite.writer.writer",
 }
-"""What each may have imported by its end, and those before it."""
+READING = ("history", "events INV-7", "waits", "workflows list", "keys list", "show INV-7")
+SERVED = ("history", "events INV-7", "show INV-7")
 
 IMPORTED = """
 import sys
@@ -171,19 +169,31 @@ for line in sys.argv[2:]:
 """
 
 
-def test_commands_that_read_import_no_engine(folder: Path) -> None:
-    """They start without HTTP, steps and engine; most also without the language, and without SQLAlchemy's ORM."""
+def imported(lines: Sequence[str], unwanted: set[str], **environment: str) -> dict[str, set[str]]:
+    """Which of these modules are there after each command, all in one process."""
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, ",".join(SERVING | LANGUAGE | POOL), *READING],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", IMPORTED, ",".join(unwanted), *lines],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
     said = [set(line.split()[1:]) for line in done.stderr.splitlines() if line.startswith("imported")]
-    beyond = {line: found - READING[line] for line, found in zip(READING, said, strict=True) if found - READING[line]}
-    assert not beyond
+    return dict(zip(lines, said, strict=True))
+
+
+def test_commands_that_read_import_little(folder: Path) -> None:
+    """They start without HTTP, steps, engine and language, without what writes, and without SQLAlchemy's ORM."""
+    found = imported(READING, SERVING | LANGUAGE | STORING)
+    assert found == {line: set() for line in READING}
+
+
+def test_commands_that_ask_a_server_import_no_store(served: str) -> None:
+    """They start without the engine, the language, and all that opens a database."""
+    unwanted = (SERVING - {"http.client"}) | LANGUAGE | {"aiosqlite", "sqlalchemy", "sqlite3"}
+    found = imported(SERVED, unwanted, PERDURE_SERVER=served, PERDURE_KEY=KEY)
+    assert found == {line: set() for line in SERVED}
 
 
 @pytest.mark.parametrize(
