@@ -14,6 +14,7 @@ from perdure.engine.core.events import ResumeRule
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
 from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.runtime.bulky import apart_if_bulky
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import Node
 from perdure.engine.runtime.streams.stream import HotStream
@@ -96,7 +97,7 @@ class Workflows:
             ids.text(caller.workspace_id),
             name,
             description,
-            self._definition(definition, mock_payload, resume),
+            await self._definition(definition, mock_payload, resume),
             is_published,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
@@ -119,7 +120,7 @@ class Workflows:
         current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
         changed = None
         if definition is not None:
-            changed = self._definition(definition, mock_payload, resume or current.resume)
+            changed = await self._definition(definition, mock_payload, resume or current.resume)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
         elif resume is not None:
@@ -174,7 +175,7 @@ class Workflows:
         is_published: bool,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        wanted = self._definition(definition, None, resume or before.resume)
+        wanted = await self._definition(definition, None, resume or before.resume)
         is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
         saved = await self.change(
             caller,
@@ -193,7 +194,15 @@ class Workflows:
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
 
-    def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
+    async def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
+        """What is stored of a definition. Raises `Invalid` with every problem in it."""
+        mock = None if mock_payload is None else encode_json(mock_payload).decode()
+        size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
+        encoded = await apart_if_bulky(size, self._encoded, definition)
+        return workflow.Definition(encoded.decode(), hashlib.sha256(encoded).hexdigest(), mock, _checked(resume))
+
+    def _encoded(self, definition: Any) -> bytes:
+        """A definition as it is stored. Raises `Invalid`."""
         if isinstance(definition, str | bytes) and not looks_like_json(definition):
             definition = read_yaml(definition)
         found = problems(definition)
@@ -205,9 +214,7 @@ class Workflows:
             first = f"{found[0].path or '/'}: {found[0].message}"
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             raise Invalid(f"definition: {first}{more}", {"errors": errors})
-        text = encode_json(definition)
-        mock = None if mock_payload is None else encode_json(mock_payload).decode()
-        return workflow.Definition(text.decode(), hashlib.sha256(text).hexdigest(), mock, _checked(resume))
+        return encode_json(definition)
 
     def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
         known = ", ".join(sorted(self._registry.names()))
@@ -220,10 +227,7 @@ class Workflows:
     async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        definition = decode_json(version.definition)
-        found = warnings(definition)
-        if version.resume == "any" and opens_several_waits(definition):
-            found.append(Problem("", SEVERAL_WAITS))
+        found = await apart_if_bulky(len(version.definition), _warnings, version)
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
 
@@ -305,6 +309,14 @@ class Workflows:
         if found.published_at is None and not is_test:
             raise Conflict(f"version {version} of workflow {shown} is a draft; publish it, or run it with test=true")
         return found
+
+
+def _warnings(version: WorkflowVersionRow) -> list[Problem]:
+    definition = decode_json(version.definition)
+    found = warnings(definition)
+    if version.resume == "any" and opens_several_waits(definition):
+        found.append(Problem("", SEVERAL_WAITS))
+    return found
 
 
 def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
