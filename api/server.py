@@ -75,10 +75,12 @@ class Server(uvicorn.Server):
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         http = HttpMetrics()
-        door = Door(connections_max(settings.connections_max), settings.receive_timeout_s, RequestLog(refuse, http))
+        self.door = Door(
+            connections_max(settings.connections_max), settings.receive_timeout_s, RequestLog(refuse, http)
+        )
         config = uvicorn.Config(
             create_app(engine, settings, http),
-            http=cast("Any", partial(HttpConnection, door)),
+            http=cast("Any", partial(HttpConnection, self.door)),
             access_log=False,
             backlog=ACCEPTED_AT_ONCE,
             lifespan="off",
@@ -91,6 +93,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._node = engine.node
+        self._node.holds.most = max(1, self.door.connections_max // 2)
         self._node.processor.on_failure = self._on_failure
 
     def _on_failure(self, _failure: Exception) -> None:

@@ -41,19 +41,28 @@ class Door:
         self.seconds: Mapping[str, float] = {_HEAD: receive_timeout_s, _BODY: receive_timeout_s}
         self.refuse = refuse
         self.idle: dict[HttpConnection, None] = {}
+        self.unread: dict[HttpConnection, None] = {}
         self._told_at = float("-inf")
 
     def enter(self, connection: HttpConnection, count: int) -> None:
-        """Let a connection in. Of too many the one that has been idle longest goes; if none is, this one."""
+        """Let a connection in. Of too many the one that has been idle longest goes.
+
+        If none is idle, it is the one whose body has been awaited longest; if there is none, this one.
+        """
         if count > self.connections_max:
             self._tell(count)
-            longest = next(iter(self.idle), None)
+            longest = next(iter(self.idle), None) or next(iter(self.unread), None)
             if longest is None:
                 connection.refuse(Unavailable("there are too many connections; repeat the call later"))
                 return
-            del self.idle[longest]
+            self.forget(longest)
             longest.transport.close()
         self.idle[connection] = None
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Hold a connection for neither idle nor unread."""
+        self.idle.pop(connection, None)
+        self.unread.pop(connection, None)
 
     def _tell(self, count: int) -> None:
         now = time.monotonic()
@@ -88,7 +97,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_over = True
-        self._door.idle.pop(self, None)
+        self._door.forget(self)
         for timer in (self._deadline, self._reading):
             if timer is not None:
                 timer.cancel()
@@ -143,6 +152,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
         self._door.idle.pop(self, None)
         self._phase = _BODY
+        self._door.unread[self] = None
 
     def _framing(self) -> PerdureError | None:
         """What is wrong with a head that the parser let pass (RFC 9112, sections 3.2 and 6)."""
@@ -162,6 +172,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._phase = _NOTHING
+        self._door.unread.pop(self, None)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -16,6 +16,7 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import effects as fx
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.holds import Holds
 from perdure.engine.runtime.processing.processor import Processor
 from perdure.engine.runtime.processing.requests import Accepted, CommandReply, from_inside
 from perdure.engine.runtime.streams.loader import Definitions, Loader
@@ -108,6 +109,7 @@ class Node:
         self.actor = f"engine:{self.name}"
         self.pins = Pins(store, self.processor, self.actor)
         self.crash_loop: CrashLoop | None = None
+        self.holds = Holds()
         self.draining = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------------------

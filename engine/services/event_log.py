@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
-from perdure.engine.errors import Invalid, NotFound
+from perdure.engine.errors import Invalid, NotFound, Unavailable
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import Node
 from perdure.engine.runtime.watch import Watch
@@ -139,16 +139,20 @@ class EventLog:
     async def _wait(self, caller: Caller, watch: Watch, deadline: int) -> bool:
         """Hold the call until something happens; false if it must be answered now.
 
-        Raises `Unauthorized` if meanwhile the caller's key was revoked or has expired: it is told nothing more.
+        Raises `Unauthorized` if meanwhile the caller's key was revoked or has expired: it is told nothing more; and
+        `Unavailable` if too many calls are held.
         """
         node, grant = self._node, caller.grant
         if node.draining.is_set() or node.processor.failure is not None or node.clock.now() >= deadline:
             return False
-        if grant is None:
-            return await watch.wait(node.clock, deadline)
-        with grant.held(watch):
-            until = deadline if grant.expires_at is None else min(deadline, grant.expires_at)
-            has_changed = await watch.wait(node.clock, until)
+        with node.holds.hold(caller.workspace_id) as is_held:
+            if not is_held:
+                raise Unavailable("too many calls are held; repeat it without wait, or later")
+            if grant is None:
+                return await watch.wait(node.clock, deadline)
+            with grant.held(watch):
+                until = deadline if grant.expires_at is None else min(deadline, grant.expires_at)
+                has_changed = await watch.wait(node.clock, until)
         grant.check(node.clock)
         return has_changed
 

@@ -23,7 +23,7 @@ from perdure.engine.services.idempotency import TRIES, Answered, Idempotency
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Workflows
-from perdure.store.records import ProcessIdRow
+from perdure.store.records import ExecutionRow, ProcessIdRow
 
 TERMINATION_REASON: Final = "Workflow execution terminated by user."
 
@@ -72,9 +72,9 @@ class Runs:
         self, caller: Caller, request: _Trigger, idempotency: IdempotencyKey | None
     ) -> Answered | None:
         """Start the execution, or answer from the one that has its process id; null: look again."""
-        implied = await self._implied(caller, request)
-        if implied is not None:
-            return implied
+        row = await implied(self._store, caller, request.process_id)
+        if row is not None:
+            return await self._named_by_id(caller, row, request, idempotency)
         try:
             found = await self._workflows.runnable(
                 caller, request.workflow_id, request.version, is_test=request.is_test
@@ -149,11 +149,10 @@ class Runs:
         )
         return None if isinstance(reply, ClaimConflict) else Answered(shown, execution_id, reply.position)
 
-    async def _implied(self, caller: Caller, request: _Trigger) -> Answered | None:
-        """A chosen process id may be the id of an execution, which is its process id if it has chosen none."""
-        row = await implied(self._store, caller, request.process_id)
-        if row is None:
-            return None
+    async def _named_by_id(
+        self, caller: Caller, row: ExecutionRow, request: _Trigger, idempotency: IdempotencyKey | None
+    ) -> Answered | None:
+        """The process id is the id of an execution, which is its process id too if it has chosen none."""
         execution_id = row.execution_id
         started = (await self._store.events_at(execution_id, [1]))[0].row
         is_same = (
@@ -161,8 +160,9 @@ class Runs:
             and request.version in (None, row.workflow_version)
             and started.payload is not None
             and canonical(decode_json(started.payload)["input"]) == canonical(request.input)
+            and not await self._store.process_ids_of([execution_id])
         )
-        return await self._settle(caller, request, execution_id, None, is_same=is_same)
+        return await self._settle(caller, request, execution_id, idempotency, is_same=is_same)
 
     # --- resume and terminate ------------------------------------------------------------------------------------
 
@@ -206,8 +206,12 @@ class Runs:
                     return Answered(reply.answer, execution_id, reply.position)
                 if not reply.rejection.is_early:
                     raise refused(reply.rejection, reply.position)
-                with self._node.metrics.hold():
-                    await self._hold(caller.grant, watch, deadline)
+                with self._node.holds.hold(caller.workspace_id) as is_held:
+                    if is_held:
+                        with self._node.metrics.hold():
+                            await self._hold(caller.grant, watch, deadline)
+                    else:
+                        deadline = 0
         raise Unavailable("the execution changes too fast to be resumed; repeat the call")
 
     async def _hold(self, grant: Grant | None, watch: Watch, deadline: int) -> None:

@@ -70,11 +70,9 @@ def check_process_id(value: str) -> None:
 
 
 async def implied(store: Store, caller: Caller, process_id: str | None) -> ExecutionRow | None:
-    """The execution of the caller's workspace whose id this is, which is its process id if it has chosen none."""
+    """The execution of the caller's workspace whose id this is: it is found by that, whatever its process id is."""
     if process_id is None or not ids.is_id(process_id):
         return None
     execution_id = ids.parse(process_id)
     row = await store.execution(execution_id)
-    if row is None or row.workspace_id != caller.workspace_id:
-        return None
-    return None if await store.process_ids_of([execution_id]) else row
+    return row if row is not None and row.workspace_id == caller.workspace_id else None

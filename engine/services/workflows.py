@@ -15,10 +15,11 @@ from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.calls import Calls, Own
 from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
+from perdure.engine.services.calls import Calls, Own
 from perdure.engine.services.sending import send
 from perdure.engine.steps import Registry
 from perdure.engine.yaml_text import looks_like_json, read_yaml
@@ -94,7 +95,7 @@ class Workflows:
         Raises `Invalid` with every problem of the definition in `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        given = self._definition(definition, mock_payload, resume)
+        given = await self._definition(definition, mock_payload, resume)
         if is_published:
             given = await self._with_calls(caller, given, Own(workflow_id, name))
         command = workflow.CreateWorkflow(ids.text(caller.workspace_id), name, description, given, is_published)
@@ -121,7 +122,7 @@ class Workflows:
         current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
         changed = None
         if definition is not None:
-            changed = self._definition(definition, mock_payload, resume or current.resume)
+            changed = await self._definition(definition, mock_payload, resume or current.resume)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
         elif resume is not None and resume != current.resume:
@@ -182,7 +183,7 @@ class Workflows:
         is_published: bool,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        wanted = self._definition(definition, None, resume or before.resume)
+        wanted = await self._definition(definition, None, resume or before.resume)
         is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
         saved = await self.change(
             caller,
@@ -196,7 +197,7 @@ class Workflows:
         return Applied(saved, "unchanged" if is_same else "changed")
 
     async def _with_calls(self, caller: Caller, given: workflow.Definition, own: Own) -> workflow.Definition:
-        meant = await self.calls.meant(caller, decode_json(given.text), own)
+        meant = await self.calls.meant(caller, given.text, own)
         return replace(given, calls=meant.calls)
 
     async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
@@ -205,7 +206,15 @@ class Workflows:
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
 
-    def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
+    async def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
+        """What is stored of a definition. Raises `Invalid` with every problem in it."""
+        mock = None if mock_payload is None else encode_json(mock_payload).decode()
+        size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
+        encoded = await apart_if_bulky(size, self._encoded, definition)
+        return workflow.Definition(encoded.decode(), hashlib.sha256(encoded).hexdigest(), mock, _checked(resume))
+
+    def _encoded(self, definition: Any) -> bytes:
+        """A definition as it is stored. Raises `Invalid`."""
         if isinstance(definition, str | bytes) and not looks_like_json(definition):
             definition = read_yaml(definition)
         found = problems(definition)
@@ -217,9 +226,7 @@ class Workflows:
             first = f"{found[0].path or '/'}: {found[0].message}"
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             raise Invalid(f"definition: {first}{more}", {"errors": errors})
-        text = encode_json(definition)
-        mock = None if mock_payload is None else encode_json(mock_payload).decode()
-        return workflow.Definition(text.decode(), hashlib.sha256(text).hexdigest(), mock, _checked(resume))
+        return encode_json(definition)
 
     def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
         known = ", ".join(sorted(self._registry.names()))
@@ -232,11 +239,8 @@ class Workflows:
     async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        definition = decode_json(version.definition)
-        found = warnings(definition)
-        found += await self.calls.warnings(caller, definition, Own(workflow_id, row.name), version.version)
-        if version.resume == "any" and opens_several_waits(definition):
-            found.append(Problem("", SEVERAL_WAITS))
+        found = await apart_if_bulky(len(version.definition), _warnings, version)
+        found += await self.calls.warnings(caller, version.definition, Own(workflow_id, row.name), version.version)
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
 
@@ -318,6 +322,14 @@ class Workflows:
         if found.published_at is None and not is_test:
             raise Conflict(f"version {version} of workflow {shown} is a draft; publish it, or run it with test=true")
         return found
+
+
+def _warnings(version: WorkflowVersionRow) -> list[Problem]:
+    definition = decode_json(version.definition)
+    found = warnings(definition)
+    if version.resume == "any" and opens_several_waits(definition):
+        found.append(Problem("", SEVERAL_WAITS))
+    return found
 
 
 def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:

@@ -304,6 +304,24 @@ async def test_of_too_many_connections_the_idle_ones_make_room(listening: Listen
     assert len(server.server_state.connections) == 3
 
 
+@pytest.mark.parametrize("key", ["nobody", KEY])
+async def test_of_too_many_connections_those_whose_body_does_not_come_make_room(listening: Listening, key: str) -> None:
+    """If none is idle: the longest awaited first, whether its request has been refused or is being read."""
+    _, server, connect = await listening(connections_max=2)
+    head = f"POST /v1/workflows HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nX-Api-Key: {key}\r\n\r\n".encode()
+    first, second = await connect(), await connect()
+    for number, peer in enumerate((first, second), 1):
+        peer.send(head)
+        await eventually(lambda number=number: len(server.door.unread) == number)
+    latest = await connect()
+    latest.send(LIVE)
+    assert (await latest.told()).status == 200
+    assert await first.is_closed()
+    second.send(b"[1, 2, 3]")
+    assert (await second.told()).status == (400 if key == KEY else 401)
+    assert not server.door.unread
+
+
 async def test_when_all_connections_are_busy_another_is_told_so(listening: Listening) -> None:
     """503 in our envelope; as soon as one is free again, there is room."""
     api, _, connect = await listening(connections_max=1)
@@ -325,6 +343,29 @@ async def test_when_all_connections_are_busy_another_is_told_so(listening: Liste
     again = await connect()
     again.send(LIVE)
     assert (await again.told()).status == 200
+
+
+async def test_calls_that_are_held_leave_connections_to_others(listening: Listening) -> None:
+    """Half of the connections are held at most, half of those for one workspace; another call is told so at once."""
+    api, server, connect = await listening(connections_max=8)
+    workflow_id = await api.workflow({"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 60, "End": True}}})
+    run = await api.trigger(workflow_id)
+    key = f"Host: a\r\nX-Api-Key: {KEY}\r\n"
+    polls = f"GET /v1/executions/{run}/events?after=2&wait=30 HTTP/1.1\r\n{key}\r\n".encode()
+    body = '{"payload": {"source": "SAP"}}'
+    resumes = f"POST {PROCESS}/resumeWorkflow/{run} HTTP/1.1\r\n{key}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    for _ in range(2):
+        (await connect()).send(polls)
+    await eventually(lambda: server._node.holds._counts.total() == 2)
+    refused = await connect()
+    for call, status, code in ((polls, 503, "UNAVAILABLE"), (resumes, 409, "NOT_WAITING")):
+        refused.send(call)
+        told = await refused.told()
+        assert (told.status, told.body["error"]["code"]) == (status, code)
+        assert told.headers["retry-after"]
+    assert server._node.holds.most == 4
+    await api.push(60_000)
+    await eventually(lambda: not server._node.holds._counts)
 
 
 async def test_a_burst_of_connections_takes_no_more_files_than_are_kept_back(

@@ -13,6 +13,7 @@ from perdure.engine.core import ids
 from perdure.engine.language import Machine, compile_machine
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.snapshots import EVERY, Unusable, check
+from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.fold import EVENTS_AT_ONCE, StreamFold
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
@@ -50,15 +51,21 @@ class Definitions:
         if row is None:
             message = f"workflow {ids.text(workflow_id)} has no version {version}"
             raise LookupError(message)
-        return self.put(workflow_id, version, row.definition)
+        return self._keep(key, await apart_if_bulky(len(row.definition), _compiled, row.definition))
 
     def put(self, workflow_id: bytes, version: int, definition: str) -> Machine:
         """Compile a definition that is at hand."""
-        machine = compile_machine(decode_json(definition))
-        self._machines[workflow_id, version] = machine
+        return self._keep((workflow_id, version), _compiled(definition))
+
+    def _keep(self, key: tuple[bytes, int], machine: Machine) -> Machine:
+        self._machines[key] = machine
         if len(self._machines) > DEFINITIONS_MAX:
             self._machines.popitem(last=False)
         return machine
+
+
+def _compiled(definition: str) -> Machine:
+    return compile_machine(decode_json(definition))
 
 
 class Loader:

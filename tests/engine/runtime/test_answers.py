@@ -327,6 +327,31 @@ async def test_a_process_id_may_not_be_another_runs_id(bench: Bench) -> None:
         await engine.trigger(workflow.id, {"n": 2}, process_id=first.id)
 
 
+async def test_the_id_of_a_run_with_a_process_id_is_no_others(bench: Bench) -> None:
+    """A run is also found by its id, so that no other may take that for its process id, and be resumed in its place."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    first = await engine.trigger(workflow.id, {"n": 1}, process_id="INV-7")
+    for value in ({"n": 1}, {"n": 2}):
+        with pytest.raises(Conflict, match=first.id):
+            await engine.trigger(workflow.id, value, process_id=first.id)
+    assert await engine.resume(first.id, {}) == "restarted"
+    assert (await names(engine, first.id)).count("WaitResumed") == 1
+
+
+async def test_an_idempotency_key_is_kept_for_a_run_named_by_its_id(bench: Bench) -> None:
+    """Of a trigger, too, that only finds the run whose id it names."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING)
+    first = await engine.trigger(workflow.id, {"n": 1})
+    for _ in range(2):
+        again = await engine.trigger(workflow.id, {"n": 1}, process_id=first.id, idempotency_key="k")
+        assert again.id == first.id
+    with pytest.raises(Conflict):
+        await engine.trigger(workflow.id, {"n": 2}, idempotency_key="k")
+    assert len((await engine.executions()).items) == 1
+
+
 async def test_an_idempotency_key_gets_the_first_answer_again(bench: Bench) -> None:
     """The winner's call repeated says `restarted` again, and never ends a later wait."""
     engine = await bench.start()

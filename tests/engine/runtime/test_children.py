@@ -213,11 +213,12 @@ async def test_what_cannot_be_started_fails_the_task(
     assert await engine.store.execution(ids.parse(await child_of(engine, execution.id))) is None
 
 
-async def test_an_implied_process_id_is_taken_too(bench: Bench) -> None:
-    """The id of a run that chose none is its process id, and no child's."""
+@pytest.mark.parametrize("chosen", [None, "INV-7"])
+async def test_an_implied_process_id_is_taken_too(bench: Bench, chosen: str | None) -> None:
+    """The id of a run is no child's process id, whether the run chose one or not."""
     engine = await bench.start()
     workflow = await engine.create_workflow("sleeping", SLEEPING)
-    other = await engine.trigger(workflow.id)
+    other = await engine.trigger(workflow.id, process_id=chosen)
     made = await engine.create_workflow("parent", parent_of(workflow.id, Name=other.id))
     result = await ended(engine, (await engine.trigger(made.id)).id)
     assert result.error == "StepFunctions.ExecutionAlreadyExistsException"

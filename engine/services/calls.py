@@ -7,13 +7,15 @@ the workflow's stream, and nothing else has to agree with it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from perdure.engine.core import ids
 from perdure.engine.core.workflow import Called, WorkflowState
 from perdure.engine.language import Problem, executions_of
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
@@ -69,11 +71,11 @@ class Calls:
         state: WorkflowState = fold.state
         return {number: version.calls for number, version in state.versions.items() if version.calls}
 
-    async def meant(self, caller: Caller, definition: Mapping[str, Any], own: Own) -> Meant:
-        """What the names in a definition mean now; an id is no name."""
+    async def meant(self, caller: Caller, definition: str, own: Own) -> Meant:
+        """What the names in a definition, as its text, mean now; an id is no name."""
         found = Meant({}, {})
         known: dict[str, Called | str | None] = {}
-        for pointer, state, target in executions_of(definition):
+        for pointer, state, target in await _executions_of(definition):
             if target not in known:
                 known[target] = await self._meaning(caller, target, own)
             meaning = known[target]
@@ -99,12 +101,12 @@ class Calls:
                 return f"workflow {name!r} is archived, so that no run of it starts"
         return f"no workflow is named {target!r} yet"
 
-    async def warnings(self, caller: Caller, definition: Mapping[str, Any], own: Own, version: int) -> list[Problem]:
+    async def warnings(self, caller: Caller, definition: str, own: Own, version: int) -> list[Problem]:
         """What of a version's calls will fail, or is still open."""
         recorded = await self.recorded(own.workflow_id, version)
         unclear = (await self.meant(caller, definition, own)).unclear
         found = [problem for state, problem in unclear.items() if state not in recorded]
-        for pointer, state, target in executions_of(definition):
+        for pointer, state, target in await _executions_of(definition):
             called = recorded.get(state)
             row = None if called is None else await self._store.workflow(ids.parse(called.workflow))
             if row is not None and row.status == "archived":
@@ -114,3 +116,7 @@ class Calls:
                 )
                 found.append(Problem(pointer, message))
         return found
+
+
+async def _executions_of(definition: str) -> list[tuple[str, str, str]]:
+    return await apart_if_bulky(len(definition), lambda: list(executions_of(decode_json(definition))))
