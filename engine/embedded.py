@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self
 
 from perdure.engine.core import ids
@@ -44,6 +44,7 @@ from perdure.engine.views import (
     summary_of,
     workflow_of,
 )
+from perdure.store.errors import StoreError
 from perdure.store.protocols import Store, WriterPlace
 
 DEFINITION_MAX: Final = 16 * 1024 * 1024
@@ -59,6 +60,7 @@ class Engine:
     def __init__(self, store: Store, node: Node, registry: Registry, http: HttpClient) -> None:
         self._http = http
         self._default: Caller | None = None
+        self._is_closed = False
         self.store = store
         self.node = node
         self.catalog = Workflows(node, registry)
@@ -138,10 +140,13 @@ class Engine:
         """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start.
 
         Raises `EngineFailed` if the database does not answer; nothing that was answered is lost by that.
+        Who waits for a run hears that it was closed.
         """
         is_home = True
         try:
             is_home = await self.node.drain(grace_s)
+            self._is_closed = True
+            self.node.processor.watchers.notify_all()
             if is_home:
                 await self.access.close()
         finally:
@@ -351,22 +356,40 @@ class Engine:
         return summary_of(view.row, view.process_id)
 
     async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
-        """Wait until an execution has ended. Raises `TimeoutError` after `timeout` seconds, `NotFound`."""
+        """Wait until an execution has ended.
+
+        Raises `TimeoutError` after `timeout` seconds, `NotFound`, `EngineFailed` if the engine stops before.
+        """
         stream_id = ids.parse(execution_id)
         processor, clock = self.node.processor, self.node.clock
-        deadline = None if timeout is None else clock.now() + round(timeout * 1000)
+        deadline = None if timeout is None else clock.ticks() + round(timeout * 1000)
         with processor.watchers.watch(stream_id, for_end=True) as watch:
             while True:
                 watch.clear()
-                ended = await self._ended(stream_id, watch)
+                with self._failing_closed():
+                    ended = await self._ended(stream_id, watch)
                 if ended is not None:
                     return ended
-                if processor.failure is not None:
-                    message = "the engine has stopped after a failed commit"
-                    raise EngineFailed(message)
+                self._check_runs()
                 if not await watch.wait(clock, deadline):
                     message = f"execution {execution_id} has not ended within {timeout} s"
                     raise TimeoutError(message)
+
+    @contextmanager
+    def _failing_closed(self) -> Iterator[None]:
+        """Say that the engine was closed, where the store says that it was."""
+        try:
+            yield
+        except StoreError:
+            self._check_runs()
+            raise
+
+    def _check_runs(self) -> None:
+        """Raise `EngineFailed` if nothing happens any more that somebody could wait for."""
+        if self.node.processor.failure is not None:
+            raise EngineFailed("the engine has stopped after a failed commit")
+        if self._is_closed:
+            raise EngineFailed("the engine was closed")
 
     async def _ended(self, stream_id: bytes, watch: Watch) -> Result | None:
         """How an execution has ended, from what was just committed, or else from the store; null if it is alive."""
@@ -391,13 +414,17 @@ class Engine:
         with self.node.processor.watchers.watch(stream_id) as watch:
             while True:
                 watch.clear()
-                for recorded in await self.reading.events(stream_id, after=after):
+                with self._failing_closed():
+                    found = await self.reading.events(stream_id, after=after)
+                for recorded in found:
                     after = recorded.seq
                     yield recorded
-                view = await self.reading.execution(await self._caller(), stream_id)
+                with self._failing_closed():
+                    view = await self.reading.execution(await self._caller(), stream_id)
                 if not follow or (view.row.status in TERMINAL and view.row.seq <= after):
                     return
                 if view.row.seq <= after:
+                    self._check_runs()
                     await watch.wait(self.node.clock)
 
     async def executions(

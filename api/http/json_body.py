@@ -1,8 +1,8 @@
 """Bodies: reading JSON strictly, so that what is recorded is exactly what was sent.
 
 A member that stands twice, a number that is none, half a character or a nesting without end are refused with the place
-where they stand; nothing of such a request is recorded (`api/CONTRACT.md`, "Bodies"). A body that holds a definition may be YAML:
-then it is the JSON text that it means, under the same rules.
+where they stand; nothing of such a request is recorded (`api/CONTRACT.md`, "Bodies"). A body that holds a definition
+may be YAML: then it is the JSON text that it means, under the same rules.
 """
 
 from __future__ import annotations

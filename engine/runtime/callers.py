@@ -38,6 +38,10 @@ class Grant(msgspec.Struct, eq=False):
         """Whether it has been revoked, or has expired."""
         return self.is_revoked or (self.expires_at is not None and self.expires_at <= clock.now())
 
+    def until(self, clock: Clock, deadline: int) -> int:
+        """The earlier of a deadline in ticks and of when it expires."""
+        return deadline if self.expires_at is None else min(deadline, clock.ticks() + self.expires_at - clock.now())
+
     def check(self, clock: Clock) -> None:
         """Raise `Unauthorized` if it is over."""
         if self.is_over(clock):

@@ -30,6 +30,14 @@ class Clock(Protocol):
         """Call once when the clock has reached `instant`, never earlier."""
         ...
 
+    def ticks(self) -> int:
+        """Milliseconds that have passed since some moment: whoever sets the clock does not change them."""
+        ...
+
+    def call_later(self, ms: int, callback: Callable[[], None]) -> Handle:
+        """Call once after so many milliseconds, however the clock is set meanwhile."""
+        ...
+
 
 class SystemClock:
     """The computer's clock. It may be set while we wait, so a wait is cut into pieces of at most a second.
@@ -52,6 +60,12 @@ class SystemClock:
 
     def now(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def ticks(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    def call_later(self, ms: int, callback: Callable[[], None]) -> Handle:
+        return asyncio.get_running_loop().call_later(ms / 1000, callback)
 
     def call_at(self, instant: int, callback: Callable[[], None]) -> Handle:
         loop = asyncio.get_running_loop()

@@ -103,6 +103,7 @@ class Node:
         self.timers = Timers(store, clock, self._fire, self.metrics)
         self.suspects = Suspects(self.send, clock, self.tasks, self.metrics)
         self.recovery = Recovery(store, self.send, self.timers, self.suspects, self.metrics)
+        self.recovery.on_done = self._open
         self.random = random
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
@@ -127,9 +128,14 @@ class Node:
         self.processor.pin_due = self.processor.position + PIN_EVERY
         if dead:
             await self.pins.pin()
+        self.processor.is_careful = loop.is_careful
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+
+    def _open(self) -> None:
+        """All had their turns: from here on nobody is alone."""
+        self.processor.is_careful = False
 
     async def _seed_ids(self) -> None:
         """New ids sort above all that exist, wherever the clock has been since."""

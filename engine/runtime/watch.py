@@ -32,11 +32,11 @@ class Watch:
         self._has_changed = False
 
     async def wait(self, clock: Clock, deadline: int | None = None) -> bool:
-        """Wait for a change since `clear`, at the longest until the instant `deadline`; whether one came."""
+        """Wait for a change since `clear`, at the longest until `deadline` (ticks); whether one came."""
         if self._has_changed:
             return True
         waiter = self._waiter = asyncio.get_running_loop().create_future()
-        alarm = None if deadline is None else clock.call_at(deadline, lambda: _wake(waiter))
+        alarm = None if deadline is None else clock.call_later(deadline - clock.ticks(), lambda: _wake(waiter))
         try:
             await waiter
         finally:

@@ -133,7 +133,7 @@ class ChildExecutions:
             except StoreError as error:
                 _log.error("child_not_served", execution_id=lane.child, error=str(error))
                 self._node.metrics.fail("child_not_served")
-                self._node.clock.call_at(self._node.clock.now() + RETRY_MS, lambda: self._again(lane))
+                self._node.clock.call_later(RETRY_MS, lambda: self._again(lane))
                 return
             except EngineFailed:
                 break

@@ -63,7 +63,7 @@ class EventLog:
 
         Where there is none yet the call is held for `hold_ms`, unless the run has ended.
         """
-        deadline = self._node.clock.now() + hold_ms
+        deadline = self._node.clock.ticks() + hold_ms
         with self._node.processor.watchers.watch(execution_id) as watch:
             while True:
                 watch.clear()
@@ -100,7 +100,7 @@ class EventLog:
         Nothing is left out up to the page's `after`, whatever others append meanwhile. A page without events may have
         a next one: what it has looked at was others'. Raises `Invalid` for a position that the log has not reached.
         """
-        deadline = self._node.clock.now() + hold_ms
+        deadline = self._node.clock.ticks() + hold_ms
         if after > await self._store.position():
             raise Invalid(f"after: the log has no position {after} yet; send one that an answer has given")
         with self._node.processor.watchers.watch_organization(caller.organization_id) as watch:
@@ -143,7 +143,7 @@ class EventLog:
         `Unavailable` if too many calls are held.
         """
         node, grant = self._node, caller.grant
-        if node.draining.is_set() or node.processor.failure is not None or node.clock.now() >= deadline:
+        if node.draining.is_set() or node.processor.failure is not None or node.clock.ticks() >= deadline:
             return False
         with node.holds.hold(caller.workspace_id) as is_held:
             if not is_held:
@@ -151,8 +151,7 @@ class EventLog:
             if grant is None:
                 return await watch.wait(node.clock, deadline)
             with grant.held(watch):
-                until = deadline if grant.expires_at is None else min(deadline, grant.expires_at)
-                has_changed = await watch.wait(node.clock, until)
+                has_changed = await watch.wait(node.clock, grant.until(node.clock, deadline))
         grant.check(node.clock)
         return has_changed
 

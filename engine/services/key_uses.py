@@ -37,7 +37,7 @@ class KeyUses:
             return
         grant.used_at = now
         if not self._noted:
-            self._clock.call_at(now + DELAY_MS, self._begin)
+            self._clock.call_later(DELAY_MS, self._begin)
         self._noted[grant.key_id] = now
 
     def _begin(self) -> None:

@@ -183,14 +183,14 @@ class Runs:
         `NotWaiting`, `AmbiguousWait`, `UnnamedWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        deadline = self._node.clock.now() + hold_ms
+        deadline = self._node.clock.ticks() + hold_ms
         with self._node.processor.watchers.watch(execution_id) as watch:
             for _ in range(TRIES * (1 + hold_ms)):
                 watch.clear()
                 known = await self._memory.lookup(caller, idempotency)
                 if known is not None:
                     return known
-                may_hold = self._node.clock.now() < deadline
+                may_hold = self._node.clock.ticks() < deadline
                 command = c.Resume(payload, wait_id, state, may_hold, idempotency is not None)
                 reply = await ask(
                     self._node,
@@ -221,7 +221,7 @@ class Runs:
             await watch.wait(clock, deadline)
             return
         with grant.held(watch):
-            await watch.wait(clock, deadline if grant.expires_at is None else min(deadline, grant.expires_at))
+            await watch.wait(clock, grant.until(clock, deadline))
 
     async def terminate(
         self,

@@ -22,6 +22,12 @@ class ManualClock:
     def now(self) -> int:
         return self._now
 
+    def ticks(self) -> int:
+        return self._now
+
+    def call_later(self, ms: int, callback: Callable[[], None]) -> _Alarm:
+        return self.call_at(self._now + ms, callback)
+
     def call_at(self, instant: int, callback: Callable[[], None]) -> _Alarm:
         alarm = _Alarm(instant, next(self._numbers), callback)
         heapq.heappush(self._alarms, alarm)

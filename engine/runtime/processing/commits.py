@@ -32,8 +32,8 @@ class Commits:
 
     def begin(self) -> None:
         """A commit begins."""
-        self._began_at = self._clock.now()
-        self._alarm = self._clock.call_at(self._began_at + self._stall_ms, self._ring)
+        self._began_at = self._clock.ticks()
+        self._alarm = self._clock.call_later(self._stall_ms, self._ring)
 
     def end(self, failure: StoreError | None = None) -> None:
         """It has ended; with `failure` nothing was written."""
@@ -42,7 +42,7 @@ class Commits:
         self._alarm = None
         self.is_stalled = False
         self._failure = None if failure is None else str(failure)
-        self._failed_at = self._clock.now() if failure is not None else 0
+        self._failed_at = self._clock.ticks() if failure is not None else 0
 
     def _ring(self) -> None:
         self._alarm = None
@@ -52,7 +52,7 @@ class Commits:
     @property
     def problem(self) -> str | None:
         """What keeps writes from being answered soon, for whoever asks whether we are ready; null if nothing does."""
-        now = self._clock.now()
+        now = self._clock.ticks()
         if self.is_stalled:
             return f"has waited {(now - self._began_at) // 1000} s for a commit: the database does not answer"
         if self._failure is not None and now - self._failed_at < FAILED_SHOWN_MS:
@@ -73,7 +73,7 @@ class PutOff:
     def add(self, request: CommandRequest) -> None:
         """Put this one off."""
         if not self.requests:
-            self._clock.call_at(self._clock.now() + RETRY_MS, self._try_again)
+            self._clock.call_later(RETRY_MS, self._try_again)
         self.requests.append(request)
         self._is_empty.clear()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from typing import Final
 
@@ -36,8 +37,8 @@ class Deferred:
         self._new_id = new_id
         self._random = random
         self._loading: dict[bytes, list[CommandRequest]] = {}
-        self.waiting = 0
-        """How many requests wait for their streams."""
+        self._loading_count = 0
+        self._deciding: dict[int, CommandRequest] = {}
         self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
 
     @property
@@ -45,16 +46,30 @@ class Deferred:
         return bool(self._loading)
 
     @property
+    def waiting(self) -> int:
+        """How many requests are on a detour."""
+        return self._loading_count + len(self._deciding)
+
+    @property
     def requests(self) -> Iterator[CommandRequest]:
-        """The requests whose streams are being loaded."""
-        return chain.from_iterable(self._loading.values())
+        """The requests that are on one."""
+        return chain(chain.from_iterable(self._loading.values()), self._deciding.values())
+
+    @contextmanager
+    def taken(self, request: CommandRequest) -> Iterator[None]:
+        """Count a request that has its stream, and waits for something else, as long as it does."""
+        self._deciding[id(request)] = request
+        try:
+            yield
+        finally:
+            del self._deciding[id(request)]
 
     def want(self, request: CommandRequest) -> bool:
         """Queue a request behind the loading of its stream; whether it takes a call of `load` to begin it.
 
         All streams that are wanted in one go are read together, by one call.
         """
-        self.waiting += 1
+        self._loading_count += 1
         waiting = self._loading.get(request.stream_id)
         if waiting is not None:
             waiting.append(request)
@@ -69,7 +84,7 @@ class Deferred:
         async for found in self._loader.load():
             for stream_id, result in found.items():
                 requests = self._loading.pop(stream_id, [])
-                self.waiting -= len(requests)
+                self._loading_count -= len(requests)
                 yield result, requests
 
     async def fetch(self, hot: HotStream, request: CommandRequest, need: Need) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -12,7 +13,10 @@ from perdure.engine.runtime.processing.batch import Batch
 from perdure.engine.runtime.processing.requests import CommandRequest
 
 ORDERS_AT_ONCE: Final = 64
-"""So many requests are decided before everything else on the loop has its turn."""
+"""At most so many requests are decided before everything else on the loop has its turn."""
+
+TURN_S: Final = 0.02
+"""After so many seconds of deciding the rest waits for the next turn: each decision alone may use up as many."""
 
 ADVANCE_EVENTS_MAX: Final = 256
 """With so many events to commit, runs that go on by themselves wait: the next commit is what all others wait for."""
@@ -40,9 +44,10 @@ class Inbox:
         self._orders.extendleft(reversed(requests))
 
     def take(self, batch: Batch) -> Iterator[CommandRequest]:
-        """The requests to be decided now, as long as the batch has room for what they come to."""
+        """The requests to be decided now, as long as the batch has room for what they come to, and for a moment."""
+        until = time.perf_counter() + TURN_S
         for _ in range(min(len(self._orders), ORDERS_AT_ONCE)):
-            if batch.is_full:
+            if batch.is_full or time.perf_counter() > until:
                 break
             yield self._orders.popleft()
         if self._may_go_on(batch):

@@ -86,8 +86,7 @@ class Processor:
         self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
         self._put_off = PutOff(clock, self._put)
         self._jobs: set[asyncio.Future[Any]] = set()
-        self._is_scheduled = False
-        self._is_draining = False
+        self._is_scheduled = self._is_draining = self.is_careful = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.watchers = Watchers()
@@ -122,14 +121,16 @@ class Processor:
         """
         if self.failure is not None:
             raise EngineFailed("the engine has stopped after a failed commit; restart it") from self.failure
-        if not request.is_internal and (problem := self._why_not()) is not None:
+        if not request.is_internal and (problem := self._why_not(request)) is not None:
             raise Unavailable(f"the engine {problem}; repeat the call later")
         self._put(request)
 
-    def _why_not(self) -> str | None:
-        """Why nothing can be taken in from outside; null if it can."""
+    def _why_not(self, request: CommandRequest) -> str | None:
+        """Why a request cannot be taken in from outside; null if it can."""
         if self._is_draining:
             return "is draining"
+        if self.is_careful and request.kind == "execution":  # or who is alone would not be
+            return "takes up what was under way bit by bit, after several deaths in a row"
         if self.commits.is_stalled:
             return self.commits.problem
         return "is overloaded" if self.pending >= PENDING_MAX else None
@@ -214,7 +215,7 @@ class Processor:
         elif hot.batch is not None:
             hot.batch.waiting.append(PendingReply(request, hot, outcome))
         else:
-            self.teller.tell(PendingReply(request, hot, outcome), self.position)
+            self._tell(PendingReply(request, hot, outcome))
             self.hot.settle(hot)
 
     def _facts(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
@@ -241,10 +242,11 @@ class Processor:
         state, now = hot.state, self._clock.now()
         outcome: Outcome | None = None
         try:
-            if need.patience:
-                outcome = await self._detours.decide(hot, request, self._facts(hot, request, now))
-            else:
-                await self._detours.fetch(hot, request, need)
+            with self._detours.taken(request):
+                if need.patience:
+                    outcome = await self._detours.decide(hot, request, self._facts(hot, request, now))
+                else:
+                    await self._detours.fetch(hot, request, need)
         except StoreError as error:
             _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
             self._not_served(request)
@@ -380,14 +382,16 @@ class Processor:
             self._schedule()
         self._tell_of(batch)
 
+    def _tell(self, item: PendingReply) -> None:
+        try:
+            self.teller.tell(item, self.position)
+        except Exception as defect:  # noqa: BLE001 a defect of ours: the others are told all the same
+            if (again := compensation_request(item.hot, item.request, defect, self._metrics)) is not None:
+                (self._put_off.add if isinstance(defect, MemoryError) else self._put)(again)
+
     def _tell_of(self, batch: Batch) -> None:
         for item in batch.waiting:
-            try:
-                self.teller.tell(item, self.position)
-            except Exception as defect:  # noqa: BLE001 a defect of ours: the others are told all the same
-                again = compensation_request(item.hot, item.request, defect, self._metrics)
-                if again is not None:
-                    (self._put_off.add if isinstance(defect, MemoryError) else self._put)(again)
+            self._tell(item)
         for stream_id, part in batch.parts.items():
             if part.events:
                 self.watchers.notify(stream_id, part.hot)
@@ -428,7 +432,7 @@ class Processor:
         self._metrics.fail("commit_stalled")
         decided = [item.request for b in (self._committing, self._open) if b for item in b.waiting]
         unsure = Unavailable("the database does not answer: whether the request was carried out is not known yet")
-        for request in decided:
+        for request in (*decided, *self._detours.requests):
             if not request.is_internal:
                 self.teller.fail(request, unsure)
         for request in self._inbox.drop_outside():
@@ -452,8 +456,7 @@ class Processor:
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
         requests = [item.request for b in (self._committing, self._open) if b for item in b.waiting]
-        queued = [*self._inbox, *self._detours.requests, *self._put_off.requests]
-        for request in [*requests, *queued]:
+        for request in [*requests, *self._inbox, *self._detours.requests, *self._put_off.requests]:
             request.fail(failed)
         self._idle.set()
         self.watchers.notify_all()

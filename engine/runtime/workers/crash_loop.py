@@ -79,7 +79,7 @@ class CrashLoop:
         self._wait_for_calm(clock)
 
     def _wait_for_calm(self, clock: Clock) -> None:
-        self._alarm = clock.call_at(clock.now() + CALM_MS, lambda: self._be_calm(clock))
+        self._alarm = clock.call_later(CALM_MS, lambda: self._be_calm(clock))
 
     def _be_calm(self, clock: Clock) -> None:
         if self._node.alone_with:  # not before all have had their turns

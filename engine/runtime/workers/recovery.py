@@ -6,7 +6,7 @@ What was alive is listed before anything new is taken in, so that no run of this
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -36,6 +36,7 @@ class Recovery:
         self._orphans: dict[bytes, int] = {}
         self._job: asyncio.Task[None] | None = None
         self.is_done = asyncio.Event()
+        self.on_done: Callable[[], None] = lambda: None
 
     async def survey(self) -> None:
         """List what was alive, and where it stood: what is scheduled from here on is not to be recovered."""
@@ -58,6 +59,7 @@ class Recovery:
         if orphans:
             _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
         self.is_done.set()
+        self.on_done()
         if loop.is_careful:
             self._timers.begin()
         await self._suspects.release()

@@ -91,11 +91,11 @@ class Suspects:
                 future = self.ending(each.key)  # unless its end is being recorded nothing of it runs here
                 if future is not None:
                     future.set_result(None)
-        await self._until(ended, self._clock.now() + longest_ms)
+        await self._until(ended, longest_ms)
         self._watched = {}
 
-    async def _until(self, ended: list[asyncio.Future[None]], due_at: int) -> None:
-        """Wait until all have ended, at most until then."""
+    async def _until(self, ended: list[asyncio.Future[None]], longest_ms: int) -> None:
+        """Wait until all have ended, so long at most."""
         is_over = asyncio.Event()
         left = len(ended)
 
@@ -107,7 +107,7 @@ class Suspects:
 
         for future in ended:
             future.add_done_callback(count)
-        alarm = self._clock.call_at(due_at, is_over.set)
+        alarm = self._clock.call_later(longest_ms, is_over.set)
         try:
             await is_over.wait()
         finally:

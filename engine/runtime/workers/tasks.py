@@ -112,6 +112,8 @@ class Tasks:
             return
         places = self._places(step)
         if places.knows(key):
+            if places.is_queued(key) and not task.is_queued:  # what was said of it may have been refused
+                self._turns.wait(key, task.scope, is_queued=False)
             return
         tenant = Tenant(hot.state.workspace, hot.state.workflow)
         context = contextvars.copy_context()
@@ -162,10 +164,16 @@ class Tasks:
             self._places(work.step).leave(key)
 
     def _begin(self, key: TaskKey, work: _Work) -> None:
-        if work.step.is_async:
-            self._begin_on_loop(key, work)
-        else:
-            self._begin_in_thread(key, work)
+        """Call the step. If that cannot even be begun (no memory, no thread) its task fails, and its place is free."""
+        try:
+            if work.step.is_async:
+                self._begin_on_loop(key, work)
+            else:
+                self._begin_in_thread(key, work)
+        except Exception as problem:  # noqa: BLE001 whatever ends it ends its task
+            _note(work, problem)
+            self._places(work.step).leave(key)
+            self._finish(work.hot, work.task, failure_of(problem))
 
     def _begin_on_loop(self, key: TaskKey, work: _Work) -> None:
         job = _task(self._work(work, None), work.context)
@@ -183,10 +191,14 @@ class Tasks:
 
     def _begin_in_thread(self, key: TaskKey, work: _Work) -> None:
         loop = asyncio.get_running_loop()
-        run = work.context.copy().run
-        running: Future[Any] = self._threads.submit(run, work.step.call, work.call.input, _context_of(work))
-        running.add_done_callback(lambda _: _tell(loop, self._in_threads.leave, key))
+        calling = _Calling(work)
+        try:
+            running: Future[Any] = self._threads.submit(calling)
+        except BaseException:  # no thread could be started; but it is queued, and an older thread would come to it
+            calling.is_off = True
+            raise
         job = _task(self._work(work, running), work.context)
+        running.add_done_callback(lambda _: _tell(loop, self._in_threads.leave, key))
         if not job.done():
             self._jobs[key] = job
             job.add_done_callback(lambda _: self._jobs.pop(key))
@@ -258,6 +270,18 @@ class Tasks:
         if self._jobs:
             await asyncio.wait(list(self._jobs.values()), timeout=1)
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Calling:
+    """The call of a plain step, for a thread; none if it is called off before."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work = work
+        self.is_off = False
+
+    def __call__(self) -> Any:
+        work = self._work
+        return None if self.is_off else work.context.copy().run(work.step.call, work.call.input, _context_of(work))
 
 
 def _context_of(work: _Work) -> StepContext:

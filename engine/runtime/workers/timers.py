@@ -6,7 +6,7 @@ The timers are rows; in memory there is only the instant of the earliest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -22,6 +22,12 @@ from perdure.store.records import TimerRow
 _log = structlog.get_logger("perdure.timers")
 
 AT_ONCE: Final = 500
+ROUNDS_MAX: Final = 20
+"""So many rounds of so many timers are under way at once: what is to be decided slowly is bounded in memory."""
+
+PATIENCE_S: Final = 0.2
+"""So long a round is waited for before the next one begins beside it."""
+
 DUE_MAX: Final = 100_000
 """So many due timers are looked at before a careful start; later ones are fired after it."""
 
@@ -50,9 +56,13 @@ class Timers:
         self._fire = fire
         self._next: int | None = None
         self._alarm: Handle | None = None
+        self._retry: Handle | None = None
         self._job: asyncio.Task[None] | None = None
         self._rang_again = False
         self._stuck: set[TimerRow] = set()
+        self._firing: set[TimerRow] = set()
+        self._rounds: set[asyncio.Task[None]] = set()
+        self._is_waiting = False  # for rounds that go on
         self._is_started = False
         self._is_closed = False
 
@@ -100,6 +110,11 @@ class Timers:
 
     def _ring(self) -> None:
         self._alarm = None
+        self._look()
+
+    def _look(self) -> None:
+        if self._is_closed:
+            return
         self._rang_again = True
         if self._job is None or self._job.done():
             self._job = asyncio.get_running_loop().create_task(self._work())
@@ -116,53 +131,88 @@ class Timers:
             except StoreError as error:
                 self._on_not_read(error)
                 self._next = None
-                self.arm(self._clock.now() + RETRY_MS)
+                self._look_later()
 
     def _on_not_read(self, error: StoreError) -> None:
         _log.error("timers_not_read", error=str(error))
         self._metrics.fail("timers_not_read")
 
     async def _fire_due(self) -> None:
-        while not self._is_closed:
-            found = await self._store.due_timers(self._clock.now(), limit=AT_ONCE + len(self._stuck))
-            due = [timer for timer in found if timer not in self._stuck]
+        """Fire what is due in rounds; one that takes its time, as a slow decision may, goes on beside the next ones."""
+        while not self._is_closed and len(self._rounds) < ROUNDS_MAX:
+            found = await self._due()
+            due = [timer for timer in found if timer not in self._stuck and timer not in self._firing]
             if not due:
                 return
+            self._firing.update(due)
+            job = asyncio.get_running_loop().create_task(self._round(due))
+            self._rounds.add(job)
+            job.add_done_callback(self._on_round)
+            await asyncio.wait([job], timeout=PATIENCE_S)
+            if job.done():
+                job.result()
+
+    async def _due(self) -> Sequence[TimerRow]:
+        known = len(self._stuck) + len(self._firing)
+        return await self._store.due_timers(self._clock.now(), limit=AT_ONCE + known)
+
+    async def _round(self, due: list[TimerRow]) -> None:
+        try:
             failed = await self._still_due(await self._fire(due))
-            if failed:
-                shown = [ids.text(timer.execution_id) for timer in failed[:SHOWN_MAX]]
-                _log.error("timers_not_fired", count=len(failed), execution_ids=shown)
-                self._metrics.fail("timers_not_fired")
-                self._stuck.update(failed)
+        finally:
+            self._firing.difference_update(due)
+        if failed:
+            shown = [ids.text(timer.execution_id) for timer in failed[:SHOWN_MAX]]
+            _log.error("timers_not_fired", count=len(failed), execution_ids=shown)
+            self._metrics.fail("timers_not_fired")
+            self._stuck.update(failed)
+
+    def _on_round(self, job: asyncio.Task[None]) -> None:
+        self._rounds.discard(job)
+        if not job.cancelled() and isinstance(error := job.exception(), StoreError):
+            self._on_not_read(error)
+        if self._is_waiting:
+            self._look()
 
     async def _still_due(self, unfired: list[TimerRow]) -> list[TimerRow]:
         """Those that are still set: what became of the others made them void, as when one branch fails for all."""
         if not unfired:
             return []
-        found = set(await self._store.due_timers(self._clock.now(), limit=AT_ONCE + len(self._stuck)))
+        found = set(await self._due())
         return [timer for timer in unfired if timer in found]
 
     async def _arm_next(self) -> None:
-        if not self._stuck:
+        self._is_waiting = bool(self._rounds)
+        if not (self._stuck or self._rounds):
             await self.start()
             return
-        # The earliest row may be one that is stuck: look again in a while instead.
-        self.arm(self._clock.now() + RETRY_MS)
+        # The earliest row may be one that is stuck, or being fired: look again in a while instead.
+        self._look_later()
+
+    def _look_later(self) -> None:
+        if self._retry is None and self._is_started and not self._is_closed:
+            self._retry = self._clock.call_later(RETRY_MS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._look()
 
     async def settle(self) -> None:
         """Wait until what came due so far has been fired."""
         if self._job is not None:
-            await asyncio.wait([self._job])
+            await asyncio.wait([self._job, *self._rounds])
 
     def halt(self) -> None:
         """Fire nothing more."""
         self._is_closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for alarm in (self._alarm, self._retry):
+            if alarm is not None:
+                alarm.cancel()
 
     async def close(self) -> None:
         """Fire nothing more, and let go of what is being fired."""
         self.halt()
-        if self._job is not None:
-            self._job.cancel()
-            await asyncio.gather(self._job, return_exceptions=True)
+        jobs = [job for job in (self._job, *self._rounds) if job is not None]
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)

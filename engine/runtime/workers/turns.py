@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
 from perdure.engine.core.commands import QueueTask, StartTask
 from perdure.engine.errors import EngineFailed
 from perdure.engine.runtime.clock import Clock, Handle
-from perdure.engine.runtime.processing.requests import CommandReply
+from perdure.engine.runtime.processing.requests import Accepted, CommandReply
 from perdure.engine.runtime.telemetry.request_context import set_request
 from perdure.engine.runtime.workers.step_slots import TaskKey
 
@@ -29,8 +30,11 @@ AT_ONCE: Final = 256
 
 
 class _Waiting(NamedTuple):
+    """Since when one waits: as the log says it, and in ticks."""
+
     scope: str
     since: int
+    ticks: int
 
 
 class Turns:
@@ -51,7 +55,7 @@ class Turns:
         if is_queued:
             self._reports[key] = None
             return
-        self._new[key] = _Waiting(scope, self._clock.now())
+        self._new[key] = _Waiting(scope, self._clock.now(), self._clock.ticks())
         self._arm()
 
     def forget(self, key: TaskKey) -> None:
@@ -84,9 +88,9 @@ class Turns:
         """See to it that the next ones are reported: once the first of them has waited long, and no others are."""
         if self._new and self._alarm is None and self._last is None and not self._is_closed:
             first = next(iter(self._new.values()))
-            due_at = first.since + PATIENCE_MS
-            if due_at > self._clock.now():
-                self._alarm = self._clock.call_at(due_at, self._ring)
+            left_ms = first.ticks + PATIENCE_MS - self._clock.ticks()
+            if left_ms > 0:
+                self._alarm = self._clock.call_later(left_ms, self._ring)
             else:
                 self._report()
 
@@ -97,8 +101,8 @@ class Turns:
 
     def _report(self) -> None:
         """Have it recorded of those that have waited long that they are queued, some at a time."""
-        long_ago = self._clock.now() - PATIENCE_MS
-        due = takewhile(lambda entry: entry[1].since <= long_ago, self._new.items())
+        long_ago = self._clock.ticks() - PATIENCE_MS
+        due = takewhile(lambda entry: entry[1].ticks <= long_ago, self._new.items())
         for key, waiting in list(islice(due, AT_ONCE)):
             try:
                 report = self._send(key.stream_id, QueueTask(waiting.scope, key.seq, waiting.since))
@@ -106,8 +110,15 @@ class Turns:
                 return
             del self._new[key]
             self._reports[key] = self._last = report
+            report.add_done_callback(partial(self._on_answered, key))
         if self._last is not None:
             self._last.add_done_callback(self._on_reported)
+
+    def _on_answered(self, key: TaskKey, report: asyncio.Future[CommandReply]) -> None:
+        """Forget a report that was refused (its run is set aside): the log does not say that this one waits."""
+        is_told = not report.cancelled() and report.exception() is None and isinstance(report.result(), Accepted)
+        if not is_told and self._reports.get(key) is report:
+            del self._reports[key]
 
     def _on_reported(self, _: object) -> None:
         self._last = None

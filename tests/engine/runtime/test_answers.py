@@ -15,6 +15,7 @@ from perdure.engine.core.events import WaitOpened
 from perdure.engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, Unavailable
 from perdure.engine.steps import Registry
 from perdure.store.errors import CommitUnknown, StoreFull
+from perdure.store.memory import MemoryStore
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -492,3 +493,28 @@ async def test_a_result_is_told_although_the_next_batch_only_remembers_something
     bench.store.gate.set()
     assert (await asyncio.wait_for(result, 5)).status == "terminated"
     assert [await first, await again] == ["terminated", "already terminated"]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+async def test_who_waits_for_a_run_hears_that_the_engine_is_gone(*, is_closed: bool) -> None:
+    """Closed or failed: neither its result nor its next event will come."""
+    engine = await Engine.start(MemoryStore())
+    workflow = await engine.create_workflow("w", WAITING)
+    run = await engine.trigger(workflow.id)
+
+    async def follow() -> None:
+        async for _ in engine.events(run.id, follow=True):
+            pass
+
+    waiting: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(engine.result(run.id)),
+        asyncio.ensure_future(follow()),
+    ]
+    await rest(engine)
+    if not is_closed:
+        engine.node.processor._stop(CommitUnknown("the disk is gone"))
+        await asyncio.wait(waiting, timeout=5)
+    await engine.close(0)
+    for each in waiting:
+        with pytest.raises(EngineFailed, match="closed" if is_closed else "stopped"):
+            await asyncio.wait_for(each, 5)

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
+import pytest
+
+from perdure.engine import Engine
+from perdure.engine.errors import NotWaiting
+from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Handle, SystemClock
+from perdure.engine.steps import Registry
+from perdure.store.errors import StoreFull
+from perdure.store.memory import MemoryStore
+from tests.engine.runtime.conftest import GatedStore, eventually, rest
+from tests.engine.runtime.test_places import calling
 
 LATER = 3_600_000
 
@@ -108,3 +119,82 @@ def test_a_clock_outlives_an_event_loop():
 
     asyncio.run(leave())
     assert asyncio.run(ring()) == ["last"]
+
+
+class Corrected(SystemClock):
+    """A clock that may be ahead for a moment, until it is set right."""
+
+    ahead = 0
+
+    def now(self) -> int:
+        return super().now() + self.ahead
+
+
+HOUR = 3_600_000
+
+
+async def test_what_the_store_did_not_take_is_tried_again_soon_though_the_clock_was_ahead() -> None:
+    """A second is a second, whatever the clock is set to meanwhile."""
+    clock, store, steps = Corrected(), GatedStore(), Registry()
+    steps.step("quick")(quick)
+    async with Engine.open(store, steps=steps, clock=clock) as engine:
+        workflow = await engine.create_workflow("w", calling("quick"))
+        run = await engine.trigger(workflow.id)
+        clock.ahead = HOUR
+        store.fail_next.append(StoreFull("no space left"))
+        await eventually(lambda: not store.fail_next)
+        await rest(engine)
+        clock.ahead = 0
+        assert (await asyncio.wait_for(engine.result(run.id), 10)).status == "completed"
+
+
+async def test_what_waits_for_a_place_is_said_to_though_the_clock_was_ahead() -> None:
+    """Or it would time out without having been called."""
+    clock, gate, steps = Corrected(), asyncio.Event(), Registry()
+
+    async def slow(_: Any) -> None:
+        await gate.wait()
+
+    steps.step("slow")(slow)
+    async with Engine.open(MemoryStore(), steps=steps, clock=clock, limits=Limits(steps_max=1)) as engine:
+        workflow = await engine.create_workflow("w", calling("slow"))
+        await engine.trigger(workflow.id)
+        await rest(engine)
+        clock.ahead = HOUR
+        runs = [await engine.trigger(workflow.id)]
+        await rest(engine)
+        clock.ahead = 0
+        runs.append(await engine.trigger(workflow.id))
+        for run in runs:
+            async with asyncio.timeout(10):
+                async for each in engine.events(run.id, follow=True):
+                    if type(each.event).__name__ == "TaskQueued":
+                        break
+        gate.set()
+
+
+async def test_a_call_is_held_as_long_as_it_asks_for_though_the_clock_was_ahead() -> None:
+    """And a result is waited for so long."""
+    clock, steps = Corrected(), Registry()
+
+    async def slow(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    steps.step("slow")(slow)
+    async with Engine.open(MemoryStore(), steps=steps, clock=clock) as engine:
+        workflow = await engine.create_workflow("w", calling("slow"))
+        run = await engine.trigger(workflow.id)
+        clock.ahead = HOUR
+        held = asyncio.ensure_future(engine.resume(run.id, {}, hold=0.3))
+        awaited = asyncio.ensure_future(engine.result(run.id, timeout=0.3))
+        await asyncio.sleep(0.1)
+        clock.ahead = 0
+        with pytest.raises(NotWaiting):
+            await asyncio.wait_for(held, 5)
+        with pytest.raises(TimeoutError, match="has not ended within"):
+            await asyncio.wait_for(awaited, 5)
+        await engine.close(0)
+
+
+async def quick(_: Any) -> None:
+    await asyncio.sleep(0.05)

@@ -11,12 +11,17 @@ import pytest
 
 from perdure.api.dialects.health import why_not_ready
 from perdure.engine import Engine
+from perdure.engine.core import decide as decide_module
 from perdure.engine.core import ids
+from perdure.engine.core.commands import Trigger
+from perdure.engine.core.decide.start import trigger
+from perdure.engine.core.decision import Facts, Need
 from perdure.engine.errors import EngineFailed, Unavailable
 from perdure.engine.runtime.processing import batch as batches
 from perdure.engine.runtime.processing import processor as processors
 from perdure.engine.runtime.processing.batch import Batch, PendingReply
-from perdure.engine.runtime.processing.requests import from_inside
+from perdure.engine.runtime.processing.deferred import Deferred
+from perdure.engine.runtime.processing.requests import CommandRequest, from_inside
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.streams.stream_types import NO_ROWS, STREAM_TYPES
 from perdure.engine.services.starting import Start
@@ -276,3 +281,40 @@ async def test_an_effect_that_lacks_memory_is_tried_again(bench: Bench) -> None:
     await bench.push(engine, 1_000)
     await bench.push(engine, 10_000)
     assert (await engine.result(run.id, timeout=5)).status == "completed"
+
+
+async def test_who_is_on_a_detour_counts_and_hears_of_a_stall(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is decided in a thread is under way too; and it would go into the batch that nobody writes."""
+    monkeypatch.setattr(processors, "PENDING_MAX", 10)
+    going, decide = asyncio.Event(), Deferred.decide
+
+    def broken(*_: Any) -> Any:
+        return Need(patience=True)
+
+    async def decide_later(self: Deferred, hot: HotStream, order: CommandRequest, facts: Facts) -> Any:
+        await going.wait()
+        monkeypatch.setitem(decide_module._DECIDE, Trigger, trigger)
+        return await decide(self, hot, order, facts)
+
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", WAITING)
+    first = await engine.trigger(workflow.id)
+    monkeypatch.setattr(Deferred, "decide", decide_later)
+    monkeypatch.setitem(decide_module._DECIDE, Trigger, broken)
+    calls = [asyncio.create_task(engine.trigger(workflow.id, {"n": number})) for number in range(9)]
+    await turns()
+    assert engine.node.processor.pending == 9
+    bench.store.gate.clear()
+    ending = asyncio.create_task(engine.terminate(first.id))
+    await turns()
+    with pytest.raises(Unavailable, match="overloaded"):
+        await engine.trigger(workflow.id, {"n": 10})
+    bench.clock.push(5_000)
+    for each in (*calls, ending):
+        with pytest.raises(Unavailable, match="whether the request was carried out is not known yet"):
+            await asyncio.wait_for(each, 5)
+    going.set()
+    bench.store.gate.set()
+    await rest(engine)
+    assert engine.node.processor.pending == 0
+    assert len((await engine.executions()).items) == 10

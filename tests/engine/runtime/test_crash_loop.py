@@ -9,6 +9,7 @@ import pytest
 from perdure.api.dialects.health import why_not_ready
 from perdure.engine import Engine
 from perdure.engine.core.commands import FireTimer, Recover
+from perdure.engine.errors import Unavailable
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
 from perdure.engine.runtime.workers.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
@@ -162,3 +163,21 @@ async def test_a_careful_start_does_without_timers_that_cannot_be_read(
         await rest(engine)
     await bench.push(engine, 2_000)
     assert (await engine.result(run.id, timeout=5)).status == "completed"
+
+
+async def test_nobody_begins_anything_while_others_are_alone(bench: Bench) -> None:
+    """Or who is alone would be blamed for a death by what a caller began meanwhile. Workflows may be changed."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("w", SLEEPING)
+    runs = [await engine.trigger(workflow.id) for _ in range(3)]
+    for _ in range(CRASHES_MAX):
+        await bench.crash(engine)
+        engine = await restarted(bench)
+        if not engine.node.processor.is_careful:
+            await eventually(engine.node.recovery.is_done.is_set)
+    assert not engine.node.recovery.is_done.is_set()
+    with pytest.raises(Unavailable, match="takes up what was under way bit by bit"):
+        await engine.trigger(workflow.id)
+    await engine.create_workflow("v", SLEEPING)
+    await eventually(engine.node.recovery.is_done.is_set)
+    assert (await engine.trigger(workflow.id)).id > runs[-1].id

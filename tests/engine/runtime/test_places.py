@@ -7,13 +7,15 @@ import functools
 import pickle
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog.testing
 
 from perdure.engine.core.effects import RunTask
+from perdure.engine.limits import Limits
 from perdure.engine.runtime.workers.step_slots import StepSlots, TaskKey, Tenant
+from perdure.engine.runtime.workers.tasks import Tasks
 from perdure.engine.steps import Registry, StepFailed
 from perdure.store.errors import CommitUnknown
 from tests.engine.runtime.conftest import Bench, eventually, rest
@@ -298,3 +300,58 @@ async def test_nothing_is_called_after_the_engine_has_failed(bench: Bench) -> No
     await eventually(lambda: engine.node.tasks.running == 0)
     assert calls == before == 800
     await bench.crash(engine)
+
+
+@pytest.mark.parametrize("is_queued", [True, False])
+async def test_a_step_whose_thread_cannot_be_started_fails_and_gives_its_place_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, is_queued: bool
+) -> None:
+    """Its task fails, whether it was its turn at once or later; nobody calls it afterwards, and the next one runs."""
+    steps, gate, called = Registry(), threading.Event(), list[str]()
+
+    def hold(_: Any) -> None:
+        gate.wait()
+
+    def work(given: Any) -> None:
+        called.append(given["name"])
+
+    steps.step("hold")(hold)
+    steps.step("work")(work)
+    engine = await bench.start(steps, limits=Limits(step_threads=2))
+    tasks = cast("Tasks", engine.node.tasks)
+    holding, working = [await engine.create_workflow(name, calling(name)) for name in ("hold", "work")]
+    if is_queued:
+        await engine.trigger(holding.id)
+        await engine.trigger(holding.id)
+        await rest(engine)
+    started = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("perdure-step"):
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        if is_queued:
+            real = tasks._threads.submit
+            patch.setattr(tasks._threads, "submit", _refusing(real))
+        first = await engine.trigger(working.id, {"name": "first"})
+        await rest(engine)
+        gate.set()
+        result = await asyncio.wait_for(engine.result(first.id), 10)
+    assert (result.status, result.error) == ("failed", "RuntimeError")
+    await eventually(lambda: not tasks.running)
+    second = await engine.trigger(working.id, {"name": "second"})
+    assert (await asyncio.wait_for(engine.result(second.id), 10)).status == "completed"
+    assert called == ["second"]
+
+
+def _refusing(submit: Any) -> Any:
+    """What queues the call and then fails, as an executor does that can start no thread."""
+
+    def submit_and_fail(calling: Any) -> None:
+        submit(calling)
+        raise RuntimeError("can't start new thread")
+
+    return submit_and_fail

@@ -16,6 +16,7 @@ from perdure.engine.runtime.processing import processor
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.tasks import Tasks
 from perdure.engine.steps import Registry, StepContext
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -441,3 +442,31 @@ async def test_what_moves_on_before_its_recovery_is_not_called_twice(
     calls.open.set()
     assert (await engine.result(execution.id)).status == "completed"
     assert "TaskInterrupted" not in await names(engine, execution.id)
+
+
+@pytest.mark.parametrize("problem", [ZeroDivisionError(), MemoryError()])
+async def test_an_effect_of_a_decision_without_events_that_fails_stops_nobody(bench: Bench, problem: Exception) -> None:
+    """The run is set aside, or taken up again if memory was short; who is decided in the same turn goes on."""
+    calls = Calls()
+    engine = await bench.start(calls.steps)
+    workflow = await engine.create_workflow("w", CHARGE)
+    runs = [await engine.trigger(workflow.id) for _ in range(3)]
+    await eventually(lambda: len(calls.seen) == 3)
+    await bench.stop(engine)
+    again = Calls()
+    again.open.set()
+    real, failing = Tasks.run, [problem]
+
+    def run(self: Tasks, hot: HotStream, task: Any) -> None:
+        if failing:
+            raise failing.pop()
+        real(self, hot, task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tasks, "run", run)
+        engine = await bench.start(again.steps)
+        await bench.push(engine, 1000)
+    ends = [(await names(engine, each.id))[-1] for each in runs]
+    aside = int(not isinstance(problem, MemoryError))
+    assert sorted(ends) == ["ExecutionQuarantined"] * aside + ["ExecutionSucceeded"] * (3 - aside)
+    assert engine.node.processor.failure is None

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from perdure.engine import Engine
+from perdure.engine.core.commands import Resume
+from perdure.engine.errors import Unavailable
 from perdure.engine.limits import Limits
 from perdure.engine.runtime.workers.turns import AT_ONCE, PATIENCE_MS
 from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench, eventually, rest
 from tests.engine.runtime.test_places import calling, mapping
+from tests.engine.runtime.test_quarantine import defect
 
 SECOND = 1000
 
@@ -184,3 +187,25 @@ async def test_many_that_wait_are_recorded_some_at_a_time(bench: Bench) -> None:
     assert (await engine.result(wide.id)).status == "completed"
     assert (await engine.result(first)).status == "completed"
     assert work.called.count("quick") == 601
+
+
+async def test_what_waited_while_its_run_was_set_aside_has_its_turn_after_the_release(bench: Bench) -> None:
+    """That it waits could not be recorded then: its start does not rest on that."""
+    work = Work()
+    engine, _, second = await crowd(bench, work)
+    with defect(Resume), pytest.raises(Unavailable):
+        await engine.resume(second, {}, hold=0)
+    await bench.push(engine, PATIENCE_MS)
+    await engine.release(second)
+    await rest(engine)
+    await bench.push(engine, PATIENCE_MS)
+    work.gate.set()
+    assert (await asyncio.wait_for(engine.result(second), 10)).status == "completed"
+    assert (await names(engine, second))[2:] == [
+        "ExecutionQuarantined",
+        "ExecutionReleased",
+        "TaskQueued",
+        "TaskStarted",
+        "TaskSucceeded",
+        "ExecutionSucceeded",
+    ]

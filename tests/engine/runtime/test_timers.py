@@ -1,0 +1,67 @@
+"""Timers are fired in rounds, and no round holds up another for long."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from perdure.engine.core.commands import Terminate
+from perdure.engine.runtime.clock import SystemClock
+from perdure.engine.runtime.processing.batch import Batch
+from perdure.engine.runtime.processing.inbox import Inbox
+from perdure.engine.runtime.processing.requests import from_inside
+from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.timers import Timers
+from perdure.store.records import TimerRow
+from tests.engine.runtime.conftest import eventually
+
+
+class Rows:
+    """The timers that are set."""
+
+    def __init__(self, *rows: TimerRow) -> None:
+        self.rows = list(rows)
+
+    async def due_timers(self, now: int, *, limit: int) -> list[TimerRow]:
+        return [row for row in sorted(self.rows) if row.due_at <= now][:limit]
+
+    async def next_due(self) -> int | None:
+        return min((row.due_at for row in self.rows), default=None)
+
+
+async def test_a_round_that_takes_its_time_holds_up_no_other() -> None:
+    """Each timer is fired once all the same, and what comes due later is fired in its time."""
+    clock, fired, gate = SystemClock(), list[int](), asyncio.Event()
+    now = clock.now()
+    store = Rows(TimerRow(now, b"slow", 1), TimerRow(now + 300, b"quick", 2))
+
+    async def fire(due: list[TimerRow]) -> list[TimerRow]:
+        fired.extend(row.timer for row in due)
+        if due[0].timer == 1:
+            await gate.wait()
+        store.rows = [row for row in store.rows if row not in due]
+        return []
+
+    timers = Timers(store, clock, fire, Metrics())  # type: ignore[arg-type]
+    await timers.start()
+    await eventually(lambda: fired == [1, 2])
+    store.rows.append(TimerRow(clock.now(), b"quick", 3))
+    timers.arm(clock.now())
+    await eventually(lambda: fired == [1, 2, 3])
+    gate.set()
+    await eventually(lambda: not store.rows)
+    await timers.close()
+    assert fired == [1, 2, 3]
+
+
+def test_a_turn_ends_when_its_time_is_up() -> None:
+    """However many requests wait: each of them may take as long as the turn."""
+    inbox, taken = Inbox(), list[Any]()
+    for number in range(60):
+        inbox.put(from_inside(bytes([number]), Terminate("x"), "a"))
+    for order in inbox.take(Batch()):
+        taken.append(order)
+        time.sleep(0.005)
+    assert 3 <= len(taken) <= 6
+    assert len(inbox) == 60 - len(taken)
