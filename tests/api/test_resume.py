@@ -90,8 +90,9 @@ async def test_an_early_call_is_held_until_the_wait_opens(api: Api) -> None:
     early = await api.held(execution_id, headers={"Prefer": "wait=30"})
     await api.push(30_000)
     assert code(await early) == (409, "NOT_WAITING")
+    await api.push(1)
     held = await api.held(execution_id, headers={"Prefer": "wait=30"})
-    await api.push(29_999)
+    await api.push(29_998)
     assert not held.done()
     await api.push(1)
     response = await held

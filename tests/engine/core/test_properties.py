@@ -70,7 +70,7 @@ def send_anything(pick, run, most):
 
 def go_on(run):
     """Let it draw breath as often as it needs to."""
-    while not run.state.is_over and (run.state.ready or run.state.forks_at_work):
+    while not run.state.is_over and (run.state.ready or run.state.actionable_forks):
         before = run.state.seq
         send(run, c.Advance())
         assert run.state.seq > before

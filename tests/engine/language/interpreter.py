@@ -94,10 +94,10 @@ class Interpreter:
 
         world = types.SimpleNamespace(
             now_ms=1_704_067_200_000,
-            patience_s=None,
+            expression_timeout_s=None,
             context=context,
             variable=variables.get,
-            entropy=lambda count: bytes(range(count)),
+            random_bytes=lambda count: bytes(range(count)),
         )
         return Environment(world, value)
 

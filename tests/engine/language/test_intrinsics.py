@@ -40,7 +40,7 @@ class World:
     """An execution whose chance is a hash of how often it was asked."""
 
     now_ms = 0
-    patience_s = None
+    expression_timeout_s = None
 
     def __init__(self):
         self.draws = 0
@@ -51,7 +51,7 @@ class World:
     def variable(self, name):
         return {"bias": 4.3, "json": '{"a": [1]}'}.get(name, MISSING)
 
-    def entropy(self, count):
+    def random_bytes(self, count):
         self.draws += 1
         return hashlib.sha256(str(self.draws).encode()).digest()[:count]
 

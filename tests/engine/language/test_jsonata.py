@@ -24,7 +24,7 @@ class World:
     """An execution with two variables, whose chance is a hash of how often it was asked."""
 
     now_ms = 1_700_000_000_123
-    patience_s = None
+    expression_timeout_s = None
 
     def __init__(self):
         self.asked = []
@@ -37,7 +37,7 @@ class World:
         self.asked.append(name)
         return {"rate": 2, "nothing": None, "ünï": "code", "max": 5}.get(name, MISSING)
 
-    def entropy(self, count):
+    def random_bytes(self, count):
         self.asked.append(count)
         return hashlib.sha256(str(len(self.asked)).encode()).digest()[:count]
 

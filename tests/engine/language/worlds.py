@@ -8,7 +8,7 @@ class World:
     """A world of constants."""
 
     now_ms = 1_704_067_200_000
-    patience_s = None
+    expression_timeout_s = None
 
     def __init__(self, context=None, variables=None):
         self._context = {} if context is None else context
@@ -20,7 +20,7 @@ class World:
     def variable(self, name):
         return self._variables.get(name, MISSING)
 
-    def entropy(self, count):
+    def random_bytes(self, count):
         return bytes(range(count))
 
 
