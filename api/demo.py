@@ -1,12 +1,11 @@
 """The main job as a story: `python -m api.demo`, which `python3 dev.py demo` runs.
 
 An invoice waits for approval, the server is killed with -9 while it waits, and the approval comes afterwards.
-All of it is real: a server process on a free port, a SQLite file, and plain HTTP.
+All of it is real: a server process on a free port, a SQLite file, and the client of the HTTP API.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -27,6 +27,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from perdure.api.client import Client, ClientError, Unauthorized
+from perdure.api.client.results import RunItem
 
 DEADLINE_S: Final = 30.0
 POLL_S: Final = 0.05
@@ -86,7 +89,9 @@ class DemoFailed(Exception):
 
 
 class DemoServer:
-    """`perdure serve` as a process of its own, so that it can be killed, and a client of it."""
+    """`perdure serve` as a process of its own, so that it can be killed, and a client of it once it has started."""
+
+    client: Client
 
     def __init__(self, folder: Path, database: str, key: str) -> None:
         self.database = database
@@ -123,7 +128,9 @@ class DemoServer:
             if time.monotonic() > deadline:
                 raise DemoFailed(f"the server was not ready within {DEADLINE_S:.0f} s")
             time.sleep(POLL_S)
-        self.url = ready[1]
+        if self.url != ready[1]:
+            self.url = ready[1]
+            self.client = Client(self.url, self.key, timeout_s=DEADLINE_S)
 
     def fail(self) -> NoReturn:
         """Say how it ended, though nobody asked it to."""
@@ -139,6 +146,8 @@ class DemoServer:
         """Stop it as a supervisor would, with SIGTERM. It must end with status 0."""
         if self._process is None or self._process.poll() is not None:
             return
+        if self.url:
+            self.client.close()
         self._process.terminate()
         try:
             status = self._process.wait(DEADLINE_S)
@@ -147,25 +156,6 @@ class DemoServer:
             raise DemoFailed(f"the server did not stop within {DEADLINE_S:.0f} s of SIGTERM") from None
         if status != 0:
             raise DemoFailed(f"the server ended with status {status} after SIGTERM")
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One request; answers with the JSON of a 2xx."""
-        where = urlsplit(self.url)
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=DEADLINE_S)
-        headers = {"x-api-key": self.key, "content-type": "application/json"}
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        except (OSError, http.client.HTTPException) as error:
-            raise DemoFailed(f"{method} {path} got no answer: {error!r}") from error
-        finally:
-            connection.close()
-        if answer.status == http.HTTPStatus.UNAUTHORIZED:
-            raise DemoFailed("the database is not new: PERDURE_BOOTSTRAP_KEY must be one of its keys")
-        if answer.status >= http.HTTPStatus.BAD_REQUEST:
-            raise DemoFailed(f"{method} {path} was answered with {answer.status}: {text}")
-        return json.loads(text)
 
 
 # --- the story -------------------------------------------------------------------------------------------
@@ -183,6 +173,14 @@ class Story:
 
     def tell(self) -> None:
         """Everything, in order. Raises `Failed` at the first thing that is not as it should be."""
+        try:
+            self._tell()
+        except Unauthorized:
+            raise DemoFailed("the database is not new: PERDURE_BOOTSTRAP_KEY must be one of its keys") from None
+        except ClientError as error:
+            raise DemoFailed(f"the server did not do it: {error}") from error
+
+    def _tell(self) -> None:
         self._server.start()
         self._say("Server", self._server.url, f"its log is {self._server.database}")
         self._create()
@@ -193,28 +191,26 @@ class Story:
         self._resume("Resume", "restarted")
         self._resume("Again", "already restarted", "exactly one resume ends a wait")
         item = self._until("completed")
-        self._say("Completed", f"in {item['workflow_current_state']!r}")
+        self._say("Completed", f"in {item.workflow_current_state!r}")
         self._say("Verified", verified(self._server.database))
         self._console.print()
-        self._console.print(history(item))
+        self._console.print(history(events_of(item)))
 
     def _say(self, what: str, text: str, note: str = "") -> None:
         line = Text.assemble((f"{what:<11}", "bold cyan"), text, (f"  ({note})" if note else "", "dim"))
         self._console.print(line, soft_wrap=True)
 
     def _create(self) -> None:
-        body = {"name": "invoice approval", "definition": DEFINITION}
-        self._workflow = self._server.call("POST", "/v1/workflows", body)["data"]["id"]
+        self._workflow = self._server.client.create_workflow("invoice approval", DEFINITION).id
         way = ("Check amount", "Summarize", "Grace period", WAITING_STATE, "Decide", "Booked")
         self._say("Workflow", " → ".join(way))
 
     def _trigger(self) -> None:
-        body = {"process_id": self._invoice, "supplier": "Paper & Co", "amount": 1250}
-        path = f"/v2/workflows/triggerworkflow/{self._workflow}"
-        self._execution = self._server.call("POST", path, body)["looply_execution_id"]
-        self._say("Trigger", f"{self._invoice}, amount {body['amount']}", f"execution {self._execution}")
+        invoice = {"process_id": self._invoice, "supplier": "Paper & Co", "amount": 1250}
+        self._execution = self._server.client.trigger(self._workflow, invoice).execution_id
+        self._say("Trigger", f"{self._invoice}, amount {invoice['amount']}", f"execution {self._execution}")
 
-    def _crash(self, before: dict[str, Any]) -> None:
+    def _crash(self, before: RunItem) -> None:
         """Kill the server while the execution waits; after a restart it must still wait, event for event."""
         self._say("kill -9", f"of the server, process {self._server.process.pid}")
         self._server.kill()
@@ -223,26 +219,23 @@ class Story:
         if events_of(after) != events_of(before):
             raise DemoFailed("after the restart the log is not the one from before")
         note = f"all {len(events_of(after))} events are there"
-        self._say("Restart", f"the wait survives: still at {after['workflow_current_state']!r}", note)
+        self._say("Restart", f"the wait survives: still at {after.workflow_current_state!r}", note)
 
     def _resume(self, what: str, wanted: str, note: str = "") -> None:
-        path = f"/v2/workflows/resumeWorkflow/{quote(self._invoice, safe='')}?state={quote(WAITING_STATE, safe='')}"
-        told = self._server.call("POST", path, APPROVAL)["message"]
+        told = self._server.client.resume_workflow(self._invoice, APPROVAL["payload"], state=WAITING_STATE).message
         if told != wanted:
             raise DemoFailed(f"the resume was answered with {told!r} and not {wanted!r}")
         self._say(what, f"{self._invoice} → {told}", note)
 
-    def _until(self, status: str) -> dict[str, Any]:
+    def _until(self, status: str) -> RunItem:
         """The execution, as soon as it has this status."""
-        query = f"workflow_id={self._workflow}&workflow_execution_id={self._execution}"
         deadline = time.monotonic() + DEADLINE_S
         while True:
-            path = f"/v2/workflows/getWorkflowExecutionById?{query}"
-            item: dict[str, Any] = self._server.call("GET", path)["item"]
-            if item["status"] == status:
+            item = self._server.client.execution(self._workflow, self._execution)
+            if item.status == status:
                 return item
-            if item["status"] not in {"pending", "running", "waiting"} or time.monotonic() > deadline:
-                raise DemoFailed(f"the execution should be {status}, and is {item['status']}")
+            if item.status not in {"pending", "running", "waiting"} or time.monotonic() > deadline:
+                raise DemoFailed(f"the execution should be {status}, and is {item.status}")
             time.sleep(POLL_S)
 
     def next_commands(self) -> list[str]:
@@ -263,10 +256,9 @@ class Story:
         ]
 
 
-def events_of(item: dict[str, Any]) -> list[dict[str, Any]]:
+def events_of(item: RunItem) -> list[dict[str, Any]]:
     """The events of an execution, as the process API shows them."""
-    found: list[dict[str, Any]] = item["workflow_event_log"]["events"]
-    return found
+    return item.workflow_event_log.events
 
 
 def verified(database: str) -> str:
@@ -284,9 +276,8 @@ def verified(database: str) -> str:
     return done.stdout.strip()
 
 
-def history(item: dict[str, Any]) -> Table:
+def history(events: Sequence[dict[str, Any]]) -> Table:
     """The log of an execution as a table."""
-    events = events_of(item)
     title = "Its history, as it is recorded"
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, expand=True)
     for name in ("#", "after"):

@@ -114,11 +114,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and sockets:
             sockets[0].listen(WAITING_MAX)
-            self._announcing = asyncio.create_task(self._announce(sockets[0]))
+            host, port = sockets[0].getsockname()[:2]  # here: a server that is stopped at once has closed it by then
+            self._announcing = asyncio.create_task(self._announce(host, port))
 
-    async def _announce(self, listener: socket.socket) -> None:
+    async def _announce(self, host: str, port: int) -> None:
         """Say where we are, once what was under way has been taken up again."""
-        host, port = listener.getsockname()[:2]
         await self._node.recovery.is_done.wait()
         say(f"perdure: ready at http://{f'[{host}]' if ':' in host else host}:{port}")
 

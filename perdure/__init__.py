@@ -3,7 +3,7 @@
 What programs import is `perdure` and its public modules: `perdure.steps` (what Task states call), `perdure.testing`
 (runs in virtual time), `perdure.language` (definitions), `perdure.history` (what events tell), `perdure.errors` and
 `perdure.client`. What lies under `perdure.engine`, `perdure.api` and `perdure.store` may change with any release; in a
-checkout these three are links to the folders beside this one (`engine/adr/0027-one-import-package.md`).
+checkout these three are links to the folders beside this one (`engine/adr/0028-one-import-package.md`).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -133,30 +134,31 @@ def test_what_goes_wrong_is_said(tmp_path):
 
 
 class Liar:
-    """A server that answers each request with the next of these."""
+    """A server, and a client of it whose calls give the next of these."""
 
     url = key = database = ""
 
     def __init__(self, *answers):
         self._answers = list(answers)
+        self.client = self
 
     def start(self):
         """Be there."""
 
-    def call(self, _method, _path, _body=None):
-        return self._answers.pop(0)
+    def __getattr__(self, _name):
+        return lambda *_, **__: SimpleNamespace(**self._answers.pop(0))
 
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ({"item": {"status": "completed"}}, "should be waiting, and is completed"),
-        ({"item": {"status": "failed"}}, "should be waiting, and is failed"),
+        ({"status": "completed"}, "should be waiting, and is completed"),
+        ({"status": "failed"}, "should be waiting, and is failed"),
     ],
 )
 def test_a_story_that_does_not_hold_is_not_told_on(answer, reason):
     """It fails at the first thing that is not as it should be."""
-    server = Liar({"data": {"id": "w"}}, {"looply_execution_id": "e"}, answer)
+    server = Liar({"id": "w"}, {"execution_id": "e"}, answer)
     with pytest.raises(DemoFailed, match=reason):
         Story(server, Console(quiet=True)).tell()
 
@@ -178,6 +180,6 @@ def test_the_history_shows_users_text_as_it_is():
     """What looks like markup in a payload is text like any other."""
     event = {"seq": 1, "type": "T", "at": 0, "actor": "key:1", "state": "[bold]", "result": "[/red]"}
     console = Console(file=io.StringIO(), width=100)
-    console.print(history({"workflow_event_log": {"events": [event]}}))
+    console.print(history([event]))
     assert "[bold]" in console.file.getvalue()
     assert "[/red]" in console.file.getvalue()

@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,8 @@ def test_the_diagram_is_drawn_from_the_table() -> None:
     assert blocks("mermaid") == [diagram() + "\n"]
 
 
-PROGRAMS = [block for block in blocks("python") if "\ndef test_" not in block]
+CLIENTS = [block for block in blocks("python") if "perdure.api.client" in block]
+PROGRAMS = [block for block in blocks("python") if "\ndef test_" not in block and block not in CLIENTS]
 TESTS = [block for block in blocks("python") if "\ndef test_" in block]
 
 
@@ -61,12 +64,33 @@ def python(folder: Path, name: str, source: str, *options: str) -> subprocess.Co
 
 
 @pytest.mark.real_process
+async def test_each_example_of_the_client_runs(tmp_path: Path) -> None:
+    """Each block that asks a server runs as it stands, against a real one."""
+    async with serving(tmp_path) as address:
+        for block in CLIENTS:
+            source = block.replace("http://127.0.0.1:8080", address)
+            done = await asyncio.to_thread(python, tmp_path, "example.py", source)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith("restarted")
+            assert done.stdout.endswith("Q-1 completed\n")
+
+
+@pytest.mark.real_process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 async def test_each_command_of_the_first_workflow_runs(tmp_path: Path) -> None:
     """The commands of the README, run in order against a real server, answer what it says."""
+    async with serving(tmp_path) as address:
+        told = await asyncio.to_thread(run_blocks, address, tmp_path)
+    for expected in ('"restarted"', '"terminated"', '"count"', "every chain holds", '"archived"'):
+        assert expected in told, told
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[str]:
+    """A server on a new database; gives its address."""
     server = await asyncio.create_subprocess_exec(
         *(str(PERDURE), "serve", "--port", "0", "--database", "sqlite:///runs.db"),
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PERDURE_BOOTSTRAP_KEY": "a-long-secret-of-yours"},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -76,13 +100,11 @@ async def test_each_command_of_the_first_workflow_runs(tmp_path: Path) -> None:
         async with asyncio.timeout(30):
             while b"ready at" not in (line := await server.stderr.readline()):
                 assert line
-        told = await asyncio.to_thread(run_blocks, line.decode().split("ready at ")[1].strip(), tmp_path)
+        yield line.decode().split("ready at ")[1].strip()
     finally:
         server.terminate()
         async with asyncio.timeout(15):
             await server.communicate()
-    for expected in ('"restarted"', '"terminated"', '"count"', "every chain holds", '"archived"'):
-        assert expected in told, told
 
 
 def run_blocks(address: str, folder: Path) -> str:

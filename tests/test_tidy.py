@@ -39,6 +39,19 @@ ARROWS = {
         "the language knows no executions: move what both need into perdure.engine.language, or pass it in",
     ),
     "engine": (("api",), "the engine serves any caller: let api import it"),
+    "api/client": (
+        (
+            "engine",
+            "store",
+            "starlette",
+            "click",
+            "perdure.api.cli.commands",
+            "perdure.api.dialects",
+            "perdure.api.validation",
+            "perdure.api.http.problems",
+        ),
+        "the client is on its own: write what both need twice, and let a test compare",
+    ),
     "store": (("api", "engine"), "the store takes and gives records: let perdure.engine.runtime translate"),
 }
 

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
+
+from perdure.api.client import AsyncClient, Retries
+from perdure.api.client.results import RunListed
 
 KEY = "pk_acceptance_of_all"
 HERE = Path(__file__).parent
@@ -24,7 +26,13 @@ class Server:
         self.folder = folder
         self.database = f"sqlite:///{folder / 'runs.db'}"
         self.process: asyncio.subprocess.Process | None = None
-        self.client: httpx2.AsyncClient | None = None
+        self._client: AsyncClient | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        """Asks once: what these tests look at is what the server does."""
+        assert self._client is not None
+        return self._client
 
     async def start(self) -> None:
         """Start, and wait until it says that it is ready."""
@@ -34,7 +42,7 @@ class Server:
             while b"ready at" not in (line := await self.process.stderr.readline()):
                 assert line, "the server ended before it was ready"
         address = line.decode().split("ready at ")[1].strip()
-        self.client = httpx2.AsyncClient(base_url=address, headers={"x-api-key": KEY}, timeout=60)
+        self._client = AsyncClient(address, KEY, timeout_s=60, retries=Retries(attempts_max=1))
 
     async def kill(self) -> None:
         """`kill -9`."""
@@ -50,39 +58,24 @@ class Server:
             self.process.send_signal(number)
         async with asyncio.timeout(15):
             await self.process.communicate()
-        if self.client is not None:
-            await self.client.aclose()
-            self.client = None
+        await self.close()
         status = self.process.returncode
         assert status is not None
         return status
 
-    async def get(self, path: str, **params: Any) -> Any:
-        assert self.client is not None
-        answer = await self.client.get(path, params=params)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    async def post(self, path: str, body: Any, **params: Any) -> httpx2.Response:
-        assert self.client is not None
-        return await self.client.post(path, json=body, params=params)
+    async def close(self) -> None:
+        """Close the client."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
 
     async def create(self, name: str, definition: Any) -> str:
         """Create a workflow; gives its id."""
-        answer = await self.post("/v1/workflows", {"name": name, "definition": definition})
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["data"]["id"])
+        return (await self.client.create_workflow(name, definition)).id
 
-    async def executions(self, workflow_id: str) -> list[dict[str, Any]]:
+    async def executions(self, workflow_id: str) -> list[RunListed]:
         """All executions of a workflow, by walking over the pages."""
-        items: list[dict[str, Any]] = []
-        params: dict[str, Any] = {"workflow_id": workflow_id, "limit": 30}
-        while True:
-            page = await self.get("/v2/workflows/getWorkflowExecutionHistory", **params)
-            items += page["items"]
-            if "lastKey" not in page:
-                return items
-            params.update(page["lastKey"])
+        return [each async for each in self.client.iter_history(workflow_id)]
 
 
 def children_of(pid: int) -> list[int]:
@@ -119,5 +112,5 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     yield made
     if made.process is not None and made.process.returncode is None:
         await made.kill()
-    elif made.client is not None:
-        await made.client.aclose()
+    else:
+        await made.close()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from .conftest import Server
-from .test_real_processes import RESUME, TRIGGER, check_log, lines, many, statuses, task, until
+from .test_real_processes import check_log, lines, many, statuses, task, until
 
 pytestmark = pytest.mark.real_process
 
@@ -39,15 +39,14 @@ async def test_nested_runs_survive_a_kill(server: Server) -> None:
     """Twenty runs of three branches each end with the results of all of them, each step called under one key."""
     child = await server.create("child", CHILD)
     workflow = await server.create("parent", parent(child))
-    answers = await many(
+    await many(
         [
-            lambda n=n: server.post(  # type: ignore[misc]
-                TRIGGER + workflow, {"name": f"P-{n}", "items": [{"n": i} for i in range(ITEMS)]}, process_id=f"P-{n}"
+            lambda n=n: server.client.trigger(  # type: ignore[misc]
+                workflow, {"name": f"P-{n}", "items": [{"n": i} for i in range(ITEMS)]}, process_id=f"P-{n}"
             )
             for n in range(RUNS)
         ]
     )
-    assert {answer.status_code for answer in answers} == {200}
     await until(lambda: lines(server.folder / "calls", RUNS * (ITEMS + 1)))
     await until(lambda: _children(server, child))
     await server.kill()
@@ -56,11 +55,11 @@ async def test_nested_runs_survive_a_kill(server: Server) -> None:
     await server.start()
     resumed = await many(
         [
-            lambda n=n: server.post(f"{RESUME}P-{n}-child", {"payload": {"source": "SAP", "n": n}})  # type: ignore[misc]
+            lambda n=n: server.client.resume_workflow(f"P-{n}-child", {"source": "SAP", "n": n})  # type: ignore[misc]
             for n in range(RUNS)
         ]
     )
-    assert {answer.json()["message"] for answer in resumed} == {"restarted"}
+    assert {answer.message for answer in resumed} == {"restarted"}
     await until(lambda: _ended(server, workflow))
     seen: dict[str, set[str]] = {}
     for line in (server.folder / "calls").read_text().splitlines():
@@ -69,12 +68,8 @@ async def test_nested_runs_survive_a_kill(server: Server) -> None:
     assert len(seen) == RUNS * (ITEMS + 1)
     assert all(len(values) == 1 for values in seen.values())
     for item in await server.executions(workflow):
-        shown = await server.get(
-            "/v2/workflows/getWorkflowExecutionById",
-            workflow_id=workflow,
-            workflow_execution_id=item["workflow_execution_id"],
-        )
-        each, flaky, told = shown["item"]["workflow_output_payload"]
+        shown = await server.client.execution(workflow, item.workflow_execution_id)
+        each, flaky, told = shown.workflow_output_payload
         assert (len(each), told["Status"]) == (ITEMS, "SUCCEEDED")
         assert flaky is not None
     await check_log(server)

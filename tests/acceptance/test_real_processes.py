@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
+from perdure.api.client import NoAnswer, Unavailable
 from perdure.engine.audit.store_audit import compare_projections
 from perdure.engine.database import open_store
 
@@ -23,8 +23,6 @@ from .conftest import Server, children_of, spawn
 pytestmark = pytest.mark.real_process
 
 RUNS = 200
-TRIGGER = "/v2/workflows/triggerworkflow/"
-RESUME = "/v2/workflows/resumeWorkflow/"
 
 
 def task(resource: str, **more: Any) -> dict[str, Any]:
@@ -55,7 +53,7 @@ async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 30
 
 
 async def statuses(server: Server, workflow_id: str) -> list[str]:
-    return [item["status"] for item in await server.executions(workflow_id)]
+    return [item.status for item in await server.executions(workflow_id)]
 
 
 async def check_log(server: Server) -> None:
@@ -77,13 +75,12 @@ async def test_runs_in_every_phase_survive_a_kill(server: Server) -> None:
         for name, definition in (("task", IN_A_TASK), ("timer", IN_A_TIMER), ("wait", WAITING))
     }
     calls = [
-        lambda name=name, n=n: server.post(  # type: ignore[misc]
-            TRIGGER + workflows[name], {"n": n}, process_id=f"{name}-{n}"
+        lambda name=name, n=n: server.client.trigger(  # type: ignore[misc]
+            workflows[name], {"n": n}, process_id=f"{name}-{n}"
         )
         for n, name in itertools.product(range(RUNS), workflows)
     ]
-    answers = await many(calls)
-    assert {answer.status_code for answer in answers} == {200}
+    await many(calls)
     await until(lambda: lines(server.folder / "calls", RUNS))
     await server.kill()
 
@@ -91,11 +88,11 @@ async def test_runs_in_every_phase_survive_a_kill(server: Server) -> None:
     await server.start()
     resumed = await many(
         [
-            lambda n=n: server.post(f"{RESUME}wait-{n}", {"payload": {"source": "SAP", "n": n}})  # type: ignore[misc]
+            lambda n=n: server.client.resume_workflow(f"wait-{n}", {"source": "SAP", "n": n})  # type: ignore[misc]
             for n in range(RUNS)
         ]
     )
-    assert {answer.json()["message"] for answer in resumed} == {"restarted"}
+    assert {answer.message for answer in resumed} == {"restarted"}
     for workflow_id in workflows.values():
         await until(lambda w=workflow_id: _all_completed(server, w))  # type: ignore[misc]
     seen: dict[str, list[Any]] = {}
@@ -126,11 +123,8 @@ async def test_what_was_answered_is_there_after_a_kill(server: Server) -> None:
     async def client() -> None:
         while True:
             name = f"P-{next(numbers)}"
-            answer = await server.post(TRIGGER + workflow_id, {"n": name}, process_id=name)
-            if answer.status_code == 200:
-                started[name] = answer.json()["looply_execution_id"]
-            answer = await server.post(RESUME + name, {"payload": {"source": "TEAMS"}})
-            if answer.status_code == 200 and answer.json()["message"] == "restarted":
+            started[name] = (await server.client.trigger(workflow_id, {"n": name}, process_id=name)).execution_id
+            if (await server.client.resume_workflow(name, {"source": "TEAMS"})).message == "restarted":
                 restarted.add(name)
 
     for life in range(3):
@@ -139,10 +133,10 @@ async def test_what_was_answered_is_there_after_a_kill(server: Server) -> None:
         await server.kill()
         await asyncio.gather(*clients, return_exceptions=True)
         await server.start()
-    found = {item["workflow_execution_id"]: item for item in await server.executions(workflow_id)}
+    found = {item.workflow_execution_id: item for item in await server.executions(workflow_id)}
     assert set(started.values()) <= set(found)
     for name in restarted:
-        assert found[started[name]]["status"] == "completed"
+        assert found[started[name]].status == "completed"
     await check_log(server)
 
 
@@ -153,8 +147,8 @@ async def test_a_server_whose_writer_is_killed_stops_and_has_lied_to_nobody(serv
     numbers = itertools.count()
 
     async def client() -> None:
-        while (answer := await server.post(TRIGGER + workflow_id, {"n": next(numbers)})).status_code == 200:
-            started.add(answer.json()["looply_execution_id"])
+        while True:
+            started.add((await server.client.trigger(workflow_id, {"n": next(numbers)})).execution_id)
 
     clients = [asyncio.create_task(client()) for _ in range(16)]
     await until(lambda: _reached(started, 100))
@@ -167,7 +161,7 @@ async def test_a_server_whose_writer_is_killed_stops_and_has_lied_to_nobody(serv
     await server.stop()
     await server.start()
 
-    assert started <= {item["workflow_execution_id"] for item in await server.executions(workflow_id)}
+    assert started <= {item.workflow_execution_id for item in await server.executions(workflow_id)}
     await check_log(server)
 
 
@@ -186,14 +180,13 @@ async def test_a_server_whose_writer_hangs_says_so_and_leaves_nothing_behind(
     workflow = await server.create("ask", WAITING)
     (writer,) = children_of(server.process.pid)
     os.kill(writer, signal.SIGSTOP)
-    answer = await server.post(TRIGGER + workflow, {"process_id": "P-1"})
-    assert (answer.status_code, "not known yet" in answer.text) == (503, True)
-    assert server.client is not None
-    ready = await server.client.get("/health/ready")
-    assert (ready.status_code, "waited" in ready.text) == (503, True)
+    with pytest.raises(Unavailable, match="not known yet"):
+        await server.client.trigger(workflow, {"process_id": "P-1"})
+    with pytest.raises(Unavailable, match="waited"):
+        await server.client.ready()
     assert await server.stop() == 75
     await server.start()
-    assert (await server.post(TRIGGER + workflow, {"process_id": "P-1"})).status_code == 200
+    await server.client.trigger(workflow, {"process_id": "P-1"})
     assert len(await server.executions(workflow)) == 1
 
 
@@ -201,25 +194,18 @@ async def test_a_drain_answers_held_calls_and_ends_well(server: Server) -> None:
     """SIGTERM while calls are held and a step hangs: the calls get 503 at once, and the status is 0 within 10 s."""
     timer = await server.create("timer", IN_A_TIMER)
     hanging = await server.create("task", IN_A_TASK)
-    await server.post(TRIGGER + timer, {}, process_id="held")
-    await server.post(TRIGGER + hanging, {"n": 1}, process_id="hangs")
-    assert server.client is not None
-    held = [
-        asyncio.create_task(
-            server.client.post(RESUME + "held", json={"payload": {"source": "SAP"}}, headers={"Prefer": "wait=30"})
-        )
-        for _ in range(8)
-    ]
+    await server.client.trigger(timer, process_id="held")
+    await server.client.trigger(hanging, {"n": 1}, process_id="hangs")
+    held = [asyncio.create_task(server.client.resume("held", {}, hold_s=30)) for _ in range(8)]
     await until(lambda: lines(server.folder / "calls", 1))
-    ready = await server.client.get("/health/ready")
-    assert ready.status_code == 200
+    assert (await server.client.ready()).status == "ready"
     assert server.process is not None
     began = time.monotonic()
     server.process.terminate()
     answers = await asyncio.gather(*held, return_exceptions=True)
-    told = [answer.status_code for answer in answers if isinstance(answer, httpx2.Response)]
+    told = [type(answer) for answer in answers if not isinstance(answer, NoAnswer)]
     assert told
-    assert set(told) == {503}
+    assert set(told) == {Unavailable}
     status = await server.stop()
     assert status == 0
     assert time.monotonic() - began < 10
@@ -232,4 +218,4 @@ async def test_a_second_server_on_the_same_file_is_refused(server: Server) -> No
     _, problems = await process.communicate()
     assert process.returncode == 2
     assert str(server.process.pid if server.process else 0) in problems.decode()
-    assert (await server.get("/health/live")) is not None
+    assert (await server.client.live()).status == "live"

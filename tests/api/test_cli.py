@@ -14,13 +14,14 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx2
 import pytest
 from click.testing import CliRunner
 
 from perdure.api.cli.main import main
-from tests.api.conftest import APPROVED, PROCESS, SLEEPING, WAITING, eventually
+from perdure.api.client import AsyncClient, Retries, Unauthorized, Unavailable
+from tests.api.conftest import APPROVED, SLEEPING, WAITING, eventually
 
 KEY = "the-first-key-of-all"
 STEPS = """
@@ -70,7 +71,13 @@ class Server:
             stdout=self.log,
             stderr=self.errors,
         )
-        self.client = httpx2.AsyncClient(timeout=20)
+        self._client: AsyncClient | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        """Asks once: what these tests look at is what the server does."""
+        assert self._client is not None
+        return self._client
 
     def said(self) -> str:
         return Path(self.errors.name).read_text()
@@ -79,26 +86,23 @@ class Server:
         return [json.loads(line) for line in Path(self.log.name).read_text().splitlines()]
 
     async def ready(self) -> None:
+        """Wait until it is; the key is the one that it shows, or was given."""
         await eventually(lambda: "ready at" in self.said() or self.process.poll() is not None, 30)
         found = re.search(r"perdure: ready at (http://\S+)", self.said())
         assert found, self.said()
-        self.client.base_url = found[1]
-        self.client.headers["x-api-key"] = KEY
-
-    async def ok(self, method: str, url: str, **more: Any) -> Any:
-        response = await self.client.request(method, url, **more)
-        assert response.is_success, response.text
-        return response.json()
+        shown = re.search(r"pk_\S+", self.said())
+        self.url = found[1]
+        self._client = AsyncClient(self.url, shown[0] if shown else KEY, timeout_s=20, retries=Retries(attempts_max=1))
 
     async def workflow(self, definition: dict[str, Any]) -> str:
-        made = await self.ok("POST", "/v1/workflows", json={"name": "w", "definition": definition})
-        return str(made["data"]["id"])
+        return (await self.client.create_workflow("w", definition)).id
 
     async def exit_status(self) -> int:
         return await asyncio.to_thread(self.process.wait, 20)
 
     async def end(self) -> None:
-        await self.client.aclose()
+        if self._client is not None:
+            await self._client.close()
         self.process.kill()
         self.process.wait()
         self.errors.close()
@@ -154,19 +158,17 @@ async def test_a_server_serves_and_stops(folder: Path, servers: list[Server]) ->
     server = Server(folder)
     servers.append(server)
     await server.ready()
-    key = re.search(r"pk_\S+", server.said())
-    assert key
-    server.client.headers["x-api-key"] = key[0]
+    assert "pk_" in server.said()
     workflow_id = await server.workflow(WAITING)
-    await server.ok("POST", f"{PROCESS}/triggerworkflow/{workflow_id}", json={"process_id": "INV/7"})
-    assert (await server.ok("GET", "/health/ready"))["data"]["status"] == "ready"
+    await server.client.trigger(workflow_id, {"process_id": "INV/7"})
+    assert (await server.client.ready()).status == "ready"
     second = run(folder, "serve", "--port", "0")
     assert second.returncode == 2
     assert "in use" in second.stderr
     assert str(server.process.pid) in second.stderr
     verified = run(folder, "verify")
     assert (verified.returncode, verified.stdout.count("\n")) == (0, 1)
-    await server.ok("POST", f"{PROCESS}/resumeWorkflow/INV%2F7", json=APPROVED)
+    await server.client.resume_workflow("INV/7", APPROVED["payload"])
     server.process.send_signal(signal.SIGINT)
     assert await server.exit_status() == 0
     assert "Traceback" not in server.said()
@@ -176,7 +178,8 @@ async def test_a_server_serves_and_stops(folder: Path, servers: list[Server]) ->
     servers.append(again)
     await again.ready()
     assert "pk_" not in again.said()
-    assert (await again.client.get("/v1/keys")).status_code == 401
+    with pytest.raises(Unauthorized):
+        await again.client.keys()
     again.process.terminate()
     assert await again.exit_status() == 0
     assert files(folder) == ["runs.db"]
@@ -191,19 +194,18 @@ async def test_a_server_stops_in_time_whatever_hangs(folder: Path, servers: list
     hanging = {"StartAt": "H", "States": {"H": {"Type": "Task", "Resource": "hang", "End": True}}}
     for name, definition in (("A", SLEEPING), ("B", hanging)):
         workflow_id = await server.workflow(definition)
-        await server.ok("POST", f"{PROCESS}/triggerworkflow/{workflow_id}", json={"process_id": name})
-    held = asyncio.create_task(
-        server.client.post(f"{PROCESS}/resumeWorkflow/A", json=APPROVED, headers={"Prefer": "wait=30"})
-    )
-    half = socket.create_connection((server.client.base_url.host, server.client.base_url.port or 80))
+        await server.client.trigger(workflow_id, {"process_id": name})
+    held = asyncio.create_task(server.client.resume("A", {}, hold_s=30))
+    where = urlsplit(server.url)
+    half = socket.create_connection((where.hostname, where.port))
     half.sendall(f"POST /v1/workflows HTTP/1.1\r\nx-api-key: {KEY}\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{".encode())
     for _ in range(5):  # by then the call, which was sent first, is held
-        await server.ok("GET", "/health/ready")
+        await server.client.ready()
     assert not held.done()
     began = time.monotonic()
     server.process.terminate()
-    answer = await held
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "UNAVAILABLE")
+    with pytest.raises(Unavailable):
+        await held
     assert time.monotonic() - began < 2
     assert await server.exit_status() == 0
     assert time.monotonic() - began < 10
@@ -218,7 +220,7 @@ async def test_a_failed_commit_ends_the_server(folder: Path, servers: list[Serve
     await server.ready()
     breaking = {"StartAt": "B", "States": {"B": {"Type": "Task", "Resource": "break_the_disk", "End": True}}}
     workflow_id = await server.workflow(breaking)
-    await server.ok("POST", f"{PROCESS}/triggerworkflow/{workflow_id}")
+    await server.client.trigger(workflow_id)
     assert await server.exit_status() == 70
 
 
@@ -238,7 +240,7 @@ async def test_a_changed_byte_is_named(folder: Path, servers: list[Server]) -> N
     servers.append(server)
     await server.ready()
     workflow_id = await server.workflow(WAITING)
-    started = await server.ok("POST", f"{PROCESS}/triggerworkflow/{workflow_id}", json={"amount": 120})
+    started = await server.client.trigger(workflow_id, {"amount": 120})
     server.process.terminate()
     assert await server.exit_status() == 0
     with sqlite3.connect(folder / "runs.db") as database:
@@ -246,7 +248,7 @@ async def test_a_changed_byte_is_named(folder: Path, servers: list[Server]) -> N
     database.close()
     verified = run(folder, "verify", "--database", f"sqlite:///{folder}/runs.db")
     assert verified.returncode == 1
-    assert f"execution {started['looply_execution_id']}, seq 1: " in verified.stdout
+    assert f"execution {started.execution_id}, seq 1: " in verified.stdout
 
 
 @pytest.mark.usefixtures("root_logger")

@@ -42,4 +42,6 @@ def runs_of(where: Where) -> RunReader:
         raise click.UsageError("--organization, --workspace: a key sees its own; they go with --database")
     if not where.key:
         raise click.UsageError("a server wants a key: set PERDURE_KEY, or give --key")
-    return ServedRuns(where.server, where.key, where.scope)
+    runs = ServedRuns(where.server, where.key, where.scope)
+    click.get_current_context().call_on_close(runs.client.close)
+    return runs

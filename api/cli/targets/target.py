@@ -68,7 +68,9 @@ def server_of(where: Where) -> Remote:
 
     if where.server is None or not where.key:
         raise click.UsageError("a server wants a key: set PERDURE_KEY, or give --key")
-    return Remote(where.server, where.key, where.scope)
+    remote = Remote(where.server, where.key, where.scope)
+    click.get_current_context().call_on_close(remote.client.close)
+    return remote
 
 
 def no_elsewhere(where: Where) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.cli.conftest import KEY, NAME, ROOT, Perdure
+from tests.api.cli.conftest import KEY, NAME, ROOT, Perdure, Served
 
 pytestmark = pytest.mark.real_process
 
@@ -71,3 +72,11 @@ def test_following_is_stopped_by_ctrl_c(folder: Path, shell: Callable[[str], sub
         following.send_signal(signal.SIGINT)
         following.communicate(timeout=20)
     assert following.returncode == 0
+
+
+def test_a_server_that_is_stopped_at_once_ends_quietly(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Before it could say where it is: no task is left with an error that nobody looks at."""
+    with Served("sqlite:///runs.db"):
+        pass
+    gc.collect()
+    assert "never retrieved" not in caplog.text

@@ -182,7 +182,7 @@ def test_a_key_is_made_used_and_revoked(mode: Mode, perdure: Perdure, folder: Pa
 
 def test_a_key_of_many_is_found_by_its_name(mode: Mode, perdure: Perdure, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on a later page of a server's."""
-    monkeypatch.setattr("perdure.api.cli.targets.server.PAGE", 1)
+    monkeypatch.setattr("perdure.api.client.servers.PAGE", 1)
     perdure("keys", "create", "last", "--scope", "runs.view")
     assert perdure.json("keys", "revoke", "last")["name"] == "last"
 

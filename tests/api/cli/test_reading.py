@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from perdure.api.cli.options import DatabaseScope
-from perdure.api.cli.targets.server import Remote
+from perdure.api.client import Client
 from perdure.engine import Engine
 from perdure.engine.core import ids
 from tests.api.cli.conftest import APPROVAL, KEY, NAME, Perdure
@@ -73,8 +72,12 @@ def test_a_server_shows_what_its_database_has(perdure: Perdure, served: str) -> 
 def test_a_server_s_run_is_followed(perdure: Perdure, served: str) -> None:
     """What is added is told as it comes, until the run has ended."""
     there = ("--server", served, "--key", KEY)
-    server = Remote(served, KEY, DatabaseScope("", None, None))
-    resume = threading.Timer(0.1, lambda: server.resume("INV-7", 1, wait_id=None, state="Ask", hold_s=0))
+
+    def resumed() -> None:
+        with Client(served, KEY) as client:
+            client.resume("INV-7", 1, state="Ask", hold_s=0)
+
+    resume = threading.Timer(0.1, resumed)
     resume.start()
     lines = [json.loads(line) for line in perdure("events", "INV-7", "--follow", "--json", *there).stdout.splitlines()]
     resume.join()

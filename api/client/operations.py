@@ -1,0 +1,36 @@
+"""All calls, and what both clients have in common."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from typing import Final
+
+from perdure.api.client.addresses import Address, parse
+from perdure.api.client.exchange import Outside, Retries, Settings
+from perdure.api.client.runs import Runs
+from perdure.api.client.servers import Servers
+from perdure.api.client.workflows import Workflows
+
+TIMEOUT_S: Final = 30.0
+CONNECT_TIMEOUT_S: Final = 5.0
+IDLE_MAX_S: Final = 4.0
+"""A connection that rests longer is not used again: a server of ours closes it after five seconds."""
+
+OUTSIDE: Final = Outside(time.monotonic, random.random, lambda: uuid.uuid4().hex)
+
+
+class Operations(Runs, Workflows, Servers):
+    """A method for each route of the server."""
+
+    def __init__(
+        self, base_url: str, api_key: str, *, timeout_s: float, retries: Retries | None, outside: Outside | None
+    ) -> None:
+        if not (api_key and api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
+            raise ValueError("api_key: it is empty, or has characters that no key has")
+        self._address: Address = parse(base_url)
+        self._settings = Settings(api_key, timeout_s, retries or Retries(), outside or OUTSIDE)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._address)!r})"

@@ -1,0 +1,421 @@
+"""What calls give: structs with the members that the server's answers have, under their names.
+
+Members that this client does not know are ignored, so a newer server does no harm; words of enumerations are plain
+texts for the same reason. Instants are texts in ISO 8601 with `Z`, or in what `/v2/workflows` says whole milliseconds
+since the epoch (`Millis`); ids are UUIDs as texts. A test holds all of this against the server's own description.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+Millis: TypeAlias = int
+JsonObject: TypeAlias = dict[str, Any]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """An object with at least these members."""
+
+
+class Data(Result, Generic[T], frozen=True):
+    """What is around most answers."""
+
+    data: T
+
+
+class Item(Result, Generic[T], frozen=True):
+    """What is around the process API's answers about one thing."""
+
+    message: str
+    item: T
+
+
+class Page(Result, Generic[T, M], frozen=True):
+    """A page, and where it stands."""
+
+    data: list[T]
+    meta: M
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+class Triggered(Result, frozen=True):
+    """The run is on disk, and starts."""
+
+    message: str
+    execution_id: str = msgspec.field(name="looply_execution_id")
+
+
+class Told(Result, frozen=True):
+    """What came of it. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`."""
+
+    message: str
+
+
+class EventLog(Result, frozen=True):
+    """Events in order, of many the first and the last; each has seq, type, at and actor, and more by its type."""
+
+    count: int
+    truncated: bool
+    events: list[JsonObject]
+
+
+class RetryShown(Result, frozen=True):
+    """An attempt that failed, and when the next one was due."""
+
+    failed_on: Millis
+    retry_on: Millis
+    error: Any
+    cause: Any | UnsetType = UNSET
+
+
+class WithinShown(Result, frozen=True):
+    """The branch of a Parallel state or the iteration of a Map state, by its index."""
+
+    state: str
+    index: int
+
+
+class StepShown(Result, frozen=True):
+    """One entry of a state. `error` is there if it failed, `within` if it is below other states, outermost first."""
+
+    state: str
+    entered_on: Millis | None
+    exited_on: Millis | None
+    input: Any
+    output: Any
+    attempts: int
+    error: Any | UnsetType = UNSET
+    cause: Any | UnsetType = UNSET
+    cancelled: bool | UnsetType = UNSET
+    retries: list[RetryShown] | UnsetType = UNSET
+    scope: str | UnsetType = UNSET
+    within: list[WithinShown] | UnsetType = UNSET
+
+
+class CondensedLog(Result, frozen=True):
+    """A step for each entry of a state, in order."""
+
+    count: int
+    truncated: bool
+    steps: list[StepShown]
+
+
+class Connection(Result, frozen=True):
+    """A way from a state to another: `next`, `choice`, `default` or `catch`."""
+
+    origin: str = msgspec.field(name="from")
+    to: str
+    kind: str
+    label: str | UnsetType = UNSET
+
+
+class Outline(Result, frozen=True):
+    """The workflow as it was when the run started; a step has name, type and the state's own fields."""
+
+    workflow_name: str
+    workflow_steps: list[JsonObject]
+    workflow_connections: list[Connection]
+
+
+class WorkflowNamed(Result, frozen=True):
+    """The workflow's name."""
+
+    workflow_name: str
+
+
+class RunDescribed(Result, frozen=True, kw_only=True):
+    """A run. `status`: pending, running, waiting, completed, failed, timed_out or terminated."""
+
+    workflow_id: str
+    workflow_execution_id: str
+    workflow_version: int
+    workflow_current_state: str | None
+    workflow_trigger_type: str
+    status: str
+    process_id: str
+    organization_id: str
+    workspace_id: str
+    created_on: Millis
+    modified_on: Millis
+    modified_by: str | None
+    parent_execution_id: str | UnsetType = UNSET
+    workflow_event_log: EventLog
+
+
+class RunListed(RunDescribed, frozen=True, kw_only=True):
+    """A run on a page: its last ten events."""
+
+    workflow_details: WorkflowNamed
+
+
+class RunItem(RunDescribed, frozen=True, kw_only=True):
+    """A run with its input, its output and its logs."""
+
+    workflow_input_payload: Any
+    workflow_output_payload: Any
+    condensed_logs: CondensedLog
+    workflow_details: Outline
+
+
+class RunKey(Result, frozen=True):
+    """Where the next page of runs begins; it holds for ever."""
+
+    workflow_id: str
+    workflow_execution_id: str
+
+
+class RunPage(Result, frozen=True):
+    """Runs, newest first; `last_key` is there exactly when another page exists."""
+
+    message: str
+    count: int
+    items: list[RunListed]
+    last_key: RunKey | UnsetType = msgspec.field(name="lastKey", default=UNSET)
+
+
+# --- workflows ---------------------------------------------------------------------------------------------------
+
+
+class Dated(Result, frozen=True):
+    """A version, and who made it when."""
+
+    workflow_id: str
+    workflow_version: int
+    created_on: Millis
+    created_by: str
+    modified_on: Millis
+    modified_by: str | None
+
+
+class VersionListed(Dated, frozen=True):
+    """A version on a page. `workflow_status`: DRAFT, ACTIVE, PAUSED or ARCHIVED; `latest`: "true" or "false"."""
+
+    workflow_name: str
+    workflow_status: str
+    workflow_status_version: str
+    latest: str
+    organization_id: str
+    workspace_id: str
+
+
+class VersionItem(VersionListed, frozen=True):
+    """A version with its states and the connections between them."""
+
+    workflow_integrations: JsonObject
+    workflow_steps: list[JsonObject]
+    workflow_connections: list[Connection]
+    workflow_schema: JsonObject
+
+
+class SchemaItem(Dated, frozen=True):
+    """An example of a version's input, and a JSON Schema for it."""
+
+    workflow_mock_payload: Any
+    workflow_schema: JsonObject
+
+
+class VersionKey(Result, frozen=True):
+    """Where the next page of versions begins."""
+
+    organization_id: str
+    workflow_id: str
+    workflow_version: int
+
+
+class VersionPage(Result, frozen=True):
+    """Versions, newest first; `last_key` is there exactly when another page exists."""
+
+    message: str
+    count: int
+    items: list[VersionListed]
+    last_key: VersionKey | UnsetType = msgspec.field(name="lastKey", default=UNSET)
+
+
+class WorkflowShown(Result, frozen=True):
+    """A workflow; its status is draft, published or archived."""
+
+    id: str
+    name: str
+    description: str | None
+    status: str
+    version: int
+    trigger_type: str
+    created_at: str
+    created_by: str
+    updated_at: str
+    updated_by: str | None
+
+
+class SettingsShown(Result, frozen=True):
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: str
+
+
+class WorkflowWhole(WorkflowShown, frozen=True):
+    """A workflow with its latest version, or with the one that was asked for: `shown_version`."""
+
+    definition: JsonObject
+    mock_payload: JsonObject | None
+    shown_version: int
+    published_at: str | None
+    settings: SettingsShown
+
+
+class Warned(Result, frozen=True):
+    """What is allowed, and rarely meant; `path` is a JSON Pointer into the definition."""
+
+    path: str
+    message: str
+
+
+class WorkflowSaved(WorkflowWhole, frozen=True):
+    """A workflow after a change."""
+
+    warnings: list[Warned]
+
+
+class WorkflowApplied(WorkflowSaved, frozen=True):
+    """A workflow after a definition was applied: created, changed or unchanged."""
+
+    outcome: str
+
+
+class Numbered(Result, frozen=True):
+    """Which page this is, and how many items there are on all of them."""
+
+    page: int
+    limit: int
+    total: int
+
+
+class StateTried(Result, frozen=True):
+    """What a state came to: SUCCEEDED, FAILED, RETRIABLE, CAUGHT_ERROR or NEEDS_RESULT."""
+
+    status: str
+    output: Any
+    error: str | None
+    cause: str | None
+    next_state: str | None
+    assigned: JsonObject
+    retry_delay_ms: int | None
+    wait_until: str | None
+    inspection: JsonObject
+
+
+# --- keys, waits, tasks, events, health --------------------------------------------------------------------------
+
+
+class KeyShown(Result, frozen=True):
+    """A key, without its text."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    organization_id: str
+    workspace_id: str
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+
+
+class KeyMade(KeyShown, frozen=True):
+    """A key with its text, which is shown only now; `repr` leaves it out."""
+
+    key: str
+
+    def __repr__(self) -> str:
+        return f"KeyMade(id={self.id!r}, name={self.name!r}, scopes={self.scopes!r}, key=…)"
+
+
+class After(Result, frozen=True):
+    """`after`: the position of the next page, if there is one."""
+
+    limit: int
+    has_more: bool
+    after: str | None
+
+
+class WaitShown(Result, frozen=True):
+    """A wait that is open."""
+
+    wait_id: str
+    process_id: str
+    execution_id: str
+    workflow_id: str
+    state: str
+    opened_at: str
+    due_at: str | None
+
+
+class Following(Result, frozen=True):
+    """What follows a failure: `retry`, `catch` or `end`."""
+
+    kind: str
+    retry_at: str | UnsetType = UNSET
+    next: str | UnsetType = UNSET
+
+
+class TaskFailed(Told, frozen=True):
+    """The answer is on disk, and this is what follows."""
+
+    then: Following
+
+
+class EventStored(Result, frozen=True, kw_only=True):
+    """An event as it stands in the log; `payload` is left out if digests were asked for."""
+
+    position: int
+    stream_id: str
+    seq: int
+    type: str
+    version: int
+    at: str
+    actor: str
+    actor_name: str | None
+    caused_by: int | None
+    data: JsonObject
+    payload: JsonObject | UnsetType | None = UNSET
+    payload_digest: str | None
+    hash: str
+
+
+class AfterSeq(Result, frozen=True):
+    """Where the next page goes on, if there is one, and the run as it was just before this one was read."""
+
+    limit: int
+    has_more: bool
+    after: int
+    execution_id: str
+    workflow_id: str
+    status: str
+
+
+class AfterPosition(Result, frozen=True):
+    """`after`: the position up to which nothing is left out."""
+
+    limit: int
+    has_more: bool
+    after: int
+
+
+class Health(Result, frozen=True):
+    """How it is: live, or ready."""
+
+    status: str
+
+
+WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]
+KeyPage: TypeAlias = Page[KeyShown, After]
+WaitPage: TypeAlias = Page[WaitShown, After]
+RunEvents: TypeAlias = Page[EventStored, AfterSeq]
+LogEvents: TypeAlias = Page[EventStored, AfterPosition]

@@ -1,0 +1,91 @@
+"""Calls about a server and who may call it: keys, health, metrics, and its own description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from perdure.api.client import results
+from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
+
+PAGE: Final = 100
+"""So many items an iterator asks for at once."""
+
+
+class Servers:
+    """Calls about keys and the server itself."""
+
+    @Operation
+    def create_key(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        *,
+        organization: str | None = None,
+        workspace: str | None = None,
+        expires_at: datetime | str | None = None,
+    ) -> Call[results.KeyMade]:
+        """Make a key with scopes such as `runs.view`. Its text, `key`, is in this answer and nowhere else.
+
+        Only a key with the scope `operator` may name another `organization` or `workspace`, which is made if it is not
+        there. `expires_at`: for ever unless given; without an offset it is UTC. Raises `Invalid`, `Forbidden`. Is not
+        repeated by itself if its answer is lost.
+        """
+        until = expires_at.isoformat() if isinstance(expires_at, datetime) else expires_at
+        body = {"name": name, "scopes": list(scopes)}
+        body |= given(organization=organization, workspace=workspace, expires_at=until)
+        return Call("POST", "/v1/keys", results.KeyMade, "data", body=body)
+
+    @Operation
+    def keys(self, *, after: str | None = None, limit: int | None = None) -> Call[results.KeyPage]:
+        """A page of keys, without their texts, oldest first, 1 to 100, 20 unless given; `after` is `meta.after`."""
+        return _keys(after, limit)
+
+    @Iteration
+    def iter_keys(self) -> Walk[results.KeyShown]:
+        """All keys of the workspace, without their texts, oldest first; an operator's sees its organization's."""
+
+        def then(page: results.KeyPage) -> Call[results.KeyPage] | None:
+            return None if page.meta.after is None else _keys(page.meta.after, PAGE)
+
+        return Walk(_keys(None, PAGE), lambda page: page.data, then)
+
+    @Operation
+    def revoke_key(self, key_id: str, *, with_children: bool | None = None) -> Call[results.KeyShown]:
+        """Revoke a key, at once and for ever; `with_children`: the keys that it made, too.
+
+        Raises `NotFound`, `Conflict` (the last operator's stays).
+        """
+        query = {"with_children": with_children}
+        values = {"id": key_id}
+        return Call("DELETE", "/v1/keys/{id}", results.KeyShown, "data", values=values, query=query, is_safe=True)
+
+    @Operation
+    def live(self) -> Call[results.Health]:
+        """The process runs and its loop turns."""
+        return Call("GET", "/health/live", results.Health, "data", is_safe=True)
+
+    @Operation
+    def ready(self) -> Call[results.Health]:
+        """Requests are welcome. Raises `Unavailable`, which says why not."""
+        return Call("GET", "/health/ready", results.Health, "data", is_safe=True)
+
+    @Operation
+    def metrics(self) -> Call[str]:
+        """What the server measures, in the text format of Prometheus; for a key with the scope `operator`."""
+        return Call("GET", "/metrics", str, is_safe=True)
+
+    @Operation
+    def openapi(self) -> Call[dict[str, Any]]:
+        """The server's own description, in OpenAPI 3.1."""
+        return Call("GET", "/openapi.json", dict[str, Any], is_safe=True)
+
+    @Operation
+    def docs(self) -> Call[str]:
+        """That description as a page of HTML."""
+        return Call("GET", "/docs", str, is_safe=True)
+
+
+def _keys(after: str | None, limit: int | None) -> Call[results.KeyPage]:
+    return Call("GET", "/v1/keys", results.KeyPage, query={"after": after, "limit": limit}, is_safe=True)
