@@ -152,7 +152,7 @@ def test_a_program_is_checked_strictly(python: Path, project: Path) -> None:
 
 @pytest.mark.real_process
 def test_a_server_takes_the_projects_steps(python: Path, project: Path) -> None:
-    """`python -m perdure serve --steps api.steps:registry` calls the step of the project's own module."""
+    """`--steps` means a module of the project that it is started in, whatever that is called."""
     (project / "own.json").write_text(
         '{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "ours", "End": true}}}'
     )

@@ -32,7 +32,7 @@ def test_the_diagram_is_drawn_from_the_table() -> None:
     assert blocks("mermaid") == [diagram() + "\n"]
 
 
-CLIENTS = [block for block in blocks("python") if "perdure.api.client" in block]
+CLIENTS = [block for block in blocks("python") if "perdure.client" in block]
 PROGRAMS = [block for block in blocks("python") if "\ndef test_" not in block and block not in CLIENTS]
 TESTS = [block for block in blocks("python") if "\ndef test_" in block]
 

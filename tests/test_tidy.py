@@ -115,7 +115,7 @@ def report(problems: list[str]) -> None:
 
 def test_the_core_makes_nothing_that_the_collector_looks_at() -> None:
     """Its structs are part of no cycle, so they are not tracked; those that hold what the driver gives are."""
-    tracked = {"Facts", "Surroundings"}
+    tracked = {"Facts", "ScopeContext"}
     for path in sorted((ROOT / "engine" / "core").rglob("*.py")):
         for line in path.read_text(encoding="utf-8").splitlines():
             found = re.match(r"class (\w+)\(msgspec\.Struct", line)

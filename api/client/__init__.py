@@ -19,7 +19,8 @@ with Client("http://127.0.0.1:8080", "pk_…") as perdure:
 `AsyncClient` has the same methods: `await perdure.trigger(…)`, `async for each in perdure.iter_history(…)`.
 
 - **Results** are structs (`perdure.client.results`); what a newer server adds is ignored.
-- **Errors** are a class for each kind (`perdure.api.client.errors`), with `request_id`, `retryable`, and what the server says.
+- **Errors** are a class for each kind (`perdure.api.client.errors`), with `request_id`, `retryable`, and what the
+  server says.
 - **Repetition.** A call is repeated by itself, with pauses that grow and are drawn, where that can do no harm: what
   reads or comes to the same a second time, and what carries an idempotency key, which `trigger`, `terminate` and the
   answers to tasks make themselves. A `resume` makes one if it names its wait. After the last try the error is raised;

@@ -4,7 +4,7 @@ An event is two parts. The struct is `data`: what the machine needs and an audit
 mapping beside it, is business data, which can be erased; `data` refers to it (`refs.py`). So `evolve` reads structs
 only, and an erased stream still replays.
 
-Released events are frozen: a change is a new version with an upcaster (`earlier.py`), and `tests/golden` holds the
+Released events are frozen: a change is a new version with an upcaster (`upcast.py`), and `tests/golden` holds the
 bytes of each.
 Members at their default are not written. `scope` names the branch or iteration that an event belongs to, "" being
 the execution's own top level (`state.py`). `assigned` has the variables that a state sets, by name. Members that end

@@ -87,7 +87,7 @@ def simulate(
     role_arn, account, region. `start_at` is the instant of the start (RFC 3339). No value of the run has more than
     `payload_max_bytes` of JSON text.
 
-    Raises `engine.language.DefinitionError`, `BadMock`, `NotMocked`, `engine.errors.Invalid` (the input is too large),
+    Raises `engine.language.errors.DefinitionError`, `BadMock`, `NotMocked`, `engine.errors.Invalid` (the input is too large),
     TypeError (the function gave no `Answer`), and whatever `tasks` raises.
     """
     machine = compile_machine(definition, express=express)

@@ -18,7 +18,7 @@ ENDS: Final = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "Ex
 
 
 class ServedRuns(Remote):
-    """The runs that a key sees. Implements `api.cli.targets.reading.Runs`."""
+    """The runs that a key sees. Implements `api.cli.targets.reading.RunReader`."""
 
     def shown(self, run_id: str) -> dict[str, Any]:
         from perdure.api.cli.targets.folded_runs import shown  # noqa: PLC0415 the core, which who lists and follows has no use for

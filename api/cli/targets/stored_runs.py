@@ -25,7 +25,7 @@ POLL_S: Final = 0.2
 
 
 class StoredRuns:
-    """The runs of a workspace of a database. Implements `api.cli.targets.reading.Runs`."""
+    """The runs of a workspace of a database. Implements `api.cli.targets.reading.RunReader`."""
 
     def __init__(self, scope: DatabaseScope) -> None:
         self._scope = scope

@@ -24,7 +24,7 @@ class Item(NamedTuple):
 # But for the input everything is looked up when an expression asks for it, and not before: most states look at nothing
 # else, and what is not asked for need not be loaded.
 class ScopeContext(msgspec.Struct, eq=False):
-    """What a scope lends to the expressions of its state. Implements `engine.language.World`.
+    """What a scope lends to the expressions of its state. Implements `engine.language.evaluate.environment.EvaluationContext`.
 
     `wait` is about to be opened, with its `token`, or the iteration for `item` to begin.
     """
@@ -52,7 +52,7 @@ class ScopeContext(msgspec.Struct, eq=False):
         return MISSING if reference is None else self.draft.value(reference)
 
     def context(self) -> dict[str, Any]:
-        """The context object. Raises `engine.core.refs.Missing` if the execution's input is not loaded."""
+        """The context object. Raises `engine.core.refs.PayloadMissing` if the execution's input is not loaded."""
         draft, execution = self.draft, self.draft.state
         trial = draft.facts.trial
         if trial is not None and trial.context is not None:

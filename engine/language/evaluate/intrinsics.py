@@ -73,7 +73,7 @@ def compile_intrinsic(text: str, kind: str = "", *, accepts_old: bool = False) -
     Args:
         text: The call.
         kind: The JSON type of what it must give; "" for any.
-        accepts_old: Whether it may hold what was accepted earlier (`Findings.accepts_old`).
+        accepts_old: Whether it may hold what was accepted earlier (`Diagnostics.accepts_old`).
 
     Raises:
         PathError: The text is no call, names no function, gives it wrong arguments, or is too long.
