@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from perdure.engine.core import events as e
 from perdure.engine.core import numbering
 from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
-from perdure.engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
+from perdure.engine.core.frames import arrive, cancel_all_waits, end_wait, expect, put, stay
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import (
@@ -141,7 +141,7 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 
 
 def _end(state: State, status: Status) -> None:
-    cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
+    cancel_all_waits(state)
     state.frames, state.forks, state.timers = PersistentMap(), PersistentMap(), PersistentMap()
     state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = 0

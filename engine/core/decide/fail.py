@@ -233,7 +233,7 @@ def end_if_long(draft: ExecutionDraft) -> bool:
 def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
     if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
-        draft.give_up(draft.state.scopes())
+        draft.give_up_all()
     draft.emit(event, payload)
     parent = draft.state.parent
     if parent is not None and parent.is_awaited:

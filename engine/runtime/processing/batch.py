@@ -10,11 +10,12 @@ import msgspec
 from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.log import snapshots
 from perdure.engine.log.codec import encode_json
+from perdure.engine.runtime.letting_go import let_go
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.streams.stream_types import NO_ROWS, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
-from perdure.store.records import Claim, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+from perdure.store.records import Claim, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
 
 EVENTS_MAX: Final = 5_000
 """A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
@@ -32,6 +33,7 @@ class Part(msgspec.Struct, eq=False):
     claims: list[Claim] = []
     puts: list[Row] = []
     deletes: list[TimerRow] = []
+    endings: list[Ending] = []
 
     def append(self) -> StreamAppend:
         """The part as the store takes it, behind what is on disk; the rows that show the whole state are made here."""
@@ -52,13 +54,14 @@ class Part(msgspec.Struct, eq=False):
             self.claims,
             self.puts,
             self.deletes,
+            self.endings,
         )
 
     def _show(self, hot: HotStream) -> None:
         row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
         if row is not None:
             self.puts.append(row)
-        if hot.head.seq >= hot.snapshot_due:  # of what is on disk: the hash is not known before
+        if hot.head.seq >= hot.snapshot_due and hot.is_worth_a_snapshot:  # of what is on disk: it has a hash
             snapshot = snapshots.take(hot.stream_id, hot.head, hot.stored)
             hot.snapshot_due = snapshots.due_after(snapshot)
             self.puts.append(snapshot)
@@ -80,6 +83,8 @@ class Batch:
         self.waiting: list[PendingReply] = []
         self._claimed: dict[tuple[str, bytes, str], HotStream] = {}
         self.event_count = 0
+        self.has_gone_on = False
+        """Whether a run that goes on by itself has had a turn in it."""
         self._size = 0
 
     def __bool__(self) -> bool:
@@ -103,6 +108,7 @@ class Batch:
         if rows is not NO_ROWS:
             part.puts += rows.puts
             part.deletes += rows.deletes
+            part.endings += rows.endings
         hot.batch = self
 
     def claim(self, request: CommandRequest, hot: HotStream, answer: object, now: int) -> list[Claim]:
@@ -141,6 +147,7 @@ class Batch:
             if part.events:
                 if hot.kind.name == "execution":
                     runs.moved(hot.stored, part.state)
+                let_go(hot.stored)
                 hot.head, hot.stored = heads[stream_id], part.state
             if hot.batch is self:
                 hot.batch = None

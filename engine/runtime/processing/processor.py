@@ -233,6 +233,7 @@ class Processor:
             lambda: deadline - time.perf_counter(),
             payload_max=self._limits.payload_max_bytes,
             events_max=self._limits.run_events_max,
+            transitions_max=min(self._limits.transitions_max, self._inbox.moves_max(request)),
         )
 
     async def _detour(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
