@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect as types
 
 from perdure.api.validation import accepts, from_text, members
-from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX
+from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, TRANSITIONS_MAX
 from perdure.engine.limits import CHILD_DEPTH_MAX, COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.protocols import WriterPlace
@@ -86,6 +86,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     run_events_max: Annotated[int, msgspec.Meta(ge=100, le=1_000_000_000)] = EVENTS_MAX
     """So many events a run has at the most."""
+
+    transitions_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = TRANSITIONS_MAX
+    """So many states a run passes in a row before others have their turn."""
 
     child_depth_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = CHILD_DEPTH_MAX
     """So deep children are nested in children."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import cli, latency, loop, over_http, throughput
+from benchmarks import cli, latency, loop, over_http, throughput, wide
 from perdure.engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
     "throughput": throughput.main,
     "latency": latency.main,
     "loop": loop.main,
+    "wide": wide.main,
     "trigger_http": over_http.trigger,
     "resume_http": over_http.resume,
     "pages": over_http.page,

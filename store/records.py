@@ -7,7 +7,7 @@ since the epoch (UTC), JSON is text exactly as written. A row that has no value 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
 
@@ -263,6 +263,10 @@ class WaitRow(NamedTuple):
     ended_at: int | None
 
 
+CANCELLED: Final = "cancelled"
+"""The outcome of a wait that ended with what it belonged to."""
+
+
 class TimerRow(NamedTuple):
     """One due instant of an execution. All columns are the key."""
 
@@ -325,6 +329,18 @@ class Stray(NamedTuple):
     stream_id: bytes
 
 
+class Ending(NamedTuple):
+    """Much of an execution is over at once, by its event `seq`.
+
+    Its waits that were opened up to `seq` and have no outcome are cancelled by it. Its timers from number 2 to `seq`
+    are gone (number 1 is the time limit of the run). None of them is put again. Readers see that as soon as it is
+    appended, whenever the store does it.
+    """
+
+    seq: int
+    ended_at: int
+
+
 class StreamAppend(NamedTuple):
     """What one stream gains in a batch: all of it or nothing.
 
@@ -332,7 +348,7 @@ class StreamAppend(NamedTuple):
     numbered and chained by the store; with none the comparison is all that happens to the stream. `claims` must all
     be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
     `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts; both are
-    rows that belong to this stream. What is both put and deleted is gone afterwards.
+    rows that belong to this stream. What is both put and deleted is gone afterwards. `endings` come after both.
     """
 
     stream_id: bytes
@@ -344,6 +360,7 @@ class StreamAppend(NamedTuple):
     claims: Sequence[Claim] = ()
     puts: Sequence[Row] = ()
     deletes: Sequence[TimerRow] = ()
+    endings: Sequence[Ending] = ()
 
 
 class Refusal(NamedTuple):

@@ -359,6 +359,17 @@ timers = Table(
     sqlite_with_rowid=False,
 )
 
+# Of each row the open waits and the timers are over, though they may still stand in their tables: they are taken out by
+# and by (`store.records.Ending`).
+endings = Table(
+    "endings",
+    metadata,
+    _id("execution_id", key=True),
+    _number("seq", key=True),
+    _ms("ended_at"),
+    sqlite_with_rowid=False,
+)
+
 # `due_at` is the next slot, null while the schedule is paused or has none left.
 schedules = Table(
     "schedules",
@@ -393,7 +404,7 @@ PRIMARY: Final = (
     *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
-PROJECTIONS: Final = (executions, waits, timers, schedules, snapshots)
+PROJECTIONS: Final = (executions, waits, timers, endings, schedules, snapshots)
 
 UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
 """Tables that nothing writes to yet: a row in them is nobody's."""

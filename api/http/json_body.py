@@ -31,7 +31,12 @@ YAML: Final = "application/yaml"
 DEPTH_MAX: Final = 64
 
 IN_LOOP_MAX: Final = 64 * 1024
-"""Longer bodies are parsed in a thread, so that they hold up nobody else."""
+"""Longer bodies are parsed in a thread.
+
+There they hold up others for one call into Python's parser at a time: 13 ms for 0.95 MB of small numbers. msgspec would
+take a third of that, but it lets a member pass that stands twice. (The collector of cycles, if it is not tuned, adds up
+to 0.2 s; to turn it off meanwhile would concern the whole process.)
+"""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")

@@ -78,6 +78,10 @@ EVENTS_MAX: Final = 1_000_000
 """So many events a run has at the most, unless a setting says otherwise (AWS: 25,000, which are more to a state)."""
 
 
+TRANSITIONS_MAX: Final = 256
+"""So many states a decision passes at the most before others have their turn, unless a setting says otherwise."""
+
+
 class Facts(msgspec.Struct, frozen=True):
     """What a decision may know beside state and command.
 
@@ -90,9 +94,9 @@ class Facts(msgspec.Struct, frozen=True):
     how many commands were refused without a record since the last recorded one. `names` are those of the context
     object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience` tells, while the
     decision is made, how many seconds of real time are left for it: an expression may take no longer, and when none are
-    left it stops between two states; null: as long as it takes. `moves_max` is how many states it passes at the most;
-    null: `TRANSITIONS_MAX`. `trial` is set where one state is tried out by itself. `payload_max` is how many bytes of
-    JSON any value of the run may have, `events_max` how many events the run.
+    left it stops between two states; null: as long as it takes. `moves_max` is how many states it passes at the most.
+    `trial` is set where one state is tried out by itself. `payload_max` is how many bytes of JSON any value of the run
+    may have, `events_max` how many events the run.
     """
 
     execution: str
@@ -106,7 +110,7 @@ class Facts(msgspec.Struct, frozen=True):
     refusals: int = 0
     names: Mapping[str, str] = {}
     expression_timeout_s: Callable[[], float] | None = None
-    transitions_max: int | None = None
+    transitions_max: int = TRANSITIONS_MAX
     trial: Trial | None = None
     payload_max: int = PAYLOAD_MAX
     events_max: int = EVENTS_MAX
@@ -114,9 +118,6 @@ class Facts(msgspec.Struct, frozen=True):
 
 RECORDED_REFUSALS: Final = 32
 """So many refusals of a stream are recorded one by one; then one at each power of two."""
-
-TRANSITIONS_MAX: Final = 256
-"""So many states a decision passes at the most before others have their turn."""
 
 ITERATIONS_AHEAD: Final = 40
 """So many iterations are begun before the states of those that are there are entered: AWS runs as many at once."""

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from perdure.engine.core import events as e
 from perdure.engine.core import numbering
 from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
-from perdure.engine.core.frames import arrive, cancel_waits, end_wait, expect, put, stay
+from perdure.engine.core.frames import arrive, cancel_all_waits, end_wait, expect, put, stay
 from perdure.engine.core.persistent import EMPTY
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import (
@@ -156,7 +156,7 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 def _end(state: State, status: Status) -> None:
     # What is left of a run that is over: how it ended, and how the last wait of each state did, so that who comes late
     # is told the truth for ever.
-    cancel_waits(state, [(opened.state, wait) for wait, opened in state.open_waits()])
+    cancel_all_waits(state)
     state.frames, state.forks, state.timers = EMPTY, EMPTY, EMPTY
     state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = 0

@@ -19,6 +19,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import (
     ENGINE,
@@ -139,6 +140,17 @@ def cancel_waits(state: State, waits: list[tuple[str, str]]) -> None:
         ended[name] = EndedWait(wait, name, "cancelled")
     state.waits = state.waits.without([wait for _, wait in waits])
     state.ended_waits = {name: other for name, other in state.ended_waits.items() if name not in ended} | ended
+
+
+def cancel_all_waits(state: State) -> None:
+    """Close all waits that are open."""
+    last: dict[str, tuple[int, str]] = {}
+    for wait, opened in state.waits.items():
+        known = last.get(opened.state)
+        if known is None or known[0] < opened.seq:
+            last[opened.state] = (opened.seq, wait)
+    cancel_waits(state, [(name, wait) for name, (_, wait) in sorted(last.items(), key=lambda item: item[1])])
+    state.waits = PersistentMap()
 
 
 def end_wait(state: State, scope: str, outcome: Outcome) -> None:

@@ -12,6 +12,7 @@ texts, which differ from process to process, decide of nothing but the place.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
 K = TypeVar("K")
@@ -138,22 +139,20 @@ class PersistentMap(Generic[K, V]):
         only = self._only
         return self._size if only is None else len(only)
 
-    def _parts(self) -> tuple[dict[K, V], ...]:
+    def parts(self) -> tuple[dict[K, V], ...]:
+        """What it is made of; not to be changed."""
         return self._shards if self._only is None else (self._only,)
 
     def __iter__(self) -> Iterator[K]:
-        for shard in self._parts():
-            yield from shard
+        return chain.from_iterable(self.parts())
 
     def items(self) -> Iterator[tuple[K, V]]:
         """The entries."""
-        for shard in self._parts():
-            yield from shard.items()
+        return chain.from_iterable(shard.items() for shard in self.parts())
 
     def values(self) -> Iterator[V]:
         """The values."""
-        for shard in self._parts():
-            yield from shard.values()
+        return chain.from_iterable(shard.values() for shard in self.parts())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PersistentMap):
@@ -169,7 +168,7 @@ class PersistentMap(Generic[K, V]):
         """What changed since `before`, an earlier form of this mapping; as quick as the changes are few."""
         if self is before:
             return
-        olds, news = before._parts(), self._parts()
+        olds, news = before.parts(), self.parts()
         if len(olds) != len(news):
             pairs = [(dict(before.items()), dict(self.items()))]
         else:

@@ -10,7 +10,7 @@ from perdure.engine.language.analysis.drawing import machines_in
 
 
 def outline(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """The states of a valid definition (`engine.language.parse.definition.problems`), in its order, and where they lead.
+    """The states of a valid definition, in its order, and where they lead.
 
     A step has `name`, `type`, and the state's own fields; a connection has `from`, `to`, `kind` (`next`,
     `choice`, `default` or `catch`) and, of a choice or a catch, a `label`: the condition, or the errors. After a

@@ -5,15 +5,19 @@ They hold references to business data and never the data itself.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
-from perdure.engine.core.state import OpenWait, State
-from perdure.store.records import ExecutionRow, TimerRow, WaitRow
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.state import EXECUTION_TIMER, OpenWait, State
+from perdure.store.records import Ending, ExecutionRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
 
@@ -24,6 +28,7 @@ class Changes(NamedTuple):
     waits: list[WaitRow]
     timers: list[TimerRow]
     timers_gone: list[TimerRow]
+    endings: list[Ending]
 
 
 def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> ExecutionRow:
@@ -65,17 +70,29 @@ def has_changed(before: State, steps: Sequence[DraftedEvent]) -> bool:
     return after.timers is not before.timers or after.waits is not before.waits
 
 
-def changes(execution_id: bytes, organization_id: bytes, before: State, steps: Iterable[DraftedEvent]) -> Changes:
+def changes(
+    execution_id: bytes,
+    organization_id: bytes,
+    before: State,
+    steps: Iterable[DraftedEvent],
+    *,
+    endings_from: int = sys.maxsize,
+) -> Changes:
     """What the events of `steps` do to the waits and timers of an execution.
 
     A timer's row is named by its instant too: one that is moved is a row that goes and another that comes. Of a row
-    that comes and goes, or goes and comes back, nothing is left to do.
+    that comes and goes, or goes and comes back, nothing is left to do. Where so many as `endings_from` waits and timers
+    are over by one event, and none is left, that is an `Ending` instead of their rows.
     """
     first = before
     waits: list[WaitRow] = []
     is_set: dict[TimerRow, bool] = {}
+    endings: list[Ending] = []
     for step in steps:
         after = step.state
+        if len(before.waits) + len(before.timers) >= endings_from and _is_all_over(before, after):
+            endings.append(Ending(after.seq, after.recorded_at))
+            before = _without_ended(before, step.recorded.event)
         for name, was, now in after.timers.changes_from(before.timers):
             if was is not None:
                 is_set[TimerRow(was.due_at, execution_id, name)] = False
@@ -91,6 +108,24 @@ def changes(execution_id: bytes, organization_id: bytes, before: State, steps: I
         waits,
         [row for row, is_now in is_set.items() if is_now and not _is_row_of(first, row)],
         [row for row, is_now in is_set.items() if not is_now and _is_row_of(first, row)],
+        endings,
+    )
+
+
+def _is_all_over(before: State, after: State) -> bool:
+    """Whether no wait and no timer is left but the time limit of the run, which is the one that no event has set."""
+    return after is not before and not after.waits and all(name == EXECUTION_TIMER for name in after.timers)
+
+
+def _without_ended(state: State, event: e.Event) -> State:
+    """A state that has only those waits and timers of which an `Ending` does not tell."""
+    named = getattr(event, "wait", None)  # it may have ended otherwise than those that went with it
+    opened = {wait: state.waits[wait] for wait in (named,) if wait is not None and wait in state.waits}
+    limit = state.timers.get(EXECUTION_TIMER)
+    return replace(
+        state,
+        waits=PersistentMap(opened),
+        timers=PersistentMap({} if limit is None else {EXECUTION_TIMER: limit}),
     )
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from perdure.engine.core import commands as c
 from perdure.engine.core.decide import decide
-from perdure.engine.core.decision import Decision, Facts, Need, Rejection
+from perdure.engine.core.decision import TRANSITIONS_MAX, Decision, Facts, Need, Rejection
 from perdure.engine.core.effects import Effect
 from perdure.engine.core.events import Event, Recorded, TaskFailed, WaitExpired, WaitOpened, WaitResumed
 from perdure.engine.core.evolve import replay
@@ -35,8 +35,10 @@ class Scenario:
     """An execution driven by hand, one command after another, on the pure core: no store, no tasks, no loop.
 
     After each command `answer` or `rejection` is what its sender is told, `effects` is what a driver would do now.
-    Wait ids are `wait-1`, `wait-2` …; `actor` is who sends, and may be set.
+    Wait ids are `wait-1`, `wait-2` …; `actor` is who sends, and may be set. A decision passes `transitions_max` states.
     """
+
+    transitions_max: int = TRANSITIONS_MAX
 
     def __init__(self, definition: Machine | Mapping[str, Any], run_input: Any, process_id: str | None) -> None:
         self.machine = definition if isinstance(definition, Machine) else compile_machine(definition)
@@ -112,6 +114,7 @@ class Scenario:
             new_id=self._draw,
             random_bytes=self._entropy,
             refusals=self._refusals,
+            transitions_max=self.transitions_max,
         )
 
     def _draw(self) -> str:

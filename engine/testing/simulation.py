@@ -17,10 +17,10 @@ from perdure.engine.core.effects import FollowChild, FollowParent, RunTask, Star
 from perdure.engine.core.events import Recorded, WaitOpened
 from perdure.engine.core.refs import resolve
 from perdure.engine.core.state import TOP, InTask, InWait, State, fork_and_index
-from perdure.engine.errors import Unavailable
+from perdure.engine.errors import Invalid, Unavailable
 from perdure.engine.history import states_history
 from perdure.engine.language import Machine, compile_machine, parse_instant, parse_resource
-from perdure.engine.language.evaluate.sizes import exceeds
+from perdure.engine.language.evaluate.sizes import LEVELS_MAX, exceeds
 from perdure.engine.language.model.resources import WAIT, WAIT_FOR_TASK_TOKEN
 from perdure.engine.limits import Limits
 from perdure.engine.log.codec import decode_json, encode_json
@@ -87,8 +87,8 @@ def simulate(
     role_arn, account, region. `start_at` is the instant of the start (RFC 3339). No value of the run has more than
     `payload_max_bytes` of JSON text.
 
-    Raises `engine.language.errors.DefinitionError`, `BadMock`, `NotMocked`, `engine.errors.Invalid` (the input is too large),
-    TypeError (the function gave no `Answer`), and whatever `tasks` raises.
+    Raises `engine.language.errors.DefinitionError`, `BadMock`, `NotMocked`, `engine.errors.Invalid` (the input is too
+    large), TypeError (the function gave no `Answer`), and whatever `tasks` raises.
     """
     machine = compile_machine(definition, express=express)
     now = START if start_at is None else parse_instant(start_at)
@@ -344,6 +344,10 @@ class _Run:
         return _result(status, STREAM_TYPES["execution"].vocabulary.read_all(stored))
 
     async def _start(self, node: Node, execution_id: bytes) -> None:
+        limit = node.limits.payload_max_bytes
+        if exceeds(self._input, limit):
+            most = f"at most {limit:,} bytes of JSON text, and at most {LEVELS_MAX} levels"
+            raise Invalid(f"input: it must have {most}", {"field": "input", "limit": limit})
         workflow_id = node.processor.new_id()
         node.definitions.put(workflow_id, 1, self._definition)
         caller = Caller(workflow_id, workflow_id, "embedded:simulate")

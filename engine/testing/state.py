@@ -103,8 +103,8 @@ def test_state(
     the state sees, `retry_count` is how often it has been tried again. No value has more than `payload_max_bytes` of
     JSON text, and the inspection leaves out what has.
 
-    Raises `engine.language.errors.DefinitionError`, `NoSuchState`, `ValueError` (the input is too large, or the result is none
-    of a state of this type).
+    Raises `engine.language.errors.DefinitionError`, `NoSuchState`, `ValueError` (the input is too large, or the result
+    is none of a state of this type).
     """
     name, machine = _machine(definition, state)
     trace: dict[str, Any] = {}

@@ -14,10 +14,12 @@ from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
+    CANCELLED,
     NEW_STREAM,
     ApiKeyRow,
     Appended,
     Claim,
+    Ending,
     EventRow,
     ExecutionRow,
     Head,
@@ -84,7 +86,18 @@ class MemoryStore(MemoryAudit):
         for part in accepted:
             for timer in part.deletes:
                 self._timers.delete(timer)
+            for ending in part.endings:
+                self._end(part.stream_id, ending)
         return Appended(len(self._log), refused, heads)
+
+    def _end(self, execution_id: bytes, ending: Ending) -> None:
+        for _, wait_id in self._waits_of.all(execution_id):
+            row = self._waits.rows[wait_id,]
+            if row.outcome is None and row.opened_seq <= ending.seq:
+                self._waits.put(row._replace(outcome=CANCELLED, ended_seq=ending.seq, ended_at=ending.ended_at))
+        for timer in self._timers_of.all(execution_id):
+            if 1 < timer.timer <= ending.seq:
+                self._timers.delete(timer)
 
     def _admit(self, batch: Sequence[StreamAppend]) -> tuple[dict[bytes, Refusal], list[Claim]]:
         """What is refused, and what the others claim; of two that claim one key, the first has it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, bindparam, literal, select, tuple_
+from sqlalchemy import Select, and_, bindparam, literal, select, tuple_
 
 from perdure.store.batch import OWNERS
-from perdure.store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow
-from perdure.store.schema import TABLE_OF, UNUSED, idempotency, streams
+from perdure.store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow, TimerRow, WaitRow
+from perdure.store.schema import TABLE_OF, UNUSED, idempotency, streams, timers
+from perdure.store.sql.endings import IS_CURRENT, SEEN_WAITS
 from perdure.store.sql.session import SqlSession, Statement
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 _STRAYS_MAX: Final = 1000  # of a table: one is as bad as many
 
 _HEADS: Final = select(streams).where(streams.c.stream_id.in_(bindparam("ids", expanding=True)))
+_SHOWN: Final[dict[type[Owned], Select[Any]]] = {WaitRow: SEEN_WAITS, TimerRow: select(timers).where(IS_CURRENT)}
 _OWNED: Final = {
-    row: select(TABLE_OF[row]).where(TABLE_OF[row].c[column].in_(bindparam("ids", expanding=True)))
+    row: _SHOWN.get(row, select(TABLE_OF[row])).where(TABLE_OF[row].c[column].in_(bindparam("ids", expanding=True)))
     for row, (_, column) in OWNERS.items()
 }
 _REMEMBERED: Final = select(idempotency).order_by(*idempotency.primary_key.columns).limit(bindparam("limit"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, select, union
+from sqlalchemy import bindparam, func, literal, select, union
 
 from perdure.store.batch import execution_scope
 from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
-from perdure.store.schema import LIVE, OPEN, executions, idempotency, process_ids, timers, waits
+from perdure.store.schema import LIVE, executions, idempotency, process_ids, timers, waits
+from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
 from perdure.store.sql.session import SqlSession, in_parts
 
 _EXECUTION: Final = select(executions).where(executions.c.execution_id == bindparam("id"))
@@ -29,7 +30,7 @@ _LIVE: Final = (
 )
 _ALIVE: Final = union(
     select(executions.c.execution_id).where(LIVE, executions.c.status != "waiting"),
-    select(waits.c.execution_id).where(OPEN),  # what waits has an open wait, and nothing that has ended has one
+    select(waits.c.execution_id).where(IS_OPEN),  # what waits has an open wait, and nothing that has ended has one
 )
 _LIVE_COUNTS: Final = (
     select(executions.c.status, func.count()).where(executions.c.execution_id.in_(_ALIVE)).group_by(executions.c.status)
@@ -58,9 +59,9 @@ _IDEMPOTENCY_OF: Final = select(idempotency).where(
     idempotency.c.workspace_id == bindparam("workspace_id"),
     idempotency.c.key.in_(bindparam("keys", expanding=True)),
 )
-_WAIT: Final = select(waits).where(waits.c.wait_id == bindparam("id"))
-_WAITS_OF: Final = (
-    select(waits).where(waits.c.execution_id == bindparam("id")).order_by(waits.c.opened_seq, waits.c.wait_id)
+_WAIT: Final = SEEN_WAITS.where(waits.c.wait_id == bindparam("id"))
+_WAITS_OF: Final = SEEN_WAITS.where(waits.c.execution_id == bindparam("id")).order_by(
+    waits.c.opened_seq, waits.c.wait_id
 )
 _SCOPES_OF_WAITS: Final[list[tuple[str, ...]]] = [
     ("workspace_id",),
@@ -70,7 +71,7 @@ _SCOPES_OF_WAITS: Final[list[tuple[str, ...]]] = [
 ]
 _OPEN_WAITS: Final = {
     columns: select(waits)
-    .where(OPEN, waits.c.wait_id > bindparam("after"))
+    .where(IS_OPEN, waits.c.wait_id > bindparam("after"))
     .where(*(waits.c[column] == bindparam(column) for column in columns))
     .order_by(waits.c.wait_id)
     .limit(bindparam("limit"))
@@ -78,13 +79,18 @@ _OPEN_WAITS: Final = {
 }
 _DUE: Final = (
     select(timers)
-    .where(timers.c.due_at <= bindparam("now"))
+    .where(timers.c.due_at <= bindparam("now"), IS_CURRENT)
     .order_by(timers.c.due_at, timers.c.execution_id, timers.c.timer)
     .limit(bindparam("limit"))
 )
-_NEXT_DUE: Final = select(func.min(timers.c.due_at))
+_NEXT_DUE: Final = (
+    select(timers.c.due_at)
+    .where(timers.c.due_at > literal(-(2**63)), IS_CURRENT)  # any: so the index is searched, not gone through
+    .order_by(timers.c.due_at)
+    .limit(1)
+)
 _TIMERS_OF: Final = (
-    select(timers).where(timers.c.execution_id == bindparam("id")).order_by(timers.c.due_at, timers.c.timer)
+    select(timers).where(timers.c.execution_id == bindparam("id"), IS_CURRENT).order_by(timers.c.due_at, timers.c.timer)
 )
 
 

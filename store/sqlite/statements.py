@@ -9,8 +9,19 @@ from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from perdure.store.batch import FIXED_COLUMNS
-from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, Row
-from perdure.store.schema import TABLE_OF, events, executions, key_uses, nodes, snapshots, streams, timers, waits
+from perdure.store.records import CANCELLED, Claim, IdempotencyRow, ProcessIdRow, Row
+from perdure.store.schema import (
+    TABLE_OF,
+    endings,
+    events,
+    executions,
+    key_uses,
+    nodes,
+    snapshots,
+    streams,
+    timers,
+    waits,
+)
 from perdure.store.sql.log import LAST_POSITIONS
 from perdure.store.sqlite.bulk import Bulk
 from perdure.store.sqlite.compile import compile_statement
@@ -89,7 +100,22 @@ DELETE_TIMER: Final = _compile(
     *(f"old_{name}" for name in _columns(timers)),
 )
 
-CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, snapshots)]
+PUT_ENDING: Final = _upsert(endings)
+FIRST_ENDING: Final = _compile(select(endings).order_by(endings.c.execution_id, endings.c.seq))
+# Of an execution ?1, up to a seq ?2, so many ?3.
+CANCEL_WAITS: Final = (
+    f"UPDATE waits SET outcome = '{CANCELLED}', ended_seq = ?2, ended_at = ?4 WHERE wait_id IN "  # noqa: S608 a constant
+    "(SELECT wait_id FROM waits INDEXED BY waits_open_in_execution "
+    "WHERE execution_id = ?1 AND outcome IS NULL AND opened_seq <= ?2 LIMIT ?3)"
+)
+OVER_TIMERS: Final = (
+    "SELECT due_at, execution_id, timer FROM timers WHERE execution_id = ?1 AND timer BETWEEN 2 AND ?2 LIMIT ?3"
+)
+DELETE_ENDING: Final = _compile(
+    delete(endings).where(endings.c.execution_id == bindparam("id"), endings.c.seq == bindparam("seq")), "id", "seq"
+)
+
+CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, snapshots)]
 """What a rebuild begins with."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)

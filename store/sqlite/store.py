@@ -54,6 +54,7 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
         self._readers = readers
         self._writer = writer
         self._closing: asyncio.Future[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self.on_failure: Callable[[StoreError], None] = lambda _failure: None
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
@@ -62,9 +63,26 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
         except ValueError as error:
             return self._failed(error)
         try:
-            return self._to_write().append(batch)
+            appending = self._to_write().append(batch)
         except Exception as error:  # noqa: BLE001 a row that no column takes: nothing was written
             return self._failed(store_error(error))
+        if any(part.endings for part in batch):
+            appending.add_done_callback(lambda _: self.sweep())
+        return appending
+
+    def sweep(self) -> None:
+        """Begin to do what endings say, a piece at a time: whoever appends meanwhile waits for one piece at most."""
+        if self._sweeping is None and not self._is_closed:
+            self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        try:
+            while await self._write(_writer().sweep):
+                pass
+        except StoreError:  # readers see it as done; the next ending or the next start goes on
+            pass
+        finally:
+            self._sweeping = None
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         return await self._write(partial(_writer().node_started, node=node))
@@ -134,6 +152,9 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
         # Readers first: the last connection to be closed is the one that can bring everything into one file.
         await self._end_reads()
         await self._readers.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await _wait_out(self._sweeping)
         if self._writer is not None:
             await self._writer.close()
 
@@ -193,4 +214,5 @@ async def _open_to_write(path: str, place: WriterPlace) -> SqliteStore:
         await writer.close()
         raise
     writer.watch(lambda failure: store.on_failure(failure))  # noqa: PLW0108 whatever it is by then
+    store.sweep()
     return store

@@ -306,8 +306,8 @@ def test_making_a_key_costs_the_same_however_many_there_are() -> None:
     for seq, event in enumerate(recorded, 1):
         before, state = state, organization.evolve(state, Recorded(seq, 0, "key:a", None, event, None))
     assert len(list(state.keys.changes_from(before.keys))) == 1
-    shared = {id(shard) for shard in before.keys._parts()} & {id(shard) for shard in state.keys._parts()}
-    assert len(shared) == len(state.keys._parts()) - 1
+    shared = {id(shard) for shard in before.keys.parts()} & {id(shard) for shard in state.keys.parts()}
+    assert len(shared) == len(state.keys.parts()) - 1
     assert not STREAM_TYPES["organization"].is_idle(state)  # or each command would fold all of it anew
 
 

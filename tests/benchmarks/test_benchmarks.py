@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import cli, latency, loop, over_http, throughput
+from benchmarks import cli, latency, loop, over_http, throughput, wide
 from perdure.store.memory import MemoryStore
 from perdure.store.protocols import PLACES, WriterPlace
 
@@ -30,6 +30,19 @@ async def test_a_loop_is_measured_in_tenths(work: dict[str, object]) -> None:
     assert all(min(found.us(number)) > 0 for number in (0, 5, 9))
     assert found.from_snapshot_ms > 0
     assert found.from_start_ms > 0
+
+
+@pytest.mark.parametrize("of", wide.EACH)
+async def test_what_a_wide_run_costs_others_is_measured(of: str) -> None:
+    """A short run says for each part of the work how long others waited."""
+    found = await wide.wide(of, 300, "thread")
+    assert [each.what for each in found][-2:] == ["terminated", "after that"]
+    assert all(each.p99_ms > 0 for each in found)
+
+
+async def test_what_endless_loops_cost_others_is_measured() -> None:
+    """A short run says how long others waited."""
+    assert (await wide.loops(3, 0.2, "thread")).p99_ms > 0
 
 
 async def test_requests_over_http_are_measured_beside_the_server_alone() -> None:

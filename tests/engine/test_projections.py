@@ -78,14 +78,14 @@ def opened(run, number, state, seq):
 
 def test_a_wait_is_a_row_from_the_moment_that_it_opens(run):
     """With all that a caller needs to end it, and nothing of what was asked."""
-    assert run.changes == ([opened(run, 1, "Tell", 2)], [], [])
+    assert run.changes == ([opened(run, 1, "Tell", 2)], [], [], [])
 
 
 def test_a_wait_that_is_resumed_says_so(run):
     """The row says when, and by which event; the next wait has a row of its own."""
     run.after(5).when(resumed())
     first = opened(run, 1, "Tell", 2)._replace(outcome="resumed", ended_seq=4, ended_at=START + 5)
-    assert run.changes == ([first, opened(run, 2, "Ask", 5)._replace(opened_at=START + 5)], [], [])
+    assert run.changes == ([first, opened(run, 2, "Ask", 5)._replace(opened_at=START + 5)], [], [], [])
 
 
 @pytest.mark.parametrize("end", [terminated(), failed("Tell", "NoMail")])
@@ -109,13 +109,13 @@ def test_a_timer_is_a_row_until_it_fires(run):
 def test_a_timer_goes_with_its_run(run):
     """A termination leaves nothing that could come due."""
     run.when(resumed(), resumed(), terminated())
-    assert run.changes == ([], [], [TimerRow(START + 60_000, STREAM, 7)])
+    assert run.changes == ([], [], [TimerRow(START + 60_000, STREAM, 7)], [])
 
 
 def test_what_neither_waits_nor_is_timed_leaves_no_rows(run):
     """A task is in the log and in the execution's row only."""
     run.when(succeeded("Tell"))
-    assert run.changes == ([], [], [])
+    assert run.changes == ([], [], [], [])
 
 
 ITEMS = {
@@ -207,7 +207,7 @@ def test_what_is_moved_there_and_back_is_not_written():
     run = Run(BEATING, {}, None)
     there, back = (replace(run.state, timers=run.state.timers.set(2, Timer("", START + ms))) for ms in (1, 20_000))
     steps = [DraftedEvent(run.events[-1], there), DraftedEvent(run.events[-1], back)]
-    assert projections.changes(STREAM, ORGANIZATION, run.state, steps) == ([], [], [])
+    assert projections.changes(STREAM, ORGANIZATION, run.state, steps) == ([], [], [], [])
 
 
 def test_an_execution_s_row_is_its_state(run):

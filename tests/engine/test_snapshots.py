@@ -16,7 +16,6 @@ from perdure.engine.audit.rebuild import rebuild
 from perdure.engine.audit.store_audit import compare_projections, verify
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids, persistent
-from perdure.engine.core.decide import enter
 from perdure.engine.core.evolve import evolve, replay
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.snapshots import FORMAT, decode_state, encode_state
@@ -83,7 +82,7 @@ def test_a_snapshot_and_what_follows_are_the_fold(data: st.DataObject) -> None:
     def pick(options: Any) -> Any:
         return data.draw(st.sampled_from(options))
 
-    with patch.object(enter, "TRANSITIONS_MAX", 6):
+    with patch.object(Run, "transitions_max", 6):
         run = Run(generated.definition(pick), generated.run_input(pick), None)
         for _ in range(pick(range(12))):
             command = generated.command(pick, run) if pick((False, False, True)) else due_command(run)  # type: ignore[arg-type]

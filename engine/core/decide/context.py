@@ -24,7 +24,7 @@ class Item(NamedTuple):
 # But for the input everything is looked up when an expression asks for it, and not before: most states look at nothing
 # else, and what is not asked for need not be loaded.
 class ScopeContext(msgspec.Struct, eq=False):
-    """What a scope lends to the expressions of its state. Implements `engine.language.evaluate.environment.EvaluationContext`.
+    """What a scope lends to the expressions of its state: an `EvaluationContext` of the language.
 
     `wait` is about to be opened, with its `token`, or the iteration for `item` to begin.
     """

@@ -149,6 +149,12 @@ class ExecutionDraft(BaseDraft[State]):
             if task is not None:
                 self.give_up_task(task)
 
+    def give_up_all(self) -> None:
+        """Let go of all steps and children, in the order in which they were called."""
+        tasks = [frame.phase for frame in self.state.frames.values() if isinstance(frame.phase, InTask)]
+        for task in sorted(tasks, key=lambda task: task.seq):
+            self.give_up_task(task)
+
     def give_up_task(self, task: InTask) -> None:
         """Let go of a step, or of the child that a task awaits."""
         self._has_given_up = True

@@ -17,7 +17,7 @@ from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.fail import end_if_long, fail_by_definition, fail_state
 from perdure.engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
 from perdure.engine.core.decide.leave import leave
-from perdure.engine.core.decision import ITERATIONS_AHEAD, TRANSITIONS_MAX
+from perdure.engine.core.decision import ITERATIONS_AHEAD
 from perdure.engine.core.effects import Continue, SetTimer
 from perdure.engine.core.state import Frame, State
 from perdure.engine.language import ChoiceState, FailState, Left, PassState, StatesError, SucceedState, WaitState
@@ -26,13 +26,13 @@ from perdure.engine.language import ChoiceState, FailState, Left, PassState, Sta
 def advance(draft: ExecutionDraft) -> None:
     """Go on until every frame is in a phase, or the execution has ended.
 
-    After `TRANSITIONS_MAX` moves, those that the facts allow, or all the time that it has, it stops with the effect
+    After the moves that the facts allow, or all the time that it has, it stops with the effect
     `Continue`, so that neither a loop nor many slow expressions starve the others.
     """
     # Before each move: a run that has as many events as any may have fails instead. After it: whether there is time for
     # another; so there is always one, and a loop of slow expressions gets on, one state a turn.
     patience = draft.facts.expression_timeout_s
-    for _ in range(draft.facts.transitions_max or TRANSITIONS_MAX):
+    for _ in range(draft.facts.transitions_max):
         if end_if_long(draft) or not _move(draft):
             return
         if patience is not None and patience() <= 0:

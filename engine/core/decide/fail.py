@@ -252,7 +252,7 @@ def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | N
     """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
     # Before the event: it takes the frames away, and with them the knowledge of what was under way.
     if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
-        draft.give_up(draft.state.scopes())
+        draft.give_up_all()
     draft.emit(event, payload)
     parent = draft.state.parent
     if parent is not None and parent.is_awaited:

@@ -9,7 +9,7 @@ from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decision import RECORDED_REFUSALS, Code, Facts, Rejection
 from perdure.engine.core.events import CommandRefused
 from perdure.engine.core.state import State
-from perdure.engine.language.evaluate.sizes import LEVELS_MAX, exceeds
+from perdure.engine.language.evaluate.sizes import is_longer
 
 
 def refuse(
@@ -37,9 +37,9 @@ def refuse(
 def too_large(field: str, value: Any, facts: Facts) -> Rejection | None:
     """Refuse a command whose value is larger than any of a run may be; null if it is not."""
     limit = facts.payload_max
-    if not exceeds(value, limit):
+    if not is_longer(value, limit):
         return None
-    excess = f"it must have at most {limit:,} bytes of JSON text, and at most {LEVELS_MAX} levels"
+    excess = f"it must have at most {limit:,} bytes of JSON text"
     return Rejection("VALIDATION_ERROR", f"{field}: {excess}", {"field": field, "limit": limit})
 
 

@@ -12,6 +12,7 @@ ever); one that ended otherwise makes it late; and if there was none the call is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from heapq import nsmallest
 from typing import Any
 
 from perdure.engine.core import events as e
@@ -56,13 +57,13 @@ def resume(state: State, command: Resume, facts: Facts) -> Outcome:
 
 
 def _meant(state: State, command: Resume) -> list[tuple[str, OpenWait]]:
-    """The open waits that the command could mean."""
+    """The open waits that the command could mean, in no order."""
     if command.wait is None:
-        found = state.open_waits()
+        found = list(state.waits.items())
     else:
         opened = state.waits.get(command.wait)
         found = [] if opened is None else [(command.wait, opened)]
-    return [item for item in found if command.state in (None, item[1].state)]
+    return found if command.state is None else [item for item in found if item[1].state == command.state]
 
 
 def end_wait(state: State, facts: Facts, wait: str, payload: Any, answer: str) -> Decision:
@@ -151,7 +152,7 @@ def _waits_at(machine: Machine, name: str) -> bool:
 
 def _unnamed(state: State, facts: Facts) -> Rejection:
     """Refuse a call that could be a repetition of one that ended an earlier wait."""
-    waits = state.open_waits()
+    waits = list(state.waits.items())
     message = (
         "a resume of this workflow must name its wait with state or wait_id, or carry an Idempotency-Key; "
         f"open: {_places(waits)}"
@@ -173,7 +174,9 @@ def _ambiguous(state: State, facts: Facts, meant: list[tuple[str, OpenWait]]) ->
 
 
 def _listed(waits: list[tuple[str, OpenWait]]) -> list[dict[str, Any]]:
-    return [{"wait_id": wait, "state": opened.state} for wait, opened in waits[:WAITS_NAMED_MAX]]
+    """Those of them that were opened first."""
+    first = nsmallest(WAITS_NAMED_MAX, waits, key=lambda item: item[1].seq)
+    return [{"wait_id": wait, "state": opened.state} for wait, opened in first]
 
 
 def _refuse(

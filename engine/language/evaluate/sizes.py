@@ -34,6 +34,14 @@ def exceeds(value: Json, limit: int) -> bool:
     return len(_encode(value)) > limit
 
 
+def is_longer(value: Json, limit: int) -> bool:
+    """Say whether the text has more than `limit` bytes, of a value that was read from a text or is bounded already.
+
+    No part of such a value stands in many places: to encode it takes a tenth of the time that it takes to look at it.
+    """
+    return len(_encode(value)) > limit
+
+
 def _bounds(value: Json, limit: int) -> tuple[int, int]:
     """The least and the most bytes that the text has; the least is above `limit` as soon as that is known."""
     least = most = 0

@@ -15,10 +15,11 @@ from perdure.engine.log import snapshots
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
+from perdure.engine.runtime.streams.letting_go import let_go
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.streams.stream_types import NO_ROWS, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
-from perdure.store.records import Claim, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+from perdure.store.records import Claim, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
 
 EVENTS_MAX: Final = 5_000
 """A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
@@ -43,6 +44,7 @@ class Part(msgspec.Struct, eq=False):
     claims: _Some[Claim] = ()
     puts: _Some[Row] = ()
     deletes: _Some[TimerRow] = ()
+    endings: _Some[Ending] = ()
 
     def append(self) -> StreamAppend:
         """The part as the store takes it, behind what is on disk; the rows that show the whole state are made here."""
@@ -63,13 +65,14 @@ class Part(msgspec.Struct, eq=False):
             self.claims,
             self.puts,
             self.deletes,
+            self.endings,
         )
 
     def _show(self, hot: HotStream) -> None:
         row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
         if row is not None:
             self.puts = _with(self.puts, (row,))
-        if hot.head.seq >= hot.snapshot_due:  # of what is on disk: the hash is not known before
+        if hot.head.seq >= hot.snapshot_due and hot.is_worth_a_snapshot:  # of what is on disk: it has a hash
             snapshot = snapshots.take(hot.stream_id, hot.head, hot.stored)
             hot.snapshot_due = snapshots.due_after(snapshot)
             self.puts = _with(self.puts, (snapshot,))
@@ -95,6 +98,8 @@ class Batch:
         self._claimed: dict[tuple[str, bytes, str], HotStream] = {}
         self._revoked: dict[bytes, HotStream] = {}
         self.event_count = 0
+        self.has_gone_on = False
+        """Whether a run that goes on by itself has had a turn in it."""
         self._size = 0
 
     def __bool__(self) -> bool:
@@ -117,6 +122,7 @@ class Batch:
         if rows is not NO_ROWS:
             part.puts = _with(part.puts, rows.puts)
             part.deletes = _with(part.deletes, rows.deletes)
+            part.endings = _with(part.endings, rows.endings)
             if hot.kind.name == "organization":
                 self._note_revoked(hot, events)
         hot.batch = self
@@ -169,6 +175,7 @@ class Batch:
             if part.events:
                 if hot.kind.name == "execution":
                     runs.moved(hot.stored, part.state)
+                let_go(hot.stored)
                 hot.head, hot.stored = heads[stream_id], part.state
             if hot.batch is self:
                 hot.batch = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from perdure.engine.core.commands import Advance
 from perdure.engine.runtime.processing.batch import Batch
 from perdure.engine.runtime.processing.requests import CommandRequest
 
-ORDERS_AT_ONCE: Final = 64
+REQUESTS_AT_ONCE: Final = 64
 """At most so many requests are decided before everything else on the loop has its turn."""
 
 TURN_S: Final = 0.02
@@ -21,47 +22,71 @@ TURN_S: Final = 0.02
 ADVANCE_EVENTS_MAX: Final = 256
 """With so many events to commit, runs that go on by themselves wait: the next commit is what all others wait for."""
 
+ADVANCE_BESIDE_MAX: Final = 64
+"""The same while others come: each of them waits for a commit under way, and for its own."""
+
+TURNS_BESIDE: Final = 64
+"""So many turns of runs that go on by themselves after the last of the others, nobody else is about."""
+
 
 class Inbox:
     """Requests in the order in which they came. Runs that go on by themselves wait apart, and have one turn a time."""
 
     def __init__(self) -> None:
-        self._orders: deque[CommandRequest] = deque()
+        self._requests: deque[CommandRequest] = deque()
         self._going_on: deque[CommandRequest] = deque()
+        self._turns_alone = 0
 
     def __len__(self) -> int:
-        return len(self._orders) + len(self._going_on)
+        return len(self._requests) + len(self._going_on)
 
     def __iter__(self) -> Iterator[CommandRequest]:
-        return chain(self._orders, self._going_on)
+        return chain(self._requests, self._going_on)
 
     def put(self, request: CommandRequest) -> None:
         """Queue a request."""
-        (self._going_on if type(request.command) is Advance else self._orders).append(request)
+        if type(request.command) is Advance:
+            self._going_on.append(request)
+        else:
+            self._requests.append(request)
+            self._turns_alone = 0
 
     def put_first(self, requests: Sequence[CommandRequest]) -> None:
         """Queue requests before all others: they have waited for something that is there now."""
-        self._orders.extendleft(reversed(requests))
+        self._requests.extendleft(reversed(requests))
 
     def take(self, batch: Batch) -> Iterator[CommandRequest]:
         """The requests to be decided now, as long as the batch has room for what they come to, and for a moment."""
         until = time.perf_counter() + TURN_S
-        for _ in range(min(len(self._orders), ORDERS_AT_ONCE)):
+        for _ in range(min(len(self._requests), REQUESTS_AT_ONCE)):
             if batch.is_full or time.perf_counter() > until:
                 break
-            yield self._orders.popleft()
+            yield self._requests.popleft()
         if self._may_go_on(batch):
+            self._turns_alone += 1
+            batch.has_gone_on = True
             yield self._going_on.popleft()
 
     def has_next(self, batch: Batch) -> bool:
         """Whether `take` would give something: if not, the end of the commit under way goes on."""
-        return self._may_go_on(batch) or (bool(self._orders) and not batch.is_full)
+        return self._may_go_on(batch) or (bool(self._requests) and not batch.is_full)
 
     def _may_go_on(self, batch: Batch) -> bool:
-        return bool(self._going_on) and batch.event_count < ADVANCE_EVENTS_MAX
+        """One of them has a turn in each batch, however much the others come to."""
+        return bool(self._going_on) and (
+            batch.event_count < self._advance_max or not (batch.has_gone_on or batch.is_full)
+        )
+
+    def moves_max(self, request: CommandRequest) -> int:
+        """So many states a request that was taken may pass."""
+        return self._advance_max if type(request.command) is Advance else sys.maxsize
+
+    @property
+    def _advance_max(self) -> int:
+        return ADVANCE_BESIDE_MAX if self._turns_alone <= TURNS_BESIDE else ADVANCE_EVENTS_MAX
 
     def drop_outside(self) -> list[CommandRequest]:
         """Take out what came from outside."""
-        dropped = [request for request in self._orders if not request.is_internal]
-        self._orders = deque(request for request in self._orders if request.is_internal)
+        dropped = [request for request in self._requests if not request.is_internal]
+        self._requests = deque(request for request in self._requests if request.is_internal)
         return dropped

@@ -210,8 +210,9 @@ class Processor:
                 self._record(hot, request, outcome, now)
             except Exception as defect:  # noqa: BLE001 likewise
                 self._on_defect(hot, request, defect)
-        elif isinstance(outcome, Decision) and request.remembered is not None:
-            self._claim(hot, request, outcome, now)
+        elif isinstance(outcome, Decision) and request.remembered is not None:  # no event, but an answer to be kept
+            self._open.add(hot, (), NO_ROWS, self._open.claim(request, hot, outcome.answer, now))
+            self._open.waiting.append(PendingReply(request, hot, outcome))
         elif hot.batch is not None:
             hot.batch.waiting.append(PendingReply(request, hot, outcome))
         else:
@@ -235,12 +236,12 @@ class Processor:
             lambda: deadline - time.perf_counter(),
             payload_max=self._limits.payload_max_bytes,
             events_max=self._limits.run_events_max,
+            transitions_max=min(self._limits.transitions_max, self._inbox.moves_max(request)),
         )
 
     async def _detour(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
         """Wait for what a decision needs, then go on with it, before all others."""
-        state, now = hot.state, self._clock.now()
-        outcome: Outcome | None = None
+        state, now, outcome = hot.state, self._clock.now(), None
         try:
             with self._detours.taken(request):
                 if need.patience:
@@ -284,11 +285,6 @@ class Processor:
             self.hot.count_refusal(hot.stream_id, recorded=True)
         self._open.waiting.append(PendingReply(request, hot, outcome))
 
-    def _claim(self, hot: HotStream, request: CommandRequest, outcome: Decision, now: int) -> None:
-        """A decision without events, whose answer is remembered all the same."""
-        self._open.add(hot, (), NO_ROWS, self._open.claim(request, hot, outcome.answer, now))
-        self._open.waiting.append(PendingReply(request, hot, outcome))
-
     def _on_defect(self, hot: HotStream, request: CommandRequest, defect: Exception) -> None:
         name = type(request.command).__name__
         if hot.batch is None:
@@ -323,8 +319,7 @@ class Processor:
 
     def _not_loaded(self, request: CommandRequest, result: Exception | None) -> None:
         if result is None:
-            rejection = Rejection("NOT_FOUND", f"there is no such {request.kind}")
-            self.teller.tell_denied(request, rejection, self.position)
+            self.teller.tell_denied(request, Rejection("NOT_FOUND", f"there is no such {request.kind}"), self.position)
             return
         shown = {f"{request.kind}_id": ids.text(request.stream_id), "request_id": request.request_id}
         _log.error("stream_not_loaded", **shown, exc_info=result)

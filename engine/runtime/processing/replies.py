@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from perdure.engine.core.decision import Rejection
-from perdure.engine.core.effects import Effect
+from perdure.engine.core.effects import CancelTask, Effect
 from perdure.engine.errors import Unauthorized
 from perdure.engine.runtime.callers import Grant
 from perdure.engine.runtime.clock import Clock
@@ -14,6 +16,9 @@ from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, 
 from perdure.engine.runtime.streams.stream import HotStream, HotStreams
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
+
+CANCELLED_AT_ONCE: Final = 256
+"""So many steps are let go of before everything else on the loop has its turn."""
 
 
 class Replies:
@@ -43,8 +48,26 @@ class Replies:
                 item.request.tell(Accepted(outcome.answer, position, recorded_at))
             if outcome.effects:
                 set_request(item.request.request_id)
-                for effect in outcome.effects:
-                    self.on_effect(item.hot, effect)
+                self._run(item.hot, outcome.effects)
+
+    def _run(self, hot: HotStream, effects: Sequence[Effect]) -> None:
+        """Run effects. Of a wide run that ends very many steps are to be let go of: that is done by and by."""
+        cancelled: list[Effect] = []
+        if len(effects) > CANCELLED_AT_ONCE:
+            cancelled = [effect for effect in effects if isinstance(effect, CancelTask)]
+            effects = [effect for effect in effects if not isinstance(effect, CancelTask)]
+        for effect in effects:
+            self.on_effect(hot, effect)
+        if cancelled:
+            self._cancel(hot, cancelled)
+
+    def _cancel(self, hot: HotStream, left: list[Effect]) -> None:
+        """Let go of some steps, the latest first: what waits for a place is gone before one is given back."""
+        for effect in reversed(left[-CANCELLED_AT_ONCE:]):
+            self.on_effect(hot, effect)
+        del left[-CANCELLED_AT_ONCE:]
+        if left:
+            asyncio.get_running_loop().call_soon(self._cancel, hot, left)
 
     def tell_lost(self, request: CommandRequest) -> None:
         """Somebody else had first what the request claims."""

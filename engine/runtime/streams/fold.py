@@ -26,9 +26,10 @@ class StreamFold:
         self.head = NEW_STREAM
         self.texts: dict[int, str] = {}
         self.snapshot_due = self.kind.snapshot_due
+        self._prune_above = 0
 
     def feed(self, events: Sequence[StoredEvent]) -> None:
-        """Go on with the next events; of their payloads, what is not live is let go at once. Raises what they raise."""
+        """Go on with the next events; of their payloads, what is not live is let go soon. Raises what they raise."""
         kind, texts, state = self.kind, self.texts, self.state
         for _, row in events:
             if row.payload is not None:
@@ -36,9 +37,16 @@ class StreamFold:
             state = kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))  # a fold reads none
             self.head = Head(row.seq, row.hash, self.row.epoch)
         self.state = state
-        live = kind.live_seqs(state)
+        if len(texts) > self._prune_above:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Let go of payloads that are not live; of a wide state as rarely as `HotStream` does, for the same reason."""
+        live = self.kind.live_seqs(self.state)
         if live is not None:
-            self.texts = {seq: text for seq, text in texts.items() if seq in live}
+            self.texts = {seq: text for seq, text in self.texts.items() if seq in live}
+            width = self.kind.width(self.state)
+            self._prune_above = max(2 * len(self.texts), width) if width > EVENTS_AT_ONCE else 0
 
     async def read(self, store: Store, to: int | None = None) -> None:
         """Go on with what the stream has, up to a seq or to its end. Raises `StoreError`, and whatever `feed` does."""
@@ -67,6 +75,7 @@ class StreamFold:
         if not self.head.seq:
             message = "a stream without events"
             raise LookupError(message)
+        self._prune()
         hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
         hot.state = hot.stored = self.state
         hot.head, hot.snapshot_due = self.head, self.snapshot_due

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.runtime.streams.letting_go import let_go
 from perdure.store.records import NEW_STREAM, Head
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ WIDE: Final = 64
 
 RESTING_MAX: Final = 16
 """So many wide streams that only wait stay in memory."""
+
+SNAPSHOT_WIDTH_MAX: Final = 8192
+"""The snapshot of a state so wide has some 3 MB of JSON, and holds up others for 30 ms."""
 
 PAYLOADS_AT_EASE: Final = 8
 """With no more payloads than this a stream is not looked through for those that could go."""
@@ -67,6 +71,14 @@ class HotStream:
         self.prune_above = PAYLOADS_AT_EASE
         self.shown: dict[str, str] | None = None  # in the log (`bound.described`), once it is known
         self.snapshot_due = kind.snapshot_due
+
+    @property
+    def is_worth_a_snapshot(self) -> bool:
+        """Whether to read the stream back from a snapshot of what is on disk is better than from its events.
+
+        A very wide one is not: it is made and read in one go, while a fold gives way to others.
+        """
+        return self.kind.width(self.stored) <= SNAPSHOT_WIDTH_MAX
 
     def move(self, steps: Sequence[DraftedEvent]) -> None:
         """Move on by the events of a decision, which the store is about to have. After an error it has not moved."""
@@ -123,7 +135,9 @@ class HotStreams:
             self._evict()
 
     def drop(self, stream_id: bytes) -> None:
-        self._streams.pop(stream_id, None)
+        hot = self._streams.pop(stream_id, None)
+        if hot is not None:
+            let_go(hot.state)
         self._resting.pop(stream_id, None)
 
     def forget(self, hot: HotStream) -> None:

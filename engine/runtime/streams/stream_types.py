@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from perdure.engine.core import events, ids
 from perdure.engine.core import organization as organizations
@@ -23,6 +23,7 @@ from perdure.engine.log.snapshots import EVERY
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.store.records import (
     ApiKeyRow,
+    Ending,
     OrganizationRow,
     Row,
     StreamKind,
@@ -32,12 +33,16 @@ from perdure.store.records import (
     WorkspaceRow,
 )
 
+ENDINGS_FROM: Final = 256
+"""So many waits and timers that are over at once are told to the store in one row, and not in as many."""
+
 
 class Rows(NamedTuple):
     """Rows that go with a stream's events."""
 
     puts: Sequence[Row]
     deletes: Sequence[TimerRow] = ()
+    endings: Sequence[Ending] = ()
 
 
 NO_ROWS = Rows(())
@@ -105,8 +110,9 @@ class ExecutionStreamType:
     def rows(self, hot: HotStream, steps: Sequence[DraftedEvent], command: Any) -> Rows:  # noqa: ARG002 one of a kind
         if not projections.has_changed(hot.state, steps):
             return NO_ROWS
-        found = projections.changes(hot.stream_id, hot.organization_id, hot.state, steps)
-        return Rows([*found.waits, *found.timers], found.timers_gone)
+        whose = (hot.stream_id, hot.organization_id)
+        found = projections.changes(*whose, hot.state, steps, endings_from=ENDINGS_FROM)
+        return Rows([*found.waits, *found.timers], found.timers_gone, found.endings)
 
     def row(self, state: State, stream_id: bytes, organization_id: bytes) -> Row | None:
         return projections.execution_row(stream_id, organization_id, state)

@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     events: list[Prepared]
     rows: list[Prepared]
     deletes: list[TimerRow]
+    endings: list[tuple[Any, ...]]
 
 
 def plan(batch: Sequence[StreamAppend]) -> Plan:
@@ -46,6 +47,7 @@ def _plan(parts: list[tuple[StreamAppend, list[EventRow]]]) -> Plan:
         sql.ADD_EVENTS.prepare([(0, *row) for _, rows in parts for row in rows]),
         [prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])],
         [timer for part, _ in parts for timer in part.deletes],
+        [(part.stream_id, *ending) for part, _ in parts for ending in part.endings],
     )
 
 
@@ -84,6 +86,8 @@ def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
         prepared.write(cursor)
     if planned.deletes:  # last: what one decision of a batch set, a later one may have taken back
         cursor.executemany(sql.DELETE_TIMER, map(bound, planned.deletes))
+    if planned.endings:
+        cursor.executemany(sql.PUT_ENDING, planned.endings)
     return Appended(position, refused, {part.stream_id: head_after(part, rows) for part, rows in planned.parts if rows})
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.errors import StoreError
-from perdure.store.records import Appended, Head, NewEvent, StreamAppend, StreamKind, TimerRow
+from perdure.store.records import Appended, Ending, Head, NewEvent, StreamAppend, StreamKind, TimerRow
 
 LENGTH: Final = struct.Struct(">Q")
 
@@ -47,6 +47,7 @@ class _Part(NamedTuple):
     claims: list[list[Any]]
     puts: list[list[Any]]
     deletes: list[TimerRow]
+    endings: list[Ending]
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -74,7 +75,7 @@ def read_request(request: memoryview) -> list[StreamAppend] | Work:
     kinds, parts = _decode_batch(request[1:])
     make = map(_MAKE.__getitem__, kinds)
     typed: Callable[[list[list[Any]]], list[Any]] = lambda rows: [next(make)(row) for row in rows]  # noqa: E731
-    return [StreamAppend(*part[:6], typed(part.claims), typed(part.puts), part.deletes) for part in parts]
+    return [StreamAppend(*part[:6], typed(part.claims), typed(part.puts), *part[8:]) for part in parts]
 
 
 class WriterFailure(NamedTuple):

@@ -31,6 +31,9 @@ _PRAGMAS: Final = (
 WAL_BYTES_MAX: Final = 8 * 1024 * 1024
 """Twice what SQLite keeps in the WAL by itself (1,000 pages). Beyond it readers are waited for, to begin it anew."""
 
+SWEPT_AT_ONCE: Final = 1000
+"""So many waits and timers of what has ended are done in one transaction: the commits of others wait for one."""
+
 _READERS_MS: Final = 100
 """So long at most. Who begins to read meanwhile is not in the way."""
 
@@ -84,6 +87,24 @@ class Writer:
             self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._driver.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
         self._wal_due = max(WAL_BYTES_MAX, 2 * _size(self._wal))
+
+    def sweep(self) -> bool:
+        """Do some of what endings say; whether there may be more to do."""
+        first = self._driver.execute(sql.FIRST_ENDING).fetchone()
+        if first is None:
+            return False
+        execution_id, seq, ended_at = first
+
+        def some(cursor: sqlite3.Cursor) -> None:
+            cancelled = cursor.execute(sql.CANCEL_WAITS, (execution_id, seq, SWEPT_AT_ONCE, ended_at)).rowcount
+            gone = cursor.execute(sql.OVER_TIMERS, (execution_id, seq, SWEPT_AT_ONCE)).fetchall()
+            cursor.executemany(sql.DELETE_TIMER, gone)
+            if max(cancelled, len(gone)) < SWEPT_AT_ONCE:
+                cursor.execute(sql.DELETE_ENDING, (execution_id, seq))
+
+        self._transaction(some)
+        self._bound_wal()
+        return True
 
     def node_started(self, node: NodeRow) -> list[NodeRow]:
         """`Store.node_started`: this process has the file to itself, so whoever did not stop has died."""

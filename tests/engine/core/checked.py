@@ -253,6 +253,7 @@ class Tables:
         self.execution: ExecutionRow | None = None
         self.waits: dict[bytes, WaitRow] = {}
         self.timers: set[TimerRow] = set()
+        self._at_once: tuple[dict[bytes, WaitRow], set[TimerRow]] = {}, set()
 
     def add(self, before: State, steps: list[DraftedEvent]) -> None:
         found = projections.changes(STREAM, ORGANIZATION, before, steps)
@@ -260,8 +261,21 @@ class Tables:
         assert self.timers.isdisjoint(found.timers)
         self.timers.update(found.timers)
         self.timers.difference_update(found.timers_gone)
+        self._add_at_once(projections.changes(STREAM, ORGANIZATION, before, steps, endings_from=1))
         if steps:
             self.execution = projections.execution_row(STREAM, ORGANIZATION, steps[-1].state)
+
+    def _add_at_once(self, found: projections.Changes) -> None:
+        """Endings tell the same as the rows in full, once a store has done what they say."""
+        waits, timers = self._at_once
+        waits.update({row.wait_id: row for row in found.waits})
+        timers.update(found.timers)
+        timers.difference_update(found.timers_gone)
+        for seq, at in found.endings:
+            over = [row for row in waits.values() if row.outcome is None and row.opened_seq <= seq]
+            waits.update({r.wait_id: r._replace(outcome="cancelled", ended_seq=seq, ended_at=at) for r in over})
+            timers.difference_update({timer for timer in timers if 1 < timer.timer <= seq})
+        assert (waits, timers) == (self.waits, self.timers)
 
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other)

@@ -70,19 +70,19 @@ def test_it_grows_and_shrinks():
         plain[number] = number
         assert len(mapping) == number + 1
     agree(mapping, plain)
-    assert max(map(len, mapping._parts())) <= 128
+    assert max(map(len, mapping.parts())) <= 128
     for number in range(3000):
         mapping = mapping.delete(number)
         assert len(mapping) == 2999 - number
     agree(mapping, {})
-    assert len(mapping._parts()) == 1
+    assert len(mapping.parts()) == 1
 
 
 def test_a_change_copies_one_part_only():
     """All others are the very same."""
     before = PersistentMap({number: object() for number in range(1000)})
     after = before.set(500, object())
-    assert sum(old is not new for old, new in zip(before._parts(), after._parts(), strict=True)) == 1
+    assert sum(old is not new for old, new in zip(before.parts(), after.parts(), strict=True)) == 1
 
 
 def test_what_is_not_there_is_an_error_or_changes_nothing():

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
-from perdure.engine.core.decide import enter
 from perdure.engine.core.decide.recover import SUSPECT_DEATHS
 from perdure.engine.log.codec import encode_json
 from perdure.engine.testing import failed
@@ -38,7 +37,7 @@ def begin(pick, *, has_loops=True):
     """Start a run of a definition that was made up."""
     run_input, process_id = generated.run_input(pick), pick((None, f"{MARK}process"))
     definition = generated.definition(pick, has_loops=has_loops)
-    with patch.object(enter, "TRANSITIONS_MAX", BREATH):
+    with patch.object(Checked, "transitions_max", BREATH):
         run = Checked(definition, run_input, process_id)
     assert run.value(run.state.input) == run_input
     return run
@@ -47,7 +46,7 @@ def begin(pick, *, has_loops=True):
 def send(run, command):
     """Send a command; `Checked` asserts what must hold after each."""
     before = run.state
-    with patch.object(enter, "TRANSITIONS_MAX", BREATH):
+    with patch.object(Checked, "transitions_max", BREATH):
         run.when(command)
     told = {type(r.event) for r in run.events[before.seq :]}
     if before.is_over:

@@ -18,7 +18,7 @@ from perdure.engine.core.snapshots import FORMAT, encode_state
 from perdure.engine.core.state import State
 from perdure.engine.log import snapshots
 from perdure.engine.log.snapshots import EVERY, digest_of, due_after
-from perdure.engine.runtime.processing.inbox import ORDERS_AT_ONCE
+from perdure.engine.runtime.processing.inbox import REQUESTS_AT_ONCE
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.steps import Registry
 from perdure.store.records import Appended, ExecutionRow, Head, SnapshotRow, StoredEvent, StreamAppend
@@ -164,13 +164,13 @@ async def test_rows_of_the_state_show_what_is_committed_with_them(bench: Bench) 
 
     engine = await bench.start(steps)
     workflow = await engine.create_workflow("steps", definition(CALL, 2))
-    runs = [ids.parse((await engine.trigger(workflow.id, {"n": 0})).id) for _ in range(ORDERS_AT_ONCE)]
+    runs = [ids.parse((await engine.trigger(workflow.id, {"n": 0})).id) for _ in range(REQUESTS_AT_ONCE)]
     bench.store.attempts.clear()
     replies = [engine.node.send(run, Refuse("trigger", "again")) for run in (*runs, runs[0])]
     await asyncio.gather(*replies)
 
     first, second = bench.store.attempts
-    assert [len(first), len(second)] == [ORDERS_AT_ONCE, 1]
+    assert [len(first), len(second)] == [REQUESTS_AT_ONCE, 1]
     for part in (*first, *second):
         assert [row.seq for row in part.puts if isinstance(row, ExecutionRow)] == [part.expected.seq + len(part.events)]
 

@@ -19,7 +19,7 @@ from perdure.engine import Engine
 from perdure.engine.errors import EngineFailed
 from perdure.store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
 from perdure.store.protocols import PLACES, WriterPlace
-from perdure.store.records import Appended, Refusal, TimerRow
+from perdure.store.records import Appended, Ending, Refusal, TimerRow
 from perdure.store.sqlite import SqliteStore, open_sqlite
 from perdure.store.sqlite.lock import above_stdio
 from perdure.store.sqlite.writer import process
@@ -85,7 +85,7 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
             *(execution(a), wait(a, b, due_at=NOW), TimerRow(NOW, a, 1), snapshot(a)),
         ],
         deletes=[TimerRow(NOW, a, 2)],
-    )
+    )._replace(endings=[Ending(2, NOW)])
     bare = part(b, head_of(first), events=0)._replace(workspace_id=None)
     odd = event(1, data='"\U0001f600 \x00"', payload=None, payload_salt=None, caused_by=None, recorded_at=-(2**63))
     batch = [first, bare, part(uid(3))._replace(events=(odd,))]
@@ -95,13 +95,13 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
     assert arrived == [item._replace(events=list(item.events), **as_lists(item)) for item in batch]
     assert isinstance(arrived, list)
     for sent, got in zip(batch, arrived, strict=True):
-        for name in ("expected", "events", "claims", "puts", "deletes"):
+        for name in ("expected", "events", "claims", "puts", "deletes", "endings"):
             rows, same = getattr(sent, name), getattr(got, name)
             assert [type(row) for row in rows] == [type(row) for row in same]
 
 
 def as_lists(item: Any) -> dict[str, list[Any]]:
-    return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes")}
+    return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes", "endings")}
 
 
 @pytest.mark.parametrize(
