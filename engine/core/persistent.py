@@ -144,15 +144,18 @@ class PersistentMap(Generic[K, V]):
         return self._shards if self._only is None else (self._only,)
 
     def __iter__(self) -> Iterator[K]:
-        return chain.from_iterable(self.parts())
+        only = self._only
+        return iter(only) if only is not None else chain.from_iterable(self._shards)
 
     def items(self) -> Iterator[tuple[K, V]]:
         """The entries."""
-        return chain.from_iterable(shard.items() for shard in self.parts())
+        only = self._only
+        return iter(only.items()) if only is not None else chain.from_iterable(map(dict.items, self._shards))
 
     def values(self) -> Iterator[V]:
         """The values."""
-        return chain.from_iterable(shard.values() for shard in self.parts())
+        only = self._only
+        return iter(only.values()) if only is not None else chain.from_iterable(map(dict.values, self._shards))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PersistentMap):

@@ -54,6 +54,7 @@ WORDS = {
     "Ref": "*ref*",
     "dict[str, Ref]": "{*ref*}",
     "tuple[str, ...]": "[*text*]",
+    "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
     "ResumeRule": '`"any"` or `"named"`',
@@ -72,6 +73,7 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
+    parts.append(described(workflow.Called, "*called*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")
     parts += [described(each, f"`type` {json.dumps(tag_of(each))}") for each in (e.Retry, e.Caught)]
     return "\n".join(parts)

@@ -109,7 +109,7 @@ class Deferred:
         request.seed = request.seed or self._random(32)
         drawn = len(request.chances)
         request.chances = [*request.chances, *(ids.text(self._new_id()) for _ in range(drawn, OFFLOADED_RANDOM_MAX))]
-        facts = replace(facts, patience=None, moves_max=OFFLOADED_TRANSITIONS_MAX)
+        facts = replace(facts, expression_timeout_s=None, transitions_max=OFFLOADED_TRANSITIONS_MAX)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, hot.kind.decide, hot, request.command, facts)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.state import State
 
 WIDE_MIN: Final = 4096
-"""A map of fewer entries is freed in a moment."""
+"""A state of fewer places is freed in a moment."""
 
 AT_ONCE: Final = 8
 """So many parts of maps are freed before all else on the loop has its turn; each has some hundred entries."""
@@ -16,11 +16,8 @@ AT_ONCE: Final = 8
 
 def let_go(state: Any) -> None:
     """Note that a state is about to be dropped; what of it is in use elsewhere stays as it is."""
-    maps = (getattr(state, name, None) for name in ("frames", "waits", "timers"))
-    parts = [
-        part for each in maps if isinstance(each, PersistentMap) and len(each) >= WIDE_MIN for part in each.parts()
-    ]
-    if parts:
+    if isinstance(state, State) and len(state.frames) >= WIDE_MIN:
+        parts = [part for each in (state.frames, state.waits, state.timers) for part in each.parts()]
         asyncio.get_running_loop().call_soon(_free_some, parts)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from perdure.engine import Engine
 from perdure.engine.core import ids
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.state import Frame, State
+from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
 from perdure.engine.runtime.streams import stream as hot
 from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "End": True}
 ASK_EACH = {
@@ -49,3 +56,35 @@ async def test_an_answer_to_a_resting_run_counts_like_any_other(engine: Engine) 
     assert sorted(answer["n"] for answer in result.output) == list(range(WIDE + 1))
     await engine.node.processor.settle()
     assert not engine.node.processor.is_hot(ids.parse(run.id))
+
+
+class Thing:
+    """Something that can be seen to go."""
+
+
+async def test_a_wide_state_is_freed_in_parts() -> None:
+    """What was in it goes by and by, while others have their turns."""
+    things = {str(number): Thing() for number in range(2 * WIDE_MIN)}
+    seen = [weakref.ref(thing) for thing in things.values()]
+    state = State(frames=PersistentMap(things))  # type: ignore[arg-type]
+    del things
+
+    let_go(state)
+    del state
+    counts = []
+    for _ in range(1000):
+        counts.append(sum(each() is not None for each in seen))
+        await asyncio.sleep(0)
+    assert counts[-1] == 0
+    assert max(before - after for before, after in pairwise(counts)) < len(seen) / 4
+
+
+def test_a_very_wide_state_is_worth_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be made, and read, in one go."""
+    monkeypatch.setattr(hot, "SNAPSHOT_WIDTH_MAX", 2)
+    stream = hot.HotStream(STREAM_TYPES["execution"], bytes(16), bytes(16), None)
+    frames = {str(number): Frame("A", "1/input", 1) for number in range(3)}
+    stream.stored = State(frames=PersistentMap(frames))
+    assert not stream.is_worth_a_snapshot
+    stream.stored = State(frames=PersistentMap(frames).delete("0"))
+    assert stream.is_worth_a_snapshot
