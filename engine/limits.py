@@ -17,17 +17,16 @@ CHILD_DEPTH_MAX: Final = 1000
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How much a node takes on. Each is a setting of the server's too.
 
-    Attributes:
-        steps_max: So many async steps run at once; what waits for a place has its turn by workflow
-            (`engine.runtime.workers.step_slots`).
-        step_threads: So many plain steps run at once, each in a thread.
-        payload_max_bytes: The most JSON text that a value of a run may have, at most PAYLOAD_MAX: an input or a payload
-            that has more is refused, and a state that makes more fails with `States.DataLimitExceeded`.
-        run_events_max: So many events a run has at the most: one that comes to them fails with `States.Runtime`.
-        transitions_max: So many states a run passes in a row before others have their turn.
-        child_depth_max: So deep children are nested in children.
-        commit_stall_ms: While a commit takes longer, readiness says so, and calls that change something raise
-            `engine.errors.Unavailable`.
+    `steps_max`: so many async steps run at once; what waits for a place has its turn by workflow
+        (`engine.runtime.workers.step_slots`).
+    `step_threads`: so many plain steps run at once, each in a thread.
+    `payload_max_bytes`: the most JSON text that a value of a run may have, at most PAYLOAD_MAX: an input or a payload
+        that has more is refused, and a state that makes more fails with `States.DataLimitExceeded`.
+    `run_events_max`: so many events a run has at the most: one that comes to them fails with `States.Runtime`.
+    `transitions_max`: so many states a run passes in a row before others have their turn.
+    `child_depth_max`: so deep children are nested in children.
+    `commit_stall_ms`: while a commit takes longer, readiness says so, and calls that change something raise
+        `engine.errors.Unavailable`.
     """
 
     steps_max: int = STEPS_MAX

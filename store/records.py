@@ -1,7 +1,7 @@
 """The rows that the store takes and returns: plain tuples, in the order of the columns in `schema.py`.
 
 The store knows nothing of the engine's types. Ids are 16 bytes, hashes 32, instants integer milliseconds
-since the epoch (UTC), JSON is text exactly as written. A row that has no value for a column carries ``None``.
+since the epoch (UTC), JSON is text exactly as written. A row that has no value for a column carries `None`.
 """
 
 from __future__ import annotations

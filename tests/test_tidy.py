@@ -237,3 +237,45 @@ def test_the_front_door_can_be_read_by_an_old_python() -> None:
     """dev.py parses on Python 3.8, so that it can say there which Python it needs."""
     path = ROOT / "dev.py"
     ast.parse(path.read_text(encoding="utf-8"), str(path), feature_version=(3, 8))
+
+
+def test_docstrings_have_one_form() -> None:
+    """Prose with `single` backquotes: no sections (Args:, Raises: …), no ``double`` backquotes."""
+    section = re.compile(r"^\s*(Args|Arguments|Attributes|Raises|Returns|Yields):$", re.MULTILINE)
+    report(
+        [
+            f"{module.path}:{getattr(node, 'lineno', 1)}: {advice}"
+            for module in modules("engine", "store", "api")
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef | ast.Module)
+            for pattern, advice in (
+                (section, "write what a section says as a sentence: `name`: what it is; Raises X: when"),
+                (re.compile(r"(?<!`)``(?!`)"), "use `single` backquotes"),
+            )
+            if pattern.search(ast.get_docstring(node) or "")
+        ]
+    )
+
+
+def test_modules_with_code_defer_their_annotations() -> None:
+    """Each has `from __future__ import annotations`; what has a docstring and imports only needs none."""
+    report(
+        [
+            f"{module.path}:1: add `from __future__ import annotations`"
+            for module in modules("engine", "api", "store/memory", "store/sql", "store/sqlite")
+            if any(isinstance(node, ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef) for node in module.tree.body)
+            and not any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in module.tree.body)
+        ]
+    )
+
+
+def test_structs_are_declared_in_one_way() -> None:
+    """The language's values are msgspec structs or named tuples, as the core's are, and never dataclasses."""
+    report(
+        [
+            f"{module.path}:{line}: make it a msgspec.Struct"
+            for module in modules(*PURE)
+            for line, name in module.imports
+            if is_within(name, "dataclasses")
+        ]
+    )

@@ -1,8 +1,10 @@
 """The definition language: Amazon States Language, from JSON to compiled states.
 
-Pure: nothing here knows the time, chance, the disk or the engine. ``problems`` checks a definition,
-``compile_machine`` compiles it, and the states of the Machine say what each does with its input and result.
+Pure: nothing here knows the time, chance, the disk or the engine. `problems` checks a definition,
+`compile_machine` compiles it, and the states of the Machine say what each does with its input and result.
 """
+
+from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

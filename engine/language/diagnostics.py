@@ -1,5 +1,7 @@
 """Where something was found, and what: the two things every parser of this package is handed."""
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Collection
 from typing import Final
@@ -28,11 +30,11 @@ class JsonPointer:
 
     __slots__ = ("key", "parent")
 
-    def __init__(self, parent: "JsonPointer | None" = None, key: str | int = "") -> None:
+    def __init__(self, parent: JsonPointer | None = None, key: str | int = "") -> None:
         self.parent = parent
         self.key = key
 
-    def __truediv__(self, key: str | int) -> "JsonPointer":
+    def __truediv__(self, key: str | int) -> JsonPointer:
         """Give the place of a member or an item of this one."""
         return JsonPointer(self, key)
 

@@ -4,8 +4,10 @@
     StatesError          an error that the States Language names, met while a state runs
     TooSlow              an expression that must be evaluated where it holds nobody up
 
-``Problem`` is a value, not an exception: a definition usually has several, and all are told at once.
+`Problem` is a value, not an exception: a definition usually has several, and all are told at once.
 """
+
+from __future__ import annotations
 
 from typing import Final
 
@@ -34,9 +36,8 @@ RESULT_PATH_CONFLICT: Final = RESULT_PATH_MATCH_FAILURE
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong, or unwise, in a definition.
 
-    Attributes:
-        path: JSON Pointer (RFC 6901) to the place in the definition; "" is the whole of it.
-        message: What is wrong there, in one sentence for the author of the definition.
+    `path`: JSON Pointer (RFC 6901) to the place in the definition; "" is the whole of it.
+    `message`: what is wrong there, in one sentence for the author of the definition.
     """
 
     path: str
@@ -46,8 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
 class DefinitionError(ValueError):
     """A definition that cannot be compiled.
 
-    Attributes:
-        problems: Everything that is wrong with it, in document order; never empty.
+    `problems`: everything that is wrong with it, in document order; never empty.
     """
 
     def __init__(self, problems: list[Problem]) -> None:
@@ -66,11 +66,10 @@ class StatesError(Exception):
     """A runtime error of the States Language.
 
     AWS puts "An error occurred while executing the state 'NAME' (entered at the event id #N). " before
-    the cause. Whoever knows the event adds that; ``cause`` holds the rest.
+    the cause. Whoever knows the event adds that; `cause` holds the rest.
 
-    Attributes:
-        error: The error name, for example ``States.Runtime``.
-        cause: What happened, in words for a human.
+    `error`: the error name, for example `States.Runtime`.
+    `cause`: what happened, in words for a human.
     """
 
     def __init__(self, error: str, cause: str) -> None:

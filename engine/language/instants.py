@@ -4,6 +4,8 @@ The States Language spec asks for the ISO 8601 profile of RFC 3339 with an upper
 Z where there is no numeric offset. Nothing here asks what time it is.
 """
 
+from __future__ import annotations
+
 import functools
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -23,13 +25,11 @@ def _second(seconds: int) -> str:
 
 
 def format_instant(ms: int) -> str:
-    """Write an instant as AWS does: ``2024-11-06T09:42:03.120Z``.
+    """Write an instant as AWS does: `2024-11-06T09:42:03.120Z`.
 
-    Args:
-        ms: Milliseconds since 1970 in UTC, from the year 1 to 9999.
+    `ms`: milliseconds since 1970 in UTC, from the year 1 to 9999.
 
-    Raises:
-        OverflowError: The year is out of range.
+    Raises OverflowError: the year is out of range.
     """
     seconds, rest = divmod(ms, 1000)
     return f"{_second(seconds)}.{rest:03d}Z"
@@ -38,9 +38,8 @@ def format_instant(ms: int) -> str:
 def parse_instant(text: str) -> int | None:
     """Read an RFC 3339 instant.
 
-    Returns:
-        Milliseconds since 1970 in UTC, the part below a millisecond rounded up so that nothing that waits
-        for it is early; None if the text is not such an instant.
+    Returns milliseconds since 1970 in UTC, the part below a millisecond rounded up so that nothing that waits for it is
+    early; None if the text is not such an instant.
     """
     ns = instant_ns(text)
     return None if ns is None else -(-ns // 1_000_000)

@@ -1,5 +1,7 @@
 """What the language offers to the rest of the program: all that `engine.language` gives by name."""
 
+from __future__ import annotations
+
 from perdure.engine.language.analysis.drawing import mermaid
 from perdure.engine.language.analysis.steps import executions_of, literal_errors, steps_of, warnings
 from perdure.engine.language.analysis.waits import opens_several_waits

@@ -1,5 +1,7 @@
 """JSON values as this package sees them, and the value that is not there."""
 
+from __future__ import annotations
+
 import enum
 import json
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ Json: TypeAlias = Any
 
 
 class Missing(enum.Enum):
-    """The type of MISSING: an enum, so that ``is MISSING`` narrows for type checkers."""
+    """The type of MISSING: an enum, so that `is MISSING` narrows for type checkers."""
 
     MISSING = "missing"
 

@@ -70,8 +70,7 @@ def literal_address(host: str) -> Address | None:
     A host whose last part is a number is an address to the C library (`0x7f.1`, `2130706433`, `017700000001`,
     `127.1`), so it must be written as one: four decimal numbers (WHATWG URL, "ends in a number").
 
-    Raises:
-        ValueError: It is an address in another form, or in none; an IPv6 address with a zone too.
+    Raises ValueError: it is an address in another form, or in none; an IPv6 address with a zone too.
     """
     if ":" in host:
         address = ipaddress.IPv6Address(host)

@@ -33,8 +33,7 @@ async def log(value: Any, context: StepContext) -> Any:
 
     Input: `message`, text; `level`, one of debug, info (the default), warning, error; `fields`, an object.
 
-    Raises:
-        StepFailed: `Log.InvalidInput`, naming the field.
+    Raises StepFailed: `Log.InvalidInput`, naming the field.
     """
     error = "Log.InvalidInput"
     _check_fields(value, LOG.field_names, error)
@@ -57,8 +56,7 @@ async def transform(value: Any) -> Any:
     names; `rename` maps old names to new ones, all at once; `set` puts its members in. Names that the object
     does not have are passed over.
 
-    Raises:
-        StepFailed: `Transform.InvalidInput`, naming the field.
+    Raises StepFailed: `Transform.InvalidInput`, naming the field.
     """
     error = "Transform.InvalidInput"
     _check_fields(value, TRANSFORM.field_names, error)

@@ -40,9 +40,8 @@ class HttpClient:
     Environment proxies, `.netrc` and cookies are ignored: they would mix the process's own rights into a
     user's request.
 
-    Args:
-        allow_private: Whether loopback, private, link-local and similar addresses may be reached.
-        resolver: Looks up names; by default the system's. It is closed with the client.
+    `allow_private`: whether loopback, private, link-local and similar addresses may be reached.
+    `resolver`: looks up names; by default the system's. It is closed with the client.
     """
 
     def __init__(self, *, allow_private: bool = False, resolver: AbstractResolver | None = None) -> None:
@@ -63,10 +62,8 @@ class HttpClient:
     async def send(self, request: HttpRequest, workspace: str = "") -> HttpResponse:
         """Send a request and follow redirects. Its time runs from when it is sent, not while it waits for a place.
 
-        Raises:
-            StepFailed: `States.Http.StatusCode.N` for a status from 400, `States.Http.Socket`,
-                `States.Timeout`, `States.DataLimitExceeded`, `Http.AddressRefused`, and `Http.InvalidInput`
-                for the URL of a redirect.
+        Raises StepFailed: `States.Http.StatusCode.N` for a status from 400, `States.Http.Socket`, `States.Timeout`,
+        `States.DataLimitExceeded`, `Http.AddressRefused`, and `Http.InvalidInput` for the URL of a redirect.
         """
         host = request.url.raw_host
         try:

@@ -59,13 +59,12 @@ _CHARSETS: Final = {
 class HttpRequest:
     """A request that has been checked.
 
-    Attributes:
-        method: One of METHODS.
-        url: http or https, with a host, without userinfo and fragment.
-        headers: In order, at most one of each name.
-        body: What is sent; None for nothing.
-        timeout_s: Seconds for all of it, redirects included.
-        is_aws: Whether the answer is to have AWS's shape.
+    `method`: one of METHODS.
+    `url`: http or https, with a host, without userinfo and fragment.
+    `headers`: in order, at most one of each name.
+    `body`: what is sent; None for nothing.
+    `timeout_s`: seconds for all of it, redirects included.
+    `is_aws`: whether the answer is to have AWS's shape.
     """
 
     method: str
@@ -110,8 +109,7 @@ class HttpResponse:
 def read_request(value: Any, idempotency_key: str) -> HttpRequest:
     """Check the input of `http_request`, in either shape.
 
-    Raises:
-        StepFailed: `Http.InvalidInput`; the cause names the field, what is wrong and what is accepted.
+    Raises StepFailed: `Http.InvalidInput`; the cause names the field, what is wrong and what is accepted.
     """
     if not isinstance(value, dict):
         raise _invalid("the input must be an object with a url")
@@ -138,8 +136,7 @@ def read_request(value: Any, idempotency_key: str) -> HttpRequest:
 def read_url(text: Any, field: str, base: URL | None = None) -> URL:
     """Check a URL, which may be relative to `base`. The address that its host may be is not looked at here.
 
-    Raises:
-        StepFailed: `Http.InvalidInput`; the cause names `field`.
+    Raises StepFailed: `Http.InvalidInput`; the cause names `field`.
     """
     if not isinstance(text, str) or not 0 < len(text) <= URL_MAX or _NOT_IN_URLS.search(text):
         raise _invalid(f"{field} must be text of 1 to {URL_MAX} characters without spaces, controls, backslashes")
@@ -236,8 +233,7 @@ def redirected(request: HttpRequest, status: int, location: str) -> HttpRequest:
     Another origin gets none of the headers that may be meant for the first one alone. From https it never
     goes to http.
 
-    Raises:
-        StepFailed: `Http.InvalidInput`, naming Location.
+    Raises StepFailed: `Http.InvalidInput`, naming Location.
     """
     url = read_url(location, "Location", request.url)
     if request.url.scheme == "https" and url.scheme != "https":

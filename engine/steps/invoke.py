@@ -35,10 +35,9 @@ _resource: Callable[[str], Resource] = functools.lru_cache(maxsize=1024)(parse_r
 class StepCall(NamedTuple):
     """What a Task state asks for.
 
-    Attributes:
-        step_name: Name of the step; a registry may have none of that name.
-        input: What to give it: a copy, which the step may change.
-        wrap: Makes the state's result of the step's result, when that is JSON; None if they are the same.
+    `step_name`: Name of the step; a registry may have none of that name.
+    `input`: what to give it: a copy, which the step may change.
+    `wrap`: makes the state's result of the step's result, when that is JSON; None if they are the same.
     """
 
     step_name: str
@@ -59,9 +58,8 @@ class StepCall(NamedTuple):
 def call_for(resource_text: str, parameters: Any) -> StepCall:
     """The call that a Task's resource and parameters mean.
 
-    Raises:
-        StatesError: The parameters of `lambda:invoke` name no function.
-        ValueError: The resource is malformed, or a mere wait, for which nothing is called.
+    Raises StatesError: the parameters of `lambda:invoke` name no function.
+    Raises ValueError: the resource is malformed, or a mere wait, for which nothing is called.
     """
     resource = _resource(resource_text)
     if resource.is_lambda_invoke:

@@ -38,10 +38,9 @@ _VARIADIC: Final[Mapping[object, str]] = {
 class StepFailed(Exception):
     """Raised by a step to fail with an error name of its choice, which Retry and Catch can name.
 
-    Attributes:
-        error: The error name, for example `Billing.CardDeclined`.
-        cause: What happened, in words for a human; None if the name says it all.
-        is_retryable: Whether trying again may help. If not, no Retry is asked, whatever it names; a Catch is.
+    `error`: the error name, for example `Billing.CardDeclined`.
+    `cause`: what happened, in words for a human; None if the name says it all.
+    `is_retryable`: whether trying again may help. If not, no Retry is asked, whatever it names; a Catch is.
     """
 
     def __init__(self, error: str, cause: str | None = None, *, is_retryable: bool = True) -> None:
@@ -59,15 +58,14 @@ class StepFailed(Exception):
 class StepContext(msgspec.Struct, frozen=True):
     """What a step may know about its call.
 
-    Attributes:
-        execution_id: Which execution it works for.
-        state: Name of the Task state.
-        attempt: 0 for the first, then one more for each Retry.
-        idempotency_key: The same for every attempt, of the Parallel or Map around it too, and every repetition after a
-            crash; different for any other work or input. Hand it to whatever the step changes, so that repeating does
-            no harm. At most 255 characters.
-        wait_id: The wait that `.waitForResume` opened before this call; None for other resources.
-        workspace_id: Which workspace the execution belongs to.
+    `execution_id`: which execution it works for.
+    `state`: Name of the Task state.
+    `attempt`: 0 for the first, then one more for each Retry.
+    `idempotency_key`: the same for every attempt, of the Parallel or Map around it too, and every repetition after a
+        crash; different for any other work or input. Hand it to whatever the step changes, so that repeating does no
+        harm. At most 255 characters.
+    `wait_id`: the wait that `.waitForResume` opened before this call; None for other resources.
+    `workspace_id`: which workspace the execution belongs to.
     """
 
     execution_id: str
@@ -86,11 +84,10 @@ class StepContext(msgspec.Struct, frozen=True):
 class Step(NamedTuple):
     """A registered step.
 
-    Attributes:
-        name: What a resource calls it.
-        function: Takes `(input, context)` if `wants_context`, else `(input)`, both by position.
-        is_async: Whether calling it gives a coroutine.
-        wants_context: Whether it takes a `StepContext`.
+    `name`: what a resource calls it.
+    `function`: takes `(input, context)` if `wants_context`, else `(input)`, both by position.
+    `is_async`: whether calling it gives a coroutine.
+    `wants_context`: whether it takes a `StepContext`.
     """
 
     name: str
@@ -101,8 +98,7 @@ class Step(NamedTuple):
     def call(self, value: Any, context: StepContext) -> Any:
         """Call it: gives its result, or if `is_async` a coroutine.
 
-        Raises:
-            Exception: Whatever the step raises; for StopIteration a RuntimeError, as coroutines do (PEP 479).
+        Raises Exception: whatever the step raises; for StopIteration a RuntimeError, as coroutines do (PEP 479).
         """
         try:
             return self.function(value, context) if self.wants_context else self.function(value)
@@ -119,8 +115,7 @@ class Registry:
     def step(self, name: str) -> Callable[[F], F]:
         """Register the decorated function, or any other callable, under this name.
 
-        Raises:
-            ValueError: The name is malformed or taken; the signature is not `(input)` or `(input, context)`.
+        Raises ValueError: the name is malformed or taken; the signature is not `(input)` or `(input, context)`.
         """
         _check_name(name)
         if name in self._steps:
@@ -152,8 +147,7 @@ class Registry:
 def load_registry(spec: str) -> Registry:
     """Import the registry that `MODULE:ATTRIBUTE` names. Modules are also found in the current directory.
 
-    Raises:
-        ValueError: The text has another form, the module cannot be imported, the attribute is no `Registry`.
+    Raises ValueError: the text has another form, the module cannot be imported, the attribute is no `Registry`.
     """
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):

@@ -47,9 +47,8 @@ def json_copy(value: Any, size_max: int) -> Any:
 
     Encoding and decoding the copy gives an equal value.
 
-    Raises:
-        NotJson: It holds something else, or is nested more than DEPTH_MAX levels.
-        TooLarge: Its JSON text has more than `size_max` bytes.
+    Raises NotJson: it holds something else, or is nested more than DEPTH_MAX levels.
+    Raises TooLarge: its JSON text has more than `size_max` bytes.
     """
     try:
         if type(value) is dict and _SIMPLE.issuperset(map(type, value.values())):  # as most results are
@@ -75,8 +74,7 @@ def _is_plain(value: Any, size_max: int) -> bool:  # noqa: C901  # one loop, for
     It goes level by level, and stops before a level that must be too large: an object can hold itself many times
     over, and sixty lists, each of which holds the one before it twice, would be 2**60 values to an encoder.
 
-    Raises:
-        TooLarge: Each value and each character is a byte of JSON at least, and there are more than `size_max`.
+    Raises TooLarge: each value and each character is a byte of JSON at least, and there are more than `size_max`.
     """
     left = size_max
     level: list[Any] = [value]

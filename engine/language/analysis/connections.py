@@ -1,5 +1,7 @@
 """Where states lead: the connections of a definition, in its order, each with what it says."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 

@@ -4,6 +4,8 @@ What stands in a definition is anybody's text. Nodes are therefore named by numb
 label, in which no character but letters, digits and a few signs is written as itself (`label`).
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
@@ -59,9 +61,8 @@ def mermaid(definition: Mapping[str, Json], marks: Mapping[str, Mark] | None = N
 class _Drawing:
     """Draws a definition, and the machines within it.
 
-    Attributes:
-        marks: By the name of a state, which no two states of a definition share.
-        nodes: Name of the node of each state drawn so far.
+    `marks`: by the name of a state, which no two states of a definition share.
+    `nodes`: name of the node of each state drawn so far.
     """
 
     def __init__(self, marks: Mapping[str, Mark]) -> None:

@@ -1,5 +1,7 @@
 """What a definition needs from outside: the steps that it calls, and the errors that it names."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 
 from perdure.engine.language.diagnostics import JsonPointer
@@ -18,9 +20,8 @@ def literal_errors(machine: Machine) -> frozenset[str]:
 def steps_of(definition_or_machine: Mapping[str, Json] | Machine) -> Iterator[tuple[str, str]]:
     """List the registered steps that a definition calls, so that a caller can ask its registry for them.
 
-    Yields:
-        A JSON Pointer to where the step is named, and its name. Steps that only a run can tell
-        (``FunctionName.$``) are left out, and so is what is not well-formed.
+    Yields a JSON Pointer to where the step is named, and its name. Steps that only a run can tell (`FunctionName.$`)
+    are left out, and so is what is not well-formed.
     """
     if isinstance(definition_or_machine, Machine):
         yield from _steps_in(definition_or_machine, JsonPointer())
@@ -56,9 +57,8 @@ def _pointer(state: JsonPointer, resource: Resource, holder: str) -> str:
 def executions_of(definition: Mapping[str, Json]) -> Iterator[tuple[str, str, str]]:
     """List the executions that a definition starts and of which it says itself what of.
 
-    Yields:
-        A JSON Pointer to the StateMachineArn, the state's name, and what stands there. What only a run can tell
-        (``StateMachineArn.$``, an expression) is left out, and so is what is not well-formed.
+    Yields a JSON Pointer to the StateMachineArn, the state's name, and what stands there. What only a run can tell
+    (`StateMachineArn.$`, an expression) is left out, and so is what is not well-formed.
     """
     for pointer, states in _machines_in(definition, JsonPointer()):
         for name, source in states.items():

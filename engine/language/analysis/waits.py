@@ -1,5 +1,7 @@
 """Waits: whether a run of a definition can come to more than one."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Final
 

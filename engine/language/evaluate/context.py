@@ -1,4 +1,6 @@
-"""The context object: what a path that starts with ``$$`` reads."""
+"""The context object: what a path that starts with `$$` reads."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -15,12 +17,11 @@ def context_object(
 ) -> dict[str, Json]:
     """Build the context object, its members in the order in which AWS records them.
 
-    Args:
-        execution: Id, Input, Name, RoleArn, StartTime and RedriveCount of the execution.
-        state: Name and EnteredTime of the state, RetryCount once it is retried; for a wait our WaitId too.
-        state_machine: Id and Name of the machine.
-        task: Token of a task that waits for it.
-        item: Index and Value of the item that an iteration of a Map state is for.
+    `execution`: Id, Input, Name, RoleArn, StartTime and RedriveCount of the execution.
+    `state`: Name and EnteredTime of the state, RetryCount once it is retried; for a wait our WaitId too.
+    `state_machine`: Id and Name of the machine.
+    `task`: token of a task that waits for it.
+    `item`: Index and Value of the item that an iteration of a Map state is for.
     """
     context: dict[str, Json] = {
         "Execution": _plain(execution),

@@ -23,7 +23,7 @@ class EvaluationContext(Protocol):
         ...
 
     def context(self) -> dict[str, Json]:
-        """The context object (``$$``, ``$states.context``)."""
+        """The context object (`$$`, `$states.context`)."""
         ...
 
     def variable(self, name: str) -> Json | Missing:
@@ -38,13 +38,12 @@ class EvaluationContext(Protocol):
 class Environment(msgspec.Struct, eq=False):
     """The surroundings of one evaluation.
 
-    Attributes:
-        world: What the execution lends.
-        input: The state's raw input (``$states.input``).
-        result: What its task, branches or iterations gave (``$states.result``); MISSING before that.
-        error_output: What a Catch caught (``$states.errorOutput``); MISSING elsewhere.
-        trace: Where to note the data after each step of input and output processing, by its name in the answers
-            of TestState (``afterInputPath``, …); None to note nothing.
+    `world`: what the execution lends.
+    `input`: the state's raw input (`$states.input`).
+    `result`: what its task, branches or iterations gave (`$states.result`); MISSING before that.
+    `error_output`: what a Catch caught (`$states.errorOutput`); MISSING elsewhere.
+    `trace`: where to note the data after each step of input and output processing, by its name in the answers of
+        TestState (`afterInputPath`, …); None to note nothing.
     """
 
     world: EvaluationContext

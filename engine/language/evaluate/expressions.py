@@ -3,9 +3,12 @@
 One shape for every query language, so that states need not know which one they are written in.
 """
 
-import dataclasses
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TypeAlias
+
+import msgspec
 
 from perdure.engine.language import errors
 from perdure.engine.language.errors import StatesError
@@ -14,17 +17,15 @@ from perdure.engine.language.evaluate.paths import CONTEXT, Path
 from perdure.engine.language.values import MISSING, Json, quoted
 
 Evaluate: TypeAlias = Callable[[Json, Environment], Json]
-"""``evaluate(value, env)``: paths start from the value, JSONata reads the environment only. Raises StatesError."""
+"""`evaluate(value, env)`: paths start from the value, JSONata reads the environment only. Raises StatesError."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     """A compiled field.
 
-    Attributes:
-        source: The field's value as written.
-        evaluate: ``evaluate(value, env)`` gives the value, or raises StatesError. It never gives a copy of what it
-            finds, and never mutates what it is given.
+    `source`: the field's value as written.
+    `evaluate`: `evaluate(value, env)` gives the value, or raises StatesError. It never gives a copy of what it finds,
+        and never mutates what it is given.
     """
 
     source: Json
@@ -55,7 +56,7 @@ def delay(path: Path, field: str) -> Expression:
 
 
 def parameter(path: Path, field: str) -> Expression:
-    """Make the expression of a member of a payload template, its name with ``.$``, or of ErrorPath or CausePath."""
+    """Make the expression of a member of a payload template, its name with `.$`, or of ErrorPath or CausePath."""
 
     def absent(value: Json, env: Environment) -> StatesError:
         if path.root and path.root != CONTEXT:
@@ -71,7 +72,7 @@ def parameter(path: Path, field: str) -> Expression:
 
 
 def canonical(path: Path) -> str:
-    """Write a path as AWS's reader does in its messages: ``$['a'][0]``."""
+    """Write a path as AWS's reader does in its messages: `$['a'][0]`."""
     if path.steps is None:
         return path.text
     root = "$$" if path.root == CONTEXT else "$" + path.root

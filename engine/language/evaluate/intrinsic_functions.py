@@ -5,9 +5,10 @@ where neither says, the choice is told beside it. A function gets the values of 
 lends it, never changes a value, and raises Refused if it cannot work with them.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
-import dataclasses
 import hashlib
 import json
 import math
@@ -42,20 +43,18 @@ class ArgumentRefused(ValueError):
 
 
 Call: TypeAlias = Callable[[list[Json], EvaluationContext], Json]
-"""``call(arguments, world)``; raises Refused."""
+"""`call(arguments, world)`; raises Refused."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """An intrinsic function.
 
-    Attributes:
-        call: What it does.
-        least: How many arguments it takes at least.
-        most: How many at most; None if any number.
-        kinds: The JSON types of its arguments, in order; "", and what is beyond, is any.
-        gives: The JSON type of its result; "" if that depends on the arguments.
-        reads_escapes: Whether it sees the escapes of a text that is its first argument.
+    `call`: what it does.
+    `least`: how many arguments it takes at least.
+    `most`: how many at most; None if any number.
+    `kinds`: the JSON types of its arguments, in order; "", and what is beyond, is any.
+    `gives`: the JSON type of its result; "" if that depends on the arguments.
+    `reads_escapes`: whether it sees the escapes of a text that is its first argument.
     """
 
     call: Call
@@ -82,7 +81,7 @@ class Function:
         return f"{counts} argument{'' if self.most == 1 else 's'}"
 
 
-# The checks of arguments. ``which`` names the argument in the refusal.
+# The checks of arguments. `which` names the argument in the refusal.
 
 
 def _array(value: Json, which: str) -> list[Json]:
@@ -175,8 +174,7 @@ def _array_range(arguments: list[Json], _world: EvaluationContext) -> Json:
 def count_up(first: int, last: int, step: int, *, most: int) -> list[int]:
     """Count from a first to a last integer, which is included, by a step; nothing if the step leads away from it.
 
-    Raises:
-        Refused: The step is 0, or there would be more than so many numbers.
+    Raises ArgumentRefused: the step is 0, or there would be more than so many numbers.
     """
     if step == 0:
         raise ArgumentRefused("the step must not be 0")
@@ -254,8 +252,8 @@ def _math_random(arguments: list[Json], world: EvaluationContext) -> Json:
 def seeded_random(seed: int) -> float:
     """Give the number from 0 up to but not 1 that belongs to a seed.
 
-    AWS's JSONata ``$random(seed)`` is the first ``nextDouble()`` of ``java.util.Random(seed)``, whose generator the
-    Java class library specifies; ``$random(42)`` gives 0.7275636800328681 there and here.
+    AWS's JSONata `$random(seed)` is the first `nextDouble()` of `java.util.Random(seed)`, whose generator the
+    Java class library specifies; `$random(42)` gives 0.7275636800328681 there and here.
     """
     multiplier, mask = 0x5DEECE66D, (1 << 48) - 1
     state = ((seed ^ multiplier) * multiplier + 0xB) & mask

@@ -1,16 +1,18 @@
-r"""Intrinsic functions: ``States.Format('{}', $.name)``, which JSONPath states may write in place of a path.
+r"""Intrinsic functions: `States.Format('{}', $.name)`, which JSONPath states may write in place of a path.
 
 A call is read once, when its definition is compiled, into one function of (value, env). An argument is
 
-- a text in apostrophes, in which ``\'``, ``\{``, ``\}`` and ``\\`` stand for the character after the backslash; any
+- a text in apostrophes, in which `\'`, `\{`, `\}` and `\\` stand for the character after the backslash; any
   other backslash is refused (in a definition that is stored it stands for itself, as it did when that was created),
-- a number, ``true``, ``false`` or ``null``,
-- a path: ``$…``, ``$$…`` or ``$variable…``,
+- a number, `true`, `false` or `null`,
+- a path: `$…`, `$$…` or `$variable…`,
 - another call.
 
 The reader looks at each character once and recurses no deeper than NESTING_MAX. The functions themselves are the table
-in ``intrinsic_functions``.
+in `intrinsic_functions`.
 """
+
+from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
@@ -70,13 +72,11 @@ def compile_intrinsic(text: str, kind: str = "", *, accepts_old: bool = False) -
     The expression raises StatesError: States.IntrinsicFailure if a function refuses its arguments, and
     States.Runtime if a path among them finds nothing (AWS's words, seen in us-east-1; the whole call is quoted).
 
-    Args:
-        text: The call.
-        kind: The JSON type of what it must give; "" for any.
-        accepts_old: Whether it may hold what was accepted earlier (`Diagnostics.accepts_old`).
+    `text`: the call.
+    `kind`: the JSON type of what it must give; "" for any.
+    `accepts_old`: whether it may hold what was accepted earlier (`Diagnostics.accepts_old`).
 
-    Raises:
-        PathError: The text is no call, names no function, gives it wrong arguments, or is too long.
+    Raises PathError: the text is no call, names no function, gives it wrong arguments, or is too long.
     """
     if len(text) > TEXT_MAX:
         raise PathError(f"an intrinsic function has at most {TEXT_MAX} characters")

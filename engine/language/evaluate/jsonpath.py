@@ -4,6 +4,8 @@ python-jsonpath reads the path and evaluates its filters. The walk is ours: it c
 no path over no input takes long, and it keeps nothing but the values.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias
@@ -73,15 +75,13 @@ _CONSTANTS: Final = frozenset({"true", "false", "null", "nil", "none", "undefine
 
 
 def compile_query(text: str) -> Find:
-    """Compile a path that starts with one ``$``.
+    """Compile a path that starts with one `$`.
 
-    Returns:
-        A function that gives the list of what matches, in document order, empty if nothing does. For names
-        in one last bracket below one place, ``$.a['b','c']``, it gives an object of those members, as AWS
-        does, or MISSING if that place is no object. It raises StatesError if it visits too much.
+    Returns a function that gives the list of what matches, in document order, empty if nothing does. For names in one
+    last bracket below one place, `$.a['b','c']`, it gives an object of those members, as AWS does, or MISSING if that
+    place is no object. It raises StatesError if it visits too much.
 
-    Raises:
-        ValueError: The path has no meaning, or needs what is not supported; the text says which.
+    Raises ValueError: the path has no meaning, or needs what is not supported; the text says which.
     """
     try:
         query = _ENVIRONMENT.compile(_quoted(text))
@@ -133,7 +133,7 @@ class _Budget:
 
 
 Select: TypeAlias = Callable[[Json, Json, _Budget], Iterable[Json]]
-"""``select(value, root, budget)`` gives the values that a selector finds right below a value."""
+"""`select(value, root, budget)` gives the values that a selector finds right below a value."""
 
 Segment: TypeAlias = tuple[bool, tuple[Select, ...]]
 """Whether to search all descendants, and the selectors to apply."""

@@ -4,6 +4,8 @@ A value of another type than the operator's compares false and is no error: true
 number, an object equals nothing (recorded: choice_operators/*).
 """
 
+from __future__ import annotations
+
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -23,10 +25,9 @@ PATH: Final = "Path"
 class Comparison(NamedTuple):
     """An operator that compares two values of one type.
 
-    Attributes:
-        operand: Reads a value as that type: what is compared, or None if it is of another type.
-        compare: Compares two operands.
-        expects: What the value must be, for a problem's message.
+    `operand`: reads a value as that type: what is compared, or None if it is of another type.
+    `compare`: compares two operands.
+    `expects`: what the value must be, for a problem's message.
     """
 
     operand: Callable[[Json], Any]
@@ -92,7 +93,7 @@ COMPARISONS: Final[Mapping[str, Comparison]] = MappingProxyType(
         "BooleanEquals": Comparison(_boolean, operator.is_, "true or false"),
     }
 )
-"""Each of these has a form with a path too: ``StringEqualsPath`` …"""
+"""Each of these has a form with a path too: `StringEqualsPath` …"""
 
 TYPE_TESTS: Final[Mapping[str, Test]] = MappingProxyType(
     {
@@ -115,12 +116,11 @@ _PATTERN_PART: Final = re.compile(r"\\(?P<escaped>[*\\])|(?P<star>\*+)|(?P<open>
 
 
 def compile_pattern(pattern: str) -> Test:
-    r"""Compile a StringMatches pattern: ``*`` stands for any text, ``\*`` and ``\\`` for themselves.
+    r"""Compile a StringMatches pattern: `*` stands for any text, `\*` and `\\` for themselves.
 
     The test takes time in proportion to the text: there is no backtracking.
 
-    Raises:
-        ValueError: A backslash stands before something else (States Language spec: an open escape).
+    Raises ValueError: a backslash stands before something else (States Language spec: an open escape).
     """
     pieces = [""]  # the literal texts between the stars
     for part in _PATTERN_PART.finditer(pattern):

@@ -2,20 +2,23 @@
 
 A path is compiled once, when its definition is, and then called for every execution. Two kinds:
 
-- A *reference path* (``$``, ``$.a.b``, ``$.a[0]['c d']``) names one place. Nearly all paths are of this
+- A *reference path* (`$`, `$.a.b`, `$.a[0]['c d']`) names one place. Nearly all paths are of this
   kind, so they are parsed here and become a walk over dicts and lists that costs well under 1 µs.
-- Everything else (``[*]``, ``[1:5]``, ``..``, ``[?(…)]``, ``[0,1]``) is left to ``jsonpath``, and gives the
+- Everything else (`[*]`, `[1:5]`, `..`, `[?(…)]`, `[0,1]`) is left to `jsonpath`, and gives the
   list of what it matches, empty if nothing does (recorded: base/test_base.py,
   test_json_path_array_wildcard_or_slice_with_no_input).
 
-A path starts from the value it is given (``$``), from the context object (``$$``), or from a variable
-(``$name``). The first kind never looks at its environment.
+A path starts from the value it is given (`$`), from the context object (`$$`), or from a variable
+(`$name`). The first kind never looks at its environment.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
+
+import msgspec
 
 from perdure.engine.language.evaluate import jsonpath
 from perdure.engine.language.evaluate.environment import Environment
@@ -31,10 +34,10 @@ BLANKS: Final = " \t\r\n"
 """What may stand behind a path and means nothing: AWS accepts it, and real definitions have it."""
 
 Steps: TypeAlias = tuple[str | int, ...]
-"""A reference path as member names and array indexes; empty for ``$``."""
+"""A reference path as member names and array indexes; empty for `$`."""
 
 Find: TypeAlias = Callable[[Json, Environment], Json]
-"""``find(value, env)``: what the path finds, or MISSING."""
+"""`find(value, env)`: what the path finds, or MISSING."""
 
 CONTEXT: Final = "$"
 """The root of a path that starts from the context object, as `Path.root` has it."""
@@ -61,16 +64,14 @@ class PathError(ValueError):
     """A text that is no path of the language, or one that is not supported; its text says why."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """A compiled path.
 
-    Attributes:
-        text: The path as written.
-        steps: Its steps below its root if it is a reference path, else None.
-        root: Where it starts: "" for the value that it is given, CONTEXT, or the name of a variable.
-        find: ``find(value, env)`` gives what is there, or MISSING where a reference path finds nothing. What a
-            reference path gives is the very object that stands there, never a copy.
+    `text`: the path as written.
+    `steps`: its steps below its root if it is a reference path, else None.
+    `root`: where it starts: "" for the value that it is given, CONTEXT, or the name of a variable.
+    `find`: `find(value, env)` gives what is there, or MISSING where a reference path finds nothing. What a reference
+        path gives is the very object that stands there, never a copy.
     """
 
     text: str
@@ -80,20 +81,19 @@ class Path:
 
     @property
     def is_identity(self) -> bool:
-        """Whether this is ``$``, which gives its value unchanged."""
+        """Whether this is `$`, which gives its value unchanged."""
         return self.steps == () and not self.root
 
 
 def is_variable_name(name: str) -> bool:
-    """Say whether a variable may have this name: a Unicode identifier of NAME_MAX characters, not ``states``."""
+    """Say whether a variable may have this name: a Unicode identifier of NAME_MAX characters, not `states`."""
     return name.isidentifier() and len(name) <= NAME_MAX and name != RESERVED
 
 
 def compile_path(text: str) -> Path:
     """Compile a path of any kind.
 
-    Raises:
-        PathError: The text is no path, or needs what is not supported.
+    Raises PathError: the text is no path, or needs what is not supported.
     """
     if len(text) > PATH_MAX:
         raise PathError(f"a path has at most {PATH_MAX} characters")
@@ -113,7 +113,7 @@ def _search(rooted: str) -> Find:
 
 
 def _split_root(text: str) -> tuple[str, str]:
-    """Give the root of a path, and the path as it would be written from ``$``."""
+    """Give the root of a path, and the path as it would be written from `$`."""
     if not text.startswith("$"):
         raise PathError("a path starts with $")
     if text.startswith("$$"):
@@ -145,8 +145,7 @@ def _from_root(root: str, find: Find) -> Find:
 def compile_reference_path(text: str) -> Path:
     """Compile a path that must name one place.
 
-    Raises:
-        PathError: It is no path, or one that can match several places.
+    Raises PathError: it is no path, or one that can match several places.
     """
     path = compile_path(text)
     if path.steps is None:
@@ -155,10 +154,9 @@ def compile_reference_path(text: str) -> Path:
 
 
 def parse_steps(text: str) -> Steps | None:
-    """Read a reference path that starts with one ``$``; None if the text is something else.
+    """Read a reference path that starts with one `$`; None if the text is something else.
 
-    Raises:
-        PathError: It is one, but too long, or a name in it is not Unicode.
+    Raises PathError: it is one, but too long, or a name in it is not Unicode.
     """
     steps: list[str | int] = []
     position = 1

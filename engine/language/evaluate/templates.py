@@ -1,9 +1,11 @@
 """Payload templates of JSONPath states: Parameters, ResultSelector, ItemSelector, Assign and others.
 
-A template is JSON in which a member whose name ends in ``.$`` is replaced by the member without that ending, its value
+A template is JSON in which a member whose name ends in `.$` is replaced by the member without that ending, its value
 by what its path finds or its intrinsic function gives. Everything else stands for itself, and is shared with every
 payload made from the template, since nobody mutates a value.
 """
+
+from __future__ import annotations
 
 from typing import Final
 
@@ -21,8 +23,7 @@ INTRINSIC: Final = "States."
 def compile_template(source: Json, pointer: JsonPointer, diagnostics: Diagnostics) -> Expression:
     """Compile a payload template; tell the findings what is wrong with it.
 
-    Returns:
-        The template, of which parts are missing if anything was found.
+    Returns the template, of which parts are missing if anything was found.
     """
     evaluate = _Compiler(diagnostics).node(source, pointer)
     return Expression(source, evaluate or (lambda _value, _env: source))

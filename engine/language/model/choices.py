@@ -1,5 +1,7 @@
 """Choice rules of JSONPath: from JSON to a function that says whether a rule matches."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -47,10 +49,9 @@ class RuleCompiler:
     def rule(self, rule: Json, pointer: JsonPointer, extra: frozenset[str] = frozenset()) -> Condition | None:
         """Compile a rule, or a part of one.
 
-        Args:
-            rule: The rule as written.
-            pointer: Where it stands.
-            extra: Fields that it may have besides its operator: TOP_FIELDS, at the top.
+        `rule`: the rule as written.
+        `pointer`: where it stands.
+        `extra`: fields that it may have besides its operator: TOP_FIELDS, at the top.
         """
         if type(rule) is not dict:
             self.diagnostics.add(pointer, "a rule must be an object")

@@ -4,14 +4,17 @@
     JSONata    Arguments > (work) > Assign, Output
 
 Both have the same methods, so that no state needs to know which language it is written in. Fields that are
-absent, or ``$``, are None, and cost nothing: the very object that went in comes out.
+absent, or `$`, are None, and cost nothing: the very object that went in comes out.
 
 Assign and the output see the variables as they were: what is assigned holds from the next state on.
 """
 
-import dataclasses
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
 
 from perdure.engine.language.evaluate.environment import Environment
 from perdure.engine.language.evaluate.expressions import Expression
@@ -29,8 +32,7 @@ class Left(NamedTuple):
     assigned: dict[str, Json]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PathFlow:
+class PathFlow(msgspec.Struct, frozen=True, kw_only=True):
     """The data flow of JSONPath."""
 
     input_path: Expression | None = None
@@ -43,8 +45,7 @@ class PathFlow:
     def filtered(self, env: Environment) -> Json:
         """Apply InputPath: the value from which the paths of all other fields start.
 
-        Raises:
-            StatesError: A path finds nothing. This holds for every method here.
+        Raises StatesError: a path finds nothing. This holds for every method here.
         """
         value = env.input if self.input_path is None else self.input_path.evaluate(env.input, env)
         if env.trace is not None:
@@ -75,8 +76,7 @@ class PathFlow:
         return Left(placed if self.output_path is None else self.output_path.evaluate(placed, env), assigned)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class JsonataFlow:
+class JsonataFlow(msgspec.Struct, frozen=True, kw_only=True):
     """The data flow of JSONata."""
 
     template: Expression | None = None
@@ -91,8 +91,7 @@ class JsonataFlow:
     def arguments(self, env: Environment) -> Json:
         """Evaluate Arguments; without it, give the raw input.
 
-        Raises:
-            StatesError: An expression fails.
+        Raises StatesError: an expression fails.
         """
         if self.template is None:
             return env.input
@@ -104,8 +103,7 @@ class JsonataFlow:
     def leave(self, result: Json, env: Environment) -> Left:
         """Evaluate Assign and Output; without Output, the result is the output.
 
-        Raises:
-            StatesError: An expression fails.
+        Raises StatesError: an expression fails.
         """
         assigned = NONE_ASSIGNED if self.assign is None else self.assign.evaluate(env.input, env)
         return Left(result if self.output is None else self.output.evaluate(env.input, env), assigned)
@@ -119,6 +117,6 @@ _FLOWS: Final[Mapping[str, type[Flow]]] = {"JSONPath": PathFlow, "JSONata": Json
 def split_flow(query_language: str, attributes: dict[str, Json]) -> tuple[Flow, dict[str, Json]]:
     """Make the data flow of the attributes that belong to it; give it, and the attributes that do not."""
     kind = _FLOWS[query_language]
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = set(kind.__struct_fields__)
     flow = kind(**{name: value for name, value in attributes.items() if name in names})
     return flow, {name: value for name, value in attributes.items() if name not in names}

@@ -1,8 +1,11 @@
 """Retry and Catch: which errors a state handles, and how."""
 
-import dataclasses
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from perdure.engine.language import errors
 from perdure.engine.language.evaluate.environment import Environment
@@ -16,8 +19,7 @@ _NOT_BY_TASK_FAILED: Final = frozenset({errors.TIMEOUT, errors.HEARTBEAT_TIMEOUT
 """What States.TaskFailed does not match (AWS Step Functions guide, Error names)."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ErrorNames:
+class ErrorNames(msgspec.Struct, frozen=True):
     """The errors of ErrorEquals."""
 
     names: frozenset[str]
@@ -39,18 +41,16 @@ class ErrorNames:
         return error == errors.HEARTBEAT_TIMEOUT and errors.TIMEOUT in self.names
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Retrier:
+class Retrier(msgspec.Struct, frozen=True, kw_only=True):
     """One retrier of Retry; its defaults are those of the States Language.
 
-    Attributes:
-        errors: Which errors it handles.
-        attempts_max: Retries that it makes at most; 0 for none.
-        interval_s: Seconds before its first retry.
-        backoff_rate: By what each further retry multiplies the delay.
-        delay_max_s: The longest delay in seconds.
-        has_jitter: Whether the delay is chosen at random between 0 and what it would be.
-        comment: What the author says about it.
+    `errors`: which errors it handles.
+    `attempts_max`: retries that it makes at most; 0 for none.
+    `interval_s`: seconds before its first retry.
+    `backoff_rate`: by what each further retry multiplies the delay.
+    `delay_max_s`: the longest delay in seconds.
+    `has_jitter`: whether the delay is chosen at random between 0 and what it would be.
+    `comment`: what the author says about it.
     """
 
     errors: ErrorNames
@@ -68,9 +68,8 @@ class Retrier:
     def delay_ms(self, done: int, draw: Callable[[], float]) -> int:
         """Give the delay before the next retry, in milliseconds.
 
-        Args:
-            done: Retries that this retrier has made already.
-            draw: Gives a random number, 0 included and 1 not; called once if there is jitter, else never.
+        `done`: retries that this retrier has made already.
+        `draw`: gives a random number, 0 included and 1 not; called once if there is jitter, else never.
         """
         try:
             delay = min(self.interval_s * self.backoff_rate**done, self.delay_max_s)
@@ -81,15 +80,13 @@ class Retrier:
         return round(delay * 1000)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Catcher:
+class Catcher(msgspec.Struct, frozen=True, kw_only=True):
     """One catcher of Catch.
 
-    Attributes:
-        errors: Which errors it catches.
-        next: The state that follows.
-        flow: What becomes of the error: ResultPath and Assign, or Output and Assign.
-        comment: What the author says about it.
+    `errors`: which errors it catches.
+    `next`: the state that follows.
+    `flow`: what becomes of the error: ResultPath and Assign, or Output and Assign.
+    `comment`: what the author says about it.
     """
 
     errors: ErrorNames
@@ -104,12 +101,10 @@ class Catcher:
     def leave(self, error_output: dict[str, Json], env: Environment) -> Left:
         """Give what the state is left with.
 
-        Args:
-            error_output: What there is of Error and Cause.
-            env: The surroundings; the error becomes its error_output.
+        `error_output`: what there is of Error and Cause.
+        `env`: the surroundings; the error becomes its error_output.
 
-        Raises:
-            StatesError: ResultPath does not fit the raw input, or an expression fails.
+        Raises StatesError: ResultPath does not fit the raw input, or an expression fails.
         """
         env.error_output = error_output
         return self.flow.leave(error_output, env)

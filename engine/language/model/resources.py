@@ -11,6 +11,8 @@
 This module knows no registry: a well-formed name may still be served by nobody.
 """
 
+from __future__ import annotations
+
 import re
 from typing import Final, Literal, TypeAlias
 
@@ -39,17 +41,16 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(?:[.:][A-Za-z0-9_-]+)*")
 class Resource(msgspec.Struct, frozen=True):
     """A Task state's resource.
 
-    Attributes:
-        text: As written in the definition.
-        kind: What happens: a step is called (``step``), a wait is opened (``wait``), both, a child
-            execution starts (``execution``), or an activity's worker is asked (``activity``).
-        step: Name of the registered step; None where there is none (``wait``) or only Parameters tell
-            it (``lambda:invoke``).
-        service: SERVICE of ``arn:aws:states:::SERVICE:ACTION``, which a history calls resourceType, with
-            ``aws-sdk:`` if it has that; None for other forms.
-        action: ACTION with its pattern, which a history calls resource: ``sendMessage.waitForTaskToken``.
-        pattern: "" or ``waitForResume``, ``waitForTaskToken``, ``sync``, ``sync:2``.
-        is_lambda_arn: Whether a history says LambdaFunctionScheduled instead of TaskScheduled.
+    `text`: as written in the definition.
+    `kind`: what happens: a step is called (`step`), a wait is opened (`wait`), both, a child execution starts
+        (`execution`), or an activity's worker is asked (`activity`).
+    `step`: name of the registered step; None where there is none (`wait`) or only Parameters tell it
+        (`lambda:invoke`).
+    `service`: SERVICE of `arn:aws:states:::SERVICE:ACTION`, which a history calls resourceType, with `aws-sdk:` if
+        it has that; None for other forms.
+    `action`: ACTION with its pattern, which a history calls resource: `sendMessage.waitForTaskToken`.
+    `pattern`: "" or `waitForResume`, `waitForTaskToken`, `sync`, `sync:2`.
+    `is_lambda_arn`: whether a history says LambdaFunctionScheduled instead of TaskScheduled.
     """
 
     text: str
@@ -79,8 +80,7 @@ class Resource(msgspec.Struct, frozen=True):
 def parse_resource(text: str) -> Resource:
     """Read the Resource of a Task state.
 
-    Raises:
-        ValueError: It has none of the forms above; the text says what is wrong.
+    Raises ValueError: it has none of the forms above; the text says what is wrong.
     """
     if len(text) > RESOURCE_MAX:
         raise ValueError(f"a resource has at most {RESOURCE_MAX} characters")
@@ -105,7 +105,7 @@ def step_named(resource: Resource, parameters: object) -> str | None:
 
 
 def step_of_function(function_name: str) -> str:
-    """Give the step's name for the FunctionName of ``lambda:invoke``: a name, or an ARN that ends in it."""
+    """Give the step's name for the FunctionName of `lambda:invoke`: a name, or an ARN that ends in it."""
     match = _FUNCTION.fullmatch(function_name)
     return match[1] if match else function_name
 

@@ -1,7 +1,10 @@
 """ResultPath: where a state's result goes in its raw input."""
 
-import dataclasses
+from __future__ import annotations
+
 from typing import Final
+
+import msgspec
 
 from perdure.engine.language import errors
 from perdure.engine.language.errors import StatesError
@@ -9,13 +12,11 @@ from perdure.engine.language.evaluate.paths import Path, Steps
 from perdure.engine.language.values import MISSING, Json, quoted
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ResultPath:
-    """A compiled ResultPath that is neither absent nor ``$``.
+class ResultPath(msgspec.Struct, frozen=True):
+    """A compiled ResultPath that is neither absent nor `$`.
 
-    Attributes:
-        text: As written; "null" discards the result.
-        steps: The way to the place; None discards the result.
+    `text`: as written; "null" discards the result.
+    `steps`: the way to the place; None discards the result.
     """
 
     text: str
@@ -27,8 +28,7 @@ class ResultPath:
         Only what lies on the way is copied; the rest is shared with the input. Objects that are not there
         are made; arrays are not, and do not grow (States Language spec, InputPath and ResultPath).
 
-        Raises:
-            StatesError: Something else than an object or an array's item is in the way.
+        Raises StatesError: something else than an object or an array's item is in the way.
         """
         if self.steps is None:
             return raw_input
@@ -45,7 +45,7 @@ DISCARD: Final = ResultPath("null", None)
 
 
 def result_path(path: Path) -> ResultPath | None:
-    """Make a ResultPath of a reference path; None for ``$``, which replaces the input by the result."""
+    """Make a ResultPath of a reference path; None for `$`, which replaces the input by the result."""
     return ResultPath(path.text, path.steps) if path.steps else None
 
 

@@ -7,7 +7,6 @@ is left with. How data flows through it is its `Flow`, one for each query langua
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
 
@@ -43,16 +42,14 @@ class Chosen(NamedTuple):
     rule: int | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BaseState:
+class BaseState(msgspec.Struct, frozen=True, kw_only=True):
     """What every state has.
 
-    Attributes:
-        name: Its name in the machine.
-        next: The state that follows; None where the execution, or a branch of it, ends here, and for a
-            Choice, whose rules tell.
-        comment: What the author says about it.
-        query_language: JSONPath or JSONata.
+    `name`: its name in the machine.
+    `next`: the state that follows; None where the execution, or a branch of it, ends here, and for a Choice, whose
+        rules tell.
+    `comment`: what the author says about it.
+    `query_language`: JSONPath or JSONata.
     """
 
     type: ClassVar[str]
@@ -62,32 +59,28 @@ class BaseState:
     query_language: str = "JSONPath"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FlowingState(BaseState):
+class FlowingState(BaseState, frozen=True, kw_only=True):
     """A state that has an output."""
 
-    flow: Flow = PathFlow()  # noqa: RUF009  # frozen
+    flow: Flow = PathFlow()  # frozen
 
     def arguments(self, env: Environment) -> Json:
         """Give the effective input: what the state works with.
 
-        Raises:
-            StatesError: A path finds nothing, or an expression fails.
+        Raises StatesError: a path finds nothing, or an expression fails.
         """
         return self.flow.arguments(env)
 
     def leave(self, result: Json, env: Environment) -> Left:
         """Give what the state is left with, once its work has this result.
 
-        Raises:
-            StatesError: A path finds nothing, a result does not fit into the input, or an expression fails.
+        Raises StatesError: a path finds nothing, a result does not fit into the input, or an expression fails.
         """
         env.result = result
         return self.flow.leave(result, env)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PassState(FlowingState):
+class PassState(FlowingState, frozen=True, kw_only=True):
     """Passes its input on, or a fixed result."""
 
     type: ClassVar[str] = "Pass"
@@ -102,31 +95,27 @@ class PassState(FlowingState):
         return self.fixed_result
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class HandlingState(FlowingState):
+class HandlingState(FlowingState, frozen=True, kw_only=True):
     """A state whose work can fail.
 
-    Attributes:
-        retriers: In the order in which they are asked.
-        catchers: Likewise, after the retriers.
+    `retriers`: in the order in which they are asked.
+    `catchers`: likewise, after the retriers.
     """
 
     retriers: tuple[Retrier, ...] = ()
     catchers: tuple[Catcher, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TaskState(HandlingState):
+class TaskState(HandlingState, frozen=True, kw_only=True):
     """Calls a step, or waits for an outside party.
 
-    Attributes:
-        resource: What is called.
-        step: Name of the registered step, as far as the definition tells it; None for a mere wait, and for
-            ``lambda:invoke`` with a FunctionName that a path gives.
-        reads_context: Whether the arguments may read the context object.
-        timeout: Seconds that the task may take; None for no limit.
-        heartbeat: Seconds that it may be silent; None for no limit.
-        credentials: Whom it acts for; checked, and not used.
+    `resource`: what is called.
+    `step`: name of the registered step, as far as the definition tells it; None for a mere wait, and for
+        `lambda:invoke` with a FunctionName that a path gives.
+    `reads_context`: whether the arguments may read the context object.
+    `timeout`: seconds that the task may take; None for no limit.
+    `heartbeat`: seconds that it may be silent; None for no limit.
+    `credentials`: whom it acts for; checked, and not used.
     """
 
     type: ClassVar[str] = "Task"
@@ -140,8 +129,7 @@ class TaskState(HandlingState):
     def step_for(self, arguments: Json) -> str | None:
         """Give the name of the step for one run of this state; None for a mere wait.
 
-        Raises:
-            StatesError: ``lambda:invoke`` without a FunctionName.
+        Raises StatesError: `lambda:invoke` without a FunctionName.
         """
         if self.step is not None or not self.resource.is_lambda_invoke:
             return self.step
@@ -153,8 +141,7 @@ class TaskState(HandlingState):
     def timeout_ms(self, env: Environment, _arguments: Json = None) -> int | None:
         """Give the milliseconds that the task may take; None for no limit.
 
-        Raises:
-            StatesError: A path or an expression gives none, or no whole number of seconds from 1 to SECONDS_MAX.
+        Raises StatesError: a path or an expression gives none, or no whole number of seconds from 1 to SECONDS_MAX.
         """
         return self._ms(self.timeout, env)
 
@@ -169,28 +156,25 @@ class TaskState(HandlingState):
         return given * 1000
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ParallelState(HandlingState):
+class ParallelState(HandlingState, frozen=True, kw_only=True):
     """Runs machines side by side on one input; its result is the list of their outputs."""
 
     type: ClassVar[str] = "Parallel"
     branches: tuple[Machine, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class MapState(HandlingState):
+class MapState(HandlingState, frozen=True, kw_only=True):
     """Runs one machine for each item of a list; its result is the list of their outputs.
 
-    Attributes:
-        processor: The machine.
-        listing: What gives the list, from the effective input; None if that is the list.
-        items_ref: The way from the raw input to the list, as member names and indexes; None if it is computed.
-        item_selector: Makes the input of an iteration; None if that is the item.
-        concurrency_max: Iterations at once; None for no limit.
-        tolerated_count: Items that may fail.
-        tolerated_percentage: How many of 100 items may fail.
-        processor_field: Under which name the definition has the machine: ItemProcessor, or Iterator as it was.
-        label: Names its map runs; "" if there is none.
+    `processor`: the machine.
+    `listing`: what gives the list, from the effective input; None if that is the list.
+    `items_ref`: the way from the raw input to the list, as member names and indexes; None if it is computed.
+    `item_selector`: makes the input of an iteration; None if that is the item.
+    `concurrency_max`: iterations at once; None for no limit.
+    `tolerated_count`: items that may fail.
+    `tolerated_percentage`: how many of 100 items may fail.
+    `processor_field`: under which name the definition has the machine: ItemProcessor, or Iterator as it was.
+    `label`: names its map runs; "" if there is none.
     """
 
     type: ClassVar[str] = "Map"
@@ -212,8 +196,7 @@ class MapState(HandlingState):
     def items(self, arguments: Json, env: Environment) -> list[Json]:
         """Give the items.
 
-        Raises:
-            StatesError: What stands there, or is computed, is no list.
+        Raises StatesError: what stands there, or is computed, is no list.
         """
         items = arguments if self.listing is None else self.listing.evaluate(arguments, env)
         if type(items) is not list:  # JSONata's Items is checked by its expression
@@ -234,16 +217,14 @@ class MapState(HandlingState):
 
         Paths of ItemSelector start from the Map's own effective input (recorded: test_map_state_parameters_legacy).
 
-        Raises:
-            StatesError: A path finds nothing, or an expression fails.
+        Raises StatesError: a path finds nothing, or an expression fails.
         """
         return item if self.item_selector is None else self.item_selector.evaluate(self.flow.arguments(env), env)
 
     def concurrency(self, env: Environment, arguments: Json) -> int:
         """Give how many iterations may run at once; 0 for no limit.
 
-        Raises:
-            StatesError: A path or an expression gives none, or no whole number from 0.
+        Raises StatesError: a path or an expression gives none, or no whole number from 0.
         """
         limit: int = 0 if self.concurrency_max is None else self.concurrency_max.evaluate(arguments, env)
         return limit
@@ -251,8 +232,7 @@ class MapState(HandlingState):
     def tolerance(self, count: int, env: Environment, arguments: Json) -> int:
         """Give how many of so many items may fail before the state does.
 
-        Raises:
-            StatesError: A path or an expression gives none, no whole number from 0, or no percentage.
+        Raises StatesError: a path or an expression gives none, no whole number from 0, or no percentage.
         """
         given: list[int] = []
         if self.tolerated_count is not None:
@@ -262,8 +242,7 @@ class MapState(HandlingState):
         return min(given, default=0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ChoiceState(FlowingState):
+class ChoiceState(FlowingState, frozen=True, kw_only=True):
     """Chooses the next state by its rules."""
 
     type: ClassVar[str] = "Choice"
@@ -273,8 +252,7 @@ class ChoiceState(FlowingState):
     def choose(self, env: Environment) -> Chosen:
         """Choose: by the first rule that matches, else the Default.
 
-        Raises:
-            StatesError: No rule matches and there is no Default; or a path finds nothing, or an expression fails.
+        Raises StatesError: no rule matches and there is no Default; or a path finds nothing, or an expression fails.
         """
         effective = self.flow.arguments(env)
         for index, rule in enumerate(self.rules):
@@ -288,8 +266,7 @@ class ChoiceState(FlowingState):
         return Chosen(self.default, *self.flow.leave(effective, env))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class WaitState(FlowingState):
+class WaitState(FlowingState, frozen=True, kw_only=True):
     """Waits until an instant. Exactly one of its two own fields is given."""
 
     type: ClassVar[str] = "Wait"
@@ -299,10 +276,9 @@ class WaitState(FlowingState):
     def due_ms(self, env: Environment, entered_ms: int) -> int:
         """Give the instant at which the wait ends, in milliseconds since 1970; never before entered_ms.
 
-        Raises:
-            StatesError: A path finds nothing, or something that is neither a whole number of seconds from
-                0 to SECONDS_MAX nor a timestamp; or an expression fails or gives the like; or it is more than
-                WAIT_SECONDS_MAX ahead.
+        Raises StatesError: a path finds nothing, or something that is neither a whole number of seconds from 0 to
+        SECONDS_MAX nor a timestamp; or an expression fails or gives the like; or it is more than WAIT_SECONDS_MAX
+        ahead.
         """
         effective = self.flow.filtered(env)
         if self.seconds is not None:
@@ -316,21 +292,18 @@ class WaitState(FlowingState):
         return max(entered_ms, due)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SucceedState(FlowingState):
+class SucceedState(FlowingState, frozen=True, kw_only=True):
     """Ends the execution, or a branch of it, with success."""
 
     type: ClassVar[str] = "Succeed"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FailState(BaseState):
+class FailState(BaseState, frozen=True, kw_only=True):
     """Ends the execution with an error.
 
-    Attributes:
-        error: Gives the name of the error.
-        cause: Gives what happened.
-        literal_error: The name of the error, if the definition itself has it.
+    `error`: gives the name of the error.
+    `cause`: gives what happened.
+    `literal_error`: the name of the error, if the definition itself has it.
     """
 
     type: ClassVar[str] = "Fail"
@@ -341,8 +314,7 @@ class FailState(BaseState):
     def failure(self, env: Environment) -> tuple[str | None, str | None]:
         """Give the error and the cause; None for what the definition does not give.
 
-        Raises:
-            StatesError: A path finds nothing or no string, or an expression fails or gives none.
+        Raises StatesError: a path finds nothing or no string, or an expression fails or gives none.
         """
         return (
             None if self.error is None else self.error.evaluate(env.input, env),
@@ -356,15 +328,14 @@ State: TypeAlias = PassState | TaskState | ChoiceState | WaitState | SucceedStat
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A compiled definition, or one that is nested in another: a branch of a Parallel, the processor of a Map.
 
-    Attributes:
-        start_at: Name of the first state.
-        states: Its states by name, in document order.
-        comment: What the author says about it.
-        query_language: The query language of states that name none.
-        timeout_seconds: How long an execution may take; None for no limit.
-        version: Version of the States Language, if the definition has it.
-        literal_errors: The error names that stand in the definition, nested machines included.
-        varies: Whether a task of it may be called again with other parameters in the same visit.
+    `start_at`: name of the first state.
+    `states`: its states by name, in document order.
+    `comment`: what the author says about it.
+    `query_language`: the query language of states that name none.
+    `timeout_seconds`: how long an execution may take; None for no limit.
+    `version`: version of the States Language, if the definition has it.
+    `literal_errors`: the error names that stand in the definition, nested machines included.
+    `varies`: whether a task of it may be called again with other parameters in the same visit.
     """
 
     start_at: str

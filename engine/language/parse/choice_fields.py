@@ -1,7 +1,10 @@
 """Choices: their parser, for both query languages."""
 
-import dataclasses
+from __future__ import annotations
+
 from typing import Final
+
+import msgspec
 
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.expressions import Expression
@@ -84,5 +87,5 @@ def _in_jsonata(source: Json, pointer: JsonPointer, scope: FieldScope) -> Rule |
 def flowing(rule: Rule, state: Flow) -> Rule:
     """Give a rule the fields of its state that hold for it too: all of JSONPath's but Assign."""
     if isinstance(state, PathFlow) and isinstance(rule.flow, PathFlow):
-        return rule._replace(flow=dataclasses.replace(state, assign=rule.flow.assign))
+        return rule._replace(flow=msgspec.structs.replace(state, assign=rule.flow.assign))
     return rule

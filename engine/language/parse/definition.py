@@ -1,5 +1,7 @@
 """Definitions: finding what is wrong with one, and compiling it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
@@ -15,14 +17,12 @@ from perdure.engine.language.values import Json
 def problems(definition_or_text: object, *, express: bool = False) -> list[Problem]:
     """Find everything that is wrong with a definition.
 
-    Args:
-        definition_or_text: The definition as JSON text (str or UTF-8 bytes), or decoded.
-        express: Whether it is to run as an Express workflow, which has no activities, ``.sync`` and
-            ``.waitForTaskToken``.
+    `definition_or_text`: the definition as JSON text (str or UTF-8 bytes), or decoded.
+    `express`: whether it is to run as an Express workflow, which has no activities, `.sync` and
+        `.waitForTaskToken`.
 
-    Returns:
-        The problems in document order, at most findings.PROBLEMS_MAX; empty if it is valid. Never raises,
-        whatever it is given.
+    Returns the problems in document order, at most diagnostics.PROBLEMS_MAX; empty if it is valid. It never raises,
+    whatever it is given.
     """
     diagnostics = Diagnostics()
     definition = read_definition(definition_or_text, diagnostics)
@@ -34,8 +34,7 @@ def problems(definition_or_text: object, *, express: bool = False) -> list[Probl
 def unsupported(definition_or_text: object) -> list[Problem]:
     """Find what is valid in a definition, but what this engine cannot do yet; never raises.
 
-    Returns:
-        The problems in document order; empty if there is nothing, or if the definition is malformed.
+    Returns the problems in document order; empty if there is nothing, or if the definition is malformed.
     """
     diagnostics = Diagnostics()
     definition = read_definition(definition_or_text, Diagnostics())
@@ -66,8 +65,7 @@ def _distributed_in_state(state: Json, pointer: JsonPointer) -> Iterator[JsonPoi
 def compile_machine(definition: Mapping[str, Json] | str | bytes, *, express: bool = False) -> Machine:
     """Compile a definition, also one that was created when less was known to be wrong: ask `problems` of a new one.
 
-    Raises:
-        DefinitionError: It has problems, or needs what is not supported; the error carries them all.
+    Raises DefinitionError: it has problems, or needs what is not supported; the error carries them all.
     """
     diagnostics = Diagnostics(accepts_old=True)
     source = read_definition(definition, diagnostics)
@@ -81,13 +79,11 @@ def compile_machine(definition: Mapping[str, Json] | str | bytes, *, express: bo
 def compile_state(definition: Mapping[str, Json], *, name: str = "State", query_language: str = "JSONPath") -> State:
     """Compile one state by itself, to try it out; its Next may lead anywhere.
 
-    Args:
-        definition: The state.
-        name: Its name.
-        query_language: The language of the machine that it is taken from.
+    `definition`: the state.
+    `name`: its name.
+    `query_language`: the language of the machine that it is taken from.
 
-    Raises:
-        DefinitionError: It has problems; their pointers start at the state.
+    Raises DefinitionError: it has problems; their pointers start at the state.
     """
     diagnostics = Diagnostics(accepts_old=True)
     source = read_definition(definition, diagnostics)

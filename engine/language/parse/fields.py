@@ -1,5 +1,7 @@
 """Field parsers: each reads one field's value, or finds what is wrong with it and gives None."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Final
 
@@ -93,7 +95,7 @@ test_state_pass_result_null_input_output_paths)."""
 
 
 def filter_path(value: Json, pointer: JsonPointer, scope: FieldScope) -> Expression | None:
-    """Parse InputPath or OutputPath; None for ``$``, which changes nothing."""
+    """Parse InputPath or OutputPath; None for `$`, which changes nothing."""
     if value is None:
         return NOTHING
     path = compiled_path(value, pointer, scope, compile_path)
@@ -103,7 +105,7 @@ def filter_path(value: Json, pointer: JsonPointer, scope: FieldScope) -> Express
 def reference(
     value: Json, pointer: JsonPointer, scope: FieldScope, make: Callable[[Path], Expression] = selection
 ) -> Expression | None:
-    """Parse a field that takes a reference path; ``make`` says what it is when the path finds nothing."""
+    """Parse a field that takes a reference path; `make` says what it is when the path finds nothing."""
     path = compiled_path(value, pointer, scope, compile_reference_path)
     return None if path is None else make(path)
 
@@ -125,7 +127,7 @@ def items_path(value: Json, pointer: JsonPointer, scope: FieldScope) -> Path | N
 
 
 def result_place(value: Json, pointer: JsonPointer, scope: FieldScope) -> ResultPath | None:
-    """Parse ResultPath; None for ``$``, which replaces the input by the result."""
+    """Parse ResultPath; None for `$`, which replaces the input by the result."""
     if value is None:
         return DISCARD
     path = compiled_path(value, pointer, scope, compile_reference_path)

@@ -1,5 +1,7 @@
 """Retry and Catch: their parsers."""
 
+from __future__ import annotations
+
 from typing import Final
 
 from perdure.engine.language import errors

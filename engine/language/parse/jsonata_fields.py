@@ -1,5 +1,7 @@
 """Fields and templates of JSONata: their parsers."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 from perdure.engine.language.diagnostics import JsonPointer
@@ -17,11 +19,10 @@ def compile_jsonata_field(
 ) -> Expression | None:
     """Compile a field that is an expression; None, after telling the findings, if it is none.
 
-    Args:
-        value: The field's whole value.
-        pointer: Where it stands.
-        scope: Whom to tell, and in what state it stands.
-        kind: What the expression must give, as for `expect`; None for anything.
+    `value`: the field's whole value.
+    `pointer`: where it stands.
+    `scope`: whom to tell, and in what state it stands.
+    `kind`: what the expression must give, as for `expect`; None for anything.
     """
     field = field_of(pointer)
     try:
@@ -46,15 +47,14 @@ def _seen(field: str, state_type: str) -> frozenset[str]:
 def compile_jsonata_template(source: Json, pointer: JsonPointer, scope: FieldScope) -> Expression | None:
     """Compile any JSON in which texts may be expressions; everything else stands for itself, and is shared.
 
-    Returns:
-        The template, of which parts are missing if anything was found.
+    Returns the template, of which parts are missing if anything was found.
     """
     evaluate = _node(source, pointer, scope)
     return Expression(source, evaluate or (lambda _value, _env: source))
 
 
 def field_of(pointer: JsonPointer) -> str:
-    """Write a place as AWS does in causes: from its state on, ``Output/a/b[0]``, ``Choices[1]/Condition``."""
+    """Write a place as AWS does in causes: from its state on, `Output/a/b[0]`, `Choices[1]/Condition`."""
     keys: list[str | int] = []
     at: JsonPointer | None = pointer
     while at is not None and at.parent is not None:

@@ -1,12 +1,15 @@
 """From JSON to a Machine: one pass that compiles a definition and finds everything wrong with it.
 
-The tables in ``state_types`` say what may stand where; this module walks them.
+The tables in `state_types` say what may stand where; this module walks them.
 """
 
-import dataclasses
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+
+import msgspec
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.evaluate.templates import DYNAMIC
@@ -25,8 +28,7 @@ LANGUAGES: Final = ("JSONPath", "JSONata")
 def parse_machine(definition: Json, diagnostics: Diagnostics, *, is_express: bool) -> Machine | None:
     """Compile a definition whose shape has been checked; tell the findings all that is wrong with it.
 
-    Returns:
-        The machine; None if anything was found.
+    Returns the machine; None if anything was found.
     """
     if type(definition) is not dict:
         diagnostics.add(JsonPointer(), "a definition is a JSON object")
@@ -54,7 +56,7 @@ def parse_nested(source: Json, pointer: JsonPointer, scope: FieldScope) -> Machi
     given = source.get("ProcessorConfig") if is_processor and type(source) is dict else None
     config = given if type(given) is dict else {}
     is_alone = config.get("Mode") == "DISTRIBUTED"
-    inner = dataclasses.replace(
+    inner = msgspec.structs.replace(
         scope,
         language=scope.machine_language,
         is_express=scope.is_express or (is_alone and config.get("ExecutionType") == "EXPRESS"),
@@ -66,7 +68,7 @@ def parse_nested(source: Json, pointer: JsonPointer, scope: FieldScope) -> Machi
 def _parse(source: Json, pointer: JsonPointer, scope: FieldScope, shape: ObjectShape) -> Machine | None:
     states = source.get("States") if type(source) is dict else None
     named = states if type(states) is dict else {}
-    scope = dataclasses.replace(
+    scope = msgspec.structs.replace(
         scope,
         names=frozenset(named),
         start_at=source.get("StartAt") if type(source) is dict else None,
@@ -97,7 +99,7 @@ def parse_state(name: str, source: Json, pointer: JsonPointer, scope: FieldScope
         return None
     written = source.get("QueryLanguage")
     language = written if type(written) is str and written in LANGUAGES else scope.language
-    scope = dataclasses.replace(scope, language=language, state_type=kind, variables=_seen_below(source, scope))
+    scope = msgspec.structs.replace(scope, language=language, state_type=kind, variables=_seen_below(source, scope))
     attributes = read_object(source, pointer, scope, state_type.shape)
     if attributes is None:
         return None

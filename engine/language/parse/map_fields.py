@@ -1,5 +1,7 @@
 """Parallel and Map: the parsers of their machines, and of what only a distributed Map has."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -57,7 +59,7 @@ def items(value: Json, pointer: JsonPointer, scope: FieldScope) -> Expression | 
 
 
 def items_path(value: Json, pointer: JsonPointer, scope: FieldScope) -> Expression | None:
-    """Parse ItemsPath; None for ``$``."""
+    """Parse ItemsPath; None for `$`."""
     path = fields.items_path(value, pointer, scope)
     return None if path is None or path.is_identity else selection(path)
 

@@ -4,6 +4,8 @@ Each can be written as such, as JSONata, or in a field whose name ends in Path. 
 expression that it compiles to gives a checked value, or raises StatesError.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -33,13 +35,12 @@ _NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 class Quantity(NamedTuple):
     """What a number in a definition may be.
 
-    Attributes:
-        field: The field that holds the number itself; with Path behind its name, that which holds a path to it.
-        lowest: The smallest.
-        highest: The greatest.
-        beyond: What AWS says of one that is out of range.
-        is_whole: Whether it has no fraction.
-        reads_text: Whether a path may find it as a text (recorded: MAP_STATE_REFERENCE_IN_MAX_CONCURRENCY_PATH).
+    `field`: the field that holds the number itself; with Path behind its name, that which holds a path to it.
+    `lowest`: the smallest.
+    `highest`: the greatest.
+    `beyond`: what AWS says of one that is out of range.
+    `is_whole`: whether it has no fraction.
+    `reads_text`: whether a path may find it as a text (recorded: MAP_STATE_REFERENCE_IN_MAX_CONCURRENCY_PATH).
     """
 
     field: str
@@ -116,7 +117,7 @@ def _checked_number(found: Expression, quantity: Quantity) -> Expression:
 
 
 def number_path(quantity: Quantity, make: Callable[[Path], Expression] = selection) -> Parse:
-    """Make the parser of a field that holds a path to such a number; ``make`` is for a path that finds nothing."""
+    """Make the parser of a field that holds a path to such a number; `make` is for a path that finds nothing."""
 
     def parse(value: Json, pointer: JsonPointer, scope: FieldScope) -> Expression | None:
         found = reference(value, pointer, scope, make)

@@ -4,6 +4,8 @@ After this module has passed a value, it holds dicts, lists, strings that are Un
 and None only, and is at most DEPTH_MAX deep, so that recursion over it is safe.
 """
 
+from __future__ import annotations
+
 import json
 import math
 import re
@@ -30,8 +32,7 @@ class _Refusal(ValueError):
 def read_definition(definition_or_text: object, diagnostics: Diagnostics) -> Json:
     """Decode a definition if it is text, and check its shape.
 
-    Returns:
-        The decoded definition; None, after one finding at "", if its shape is wrong.
+    Returns the decoded definition; None, after one finding at "", if its shape is wrong.
     """
     try:
         if isinstance(definition_or_text, (bytes, bytearray, str)):

@@ -3,6 +3,8 @@
 A new field is a row here: not a branch somewhere.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType

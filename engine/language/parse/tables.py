@@ -5,10 +5,11 @@ A new field is a row. What a row cannot say, because it concerns several fields,
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.values import Json, shown
@@ -17,23 +18,21 @@ if TYPE_CHECKING:
     from perdure.engine.language.model.states import Machine
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FieldScope:
+class FieldScope(msgspec.Struct, frozen=True, kw_only=True):
     """What a parser needs to know of the machine around a field.
 
-    Attributes:
-        findings: Where it tells what is wrong.
-        names: The names of the machine's states, to which a transition may lead.
-        is_express: Whether the definition is to run as an Express workflow.
-        language: The query language of the state.
-        machine_language: The query language of the whole definition.
-        state_type: The type of the state; "" outside of any.
-        start_at: Where the machine starts, as written.
-        taken: The names of all states met so far, in any machine of the definition; grows.
-        labels: The labels of all Maps met so far; grows.
-        variables: The variables that the machine assigns, with how many places do so.
-        outer_variables: Those that each enclosing machine assigns, as the states below must heed them.
-        parse_nested: Compiles a machine that stands in a state.
+    `diagnostics`: what takes the problems that it finds.
+    `names`: the names of the machine's states, to which a transition may lead.
+    `is_express`: whether the definition is to run as an Express workflow.
+    `language`: the query language of the state.
+    `machine_language`: the query language of the whole definition.
+    `state_type`: the type of the state; "" outside of any.
+    `start_at`: where the machine starts, as written.
+    `taken`: the names of all states met so far, in any machine of the definition; grows.
+    `labels`: the labels of all Maps met so far; grows.
+    `variables`: the variables that the machine assigns, with how many places do so.
+    `outer_variables`: those that each enclosing machine assigns, as the states below must heed them.
+    `parse_nested`: compiles a machine that stands in a state.
     """
 
     diagnostics: Diagnostics
@@ -44,9 +43,9 @@ class FieldScope:
     machine_language: str = "JSONPath"
     state_type: str = ""
     start_at: Json = None
-    taken: set[str] = dataclasses.field(default_factory=set)
-    labels: set[str] = dataclasses.field(default_factory=set)
-    variables: Counter[str] = dataclasses.field(default_factory=Counter)
+    taken: set[str] = msgspec.field(default_factory=set)
+    labels: set[str] = msgspec.field(default_factory=set)
+    variables: Counter[str] = msgspec.field(default_factory=Counter)
     outer_variables: tuple[Counter[str], ...] = ()
 
     @property
@@ -62,10 +61,9 @@ Parse: TypeAlias = Callable[[Json, JsonPointer, FieldScope], Any]
 class FieldRule(NamedTuple):
     """A field that an object may hold.
 
-    Attributes:
-        attribute: Under which name its parsed value is kept; "" if it is not.
-        parse: Parses its value.
-        language: The query language that it belongs to; "" for both.
+    `attribute`: under which name its parsed value is kept; "" if it is not.
+    `parse`: parses its value.
+    `language`: the query language that it belongs to; "" for both.
     """
 
     attribute: str
@@ -82,11 +80,10 @@ Check: TypeAlias = Callable[[dict[str, Json], JsonPointer, FieldScope], None]
 class ObjectShape(NamedTuple):
     """What an object may hold.
 
-    Attributes:
-        fields: Its fields.
-        required: Those that it must have.
-        checks: What concerns several of them.
-        elsewhere: Names of further fields, which somebody else parses.
+    `fields`: its fields.
+    `required`: those that it must have.
+    `checks`: what concerns several of them.
+    `elsewhere`: names of further fields, which somebody else parses.
     """
 
     fields: Table
@@ -98,8 +95,7 @@ class ObjectShape(NamedTuple):
 def read_object(source: Json, pointer: JsonPointer, scope: FieldScope, shape: ObjectShape) -> dict[str, Any] | None:
     """Parse the members of an object by its table.
 
-    Returns:
-        The attributes; None if anything was found.
+    Returns the attributes; None if anything was found.
     """
     diagnostics = scope.diagnostics
     before = diagnostics.count

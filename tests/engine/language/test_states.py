@@ -1,7 +1,5 @@
 """States: what each type does beside filtering its input and output."""
 
-import dataclasses
-
 import pytest
 
 from perdure.engine.language import (
@@ -175,7 +173,7 @@ def test_states_are_frozen_and_know_what_follows():
     assert (machine.states["a"].next, machine.states["b"].next) == ("b", None)
     assert isinstance(machine.states["b"], FailState)
     assert [state.type for state in machine.states.values()] == ["Pass", "Fail"]
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         machine.states["a"].next = "c"
 
 

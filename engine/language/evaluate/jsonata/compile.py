@@ -1,14 +1,16 @@
-"""JSONata: fields whose text is ``{% … %}``, evaluated by jlens behind this package.
+"""JSONata: fields whose text is `{% … %}`, evaluated by jlens behind this package.
 
-An expression sees ``$states`` (``input``, ``context``, and ``result`` or ``errorOutput`` where there is one) and the
-variables; of these, only what it reads is made and handed over. It has no input document: ``$`` and ``$$`` are
+An expression sees `$states` (`input`, `context`, and `result` or `errorOutput` where there is one) and the
+variables; of these, only what it reads is made and handed over. It has no input document: `$` and `$$` are
 undefined. AWS has added six functions to JSONata's ("Transforming data with JSONata in Step Functions"), and has taken
-one away: see ``functions``.
+one away: see `functions`.
 
 What an expression gives depends on its context alone: the time is the decision's, chance comes from
-``EvaluationContext.random_bytes``, and its limit is a number of steps. Numbers are doubles; what becomes of an integer
-that none holds exactly is told in ``integers``. Half of a surrogate pair becomes U+FFFD.
+`EvaluationContext.random_bytes`, and its limit is a number of steps. Numbers are doubles; what becomes of an integer
+that none holds exactly is told in `integers`. Half of a surrogate pair becomes U+FFFD.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable
@@ -73,7 +75,7 @@ Bindings: TypeAlias = dict[str, Json]
 
 
 def is_jsonata(value: Json) -> bool:
-    """Say whether a field's value is an expression: a text that starts with ``{%`` and ends with ``%}``.
+    """Say whether a field's value is an expression: a text that starts with `{%` and ends with `%}`.
 
     One with blanks around it stands for itself (recorded: arguments/test_arguments.py, BASE_LAMBDA_LITERALS).
     """
@@ -87,12 +89,10 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
     The Expression ignores its value. It raises StatesError(States.QueryEvaluationError) if the expression fails,
     exceeds a limit, or gives nothing or a function. Its results are new values; nothing it is handed is changed.
 
-    Args:
-        text: The field's whole value, ``{%`` and ``%}`` included.
-        field: Its place in the state, for causes: ``Output/total``; see `parse.jsonata_fields.field_of`.
+    `text`: the field's whole value, `{%` and `%}` included.
+    `field`: its place in the state, for causes: `Output/total`; see `parse.jsonata_fields.field_of`.
 
-    Raises:
-        ValueError: The text is no expression; says why in one sentence.
+    Raises ValueError: the text is no expression; says why in one sentence.
     """
     if not is_jsonata(text):
         raise ValueError("a JSONata expression starts with {% and ends with %}")
@@ -129,21 +129,19 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
 
 
 def source_of(text: str) -> str:
-    """Return the expression in a field's text: what stands between ``{%`` and ``%}``."""
+    """Return the expression in a field's text: what stands between `{%` and `%}`."""
     return text[len(OPENING) : -len(CLOSING)].strip()
 
 
 def expect(expression: Expression, kind: str, field: str) -> Expression:
     """Demand that an expression gives a value of one kind.
 
-    Args:
-        expression: Any.
-        kind: array, boolean, integer, null, number, object or string.
-        field: The place of the expression in the state, for the cause.
+    `expression`: any.
+    `kind`: array, boolean, integer, null, number, object or string.
+    `field`: the place of the expression in the state, for the cause.
 
-    Returns:
-        An expression that raises StatesError(States.QueryEvaluationError) for a value of another kind. (Recorded:
-        scenarios/test_base_scenarios.py, test_map_state_items_eval_jsonata_fail.)
+    Returns an expression that raises StatesError(States.QueryEvaluationError) for a value of another kind. (Recorded:
+    scenarios/test_base_scenarios.py, test_map_state_items_eval_jsonata_fail.)
     """
     source = expression.source
     subject = _subject(source_of(source) if is_jsonata(source) else quoted(source), field)
@@ -234,7 +232,7 @@ class _Query:
 
 
 def _states(env: Environment, read: Json) -> Bindings:
-    """Make what an expression reads of ``$states``."""
+    """Make what an expression reads of `$states`."""
     makers: dict[str, Callable[[], Json]] = {
         "input": lambda: env.input,
         "result": lambda: env.result,

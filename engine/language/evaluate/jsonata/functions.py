@@ -4,6 +4,8 @@ AWS adds six ("Transforming data with JSONata in Step Functions"). Each gets its
 undefined as None, and raises Refused if it cannot work with them; None as a result is undefined.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
@@ -25,7 +27,7 @@ from perdure.engine.language.evaluate.jsonata.text import DIVISOR, RANGE
 from perdure.engine.language.values import Json, is_number
 
 RANGE_MAX: Final = 100_000
-"""Items that a range has at most, and that ``$range`` makes: as many as any array that an expression makes."""
+"""Items that a range has at most, and that `$range` makes: as many as any array that an expression makes."""
 
 RANGE_IN_JSONATA: Final = 10_000_000
 """Items from which on JSONata itself refuses a range, before it makes it."""

@@ -4,6 +4,8 @@ An expression that does no more than move and compare what it is given is handed
 result has the integer again. Every other expression fails, and its cause says why.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -94,7 +96,7 @@ def explained(reason: str, values: Json) -> str:
 
 
 def moves_only(found: Iterable[Token], functions: Iterable[str]) -> bool:
-    """Say whether an expression does no more than move and compare; ``functions`` are JSONata's names and ours."""
+    """Say whether an expression does no more than move and compare; `functions` are JSONata's names and ours."""
     computing = frozenset(functions) - MOVES
     return not any(
         (token.kind == "operator" and token.text in _COMPUTES)
@@ -106,8 +108,7 @@ def moves_only(found: Iterable[Token], functions: Iterable[str]) -> bool:
 def packed(values: dict[str, Json], *, is_moving: bool) -> dict[str, Json]:
     """Give the values with a text in the place of each such integer; they themselves, if there is none.
 
-    Raises:
-        Inexact: There is one, and the expression does more than move and compare.
+    Raises Inexact: there is one, and the expression does more than move and compare.
     """
     if not values or not _LONG.search(msgspec.json.encode(values)):
         return values
@@ -129,10 +130,9 @@ def _pack(value: Json) -> Json:
 
 
 def unpacked(text: str, value: Json) -> Json:
-    """Give a result with its integers again; ``text`` is its JSON.
+    """Give a result with its integers again; `text` is its JSON.
 
-    Raises:
-        Inexact: The text in the place of one was made part of another text.
+    Raises Inexact: the text in the place of one was made part of another text.
     """
     return _unpack(value) if _MARK in text else value
 

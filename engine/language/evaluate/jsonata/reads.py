@@ -1,8 +1,10 @@
 """What a JSONata expression reads that is never there: told when a definition is created.
 
-An expression has no input document, so a bare name (``amount = 5000``), ``$`` and ``$$`` stand for nothing, and a
-Choice that asks for one always takes its Default. jlens tells what an expression reads of its input and of ``$states``.
+An expression has no input document, so a bare name (`amount = 5000`), `$` and `$$` stand for nothing, and a
+Choice that asks for one always takes its Default. jlens tells what an expression reads of its input and of `$states`.
 """
+
+from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from perdure.engine.language.evaluate.jsonata.text import tokens
 from perdure.engine.language.values import shown
 
 ALWAYS: Final = frozenset({"input", "context"})
-"""The members of ``$states`` that every expression sees."""
+"""The members of `$states` that every expression sees."""
 
 _WHERE: Final = {
     "result": "in Output and Assign of a Task, Parallel or Map",
@@ -29,7 +31,7 @@ _NAMED_MAX: Final = 3
 
 
 def strays(source: str, sees: frozenset[str]) -> Iterator[str]:
-    """Say what an expression, as jlens reads it, reads in vain; ``sees`` are the members of ``$states`` that it has."""
+    """Say what an expression, as jlens reads it, reads in vain; `sees` are the members of `$states` that it has."""
     reads = _reads(source)
     if "everyBinding" in reads:  # $eval: who knows
         return

@@ -1,10 +1,12 @@
 """JSONata as text: its tokens, and how an expression is written for jlens, which reads it otherwise than it should.
 
-jlens takes no regular expression right after ``(`` or ``[``; and a division by zero gives it a number that is none,
-which JSON has as null; and it makes a range before it looks how long that is. All are put right in the text: ``[/a/]``
-is handed over as ``[(true?/a/:0)]``, ``$a / $b`` as ``$a / $_divisor($b)``, and ``[$a..$b]`` as ``[$_range($a,$b)]``,
-whose definitions are in ``jsonata_functions.PRELUDES``.
+jlens takes no regular expression right after `(` or `[`; and a division by zero gives it a number that is none,
+which JSON has as null; and it makes a range before it looks how long that is. All are put right in the text: `[/a/]`
+is handed over as `[(true?/a/:0)]`, `$a / $b` as `$a / $_divisor($b)`, and `[$a..$b]` as `[$_range($a,$b)]`,
+whose definitions are in `jsonata_functions.PRELUDES`.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Iterator
@@ -44,7 +46,7 @@ _SUFFIXES: Final = frozenset({"(", "[", "{"})
 
 
 class Token(NamedTuple):
-    """A part of an expression: ``kind`` is text, variable, number, name, pattern or operator."""
+    """A part of an expression: `kind` is text, variable, number, name, pattern or operator."""
 
     kind: str
     text: str
