@@ -172,7 +172,7 @@ class Story:
         self._invoice = f"INV-{datetime.now(UTC):%y%m%d-%H%M%S}"
 
     def tell(self) -> None:
-        """Everything, in order. Raises `Failed` at the first thing that is not as it should be."""
+        """Everything, in order. Raises `DemoFailed` at the first thing that is not as it should be."""
         try:
             self._tell()
         except Unauthorized:

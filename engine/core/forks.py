@@ -4,8 +4,8 @@ All functions change the copy of the state that `evolve` is making.
 
 A fork is changed from below only: its branches and iterations begin and end, and it counts. It never moves the frame of
 its own state; that is done by the event that leaves the state, or fails it. Between the two it is *settled*, and stands
-in `forks_at_work` with those that have an iteration to begin, in the order in which they came to have something to do.
-A fork that has nothing to do is in no list: a Map of ten thousand waits costs nothing until one of them ends.
+in `actionable_forks` with those that have an iteration to begin, in the order in which they came to have something to
+do. A fork that has nothing to do is in no list: a Map of ten thousand waits costs nothing until one of them ends.
 """
 
 from __future__ import annotations

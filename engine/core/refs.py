@@ -43,7 +43,8 @@ def seq_of(reference: Ref) -> int:
 def resolve(reference: Ref, *payloads: Payloads) -> Any:
     """The value that a reference points to, in the first of these payloads that have its event.
 
-    Raises `Missing` if none has, `LookupError` if the payload has no such place: it is erased, or the log is damaged.
+    Raises `PayloadMissing` if none has, `LookupError` if the payload has no such place: it is erased, or the log is
+    damaged.
     """
     head, slash, pointer = reference.partition("/")
     seq = int(head)

@@ -242,7 +242,7 @@ class EndedWait(msgspec.Struct, frozen=True, gc=False):
 class State(msgspec.Struct, gc=False):
     """An execution. Instants are milliseconds since the epoch; ids are text.
 
-    `ready` are the scopes that are about to enter a state, first come first. `forks_at_work` are the forks that have
+    `ready` are the scopes that are about to enter a state, first come first. `actionable_forks` are the forks that have
     something to do: an iteration to begin, or to end themselves. `active` counts the frames that the engine must move,
     `delayed` those that time or a child moves. `ended_waits` has the last ended wait of each state of the definition,
     in the order in which they ended. `current` is the top-level state, or the last one after the end.

@@ -30,27 +30,27 @@ class Chain:
         self._room: dict[int, deque[int]] = {}
         self._entries: dict[str, tuple[int, int]] = {}
 
-    def before(self, moment: TimelineEntry) -> int:
+    def before(self, entry: TimelineEntry) -> int:
         """The number of the event that the one of this moment follows."""
-        if moment.what in _FROM_OUTSIDE:
+        if entry.what in _FROM_OUTSIDE:
             return 0
-        if moment.what == "iteration_started":
-            return self._made_room(moment)
-        if moment.what in {"iteration_aborted", "state_aborted"}:
-            return self._at(_around(moment.fork))
-        before = self._at(_scope(moment))
-        if moment.what == "evaluation_failed":
-            entry, before_entry = self._entries.get(_scope(moment), (0, 0))
-            return before_entry if entry == before else before  # AWS's: it is not chained to the entry
+        if entry.what == "iteration_started":
+            return self._made_room(entry)
+        if entry.what in {"iteration_aborted", "state_aborted"}:
+            return self._at(_around(entry.fork))
+        before = self._at(_scope(entry))
+        if entry.what == "evaluation_failed":
+            entered, before_entry = self._entries.get(_scope(entry), (0, 0))
+            return before_entry if entered == before else before  # AWS's: it is not chained to the entry
         return before
 
-    def _made_room(self, moment: TimelineEntry) -> int:
+    def _made_room(self, entry: TimelineEntry) -> int:
         """An iteration for which there was no room at first follows the end of the one that made some."""
-        fork = moment.fork
+        fork = entry.fork
         if fork is None:
             return 0
         room = self._room.get(fork.seq)
-        is_first = not fork.concurrency or moment.at < fork.concurrency
+        is_first = not fork.concurrency or entry.at < fork.concurrency
         return self._heads.get(fork.seq, 0) if is_first or not room else room.popleft()
 
     def _at(self, scope: str) -> int:
@@ -59,9 +59,9 @@ class Chain:
             return last
         return 0 if scope == TOP else self._heads.get(fork_and_index(scope)[0], 0)
 
-    def add(self, moment: TimelineEntry, number: int, before: int) -> None:
+    def add(self, entry: TimelineEntry, number: int, before: int) -> None:
         """Note the event of a moment, which follows the event `before`; of a moment without one, that event."""
-        what, fork = moment.what, moment.fork
+        what, fork = entry.what, entry.fork
         if what in _FROM_OUTSIDE or what in _LEAVES:
             return
         if what in _ENDS and fork is not None:
@@ -69,7 +69,7 @@ class Chain:
             self._last[_around(fork)] = number if what == "iteration_succeeded" else before
             self._room.setdefault(fork.seq, deque()).append(before)
             return
-        scope = _scope(moment)
+        scope = _scope(entry)
         self._last[scope] = number
         if what == "entered":
             self._entries[scope] = number, before
@@ -77,10 +77,10 @@ class Chain:
             self._heads[fork.seq] = number
 
 
-def _scope(moment: TimelineEntry) -> str:
-    if moment.visit is not None:
-        return moment.visit.scope
-    return TOP if moment.fork is None else scope_of(moment.fork.seq, moment.at)
+def _scope(entry: TimelineEntry) -> str:
+    if entry.visit is not None:
+        return entry.visit.scope
+    return TOP if entry.fork is None else scope_of(entry.fork.seq, entry.at)
 
 
 def _around(fork: VisitFork | None) -> str:

@@ -20,21 +20,21 @@ def mermaid_run(definition: Mapping[str, Any], events: Iterable[Recorded]) -> st
     is the `last`, or it has `failed` if the execution failed there, and so has what failed below it. The events ascend;
     where some are missing, the counts are of those that are given.
     """
-    course = follow(events)
-    visits = Counter(visit.state for visit in course.visits)
-    styles = dict.fromkeys(visits, "visited") | _styles(course)
+    timeline = follow(events)
+    visits = Counter(visit.state for visit in timeline.visits)
+    styles = dict.fromkeys(visits, "visited") | _styles(timeline)
     return mermaid(definition, {state: Mark(style, visits[state]) for state, style in styles.items()})
 
 
-def _styles(course: Timeline) -> dict[str, str]:
+def _styles(timeline: Timeline) -> dict[str, str]:
     """The styles of the states that stand out."""
-    if course.ending is None:
-        return {visit.state: "current" for visit in course.current}
+    if timeline.ending is None:
+        return {visit.state: "current" for visit in timeline.current}
     below: list[Visit] = []
-    for visit in reversed(course.visits):
+    for visit in reversed(timeline.visits):
         if visit.scope != TOP:
             below.append(visit)
-        elif course.ending == "broken":
+        elif timeline.ending == "broken":
             failed = [visit, *(inner for inner in below if inner.failure is not None and inner.output is None)]
             return {inner.state: "failed" for inner in failed}
         else:

@@ -22,7 +22,7 @@ def task_failed(fold: HistoryFold, event: e.TaskFailed, recorded: e.Recorded) ->
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     failure = VisitFailure(event.error, event.error_ref, event.cause)
-    fold.tell(TimelineEntry("task_failed", visit, failure=failure))
+    fold.add(TimelineEntry("task_failed", visit, failure=failure))
     _go_on(fold, recorded, visit, failure, event.then)
 
 
@@ -31,7 +31,7 @@ def task_timed_out(fold: HistoryFold, event: e.TaskTimedOut | e.WaitExpired, rec
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     failure = VisitFailure(event.error)
-    fold.tell(TimelineEntry("task_timed_out", visit, failure=failure))
+    fold.add(TimelineEntry("task_timed_out", visit, failure=failure))
     _go_on(fold, recorded, visit, failure, event.then, by_time=True)
 
 
@@ -57,7 +57,7 @@ def execution_failed(fold: HistoryFold, event: e.ExecutionFailed, recorded: e.Re
         if event.entered is not None or _is_new(failure, recorded):
             _collapse(fold, recorded, visit, failure, is_over=True)
     fold.stop(recorded)
-    fold.tell(TimelineEntry("broken", failure=failure))
+    fold.add(TimelineEntry("broken", failure=failure))
 
 
 def _is_new(failure: VisitFailure, recorded: e.Recorded) -> bool:
@@ -72,10 +72,10 @@ def _collapse(fold: HistoryFold, recorded: e.Recorded, visit: Visit, failure: Vi
     """
     is_own = _is_new(failure, recorded)
     if is_own and failure.error == _EVALUATION:
-        fold.tell(TimelineEntry("evaluation_failed", visit, failure=failure))
+        fold.add(TimelineEntry("evaluation_failed", visit, failure=failure))
     fold.abort_below(recorded, visit)
     if visit.type in {"Parallel", "Map"} and is_over and not (is_own and failure.error == _FATAL):
-        fold.say("fork_failed", visit)
+        fold.note("fork_failed", visit)
 
 
 def _go_on(

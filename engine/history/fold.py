@@ -24,7 +24,7 @@ class HistoryFold:
     """
 
     def __init__(self) -> None:
-        self.course = Timeline()
+        self.timeline = Timeline()
         self.open: dict[str, Visit] = {}
         self.arrivals: dict[str, Ref] = {}
         self.forks: dict[int, VisitFork] = {}
@@ -43,39 +43,39 @@ class HistoryFold:
             self.arrivals.clear()
             for fork in self.forks.values():
                 fork.live.clear()
-            self.course.is_whole = False
+            self.timeline.is_whole = False
         self._seq, self._now = recorded.seq, recorded.recorded_at
         if recorded.payload is not None:
-            self.course.payloads[recorded.seq] = recorded.payload
+            self.timeline.payloads[recorded.seq] = recorded.payload
 
-    def say(self, what: What, visit: Visit | None = None, value: Ref | None = None) -> None:
-        self.tell(TimelineEntry(what, visit, value))
+    def note(self, what: What, visit: Visit | None = None, value: Ref | None = None) -> None:
+        self.add(TimelineEntry(what, visit, value))
 
-    def tell(self, moment: TimelineEntry, at: int | None = None) -> None:
-        self.course.moments.append(moment)
-        self.course.times.append(self._now if at is None else at)
+    def add(self, entry: TimelineEntry, at: int | None = None) -> None:
+        self.timeline.entries.append(entry)
+        self.timeline.times.append(self._now if at is None else at)
 
-    def start_later(self, *moments: TimelineEntry) -> None:
+    def start_later(self, *entries: TimelineEntry) -> None:
         """Keep what is to be told once what was scheduled is handed out: after all that is scheduled in one go."""
-        self._starts += [(moment, self._now) for moment in moments]
+        self._starts += [(entry, self._now) for entry in entries]
 
     def start_all(self) -> None:
         """Tell it, except of what was given up in the same go."""
-        for moment, at in self._starts:
-            if moment.visit is not None and moment.visit.exited_at is None:
-                self.begin(moment, at)
+        for entry, at in self._starts:
+            if entry.visit is not None and entry.visit.exited_at is None:
+                self.begin(entry, at)
         self._starts.clear()
 
-    def begin(self, moment: TimelineEntry, at: int | None = None) -> None:
+    def begin(self, entry: TimelineEntry, at: int | None = None) -> None:
         """Tell that a step was called, or what follows that; `at` is when, if not now."""
-        if moment.visit is not None and moment.what == "begun":
-            moment.visit.begun = len(self.course.moments)
-        self.tell(moment, at)
+        if entry.visit is not None and entry.what == "begun":
+            entry.visit.begun = len(self.timeline.entries)
+        self.add(entry, at)
 
     def queue(self, visit: Visit) -> None:
         """Take back that its step was called at once: it was not."""
         if visit.begun is not None:
-            self.course.moments[visit.begun] = TimelineEntry("queued", visit)
+            self.timeline.entries[visit.begun] = TimelineEntry("queued", visit)
             visit.begun = None
 
     # --- visits ---------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class HistoryFold:
         """Begin a visit: this event is the first one of it."""
         visit = self._begin(scope, state, kind)
         visit.entered_at, visit.input = recorded.recorded_at, self.arrivals.pop(scope, None)
-        self.say("entered", visit, visit.input)
+        self.note("entered", visit, visit.input)
         return visit
 
     def inside(self, recorded: Recorded, scope: str, state: str, kind: str) -> Visit:
@@ -109,7 +109,7 @@ class HistoryFold:
     def _begin(self, scope: str, state: str, kind: str) -> Visit:
         visit = Visit(scope, state, kind, self._seq)
         visit.within = self._see(scope)
-        self.course.visits.append(visit)
+        self.timeline.visits.append(visit)
         self.open[scope] = visit
         return visit
 
@@ -137,7 +137,7 @@ class HistoryFold:
             return
         visit.output = output
         self._close(recorded, visit)
-        self.say("exited", visit, output)
+        self.note("exited", visit, output)
         if following is not None:
             self.arrivals[visit.scope] = output
         elif visit.scope != TOP:
@@ -158,7 +158,7 @@ class HistoryFold:
         """Begin the branches or iterations of a visit."""
         fork.visit, visit.fork = visit, fork
         self.forks[fork.seq] = fork
-        self.tell(TimelineEntry("fork_started", visit, fork=fork))
+        self.add(TimelineEntry("fork_started", visit, fork=fork))
 
     def begin_scope(self, fork: VisitFork, index: int, value: Ref) -> None:
         """Begin a branch or an iteration, with its input."""
@@ -171,7 +171,7 @@ class HistoryFold:
         fork = self.forks.setdefault(seq, VisitFork(seq, state, "Map"))
         self.begin_scope(fork, index, value)
         self._see(scope)
-        self.tell(TimelineEntry("iteration_started", fork=fork, at=index))
+        self.add(TimelineEntry("iteration_started", fork=fork, at=index))
 
     def end_fork(self, visit: Visit) -> None:
         """Forget the fork of a visit: all of it has ended."""
@@ -186,7 +186,7 @@ class HistoryFold:
         if fork is None:
             return None
         fork.live.pop(index, None)
-        self.tell(TimelineEntry(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
+        self.add(TimelineEntry(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
         return fork
 
     def fail_scope(self, recorded: Recorded, visit: Visit, *, by_time: bool) -> None:
@@ -204,7 +204,7 @@ class HistoryFold:
             self._time_out_beside(fork, recorded, visit)
         self._end_scope(visit.scope, "iteration_failed")
         if visit.type in ("Task", "Wait"):  # of a Parallel or Map state it was told that it failed
-            self.tell(TimelineEntry("state_aborted", visit, fork=fork))
+            self.add(TimelineEntry("state_aborted", visit, fork=fork))
 
     def _time_out_beside(self, fork: VisitFork, recorded: Recorded, first: Visit) -> None:
         for index in fork.live:
@@ -212,7 +212,7 @@ class HistoryFold:
             if visit is None or visit is first or not self.is_sure(visit):
                 continue
             if visit.due_at is not None and visit.due_at <= recorded.recorded_at:
-                self.tell(TimelineEntry("task_timed_out", visit, failure=VisitFailure("States.Timeout")))
+                self.add(TimelineEntry("task_timed_out", visit, failure=VisitFailure("States.Timeout")))
 
     def abort_below(self, recorded: Recorded, visit: Visit) -> None:
         """Give up what runs below a visit, since it has failed: each iteration, and then the state that it is in."""
@@ -222,14 +222,14 @@ class HistoryFold:
         self.end_fork(visit)
         for index in fork.live:
             if fork.type == "Map":
-                self.tell(TimelineEntry("iteration_aborted", fork=fork, at=index))
+                self.add(TimelineEntry("iteration_aborted", fork=fork, at=index))
             scope = scope_of(fork.seq, index)
             self.arrivals.pop(scope, None)
             inner = self.open.get(scope)
             if inner is not None and self.is_sure(inner):
                 self._cancel(recorded, inner)
                 if inner.type in _HAS_ABORTED:
-                    self.tell(TimelineEntry("state_aborted", inner, fork=fork))
+                    self.add(TimelineEntry("state_aborted", inner, fork=fork))
                 self.abort_below(recorded, inner)
 
     def stop(self, recorded: Recorded) -> None:
@@ -243,5 +243,5 @@ class HistoryFold:
     def finish(self) -> Timeline:
         """What all events together come to."""
         self.start_all()
-        self.course.current = [visit for visit in self.open.values() if self.is_sure(visit)]
-        return self.course
+        self.timeline.current = [visit for visit in self.open.values() if self.is_sure(visit)]
+        return self.timeline

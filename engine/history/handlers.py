@@ -27,11 +27,11 @@ def follow(events: Iterable[e.Recorded]) -> Timeline:
 def take(fold: HistoryFold, recorded: e.Recorded) -> None:
     """Take one more event into a fold."""
     fold.take(recorded)
-    tell = TELL.get(type(recorded.event))
-    if tell is not None:
+    add = TELL.get(type(recorded.event))
+    if add is not None:
         if _begins_anew(recorded.event):
             fold.start_all()
-        tell(fold, recorded.event, recorded)
+        add(fold, recorded.event, recorded)
 
 
 def _begins_anew(event: e.Event) -> bool:
@@ -60,7 +60,7 @@ _FROM_OUTSIDE: Final = (
 
 def _execution_started(fold: HistoryFold, event: e.ExecutionStarted, _: e.Recorded) -> None:
     fold.arrivals[TOP] = event.input
-    fold.say("started", value=event.input)
+    fold.note("started", value=event.input)
 
 
 def _state_passed(fold: HistoryFold, event: e.StatePassed, recorded: e.Recorded) -> None:
@@ -79,17 +79,17 @@ def _leave(
 
 def _execution_succeeded(fold: HistoryFold, event: e.ExecutionSucceeded, recorded: e.Recorded) -> None:
     fold.stop(recorded)
-    fold.say("ended", value=event.output)
+    fold.note("ended", value=event.output)
 
 
 def _execution_timed_out(fold: HistoryFold, _event: e.ExecutionTimedOut, recorded: e.Recorded) -> None:
     fold.stop(recorded)
-    fold.say("timed_out")
+    fold.note("timed_out")
 
 
 def _execution_terminated(fold: HistoryFold, event: e.ExecutionTerminated, recorded: e.Recorded) -> None:
     fold.stop(recorded)
-    fold.say("aborted", value=event.reason)
+    fold.note("aborted", value=event.reason)
 
 
 # --- tasks, waits, timers --------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def _task_scheduled(fold: HistoryFold, event: e.TaskScheduled, recorded: e.Recor
     else:  # `WaitOpened` came before, with the limits
         visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.resource, visit.attempts = event.resource, event.attempt + 1
-    fold.tell(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
+    fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
     fold.start_later(TimelineEntry("begun", visit))
 
 
@@ -109,7 +109,7 @@ def _wait_opened(fold: HistoryFold, event: e.WaitOpened, recorded: e.Recorded) -
     visit = _called(fold, event, recorded)
     visit.resource, visit.attempts = event.resource, event.attempt + 1
     if parse_resource(event.resource).kind == "wait":  # no step is called: `TaskScheduled` will not follow
-        fold.tell(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
+        fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
         fold.start_later(TimelineEntry("begun", visit), TimelineEntry("submitted", visit))
 
 
@@ -148,12 +148,12 @@ def _task_started(fold: HistoryFold, event: e.TaskStarted, recorded: e.Recorded)
 
 
 def _task_submitted(fold: HistoryFold, event: e.TaskSubmitted, recorded: e.Recorded) -> None:
-    fold.say("submitted", _in_task(fold, event, recorded), event.result)
+    fold.note("submitted", _in_task(fold, event, recorded), event.result)
 
 
 def _task_succeeded(fold: HistoryFold, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
     visit = _in_task(fold, event, recorded)
-    fold.say("task_succeeded", visit, event.result)
+    fold.note("task_succeeded", visit, event.result)
     _leave(fold, visit, event, recorded)
 
 
@@ -165,7 +165,7 @@ def _in_task(fold: HistoryFold, event: e.TaskSubmitted | e.TaskSucceeded, record
 
 def _wait_resumed(fold: HistoryFold, event: e.WaitResumed, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, "Task")
-    fold.say("task_succeeded", visit, event.result)
+    fold.note("task_succeeded", visit, event.result)
     _leave(fold, visit, event, recorded)
 
 
@@ -210,7 +210,7 @@ def _iteration_started(fold: HistoryFold, event: e.IterationStarted, _: e.Record
 def _state_exited(fold: HistoryFold, event: e.StateExited, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, event.type)
     fold.end_fork(visit)
-    fold.say("fork_succeeded", visit)
+    fold.note("fork_succeeded", visit)
     _leave(fold, visit, event, recorded)
 
 

@@ -96,41 +96,41 @@ def condensed(events: Iterable[Recorded]) -> dict[str, Any]:
     Values are cut (`cut`). The events ascend; where some are missing, `truncated` says so, and what only they could
     tell is null.
     """
-    course = follow(events)
+    timeline = follow(events)
     return {
-        "count": len(course.visits),
-        "truncated": not course.is_whole,
-        "steps": [_step(visit, course) for visit in course.visits],
+        "count": len(timeline.visits),
+        "truncated": not timeline.is_whole,
+        "steps": [_step(visit, timeline) for visit in timeline.visits],
     }
 
 
-def _step(visit: Visit, course: Timeline) -> dict[str, Any]:
+def _step(visit: Visit, timeline: Timeline) -> dict[str, Any]:
     step: dict[str, Any] = {
         "state": visit.state,
         "entered_on": visit.entered_at,
         "exited_on": visit.exited_at,
-        "input": cut(course.value(visit.input)),
-        "output": cut(course.value(visit.output)),
+        "input": cut(timeline.value(visit.input)),
+        "output": cut(timeline.value(visit.output)),
     }
     if visit.failure is not None:
-        step.update(_error(visit.failure, course))
+        step.update(_error(visit.failure, timeline))
     if visit.is_cancelled:
         step["cancelled"] = True
     step["attempts"] = visit.attempts
     if visit.retries:
-        step["retries"] = [_retry(retried, course) for retried in visit.retries]
+        step["retries"] = [_retry(retried, timeline) for retried in visit.retries]
     if visit.scope:
         step["scope"] = visit.scope
         step["within"] = [{"state": state, "index": index} for state, index in visit.within]
     return step
 
 
-def _retry(retried: Retried, course: Timeline) -> dict[str, Any]:
-    return {"failed_on": retried.at, "retry_on": retried.due_at, **_error(retried.failure, course)}
+def _retry(retried: Retried, timeline: Timeline) -> dict[str, Any]:
+    return {"failed_on": retried.at, "retry_on": retried.due_at, **_error(retried.failure, timeline)}
 
 
-def _error(failure: VisitFailure, course: Timeline) -> dict[str, Any]:
-    error, cause = course.error(failure)
+def _error(failure: VisitFailure, timeline: Timeline) -> dict[str, Any]:
+    error, cause = timeline.error(failure)
     shown = {"error": cut(error)}
     if cause is not None:
         shown["cause"] = cut(cause)

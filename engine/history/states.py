@@ -21,7 +21,7 @@ from perdure.engine.language.model.resources import parse_resource
 REGION: Final = "local"
 OWN_STEPS: Final = "perdure"
 
-_Said: TypeAlias = tuple[str, dict[str, Any]]
+_AwsEvent: TypeAlias = tuple[str, dict[str, Any]]
 
 _FIELD: Final = re.compile(r" specified for the field '([^']*)' ")
 """Where the cause of an evaluation that failed names the field (recorded: test_map_state_items_eval_jsonata_fail)."""
@@ -35,129 +35,129 @@ def states_history(events: Iterable[Recorded]) -> list[dict[str, Any]]:
     `details` has the members of what AWS calls `…EventDetails`, with JSON values where AWS has their text.
     Values whose payload is erased are null.
     """
-    course = follow(events)
+    timeline = follow(events)
     history: list[dict[str, Any]] = []
     chain = Chain()
-    for moment, at in zip(course.moments, course.times, strict=True):
-        before = chain.before(moment)
-        say = _SAY.get(moment.what)
-        if say is not None:
-            name, details = say(moment, course)
+    for entry, at in zip(timeline.entries, timeline.times, strict=True):
+        before = chain.before(entry)
+        convert = _CONVERTERS.get(entry.what)
+        if convert is not None:
+            name, details = convert(entry, timeline)
             event = {"id": len(history) + 1, "type": name, "timestamp": format_instant(at), "previousEventId": before}
             history.append({**event, "details": details})
-        chain.add(moment, len(history), before)
+        chain.add(entry, len(history), before)
     return history
 
 
 # --- of the execution ---------------------------------------------------------------------------------------
 
 
-def _started(moment: TimelineEntry, course: Timeline) -> _Said:
-    return "ExecutionStarted", {"input": course.value(moment.value), "roleArn": ""}
+def _started(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    return "ExecutionStarted", {"input": timeline.value(entry.value), "roleArn": ""}
 
 
-def _ended(moment: TimelineEntry, course: Timeline) -> _Said:
-    return "ExecutionSucceeded", {"output": course.value(moment.value)}
+def _ended(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    return "ExecutionSucceeded", {"output": timeline.value(entry.value)}
 
 
-def _broken(moment: TimelineEntry, course: Timeline) -> _Said:
-    return "ExecutionFailed", _error(moment, course)
+def _broken(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    return "ExecutionFailed", _error(entry, timeline)
 
 
-def _timed_out(_moment: TimelineEntry, _course: Timeline) -> _Said:
+def _timed_out(_entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
     return "ExecutionTimedOut", {}
 
 
-def _aborted(moment: TimelineEntry, course: Timeline) -> _Said:
-    return "ExecutionAborted", {"cause": course.value(moment.value)}
+def _aborted(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    return "ExecutionAborted", {"cause": timeline.value(entry.value)}
 
 
 # --- of a visit ---------------------------------------------------------------------------------------------
 
 
-def _entered(moment: TimelineEntry, course: Timeline) -> _Said:
-    visit = _visit(moment)
-    return f"{visit.type}StateEntered", {"name": visit.state, "input": course.value(moment.value)}
+def _entered(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    visit = _visit(entry)
+    return f"{visit.type}StateEntered", {"name": visit.state, "input": timeline.value(entry.value)}
 
 
-def _exited(moment: TimelineEntry, course: Timeline) -> _Said:
-    visit = _visit(moment)
-    details = {"name": visit.state, "output": course.value(moment.value)}
+def _exited(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    visit = _visit(entry)
+    details = {"name": visit.state, "output": timeline.value(entry.value)}
     if visit.assigned:
-        details["assignedVariables"] = {name: course.value(value) for name, value in visit.assigned.items()}
+        details["assignedVariables"] = {name: timeline.value(value) for name, value in visit.assigned.items()}
     return f"{visit.type}StateExited", details
 
 
-def _state_aborted(moment: TimelineEntry, _course: Timeline) -> _Said:
-    return f"{_visit(moment).type}StateAborted", {}
+def _state_aborted(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
+    return f"{_visit(entry).type}StateAborted", {}
 
 
-def _evaluation_failed(moment: TimelineEntry, course: Timeline) -> _Said:
-    details = _error(moment, course)
+def _evaluation_failed(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    details = _error(entry, timeline)
     found = _FIELD.search(details.get("cause") or "")
-    return "EvaluationFailed", {**details, "location": found and found[1], "state": _visit(moment).state}
+    return "EvaluationFailed", {**details, "location": found and found[1], "state": _visit(entry).state}
 
 
-def _visit(moment: TimelineEntry) -> Visit:
-    if moment.visit is None:
-        message = f"a moment that is {moment.what} belongs to a visit"
+def _visit(entry: TimelineEntry) -> Visit:
+    if entry.visit is None:
+        message = f"an entry that is {entry.what} belongs to a visit"
         raise TypeError(message)
-    return moment.visit
+    return entry.visit
 
 
-def _error(moment: TimelineEntry, course: Timeline) -> dict[str, Any]:
+def _error(entry: TimelineEntry, timeline: Timeline) -> dict[str, Any]:
     """Error and cause, each only if there is one."""
-    if moment.failure is None:
+    if entry.failure is None:
         return {}
-    error, cause = course.error(moment.failure)
+    error, cause = timeline.error(entry.failure)
     return {name: value for name, value in (("error", error), ("cause", cause)) if value is not None}
 
 
 # --- of a task ----------------------------------------------------------------------------------------------
 
 
-def _scheduled(moment: TimelineEntry, course: Timeline) -> _Said:
-    word, resource = _task(moment)
-    called: dict[str, Any] = {"input": course.value(moment.value), "resource": _visit(moment).resource}
+def _scheduled(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    word, resource = _task(entry)
+    called: dict[str, Any] = {"input": timeline.value(entry.value), "resource": _visit(entry).resource}
     if word == "Task":
-        called = {**resource, "region": REGION, "parameters": course.value(moment.value)}
-    timeout_s, heartbeat_s = moment.limits
+        called = {**resource, "region": REGION, "parameters": timeline.value(entry.value)}
+    timeout_s, heartbeat_s = entry.limits
     limits = {"timeoutInSeconds": timeout_s, "heartbeatInSeconds": heartbeat_s}
     return f"{word}Scheduled", called | {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _begun(moment: TimelineEntry, _course: Timeline) -> _Said:
+def _begun(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
     """AWS tells apart what is scheduled and what has been started; a step is called at once if there is a place."""
-    word, resource = _task(moment)
+    word, resource = _task(entry)
     return f"{word}Started", resource
 
 
-def _submitted(moment: TimelineEntry, course: Timeline) -> _Said:
-    word, resource = _task(moment)
-    return f"{word}Submitted", {**resource, "output": course.value(moment.value)}
+def _submitted(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    word, resource = _task(entry)
+    return f"{word}Submitted", {**resource, "output": timeline.value(entry.value)}
 
 
-def _task_succeeded(moment: TimelineEntry, course: Timeline) -> _Said:
-    word, resource = _task(moment)
-    return f"{word}Succeeded", {**resource, "output": course.value(moment.value)}
+def _task_succeeded(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    word, resource = _task(entry)
+    return f"{word}Succeeded", {**resource, "output": timeline.value(entry.value)}
 
 
-def _task_failed(moment: TimelineEntry, course: Timeline) -> _Said:
-    word, resource = _task(moment)
-    return f"{word}Failed", {**resource, **_error(moment, course)}
+def _task_failed(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    word, resource = _task(entry)
+    return f"{word}Failed", {**resource, **_error(entry, timeline)}
 
 
-def _task_timed_out(moment: TimelineEntry, course: Timeline) -> _Said:
-    word, resource = _task(moment)
-    return f"{word}TimedOut", {**resource, **_error(moment, course)}
+def _task_timed_out(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
+    word, resource = _task(entry)
+    return f"{word}TimedOut", {**resource, **_error(entry, timeline)}
 
 
-def _task(moment: TimelineEntry) -> _Said:
+def _task(entry: TimelineEntry) -> _AwsEvent:
     """The word that AWS begins a task's events with, and the resource as all events of an integration name it.
 
     A function that waits for an answer is said as an integration.
     """
-    text = _visit(moment).resource
+    text = _visit(entry).resource
     if text is None:  # lost with the event that scheduled it
         return "Task", {"resourceType": None, "resource": None}
     resource = _parsed(text)
@@ -175,34 +175,34 @@ def _task(moment: TimelineEntry) -> _Said:
 # --- of a Parallel or Map state -----------------------------------------------------------------------------
 
 
-def _fork_started(moment: TimelineEntry, _course: Timeline) -> _Said:
-    fork = _fork(moment)
+def _fork_started(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
+    fork = _fork(entry)
     return f"{fork.type}StateStarted", {"length": fork.count} if fork.type == "Map" else {}
 
 
-def _fork_succeeded(moment: TimelineEntry, _course: Timeline) -> _Said:
-    return f"{_visit(moment).type}StateSucceeded", {}
+def _fork_succeeded(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
+    return f"{_visit(entry).type}StateSucceeded", {}
 
 
-def _fork_failed(moment: TimelineEntry, _course: Timeline) -> _Said:
-    return f"{_visit(moment).type}StateFailed", {}
+def _fork_failed(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
+    return f"{_visit(entry).type}StateFailed", {}
 
 
-def _iteration(word: str) -> Callable[[TimelineEntry, Timeline], _Said]:
-    def say(moment: TimelineEntry, _course: Timeline) -> _Said:
-        return f"MapIteration{word}", {"index": moment.at, "name": _fork(moment).state}
+def _iteration(word: str) -> Callable[[TimelineEntry, Timeline], _AwsEvent]:
+    def convert(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
+        return f"MapIteration{word}", {"index": entry.at, "name": _fork(entry).state}
 
-    return say
+    return convert
 
 
-def _fork(moment: TimelineEntry) -> VisitFork:
-    if moment.fork is None:
-        message = f"a moment that is {moment.what} belongs to a Parallel or Map state"
+def _fork(entry: TimelineEntry) -> VisitFork:
+    if entry.fork is None:
+        message = f"an entry that is {entry.what} belongs to a Parallel or Map state"
         raise TypeError(message)
-    return moment.fork
+    return entry.fork
 
 
-_SAY: Final[dict[What, Callable[[TimelineEntry, Timeline], _Said]]] = {
+_CONVERTERS: Final[dict[What, Callable[[TimelineEntry, Timeline], _AwsEvent]]] = {
     "started": _started,
     "ended": _ended,
     "broken": _broken,

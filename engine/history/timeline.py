@@ -146,7 +146,7 @@ class Timeline:
     `current` are the visits that are known to be under way; `times` has the instant of each moment.
     """
 
-    moments: list[TimelineEntry] = field(default_factory=list)
+    entries: list[TimelineEntry] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     current: list[Visit] = field(default_factory=list)
@@ -170,5 +170,5 @@ class Timeline:
     @property
     def ending(self) -> What | None:
         """How the execution has ended; null if it has not, or the log of that is lost."""
-        last = self.moments[-1].what if self.moments else None
+        last = self.entries[-1].what if self.entries else None
         return last if last in _ENDINGS else None

@@ -22,7 +22,7 @@ COMPARISONS_MAX: Final = 20_000
 
 
 class JsonPointer:
-    """A place in a definition.
+    """A JSON Pointer (RFC 6901) to a value of a definition.
 
     It knows its way to the top and writes it down only when asked. Pointers made on the way down would take
     quadratic time and memory where a very long name stands above very many values.
@@ -35,22 +35,22 @@ class JsonPointer:
         self.key = key
 
     def __truediv__(self, key: str | int) -> JsonPointer:
-        """Give the place of a member or an item of this one."""
+        """Return the pointer to a member or an item of this value."""
         return JsonPointer(self, key)
 
     def __str__(self) -> str:
-        """Write the JSON Pointer."""
+        """Return the pointer as text, of at most POINTER_MAX characters."""
         keys: list[str] = []
-        place = self
-        while place.parent is not None:
-            keys.append(str(place.key))
-            place = place.parent
-        pointer = ""
+        pointer = self
+        while pointer.parent is not None:
+            keys.append(str(pointer.key))
+            pointer = pointer.parent
+        text = ""
         for key in reversed(keys):
-            if len(pointer) + len(key) > POINTER_MAX:
+            if len(text) + len(key) > POINTER_MAX:
                 break
-            pointer += "/" + key.replace("~", "~0").replace("/", "~1")
-        return pointer
+            text += "/" + key.replace("~", "~0").replace("/", "~1")
+        return text
 
 
 class Diagnostics:
@@ -71,16 +71,16 @@ class Diagnostics:
         """Whether as many problems were found as are told."""
         return len(self.problems) >= PROBLEMS_MAX
 
-    def add(self, place: JsonPointer, message: str) -> None:
+    def add(self, pointer: JsonPointer, message: str) -> None:
         """Add a problem, unless there are enough."""
         self.count += 1
         if not self.is_full:
-            self.problems.append(Problem(str(place), message))
+            self.problems.append(Problem(str(pointer), message))
 
-    def add_new(self, place: JsonPointer, message: str) -> None:
+    def add_new(self, pointer: JsonPointer, message: str) -> None:
         """Add a problem of which earlier versions did not know, so that definitions that are stored may have it."""
         if not self.accepts_old:
-            self.add(place, message)
+            self.add(pointer, message)
 
     def suggestion(self, name: str, known: Collection[str]) -> str:
         """Say which known name was probably meant, as the end of a message; "" if none is near."""

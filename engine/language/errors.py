@@ -59,7 +59,7 @@ class DefinitionError(ValueError):
 
 
 class TooSlow(Exception):
-    """An expression takes longer than whoever evaluates it can wait (`World.patience_s`): evaluate it elsewhere."""
+    """An expression took longer than `EvaluationContext.expression_timeout_s` allows: evaluate it in another thread."""
 
 
 class StatesError(Exception):

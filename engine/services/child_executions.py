@@ -209,11 +209,11 @@ class ChildExecutions:
         raise StepFailed(ALREADY_EXISTS, f"The process id {wish.name!r} is claimed by others again and again.")
 
     def _trigger_once(self, caller: Caller, child: bytes, start: Start) -> asyncio.Future[CommandReply]:
-        order = from_inside(child, start.command(caller), caller.actor)
-        order.organization_id, order.workspace_id = caller.organization_id, caller.workspace_id
-        order.machine = start.found.machine
-        order.process_id = start.claim(caller, child, self._node.random(16))
-        return self._node.processor.submit(order)
+        request = from_inside(child, start.command(caller), caller.actor)
+        request.organization_id, request.workspace_id = caller.organization_id, caller.workspace_id
+        request.machine = start.found.machine
+        request.process_id = start.claim(caller, child, self._node.random(16))
+        return self._node.processor.submit(request)
 
     async def _is_taken(self, caller: Caller, name: str) -> bool:
         """Whether an execution has this process id; not the child, which has not been started."""
@@ -289,8 +289,8 @@ class ChildExecutions:
         if row is None or row.ended_at is not None:
             return
         reason = f"Terminated with the task of execution {parent} that awaited it."
-        order = from_inside(row.execution_id, c.Terminate(reason), _actor(parent))
-        reply = await self._node.processor.submit(order)
+        request = from_inside(row.execution_id, c.Terminate(reason), _actor(parent))
+        reply = await self._node.processor.submit(request)
         if isinstance(reply, Rejected):
             _log.info("child_was_over", execution_id=child, parent_execution_id=parent)
 

@@ -35,7 +35,7 @@ class Runs:
         self._node = node
         self._store = node.store
         self._workflows = workflows
-        self._memory = memory
+        self._idempotency = memory
         self._named = BatchedLookups(self._store.process_ids_named)
 
     # --- trigger -------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ class Runs:
             check_process_id(process_id)
         request = _Trigger(workflow_id, version, run_input, process_id, trigger, is_test)
         for _ in range(TRIES):
-            answered = await self._memory.lookup(caller, idempotency)
+            answered = await self._idempotency.lookup(caller, idempotency)
             if answered is None:
                 answered = await self._try_trigger(caller, request, idempotency)
             if answered is not None:
@@ -95,7 +95,7 @@ class Runs:
             start.command(caller),
             machine=found.machine,
             process_id=start.claim(caller, execution_id, self._node.random(16)),
-            remembered=self._memory.claim(caller, idempotency),
+            remembered=self._idempotency.claim(caller, idempotency),
         )
         if not isinstance(reply, ClaimConflict):
             return Answered(reply.answer, execution_id, reply.position)
@@ -145,7 +145,7 @@ class Runs:
             "execution",
             execution_id,
             c.Confirm(shown),
-            remembered=self._memory.claim(caller, idempotency),
+            remembered=self._idempotency.claim(caller, idempotency),
         )
         return None if isinstance(reply, ClaimConflict) else Answered(shown, execution_id, reply.position)
 
@@ -187,7 +187,7 @@ class Runs:
         with self._node.processor.watchers.watch(execution_id) as watch:
             for _ in range(TRIES * (1 + hold_ms)):
                 watch.clear()
-                known = await self._memory.lookup(caller, idempotency)
+                known = await self._idempotency.lookup(caller, idempotency)
                 if known is not None:
                     return known
                 may_hold = self._node.clock.ticks() < deadline
@@ -198,7 +198,7 @@ class Runs:
                     "execution",
                     execution_id,
                     command,
-                    remembered=self._memory.claim(caller, idempotency),
+                    remembered=self._idempotency.claim(caller, idempotency),
                 )
                 if isinstance(reply, ClaimConflict):
                     continue
@@ -237,7 +237,7 @@ class Runs:
         Raises `Conflict` if it had ended another way, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        return await self._memory.send_once(caller, execution_id, c.Terminate(reason, data), idempotency)
+        return await self._idempotency.send_once(caller, execution_id, c.Terminate(reason, data), idempotency)
 
     async def release(self, caller: Caller, process_id: str) -> Answered:
         """Take an execution out of quarantine and try again; the answer is `released`.
@@ -246,7 +246,7 @@ class Runs:
         fails again, it is set aside again. Raises `Conflict` if it is not in quarantine, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        return await self._memory.send_once(caller, execution_id, c.Release(), None)
+        return await self._idempotency.send_once(caller, execution_id, c.Release(), None)
 
     # --- finding -------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class TaskTokens:
     def __init__(self, node: Node, memory: Idempotency) -> None:
         self._node = node
         self._store = node.store
-        self._memory = memory
+        self._idempotency = memory
 
     async def complete(
         self, caller: Caller, token: str, output: Any, *, idempotency: IdempotencyKey | None = None
@@ -80,7 +80,7 @@ class TaskTokens:
         self, caller: Caller, row: WaitRow, command: c.AnswerTask | c.Beat, idempotency: IdempotencyKey | None
     ) -> Answered:
         holder = Caller(row.organization_id, row.workspace_id, f"token:{ids.text(row.wait_id)}", caller.grant)
-        return await self._memory.send_once(holder, row.execution_id, command, idempotency)
+        return await self._idempotency.send_once(holder, row.execution_id, command, idempotency)
 
     async def _wait(self, caller: Caller, token: str) -> WaitRow:
         """The wait of the caller's workspace that the token was made for. Raises `NotFound`."""

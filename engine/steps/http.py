@@ -80,7 +80,7 @@ class HttpClient:
         for _ in range(REDIRECTS_MAX + 1):
             self._check_host(request.url)
             self._check_open()
-            async with self._pools.place(workspace, request.url.raw_host or "") as session:
+            async with self._pools.slot(workspace, request.url.raw_host or "") as session:
                 self._check_open()
                 sent_at = clock()
                 async with asyncio.timeout(left_s):

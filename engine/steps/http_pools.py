@@ -36,9 +36,9 @@ class Pools:
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def place(self, workspace: str, host: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async def slot(self, workspace: str, host: str) -> AsyncIterator[aiohttp.ClientSession]:
         """The session to send one request by, once there is a place for it."""
-        async with self._pool(workspace).place(host) as session:
+        async with self._pool(workspace).slot(host) as session:
             yield session
 
     def _pool(self, workspace: str) -> _Pool:
@@ -70,7 +70,7 @@ class _Host:
     """The places of one host, and how many have one or wait for one."""
 
     def __init__(self) -> None:
-        self.places = asyncio.Semaphore(PER_HOST_MAX)
+        self.slots = asyncio.Semaphore(PER_HOST_MAX)
         self.users = 0
 
 
@@ -82,11 +82,11 @@ class _Pool:
         self.hosts: dict[str, _Host] = {}
 
     @asynccontextmanager
-    async def place(self, name: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async def slot(self, name: str) -> AsyncIterator[aiohttp.ClientSession]:
         host = self.hosts.setdefault(name, _Host())
         host.users += 1
         try:
-            async with host.places:
+            async with host.slots:
                 yield self.session
         finally:
             host.users -= 1

@@ -473,5 +473,5 @@ def test_a_long_map_costs_what_its_events_cost():
     run = given(machine(Each=mapped({"MaxConcurrency": 1}, A=PASS)), list(range(60)))
     while not run.state.is_over:
         run.when(c.Advance())
-    course = follow(run.events)
-    assert len(course.moments) == 60 * 4 + 6
+    timeline = follow(run.events)
+    assert len(timeline.entries) == 60 * 4 + 6

@@ -109,7 +109,7 @@ def _run(definition: Mapping[str, Any], run_input: Any, mock: Mock) -> Simulatio
 
 
 def _judge(simulation: Simulation) -> None:
-    """End with status 1 unless the run has succeeded, saying why. Raises `Failed`."""
+    """End with status 1 unless the run has succeeded, saying why. Raises `CommandFailed`."""
     if simulation.status == "RUNNING":
         stuck = [f"state {each.state!r} waits for {each.waits_for}" for each in simulation.stuck_at]
         names = {each.state: {"some": "result"} for each in simulation.stuck_at[:3]}

@@ -29,7 +29,7 @@ class StateTrial(NamedTuple):
 def try_state(definition: Mapping[str, Any], name: str, trial: StateTrial, *, as_json: bool) -> None:
     """Try out a state of a machine, or a definition that is one state, and print what became of it.
 
-    Raises `Failed` if the state fails, or the definition has no such state.
+    Raises `CommandFailed` if the state fails, or the definition has no such state.
     """
     try:
         tested = test_state(

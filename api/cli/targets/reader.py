@@ -35,7 +35,7 @@ class View(NamedTuple):
 
 
 async def open_database(url: str, *, read_only: bool = True) -> Store:
-    """Open a database; what is no URL of one is a matter of usage. Raises `Refused`, `StoreError`."""
+    """Open a database; what is no URL of one is a matter of usage. Raises `CommandRefused`, `StoreError`."""
     try:
         return await open_store(url, read_only=read_only)
     except Invalid as error:
@@ -54,13 +54,13 @@ async def reader(url: str) -> AsyncIterator[Store]:
 
 @asynccontextmanager
 async def view(scope: DatabaseScope) -> AsyncIterator[View]:
-    """The workspace that a scope names. Raises `Failed` if it is not there."""
+    """The workspace that a scope names. Raises `CommandFailed` if it is not there."""
     async with reader(scope.database) as store:
         yield View(store, await find_caller(store, scope, "cli:"))
 
 
 async def find_caller(store: Store, scope: DatabaseScope, actor: str) -> Caller:
-    """Who acts in the workspace that a scope names. Raises `Failed` if it is not there."""
+    """Who acts in the workspace that a scope names. Raises `CommandFailed` if it is not there."""
     name = scope.organization or DEFAULT
     organization = await store.organization_named(name)
     if organization is None:
@@ -76,7 +76,7 @@ async def find_caller(store: Store, scope: DatabaseScope, actor: str) -> Caller:
 
 
 async def find_workflow(store: Store, caller: Caller, wanted: str) -> WorkflowRow:
-    """The workflow of that id or name. Raises `Failed`, with names that are similar."""
+    """The workflow of that id or name. Raises `CommandFailed`, with names that are similar."""
     if is_id(wanted):
         row = await store.workflow(ids.parse(wanted))
         if row is not None and row.workspace_id == caller.workspace_id:
@@ -90,7 +90,7 @@ async def find_workflow(store: Store, caller: Caller, wanted: str) -> WorkflowRo
 
 
 async def find_execution(store: Store, caller: Caller, wanted: str) -> ExecutionRow:
-    """The execution of that process id, or of that id. Raises `Failed`, with process ids that are similar."""
+    """The execution of that process id, or of that id. Raises `CommandFailed`, with process ids that are similar."""
     claimed = await store.process_id(caller.organization_id, caller.workspace_id, wanted)
     row = None
     if claimed is not None:
@@ -105,7 +105,7 @@ async def find_execution(store: Store, caller: Caller, wanted: str) -> Execution
 
 
 async def find_key(store: Store, caller: Caller, wanted: str) -> ApiKeyRow:
-    """The key of that id or name. Raises `Failed`."""
+    """The key of that id or name. Raises `CommandFailed`."""
     rows = await store.api_keys(caller.organization_id, caller.workspace_id)
     for row in rows:
         if ids.text(row.key_id) == wanted.lower():

@@ -33,7 +33,7 @@ class Asked(Client):
     """A client whose errors are those of a command."""
 
     def perform(self, call: Call[T]) -> T:
-        """Raises `Failed` or `Refused` with what the server says."""
+        """Raises `CommandFailed` or `CommandRefused` with what the server says."""
         try:
             return super().perform(call)
         except ClientError as error:
@@ -138,7 +138,7 @@ class Remote:
     # --- names ---------------------------------------------------------------------------------------------------
 
     def workflow_id(self, wanted: str) -> str:
-        """The id of the workflow of that name or id. Raises `Failed`, with names that are similar."""
+        """The id of the workflow of that name or id. Raises `CommandFailed`, with names that are similar."""
         if is_id(wanted):
             return wanted
         found = only("workflow", wanted, self._workflows(wanted))
@@ -154,7 +154,8 @@ class Remote:
     def of_run(self, run_id: str) -> Iterator[None]:
         """Calls about a run, by process id or execution id.
 
-        Raises `Failed` if there is none, with process ids that are similar among the newest that the key may see.
+        Raises `CommandFailed` if there is none, with process ids that are similar among the newest that the key may
+        see.
         """
         try:
             yield

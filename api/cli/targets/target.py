@@ -17,7 +17,7 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 class Target(Protocol):
     """What can be changed. Each call returns after the change is on disk; answers are JSON values, alike everywhere.
 
-    Raises `Failed` if what was asked for is bad or not possible, `Refused` if it was not tried.
+    Raises `CommandFailed` if what was asked for is bad or not possible, `CommandRefused` if it was not tried.
     """
 
     def create_workflow(

@@ -127,7 +127,7 @@ def _call(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState, env
         arguments = draft.value(reference)
     else:
         arguments = state.arguments(env)
-        draft.bound(scope, arguments)
+        draft.check_size(scope, arguments)
         # Here values are compared, and not objects: what was computed anew for another attempt and is the same as
         # before is the same piece of work, and is not written twice.
         if frame.parameters is not None and compact(arguments) == compact(draft.value(frame.parameters)):

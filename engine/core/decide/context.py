@@ -41,8 +41,8 @@ class ScopeContext(msgspec.Struct, eq=False):
 
     @property
     def expression_timeout_s(self) -> float | None:
-        patience = self.draft.facts.expression_timeout_s
-        return None if patience is None else patience()
+        timeout_s = self.draft.facts.expression_timeout_s
+        return None if timeout_s is None else timeout_s()
 
     def random_bytes(self, count: int) -> bytes:
         return self.draft.facts.random_bytes(count)
@@ -111,10 +111,10 @@ def started_with(draft: ExecutionDraft) -> Mapping[str, Any]:
     return found
 
 
-def environment(draft: ExecutionDraft, scope: str, surroundings: ScopeContext | None = None) -> Environment:
+def environment(draft: ExecutionDraft, scope: str, scope_context: ScopeContext | None = None) -> Environment:
     """The environment of the state that a scope is in."""
     reference = draft.state.frames[scope].input
-    found = Environment(surroundings or ScopeContext(draft, scope), draft.value(reference))
+    found = Environment(scope_context or ScopeContext(draft, scope), draft.value(reference))
     trial = draft.facts.trial
     if trial is not None:
         found.trace = trial.trace

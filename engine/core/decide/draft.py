@@ -63,14 +63,14 @@ class ExecutionDraft(BaseDraft[State]):
     # --- values --------------------------------------------------------------------------------------------------
 
     def value(self, reference: Ref) -> Any:
-        """The value behind a reference, of this draft or of the stream. Raises `Missing` if it is not loaded."""
+        """The value behind a reference, of this draft or of the stream. Raises `PayloadMissing` if it is not loaded."""
         values = self._values
         if reference not in values:
             values[reference] = resolve(reference, self.payloads, self.facts.payloads)
         return values[reference]
 
     def values(self, references: Iterable[Ref]) -> list[Any]:
-        """The values behind references, in order. Raises `Missing` for all that are not loaded at once."""
+        """The values behind references, in order. Raises `PayloadMissing` for all that are not loaded at once."""
         wanted = list(references)
         # Of what this draft has emitted itself the payloads are at hand; the rest is the driver's to load.
         loaded = (self.payloads, self.facts.payloads)
@@ -122,7 +122,7 @@ class ExecutionDraft(BaseDraft[State]):
             payload["assigned"] = kept
         return references
 
-    def bound(self, scope: str, *values: Any) -> None:
+    def check_size(self, scope: str, *values: Any) -> None:
         """Raise `TooLarge` if one of these values, which the state of a scope has made, is larger than any may be.
 
         What the state was given is bounded already.
@@ -133,12 +133,12 @@ class ExecutionDraft(BaseDraft[State]):
             if value is not given and exceeds(value, self.facts.payload_max):
                 raise TooLarge(frame.state)
 
-    def bound_left(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
+    def check_size_left(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
         """The same of what a state is left with, of which what is in the event's payload is bounded already."""
         if not any(left.output is each for each in payload.values()):
-            self.bound(scope, left.output)
+            self.check_size(scope, left.output)
         if left.assigned:
-            self.bound(scope, left.assigned)
+            self.check_size(scope, left.assigned)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

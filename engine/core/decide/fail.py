@@ -197,7 +197,7 @@ def _then(
             error_output = {"Error": thrown.error, "Cause": thrown.cause}
             try:
                 left = catcher.leave(error_output, environment(draft, scope))
-                draft.bound_left(scope, left, {})
+                draft.check_size_left(scope, left, {})
             except StatesError as problem:
                 # The event says that it was caught, and has no output; the failure of the catcher is the next event.
                 return e.Caught(index, catcher.next), problem

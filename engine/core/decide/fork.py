@@ -26,7 +26,7 @@ from perdure.engine.language.errors import TooLarge
 def enter_parallel(draft: ExecutionDraft, scope: str, frame: Frame, state: ParallelState) -> None:
     """Begin all branches, each with the same input."""
     arguments = state.arguments(environment(draft, scope))
-    draft.bound(scope, arguments)
+    draft.check_size(scope, arguments)
     payload: dict[str, Any] = {}
     reference = draft.refer(arguments, frame.input, "input", payload)
     starts = tuple(branch.start_at for branch in state.branches)
@@ -38,7 +38,7 @@ def enter_map(draft: ExecutionDraft, scope: str, frame: Frame, state: MapState) 
     env = environment(draft, scope)
     arguments = state.arguments(env)
     items = state.items(arguments, env)
-    draft.bound(scope, items)
+    draft.check_size(scope, items)
     payload: dict[str, Any] = {}
     if state.items_ref is not None:
         reference = below(frame.input, *state.items_ref)
@@ -66,10 +66,10 @@ def begin_iteration(draft: ExecutionDraft, fork: Fork) -> None:
     payload: dict[str, Any] = {}
     if state.has_item_selector:
         value = draft.value(reference)
-        surroundings = ScopeContext(draft, fork.scope, item=Item(index, value))
+        scope_context = ScopeContext(draft, fork.scope, item=Item(index, value))
         try:
-            selected = state.item_input(value, environment(draft, fork.scope, surroundings))
-            draft.bound(fork.scope, selected)
+            selected = state.item_input(value, environment(draft, fork.scope, scope_context))
+            draft.check_size(fork.scope, selected)
         except StatesError as problem:
             # It fails the Map itself: this iteration has not begun, so it is none of those that are tolerated.
             fail_state(draft, fork.scope, problem)
@@ -101,7 +101,7 @@ def leave_fork(draft: ExecutionDraft, fork: Fork, outputs: list[Any]) -> None:
     state = draft.definition(scope, ParallelState) if kind == "Parallel" else draft.definition(scope, MapState)
     draft.caused_by = fork.seq
     try:
-        draft.bound(scope, outputs)
+        draft.check_size(scope, outputs)
     except TooLarge as problem:
         fail_state(draft, scope, problem)
         return

@@ -37,7 +37,7 @@ def leave(
     """
     # References are made for the next event, so nothing may be emitted between here and there.
     members = dict(payload or {})
-    draft.bound_left(scope, left, members)
+    draft.check_size_left(scope, left, members)
     frame = draft.state.frames[scope]
     reference = draft.refer(left.output, frame.input, "output", members)
     assigned = draft.refer_all(left.assigned, frame.input, members)

@@ -38,7 +38,7 @@ class EvaluationContext(Protocol):
 class Environment(msgspec.Struct, eq=False):
     """The surroundings of one evaluation.
 
-    `world`: what the execution lends.
+    `evaluation`: what the execution lends.
     `input`: the state's raw input (`$states.input`).
     `result`: what its task, branches or iterations gave (`$states.result`); MISSING before that.
     `error_output`: what a Catch caught (`$states.errorOutput`); MISSING elsewhere.
@@ -46,7 +46,7 @@ class Environment(msgspec.Struct, eq=False):
         TestState (`afterInputPath`, …); None to note nothing.
     """
 
-    world: EvaluationContext
+    evaluation: EvaluationContext
     input: Json
     result: Json | Missing = MISSING
     error_output: Json | Missing = MISSING
@@ -57,5 +57,5 @@ class Environment(msgspec.Struct, eq=False):
     def context(self) -> dict[str, Json]:
         """The context object, made when first asked for."""
         if self._context is None:
-            self._context = self.world.context()
+            self._context = self.evaluation.context()
         return self._context

@@ -43,7 +43,7 @@ class ArgumentRefused(ValueError):
 
 
 Call: TypeAlias = Callable[[list[Json], EvaluationContext], Json]
-"""`call(arguments, world)`; raises Refused."""
+"""`call(arguments, world)`; raises ArgumentRefused."""
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -222,7 +222,7 @@ def _hash(arguments: list[Json], _world: EvaluationContext) -> Json:
 
 
 def digest(text: Json, name: Json) -> str:
-    """Give the hash of a text by the algorithm of that name, in hexadecimal digits; raises Refused."""
+    """Give the hash of a text by the algorithm of that name, in hexadecimal digits; raises ArgumentRefused."""
     text = _short_text(text, "the text")
     algorithm = _ALGORITHMS.get(name) if type(name) is str else None
     if algorithm is None:
@@ -239,14 +239,14 @@ def _json_merge(arguments: list[Json], _world: EvaluationContext) -> Json:
     return {**first, **second}
 
 
-def _math_random(arguments: list[Json], world: EvaluationContext) -> Json:
+def _math_random(arguments: list[Json], evaluation: EvaluationContext) -> Json:
     """Draw an integer from the first, which is included, up to the second, which is not."""
     start, end = _integer(arguments[0], "the start"), _integer(arguments[1], "the end")
     if start >= end:
         raise ArgumentRefused("the start must be less than the end")
     if len(arguments) > 2:  # noqa: PLR2004 the seed
         return start + math.floor(seeded_random(_integer(arguments[2], "the seed")) * (end - start))
-    return start + int.from_bytes(world.random_bytes(8)) % (end - start)
+    return start + int.from_bytes(evaluation.random_bytes(8)) % (end - start)
 
 
 def seeded_random(seed: int) -> float:
@@ -262,9 +262,9 @@ def seeded_random(seed: int) -> float:
     return ((high << 27) + (state >> 21)) / (1 << 53)
 
 
-def drawn_random(world: EvaluationContext) -> float:
+def drawn_random(evaluation: EvaluationContext) -> float:
     """Draw a number from 0 up to but not 1."""
-    return (int.from_bytes(world.random_bytes(8)) >> 11) / (1 << 53)
+    return (int.from_bytes(evaluation.random_bytes(8)) >> 11) / (1 << 53)
 
 
 def _math_add(arguments: list[Json], _world: EvaluationContext) -> Json:
@@ -278,9 +278,9 @@ def _string_split(arguments: list[Json], _world: EvaluationContext) -> Json:
     return [part for part in parts if part]
 
 
-def uuid4(world: EvaluationContext) -> str:
+def uuid4(evaluation: EvaluationContext) -> str:
     """Draw a UUID of version 4."""
-    return str(uuid.UUID(bytes=world.random_bytes(16), version=4))
+    return str(uuid.UUID(bytes=evaluation.random_bytes(16), version=4))
 
 
 _PLACEHOLDER: Final = re.compile(r"\\([{}\\'])|(\{\})")
@@ -371,7 +371,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "MathRandom": Function(_math_random, 2, 3, ("number", "number", "number"), "number"),
     "MathAdd": Function(_math_add, 2, 2, ("number", "number"), "number"),
     "StringSplit": Function(_string_split, 2, 2, ("string", "string"), "array"),
-    "UUID": Function(lambda _arguments, world: uuid4(world), 0, 0, (), "string"),
+    "UUID": Function(lambda _arguments, evaluation: uuid4(evaluation), 0, 0, (), "string"),
     "Format": Function(_format, 1, None, ("string",), "string", reads_escapes=True),
     "StringToJson": Function(_string_to_json, 1, 1, ("string",), ""),
     "JsonToString": Function(_json_to_string, 1, 1, (), "string"),

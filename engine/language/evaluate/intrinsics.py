@@ -255,6 +255,6 @@ def _bind(function: Function, arguments: list[Evaluate]) -> Evaluate:
             raise ArgumentRefused(
                 f"its arguments must have at most {SIZE_MAX} bytes of JSON, and at most {LEVELS_MAX} levels"
             )
-        return call(given, env.world)
+        return call(given, env.evaluation)
 
     return evaluate

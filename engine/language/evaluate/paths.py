@@ -136,7 +136,7 @@ def _from_root(root: str, find: Find) -> Find:
         return lambda _value, env: find(env.context, env)
 
     def find_in_variable(_value: Json, env: Environment) -> Json:
-        value = env.world.variable(root)
+        value = env.evaluation.variable(root)
         return MISSING if value is MISSING else find(value, env)
 
     return find_in_variable

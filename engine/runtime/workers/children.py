@@ -9,7 +9,7 @@ from perdure.engine.runtime.streams.stream import HotStream
 
 
 class ChildRunner(Protocol):
-    """What starts and follows child executions: `Children`, or in virtual time whoever is asked for their outcomes.
+    """Starts and follows child executions: `ChildExecutions`, or in a simulation its source of outcomes.
 
     All of it may be asked for more than once, before and after a crash, and must be harmless then.
     """

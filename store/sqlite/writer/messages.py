@@ -85,7 +85,7 @@ class WriterFailure(NamedTuple):
 
 
 def answer(result: Any) -> bytes:
-    """The answer with a result, or with a `Failure`."""
+    """The answer with a result, or with a `WriterFailure`."""
     if isinstance(result, Appended) and not result.refused:
         return _APPENDED + _encode((result.position, result.heads))
     return _RESULT + pickle.dumps(result)

@@ -131,9 +131,9 @@ def check_numbers(events: Iterable[e.Recorded]) -> None:
     queued = sum(isinstance(recorded.event, e.TaskQueued) for recorded in events)
     fold, state, told = HistoryFold(), initial_state(), 0
     for recorded in events:
-        state, counted = evolve(state, recorded), len(fold.course.moments)
+        state, counted = evolve(state, recorded), len(fold.timeline.entries)
         take(fold, recorded)
-        told += sum(moment.what != "branch_ended" for moment in islice(fold.course.moments, counted, None))
+        told += sum(entry.what != "branch_ended" for entry in islice(fold.timeline.entries, counted, None))
         told -= isinstance(recorded.event, e.TaskQueued)
         assert state.is_over or state.told == told, f"event {recorded.seq}: {recorded.event}"
     history = None

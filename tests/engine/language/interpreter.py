@@ -92,14 +92,14 @@ class Interpreter:
                 made["Map"] = {"Item": item}
             return made
 
-        world = types.SimpleNamespace(
+        evaluation = types.SimpleNamespace(
             now_ms=1_704_067_200_000,
             expression_timeout_s=None,
             context=context,
             variable=variables.get,
             random_bytes=lambda count: bytes(range(count)),
         )
-        return Environment(world, value)
+        return Environment(evaluation, value)
 
     def attempt(self, state, env, variables, way, attempt):
         if state.type == "Fail":

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.engine.language import DefinitionError, StatesError, compile_state
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 CONTEXT = {"State": {"Name": "S"}, "Execution": {"Input": {"v": 5}}}
 EARLY, LATE = "2012-10-09T19:00:55Z", "2012-10-09T19:00:56Z"

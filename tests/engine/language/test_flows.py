@@ -3,7 +3,7 @@
 import pytest
 
 from perdure.engine.language import StatesError, compile_state
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 CONTEXT = {"State": {"Name": "S"}}
 
@@ -24,9 +24,9 @@ def test_assign_sees_what_result_selector_made_and_the_output_what_result_path_m
         ResultPath="$.r",
         OutputPath="$.r.n",
     )
-    surroundings = env({"k": 1}, variables={"step": 10})
-    assert state.leave({"count": 5}, surroundings) == (5, {"all": {"n": 5}, "next": 15, "fixed": "$.n"})
-    assert surroundings.result == {"count": 5}
+    environment = env({"k": 1}, variables={"step": 10})
+    assert state.leave({"count": 5}, environment) == (5, {"all": {"n": 5}, "next": 15, "fixed": "$.n"})
+    assert environment.result == {"count": 5}
 
 
 def test_output_path_sees_the_variables_as_they_were():
@@ -47,9 +47,9 @@ def test_arguments_and_output_of_jsonata():
         Output={"sum": "{% $states.result.n + $states.input.id %}", "a.$": "$"},
         Assign={"v": "{% $v + 1 %}", "w": {"name": "{% $states.context.State.Name %}"}},
     )
-    surroundings = env({"id": 7}, CONTEXT, {"v": 1})
-    assert state.arguments(surroundings) == {"id": 7, "kept": [1, "$.id"]}
-    assert state.leave({"n": 3}, surroundings) == ({"sum": 10, "a.$": "$"}, {"v": 2, "w": {"name": "S"}})
+    environment = env({"id": 7}, CONTEXT, {"v": 1})
+    assert state.arguments(environment) == {"id": 7, "kept": [1, "$.id"]}
+    assert state.leave({"n": 3}, environment) == ({"sum": 10, "a.$": "$"}, {"v": 2, "w": {"name": "S"}})
 
 
 def test_without_arguments_and_output_jsonata_shares_what_it_is_given():
@@ -151,9 +151,9 @@ def test_the_data_of_each_step_are_noted_on_request():
     """The names are those of TestState's inspection data."""
     trace = {}
     state = task(InputPath="$.a", Parameters={"b.$": "$"}, ResultSelector={"c.$": "$"}, ResultPath="$.r")
-    surroundings = env({"a": 1}, trace=trace)
-    state.arguments(surroundings)
-    state.leave(2, surroundings)
+    environment = env({"a": 1}, trace=trace)
+    state.arguments(environment)
+    state.leave(2, environment)
     assert trace == {
         "afterInputPath": 1,
         "afterParameters": {"b": 1},
@@ -161,7 +161,7 @@ def test_the_data_of_each_step_are_noted_on_request():
         "afterResultPath": {"a": 1, "r": {"c": 2}},
     }
     trace.clear()
-    jsonata(Arguments={"x": 1}).arguments(surroundings)
+    jsonata(Arguments={"x": 1}).arguments(environment)
     assert trace == {"afterArguments": {"x": 1}}
     trace.clear()
     compile_state(
@@ -170,11 +170,11 @@ def test_the_data_of_each_step_are_noted_on_request():
             "End": True,
             "ItemProcessor": {"StartAt": "i", "States": {"i": {"Type": "Succeed"}}},
         }
-    ).items([1], surroundings)
+    ).items([1], environment)
     assert trace == {"afterItemsPath": [1]}
     trace.clear()
     fixed = compile_state({"Type": "Pass", "End": True, "Result": 5})
-    fixed.result(fixed.arguments(surroundings), surroundings)
+    fixed.result(fixed.arguments(environment), environment)
     assert trace["result"] == 5
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.engine.language import DefinitionError, compile_state
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 
 def task(**fields):
@@ -110,9 +110,9 @@ def test_a_caught_error_in_jsonata():
         Output={"why": "{% $states.errorOutput.Cause %}", "in": "{% $states.input %}"},
         Assign={"e": "{% $states.errorOutput %}"},
     )
-    surroundings = env({"a": 1})
-    assert made.leave(error, surroundings) == ({"why": "c", "in": {"a": 1}}, {"e": error})
-    assert surroundings.error_output is error
+    environment = env({"a": 1})
+    assert made.leave(error, environment) == ({"why": "c", "in": {"a": 1}}, {"e": error})
+    assert environment.error_output is error
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ INPUT = {
 SEEDS = range(-(2**31), 2**31, 2**26 + 1)
 
 
-class World:
+class ConstantContext:
     """An execution whose chance is a hash of how often it was asked."""
 
     now_ms = 0
@@ -56,9 +56,11 @@ class World:
         return hashlib.sha256(str(self.draws).encode()).digest()[:count]
 
 
-def call(text, value=None, world=None, *, accepts_old=False):
+def call(text, value=None, evaluation=None, *, accepts_old=False):
     value = INPUT if value is None else value
-    return compile_intrinsic(text, accepts_old=accepts_old).evaluate(value, Environment(world or World(), value))
+    return compile_intrinsic(text, accepts_old=accepts_old).evaluate(
+        value, Environment(evaluation or ConstantContext(), value)
+    )
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_a_backslash_stands_before_what_may_be_escaped_only(text, read):
     with pytest.raises(PathError, match=r"only ', \{, \} and \\ may follow a backslash .*, not"):
         compile_intrinsic(text)
     old = compile_intrinsic(text, accepts_old=True)
-    assert read is None or old.evaluate(INPUT, Environment(World(), {})) == read
+    assert read is None or old.evaluate(INPUT, Environment(ConstantContext(), {})) == read
     states = {"A": {"Type": "Pass", "Parameters": {"x.$": text}, "Next": "B"}, "B": {"Type": "Fail", "ErrorPath": text}}
     machine = {"StartAt": "A", "States": states}
     assert [problem.path for problem in problems(machine)] == ["/States/A/Parameters/x.$", "/States/B/ErrorPath"]
@@ -346,11 +348,11 @@ def test_chance_comes_from_the_world_alone():
 
 def test_a_seed_makes_chance_predictable():
     """A seeded draw asks the world for nothing."""
-    world = World()
-    drawn = [call(f"States.MathRandom(1, 7, {seed})", world=world) for seed in SEEDS]
+    evaluation = ConstantContext()
+    drawn = [call(f"States.MathRandom(1, 7, {seed})", evaluation=evaluation) for seed in SEEDS]
     assert drawn == [call(f"States.MathRandom(1, 7, {seed})") for seed in SEEDS]
     assert set(drawn) == {1, 2, 3, 4, 5, 6}
-    assert world.draws == 0
+    assert evaluation.draws == 0
 
 
 def test_what_goes_in_is_shared_and_never_changed():
@@ -401,7 +403,7 @@ def test_any_text_compiles_or_is_refused(text):
     except PathError:
         return
     try:
-        expression.evaluate({}, Environment(World(), {}))
+        expression.evaluate({}, Environment(ConstantContext(), {}))
     except StatesError as failure:
         assert failure.error in {"States.IntrinsicFailure", "States.Runtime"}  # noqa: PT017 it need not fail
 
@@ -448,7 +450,7 @@ def test_odd_values_are_worked_with_or_refused(name):
         every = itertools.product([*ODD, 1, True, None, {}, {"a": 1}, "MD5"], repeat=count)
         for values in every if count < 3 else itertools.islice(every, 0, None, 11):  # of triples, one in eleven
             try:
-                expression.evaluate(list(values), Environment(World(), list(values)))
+                expression.evaluate(list(values), Environment(ConstantContext(), list(values)))
             except StatesError as failure:
                 assert failure.error == "States.IntrinsicFailure"  # noqa: PT017 it need not fail
 

@@ -20,7 +20,7 @@ from perdure.engine.language.parse.tables import FieldScope
 from perdure.engine.language.values import MISSING
 
 
-class World:
+class ConstantContext:
     """An execution with two variables, whose chance is a hash of how often it was asked."""
 
     now_ms = 1_700_000_000_123
@@ -58,9 +58,9 @@ def within(env, parts):
     return env
 
 
-def evaluate(source, field="Output", world=None, given=INPUT, **environment):
+def evaluate(source, field="Output", evaluation=None, given=INPUT, **environment):
     return compile_jsonata(f"{{% {source} %}}", field).evaluate(
-        None, within(Environment(world or World(), given), environment)
+        None, within(Environment(evaluation or ConstantContext(), given), environment)
     )
 
 
@@ -139,11 +139,11 @@ def test_the_result_and_the_error_output_are_there_where_there_is_one():
 
 def test_only_what_is_read_is_asked_for():
     """The context object, the variables and chance cost nothing where they are not read."""
-    world = World()
-    evaluate("$states.input.name & 'x'", world=world)
-    assert world.asked == []
-    evaluate("$rate & $states.context.Execution.Id", world=world)
-    assert sorted(world.asked) == ["context", "rate"]
+    evaluation = ConstantContext()
+    evaluate("$states.input.name & 'x'", evaluation=evaluation)
+    assert evaluation.asked == []
+    evaluate("$rate & $states.context.Execution.Id", evaluation=evaluation)
+    assert sorted(evaluation.asked) == ["context", "rate"]
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_an_expression_of_the_wrong_kind_fails_as_recorded(text, kind, words):
     """The cause says what was expected, what came, and its value."""
     expression = expect(compile_jsonata(text, "Items"), kind, "Items")
     with pytest.raises(StatesError) as failure:
-        expression.evaluate(None, Environment(World(), INPUT))
+        expression.evaluate(None, Environment(ConstantContext(), INPUT))
     source = text[2:-2].strip()
     head = f"The JSONata expression '{source}' specified for the field 'Items' returned an unexpected result type. "
     assert (failure.value.error, failure.value.cause) == ("States.QueryEvaluationError", head + words)
@@ -269,7 +269,7 @@ def test_an_expression_of_the_wrong_kind_fails_as_recorded(text, kind, words):
 def test_an_expression_of_the_right_kind_passes(source, kind):
     """It gives what it gave without the demand."""
     expression = compile_jsonata(f"{{% {source} %}}")
-    environment = Environment(World(), INPUT)
+    environment = Environment(ConstantContext(), INPUT)
     assert expect(expression, kind, "Items").evaluate(None, environment) == expression.evaluate(None, environment)
 
 
@@ -332,7 +332,7 @@ def test_a_template_evaluates_the_texts_that_are_expressions():
     before = json.dumps(source)
     diagnostics = Diagnostics()
     expression = compile_jsonata_template(source, pointer("States", "A", "Output"), scope(diagnostics))
-    found = expression.evaluate(None, Environment(World(), INPUT))
+    found = expression.evaluate(None, Environment(ConstantContext(), INPUT))
     assert found == {**source, "who": "Ada", "list": [1, 2, {"deep": None}]}
     assert list(found) == list(source)
     assert found["static"] is source["static"]
@@ -343,7 +343,7 @@ def test_a_template_evaluates_the_texts_that_are_expressions():
 def test_a_template_may_be_one_expression_or_none():
     """Any JSON is a template; one without expressions gives itself."""
     diagnostics = Diagnostics()
-    environment = Environment(World(), INPUT)
+    environment = Environment(ConstantContext(), INPUT)
     for source, found in [("{% [1] %}", [1]), ("plain", "plain"), (None, None), ([], []), (1.5, 1.5)]:
         assert compile_jsonata_template(source, pointer(), scope(diagnostics)).evaluate(None, environment) == found
 
@@ -359,7 +359,7 @@ def test_an_expression_in_a_template_fails_under_its_own_field():
     """The cause names the member, not the template."""
     expression = compile_jsonata_template({"a": [1, "{% $no %}"]}, pointer("States", "A", "Arguments"), scope())
     with pytest.raises(StatesError, match=r"for the field 'Arguments/a\[1\]' returned nothing \(undefined\)\."):
-        expression.evaluate(None, Environment(World(), INPUT))
+        expression.evaluate(None, Environment(ConstantContext(), INPUT))
 
 
 def test_a_field_tells_its_findings_or_demands_its_kind():
@@ -369,7 +369,7 @@ def test_a_field_tells_its_findings_or_demands_its_kind():
     assert [problem.path for problem in diagnostics.problems] == ["/Seconds"]
     expression = compile_jsonata_field("{% 'a' %}", pointer("States", "W", "Seconds"), scope(diagnostics), "number")
     with pytest.raises(StatesError, match="for the field 'Seconds' returned an unexpected result type"):
-        expression.evaluate(None, Environment(World(), INPUT))
+        expression.evaluate(None, Environment(ConstantContext(), INPUT))
 
 
 HOSTILE = {
@@ -475,7 +475,7 @@ def test_any_text_compiles_or_is_refused(text):
     except ValueError:
         return
     try:
-        json.dumps(expression.evaluate(None, Environment(World(), INPUT)))
+        json.dumps(expression.evaluate(None, Environment(ConstantContext(), INPUT)))
     except StatesError as failure:
         assert failure.error == "States.QueryEvaluationError"  # noqa: PT017 it need not fail
 

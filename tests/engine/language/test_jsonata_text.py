@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from perdure.engine.language import StatesError
 from perdure.engine.language.evaluate.jsonata.compile import compile_jsonata
 from perdure.engine.language.evaluate.jsonata.text import readable, tokens
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 BIG = 2**53 + 1
 HUGE = 10**400

@@ -15,7 +15,7 @@ from perdure.engine.language import (
     unsupported,
 )
 from perdure.engine.language.model.states import nested_in
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 INNER = {"StartAt": "i", "States": {"i": {"Type": "Pass", "End": True}}}
 CONFIG = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}

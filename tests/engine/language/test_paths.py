@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perdure.engine.language.errors import StatesError
 from perdure.engine.language.evaluate.paths import PathError, compile_path, compile_reference_path
 from perdure.engine.language.values import MISSING
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 DATA = {
     "a": {"b": [10, {"c d": "deep"}]},

@@ -11,7 +11,7 @@ from perdure.engine.language import (
     format_instant,
     parse_instant,
 )
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 CONTEXT = {"State": {"Name": "S"}, "Execution": {"Input": {"at": "2024-01-01T00:00:00Z"}}}
 ENTERED = parse_instant("2024-06-01T00:00:00Z")

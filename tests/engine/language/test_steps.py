@@ -2,7 +2,7 @@
 
 from perdure.engine.language import compile_machine, context_object, literal_errors, steps_of, warnings
 from perdure.engine.language.evaluate.paths import compile_path
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 DEFINITION = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure.engine.language import DefinitionError, StatesError, compile_state
-from tests.engine.language.worlds import env
+from tests.engine.language.evaluation_contexts import env
 
 CONTEXT = {"Execution": {"Id": "e-1"}, "State": {"Name": "S"}}
 JSON = st.recursive(

@@ -16,7 +16,7 @@ from perdure.engine.steps import Registry
 from perdure.store.errors import StoreFull
 from perdure.store.memory import MemoryStore
 from tests.engine.runtime.conftest import GatedStore, eventually, rest
-from tests.engine.runtime.test_places import calling
+from tests.engine.runtime.test_step_slots import calling
 
 LATER = 3_600_000
 

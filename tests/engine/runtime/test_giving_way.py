@@ -19,7 +19,7 @@ from perdure.engine.runtime.processing.requests import CommandRequest, from_insi
 from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
 from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench, eventually
-from tests.engine.runtime.test_places import calling
+from tests.engine.runtime.test_step_slots import calling
 
 LOOP: dict[str, Any] = {
     "StartAt": "A",

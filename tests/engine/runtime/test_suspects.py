@@ -11,7 +11,7 @@ from perdure.engine import Engine
 from perdure.engine.core.decide.recover import DEATHS_ALONE_MAX, WATCH_MAX_MS, WATCH_MS
 from perdure.engine.steps import Registry, StepContext
 from tests.engine.runtime.conftest import Bench, eventually, rest
-from tests.engine.runtime.test_places import calling
+from tests.engine.runtime.test_step_slots import calling
 
 
 class Work:

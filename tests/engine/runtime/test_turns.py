@@ -14,8 +14,8 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.workers.turns import AT_ONCE, PATIENCE_MS
 from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench, eventually, rest
-from tests.engine.runtime.test_places import calling, mapping
 from tests.engine.runtime.test_quarantine import defect
+from tests.engine.runtime.test_step_slots import calling, mapping
 
 SECOND = 1000
 

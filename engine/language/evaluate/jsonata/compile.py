@@ -106,7 +106,7 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
         try:
             found = query.evaluate(env)
         except jlens.JlensError as error:
-            if error.code == _TIMED_OUT and env.world.expression_timeout_s is not None:
+            if error.code == _TIMED_OUT and env.evaluation.expression_timeout_s is not None:
                 raise TooSlow from None
             reason = f": {error}" if error.code in _LIMITS else f". {error.code}: {error}"
             reason = explained(reason, query.given(env))
@@ -199,31 +199,31 @@ class _Query:
             return False
 
     def _run(self, compiled: jlens.Expression, env: Environment) -> str | None:
-        patience_s = env.world.expression_timeout_s
-        if patience_s is not None and patience_s <= 0:
+        timeout_s = env.evaluation.expression_timeout_s
+        if timeout_s is not None and timeout_s <= 0:
             raise TooSlow
         return compiled.evaluate_json(
             None,
             self._bindings(env),
-            timeout=TIME_MAX_S if patience_s is None else patience_s,
+            timeout=TIME_MAX_S if timeout_s is None else timeout_s,
             max_depth=CALLS_MAX,
             max_steps=STEPS_MAX,
             max_string_length=STRING_MAX,
             max_array_length=ARRAY_MAX,
             max_result_size=RESULT_MAX,
-            now=env.world.now_ms,
-            seed=int.from_bytes(env.world.random_bytes(8)) if "shuffle" in self._names else 0,
+            now=env.evaluation.now_ms,
+            seed=int.from_bytes(env.evaluation.random_bytes(8)) if "shuffle" in self._names else 0,
         )
 
     def _bindings(self, env: Environment) -> Bindings:
         values = packed(self.given(env), is_moving=self._is_moving)
-        return {**bound_functions(self._names, env.world), **values}
+        return {**bound_functions(self._names, env.evaluation), **values}
 
     def given(self, env: Environment) -> Bindings:
         """Give what it reads of the variables and of $states."""
         values: Bindings = {}
         for name in self._variables:
-            value = env.world.variable(name)
+            value = env.evaluation.variable(name)
             if value is not MISSING:
                 values[name] = value
         if self._states is not None:

@@ -48,10 +48,10 @@ HostFunction: TypeAlias = Callable[..., Json]
 class _Work:
     """One evaluation: what lends it chance, and what its functions may still do."""
 
-    __slots__ = ("left", "world")
+    __slots__ = ("evaluation", "left")
 
-    def __init__(self, world: EvaluationContext) -> None:
-        self.world = world
+    def __init__(self, evaluation: EvaluationContext) -> None:
+        self.evaluation = evaluation
         self.left = WORK_MAX
 
     def spend(self, cost: int) -> None:
@@ -68,9 +68,9 @@ class _Function(NamedTuple):
     call: Callable[[list[Json], _Work], Json]
 
 
-def bound_functions(names: Iterable[str], world: EvaluationContext) -> dict[str, HostFunction]:
+def bound_functions(names: Iterable[str], evaluation: EvaluationContext) -> dict[str, HostFunction]:
     """Make the functions of those names, for one evaluation; what is named otherwise is none of them."""
-    work = _Work(world)
+    work = _Work(evaluation)
     return {name: _bind(name, FUNCTIONS[name], work) for name in names if name in FUNCTIONS}
 
 
@@ -159,11 +159,11 @@ def _exact(arguments: list[Json], _work: _Work) -> Json:
 
 
 def _random(arguments: list[Json], work: _Work) -> Json:
-    return seeded_random(_floor(arguments[0], "the seed")) if arguments else drawn_random(work.world)
+    return seeded_random(_floor(arguments[0], "the seed")) if arguments else drawn_random(work.evaluation)
 
 
 def _uuid(_arguments: list[Json], work: _Work) -> Json:
-    return uuid4(work.world)
+    return uuid4(work.evaluation)
 
 
 def _eval(_arguments: list[Json], _work: _Work) -> Json:

@@ -3,7 +3,7 @@
 jlens takes no regular expression right after `(` or `[`; and a division by zero gives it a number that is none,
 which JSON has as null; and it makes a range before it looks how long that is. All are put right in the text: `[/a/]`
 is handed over as `[(true?/a/:0)]`, `$a / $b` as `$a / $_divisor($b)`, and `[$a..$b]` as `[$_range($a,$b)]`,
-whose definitions are in `jsonata_functions.PRELUDES`.
+whose definitions are in `functions.PRELUDES`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from perdure.engine.language import Environment
 from perdure.engine.language.values import MISSING
 
 
-class World:
+class ConstantContext:
     """A world of constants."""
 
     now_ms = 1_704_067_200_000
@@ -26,7 +26,7 @@ class World:
 
 def env(value=None, context=None, variables=None, **parts):
     """An environment with this raw input."""
-    env = Environment(World(context, variables), value)
+    env = Environment(ConstantContext(context, variables), value)
     for name, part in parts.items():
         setattr(env, name, part)
     return env
