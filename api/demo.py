@@ -1,4 +1,4 @@
-"""The main job as a story: `python -m api.demo`, which `python3 dev.py demo` runs.
+"""The main use case as a demonstration: `python -m api.demo`, which `python3 dev.py demo` runs.
 
 An invoice waits for approval, the server is killed with -9 while it waits, and the approval comes afterwards.
 All of it is real: a server process on a free port, a SQLite file, and the client of the HTTP API.
@@ -239,7 +239,7 @@ class Story:
             time.sleep(POLL_S)
 
     def next_commands(self) -> list[str]:
-        """What to try next, ready to be pasted into a shell."""
+        """Commands to try next, ready to be pasted into a shell."""
         api = f"{self._server.url}/v2/workflows"
         curl = f"curl -H {shlex.quote(f'x-api-key: {self._server.key}')}"
         post = f"{curl} -H 'content-type: application/json'"
@@ -262,7 +262,7 @@ def events_of(item: RunItem) -> list[dict[str, Any]]:
 
 
 def verified(database: str) -> str:
-    """What `perdure verify` says, run beside the server."""
+    """The output of `perdure verify`, run beside the server."""
     command = [*PERDURE, "verify", "--database", database]
     try:
         done = subprocess.run(  # noqa: S603 our own program

@@ -168,7 +168,7 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
 
 
 def connections_max(wanted: int) -> int:
-    """How many connections there may be: some descriptors are kept back for the database, steps and whoever looks."""
+    """The limit of open connections: some descriptors are kept for the database, steps and health checks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted + KEPT_BACK:
         soft = wanted + KEPT_BACK if hard == resource.RLIM_INFINITY else min(hard, wanted + KEPT_BACK)

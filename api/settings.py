@@ -26,7 +26,7 @@ class SettingError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server runs. Each has a flag (`--body-max-bytes`) and a variable (`PERDURE_BODY_MAX_BYTES`)."""
+    """The settings of a server. Each has a flag (`--body-max-bytes`) and a variable (`PERDURE_BODY_MAX_BYTES`)."""
 
     host: Annotated[str, msgspec.Meta(min_length=1, extra={"accepts": "a host name or address"})] = "127.0.0.1"
     """The address to listen on."""
@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> Limits:
-        """How much the engine takes on."""
+        """The limits of the engine."""
         return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
 
 
@@ -126,7 +126,7 @@ CLIENT: Final = frozenset({"PERDURE_SERVER", "PERDURE_KEY"})
 
 
 def unknown(environment: Mapping[str, str]) -> list[str]:
-    """What to tell of variables that look like ours and are none."""
+    """Warnings about environment variables with our prefix that are not settings."""
     known = {f"{PREFIX}{name.upper()}" for name in KINDS} | CLIENT
     strange = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
     return [f"{name}: there is no such setting; it is ignored.{did_you_mean(name, known)}" for name in strange]

@@ -1,4 +1,4 @@
-"""The engine: what `perdure` gives to programs that embed it, and all that lies behind it."""
+"""The engine: durable executions of Amazon States Language, and what `perdure` exports to programs that embed it."""
 
 from __future__ import annotations
 

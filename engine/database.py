@@ -1,4 +1,4 @@
-"""Which store a database URL means."""
+"""Maps a database URL to its store."""
 
 from __future__ import annotations
 

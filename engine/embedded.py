@@ -1,4 +1,4 @@
-"""The embedded engine: Perdure inside a Python program, with calls that act in organization and workspace `default`."""
+"""The embedded engine: Perdure inside a Python program, acting in organization and workspace `default`."""
 
 from __future__ import annotations
 
@@ -350,7 +350,7 @@ class Engine:
         ]
 
     async def status(self, process_id: str) -> ExecutionSummary:
-        """How an execution is, by process id or execution id. Raises `NotFound`."""
+        """The status of an execution, by process id or execution id. Raises `NotFound`."""
         caller = await self._caller()
         view = await self.reading.execution(caller, await self.runs.find(caller, process_id))
         return summary_of(view.row, view.process_id)

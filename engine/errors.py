@@ -1,4 +1,4 @@
-"""What an engine raises. `api` maps each to its HTTP status by `code`.
+"""The exceptions that an engine raises. `api` maps each to an HTTP status by its `code`.
 
 PerdureError
 ├── Refused                 a request that was understood and refused; nothing changed
@@ -44,7 +44,7 @@ class Invalid(Refused):
 
 
 class NotFound(Refused):
-    """What the request names is not there, or not to be seen by who asks."""
+    """The request names something that does not exist, or that the caller may not see."""
 
     code = "NOT_FOUND"
 

@@ -1,4 +1,4 @@
-"""How much a node takes on."""
+"""The limits of a node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHILD_DEPTH_MAX: Final = 1000
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a node takes on. Each is a setting of the server's too.
+    """The limits of a node. Each is a setting of the server's too.
 
     `steps_max`: so many async steps run at once; what waits for a place has its turn by workflow
         (`engine.runtime.workers.step_slots`).

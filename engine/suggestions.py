@@ -1,4 +1,4 @@
-"""What somebody probably meant who wrote a name that there is not."""
+"""Suggests the known name that is most similar to an unknown one."""
 
 from __future__ import annotations
 

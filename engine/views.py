@@ -1,4 +1,4 @@
-"""What the embedded engine tells: plain tuples, with ids as text."""
+"""The result types of the embedded engine: named tuples, with ids as text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Execution(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How an execution ended. `status`: completed, failed, timed_out or terminated; `output` is of a completed one."""
+    """The end of an execution. `status`: completed, failed, timed_out or terminated; `output` is of a completed one."""
 
     status: str
     output: Any
@@ -105,7 +105,7 @@ def summary_of(row: ExecutionRow, process_id: str) -> ExecutionSummary:
 
 
 def result_of(state: State, payloads: dict[int, Any]) -> Result:
-    """How an execution has ended, by its state."""
+    """The result of an execution that has ended, from its state."""
 
     def value(reference: str | None) -> Any:  # a copy: others see the same payloads
         return None if reference is None else fresh(resolve(reference, payloads))

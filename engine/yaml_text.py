@@ -1,4 +1,4 @@
-"""Definitions written in YAML: read as the JSON value that they mean, and nothing more.
+"""Definitions in YAML: parsed to the JSON value that they mean; anything that is not JSON is rejected.
 
 Only what JSON has comes out: no dates, no tags, no numbers by way of clocks (`1:30`), `yes` is a text. An anchor may be
 used again, but not so that a short text means a huge or a deep value.

@@ -1,4 +1,4 @@
-"""Where records are kept."""
+"""Storage of records."""
 
 if __name__ == "store":  # found under the folder's name, in a checkout
     from perdure.checkout import alias

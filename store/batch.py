@@ -1,4 +1,4 @@
-"""What every store does before it touches anything: check what it was given, see what it comes down to."""
+"""Checks and preparation of a batch, shared by all stores; done before anything is written."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check_batch(batch: Sequence[StreamAppend]) -> None:
 
 
 def head_after(part: StreamAppend, rows: Sequence[EventRow]) -> Head:
-    """Where a stream ends once these rows of it are written."""
+    """The head of a stream once these rows of it are written."""
     return Head(rows[-1].seq, rows[-1].hash, part.expected.epoch)
 
 

@@ -1,4 +1,4 @@
-"""The chain of hashes and the salted digests of the log, exactly as `store/LOG_FORMAT.md` says.
+"""The hash chain and the salted digests of the log, as specified in `store/LOG_FORMAT.md`.
 
 What is on disk is a promise, so this module is exact. A row's hash covers values, never a form of storage; `data` and
 `payload` are kept as the text written, and hashed as stored, never encoded again. It is pure: rows in, rows out.

@@ -1,4 +1,4 @@
-"""What can go wrong below the engine.
+"""The exceptions of stores.
 
 StoreError
 ├── CommitUnknown      a commit failed, and nobody knows whether it is on disk: stop, and read back at restart

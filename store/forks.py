@@ -1,4 +1,4 @@
-"""What is this process's alone: a child that it forks loses it before it does anything else.
+"""Descriptors that a forked child process must not inherit: it closes them before it does anything else.
 
 A lock, a port or a socket lives as long as the last descriptor of it. A step may fork (as multiprocessing does), and
 its child may outlive the process: what it had inherited would keep the next server out.

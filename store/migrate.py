@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this program.
+"""Migrates a database to the schema of this program.
 
 The check is plain SQL and costs nothing; alembic is imported (half a second) only when there is something to do.
 """

@@ -1,4 +1,4 @@
-"""What the engine asks of a store. `tests/store/contract` holds every implementation to it.
+"""The store's contract: what the engine asks of it. `tests/store/contract` runs against every implementation.
 
 Reads see only what is committed. They may run beside the writer and beside one another. Pages are keyset
 pages: they cost the same however deep they are.
@@ -85,7 +85,7 @@ class LogReader(Protocol):
     async def log_page(
         self, organization_id: bytes, *, workspace_id: bytes | None = None, after: int = 0, limit: int = 100
     ) -> LogPage:
-        """What an organization's streams, or those of one of its workspaces, have in the log above a position.
+        """Events of an organization's streams, or of one of its workspaces, above a position.
 
         Bounded in what it looks at: at most `LOG_PAGE_MAX` positions, whosever they are.
         """
@@ -119,7 +119,7 @@ class LogReader(Protocol):
 
 
 class Catalog(Protocol):
-    """Who may act, and which workflows there are."""
+    """Organizations, workspaces, keys and workflows."""
 
     async def organization(self, organization_id: bytes) -> OrganizationRow | None: ...
     async def organization_named(self, name: str) -> OrganizationRow | None: ...
@@ -139,7 +139,7 @@ class Catalog(Protocol):
         ...
 
     async def key_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
-        """When each of these keys was last used, as far as that was noted; the others are left out."""
+        """The last noted use of each of these keys; keys without one are left out."""
         ...
 
     async def keys_used(self, uses: Mapping[bytes, int]) -> None:
@@ -220,7 +220,7 @@ class Executions(Protocol):
         ...
 
     async def live_counts(self) -> dict[str, int]:
-        """How many executions are live or have an open wait, by status; a status that none has may be left out.
+        """The number of executions that are live or have an open wait, by status; a status with none may be left out.
 
         Those are the pending, the running and the waiting ones. It looks at each of them (some 3 µs), and at nothing
         that has ended.
@@ -246,7 +246,7 @@ class Executions(Protocol):
     async def idempotency_of(
         self, organization_id: bytes, workspace_id: bytes, keys: Sequence[str]
     ) -> dict[str, IdempotencyRow]:
-        """What is kept under these keys of a workspace; those that are free are left out."""
+        """The rows of these idempotency keys of a workspace; unused keys are left out."""
         ...
 
     async def wait(self, wait_id: bytes) -> WaitRow | None: ...
@@ -272,14 +272,14 @@ class Executions(Protocol):
         ...
 
     async def next_due(self) -> int | None:
-        """When the earliest timer is due."""
+        """The instant of the earliest timer; null if there is none."""
         ...
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
 class Auditing(Protocol):
-    """What only an audit reads: all of a table, or what tables say of a stream."""
+    """The reads of an audit: whole tables, and the rows of given streams."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
         """Streams of a kind with the rows of which they tell, all as of one moment; those not there are left out."""
@@ -294,12 +294,12 @@ class Auditing(Protocol):
         ...
 
     async def shape_flaws(self) -> list[str]:
-        """What is defined in the database beside, or instead of, what Perdure makes: a trigger, a view, an index."""
+        """Objects defined in the database beside, or instead of, those of Perdure: a trigger, a view, an index."""
         ...
 
 
 class Nodes(Protocol):
-    """Which processes served this database, and whether they stopped cleanly."""
+    """The processes that served this database, and whether they stopped cleanly."""
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         """Record a start; answers with those that died uncleanly before it, by start, as they were.

@@ -16,7 +16,7 @@ NO_HASH = bytes(32)
 
 
 class Head(NamedTuple):
-    """Where a stream ends, as the writer last saw it; an append is accepted only if all three still hold."""
+    """The end of a stream, as the writer last saw it; an append is accepted only if all three still hold."""
 
     seq: int
     hash: bytes
@@ -342,7 +342,7 @@ class Ending(NamedTuple):
 
 
 class StreamAppend(NamedTuple):
-    """What one stream gains in a batch: all of it or nothing.
+    """The part of a batch that concerns one stream: written whole or not at all.
 
     `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist. `events` follow it,
     numbered and chained by the store; with none the comparison is all that happens to the stream. `claims` must all

@@ -1,4 +1,4 @@
-"""What commands take: JSON in an argument or a file, read as strictly as the HTTP API reads it."""
+"""Arguments of commands: JSON in an argument or a file, read as strictly as the HTTP API reads it."""
 
 from __future__ import annotations
 

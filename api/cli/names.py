@@ -1,4 +1,4 @@
-"""Which of several things a name on the command line means."""
+"""Resolution of names on the command line, with suggestions for unknown ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: examples in their help, and options. Imports nothing but click."""
+"""Options and help that commands share. Imports nothing but click."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class DatabaseScope(NamedTuple):
 
 
 class Where(NamedTuple):
-    """Where a command goes: to a server, or straight to a database (for a change one that no server holds)."""
+    """The target of a command: a server, or a database (for a change, one that no server holds)."""
 
     server: str | None
     key: str | None

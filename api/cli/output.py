@@ -1,4 +1,4 @@
-"""What commands print: JSON, tables and lines, on stdout; words for the person on stderr.
+"""Output of commands: JSON, tables and lines on stdout, messages on stderr.
 
 Other people's text comes through here on its way to a terminal, which would obey the control characters in it: all that
 is not printable is escaped, in JSON too.
@@ -55,7 +55,7 @@ def document(value: Any) -> None:
 
 
 def answer(value: Mapping[str, Any], said: str, *, as_json: bool) -> None:
-    """What a change answers: all of it as JSON, or the one thing that the next command needs."""
+    """Print the answer of a change: all of it as JSON, or the one value that the next command needs."""
     if as_json:
         document(value)
     else:

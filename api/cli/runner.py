@@ -1,4 +1,4 @@
-"""How commands run and end: exit status 0, 1 (what was asked for is bad, or failed), 2 (usage, or not run at all)."""
+"""Runs commands, and maps their outcomes to exit statuses: 0, 1 (bad arguments or failure), 2 (usage, or not run)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class CommandFailed(click.ClickException):
-    """What was asked for is bad, or failed. `more` are lines that say it in detail."""
+    """The arguments are bad, or the operation failed (exit status 1). `more` are lines with details."""
 
     exit_code = 1
 
@@ -32,7 +32,7 @@ class CommandFailed(click.ClickException):
 
 
 class NotThere(CommandFailed):
-    """What was asked for is not there."""
+    """The thing that was named does not exist."""
 
 
 class CommandRefused(CommandFailed):

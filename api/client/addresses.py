@@ -1,4 +1,4 @@
-"""Where a server is, and through which proxy the environment says that it is reached."""
+"""Addresses of servers, and the proxies that the environment defines for them."""
 
 from __future__ import annotations
 

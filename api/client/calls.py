@@ -23,7 +23,7 @@ _NO_SEGMENT: Final = frozenset({"", ".", ".."})
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True):
-    """A request that a server can be sent, and the type of its answer. Nothing of it has happened yet."""
+    """The description of a request and the type of its result. Nothing is sent by making one."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
@@ -72,7 +72,7 @@ def given(**members: Any) -> dict[str, Any]:
 
 
 class Walk(msgspec.Struct, Generic[T], frozen=True):
-    """Pages, one after the other: the first call, the items of an answer, and the call after it, if there is one."""
+    """An iteration over pages: the first call, the items of a page, and the call for the next page, if there is one."""
 
     first: Call[Any]
     items: Callable[[Any], Sequence[T]]
@@ -80,7 +80,7 @@ class Walk(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Blocking(ABC):
-    """Who makes a call and waits for its answer."""
+    """The protocol of a client whose calls block."""
 
     @abstractmethod
     def perform(self, call: Call[T]) -> T:
@@ -88,7 +88,7 @@ class Blocking(ABC):
 
 
 class Awaiting(ABC):
-    """Who makes a call while others go on."""
+    """The protocol of a client whose calls are awaited."""
 
     @abstractmethod
     async def perform(self, call: Call[T]) -> T:

@@ -1,4 +1,4 @@
-"""What a client raises.
+"""The exceptions that a client raises.
 
 ClientError                       all of them; `retryable`: the same call may do better later
 ├── Unreachable                   no connection was made: nothing was sent, and so nothing was done
@@ -104,7 +104,7 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    """What the call names is not there, or not to be seen with this key."""
+    """The call names something that does not exist, or that this key may not see."""
 
 
 class MethodNotAllowed(Refusal):

@@ -1,4 +1,4 @@
-"""One call from its description to its outcome, without I/O: what to send, whether to repeat it, what an answer means.
+"""The rules of one call, without I/O: the request, the retries, and the interpretation of the response.
 
 `exchange` is a generator that both clients drive: it yields what is to be sent, or how long to pause, and is given the
 answer, or the `Unreachable` or `NoAnswer` that came instead. So every rule is here, and a test needs no network.
@@ -46,7 +46,7 @@ _log = logging.getLogger("perdure.client")  # names routes and kinds of errors: 
 
 
 class Request(NamedTuple):
-    """What is sent. `target` is path and query as they stand in the request line; it may hold a secret."""
+    """A request. `target` is path and query as they stand in the request line; it may hold a secret."""
 
     method: str
     target: str
@@ -60,13 +60,13 @@ class Request(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """So long nothing is done."""
+    """A pause of so many seconds before the next try."""
 
     seconds: float
 
 
 class Answer(NamedTuple):
-    """What came: header names are lower-case."""
+    """A response; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
-    """How often, and for how long, a call is tried. `attempts_max` 1: once.
+    """The retry policy of calls: attempts, total time and pauses. `attempts_max` 1: none.
 
     No try begins later than `elapsed_max_s` after the first. The n-th pause is drawn from 0 to `pause_base_s` · 2ⁿ⁻¹,
     at most `pause_max_s`; a longer `Retry-After` is added to it.
@@ -86,7 +86,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
     pause_max_s: float = 10.0
 
     def pause(self, error: ClientError, attempts: int, elapsed_s: float, chance: float) -> float | None:
-        """How long to wait before the next try after so many; null: there is none. `chance` is from 0 to 1."""
+        """Seconds before the next try after so many; null: there is none. `chance` is a random number from 0 to 1."""
         if attempts >= self.attempts_max:
             return None
         drawn = chance * min(self.pause_max_s, self.pause_base_s * 2.0 ** min(attempts - 1, 60))
@@ -95,7 +95,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outside(NamedTuple):
-    """What a client asks for beside its server; tests give their own."""
+    """Clock, randomness and ids that a client uses; tests give their own."""
 
     now_s: Callable[[], float]
     chance: Callable[[], float]
@@ -103,7 +103,7 @@ class Outside(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """How a client calls."""
+    """The settings of a client."""
 
     api_key: str
     timeout_s: float
@@ -150,7 +150,7 @@ def _may_repeat(error: ClientError, *, is_safe: bool) -> bool:
 
 @functools.cache
 def user_agent() -> str:
-    """Who asks: program, version, Python."""
+    """The User-Agent header: program, version, Python."""
     from importlib import metadata  # noqa: PLC0415 a fifth of the client's own time, and only a call needs it
 
     return f"perdure-client/{metadata.version('perdure')} python/{sys.version_info.major}.{sys.version_info.minor}"
@@ -203,7 +203,7 @@ def _read(call: Call[T], answer: Answer) -> T:
 
 @functools.cache
 def decoder(reply: Any, envelope: str | None) -> msgspec.json.Decoder[Any]:
-    """What reads the answers of a call."""
+    """The decoder of a call's results."""
     around: Any = {None: reply, "data": Data[reply], "item": Item[reply]}[envelope]
     return msgspec.json.Decoder(around)
 

@@ -1,4 +1,4 @@
-"""What calls give: structs with the members that the server's answers have, under their names.
+"""Results of calls: structs with the members of the server's responses, under the same names.
 
 Members that this client does not know are ignored, so a newer server does no harm; words of enumerations are plain
 texts for the same reason. Instants are texts in ISO 8601 with `Z`, or in what `/v2/workflows` says whole milliseconds
@@ -24,13 +24,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Data(Result, Generic[T], frozen=True):
-    """What is around most answers."""
+    """The envelope of most responses."""
 
     data: T
 
 
 class Item(Result, Generic[T], frozen=True):
-    """What is around the process API's answers about one thing."""
+    """The envelope of the process API's responses about one thing."""
 
     message: str
     item: T
@@ -54,7 +54,7 @@ class Triggered(Result, frozen=True):
 
 
 class Told(Result, frozen=True):
-    """What came of it. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`."""
+    """A command's outcome. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`."""
 
     message: str
 
@@ -166,7 +166,7 @@ class RunItem(RunDescribed, frozen=True, kw_only=True):
 
 
 class RunKey(Result, frozen=True):
-    """Where the next page of runs begins; it holds for ever."""
+    """The key of the next page of runs; it is valid for ever."""
 
     workflow_id: str
     workflow_execution_id: str
@@ -223,7 +223,7 @@ class SchemaItem(Dated, frozen=True):
 
 
 class VersionKey(Result, frozen=True):
-    """Where the next page of versions begins."""
+    """The key of the next page of versions."""
 
     organization_id: str
     workflow_id: str
@@ -271,7 +271,7 @@ class WorkflowWhole(WorkflowShown, frozen=True):
 
 
 class Warned(Result, frozen=True):
-    """What is allowed, and rarely meant; `path` is a JSON Pointer into the definition."""
+    """A warning: valid, but rarely meant; `path` is a JSON Pointer into the definition."""
 
     path: str
     message: str
@@ -290,7 +290,7 @@ class WorkflowApplied(WorkflowSaved, frozen=True):
 
 
 class Numbered(Result, frozen=True):
-    """Which page this is, and how many items there are on all of them."""
+    """The number of a page, and the number of items on all pages."""
 
     page: int
     limit: int
@@ -298,7 +298,7 @@ class Numbered(Result, frozen=True):
 
 
 class StateTried(Result, frozen=True):
-    """What a state came to: SUCCEEDED, FAILED, RETRIABLE, CAUGHT_ERROR or NEEDS_RESULT."""
+    """The result of trying out a state: SUCCEEDED, FAILED, RETRIABLE, CAUGHT_ERROR or NEEDS_RESULT."""
 
     status: str
     output: Any
@@ -358,7 +358,7 @@ class WaitShown(Result, frozen=True):
 
 
 class Following(Result, frozen=True):
-    """What follows a failure: `retry`, `catch` or `end`."""
+    """The step after a failure: `retry`, `catch` or `end`."""
 
     kind: str
     retry_at: str | UnsetType = UNSET
@@ -390,7 +390,7 @@ class EventStored(Result, frozen=True, kw_only=True):
 
 
 class AfterSeq(Result, frozen=True):
-    """Where the next page goes on, if there is one, and the run as it was just before this one was read."""
+    """`after`: the seq for the next page, if there is one; and the run as it was just before this page was read."""
 
     limit: int
     has_more: bool
@@ -409,7 +409,7 @@ class AfterPosition(Result, frozen=True):
 
 
 class Health(Result, frozen=True):
-    """How it is: live, or ready."""
+    """The health of a server: live, or ready."""
 
     status: str
 

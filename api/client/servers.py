@@ -63,17 +63,17 @@ class Servers:
 
     @Operation
     def live(self) -> Call[results.Health]:
-        """The process runs and its loop turns."""
+        """Check liveness: the process runs and its event loop turns."""
         return Call("GET", "/health/live", results.Health, "data", is_safe=True)
 
     @Operation
     def ready(self) -> Call[results.Health]:
-        """Requests are welcome. Raises `Unavailable`, which says why not."""
+        """Check readiness. Raises `Unavailable`, which says why not."""
         return Call("GET", "/health/ready", results.Health, "data", is_safe=True)
 
     @Operation
     def metrics(self) -> Call[str]:
-        """What the server measures, in the text format of Prometheus; for a key with the scope `operator`."""
+        """The server's metrics, in the text format of Prometheus; for a key with the scope `operator`."""
         return Call("GET", "/metrics", str, is_safe=True)
 
     @Operation

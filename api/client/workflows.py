@@ -115,7 +115,7 @@ class Workflows:
         variables: Mapping[str, Any] | None = None,
         retry_count: int | None = None,
     ) -> Call[results.StateTried]:
-        """What one state makes of an input; nothing is called or kept.
+        """Run one state by itself; nothing is called or kept.
 
         `definition` is a state, or a machine of which `state` is one. `result`, or `error` (`error`, `cause`), is what
         its step gives; `context` is the whole context object, `retry_count` how often it has been tried again.

@@ -1,1 +1,1 @@
-"""The audit of a whole store: what `perdure verify` says."""
+"""Audits: a whole store is compared with its log (`perdure verify`), and its projections are rebuilt."""

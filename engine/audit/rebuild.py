@@ -1,4 +1,4 @@
-"""Rebuilding: the projections made again from the log, and from nothing else.
+"""Rebuilds all projections from the log, and from nothing else (`perdure rebuild`).
 
 Each execution is folded from its first event; no more than one execution's waits and timers, and some of its events,
 are in memory at a time. The store takes the rows in one transaction (`Store.rebuild`): whoever looks, also after a
@@ -18,7 +18,7 @@ from perdure.store.records import ExecutionRow, Projected, WaitRow
 
 
 class Rebuilt(NamedTuple):
-    """How many rows were made."""
+    """The number of rows that were made, by table."""
 
     executions: int
     waits: int

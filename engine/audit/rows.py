@@ -1,4 +1,4 @@
-"""The rows that a stream's events ask for, folded from them, and compared with those that are there.
+"""Expected rows: folded from a stream's events, and compared with those that the store has.
 
 Of some columns the log has a digest: the text of a definition (which `engine.audit.store_audit` compares), a mock
 payload, an organization's secret, and a process id's request, whose salt is taken as it is.

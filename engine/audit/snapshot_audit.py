@@ -1,4 +1,4 @@
-"""The audit of snapshots: each is compared with the fold of its stream at its seq, in bounded memory."""
+"""Compares each snapshot with the fold of its stream at its seq, in bounded memory."""
 
 from __future__ import annotations
 

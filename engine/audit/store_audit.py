@@ -1,4 +1,4 @@
-"""The audit of a whole store: what `perdure verify` says, and what the tests ask of projections.
+"""Compares every table of a store with the log, and reports each difference (`perdure verify`).
 
 It reads in bounded memory, and `verify` beside a running server. Everything that decides who may act, or what an answer
 says, is compared with the log (`engine.audit.rows`); `NOT_COMPARED` says what cannot be. A chain inside a database
@@ -45,7 +45,7 @@ NOT_COMPARED: Final = (
 
 
 class AuditReport(NamedTuple):
-    """How much was looked at, and what does not hold: the first fault of each stream, and what the log lacks."""
+    """The result of an audit: counts of what was compared, the first fault of each stream, and what the log lacks."""
 
     streams: int
     events: int

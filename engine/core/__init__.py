@@ -1,4 +1,4 @@
-"""The pure core: what an execution is, and every rule of it. No clock, no chance, no input or output, no SQL.
+"""The pure core: the state, events, commands and rules of an execution. No clock, randomness, I/O or SQL.
 
 Theory of operation
 ===================

@@ -1,4 +1,4 @@
-"""The commands of an execution: requests, which `decide` answers. All are about one stream.
+"""The commands of an execution: requests that `decide` answers. Each is about one stream.
 
 A command says what somebody wants or what has happened, and never what is to follow: that is decided. Whoever sends one
 may be late, so it names what it is about by something that never comes back: the seq of the event that scheduled the
@@ -31,17 +31,17 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
-    """Go on with an execution whose last decision stopped at the limit of transitions."""
+    """Continue an execution whose last decision stopped at `Facts.transitions_max`."""
 
 
 class TaskSuccess(msgspec.Struct, frozen=True, gc=False):
-    """A step returned this JSON value."""
+    """The outcome of a step that returned this JSON value."""
 
     result: Any
 
 
 class TaskFailure(msgspec.Struct, frozen=True, gc=False):
-    """A step failed with an error name and a cause. Unless `is_retryable`, no Retry is asked."""
+    """The outcome of a step that failed. `error`: its name; `cause`: text. Unless `is_retryable`, Retry is skipped."""
 
     error: str | None
     cause: str | None
@@ -49,7 +49,7 @@ class TaskFailure(msgspec.Struct, frozen=True, gc=False):
 
 
 class CompleteTask(msgspec.Struct, frozen=True, gc=False):
-    """What the step gave that was called for the `TaskScheduled` event of that seq."""
+    """The outcome of the step that was called for the `TaskScheduled` event of that seq."""
 
     scope: str
     state: str
@@ -60,7 +60,7 @@ class CompleteTask(msgspec.Struct, frozen=True, gc=False):
 
 
 class QueueTask(msgspec.Struct, frozen=True, gc=False):
-    """The step of the `TaskScheduled` of that seq waits for a place, since an instant (ms)."""
+    """The step of the `TaskScheduled` of that seq waits for a slot since an instant (ms)."""
 
     scope: str
     seq: int
@@ -68,14 +68,17 @@ class QueueTask(msgspec.Struct, frozen=True, gc=False):
 
 
 class StartTask(msgspec.Struct, frozen=True, gc=False):
-    """It is the turn of the step that was queued."""
+    """The queued step has a slot now: call it."""
 
     scope: str
     seq: int
 
 
 class ChildStarted(msgspec.Struct, frozen=True, gc=False):
-    """The child that the task started, named by the seq of its `TaskScheduled`, is on its way; `result` tells of it."""
+    """The child of the task with that `TaskScheduled` was started.
+
+    `result` is the JSON value that the task has if it does not await the child.
+    """
 
     scope: str
     seq: int
@@ -83,20 +86,20 @@ class ChildStarted(msgspec.Struct, frozen=True, gc=False):
 
 
 class AnswerTask(msgspec.Struct, frozen=True, gc=False):
-    """Whoever holds the task token of this wait gives the task's outcome."""
+    """The task's outcome, given by the holder of the task token of this wait."""
 
     wait: str
     outcome: TaskSuccess | TaskFailure
 
 
 class Beat(msgspec.Struct, frozen=True, gc=False):
-    """Whoever holds the task token of this wait says that the task is alive."""
+    """A heartbeat from the holder of the task token of this wait."""
 
     wait: str
 
 
 class FireTimer(msgspec.Struct, frozen=True, gc=False):
-    """The timer that the event of that seq set has come due."""
+    """Fire the timer that the event of that seq set; it is due."""
 
     timer: int
 
@@ -140,18 +143,18 @@ class Redispatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Quarantine(msgspec.Struct, frozen=True, gc=False):
-    """Deciding `command` raised `defect`, the name of an exception."""
+    """Quarantine the execution: deciding `command` raised `defect`, the name of an exception."""
 
     command: str
     defect: str
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
-    """Take the execution out of quarantine, and try again."""
+    """Release the execution from quarantine, and try again."""
 
 
 class Confirm(msgspec.Struct, frozen=True, gc=False):
-    """Change nothing: the answer is only to be remembered under an idempotency key."""
+    """Change nothing: the answer is only stored under an idempotency key."""
 
     answer: Any
 

@@ -1,4 +1,4 @@
-"""What `decide` answers: a decision, a rejection, or what it needs to see first."""
+"""The result types of `decide` (a decision, a rejection, or data to be loaded first), and its inputs (`Facts`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Code: TypeAlias = Literal[
     "UNAVAILABLE",
     "STALE",
 ]
-"""Why a command was refused. `STALE`: it comes from inside (a timer, a recovery) and its moment has passed."""
+"""Why a command was refused. `STALE`: it comes from inside (a timer, a recovery) and is out of date."""
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +64,7 @@ Outcome: TypeAlias = Decision | Rejection | Need
 
 
 class Trial(NamedTuple):
-    """What trying out one state gives and wants to see: a context object of its own, and the data of each step."""
+    """Options of a run of one single state: its context object, and a mapping that receives the data of each step."""
 
     context: dict[str, Any] | None
     trace: dict[str, Any]
@@ -83,20 +83,20 @@ TRANSITIONS_MAX: Final = 256
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a decision may know beside state and command.
+    """The inputs of a decision beside state and command.
 
     `execution` is the stream's id as text, `machine` the definition that an execution runs (other streams have none).
 
-    `chance` draws an id, and `entropy` so many random bytes that nobody can guess: the same ones if asked again in the
+    `new_id` draws an id, and `random_bytes` so many bytes that nobody can guess: the same ones if asked again in the
     same order.
 
     `known_waits` tells how waits ended that the state no longer knows (null: there is no such wait); `refusals` is
     how many commands were refused without a record since the last recorded one. `names` are those of the context
-    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `patience` tells, while the
-    decision is made, how many seconds of real time are left for it: an expression may take no longer, and when none are
-    left it stops between two states; null: as long as it takes. `moves_max` is how many states it passes at the most.
-    `trial` is set where one state is tried out by itself. `payload_max` is how many bytes of JSON any value of the run
-    may have, `events_max` how many events the run.
+    object: execution_id, execution_name, role_arn, state_machine_id, state_machine_name. `expression_timeout_s`
+    gives, while the decision is made, the seconds of real time that are left for it: an expression may take no longer,
+    and when none are left it stops between two states; null: no limit. `transitions_max` is how many states it passes
+    at most. `trial` is set where one state is tried out by itself. `payload_max` is how many bytes of JSON any value of
+    the run may have, `events_max` how many events the run.
     """
 
     execution: str

@@ -1,4 +1,4 @@
-"""The draft of a decision: the events so far, and the state after them. Shared by all kinds of streams."""
+"""The draft of a decision: the events so far, and the state after them. Shared by all stream types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perdure.engine.core.events import Event, Recorded
 
 
 class Folded(Protocol):
-    """What every stream's state tells."""
+    """The fields that the state of every stream type has."""
 
     seq: int
     recorded_at: int

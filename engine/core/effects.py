@@ -1,4 +1,4 @@
-"""Work to do after the append: never before the events that it rests on are on disk.
+"""Effects: work to do after the append, never before the events that caused it are on disk.
 
 An effect may be lost with the process, so what it is for stands in the state: `Recover` asks for it again. And it may
 be done twice, so each carries what makes a repetition harmless: a step its idempotency key, a child its id; a timer is

@@ -22,7 +22,7 @@ from perdure.engine.core.refs import Ref
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """What all events of all streams have in common: their type's name is the class's.
+    """The base of the events of all stream types. The name of an event's type is that of its class.
 
     A member that is not known is an error, here and in whatever an event holds: what a newer program meant by it must
     not be passed over.
@@ -56,14 +56,14 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 
 
 class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True, gc=False):
-    """What follows a failure: the state is tried again at `due_at`, as the retrier of that index says."""
+    """After a failure: the state is tried again at `due_at`, by the retrier of that index."""
 
     retrier: int
     due_at: int
 
 
 class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """What follows a failure: the catcher of that index leads to the `next` state.
+    """After a failure: the catcher of that index leads to the `next` state.
 
     No output: it could not be computed; the failure follows.
     """
@@ -136,7 +136,7 @@ class TaskScheduled(Event, frozen=True):
 
 
 class TaskQueued(Event, frozen=True):
-    """The step could not be called yet: its node had no place free for it, or does not have it. No limit of it runs.
+    """The step could not be called yet: its node had no free slot, or does not have the step. No limit of it runs.
 
     `left_ms` is how much of its time limit was left when it began to wait; `heartbeat_ms` is that of the wait that
     goes with it.
@@ -149,7 +149,7 @@ class TaskQueued(Event, frozen=True):
 
 
 class TaskStarted(Event, frozen=True):
-    """It is the turn of a step that was queued: it is called now, and what is left of its time limit runs from here.
+    """A queued step got a slot: it is called now, and the rest of its time limit runs from here.
 
     `due_at` is when it times out at the latest, and the timer's name is this event's seq. With `heartbeat_ms` the wait
     that goes with it expires at `heartbeat_due_at`, unless a heartbeat puts that off.
@@ -218,7 +218,7 @@ class TaskTimedOut(Event, frozen=True):
 
 
 class TaskHeartbeat(Event, frozen=True):
-    """Whoever holds the wait's token said that it is alive; the time limit is now at `due_at`."""
+    """A heartbeat from the holder of the wait's token; the time limit is now at `due_at`."""
 
     state: str
     wait: str
@@ -423,7 +423,7 @@ class ExecutionQuarantined(Event, frozen=True):
 
 
 class ExecutionReleased(Event, frozen=True):
-    """Somebody has it tried again: it is in quarantine no more, and what was under way is taken up."""
+    """The quarantine was ended by a caller: what was in progress is recovered."""
 
 
 class CommandRefused(Event, frozen=True):
@@ -435,7 +435,7 @@ class CommandRefused(Event, frozen=True):
 
 
 class ResultIgnored(Event, frozen=True):
-    """What a step gave after its state had been left. Payload: `result`, or `error` and `cause`."""
+    """The result of a step whose state had been left already. Payload: `result`, or `error` and `cause`."""
 
     state: str
     outcome: Literal["succeeded", "failed"]
@@ -445,7 +445,7 @@ class ResultIgnored(Event, frozen=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """An event at its place in a stream. `payload` is null, or a mapping of business data by name."""
+    """An event with its seq in a stream. `payload` is null, or a mapping of business data by name."""
 
     seq: int
     recorded_at: int

@@ -1,4 +1,4 @@
-"""`evolve`: one event's change of state; `replay`: the fold over many.
+"""`evolve` applies one event to a state; `replay` folds many.
 
 They copy what events carry. They compute, validate and read nothing else.
 

@@ -1,4 +1,4 @@
-"""Forks, as `evolve` moves them: the branches of a Parallel state, the iterations of a Map state.
+"""Changes of forks, made by `evolve`: the branches of a Parallel state, the iterations of a Map state.
 
 All functions change the copy of the state that `evolve` is making.
 

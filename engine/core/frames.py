@@ -1,4 +1,4 @@
-"""Moving frames, as `evolve` does it: every change of one goes through here, so that the counts of `State` hold.
+"""Changes of frames, made by `evolve`: all go through here, so that the counters of `State` stay right.
 
 All functions change the copy of the state that `evolve` is making.
 

@@ -1,4 +1,4 @@
-"""How many events of AWS's history an execution has come to: causes name the one with which their state was entered.
+"""Numbering of the events in AWS's execution history: causes name the one with which their state was entered.
 
 `engine.history.states_history` tells a log in that vocabulary; this counts what it tells, event by event, without
 telling it, so that a decision knows the number of an entry (a test holds the two together). All functions are given
@@ -46,7 +46,7 @@ def begin(state: State, name: str, event: e.Event) -> None:
 
 
 def count(state: State, name: str, recorded: e.Recorded) -> int:
-    """How many events AWS tells of this one. What has no row here is told nothing of, or is an end."""
+    """The number of events in AWS's history for this one: 0 for events that AWS has no word for, and for the ends."""
     counted = _COUNT.get(name)
     return 0 if counted is None else counted(state, recorded.event, recorded)
 

@@ -1,4 +1,4 @@
-"""An organization's stream: its workspaces and keys. Written by rare administrative acts only, never per run.
+"""The stream of an organization: its workspaces and API keys. Rare administrative events only, none per run.
 
 Whether somebody may do something is asked before, by whoever knows the key that asks; here is what must hold of the
 keys together. Somebody must be left who may do everything: the last operator's key that is live cannot be revoked,
@@ -55,9 +55,9 @@ class KeyRevoked(Event, frozen=True):
 
 
 class LogPinned(Event, frozen=True):
-    """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
+    """A pin: the position of an event in the whole log, and that event's hash (`sha256`).
 
-    `sha256` is the hash of the event there.
+    So the hash chain of this stream also fixes where all events before that position stand.
     """
 
     position: int

@@ -1,4 +1,4 @@
-"""A mapping that is never changed: each change gives a new one that shares nearly everything with the old one.
+"""A persistent (immutable) map: each change returns a new map that shares most of its structure with the old one.
 
 State is kept after every event of a decision, and a Map may have ten thousand iterations under way: copying a `dict`
 of them for each event would take quadratic time. Here a change copies one shard and the list of shards, and there are
@@ -26,7 +26,7 @@ SMALL_MAX = 32
 
 
 class Change(NamedTuple, Generic[K, V]):
-    """What differs between two mappings under one key; null: it is not there."""
+    """The values of two maps under one key; null where a map has no such key."""
 
     key: K
     before: V | None
@@ -140,7 +140,7 @@ class PersistentMap(Generic[K, V]):
         return self._size if only is None else len(only)
 
     def parts(self) -> tuple[dict[K, V], ...]:
-        """What it is made of; not to be changed."""
+        """The shards of the map; not to be changed."""
         return self._shards if self._only is None else (self._only,)
 
     def __iter__(self) -> Iterator[K]:
@@ -168,7 +168,7 @@ class PersistentMap(Generic[K, V]):
         return f"PersistentMap({dict(self.items())!r})"
 
     def changes_from(self, before: PersistentMap[K, V]) -> Iterator[Change[K, V]]:
-        """What changed since `before`, an earlier form of this mapping; as quick as the changes are few."""
+        """The changes since `before`, an earlier version of this map; only shards that differ are compared."""
         if self is before:
             return
         olds, news = before.parts(), self.parts()

@@ -1,4 +1,4 @@
-"""References to business data: where in the stream a value stands.
+"""References to business data: the seq of an event and a JSON Pointer into its payload.
 
 A payload stands in one place, `events.payload`; state, projections and later events point there. A reference is the
 text `SEQ/POINTER`: the event's seq, and a JSON Pointer (RFC 6901) into its payload.

@@ -1,4 +1,4 @@
-"""The state of an execution as text, and back: what a snapshot keeps.
+"""Serialization of an execution's state, for snapshots.
 
 A snapshot may be thrown away at any time, so nothing here is a promise: another `FORMAT` means a full fold.
 """

@@ -68,7 +68,7 @@ EXECUTION_TIMER: Final = 1
 
 
 class Queued(msgspec.Struct, frozen=True, gc=False):
-    """What waits with a step that is not called yet: how much of its time limit was left, and its heartbeats."""
+    """A step that waits for a slot, with the rest of its time limit and its heartbeat interval."""
 
     left_ms: int | None = None
     heartbeat_ms: int | None = None
@@ -157,7 +157,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def attempt(self) -> int:
-        """How often the state has been tried again."""
+        """The number of retries of the state so far."""
         return sum(self.retries)
 
     @property
@@ -352,11 +352,11 @@ def open_wait(phase: Phase | None) -> str | None:
 
 
 def progressed_by(phase: Phase) -> str:
-    """What moves a frame on that is in this phase: the engine (with the steps it calls), time or a child, or others.
+    """The party that moves on a frame in this phase: the engine (with the steps it calls), time or a child, or others.
 
     What is in no phase is moved by the engine.
     """
-    # A task that waits for a place, or is held as a suspect, is the engine's as well: whoever folds this state after a
+    # A task that waits for a slot, or is held as a suspect, is the engine's as well: whoever folds this state after a
     # crash must do something about it. A step's wait without its step is somebody else's, and so is a fork, which is
     # moved by what is below it.
     if type(phase) is InTask:

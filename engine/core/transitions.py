@@ -1,4 +1,4 @@
-"""The legal moves of an execution, as data: (status, event) to the statuses that may follow.
+"""The legal transitions of an execution as a table: (status, event) to the statuses that may follow.
 
 `evolve` looks every event up here; what is missing is an error. The diagram in the README is drawn from this table.
 `running` is: in a task, in a Wait state, in a retry delay, or between two states. `waiting` is: in open waits and

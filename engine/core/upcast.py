@@ -1,4 +1,4 @@
-"""Earlier versions of events, as they were released, and how each becomes the version that came after it.
+"""Upcasters: earlier released versions of events, and how each becomes the next version.
 
 An event's version is one more than the number of those before it, so it stands in no other place. What is read from a
 log is brought up to the version of today before anything else sees it; the log itself stays as it was written, and is

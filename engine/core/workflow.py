@@ -1,4 +1,4 @@
-"""A workflow's stream: its versions, from draft to archive. What an auditor may ask about a definition stands here.
+"""The stream of a workflow: its versions from draft to archive, and their publication.
 
 The definition itself is kept beside the log (`workflow_versions`), content-addressed by the digest in the event.
 

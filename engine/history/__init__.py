@@ -1,8 +1,8 @@
-"""What an execution's events tell, in the words of whoever asks: pure functions over recorded events.
+"""Views of an execution's events: AWS's history, process logs, drawings, outlines. Pure functions.
 
-One fold (`visits.follow`) makes of them a neutral course: the visits of states, and the moments of each. The
-vocabulary of Step Functions (`states_history`) and the steps of a log (`condensed`) are both read from that,
-so that a new kind of event adds a row to the fold and not another reader of the log.
+One fold (`handlers.follow`) makes a neutral `Timeline` of them: the visits of states, and an entry for each thing that
+happened. The vocabulary of Step Functions (`states_history`) and the steps of a log (`condensed`) are both derived from
+that, so that a new event type adds one handler to the fold and not another reader of the log.
 """
 
 from perdure.engine.history.drawing import mermaid_run

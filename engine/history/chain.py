@@ -1,4 +1,4 @@
-"""previousEventId: which event each event of a history follows, as AWS chains them.
+"""`previousEventId` of AWS's execution history: the event that each event follows.
 
 Each branch and each iteration is a chain of its own, which begins at the start of its Parallel or Map state, and goes
 over into the chain around it when it ends.
@@ -31,7 +31,7 @@ class Chain:
         self._entries: dict[str, tuple[int, int]] = {}
 
     def before(self, entry: TimelineEntry) -> int:
-        """The number of the event that the one of this moment follows."""
+        """The number of the event that the one of this entry follows."""
         if entry.what in _FROM_OUTSIDE:
             return 0
         if entry.what == "iteration_started":
@@ -60,7 +60,7 @@ class Chain:
         return 0 if scope == TOP else self._heads.get(fork_and_index(scope)[0], 0)
 
     def add(self, entry: TimelineEntry, number: int, before: int) -> None:
-        """Note the event of a moment, which follows the event `before`; of a moment without one, that event."""
+        """Note the number of an entry's event, which follows the event `before`; without one, that is `before`."""
         what, fork = entry.what, entry.fork
         if what in _FROM_OUTSIDE or what in _LEAVES:
             return

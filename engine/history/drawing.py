@@ -1,4 +1,4 @@
-"""A run as a picture: the drawing of its definition, with the way that it took marked."""
+"""A run as a Mermaid flowchart: its definition, with the states marked that were visited."""
 
 from __future__ import annotations
 

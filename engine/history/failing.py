@@ -1,4 +1,4 @@
-"""What the events of failures tell: of a step, of a state, of what runs below it, of the whole execution."""
+"""Timeline handlers of failure events: of a step, of a state, of the scopes below it, of the execution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fold's own state: what is open where, and how a gap in the events is survived.
+"""The fold from events to a timeline: open visits and forks, and how a gap in the events is handled.
 
 Everything is done once for each event, or once for each branch and iteration, so that a Map of many iterations costs
 what its events cost.
@@ -18,7 +18,7 @@ _HAS_ABORTED: Final = frozenset({"Task", "Wait", "Parallel", "Map"})
 
 
 class HistoryFold:
-    """Where the fold stands: by scope the open visit, and the input of the one that is about to begin.
+    """The state of the fold: by scope the open visit, and the input of the one that begins next.
 
     `forks` are those that are open, by seq.
     """
@@ -241,7 +241,7 @@ class HistoryFold:
         self.open.clear()
 
     def finish(self) -> Timeline:
-        """What all events together come to."""
+        """The timeline of all events that were taken."""
         self.start_all()
         self.timeline.current = [visit for visit in self.open.values() if self.is_sure(visit)]
         return self.timeline

@@ -1,4 +1,4 @@
-"""What each event tells of the way through the states: one function an event, except for failures (`failing.py`)."""
+"""Timeline handlers: one function for each event type; those of failures are in `failing.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_DEFAULT_S: Final = 99_999_999
 
 
 def follow(events: Iterable[e.Recorded]) -> Timeline:
-    """Fold events, ascending by seq, into a course."""
+    """Fold events, ascending by seq, into a timeline."""
     fold = HistoryFold()
     for recorded in events:
         take(fold, recorded)

@@ -1,4 +1,4 @@
-"""The logs that the process API shows of an execution: its events, and its steps with input and output."""
+"""The logs of the process API: an execution's events, and its steps with input and output."""
 
 from __future__ import annotations
 

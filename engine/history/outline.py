@@ -1,4 +1,4 @@
-"""A definition as a list of steps and the connections between them, for those who draw it."""
+"""A definition as a list of steps and the connections between them, for clients that draw it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A JSON Schema inferred from one value: what a caller may send, told by an example."""
+"""Infers a JSON Schema from one example value."""
 
 from __future__ import annotations
 

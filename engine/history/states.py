@@ -1,4 +1,4 @@
-"""An execution in the vocabulary of AWS GetExecutionHistory, for the tools that were made for it.
+"""An execution in the vocabulary of AWS GetExecutionHistory, for tools that read that.
 
 What has no word there is said as an integration is: a step NAME is resource NAME of resourceType `perdure`,
 and a bare wait looks like a task that was submitted and waits for its token.
@@ -127,7 +127,7 @@ def _scheduled(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
 
 
 def _begun(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
-    """AWS tells apart what is scheduled and what has been started; a step is called at once if there is a place."""
+    """AWS tells apart what is scheduled and what has been started; a step is called at once if a slot is free."""
     word, resource = _task(entry)
     return f"{word}Started", resource
 
@@ -226,4 +226,4 @@ _CONVERTERS: Final[dict[What, Callable[[TimelineEntry, Timeline], _AwsEvent]]] =
     "iteration_failed": _iteration("Failed"),
     "iteration_aborted": _iteration("Aborted"),
 }
-"""The end of a branch (`branch_ended`) has no word, nor has it that a step waits for a place (`queued`)."""
+"""The end of a branch (`branch_ended`) has no word, nor has it that a step waits for a slot (`queued`)."""

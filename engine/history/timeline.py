@@ -1,4 +1,4 @@
-"""What an execution's events come to: the visits of states, and the moments of each, in the order of the log.
+"""The timeline of an execution: the visits of its states, and an entry for each thing that happened, in log order.
 
 A visit is one entry of a state, until it was left. The events may have gaps (a long log is shown by its first
 and last ones) and payloads may be erased: what cannot be known is null then, and nothing is guessed.
@@ -41,7 +41,7 @@ What: TypeAlias = Literal[
     "iteration_aborted",
     "branch_ended",
 ]
-"""What a moment is. The execution is ended (completed), broken (failed), timed out, or aborted (terminated)."""
+"""The types of entries. The execution is ended (completed), broken (failed), timed out, or aborted (terminated)."""
 
 _ENDINGS: Final[frozenset[What]] = frozenset({"ended", "broken", "timed_out", "aborted"})
 
@@ -63,7 +63,7 @@ class Retried(NamedTuple):
 
 
 class TimeLimits(NamedTuple):
-    """How long a task may take, and how long it may be silent, in seconds; null where there is no limit."""
+    """The timeout and the heartbeat of a task in seconds; null where there is no limit."""
 
     timeout_s: int | None = None
     heartbeat_s: int | None = None
@@ -81,7 +81,7 @@ class Visit:
     `within` names the Parallel and Map states around it, outermost first, each with the index of the branch or
     iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
     `is_cancelled`: it did not end by itself, but with what is around it.
-    `begun` is the index of the moment that says that its step was called.
+    `begun` is the index of the entry that says that its step was called.
     """
 
     scope: str
@@ -125,7 +125,7 @@ class VisitFork:
 
 
 class TimelineEntry(NamedTuple):
-    """Something that happened; `value` is what it brought: parameters, a result, an output, a reason.
+    """One thing that happened; `value` refers to its parameters, result, output or reason.
 
     `fork` and the index `at` name the branch or iteration that it is about, or that what was aborted ran in.
     """
@@ -141,9 +141,9 @@ class TimelineEntry(NamedTuple):
 
 @dataclass(slots=True)
 class Timeline:
-    """All that happened. `is_whole`: no event is missing, from the first to the last one given.
+    """The entries and visits of an execution. `is_whole`: no event is missing, from the first to the last one given.
 
-    `current` are the visits that are known to be under way; `times` has the instant of each moment.
+    `current` are the visits that are known to be under way; `times` has the instant (ms) of each entry.
     """
 
     entries: list[TimelineEntry] = field(default_factory=list)
@@ -169,6 +169,6 @@ class Timeline:
 
     @property
     def ending(self) -> What | None:
-        """How the execution has ended; null if it has not, or the log of that is lost."""
+        """The kind of the execution's end; null if it has not ended, or the log of that is lost."""
         last = self.entries[-1].what if self.entries else None
         return last if last in _ENDINGS else None

@@ -1,4 +1,4 @@
-"""Where something was found, and what: the two things every parser of this package is handed."""
+"""Diagnostics: problems collected while a definition is parsed, each with a JSON Pointer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Final
 from perdure.engine.language.errors import Problem
 
 PROBLEMS_MAX: Final = 1000
-"""Problems told at once. A definition of a megabyte can hold a hundred thousand; nobody reads them."""
+"""The most problems that are reported at once. A definition of a megabyte can hold a hundred thousand; nobody reads
+them."""
 
 POINTER_MAX: Final = 1000
-"""Characters of a pointer that is told; a longer one is cut to the pointer of an enclosing value."""
+"""The most characters of a pointer; a longer one is cut to the pointer of an enclosing value."""
 
 NEAR_MAX: Final = 40
 """Characters of a name that is compared with the known names: that takes quadratic time."""
@@ -63,12 +64,12 @@ class Diagnostics:
         self.accepts_old = accepts_old
         """Whether a definition may hold what was accepted when it was created: one that is stored keeps running."""
         self.count = 0
-        """How many were found, those included that are not told."""
+        """The number of problems found, including those that are not reported."""
         self._comparisons_left = COMPARISONS_MAX
 
     @property
     def is_full(self) -> bool:
-        """Whether as many problems were found as are told."""
+        """Whether PROBLEMS_MAX is reached."""
         return len(self.problems) >= PROBLEMS_MAX
 
     def add(self, pointer: JsonPointer, message: str) -> None:

@@ -4,7 +4,7 @@
     StatesError          an error that the States Language names, met while a state runs
     TooSlow              an expression that must be evaluated where it holds nobody up
 
-`Problem` is a value, not an exception: a definition usually has several, and all are told at once.
+`Problem` is a value, not an exception: a definition usually has several, and all are reported at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RESULT_PATH_CONFLICT: Final = RESULT_PATH_MATCH_FAILURE
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong, or unwise, in a definition.
 
-    `path`: JSON Pointer (RFC 6901) to the place in the definition; "" is the whole of it.
+    `path`: JSON Pointer (RFC 6901) into the definition; "" is the whole of it.
     `message`: what is wrong there, in one sentence for the author of the definition.
     """
 

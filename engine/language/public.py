@@ -1,4 +1,4 @@
-"""What the language offers to the rest of the program: all that `engine.language` gives by name."""
+"""The public names of `engine.language`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON values as this package sees them, and the value that is not there."""
+"""JSON values, and `MISSING` for a value that is absent."""
 
 from __future__ import annotations
 

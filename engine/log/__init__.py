@@ -1,1 +1,1 @@
-"""The log: events as bytes, the rows that are derived from them, and the proof that neither was changed."""
+"""The log: encoding of events, derived rows, snapshots, and verification of the hash chain."""

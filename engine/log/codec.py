@@ -1,4 +1,4 @@
-"""Events as the log keeps them: their data and payloads as JSON text, and back (`store/LOG_FORMAT.md`)."""
+"""Encoding of events: data and payloads as JSON text, and back (`store/LOG_FORMAT.md`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparing requests without keeping them: canonical JSON, and digests keyed by a salt.
+"""Salted digests of requests, over canonical JSON: requests are compared without being stored.
 
 The canonical form is written down in `store/LOG_FORMAT.md`, "Beside the log".
 """

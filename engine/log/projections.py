@@ -1,4 +1,4 @@
-"""The rows that readers see, derived from events: what `perdure rebuild` makes again and the tests compare.
+"""Projections: the rows that readers see, derived from events; `perdure rebuild` derives them again.
 
 They hold references to business data and never the data itself.
 """
@@ -78,7 +78,7 @@ def changes(
     *,
     endings_from: int = sys.maxsize,
 ) -> Changes:
-    """What the events of `steps` do to the waits and timers of an execution.
+    """The changes that the events of `steps` make to the waits and timers of an execution.
 
     A timer's row is named by its instant too: one that is moved is a row that goes and another that comes. Of a row
     that comes and goes, or goes and comes back, nothing is left to do. Where so many as `endings_from` waits and timers

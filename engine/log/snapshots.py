@@ -1,4 +1,4 @@
-"""Snapshots: an execution's fold at a seq, so that a long stream is not folded from its first event each time.
+"""Snapshots: an execution's state at a seq, so that a long stream is not folded from its first event each time.
 
 They may be deleted at any time, and are believed only as far as they can be checked: each names its stream, its seq,
 the chain's hash there and the form of its text, and carries a digest of all that. What does not hold means a full

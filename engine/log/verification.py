@@ -1,4 +1,4 @@
-"""Verification: a stream's chain as it is stored, walked by somebody who trusts nothing.
+"""Verification of one stream's hash chain as it is stored; nothing that is read is trusted.
 
 What is checked, and what that proves, is written down in `store/LOG_FORMAT.md`, "Verifying".
 """

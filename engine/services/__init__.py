@@ -1,1 +1,1 @@
-"""The services: what callers ask of an engine, whatever way they come in."""
+"""The application services: operations of an engine, shared by the HTTP API, the command line and programs."""

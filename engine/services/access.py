@@ -1,4 +1,4 @@
-"""Access: organizations, workspaces and the keys that act in them."""
+"""Access control: organizations, workspaces, and the keys that act in them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Forbidden(Refused):
 
 
 class Principal(NamedTuple):
-    """Who a key speaks for, and what it may do."""
+    """The identity that a key stands for, and its scopes."""
 
     caller: Caller
     scopes: frozenset[str]
@@ -70,7 +70,7 @@ class MadeKey(NamedTuple):
 
 
 class Access:
-    """The organizations, workspaces and keys of a node's store."""
+    """Organizations, workspaces and keys: authentication, creation and revocation."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -85,11 +85,11 @@ class Access:
     # --- who asks ------------------------------------------------------------------------------------------------
 
     def is_known(self, key: str) -> bool:
-        """Whether a key is at hand, so that nobody need be asked who it is."""
+        """Whether a key is cached, so that its principal is found without reading the store."""
         return self._keys.get(_digest(key)) is not None
 
     async def principal(self, key: str) -> Principal | None:
-        """Who a key speaks for; null for a key that is unknown, revoked or expired."""
+        """The principal of a key; null for a key that is unknown, revoked or expired."""
         digest = _digest(key)
         found = self._keys.get(digest)
         if found is None:
@@ -250,7 +250,7 @@ class Access:
         return rows, await self.last_uses([row.key_id for row in rows])
 
     async def last_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
-        """When keys were last used; those that never were are left out."""
+        """The last use of each key; keys that were never used are left out."""
         return await self._store.key_uses(key_ids)
 
     async def revoke_key(self, principal: Principal, key_id: bytes, *, with_children: bool | None = None) -> ApiKeyRow:
@@ -301,7 +301,7 @@ class Access:
         return await self.make_key(await self.default_caller(actor), name, SCOPES, text=text)
 
     async def close(self) -> None:
-        """Write down what is not on disk yet."""
+        """Write the uses of keys that are not stored yet."""
         await self._uses.close()
 
 

@@ -1,4 +1,4 @@
-"""Look-ups that are made together: what is asked for while one is under way goes into the next."""
+"""Batched look-ups: those requested while a read is in progress share the next read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Together(Generic[K, V]):
-    """Looks keys up by `read`, which leaves out what is not there. Alone a key waits for nothing.
+    """Batches look-ups of keys into calls of `read`, which leaves out keys that do not exist.
 
     Each is looked up by a read that begins after it was asked for, so what was committed before is found.
     """
@@ -22,7 +22,7 @@ class Together(Generic[K, V]):
         self._job: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
-        """What a key stands for; null if nothing. Raises what `read` raises."""
+        """The value of a key; null if there is none. Raises what `read` raises."""
         loop = asyncio.get_running_loop()
         found: asyncio.Future[V | None] = loop.create_future()
         self._wanted.append((key, found))
@@ -53,7 +53,7 @@ class Together(Generic[K, V]):
 
 
 class BatchedLookups(Together[tuple[bytes, bytes, str], V]):
-    """Looks up names in workspaces, given with their organizations: those of each workspace are read together."""
+    """Batched look-ups of names in workspaces, given with their organizations: one read for each workspace."""
 
     def __init__(self, read: Callable[[bytes, bytes, list[str]], Awaitable[Mapping[str, V]]]) -> None:
         async def read_each(wanted: list[tuple[bytes, bytes, str]]) -> dict[tuple[bytes, bytes, str], V]:

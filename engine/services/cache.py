@@ -1,4 +1,4 @@
-"""Caches of what is on disk, which no read that was overtaken by a change is ever kept in."""
+"""Caches of stored values. A value read before a change and delivered after it is never cached."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Cache(Generic[K, V]):
         self._looks: set[_Look[K]] = set()
 
     def get(self, key: K) -> V | None:
-        """What is kept; null if nothing is."""
+        """The cached value; null if there is none."""
         value = self._values.get(key)
         if value is not None and self._limit is not None:
             self._values.move_to_end(key)
         return value
 
     async def read(self, key: K, reading: Callable[[], Awaitable[V]]) -> V:
-        """What is kept, or else what `reading` gives, kept from then on. Raises what that raises."""
+        """The cached value, or else the result of `reading`, which is cached. Raises what that raises."""
         look = _Look(key)
         self._looks.add(look)
         try:

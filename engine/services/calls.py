@@ -1,4 +1,4 @@
-"""Calls: which workflow a state means that names the one whose runs it starts (record 26).
+"""Resolution of workflow names: the workflow that a state starts by its name (record 26).
 
 What a name means is settled when a version is published, and stands in the event that publishes it. So it is read from
 the workflow's stream, and nothing else has to agree with it.
@@ -39,14 +39,14 @@ class Own(NamedTuple):
 
 
 class Meant(NamedTuple):
-    """What the names in a definition mean, by state, and of what they do not mean anything, why."""
+    """The workflows that names in a definition resolve to, by state, and for unresolved names the reason."""
 
     calls: dict[str, Called]
     unclear: dict[str, Problem]
 
 
 class Calls:
-    """What the workflows of a node's store call by name."""
+    """Resolves the workflow names that definitions call."""
 
     def __init__(self, node: Node, named: Named) -> None:
         self._store = node.store
@@ -58,7 +58,7 @@ class Calls:
         self._recorded.forget(lambda workflow_id: workflow_id == hot.stream_id)
 
     async def recorded(self, workflow_id: bytes, version: int) -> Mapping[str, Called]:
-        """What the names in a version meant when it was published, by state."""
+        """The workflows that the names in a version resolved to when it was published, by state."""
         versions = await self._recorded.read(workflow_id, lambda: self._read(workflow_id))
         return versions.get(version, {})
 
@@ -72,7 +72,7 @@ class Calls:
         return {number: version.calls for number, version in state.versions.items() if version.calls}
 
     async def meant(self, caller: Caller, definition: str, own: Own) -> Meant:
-        """What the names in a definition, as its text, mean now; an id is no name."""
+        """The workflows that the names in a definition, given as text, resolve to now; ids are left out."""
         found = Meant({}, {})
         known: dict[str, Called | str | None] = {}
         for pointer, state, target in await _executions_of(definition):
@@ -102,7 +102,7 @@ class Calls:
         return f"no workflow is named {target!r} yet"
 
     async def warnings(self, caller: Caller, definition: str, own: Own, version: int) -> list[Problem]:
-        """What of a version's calls will fail, or is still open."""
+        """Warnings about calls of a version that will fail, or are not resolved yet."""
         recorded = await self.recorded(own.workflow_id, version)
         unclear = (await self.meant(caller, definition, own)).unclear
         found = [problem for state, problem in unclear.items() if state not in recorded]

@@ -1,4 +1,4 @@
-"""Nesting: child executions, started, followed and ended for the tasks of their parents.
+"""Child executions: started, followed and ended for the tasks of their parents.
 
 Parent and child are two streams, and a decision writes one. So what one wants of the other is asked for only after the
 event that says so is on disk, is asked for again after a crash, and does no harm when it has been done before: a child

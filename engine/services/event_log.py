@@ -1,4 +1,4 @@
-"""The event log as callers read it: a run's events, and all that happens in an organization, page by page.
+"""The event log for callers: pages of a run's events, and of all events of an organization.
 
 A page never cuts an event. Whoever has read everything may wait for more: it is woken by the commit that brings it.
 """
@@ -40,7 +40,7 @@ class RunEvents(NamedTuple):
 
 
 class EventLog:
-    """The log of a node's store."""
+    """Pages of events, limited to what a caller may see."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -95,7 +95,7 @@ class EventLog:
     async def of_organization(
         self, caller: Caller, *, whole: bool, after: int = 0, limit: int = 100, hold_ms: int = 0
     ) -> EventPage:
-        """What happened above a position: in the caller's workspace, or (`whole`) in all of its organization.
+        """The events above a position: of the caller's workspace, or (`whole`) of all of its organization.
 
         Nothing is left out up to the page's `after`, whatever others append meanwhile. A page without events may have
         a next one: what it has looked at was others'. Raises `Invalid` for a position that the log has not reached.

@@ -1,4 +1,4 @@
-"""Memory: answers that are kept under an idempotency key, so that a repeated request gets its first one again."""
+"""Idempotency keys: the first answer of a request is stored, and repetitions of the request get it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIES: Final = 20
 
 
 class Answered(NamedTuple):
-    """An answer that is on disk: what was said (mostly a word), of which execution, and where the log stood then."""
+    """A stored answer (mostly one word), the execution that it is about, and the log's position when it was read."""
 
     answer: Any
     execution_id: bytes
@@ -25,7 +25,7 @@ class Answered(NamedTuple):
 
 
 class Idempotency:
-    """The answers that requests with an idempotency key got."""
+    """Looks up stored answers by idempotency key, and makes the claims that store new ones."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -46,7 +46,7 @@ class Idempotency:
         return Answered(decode_json(row.answer), row.stream_id, position)
 
     def claim(self, caller: Caller, idempotency: IdempotencyKey | None) -> IdempotencyClaim | None:
-        """What an order must carry so that its answer is kept."""
+        """The claim that a request must carry so that its answer is stored; null without a key."""
         if idempotency is None:
             return None
         salt = self._node.random(16)

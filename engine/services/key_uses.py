@@ -1,4 +1,4 @@
-"""When keys were last used: told to the store by and by, since nobody waits for it, and lost if a process dies."""
+"""Last uses of keys: written to the store in batches, in the background; lost if the process dies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DELAY_MS: Final = 10_000
 
 
 class KeyUses:
-    """The uses of keys that are not on disk yet."""
+    """The last uses of keys that are not stored yet."""
 
     def __init__(self, store: Catalog, clock: Clock) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class KeyUses:
         self._job: asyncio.Task[None] | None = None
 
     def note(self, grant: Grant) -> None:
-        """Note that somebody acts by a key."""
+        """Note the use of a key."""
         now = self._clock.now()
         if grant.used_at is not None and now - grant.used_at < PRECISION_MS:
             return

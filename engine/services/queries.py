@@ -1,4 +1,4 @@
-"""Reading: executions and their events, from what is on disk; never through the writer."""
+"""Queries: executions and their events, read from the store and never through the writer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ExecutionView(NamedTuple):
 
 
 class Queries:
-    """What callers may see of executions."""
+    """Reads of executions, limited to what a caller may see."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

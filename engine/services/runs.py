@@ -1,4 +1,4 @@
-"""Runs: triggering, resuming and terminating executions.
+"""Runs: triggering, resuming, terminating and releasing executions.
 
 Callers retry, race and come late. Every answer here is told from what is on disk, and the same request repeated gets
 the same answer.

@@ -1,4 +1,4 @@
-"""Sending a command from outside, and turning what comes back into an answer or an exception."""
+"""Sends a command from outside, and turns the reply into an answer or an exception."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def ask(
     process_id: ProcessIdRow | None = None,
     remembered: IdempotencyClaim | None = None,
 ) -> Accepted | Rejected | ClaimConflict:
-    """The same, with a refusal as a value."""
+    """Send a command and wait until its reply is on disk; a rejection is returned and not raised."""
     request = CommandRequest(
         kind=kind,
         stream_id=stream_id,
@@ -67,5 +67,5 @@ async def ask(
 
 
 def refused(rejection: Rejection, position: int) -> PerdureError:
-    """The exception that says what a rejection says."""
+    """The exception for a rejection."""
     return REFUSALS.get(rejection.code, Unavailable)(rejection.message, rejection.details, position=position)

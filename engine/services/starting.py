@@ -1,4 +1,4 @@
-"""Starting an execution: what a trigger from outside and the task of a parent have in common."""
+"""Starting an execution: shared by triggers and by the tasks of parents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROCESS_ID_MAX: Final = 128
 
 
 class Start(NamedTuple):
-    """What is started: a version of a workflow with an input, under a name of the caller's choice if there is one."""
+    """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one."""
 
     found: Published
     input: Any
@@ -28,7 +28,7 @@ class Start(NamedTuple):
     parent: Parent | None = None
 
     def command(self, caller: Caller) -> c.Trigger:
-        """The command that says so."""
+        """The `Trigger` command."""
         version = self.found.version
         return c.Trigger(
             workspace=ids.text(caller.workspace_id),

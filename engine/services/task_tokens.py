@@ -1,4 +1,4 @@
-"""Task tokens: whoever holds one gives the outcome of the task that it was made for, or says that it is alive.
+"""Task tokens: their holders complete, fail or heartbeat the task that a token was made for.
 
 A token names a wait and holds a secret, of which the log has the digest. Whatever is wrong with one, the answer is the
 same: nobody learns which waits there are.
@@ -27,7 +27,7 @@ CAUSE_MAX: Final = 32_768
 
 
 class TaskTokens:
-    """Commands that come with a task token."""
+    """Commands that are authorized by a task token."""
 
     def __init__(self, node: Node, memory: Idempotency) -> None:
         self._node = node
@@ -66,7 +66,7 @@ class TaskTokens:
         return await self._answer(caller, token, c.TaskFailure(error, cause), idempotency)
 
     async def beat(self, caller: Caller, token: str, *, idempotency: IdempotencyKey | None = None) -> Answered:
-        """Say that the task is alive; the answer is `alive`. Raises what `complete` raises."""
+        """Send a heartbeat; the answer is `alive`. Raises what `complete` raises."""
         row = await self._wait(caller, token)
         return await self._send(caller, row, c.Beat(ids.text(row.wait_id)), idempotency)
 

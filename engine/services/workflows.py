@@ -1,4 +1,4 @@
-"""Workflows: creating, changing and finding them."""
+"""Workflows: creating, changing, publishing and finding them."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class Saved(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What came of applying a definition under a name."""
+    """The result of applying a definition under a name."""
 
     saved: Saved
     outcome: Literal["created", "changed", "unchanged"]
 
 
 class Workflows:
-    """The workflows of a node's store."""
+    """Workflows and their versions, limited to what a caller may see."""
 
     def __init__(self, node: Node, registry: Registry) -> None:
         self._node = node
@@ -201,7 +201,7 @@ class Workflows:
         return replace(given, calls=meant.calls)
 
     async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
-        """Let no run start any more."""
+        """Archive a workflow: no run of it starts any more."""
         await self.workflow(caller, workflow_id)
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)

@@ -1,4 +1,4 @@
-"""Steps: what Task states call. `registry` has them, `invoke` is how one is called, `builtin` ours."""
+"""Steps, which Task states call: the registry, the calling convention (`invoke`), and built-in steps."""
 
 from perdure.engine.steps.registry import Registry, Step, StepContext, StepFailed, load_registry
 

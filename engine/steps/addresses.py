@@ -1,4 +1,4 @@
-"""Which network addresses a step may reach: the public ones, and no others.
+"""Network addresses that a step may connect to: public ones only.
 
 The table is our own, since `ipaddress.is_global` is true for addresses that lead inside: NAT64, 6to4,
 `::169.254.169.254`. It is asked about addresses, never about names: whoever connects must resolve first, ask,

@@ -1,4 +1,4 @@
-"""The catalog: the built-in steps, what they take and give. The README's reference is made from it."""
+"""The catalog of built-in steps: parameters, results and errors. The README's reference is generated from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`states:startExecution` in AWS's words: what its parameters ask for, and what a child gives its parent.
+"""`states:startExecution`: its parameters, and the child's result as AWS formats it.
 
 An `ExecutionArn` is the execution's id and a `StateMachineArn` the workflow's, as the context object has them. Dates
 are milliseconds since the epoch, as AWS's are in results.
@@ -96,7 +96,7 @@ def _input(given: Any, size_max: int) -> Any:
 
 
 def readings_of(target: str) -> list[tuple[str, int | None]]:
-    """What a StateMachineArn may mean: a workflow's id or name, and perhaps a version; what to try first, first.
+    """The possible meanings of a StateMachineArn, in the order to try: a workflow's id or name, perhaps with a version.
 
     Of an ARN what counts is what follows its type.
     """
@@ -110,12 +110,12 @@ def readings_of(target: str) -> list[tuple[str, int | None]]:
 
 
 def started(execution_id: str, at: int) -> dict[str, Any]:
-    """What a task is told when its child has been started."""
+    """The result of a task whose child has been started."""
     return {"ExecutionArn": execution_id, "StartDate": at}
 
 
 def outcome_for(ended: Ended, pattern: str, size_max: int = RESULT_MAX) -> Outcome:
-    """What a task that awaited a child is given when it is over: at most `size_max` bytes of JSON text.
+    """The outcome of a task whose awaited child has ended: at most `size_max` bytes of JSON text.
 
     `.sync` gives input and output as JSON text, `.sync:2` as JSON. A child that did not succeed fails the task, and
     tells of itself in the cause.

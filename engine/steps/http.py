@@ -1,4 +1,4 @@
-"""The client behind `http_request`. It reaches public addresses alone, unless told otherwise."""
+"""The HTTP client of `http_request`. It connects to public addresses only, unless configured otherwise."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class HttpClient:
             await self._resolver.close()  # a connector closes only one of its own
 
     async def send(self, request: HttpRequest, workspace: str = "") -> HttpResponse:
-        """Send a request and follow redirects. Its time runs from when it is sent, not while it waits for a place.
+        """Send a request and follow redirects. Its time runs from when it is sent, not while it waits for a slot.
 
         Raises StepFailed: `States.Http.StatusCode.N` for a status from 400, `States.Http.Socket`, `States.Timeout`,
         `States.DataLimitExceeded`, `Http.AddressRefused`, and `Http.InvalidInput` for the URL of a redirect.

@@ -1,4 +1,4 @@
-"""What `http_request` is asked, what it sends, and what it gives: values only, no network.
+"""Requests and responses of `http_request` as values; no network.
 
 Its input is checked field by field before anything is sent. There are two shapes, ours and that of AWS's
 `arn:aws:states:::http:invoke`; each is answered in kind.
@@ -77,7 +77,7 @@ class HttpRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """What came back. `headers` are in order, and may repeat a name; `body` is decompressed."""
+    """A response. `headers` are in order, and may repeat a name; `body` is decompressed."""
 
     status: int
     reason: str

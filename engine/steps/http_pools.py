@@ -1,4 +1,4 @@
-"""Connections of `http_request`, by workspace and host: who keeps a slow server busy makes nobody else wait."""
+"""Connection pools of `http_request`, by workspace and host: a slow server blocks no other workspace or host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 
 PER_HOST_MAX: Final = 100
-"""So many requests of a workspace are under way to one host; the others wait for a place, and their time with them."""
+"""So many requests of a workspace are under way to one host; the others wait for a slot, and their time with them."""
 
 POOLS_MAX: Final = 100
 """So many workspaces keep connections that are not in use."""
@@ -37,7 +37,7 @@ class Pools:
 
     @asynccontextmanager
     async def slot(self, workspace: str, host: str) -> AsyncIterator[aiohttp.ClientSession]:
-        """The session to send one request by, once there is a place for it."""
+        """The session to send one request by, once a slot is free."""
         async with self._pool(workspace).slot(host) as session:
             yield session
 
@@ -67,7 +67,7 @@ class Pools:
 
 
 class _Host:
-    """The places of one host, and how many have one or wait for one."""
+    """The request slots of one host, and how many requests hold or await one."""
 
     def __init__(self) -> None:
         self.slots = asyncio.Semaphore(PER_HOST_MAX)
@@ -123,12 +123,12 @@ class _Share:
         return await self._run(partial(socket.getnameinfo, address, flags))
 
     async def _run(self, look_up: Callable[[], Any]) -> Any:
-        """Run it in a thread, whose place is taken until it is done, whether or not anybody waits for that."""
+        """Run it in a thread, whose slot is taken until it is done, whether or not anybody waits for that."""
         await self._places.acquire()
         loop = asyncio.get_running_loop()
 
         def leave(_: Future[Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits for a place
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits for a slot
                 loop.call_soon_threadsafe(self._places.release)
 
         try:

@@ -1,4 +1,4 @@
-"""From a Task's resource and parameters to a call, and from what the step gave to an outcome.
+"""Invocation of a step: a Task's resource and parameters to a call, and what that returns or raises to an outcome.
 
 Nothing here waits, reads a clock or starts a task. Steps are other people's code: what they get is a copy,
 what they give is copied and checked, and what they raise is turned into text, whatever it is.
@@ -33,7 +33,7 @@ _resource: Callable[[str], Resource] = functools.lru_cache(maxsize=1024)(parse_r
 
 
 class StepCall(NamedTuple):
-    """What a Task state asks for.
+    """A call of a step that a Task state requests.
 
     `step_name`: Name of the step; a registry may have none of that name.
     `input`: what to give it: a copy, which the step may change.
@@ -89,7 +89,7 @@ def fresh(value: Any) -> Any:
 
 
 def called_of(resource: str, state: str) -> str:
-    """What AWS calls a task in a cause: its ARN, or else its state's name."""
+    """AWS's name for a task in a cause: its ARN, or else its state's name."""
     return resource if resource.startswith("arn:") else state
 
 

@@ -1,4 +1,4 @@
-"""Steps: the functions that Task states call, by name.
+"""The registry of steps: functions that Task states call, by name.
 
     registry = Registry()
 
@@ -56,7 +56,7 @@ class StepFailed(Exception):
 
 
 class StepContext(msgspec.Struct, frozen=True):
-    """What a step may know about its call.
+    """Information for a step about its call.
 
     `execution_id`: which execution it works for.
     `state`: Name of the Task state.

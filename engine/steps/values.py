@@ -1,4 +1,4 @@
-"""Values and texts of code that is not ours, made safe to keep: JSON that can be read back, and Unicode."""
+"""Conversion of values and texts from foreign code: to JSON that can be read back, and to valid Unicode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: given-when-then on the pure core, runs in virtual time, and a clock that is pushed."""
+"""For tests, ours and yours: given-when-then on the pure core, simulation in virtual time, and a manual clock."""
 
 from perdure.engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 from perdure.engine.testing.clock import START, ManualClock

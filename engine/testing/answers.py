@@ -1,4 +1,4 @@
-"""What a virtual-time run asks its caller, and what it may be told."""
+"""The answers that the caller of a simulation may give for a task."""
 
 from __future__ import annotations
 

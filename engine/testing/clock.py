@@ -1,4 +1,4 @@
-"""A clock that moves only when it is pushed."""
+"""A manual clock, which moves only when a test pushes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mocks: what the Task states of a virtual-time run give, said in JSON.
+"""Mocked results of Task states in a simulation, written in JSON.
 
 One form for `perdure simulate --mock` and for Python. A mock is an object from the name of a Task state to what that
 gives; a step, a wait, a task token and a child execution are answered alike:
@@ -68,7 +68,7 @@ class Mock:
         raise NotMocked(request)
 
     def outcome(self, state: str, attempt: int = 0) -> Outcome | None:
-        """What a state gives at an attempt, of which the first is 0; null if nothing is said about it."""
+        """The outcome of a state at an attempt, of which the first is 0; null if none is defined."""
         outcomes = self._outcomes.get(state)
         return None if outcomes is None else outcomes[min(attempt, len(outcomes) - 1)]
 

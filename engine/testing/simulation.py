@@ -1,4 +1,4 @@
-"""Virtual-time runs: one execution on the production core and driver, an in-memory store, and a clock that jumps.
+"""Simulation in virtual time: one execution on the production core and driver, and a clock that jumps.
 
 A year of Wait takes a millisecond. What steps would give is asked from the caller.
 """
@@ -56,7 +56,7 @@ class Stuck(NamedTuple):
 
 
 class Simulation(NamedTuple):
-    """How a run ended: `status` in the words of GetExecutionHistory, `RUNNING` if it is stuck (`stuck_at` says where).
+    """The result of a run: `status` as in GetExecutionHistory, `RUNNING` if it is stuck (`stuck_at` names the states).
 
     `history` is in the vocabulary of GetExecutionHistory, `events` are our own.
     """

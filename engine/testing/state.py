@@ -1,4 +1,4 @@
-"""One state by itself: what it makes of an input, on the production core.
+"""Runs one state by itself on the production core.
 
 It is entered, given the result that its step (or its branches, or its iterations) would have given, and left; no
 other state is entered, and nothing is called.
@@ -52,7 +52,7 @@ class NoSuchState(Exception):
 
 
 class StateOutcome(NamedTuple):
-    """What a state came to.
+    """The result of running a state.
 
     `status` is SUCCEEDED, FAILED, RETRIABLE (a retrier would have it tried again, after `retry_delay_ms`),
     CAUGHT_ERROR, or NEEDS_RESULT (its input was processed, and what follows depends on a result that was not given).

@@ -1,4 +1,4 @@
-"""The store in memory: the reference that the contract is read from, and what most tests run on."""
+"""The in-memory store: the reference implementation of the contract, which most tests run on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an audit reads, in memory."""
+"""The audit reads (`Auditing`) of the in-memory store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Organizations, keys and workflows in memory."""
+"""The catalog of the in-memory store: organizations, keys and workflows."""
 
 from __future__ import annotations
 

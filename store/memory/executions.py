@@ -1,4 +1,4 @@
-"""The projections in memory."""
+"""The projections of the in-memory store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log in memory: streams, events, claims, and what stands beside them."""
+"""The log of the in-memory store: streams, events, claims and primary rows."""
 
 from __future__ import annotations
 

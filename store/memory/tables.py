@@ -1,4 +1,4 @@
-"""Tables of plain dicts with sorted indexes: what the memory store is made of."""
+"""Tables of the in-memory store: plain dicts with sorted indexes."""
 
 from __future__ import annotations
 

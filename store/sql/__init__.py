@@ -1,1 +1,1 @@
-"""What the SQL databases have in common: reading in statements that each of them understands."""
+"""Reads shared by the SQL databases, in statements that each of them understands."""

@@ -1,4 +1,4 @@
-"""What an audit reads, with SQL."""
+"""The audit reads (`Auditing`), in SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits and timers as they are, whether or not the writer has done what endings say (`store.records.Ending`)."""
+"""Reads of waits and timers that take pending endings into account (`store.records.Ending`)."""
 
 from __future__ import annotations
 

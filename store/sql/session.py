@@ -1,4 +1,4 @@
-"""Running a statement on a connection of the readers' pool."""
+"""Runs statements on connections of the readers' pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many rows in one statement.
+"""Bulk writes: many rows in one statement.
 
 While SQLite runs a statement other threads run Python, and after it the writer has to ask for the interpreter again,
 and waits for it longer than it works. So a table's rows of a batch go into as few statements as can be, usually one:
@@ -93,7 +93,7 @@ class Bulk:
 
 
 def binder(column: Column[Any]) -> Binder | None:
-    """How values of a column are brought into the forms that the driver binds quickest; null: they are in it.
+    """A function that converts a column's values to the types that the driver binds fastest; null if they are.
 
     For each None and each bytes it looks for an adapter first, which takes longer than all else about the row (a third
     of a batch's time). It does not for a bytearray, which is stored as the same bytes, nor for a float.

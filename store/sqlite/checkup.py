@@ -1,4 +1,4 @@
-"""What can be seen of a SQLite file from outside: for `perdure doctor`. It reads, and changes nothing."""
+"""Read-only inspection of a SQLite file, for `perdure doctor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements compiled once, to be run by the driver itself."""
+"""Compiles SQLAlchemy statements once, so that the driver can run them directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to a store."""
+"""Maps SQLite's errors to those of a store."""
 
 from __future__ import annotations
 

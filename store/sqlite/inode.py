@@ -1,4 +1,4 @@
-"""The lock on the database file itself, whatever name it is opened by and whatever became of its lock file.
+"""The lock on the database file itself, independent of the name it is opened by and of its lock file.
 
 It is a lock of an open file description (Linux has them) on a byte that SQLite never looks at, so it is in the way of
 none of SQLite's. It has a descriptor of its own, and that is the danger: a process that closes any descriptor

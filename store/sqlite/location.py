@@ -1,4 +1,4 @@
-"""Where a SQLite database is: paths and URLs."""
+"""Paths and URLs of SQLite databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The locks that let one process at a time serve a database: a file beside it, and one on its own inode."""
+"""The locks that let one process at a time serve a database: a lock file, and a lock on the database file."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class FileLock:
 
     @property
     def descriptors(self) -> list[int]:
-        """What holds the locks, for a process that is to hold them too."""
+        """The descriptors that hold the locks, for a process that is to hold them too."""
         return [number for number in (self._file.fileno(), self._inode.fileno()) if number >= 0]
 
     def say_writer(self, pid: int) -> None:

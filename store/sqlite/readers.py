@@ -1,4 +1,4 @@
-"""The connections that only read: beside a writer, after one that died, or of a file at rest."""
+"""Read-only connections: beside a writer, after a crash, or of a file at rest."""
 
 from __future__ import annotations
 

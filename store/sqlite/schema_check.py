@@ -1,4 +1,4 @@
-"""What is defined in a SQLite file beside, or instead of, what Perdure's migrations make: a trigger, another view."""
+"""Finds differences between a SQLite file's schema and the one that Perdure's migrations make."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape: TypeAlias = Mapping[tuple[str, str], str]
 
 
 def shape(rows: Iterable[Any]) -> Shape:
-    """What the rows of `SHAPE` say, but for what SQLite makes by itself: indexes of keys, and its statistics."""
+    """The schema in the rows of `SHAPE`, without SQLite's own objects: indexes of keys, and its statistics."""
     return {
         (kind, name): " ".join(statement.split()) if isinstance(statement, str) else ""
         for kind, name, statement in rows
@@ -38,7 +38,7 @@ def expected() -> Shape:
 
 
 def shape_flaws(found: Shape) -> list[str]:
-    """What of a file is not as in a new one."""
+    """The differences between a file's schema and that of a new one."""
     wanted = expected()
     return [
         *(f"{kind} {name} is none of Perdure's" for kind, name in found if (kind, name) not in wanted),

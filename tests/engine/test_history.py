@@ -220,7 +220,7 @@ def test_an_output_that_cannot_be_computed_leaves_the_state_unexited():
 
 
 def test_every_event_of_an_execution_has_its_place():
-    """A new type of event must say whether it is a part of the course or stands beside it."""
+    """A new type of event must say whether it is a part of the timeline or stands beside it."""
     assert TELL.keys() | BESIDE == set(EXECUTION_EVENTS)
     assert not TELL.keys() & BESIDE
 

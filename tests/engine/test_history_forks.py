@@ -469,7 +469,7 @@ def test_nested_runs_survive_gaps_and_erasure(events, data):
 
 
 def test_a_long_map_costs_what_its_events_cost():
-    """Nothing is gone through again for each iteration: the moments are a fixed number for each."""
+    """Nothing is gone through again for each iteration: the entries are a fixed number for each."""
     run = given(machine(Each=mapped({"MaxConcurrency": 1}, A=PASS)), list(range(60)))
     while not run.state.is_over:
         run.when(c.Advance())

@@ -36,7 +36,7 @@ OTHERS: Final = 0o077
 
 
 class Check(NamedTuple):
-    """What was looked at, how it is, and what to do about it."""
+    """One check of `perdure doctor`: its subject, its result, and what to do about it."""
 
     check: str
     status: Status

@@ -17,7 +17,7 @@ from perdure.engine.testing.state import NoSuchState, test_state
 
 
 class StateTrial(NamedTuple):
-    """What a state is tried out with; `outcome` is what its step gives."""
+    """The input, mocks and context for a state that is run by itself; `outcome` is its step's."""
 
     input: Any
     outcome: StepSucceeded | StepFailed | None

@@ -1,1 +1,1 @@
-"""Where a command acts: on a server over HTTP, or on a database."""
+"""Targets of commands: a server over HTTP, or a database."""

@@ -60,7 +60,7 @@ async def view(scope: DatabaseScope) -> AsyncIterator[View]:
 
 
 async def find_caller(store: Store, scope: DatabaseScope, actor: str) -> Caller:
-    """Who acts in the workspace that a scope names. Raises `CommandFailed` if it is not there."""
+    """The caller that acts in the workspace a scope names. Raises `CommandFailed` if it is not there."""
     name = scope.organization or DEFAULT
     organization = await store.organization_named(name)
     if organization is None:
@@ -117,7 +117,7 @@ async def find_key(store: Store, caller: Caller, wanted: str) -> ApiKeyRow:
 
 
 async def find_for(engine: Engine, scope: DatabaseScope, actor: str, *, is_made: bool) -> Caller:
-    """Who acts through an engine; `is_made`: organization and workspace are made if they are not there."""
+    """The caller that acts through an engine; `is_made`: organization and workspace are made if they are not there."""
     if not is_made:
         return await find_caller(engine.store, scope, actor)
     organization = await engine.access.organization(scope.organization or DEFAULT, actor)

@@ -1,4 +1,4 @@
-"""Where runs are read: over HTTP from a server, or beside it in its database."""
+"""Targets of reads: a server over HTTP, or its database beside it."""
 
 from __future__ import annotations
 

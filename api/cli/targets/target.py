@@ -1,4 +1,4 @@
-"""Where a change goes: over HTTP to a server, or straight into a database that no server holds."""
+"""Targets of changes: a server over HTTP, or a database that no server holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 
 
 class Target(Protocol):
-    """What can be changed. Each call returns after the change is on disk; answers are JSON values, alike everywhere.
+    """The changes that a command can make. Each returns after it is on disk; answers are JSON values.
 
     Raises `CommandFailed` if what was asked for is bad or not possible, `CommandRefused` if it was not tried.
     """

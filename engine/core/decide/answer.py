@@ -1,4 +1,4 @@
-"""Task tokens: whoever holds one ends the wait that it was made for, or says that the task is alive.
+"""Task tokens: their holder completes, fails or heartbeats the task that a token was made for.
 
 Here a token is known to be right already (the driver has compared its digest with the one in `WaitOpened`); what is
 left is a wait, which is open or not. Its end is the same as that of a resume; a failure is the step's, as Retry and

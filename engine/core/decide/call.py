@@ -1,4 +1,4 @@
-"""Calling: entering a Task state, and having its step called or its child started, once and again.
+"""Task states: scheduling a step or a child execution, at the first attempt and at each retry.
 
 What a task gives off, in this order: `WaitOpened`, if somebody outside is to end it; `TaskScheduled`, if there is a
 step or a child; then the effect that calls or starts it. Effects run when the events are on disk, so nobody can be told
@@ -155,7 +155,7 @@ def _token(draft: ExecutionDraft, wait: str) -> str:
 
 
 def token_digest(token: str) -> str:
-    """What the log keeps of a task token."""
+    """The SHA-256 of a task token, which the log keeps in place of the token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -192,7 +192,7 @@ def run_task(draft: ExecutionDraft, scope: str) -> None:
 
 
 def parent_of(draft: ExecutionDraft, scope: str, task: InTask) -> Parent:
-    """What a child is told of the task that starts it."""
+    """The task that starts a child, as the child's first event records it."""
     frame = draft.state.frames[scope]
     pattern = parse_resource(task.resource).pattern
     return Parent(

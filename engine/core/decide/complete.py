@@ -1,4 +1,4 @@
-"""What comes back: a step's result, a timer that is due, and the go-ahead after a pause for breath.
+"""Results from inside: of a step, of a timer that is due, and the continuation after the transition limit.
 
 A call is known by the seq of its `TaskScheduled`, not by its state: the same state may be in another attempt, another
 visit, or another scope by the time a result comes. If that very call is not the one that its scope is in, the result
@@ -42,7 +42,7 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
 
 
 def start_child(state: State, command: ChildStarted, facts: Facts) -> Outcome:
-    """The child of a task is on its way: leave the state, or stay until the child ends or its wait does."""
+    """Record that the child of a task was started: leave the state, or stay until the child or its wait ends."""
     task = state.task(command.scope)
     if task is None or task.seq != command.seq or task.is_submitted:
         return stale("no task waits for this child to start")
@@ -127,7 +127,7 @@ def _wake(draft: ExecutionDraft, timer: Timer) -> None:
 
 
 def end_wait_state(draft: ExecutionDraft, scope: str, phase: InTimer) -> None:
-    """Leave a Wait state whose time has come."""
+    """Leave a Wait state whose timer is due."""
     state = draft.definition(scope, WaitState)
     leave_after(
         draft,
@@ -139,7 +139,7 @@ def end_wait_state(draft: ExecutionDraft, scope: str, phase: InTimer) -> None:
 
 
 def go_on(state: State, _command: Advance, facts: Facts) -> Outcome:
-    """Go on after `Continue`. Nothing to enter: somebody else was faster."""
+    """Continue after the effect `Continue`; a no-op if no frame is ready."""
     draft = ExecutionDraft(state, facts)
     advance(draft)
     return draft.decision() if draft.steps else stale("there is nothing to go on with")

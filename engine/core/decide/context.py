@@ -1,4 +1,4 @@
-"""What a decision's expressions see: the context object, the variables of their scope, time and chance."""
+"""Evaluation contexts: the context object, variables, time and random bytes that a decision's expressions read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Item(NamedTuple):
 # But for the input everything is looked up when an expression asks for it, and not before: most states look at nothing
 # else, and what is not asked for need not be loaded.
 class ScopeContext(msgspec.Struct, eq=False):
-    """What a scope lends to the expressions of its state: an `EvaluationContext` of the language.
+    """The `EvaluationContext` of the expressions of a scope's state.
 
     `wait` is about to be opened, with its `token`, or the iteration for `item` to begin.
     """

@@ -1,4 +1,4 @@
-"""The draft of a decision about an execution: events and effects, and the values that references point to."""
+"""The draft of a decision about an execution: events, effects, and the values behind references."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ D = TypeVar("D", bound=Definition)
 
 
 class ExecutionDraft(BaseDraft[State]):
-    """What a decision says so far, with the facts that it rests on."""
+    """The events and effects of a decision so far, with the facts that it rests on."""
 
     __slots__ = ("_has_given_up", "_values", "effects", "facts")
 
@@ -53,7 +53,7 @@ class ExecutionDraft(BaseDraft[State]):
         return self.machine(scope).states[self.state.frames[scope].state]
 
     def definition(self, scope: str, kind: type[D]) -> D:
-        """The same, of a known type. Raises `TypeError` if it is of another."""
+        """The state of the definition that a scope is in, of this type. Raises `TypeError` if it is of another."""
         state = self.state_of(scope)
         if not isinstance(state, kind):
             message = f"state {state.name!r} is no {kind.type}: the log belongs to another definition"
@@ -80,7 +80,7 @@ class ExecutionDraft(BaseDraft[State]):
         return [resolve(reference, *loaded) for reference in wanted]
 
     def variable(self, scope: str, name: str) -> Ref | None:
-        """Where the value of a variable stands: of this scope, or of the nearest one around it that has it."""
+        """The reference to a variable's value, of this scope or the nearest enclosing one that has it; null if none."""
         while True:
             found = self.state.frames[scope].variables.get(name)
             if found is not None or scope == TOP:
@@ -134,7 +134,7 @@ class ExecutionDraft(BaseDraft[State]):
                 raise TooLarge(frame.state)
 
     def check_size_left(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
-        """The same of what a state is left with, of which what is in the event's payload is bounded already."""
+        """Check what a state is left with, except values of the event's payload, which are checked already."""
         if not any(left.output is each for each in payload.values()):
             self.check_size(scope, left.output)
         if left.assigned:
@@ -143,20 +143,20 @@ class ExecutionDraft(BaseDraft[State]):
     # --- the end -------------------------------------------------------------------------------------------------
 
     def give_up(self, scopes: Iterable[str]) -> None:
-        """Let go of the steps and children of scopes whose tasks are about to end without them."""
+        """Cancel the steps and end the awaited children of scopes whose tasks end without them."""
         for scope in scopes:
             task = self.state.task(scope)
             if task is not None:
                 self.give_up_task(task)
 
     def give_up_all(self) -> None:
-        """Let go of all steps and children, in the order in which they were called."""
+        """Cancel all steps and end all awaited children, in the order in which they were called."""
         tasks = [frame.phase for frame in self.state.frames.values() if isinstance(frame.phase, InTask)]
         for task in sorted(tasks, key=lambda task: task.seq):
             self.give_up_task(task)
 
     def give_up_task(self, task: InTask) -> None:
-        """Let go of a step, or of the child that a task awaits."""
+        """Cancel a task's step, or end the child that it awaits."""
         self._has_given_up = True
         if task.child is None:
             self.effects.append(CancelTask(task.seq))
@@ -164,7 +164,7 @@ class ExecutionDraft(BaseDraft[State]):
             self.effects.append(EndChild(task.child))
 
     def decision(self, answer: Any = None) -> Decision:
-        """Everything said so far. Of what was to be done, what has lost its reason meanwhile is left out."""
+        """The decision. Effects whose reason is gone by now are left out."""
         # One decision may schedule a task and end it again (a branch fails while its sibling is being entered): calling
         # it then would do something outside that the log says is over. What is taken back (a step to be cancelled, a
         # child to be ended) stays, since it may have been begun by an earlier decision.

@@ -1,4 +1,4 @@
-"""Ends that come from outside the definition: termination, and quarantine (a pause for repair) with its release.
+"""Ends from outside the definition: termination, quarantine, and release from quarantine.
 
 A termination is the one thing that is always accepted while a run is alive, in quarantine too. It gives up what is
 under way, and tells a parent that awaits the run; what its steps give later is ignored.
@@ -39,7 +39,7 @@ def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
 
 
 def quarantine(state: State, command: Quarantine, facts: Facts) -> Outcome:
-    """Set the execution aside: only a termination or a release is accepted from here on."""
+    """Quarantine the execution: only a termination or a release is accepted from here on."""
     if state.is_over or state.is_quarantined:
         return stale("there is nothing left to set aside")
     draft = ExecutionDraft(state, facts)
@@ -48,7 +48,7 @@ def quarantine(state: State, command: Quarantine, facts: Facts) -> Outcome:
 
 
 def release(state: State, _command: Release, facts: Facts) -> Outcome:
-    """Take the execution out of quarantine. What is to be done is decided after this, for it may raise again."""
+    """Release the execution from quarantine. Recovery is a decision of its own, since it may raise again."""
     if state.is_over or not state.is_quarantined:
         return refuse(state, facts, "release", "CONFLICT", f"the execution is not quarantined: it is {state.status}")
     draft = ExecutionDraft(state, facts)

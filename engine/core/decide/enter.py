@@ -1,4 +1,4 @@
-"""Entering states: one function for each type, and the loop that goes on until something must be waited for.
+"""Entering states: one function for each state type, and the loop that runs until every frame waits.
 
 A state that needs nobody is entered and left by one event (`StatePassed`). One that waits is entered by the event that
 says what for, and left by another, later decision. Whatever goes wrong on the way in raises `StatesError` before an

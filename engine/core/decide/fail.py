@@ -1,4 +1,4 @@
-"""Failing: what a state's Retry and Catch say of an error, and the end of whatever nothing saves.
+"""Failures: Retry and Catch of a state, and the end of its scope if neither handles the error.
 
 The rules, as the States Language has them (Errors):
 

@@ -1,4 +1,4 @@
-"""Parallel and Map states: beginning their branches and iterations, and ending them.
+"""Parallel and Map states: starting and ending their branches and iterations.
 
 A branch ends by an event of its own last state, and nothing here is asked then: the fork counts (`engine.core.forks`),
 and when it is settled `advance` ends it, as its next move. So that is one place, whatever ended the last branch: a

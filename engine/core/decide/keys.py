@@ -1,4 +1,4 @@
-"""Idempotency keys: what tells a step, and whatever it changes, that two calls are one piece of work.
+"""Idempotency keys of steps: equal for calls that are one piece of work, and different for any others.
 
 The same place, visit and parameters have the same key, over attempts, crashes, and attempts of the Parallel or Map
 states around it; other parameters never have the same key (decision record 22).
@@ -31,7 +31,7 @@ _sorted: Final = msgspec.json.Encoder(order="deterministic")
 
 
 def salt_for(draft: ExecutionDraft) -> dict[str, str]:
-    """What the first event's payload has for the keys: a salt, if some key of the run will hold a digest."""
+    """The members of the first event's payload for keys: a salt, if some key of the run will hold a digest."""
     return {SALT: draft.facts.random_bytes(SALT_BYTES).hex()} if draft.facts.machine.varies else {}
 
 

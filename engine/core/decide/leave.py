@@ -1,4 +1,4 @@
-"""Leaving a state: its output, the variables it assigns, where it goes, and the end of an execution.
+"""Leaving a state: its output, the variables it assigns, the next state, and the end of an execution.
 
 Leaving and arriving are one event: it says where the scope goes, so a crash never finds it between two states. The last
 state of the top level is followed, in the same decision, by the event that ends the execution; the last one of a branch

@@ -1,4 +1,4 @@
-"""After a restart: what was under way is done again, under the same keys.
+"""Recovery: after a restart whatever was in progress is dispatched again, under the same idempotency keys.
 
 A step may be what takes the process down. Every unclean death is counted for the tasks that ran; from the third on a
 task is a suspect, which is held until it is its turn (`engine.runtime.workers.suspects`), and then watched for a while.
@@ -34,7 +34,7 @@ FORGIVEN_MS: Final = 3_600_000
 
 
 def watch_ms(deaths: int) -> int:
-    """How long a suspect is watched that was there at so many deaths: no other has its turn meanwhile."""
+    """The time (ms) for which a suspect with so many deaths runs alone and is watched."""
     return min(WATCH_MS << max(deaths - SUSPECT_DEATHS, 0), WATCH_MAX_MS)
 
 

@@ -1,4 +1,4 @@
-"""Refusals: values, and (for those that the state caused) events."""
+"""Rejections: values, and an event for those that the execution's state caused."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def too_large(field: str, value: Any, facts: Facts) -> Rejection | None:
 
 
 def stale(message: str) -> Rejection:
-    """Refuse a command from inside whose moment has passed; nobody needs to know."""
+    """Reject a command from inside that is out of date; nobody needs to know."""
     return Rejection("STALE", message)

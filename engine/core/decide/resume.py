@@ -1,4 +1,4 @@
-"""Resume: which wait a call means, and what it is told.
+"""Resume: finds the wait that a call means, and ends it or rejects the call.
 
 An external system may come early, late, twice, or all at once; exactly one resume ends a wait, and a late answer to
 one question never answers the next (`api/CONTRACT.md`, "Resuming").
@@ -93,7 +93,7 @@ def leave_wait(draft: ExecutionDraft, wait: str, payload: Any) -> None:
 
 
 def outcome_of(state: State, wait: str, facts: Facts) -> str | Need | None:
-    """How a wait that is not open ended; null if there is no such wait."""
+    """The outcome of a wait that is not open; null if there is no such wait."""
     # The state knows the last wait of each state of the definition, so it does not grow with a loop. Of an older one
     # the table of waits knows; the driver looks it up, and the decision is made again.
     for ended in state.ended_waits.values():

@@ -1,4 +1,4 @@
-"""The beginning of an execution.
+"""Starting an execution: its first event, and all states up to the first one that waits.
 
 Whether the workflow may be run, and whose the process id is, was found out before: no state of one execution can say
 so. What is here is the first event, and all states that need nobody: a run of such states ends in the decision that
@@ -33,7 +33,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     if command.process_id is not None:
         payload["process_id"] = command.process_id
     timeout_s = facts.machine.timeout_seconds
-    # The limit of the whole run goes on all the time, also while its steps wait for a place.
+    # The limit of the whole run goes on all the time, also while its steps wait for a slot.
     due_at = None if timeout_s is None else facts.now + timeout_s * 1000
     draft.emit(
         ExecutionStarted(

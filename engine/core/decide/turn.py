@@ -1,4 +1,4 @@
-"""Waiting for a place: the limits of a step that is not called yet do not run, and run from when it is.
+"""Queued steps: the time limits of a step that waits for a slot pause, and run on from when it is called.
 
 Both events are written for steps that wait noticeably long only (the driver decides that). Between them the task has no
 timer, and no death of the process is held against it. What was left of its limit is reckoned from when it began to
@@ -19,7 +19,7 @@ from perdure.engine.core.state import State
 
 
 def queue_task(state: State, command: QueueTask, facts: Facts) -> Outcome:
-    """Record that a step waits for its turn; its time limit stands still from when it began to."""
+    """Record that a step waits for a slot; its time limit pauses from when it began to."""
     task = state.task(command.scope)
     if task is None or task.seq != command.seq or task.child is not None or task.is_held or task.queued is not None:
         return stale("no task is to be queued here")
@@ -33,7 +33,7 @@ def queue_task(state: State, command: QueueTask, facts: Facts) -> Outcome:
 
 
 def start_task(state: State, command: StartTask, facts: Facts) -> Outcome:
-    """Call a step that was queued: it is its turn."""
+    """Call a queued step: it has a slot."""
     task = state.task(command.scope)
     if task is None or task.seq != command.seq or task.is_held or task.queued is None:
         return stale("no task is queued here")

@@ -1,1 +1,1 @@
-"""Analysis: what can be said of a definition that is not running."""
+"""Static analysis of definitions: steps, waits, edges, drawings."""

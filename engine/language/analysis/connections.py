@@ -1,4 +1,4 @@
-"""Where states lead: the connections of a definition, in its order, each with what it says."""
+"""The edges of a definition's graph, in document order, each with its label."""
 
 from __future__ import annotations
 

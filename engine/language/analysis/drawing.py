@@ -1,4 +1,4 @@
-"""A definition as a picture: a Mermaid flowchart, for the terminal, a README, or whatever renders Mermaid.
+"""A definition as a Mermaid flowchart.
 
 What stands in a definition is anybody's text. Nodes are therefore named by number, and a text stands only in a quoted
 label, in which no character but letters, digits and a few signs is written as itself (`label`).
@@ -42,7 +42,7 @@ _LIST: Final = re.compile(r"^(?:\d+(?=\.)|(?=-))")
 
 
 class Mark(NamedTuple):
-    """What a drawing of a run says of a state: a class of `_STYLES`, and how often the state was entered."""
+    """The marking of a state in the drawing of a run: a class of `_STYLES`, and how often the state was entered."""
 
     style: str
     visits: int

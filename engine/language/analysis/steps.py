@@ -1,4 +1,4 @@
-"""What a definition needs from outside: the steps that it calls, and the errors that it names."""
+"""The external dependencies of a definition: the steps that it calls, and the errors that it names."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def executions_of(definition: Mapping[str, Json]) -> Iterator[tuple[str, str, st
 
 
 def _machines_in(source: Json, pointer: JsonPointer) -> Iterator[tuple[JsonPointer, dict[str, Json]]]:
-    """List the states of what may be malformed, and of the machines in it, each with their place."""
+    """List the states of what may be malformed, and of the machines in it, each with its pointer."""
     states = source.get("States") if isinstance(source, Mapping) else None
     if type(states) is not dict:
         return

@@ -1,4 +1,4 @@
-"""Waits: whether a run of a definition can come to more than one."""
+"""Tells whether a run of a definition can open more than one wait."""
 
 from __future__ import annotations
 

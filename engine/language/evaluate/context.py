@@ -1,4 +1,4 @@
-"""The context object: what a path that starts with `$$` reads."""
+"""The context object of the States Language, which paths that start with `$$` read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an expression sees beside the value that a path starts from."""
+"""The environment of an evaluation: input, result, variables, context object, time and randomness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perdure.engine.language.values import MISSING, Json, Missing
 
 
 class EvaluationContext(Protocol):
-    """What an execution lends to the expressions of one state; everything is made only when it is asked for."""
+    """The data of an execution that expressions of one state may read; each is computed when it is first read."""
 
     @property
     def now_ms(self) -> int:
@@ -36,9 +36,9 @@ class EvaluationContext(Protocol):
 
 
 class Environment(msgspec.Struct, eq=False):
-    """The surroundings of one evaluation.
+    """The environment of one evaluation.
 
-    `evaluation`: what the execution lends.
+    `evaluation`: the data of the execution.
     `input`: the state's raw input (`$states.input`).
     `result`: what its task, branches or iterations gave (`$states.result`); MISSING before that.
     `error_output`: what a Catch caught (`$states.errorOutput`); MISSING elsewhere.

@@ -1,4 +1,4 @@
-"""Expressions: what a field of a state computes from a value and its environment.
+"""Compiled expressions: fields of a state that are computed from a value and an environment.
 
 One shape for every query language, so that states need not know which one they are written in.
 """

@@ -74,7 +74,7 @@ class Function(msgspec.Struct, frozen=True):
 
     @property
     def arity(self) -> str:
-        """How many arguments it takes, in words."""
+        """The number of arguments it takes, in words."""
         if self.most is None:
             return f"{self.least} or more arguments"
         counts = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"

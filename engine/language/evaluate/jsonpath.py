@@ -1,4 +1,4 @@
-"""Paths that can match several places.
+"""JSONPath queries, which can match several values.
 
 python-jsonpath reads the path and evaluates its filters. The walk is ours: it counts what it visits, so that
 no path over no input takes long, and it keeps nothing but the values.

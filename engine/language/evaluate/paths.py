@@ -1,4 +1,4 @@
-"""Paths: the parts of a state's input or of the context object that a definition names.
+"""Reference paths and JSONPath: the values of a state's input or of the context object that a definition names.
 
 A path is compiled once, when its definition is, and then called for every execution. Two kinds:
 

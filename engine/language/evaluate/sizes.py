@@ -1,4 +1,4 @@
-"""How large a value would be as JSON text, told before it is one.
+"""Computes the size of a value as JSON text without encoding it.
 
 A template puts the same value in many places by reference, and so does each state after it: what is a few objects in
 memory may be gigabytes of text. So the places are counted, not the objects, and the count stops at the limit.

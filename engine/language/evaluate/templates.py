@@ -21,7 +21,7 @@ INTRINSIC: Final = "States."
 
 
 def compile_template(source: Json, pointer: JsonPointer, diagnostics: Diagnostics) -> Expression:
-    """Compile a payload template; tell the findings what is wrong with it.
+    """Compile a payload template; add what is wrong with it to the diagnostics.
 
     Returns the template, of which parts are missing if anything was found.
     """

@@ -1,1 +1,1 @@
-"""The model: what a definition is once it is compiled, and what each state does."""
+"""The model: compiled definitions, and the behaviour of each state type."""

@@ -1,4 +1,4 @@
-"""Choice rules of JSONPath: from JSON to a function that says whether a rule matches."""
+"""Choice rules of JSONPath: compiled from JSON to a predicate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ JSONATA_FIELDS: Final = frozenset({"Condition", "Output"})
 
 
 class RuleCompiler:
-    """Compiles the rules of one Choice state; tells the findings what is wrong with them."""
+    """Compiles the rules of one Choice state; adds what is wrong with them to the diagnostics."""
 
     def __init__(self, diagnostics: Diagnostics) -> None:
         self.diagnostics = diagnostics

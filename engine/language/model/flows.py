@@ -1,4 +1,4 @@
-"""Data flows: what goes into a state's work, and what comes out of it, in each of the two query languages.
+"""Data flows: input and output processing of a state, in each of the two query languages.
 
     JSONPath   InputPath > Parameters > (work) > ResultSelector > Assign, ResultPath > OutputPath
     JSONata    Arguments > (work) > Assign, Output
@@ -26,7 +26,7 @@ NONE_ASSIGNED: Final[dict[str, Json]] = {}
 
 
 class Left(NamedTuple):
-    """How a state is left: its output, and the variables that it assigns."""
+    """The result of leaving a state: its output, and the variables that it assigns."""
 
     output: Json
     assigned: dict[str, Json]

@@ -1,4 +1,4 @@
-"""Retry and Catch: which errors a state handles, and how."""
+"""Retry and Catch: the errors that a state handles, and how."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Catcher(msgspec.Struct, frozen=True, kw_only=True):
         """Give what the state is left with.
 
         `error_output`: what there is of Error and Cause.
-        `env`: the surroundings; the error becomes its error_output.
+        `env`: the environment; the error becomes its error_output.
 
         Raises StatesError: ResultPath does not fit the raw input, or an expression fails.
         """

@@ -1,4 +1,4 @@
-"""Resources: what a Task state calls.
+"""Resources of Task states: a step, a wait, both, a child execution, or an activity.
 
     NAME                                  the registered step of that name
     arn:aws:lambda:…:function:NAME        the same step, so that a definition written for AWS runs unchanged

@@ -1,4 +1,4 @@
-"""ResultPath: where a state's result goes in its raw input."""
+"""ResultPath: merges a state's result into its raw input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled states: what each type does with its input, its result and its environment.
+"""Compiled states: the behaviour of each type, given its input, its result and an environment.
 
 A state is a frozen value that its definition has been compiled into. It knows nothing of events, time or
 tasks: whoever runs an execution asks it for the arguments, does the work, hands it the result, and asks what it
@@ -31,7 +31,7 @@ WAIT_SECONDS_MAX: Final = 2**31 - 1
 
 
 class Chosen(NamedTuple):
-    """What a Choice comes to: the next state, its output, the variables that are assigned, and by which rule.
+    """The result of a Choice: the next state, its output, the variables that are assigned, and the rule's index.
 
     `rule` is the index of the rule that matched; None: the Default.
     """
@@ -43,7 +43,7 @@ class Chosen(NamedTuple):
 
 
 class BaseState(msgspec.Struct, frozen=True, kw_only=True):
-    """What every state has.
+    """The fields that every state has.
 
     `name`: its name in the machine.
     `next`: the state that follows; None where the execution, or a branch of it, ends here, and for a Choice, whose

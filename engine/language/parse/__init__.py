@@ -1,1 +1,1 @@
-"""Parsing: from JSON to the model, with everything that is wrong told at its place."""
+"""Parsing: from JSON to the model, with every problem reported by its JSON Pointer."""

@@ -1,4 +1,4 @@
-"""Choices: their parser, for both query languages."""
+"""Parsers of the fields of Choice states, in both query languages."""
 
 from __future__ import annotations
 

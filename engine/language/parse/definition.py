@@ -1,4 +1,4 @@
-"""Definitions: finding what is wrong with one, and compiling it."""
+"""Validates a definition, and compiles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Field parsers: each reads one field's value, or finds what is wrong with it and gives None."""
+"""Field parsers: each returns the parsed value of one field, or adds a diagnostic and returns None."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def target(value: Json, pointer: JsonPointer, scope: FieldScope) -> str | None:
 
 
 def compiled_path(value: Json, pointer: JsonPointer, scope: FieldScope, compiler: Callable[[str], Path]) -> Path | None:
-    """Compile a path; None, after telling the findings, if it is none."""
+    """Compile a path; None, with a diagnostic, if it is none."""
     if type(value) is not str:
         scope.diagnostics.add(pointer, "must be a path")
         return None

@@ -1,4 +1,4 @@
-"""Retry and Catch: their parsers."""
+"""Parsers of Retry and Catch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields and templates of JSONata: their parsers."""
+"""Parsers of JSONata fields and templates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from perdure.engine.language.values import Json
 def compile_jsonata_field(
     value: str, pointer: JsonPointer, scope: FieldScope, kind: str | None = None
 ) -> Expression | None:
-    """Compile a field that is an expression; None, after telling the findings, if it is none.
+    """Compile a field that is an expression; None, with a diagnostic, if it is none.
 
     `value`: the field's whole value.
     `pointer`: where it stands.
@@ -54,7 +54,7 @@ def compile_jsonata_template(source: Json, pointer: JsonPointer, scope: FieldSco
 
 
 def field_of(pointer: JsonPointer) -> str:
-    """Write a place as AWS does in causes: from its state on, `Output/a/b[0]`, `Choices[1]/Condition`."""
+    """Write a pointer as AWS does in causes: from its state on, `Output/a/b[0]`, `Choices[1]/Condition`."""
     keys: list[str | int] = []
     at: JsonPointer | None = pointer
     while at is not None and at.parent is not None:

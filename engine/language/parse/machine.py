@@ -1,4 +1,4 @@
-"""From JSON to a Machine: one pass that compiles a definition and finds everything wrong with it.
+"""Parses a state machine: one pass compiles it and collects all its problems.
 
 The tables in `state_types` say what may stand where; this module walks them.
 """
@@ -26,7 +26,7 @@ LANGUAGES: Final = ("JSONPath", "JSONata")
 
 
 def parse_machine(definition: Json, diagnostics: Diagnostics, *, is_express: bool) -> Machine | None:
-    """Compile a definition whose shape has been checked; tell the findings all that is wrong with it.
+    """Compile a definition whose shape has been checked; add all that is wrong with it to the diagnostics.
 
     Returns the machine; None if anything was found.
     """

@@ -1,4 +1,4 @@
-"""Parallel and Map: the parsers of their machines, and of what only a distributed Map has."""
+"""Parsers of Parallel and Map: their nested machines, and the fields of a distributed Map."""
 
 from __future__ import annotations
 

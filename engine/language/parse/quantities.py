@@ -1,4 +1,4 @@
-"""Fields whose value must be of one type: numbers, texts and instants.
+"""Parsers of numbers, texts and instants.
 
 Each can be written as such, as JSONata, or in a field whose name ends in Path. Whichever it is, the
 expression that it compiles to gives a checked value, or raises StatesError.
@@ -33,7 +33,7 @@ _NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 
 class Quantity(NamedTuple):
-    """What a number in a definition may be.
+    """The range and form of a number field.
 
     `field`: the field that holds the number itself; with Path behind its name, that which holds a path to it.
     `lowest`: the smallest.

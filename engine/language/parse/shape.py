@@ -1,4 +1,4 @@
-"""The shape of a definition: JSON that every later step can walk without fear.
+"""Checks that a definition is JSON of bounded size and depth, which all later passes rely on.
 
 After this module has passed a value, it holds dicts, lists, strings that are Unicode, finite numbers, bools
 and None only, and is at most DEPTH_MAX deep, so that recursion over it is safe.
@@ -32,7 +32,7 @@ class _Refusal(ValueError):
 def read_definition(definition_or_text: object, diagnostics: Diagnostics) -> Json:
     """Decode a definition if it is text, and check its shape.
 
-    Returns the decoded definition; None, after one finding at "", if its shape is wrong.
+    Returns the decoded definition; None, with one diagnostic at "", if its shape is wrong.
     """
     try:
         if isinstance(definition_or_text, (bytes, bytearray, str)):

@@ -1,4 +1,4 @@
-"""What each type of state may hold, as a table, and what makes the compiled state of it.
+"""The table of state types: the fields of each, and the constructor of its compiled state.
 
 A new field is a row here: not a branch somewhere.
 """

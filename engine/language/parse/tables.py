@@ -1,4 +1,4 @@
-"""Objects of a definition as tables: which members they may have, and what reads each.
+"""Tables of fields: the members that an object of a definition may have, and the parser of each.
 
 A new field is a row. What a row cannot say, because it concerns several fields, is a `Check`.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class FieldScope(msgspec.Struct, frozen=True, kw_only=True):
-    """What a parser needs to know of the machine around a field.
+    """The context of a field's parser: the machine around the field, and the diagnostics.
 
     `diagnostics`: what takes the problems that it finds.
     `names`: the names of the machine's states, to which a transition may lead.
@@ -55,7 +55,7 @@ class FieldScope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Parse: TypeAlias = Callable[[Json, JsonPointer, FieldScope], Any]
-"""Parses a field's value; None, after telling the findings, if it is wrong."""
+"""Parses a field's value; None, with a diagnostic, if it is wrong."""
 
 
 class FieldRule(NamedTuple):
@@ -78,7 +78,7 @@ Check: TypeAlias = Callable[[dict[str, Json], JsonPointer, FieldScope], None]
 
 
 class ObjectShape(NamedTuple):
-    """What an object may hold.
+    """The members that an object may have.
 
     `fields`: its fields.
     `required`: those that it must have.

@@ -1,4 +1,4 @@
-"""What a batch does inside its transaction, in the order of `store/LOG_FORMAT.md`, "Appending"."""
+"""Writes a batch inside its transaction, in the order of `store/LOG_FORMAT.md`, "Appending"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the process of an engine and that of its writer say to each other, over a socket that nobody else has.
+"""The messages between an engine's process and its writer's process, over a private socket.
 
 A message is its length, of 8 bytes, and its body. A request is a batch to append or some other work, and each is
 answered in its turn. Batches, and what is usually answered to them, are MessagePack, which encodes rows in a twentieth
@@ -79,7 +79,7 @@ def read_request(request: memoryview) -> list[StreamAppend] | Work:
 
 
 class WriterFailure(NamedTuple):
-    """What is answered to a request that failed."""
+    """The answer to a request that failed."""
 
     error: StoreError
 
@@ -92,7 +92,7 @@ def answer(result: Any) -> bytes:
 
 
 def read_answer(message: bytes | memoryview) -> Any:
-    """What was answered."""
+    """Decode an answer."""
     if bytes(message[:1]) == _APPENDED:
         position, heads = _decode_appended(message[1:])
         return Appended(position, {}, heads)

@@ -1,4 +1,4 @@
-"""The process that a writer lives in, from its start to its end: see `store.sqlite.writer.process`, which starts it."""
+"""The main function of the writer's process; `store.sqlite.writer.process` starts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one connection that writes. All of it runs where the writer lives: in a thread or a process of its own."""
+"""The one connection that writes. All of it runs in the writer's thread or process."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""JSONata, by jlens behind this one package."""
+"""JSONata, evaluated by the library jlens, which is imported in this package only."""

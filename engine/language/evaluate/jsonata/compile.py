@@ -1,4 +1,4 @@
-"""JSONata: fields whose text is `{% … %}`, evaluated by jlens behind this package.
+"""Compiles fields whose text is a JSONata expression (`{% … %}`).
 
 An expression sees `$states` (`input`, `context`, and `result` or `errorOutput` where there is one) and the
 variables; of these, only what it reads is made and handed over. It has no input document: `$` and `$$` are

@@ -1,4 +1,4 @@
-"""The functions that JSONata expressions have beside JSONata's own, and those of its own that we replace.
+"""Host functions of JSONata expressions: AWS's additions, and replacements of built-in functions.
 
 AWS adds six ("Transforming data with JSONata in Step Functions"). Each gets its arguments as jlens hands them over,
 undefined as None, and raises Refused if it cannot work with them; None as a result is undefined.

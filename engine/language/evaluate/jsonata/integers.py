@@ -1,4 +1,4 @@
-"""Integers beyond 2^53, not all of which a double holds: jlens would make other numbers of them without a word.
+"""Exact integers beyond 2^53 in JSONata: jlens computes with doubles, and would round them silently.
 
 An expression that does no more than move and compare what it is given is handed a text in the place of each, and its
 result has the integer again. Every other expression fails, and its cause says why.

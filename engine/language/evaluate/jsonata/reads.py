@@ -1,4 +1,4 @@
-"""What a JSONata expression reads that is never there: told when a definition is created.
+"""Static check of JSONata expressions: variables that are never there are found when a definition is created.
 
 An expression has no input document, so a bare name (`amount = 5000`), `$` and `$$` stand for nothing, and a
 Choice that asks for one always takes its Default. jlens tells what an expression reads of its input and of `$states`.

@@ -1,4 +1,4 @@
-"""JSONata as text: its tokens, and how an expression is written for jlens, which reads it otherwise than it should.
+"""Tokenizes JSONata, and rewrites what jlens evaluates differently from the JSONata specification.
 
 jlens takes no regular expression right after `(` or `[`; and a division by zero gives it a number that is none,
 which JSON has as null; and it makes a range before it looks how long that is. All are put right in the text: `[/a/]`
@@ -54,7 +54,7 @@ class Token(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where it ends in the expression."""
+        """The index in the expression right after the token."""
         return self.start + len(self.text)
 
     @property
