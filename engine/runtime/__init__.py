@@ -4,10 +4,10 @@ The way of a command
 ====================
 
 Everything that changes a stream is a *command*, and goes through one `Processor`, on one event loop, one decision after
-another. A `CommandRequest` is a command on its way: which stream it is about, who sent it, what it claims (a process id, an
-idempotency key), and a future for the reply, if anybody listens. Requests come from outside (a service such as `Runs`,
-called by a dialect of the API or by an embedding program) and from inside: tasks that ended, timers that came due,
-children, a recovery. The states of a request:
+another. A `CommandRequest` is a command on its way: which stream it is about, who sent it, what it claims (a process
+id, an idempotency key), and a future for the reply, if anybody listens. Requests come from outside (a service such as
+`Runs`, called by a dialect of the API or by an embedding program) and from inside: tasks that ended, timers that came
+due, children, a recovery. The states of a request:
 
                       QUEUED <---------------------------------------+
                         |                                            |
@@ -27,8 +27,8 @@ children, a recovery. The states of a request:
          LOST      TOLD, DENIED                 FAILED (from anywhere)
 
     to         from        when
-    QUEUED     outside     `submit` and `post` take it in. They raise at once if the engine has stopped; of requests from
-                           outside also while it drains, while 10,000 are under way, and while a commit stalls
+    QUEUED     outside     `submit` and `post` take it in. They raise at once if the engine has stopped; of requests
+                           from outside also while it drains, while 10,000 are under way, and while a commit stalls
                PUT OFF     a second later
     DEFERRED   QUEUED      it claims what a request in a batch claims that is not yet on disk (`_is_held_back`)
     LOADING    QUEUED      its stream is not in memory, and it does not begin one; read together with others
@@ -45,8 +45,8 @@ children, a recovery. The states of a request:
                LOADING     there is no such stream (DENIED)
     LOST       DEFERRED,   another request has what it claims: whoever sent it looks up what is there
                COMMITTING
-    QUEUED     COMMITTING, the stream was refused: its head was another, or another request about it lost a claim. So are
-               BATCHED,    those in the open batch that read from it, and those that waited for its claim
+    QUEUED     COMMITTING, the stream was refused: its head was another, or another request about it lost a claim. So
+               BATCHED,    are those in the open batch that read from it, and those that waited for its claim
                DEFERRED
     PUT OFF    COMMITTING, the store did not serve, and wrote nothing; and the request is from inside. With it go those
                LOADING,    in the open batch that read from the same streams
