@@ -20,7 +20,7 @@ _CONTROLS: Final = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\r\t"
 } | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
-Event = MutableMapping[str, Any]
+LogEvent = MutableMapping[str, Any]
 
 
 def configure(log_format: str, stream: TextIO | None = None) -> None:
@@ -64,7 +64,7 @@ class _Lines:
     debug = info = warning = error = critical = exception = log = msg
 
 
-def _name(logger: Any, _method: str, event: Event) -> Event:
+def _name(logger: Any, _method: str, event: LogEvent) -> LogEvent:
     if logger.name is not None:
         event["logger"] = logger.name
     return event
@@ -78,7 +78,7 @@ def _as_json(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
         return msgspec.json.encode(_plain(ordered), enc_hook=repr).decode()
 
 
-def _for_people(_logger: Any, _method: str, event: Event) -> str:
+def _for_people(_logger: Any, _method: str, event: LogEvent) -> str:
     at, level, said = event.pop("at", ""), event.pop("level", ""), _plain(event.pop("event", ""))
     traceback = event.pop("exception", None)
     values = " ".join(f"{name}={_shown(value)}" for name, value in event.items())

@@ -363,7 +363,7 @@ class StreamAppend(NamedTuple):
     endings: Sequence[Ending] = ()
 
 
-class Refusal(NamedTuple):
+class RefusedAppend(NamedTuple):
     """Why a stream's part of a batch was left out: its head had moved, or what it claimed was taken."""
 
     reason: Literal["stale", "claimed"]
@@ -377,5 +377,5 @@ class Appended(NamedTuple):
     """
 
     position: int
-    refused: dict[bytes, Refusal]
+    refused: dict[bytes, RefusedAppend]
     heads: dict[bytes, Head]

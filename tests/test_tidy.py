@@ -56,6 +56,71 @@ ARROWS = {
 }
 
 
+# Type names that may be defined in several of these files: those listed, or any if none is. And why.
+TWICE = (
+    (
+        ("api/client/results.py", "api/dialects/schemas.py"),
+        (),
+        "the client imports nothing of the server, and names its results as the API's document names the schemas",
+    ),
+    (
+        ("api/client/errors.py", "engine/errors.py", "engine/services/access.py", "api/http/problems.py"),
+        (),
+        "a client raises, under the same names, what an embedded engine raises and the server answers",
+    ),
+    (
+        ("engine/core/events.py", "engine/errors.py", "api/client/errors.py"),
+        ("WaitExpired",),
+        "the event, and the error of a caller that comes after it",
+    ),
+    (
+        ("engine/core/commands.py", "api/dialects/process/routes.py", "api/dialects/resource/tasks.py"),
+        ("Resume", "Terminate", "TaskSuccess", "TaskFailure"),
+        "a request body is named, in the API's document, as the command that it becomes",
+    ),
+    (
+        ("engine/core/events.py", "api/dialects/resource/tasks.py", "api/dialects/schemas.py", "api/client/results.py"),
+        ("TaskHeartbeat", "TaskFailed"),
+        "the event, and the request body or response that go with it, as the API's document names them",
+    ),
+    (
+        ("engine/core/workflow.py", "api/dialects/resource/routes.py", "api/dialects/process/workflows.py"),
+        ("Definition", "Version"),
+        "the core's value, and the part of a request or response that has it, as the API's document names them",
+    ),
+    (
+        ("engine/services/event_log.py", "api/dialects/schemas.py", "api/client/results.py"),
+        ("EventLog", "RunEvents"),
+        "the service, and its answer as the API's document names it",
+    ),
+    (
+        ("engine/views.py", "api/dialects/schemas.py", "api/client/results.py"),
+        ("Page", "Result"),
+        "public names of three interfaces: the embedded engine, the API's document, the client",
+    ),
+    (
+        ("engine/language/errors.py", "api/openapi/schemas.py"),
+        ("Problem",),
+        "a public name of the language, and the API's document's name for an error's body",
+    ),
+    (
+        ("api/openapi/schemas.py", "api/client/errors.py"),
+        ("Refusal",),
+        "the API's document's name for an error, and what the client raises for it",
+    ),
+    (
+        ("engine/core/refs.py", "api/dialects/resource/events.py"),
+        ("Payloads",),
+        "payloads by seq, and the query parameter `payloads`",
+    ),
+    (
+        ("engine/core/events.py", "api/cli/targets/target.py", "api/client/workflows.py"),
+        ("ResumeRule",),
+        "one literal: the command line and the client import nothing of the core, so as to start quickly",
+    ),
+)
+
+
 class Module(NamedTuple):
     """A source file, read and parsed; `path` is relative to the project."""
 
@@ -279,3 +344,35 @@ def test_structs_are_declared_in_one_way() -> None:
             if is_within(name, "dataclasses")
         ]
     )
+
+
+def type_names() -> dict[str, set[str]]:
+    """The public classes and type aliases of the program by name, each with the modules that define it."""
+    found: dict[str, set[str]] = {}
+    for module in modules("engine", "store", "api"):
+        for node in module.tree.body:
+            name = ""
+            if isinstance(node, ast.ClassDef):
+                name = node.name
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                name = node.target.id if getattr(node.annotation, "id", "") == "TypeAlias" else ""
+            if name and not name.startswith("_"):
+                found.setdefault(name, set()).add(str(module.path))
+    return found
+
+
+def test_no_type_name_stands_for_two_things() -> None:
+    """A name has one meaning in the whole program; the exceptions are in TWICE, each with its reason."""
+    twice = {name: places for name, places in type_names().items() if len(places) > 1}
+    reported = [
+        f"{min(places)}: {name} is also defined in {', '.join(sorted(places)[1:])}: rename one of them"
+        for name, places in sorted(twice.items())
+        if not any(places <= set(files) and name in (names or (name,)) for files, names, _ in TWICE)
+    ]
+    unused = [
+        f"tests/test_tidy.py: {name} has one meaning now: take it out of TWICE"
+        for files, names, _ in TWICE
+        for name in names
+        if not twice.get(name, set()) & set(files)
+    ]
+    report(reported + unused)

@@ -23,7 +23,7 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
                 formatter.write(f"{' ' * formatter.current_indent}{line}\n")
 
 
-class Command(click.Command):
+class ExampledCommand(click.Command):
     """A command whose help ends with examples: lines of a shell that run as they stand."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **more: Any) -> None:
@@ -38,7 +38,7 @@ class Command(click.Command):
 class Group(click.Group):
     """A group of such commands, with examples of its own."""
 
-    command_class = Command
+    command_class = ExampledCommand
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **more: Any) -> None:
         super().__init__(*args, **more)

@@ -35,7 +35,7 @@ class NotThere(CommandFailed):
     """The thing that was named does not exist."""
 
 
-class CommandRefused(CommandFailed):
+class CommandNotRun(CommandFailed):
     """The command was not run."""
 
     exit_code = 2
@@ -50,12 +50,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except CommitUnknown as error:
         raise CommandFailed(str(error)) from None
     except DatabaseInUse as error:
-        raise CommandRefused(
+        raise CommandNotRun(
             f"{error.path} is in use by {error.holder}",
             ["changes go to the server that serves it: --server URL --key KEY"],
         ) from None
     except StoreError as error:
-        raise CommandRefused(str(error)) from None
+        raise CommandNotRun(str(error)) from None
 
 
 def headline(message: str, details: Any) -> str:

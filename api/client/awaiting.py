@@ -13,7 +13,7 @@ from yarl import URL
 from perdure.api.client.addresses import proxy_of
 from perdure.api.client.calls import Awaiting, Call
 from perdure.api.client.errors import ClientError, NoAnswer, StrangeAnswer, Unreachable
-from perdure.api.client.exchange import ANSWER_BYTES_MAX, Answer, Outside, Pause, Request, Retries, exchange
+from perdure.api.client.exchange import ANSWER_BYTES_MAX, Outside, Pause, Retries, WireRequest, WireResponse, exchange
 from perdure.api.client.operations import CONNECT_TIMEOUT_S, IDLE_MAX_S, TIMEOUT_S, Operations
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class AsyncClient(Operations, Awaiting):
             self._opened._retry_connection = False  # noqa: SLF001 what is repeated, and when, is decided in `exchange`
         return self._opened
 
-    async def _send(self, request: Request) -> Answer:
+    async def _send(self, request: WireRequest) -> WireResponse:
         url = URL(f"{self._address}{request.target}", encoded=True)
         asked: dict[str, Any] = {"data": request.body, "headers": request.headers, "allow_redirects": False}
         if self._proxy is not None:
@@ -104,7 +104,9 @@ class AsyncClient(Operations, Awaiting):
                 self._session.request(request.method, url, **asked) as response,
             ):
                 body = await _whole(response)
-                return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+                return WireResponse(
+                    response.status, {name.lower(): value for name, value in response.headers.items()}, body
+                )
         except aiohttp.ClientConnectorCertificateError as error:
             raise Unreachable(f"{self._address} cannot be reached: {error}", retryable=False) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

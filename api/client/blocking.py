@@ -15,7 +15,7 @@ from typing import Any, Final, Self, TypeVar
 from perdure.api.client.addresses import Address, Proxy, proxy_of
 from perdure.api.client.calls import Blocking, Call
 from perdure.api.client.errors import ClientError, NoAnswer, StrangeAnswer, Unreachable
-from perdure.api.client.exchange import ANSWER_BYTES_MAX, Answer, Outside, Pause, Request, Retries, exchange
+from perdure.api.client.exchange import ANSWER_BYTES_MAX, Outside, Pause, Retries, WireRequest, WireResponse, exchange
 from perdure.api.client.operations import CONNECT_TIMEOUT_S, IDLE_MAX_S, TIMEOUT_S, Operations
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Connections:
         self._proxy = proxy_of(address)
         self._idle: deque[tuple[http.client.HTTPConnection, float]] = deque()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: WireRequest) -> WireResponse:
         """Send a request and read its answer. Raises `Unreachable`, `NoAnswer`, `StrangeAnswer`."""
         until = time.monotonic() + request.timeout_s
         connection = self._rested() or self._connected(min(CONNECT_TIMEOUT_S, request.timeout_s))
@@ -133,8 +133,8 @@ class Connections:
         return connection
 
     def _converse(
-        self, connection: http.client.HTTPConnection, request: Request, left_s: Callable[[], float]
-    ) -> Answer:
+        self, connection: http.client.HTTPConnection, request: WireRequest, left_s: Callable[[], float]
+    ) -> WireResponse:
         target, headers = f"{self._address.path}{request.target}", dict(request.headers)
         if self._proxy is not None and self._address.scheme == "http":
             target = f"http://{self._address.netloc}{target}"
@@ -144,7 +144,7 @@ class Connections:
         connection.request(request.method, target, request.body, headers)
         with connection.getresponse() as response:
             body = _whole(response)
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+        return WireResponse(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
 def _made(

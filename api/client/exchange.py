@@ -45,7 +45,7 @@ KEY_MAX: Final = 255
 _log = logging.getLogger("perdure.client")  # names routes and kinds of errors: no ids, keys or tokens
 
 
-class Request(NamedTuple):
+class WireRequest(NamedTuple):
     """A request. `target` is path and query as they stand in the request line; it may hold a secret."""
 
     method: str
@@ -65,7 +65,7 @@ class Pause(NamedTuple):
     seconds: float
 
 
-class Answer(NamedTuple):
+class WireResponse(NamedTuple):
     """A response; header names are lower-case."""
 
     status: int
@@ -102,7 +102,7 @@ class Outside(NamedTuple):
     new_id: Callable[[], str]
 
 
-class Settings(NamedTuple):
+class ClientSettings(NamedTuple):
     """The settings of a client."""
 
     api_key: str
@@ -114,7 +114,7 @@ class Settings(NamedTuple):
         return f"Settings(timeout_s={self.timeout_s}, retries={self.retries})"
 
 
-def exchange(call: Call[T], settings: Settings) -> Generator[Request | Pause, Answer | None, T]:
+def exchange(call: Call[T], settings: ClientSettings) -> Generator[WireRequest | Pause, WireResponse | None, T]:
     """Send a call until it has an outcome. Raises `ClientError`, and `ValueError` for what cannot be sent."""
     outside = settings.outside
     request = _request(call, settings)
@@ -156,7 +156,7 @@ def user_agent() -> str:
     return f"perdure-client/{metadata.version('perdure')} python/{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _request(call: Call[Any], settings: Settings) -> Request:
+def _request(call: Call[Any], settings: ClientSettings) -> WireRequest:
     headers = {
         "x-api-key": settings.api_key,
         "Accept-Encoding": "identity",
@@ -174,7 +174,7 @@ def _request(call: Call[Any], settings: Settings) -> Request:
     if call.body is not UNSET:
         headers["Content-Type"] = "application/json"
         body = _encoded(call.body)
-    return Request(call.method, call.target(), headers, body, settings.timeout_s + call.held_s)
+    return WireRequest(call.method, call.target(), headers, body, settings.timeout_s + call.held_s)
 
 
 def _encoded(value: Any) -> bytes:
@@ -187,7 +187,7 @@ def _encoded(value: Any) -> bytes:
 # --- answers -----------------------------------------------------------------------------------------------------
 
 
-def _read(call: Call[T], answer: Answer) -> T:
+def _read(call: Call[T], answer: WireResponse) -> T:
     if not 200 <= answer.status < 300:  # noqa: PLR2004 2xx
         raise _refusal(answer)
     if call.reply is str:
@@ -224,7 +224,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
-def _refusal(answer: Answer) -> ClientError:
+def _refusal(answer: WireResponse) -> ClientError:
     retry_after_s = _seconds(answer.headers.get("retry-after", ""))
     try:
         body = _envelope.decode(answer.body)

@@ -8,10 +8,10 @@ import uuid
 from typing import Final
 
 from perdure.api.client.addresses import Address, parse
-from perdure.api.client.exchange import Outside, Retries, Settings
-from perdure.api.client.runs import Runs
-from perdure.api.client.servers import Servers
-from perdure.api.client.workflows import Workflows
+from perdure.api.client.exchange import ClientSettings, Outside, Retries
+from perdure.api.client.runs import RunCalls
+from perdure.api.client.servers import ServerCalls
+from perdure.api.client.workflows import WorkflowCalls
 
 TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -21,7 +21,7 @@ IDLE_MAX_S: Final = 4.0
 OUTSIDE: Final = Outside(time.monotonic, random.random, lambda: uuid.uuid4().hex)
 
 
-class Operations(Runs, Workflows, Servers):
+class Operations(RunCalls, WorkflowCalls, ServerCalls):
     """A method for each route of the server."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Operations(Runs, Workflows, Servers):
         if not (api_key and api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
             raise ValueError("api_key: it is empty, or has characters that no key has")
         self._address: Address = parse(base_url)
-        self._settings = Settings(api_key, timeout_s, retries or Retries(), outside or OUTSIDE)
+        self._settings = ClientSettings(api_key, timeout_s, retries or Retries(), outside or OUTSIDE)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._address)!r})"

@@ -62,7 +62,7 @@ def _answer(token: str, what: str, reply: Any, body: Any, key: str | None) -> Ca
     return Call("POST", path, reply, "data", values={"token": token}, body=body, idempotency_key=key or True)
 
 
-class Runs:
+class RunCalls:
     """Calls about runs."""
 
     # --- changes -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ PAGE: Final = 100
 """So many items an iterator asks for at once."""
 
 
-class Servers:
+class ServerCalls:
     """Calls about keys and the server itself."""
 
     @Operation

@@ -20,7 +20,7 @@ def _settings(resume: ResumeRule | None) -> dict[str, Any] | None:
     return None if resume is None else {"resume": resume}
 
 
-class Workflows:
+class WorkflowCalls:
     """Calls about workflows. `definition` is an object in Amazon States Language."""
 
     # --- changes -------------------------------------------------------------------------------------------------

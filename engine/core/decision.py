@@ -12,7 +12,7 @@ from perdure.engine.core.effects import Effect
 from perdure.engine.core.refs import Payloads
 from perdure.engine.language import Machine
 
-Code: TypeAlias = Literal[
+RejectionCode: TypeAlias = Literal[
     "VALIDATION_ERROR",
     "NOT_FOUND",
     "CONFLICT",
@@ -41,7 +41,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     stream counts, whether or not this one is recorded.
     """
 
-    code: Code
+    code: RejectionCode
     message: str
     details: Mapping[str, Any] = {}
     steps: tuple[DraftedEvent, ...] = ()
@@ -52,12 +52,13 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 class Need(msgspec.Struct, frozen=True, gc=False):
     """Payloads, by seq, or ended waits, by id, that must be loaded; then decide again with all else the same.
 
-    `patience`: the decision takes longer than `Facts.patience`; decide again without it, where nobody is held up.
+    `is_slow`: the decision takes longer than `Facts.expression_timeout_s` allows; decide again without that limit, in a
+    thread.
     """
 
     seqs: tuple[int, ...] = ()
     waits: tuple[str, ...] = ()
-    patience: bool = False
+    is_slow: bool = False
 
 
 Outcome: TypeAlias = Decision | Rejection | Need

@@ -293,6 +293,7 @@ def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> Non
 
 
 def _wait_resumed(state: State, event: e.WaitResumed, recorded: e.Recorded) -> None:
+    # The wait is closed first, here and wherever one goes with a state: the frame that names it is about to move on.
     end_wait(state, event.scope, "resumed")
     _leave(state, event, recorded)
 
@@ -353,6 +354,7 @@ def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> N
 
 
 def _state_exited(state: State, event: e.StateExited, recorded: e.Recorded) -> None:
+    # First what is below, while the frame's phase still names the fork.
     close_fork(state, event.scope)
     _leave(state, event, recorded)
 
@@ -369,7 +371,7 @@ def _execution_failed(state: State, event: e.ExecutionFailed, _: e.Recorded) -> 
 
 
 def _execution_timed_out(state: State, _event: e.ExecutionTimedOut, _: e.Recorded) -> None:
-    state.error = "States.Timeout"
+    state.error = "States.Timeout"  # as AWS reports it; the event need not say so
     state.output = None
     _end(state, "timed_out")
 

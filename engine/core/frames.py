@@ -27,9 +27,9 @@ from perdure.engine.core.state import (
     TOP,
     EndedWait,
     Frame,
-    Outcome,
     Phase,
     State,
+    WaitOutcome,
     open_wait,
     progressed_by,
 )
@@ -153,7 +153,7 @@ def cancel_all_waits(state: State) -> None:
     state.waits = PersistentMap()
 
 
-def end_wait(state: State, scope: str, outcome: Outcome) -> None:
+def end_wait(state: State, scope: str, outcome: WaitOutcome) -> None:
     """Close the wait that a scope has open, if it has one."""
     frame = state.frames[scope]
     wait = open_wait(frame.phase)

@@ -113,7 +113,7 @@ class PinLog(msgspec.Struct, frozen=True, gc=False):
     sha256: str
 
 
-Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
+OrganizationCommand: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
 
 OPERATOR: Final = "operator"
 """The scope of who may do everything: somebody must be left who has it."""
@@ -176,7 +176,7 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
 
 
 def decide(
-    state: OrganizationState, command: Command, *, now: int, actor: str, payloads: Mapping[int, Any]
+    state: OrganizationState, command: OrganizationCommand, *, now: int, actor: str, payloads: Mapping[int, Any]
 ) -> Decision | Rejection:
     """Answer a command. Creating a workspace under a name that is taken answers with the one that has it."""
     draft = Draft(state, evolve, now=now, actor=actor)

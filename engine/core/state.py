@@ -227,7 +227,7 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     heartbeat_ms: int | None = None
 
 
-Outcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
+WaitOutcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
 """How a wait ended: by an answer, by one that says that the task failed, for want of one, or with its state."""
 
 
@@ -236,7 +236,7 @@ class EndedWait(msgspec.Struct, frozen=True, gc=False):
 
     wait: str
     state: str
-    outcome: Outcome
+    outcome: WaitOutcome
 
 
 class State(msgspec.Struct, gc=False):

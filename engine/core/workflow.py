@@ -127,7 +127,7 @@ class ArchiveWorkflow(msgspec.Struct, frozen=True, gc=False):
     """Take the workflow out of use."""
 
 
-Command: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow
+WorkflowCommand: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow
 
 # --- state -------------------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
     return after
 
 
-def decide(state: WorkflowState, command: Command, *, now: int, actor: str) -> Decision | Rejection:
+def decide(state: WorkflowState, command: WorkflowCommand, *, now: int, actor: str) -> Decision | Rejection:
     """Answer a command; the answer of a decision is the number of the version it is about."""
     draft = Draft(state, evolve, now=now, actor=actor)
     refused = None

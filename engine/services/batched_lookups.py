@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Together(Generic[K, V]):
+class BatchedReads(Generic[K, V]):
     """Batches look-ups of keys into calls of `read`, which leaves out keys that do not exist.
 
     Each is looked up by a read that begins after it was asked for, so what was committed before is found.
@@ -52,7 +52,7 @@ class Together(Generic[K, V]):
                     future.set_result(found.get(key))
 
 
-class BatchedLookups(Together[tuple[bytes, bytes, str], V]):
+class BatchedLookups(BatchedReads[tuple[bytes, bytes, str], V]):
     """Batched look-ups of names in workspaces, given with their organizations: one read for each workspace."""
 
     def __init__(self, read: Callable[[bytes, bytes, list[str]], Awaitable[Mapping[str, V]]]) -> None:

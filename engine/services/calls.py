@@ -27,18 +27,18 @@ WORKFLOWS_MAX: Final = 1024
 
 LATER: Final = "the name is looked up whenever the state is entered, until the definition is applied again"
 
-Named: TypeAlias = Callable[[Caller, str], Awaitable[Sequence[WorkflowRow]]]
+FindByName: TypeAlias = Callable[[Caller, str], Awaitable[Sequence[WorkflowRow]]]
 """The workflow of the caller's workspace with this id, or those with this name, of which two are enough."""
 
 
-class Own(NamedTuple):
+class CallingWorkflow(NamedTuple):
     """The workflow whose definition it is, with the name that it has, or is about to have."""
 
     workflow_id: bytes
     name: str
 
 
-class Meant(NamedTuple):
+class ResolvedCalls(NamedTuple):
     """The workflows that names in a definition resolve to, by state, and for unresolved names the reason."""
 
     calls: dict[str, Called]
@@ -48,7 +48,7 @@ class Meant(NamedTuple):
 class Calls:
     """Resolves the workflow names that definitions call."""
 
-    def __init__(self, node: Node, named: Named) -> None:
+    def __init__(self, node: Node, named: FindByName) -> None:
         self._store = node.store
         self._named = named
         self._recorded: Cache[bytes, Mapping[int, Mapping[str, Called]]] = Cache(WORKFLOWS_MAX)
@@ -71,9 +71,9 @@ class Calls:
         state: WorkflowState = fold.state
         return {number: version.calls for number, version in state.versions.items() if version.calls}
 
-    async def meant(self, caller: Caller, definition: str, own: Own) -> Meant:
+    async def meant(self, caller: Caller, definition: str, own: CallingWorkflow) -> ResolvedCalls:
         """The workflows that the names in a definition, given as text, resolve to now; ids are left out."""
-        found = Meant({}, {})
+        found = ResolvedCalls({}, {})
         known: dict[str, Called | str | None] = {}
         for pointer, state, target in await _executions_of(definition):
             if target not in known:
@@ -85,7 +85,7 @@ class Calls:
                 found.calls[state] = meaning
         return found
 
-    async def _meaning(self, caller: Caller, target: str, own: Own) -> Called | str | None:
+    async def _meaning(self, caller: Caller, target: str, own: CallingWorkflow) -> Called | str | None:
         """What a text means, or why nothing; null if it is an id."""
         for name, version in readings_of(target):
             rows = [row for row in await self._named(caller, name) if row.workflow_id != own.workflow_id]
@@ -101,7 +101,7 @@ class Calls:
                 return f"workflow {name!r} is archived, so that no run of it starts"
         return f"no workflow is named {target!r} yet"
 
-    async def warnings(self, caller: Caller, definition: str, own: Own, version: int) -> list[Problem]:
+    async def warnings(self, caller: Caller, definition: str, own: CallingWorkflow, version: int) -> list[Problem]:
         """Warnings about calls of a version that will fail, or are not resolved yet."""
         recorded = await self.recorded(own.workflow_id, version)
         unclear = (await self.meant(caller, definition, own)).unclear

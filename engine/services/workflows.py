@@ -19,7 +19,7 @@ from perdure.engine.runtime.node import Node
 from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
-from perdure.engine.services.calls import Calls, Own
+from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.sending import send
 from perdure.engine.steps import Registry
 from perdure.engine.yaml_text import looks_like_json, read_yaml
@@ -97,7 +97,7 @@ class Workflows:
         workflow_id = self._node.processor.new_id()
         given = await self._definition(definition, mock_payload, resume)
         if is_published:
-            given = await self._with_calls(caller, given, Own(workflow_id, name))
+            given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         command = workflow.CreateWorkflow(ids.text(caller.workspace_id), name, description, given, is_published)
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
@@ -127,7 +127,7 @@ class Workflows:
                 changed = replace(changed, mock_payload=current.mock_payload)
         elif resume is not None and resume != current.resume:
             changed = replace(current, resume=_checked(resume))
-        own = Own(workflow_id, row.name if name is None else name)
+        own = CallingWorkflow(workflow_id, row.name if name is None else name)
         if changed is not None:
             changed = await self._with_calls(caller, changed, own)
         elif is_published:
@@ -196,7 +196,9 @@ class Workflows:
         is_same = (saved.workflow, saved.version) == (row, before)
         return Applied(saved, "unchanged" if is_same else "changed")
 
-    async def _with_calls(self, caller: Caller, given: workflow.Definition, own: Own) -> workflow.Definition:
+    async def _with_calls(
+        self, caller: Caller, given: workflow.Definition, own: CallingWorkflow
+    ) -> workflow.Definition:
         meant = await self.calls.meant(caller, given.text, own)
         return replace(given, calls=meant.calls)
 
@@ -240,7 +242,9 @@ class Workflows:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
         found = await apart_if_bulky(len(version.definition), _warnings, version)
-        found += await self.calls.warnings(caller, version.definition, Own(workflow_id, row.name), version.version)
+        found += await self.calls.warnings(
+            caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
+        )
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
 

@@ -12,7 +12,7 @@ import ipaddress
 import re
 from typing import Final, TypeAlias
 
-Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # IANA's special-purpose registries (RFC 6890 and its updates), and what clouds keep at public addresses.
@@ -56,7 +56,7 @@ _NETWORKS: Final[tuple[tuple[Network, str], ...]] = tuple(
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
-def denial(address: Address) -> str | None:
+def denial(address: IpAddress) -> str | None:
     """Why a step may not reach this address, in words that follow "is"; None if it may."""
     for network, kind in _NETWORKS:
         if address.version == network.version and address in network:
@@ -64,7 +64,7 @@ def denial(address: Address) -> str | None:
     return None
 
 
-def literal_address(host: str) -> Address | None:
+def literal_address(host: str) -> IpAddress | None:
     """The address that a URL's host is; None if it is a name.
 
     A host whose last part is a number is an address to the C library (`0x7f.1`, `2130706433`, `017700000001`,

@@ -15,7 +15,7 @@ import msgspec
 from perdure.engine.core.commands import TaskFailure
 from perdure.engine.language import errors
 from perdure.engine.log.codec import decode_json, encode_json
-from perdure.engine.steps.invoke import CAUSE_MAX, RESULT_MAX, Outcome, outcome_of
+from perdure.engine.steps.invoke import CAUSE_MAX, RESULT_MAX, StepOutcome, outcome_of
 from perdure.engine.steps.registry import StepFailed
 from perdure.engine.steps.values import NotJson, ValueTooLarge, json_copy
 
@@ -114,7 +114,7 @@ def started(execution_id: str, at: int) -> dict[str, Any]:
     return {"ExecutionArn": execution_id, "StartDate": at}
 
 
-def outcome_for(ended: Ended, pattern: str, size_max: int = RESULT_MAX) -> Outcome:
+def outcome_for(ended: Ended, pattern: str, size_max: int = RESULT_MAX) -> StepOutcome:
     """The outcome of a task whose awaited child has ended: at most `size_max` bytes of JSON text.
 
     `.sync` gives input and output as JSON text, `.sync:2` as JSON. A child that did not succeed fails the task, and

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from perdure.engine.steps.addresses import Address, denial, literal_address
+from perdure.engine.steps.addresses import IpAddress, denial, literal_address
 from perdure.engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
 from perdure.engine.steps.http_pools import Lookups, Pools
 from perdure.engine.steps.registry import StepContext, StepFailed
@@ -156,7 +156,7 @@ class _PublicOnly(AbstractResolver):
         await self._inner.close()
 
 
-def _check(host: str, address: Address) -> None:
+def _check(host: str, address: IpAddress) -> None:
     kind = denial(address)
     if kind is not None:
         named = "is" if host == str(address) else f"is {address}, which is"

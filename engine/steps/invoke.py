@@ -18,7 +18,7 @@ from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.steps.registry import StepFailed
 from perdure.engine.steps.values import NotJson, ValueTooLarge, bounded, class_name, json_copy, text_of
 
-Outcome: TypeAlias = TaskSuccess | TaskFailure
+StepOutcome: TypeAlias = TaskSuccess | TaskFailure
 
 RESULT_MAX: Final = 1_048_576
 """Bytes of JSON text that a step's result may have, unless a setting says less."""
@@ -44,7 +44,7 @@ class StepCall(NamedTuple):
     input: Any
     wrap: Callable[[Any], Any] | None = None
 
-    def outcome(self, value: Any, called: str = "?", size_max: int = RESULT_MAX) -> Outcome:
+    def outcome(self, value: Any, called: str = "?", size_max: int = RESULT_MAX) -> StepOutcome:
         """The outcome of a call that returned this value: checked, copied, wrapped. Never raises.
 
         `called` is as in `outcome_of`; of what is wrapped the size of the inner value counts.
@@ -93,7 +93,7 @@ def called_of(resource: str, state: str) -> str:
     return resource if resource.startswith("arn:") else state
 
 
-def outcome_of(value: Any, called: str = "?", size_max: int = RESULT_MAX, step_name: str | None = None) -> Outcome:
+def outcome_of(value: Any, called: str = "?", size_max: int = RESULT_MAX, step_name: str | None = None) -> StepOutcome:
     """Make what a step returned a JSON value of its own, which later changes by the step cannot reach.
 
     Tuples become arrays, and subclasses of str, int, float, list and dict what they are made of. A value that

@@ -21,7 +21,7 @@ from perdure.engine.steps.values import NotJson, ValueTooLarge, json_copy
 from perdure.engine.suggestions import did_you_mean
 from perdure.engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 
-Outcome: TypeAlias = Succeeded | Failed
+MockedOutcome: TypeAlias = Succeeded | Failed
 
 ACCEPTED: Final = (
     'a result, {"result": …}, {"error": …, "cause": …}, or a list of such outcomes, one an attempt: '
@@ -67,7 +67,7 @@ class Mock:
             return Unanswered()
         raise NotMocked(request)
 
-    def outcome(self, state: str, attempt: int = 0) -> Outcome | None:
+    def outcome(self, state: str, attempt: int = 0) -> MockedOutcome | None:
         """The outcome of a state at an attempt, of which the first is 0; null if none is defined."""
         outcomes = self._outcomes.get(state)
         return None if outcomes is None else outcomes[min(attempt, len(outcomes) - 1)]
@@ -89,7 +89,7 @@ def _tasks_in(machine: Mapping[str, Any]) -> Iterator[str]:
                 yield from _tasks_in(part)
 
 
-def _outcomes(name: str, given: Any) -> Sequence[Outcome]:
+def _outcomes(name: str, given: Any) -> Sequence[MockedOutcome]:
     """The outcomes of a state's attempts."""
     if given == [] or (isinstance(given, list) and any(map(_looks_like_one, given))):
         if not given:
@@ -103,7 +103,7 @@ def _looks_like_one(value: Any) -> bool:
     return isinstance(value, dict) and any(isinstance(each, str) and each.lower() in _WORDS for each in value)
 
 
-def _outcome(name: str, given: Any) -> Outcome:
+def _outcome(name: str, given: Any) -> MockedOutcome:
     if not (isinstance(given, dict) and set(given) in _MEMBERS):
         members = ", ".join(map(str, given)) if isinstance(given, dict) else type(given).__name__
         raise BadMock(f"state {name!r}: an outcome has `result`, or `error` and perhaps `cause`; this one: {members}")

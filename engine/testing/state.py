@@ -24,6 +24,7 @@ from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import below
 from perdure.engine.core.state import TOP, Frame, InFork, InRetry, InTask, InTimer, InWait, State, initial_state
 from perdure.engine.language import (
+    CompiledState,
     DefinitionError,
     HandlingState,
     Machine,
@@ -33,7 +34,6 @@ from perdure.engine.language import (
     format_instant,
     problems,
 )
-from perdure.engine.language import State as Definition
 from perdure.engine.language.evaluate.sizes import LEVELS_MAX, exceeds
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.steps.invoke import outcome_of
@@ -174,7 +174,7 @@ def _states(machine: Mapping[str, Any], language: str) -> Iterator[dict[str, dic
                 yield from _states(part, inner)
 
 
-def _retries(state: Definition, result: Succeeded | Failed | None, count: int) -> tuple[int, ...]:
+def _retries(state: CompiledState, result: Succeeded | Failed | None, count: int) -> tuple[int, ...]:
     """The retries that were made before, as if all were by the retrier that has to do with this result."""
     error = result.error if isinstance(result, Failed) else None
     retriers = state.retriers if isinstance(state, HandlingState) else ()
@@ -201,7 +201,7 @@ def _entering(name: str, variables: Mapping[str, Any], retries: tuple[int, ...])
     return state
 
 
-def _context(state: Definition, run_input: Any, retry_count: int) -> dict[str, Any]:
+def _context(state: CompiledState, run_input: Any, retry_count: int) -> dict[str, Any]:
     """The context object of a run that consists of this state, whose name AWS does not tell it."""
     now = format_instant(START)
     entered: dict[str, Any] = {"EnteredTime": now, "Name": NAME}
@@ -222,7 +222,7 @@ class _Entropy:
         return hashlib.shake_256(self._drawn.to_bytes(8, "big")).digest(count)
 
 
-def _check_result(state: Definition, result: Succeeded | Failed | None) -> None:
+def _check_result(state: CompiledState, result: Succeeded | Failed | None) -> None:
     if not isinstance(result, Succeeded | Failed | None):
         message = (
             f"result: it must be perdure.engine.testing.Succeeded(...) or Failed(...), not a {type(result).__name__}"

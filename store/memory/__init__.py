@@ -28,7 +28,7 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Projected,
-    Refusal,
+    RefusedAppend,
     Row,
     SnapshotRow,
     StoredEvent,
@@ -99,20 +99,20 @@ class MemoryStore(MemoryAudit):
             if 1 < timer.timer <= ending.seq:
                 self._timers.delete(timer)
 
-    def _admit(self, batch: Sequence[StreamAppend]) -> tuple[dict[bytes, Refusal], list[Claim]]:
+    def _admit(self, batch: Sequence[StreamAppend]) -> tuple[dict[bytes, RefusedAppend], list[Claim]]:
         """What is refused, and what the others claim; of two that claim one key, the first has it."""
-        refused: dict[bytes, Refusal] = {}
+        refused: dict[bytes, RefusedAppend] = {}
         won: dict[tuple[Any, ...], Claim] = {}
         for part in batch:
             stream = self._streams.get(part.stream_id)
             if (NEW_STREAM if stream is None else stream.head) != part.expected:
-                refused[part.stream_id] = Refusal("stale")
+                refused[part.stream_id] = RefusedAppend("stale")
                 continue
             own: dict[tuple[Any, ...], Claim] = {}
             for claim in part.claims:
                 keys = _unique_keys(claim)
                 if any(key in own or key in won or self._is_claimed(key) for key in keys):
-                    refused[part.stream_id] = Refusal("claimed", claim)
+                    refused[part.stream_id] = RefusedAppend("claimed", claim)
                     break
                 own.update(dict.fromkeys(keys, claim))
             else:

@@ -13,11 +13,11 @@ from perdure.store.sql.session import Statement
 
 SHAPE: Final[Statement] = select(column("type"), column("name"), column("sql")).select_from(table("sqlite_master"))
 
-Shape: TypeAlias = Mapping[tuple[str, str], str]
+SchemaShape: TypeAlias = Mapping[tuple[str, str], str]
 """The statement of each table, index, view and trigger, by type and name."""
 
 
-def shape(rows: Iterable[Any]) -> Shape:
+def shape(rows: Iterable[Any]) -> SchemaShape:
     """The schema in the rows of `SHAPE`, without SQLite's own objects: indexes of keys, and its statistics."""
     return {
         (kind, name): " ".join(statement.split()) if isinstance(statement, str) else ""
@@ -27,7 +27,7 @@ def shape(rows: Iterable[Any]) -> Shape:
 
 
 @cache
-def expected() -> Shape:
+def expected() -> SchemaShape:
     """The shape of a new database. It takes some 0.5 s the first time."""
     engine = create_engine("sqlite://")
     with engine.begin() as connection:
@@ -37,7 +37,7 @@ def expected() -> Shape:
     return made
 
 
-def shape_flaws(found: Shape) -> list[str]:
+def shape_flaws(found: SchemaShape) -> list[str]:
     """The differences between a file's schema and that of a new one."""
     wanted = expected()
     return [

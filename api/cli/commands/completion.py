@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from perdure.api.cli.options import Command
+from perdure.api.cli.options import ExampledCommand
 from perdure.api.cli.runner import CommandFailed
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         'eval "$(perdure completion bash)"',
         "perdure completion fish > perdure.fish",

@@ -10,8 +10,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import click
 
 from perdure.api.cli import output
-from perdure.api.cli.options import Command, as_json, database, steps
-from perdure.api.cli.runner import CommandFailed, CommandRefused, run
+from perdure.api.cli.options import ExampledCommand, as_json, database, steps
+from perdure.api.cli.runner import CommandFailed, CommandNotRun, run
 from perdure.api.cli.targets.reader import open_database
 from perdure.engine.audit.store_audit import administrative_streams, verify_streams
 from perdure.engine.core import ids
@@ -26,7 +26,7 @@ from perdure.store.protocols import Store
 from perdure.store.records import ExecutionRow
 from perdure.store.sqlite.checkup import WAL_RESET_BUG, Checkup, check_up
 
-Status: TypeAlias = Literal["ok", "warn", "fail"]
+CheckStatus: TypeAlias = Literal["ok", "warn", "fail"]
 
 WAL_BYTES_MAX: Final = 64 * 1024 * 1024
 OVERDUE_MS: Final = 60_000
@@ -39,13 +39,13 @@ class Check(NamedTuple):
     """One check of `perdure doctor`: its subject, its result, and what to do about it."""
 
     check: str
-    status: Status
+    status: CheckStatus
     detail: str
     advice: str = ""
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure doctor",
         "perdure doctor --streams 20 --json",
@@ -76,7 +76,7 @@ def doctor(database: str, steps: str | None, streams: int, *, as_json: bool) -> 
         raise CommandFailed(f"{failed} of {len(checks)} checks failed")
 
 
-def _worst(checks: list[Check]) -> Status:
+def _worst(checks: list[Check]) -> CheckStatus:
     found = {each.status for each in checks}
     return "fail" if "fail" in found else "warn" if "warn" in found else "ok"
 
@@ -87,7 +87,7 @@ def _registry(steps: str | None) -> Registry | None:
     try:
         return builtin_steps(HttpClient()).merged(load_registry(steps))
     except ValueError as error:
-        raise CommandRefused(f"steps: {error}") from None
+        raise CommandNotRun(f"steps: {error}") from None
 
 
 async def _checks(database: str, registry: Registry | None, streams: int) -> list[Check]:

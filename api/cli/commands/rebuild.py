@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from perdure.api.cli import output
-from perdure.api.cli.options import Command, as_json, database
+from perdure.api.cli.options import ExampledCommand, as_json, database
 from perdure.api.cli.runner import CommandFailed, run
 from perdure.api.cli.targets.reader import open_database, reader
 from perdure.engine.audit.rebuild import CannotRebuild, Rebuilt
@@ -13,7 +13,7 @@ from perdure.engine.audit.rebuild import rebuild as make_again
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=["perdure rebuild", "perdure rebuild --json"],
 )
 @database

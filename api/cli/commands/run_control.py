@@ -6,12 +6,12 @@ import click
 
 from perdure.api.cli import output
 from perdure.api.cli.arguments import id_option, read_json, read_object
-from perdure.api.cli.options import Command, Where, anywhere
+from perdure.api.cli.options import ExampledCommand, Where, anywhere
 from perdure.api.cli.targets.target import no_elsewhere, target
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         """perdure trigger "invoice approval" --input '{"amount": 120}' --process-id INV-9""",
         'perdure trigger "invoice approval" --input @invoice.json',
@@ -38,7 +38,7 @@ def trigger(
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         """perdure resume INV-7 --state Ask --payload '{"approved": true}'""",
         "perdure resume INV-7 --payload @approval.json --state Ask",
@@ -82,7 +82,7 @@ def resume(
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure terminate INV-7",
         'perdure terminate INV-7 --reason "entered twice"',
@@ -103,7 +103,7 @@ def terminate(process_id: str, reason: str | None, payload: str | None, where: W
     output.answer(answer, answer["message"], as_json=as_json)
 
 
-@click.command(cls=Command, examples=["perdure release INV-7"])
+@click.command(cls=ExampledCommand, examples=["perdure release INV-7"])
 @click.argument("process_id")
 @anywhere
 def release(process_id: str, where: Where, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import click
 from perdure.api.cli import output
 from perdure.api.cli.arguments import id_option
 from perdure.api.cli.event_lines import EventLines
-from perdure.api.cli.options import Command, DatabaseScope, Where, anywhere, limit, reads
+from perdure.api.cli.options import DatabaseScope, ExampledCommand, Where, anywhere, limit, reads
 from perdure.api.cli.output import compact, instant, readable
 from perdure.api.cli.runner import run
 from perdure.api.cli.targets.reader import find_execution, find_workflow, view
@@ -23,7 +23,7 @@ AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="G
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure show INV-7",
         "perdure show INV-7 --json",
@@ -68,7 +68,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure history",
         'perdure history "invoice approval" --limit 5',
@@ -113,7 +113,7 @@ def _say_more(page: dict[str, Any]) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure events INV-7",
         "perdure events INV-7 --json",
@@ -138,7 +138,7 @@ def events(run_id: str, where: Where, *, follow: bool, as_json: bool) -> None:
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure waits",
         'perdure waits --workflow "invoice approval" --json',

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from perdure.api import logging, server
-from perdure.api.cli.options import Command
-from perdure.api.cli.runner import CommandRefused
+from perdure.api.cli.options import ExampledCommand
+from perdure.api.cli.runner import CommandNotRun
 from perdure.api.settings import SettingError, Settings, load, unknown
 from perdure.engine.errors import Invalid
 from perdure.engine.steps import Registry, load_registry
@@ -19,7 +19,7 @@ from perdure.store.errors import StoreError
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         "perdure serve --database sqlite:///runs.db",
         "PERDURE_BOOTSTRAP_KEY=a-long-secret-of-yours perdure serve --log-format console",
@@ -67,7 +67,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
     try:
         return load(flags, os.environ)
     except SettingError as error:
-        raise CommandRefused(str(error)) from None
+        raise CommandNotRun(str(error)) from None
 
 
 def _steps(settings: Settings) -> Registry | None:
@@ -76,7 +76,7 @@ def _steps(settings: Settings) -> Registry | None:
     try:
         return load_registry(settings.steps)
     except ValueError as error:
-        raise CommandRefused(f"steps: {error}") from None
+        raise CommandNotRun(f"steps: {error}") from None
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -85,4 +85,4 @@ def _run(work: Coroutine[Any, Any, int]) -> int:
         # Not `asyncio.run`: on its way out it waits for threads, and one of them may be stuck for ever.
         return asyncio.Runner().run(work)
     except (server.CannotListen, Invalid, StoreError) as error:
-        raise CommandRefused(str(error)) from None
+        raise CommandNotRun(str(error)) from None

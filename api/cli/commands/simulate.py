@@ -9,8 +9,8 @@ import click
 
 from perdure.api.cli import output
 from perdure.api.cli.arguments import parse_json, read_definition, read_file, read_json, read_object
-from perdure.api.cli.commands.trial import StateTrial, try_state
-from perdure.api.cli.options import Command, as_json
+from perdure.api.cli.commands.trial import TrialOptions, try_state
+from perdure.api.cli.options import ExampledCommand, as_json
 from perdure.api.cli.output import compact, instant
 from perdure.api.cli.runner import CommandFailed
 from perdure.api.cli.step_lines import steps_json, steps_table
@@ -24,7 +24,7 @@ STUCK_MAX: Final = 20
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         """perdure simulate invoice.asl.json --input '{"amount": 50}'""",
         "perdure simulate charge.asl.json --input @invoice.json --mock mock.json",
@@ -62,7 +62,7 @@ def simulate(
         raise CommandFailed(f"{definition} is not valid", ["/: a definition is a JSON object"])
     mocked = _given_mock(mock)
     if state is not None:
-        trial = StateTrial(
+        trial = TrialOptions(
             read_json(given, "--input"),
             _mock(mocked, None).outcome(state, retry_count),
             None if context is None else read_object(context, "--context"),

@@ -11,22 +11,21 @@ from perdure.api.cli import output
 from perdure.api.cli.output import compact
 from perdure.api.cli.runner import CommandFailed
 from perdure.engine.language import DefinitionError
-from perdure.engine.testing.answers import Failed as StepFailed
-from perdure.engine.testing.answers import Succeeded as StepSucceeded
+from perdure.engine.testing.answers import Failed, Succeeded
 from perdure.engine.testing.state import NoSuchState, test_state
 
 
-class StateTrial(NamedTuple):
+class TrialOptions(NamedTuple):
     """The input, mocks and context for a state that is run by itself; `outcome` is its step's."""
 
     input: Any
-    outcome: StepSucceeded | StepFailed | None
+    outcome: Succeeded | Failed | None
     context: Mapping[str, Any] | None
     variables: Mapping[str, Any] | None
     retry_count: int
 
 
-def try_state(definition: Mapping[str, Any], name: str, trial: StateTrial, *, as_json: bool) -> None:
+def try_state(definition: Mapping[str, Any], name: str, trial: TrialOptions, *, as_json: bool) -> None:
     """Try out a state of a machine, or a definition that is one state, and print what became of it.
 
     Raises `CommandFailed` if the state fails, or the definition has no such state.

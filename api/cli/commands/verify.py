@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from perdure.api.cli import output
-from perdure.api.cli.options import Command, as_json, database
+from perdure.api.cli.options import ExampledCommand, as_json, database
 from perdure.api.cli.runner import CommandFailed, run
 from perdure.api.cli.targets.reader import reader
 from perdure.engine.audit.store_audit import NO_STREAM, NOT_COMPARED
@@ -16,7 +16,7 @@ from perdure.engine.core import ids
 
 
 @click.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=["perdure verify", "perdure verify --json"],
 )
 @database

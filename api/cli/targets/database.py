@@ -17,7 +17,7 @@ import click
 
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
-from perdure.api.cli.runner import CommandRefused, run
+from perdure.api.cli.runner import CommandNotRun, run
 from perdure.api.cli.targets.reader import (
     find_execution,
     find_for,
@@ -95,7 +95,7 @@ class Direct:
         try:
             self._registry = Registry() if not steps else load_registry(steps)
         except ValueError as error:
-            raise CommandRefused(f"steps: {error}") from None
+            raise CommandNotRun(f"steps: {error}") from None
         self._scope = scope
         self._actor = f"cli:{_user()}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
-from perdure.api.cli.runner import CommandFailed, CommandRefused
+from perdure.api.cli.runner import CommandFailed, CommandNotRun
 from perdure.engine.core import ids
 from perdure.engine.database import open_store
 from perdure.engine.errors import Invalid
@@ -35,11 +35,11 @@ class View(NamedTuple):
 
 
 async def open_database(url: str, *, read_only: bool = True) -> Store:
-    """Open a database; what is no URL of one is a matter of usage. Raises `CommandRefused`, `StoreError`."""
+    """Open a database; what is no URL of one is a matter of usage. Raises `CommandNotRun`, `StoreError`."""
     try:
         return await open_store(url, read_only=read_only)
     except Invalid as error:
-        raise CommandRefused(error.message) from None
+        raise CommandNotRun(error.message) from None
 
 
 @asynccontextmanager

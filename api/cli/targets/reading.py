@@ -11,7 +11,7 @@ from perdure.api.cli.options import Where
 
 
 class RunReader(Protocol):
-    """Reads runs and gives JSON values, the same for each target. Raises `CommandFailed`, `CommandRefused`."""
+    """Reads runs and gives JSON values, the same for each target. Raises `CommandFailed`, `CommandNotRun`."""
 
     def shown(self, run_id: str) -> dict[str, Any]:
         """A run with its values, its steps and its open waits, by process id or execution id."""

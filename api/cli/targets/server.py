@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
-from perdure.api.cli.runner import CommandFailed, CommandRefused, NotThere, headline, problems
+from perdure.api.cli.runner import CommandFailed, CommandNotRun, NotThere, headline, problems
 from perdure.api.cli.targets.target import ResumeRule
 from perdure.api.client import Client, ClientError, NoAnswer, NotFound, Refusal, Retries, Unreachable
 from perdure.api.client.calls import Call
@@ -33,7 +33,7 @@ class Asked(Client):
     """A client whose errors are those of a command."""
 
     def perform(self, call: Call[T]) -> T:
-        """Raises `CommandFailed` or `CommandRefused` with what the server says."""
+        """Raises `CommandFailed` or `CommandNotRun` with what the server says."""
         try:
             return super().perform(call)
         except ClientError as error:
@@ -44,12 +44,12 @@ class Asked(Client):
 
 def _failure(error: ClientError) -> CommandFailed:
     if isinstance(error, Unreachable):
-        return CommandRefused(error.message)
+        return CommandNotRun(error.message)
     if isinstance(error, NoAnswer):
         return CommandFailed(f"{error.message}; whether it was done is not known: ask again")
     if not isinstance(error, Refusal):
         return CommandFailed(error.message)
-    kind = CommandRefused if error.status in _NOT_TRIED else NotThere if isinstance(error, NotFound) else CommandFailed
+    kind = CommandNotRun if error.status in _NOT_TRIED else NotThere if isinstance(error, NotFound) else CommandFailed
     return kind(headline(error.message, error.details), problems(error.details))
 
 
@@ -58,11 +58,11 @@ class Remote:
 
     def __init__(self, server: str, key: str, scope: DatabaseScope) -> None:
         if not (key.isascii() and key.isprintable()):
-            raise CommandRefused("--key: it has characters that no key has")
+            raise CommandNotRun("--key: it has characters that no key has")
         try:
             self.client = Asked(server, key, timeout_s=TIMEOUT_S, retries=RETRIES)
         except ValueError as error:
-            raise CommandRefused(f"--server: {error}") from None
+            raise CommandNotRun(f"--server: {error}") from None
         self._scope = scope
 
     # --- changes -------------------------------------------------------------------------------------------------

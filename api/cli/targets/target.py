@@ -17,7 +17,7 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 class Target(Protocol):
     """The changes that a command can make. Each returns after it is on disk; answers are JSON values.
 
-    Raises `CommandFailed` if what was asked for is bad or not possible, `CommandRefused` if it was not tried.
+    Raises `CommandFailed` if what was asked for is bad or not possible, `CommandNotRun` if it was not tried.
     """
 
     def create_workflow(

@@ -69,7 +69,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     except PayloadMissing as missing:
         return Need(seqs=missing.seqs)
     except TooSlow:
-        return Need(patience=True)
+        return Need(is_slow=True)
 
 
 __all__ = ["decide"]

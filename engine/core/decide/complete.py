@@ -44,6 +44,7 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
 def start_child(state: State, command: ChildStarted, facts: Facts) -> Outcome:
     """Record that the child of a task was started: leave the state, or stay until the child or its wait ends."""
     task = state.task(command.scope)
+    # The effect that starts the child is repeated after a crash, so this may come again.
     if task is None or task.seq != command.seq or task.is_submitted:
         return stale("no task waits for this child to start")
     draft = ExecutionDraft(state, facts, caused_by=command.seq)
@@ -101,6 +102,7 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     if facts.now < timer.due_at:
         draft.effects.append(SetTimer(timer.due_at))
         return draft.decision()
+    # TimeoutSeconds of the machine: neither Retry nor Catch is asked, for it is no state that took too long.
     if command.timer == EXECUTION_TIMER:
         finish(draft, e.ExecutionTimedOut())
         return draft.decision()

@@ -14,7 +14,7 @@ from perdure.engine.language import Environment, HandlingState, context_object, 
 from perdure.engine.language.values import MISSING, Json, Missing
 
 
-class Item(NamedTuple):
+class MapItem(NamedTuple):
     """The item of a Map state that an iteration is for."""
 
     number: int
@@ -33,7 +33,7 @@ class ScopeContext(msgspec.Struct, eq=False):
     scope: str
     wait: str | None = None
     token: str | None = None
-    item: Item | None = None
+    item: MapItem | None = None
 
     @property
     def now_ms(self) -> int:
@@ -91,13 +91,13 @@ class ScopeContext(msgspec.Struct, eq=False):
         return entered
 
 
-def _item(draft: ExecutionDraft, scope: str) -> Item | None:
+def _item(draft: ExecutionDraft, scope: str) -> MapItem | None:
     """The item of the iteration that a scope is in, the innermost one."""
     while scope != TOP:
         seq, index = fork_and_index(scope)
         fork = draft.state.forks[seq]
         if fork.items is not None:
-            return Item(index, draft.value(below(fork.items, index)))
+            return MapItem(index, draft.value(below(fork.items, index)))
         scope = fork.scope
     return None
 

@@ -6,20 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from perdure.engine.core.decision import Decision, Facts
-from perdure.engine.core.draft import Draft as BaseDraft
+from perdure.engine.core.draft import Draft
 from perdure.engine.core.effects import AFTER_THE_END, CancelTask, Effect, EndChild, HoldSuspect, RunTask, StartChild
 from perdure.engine.core.evolve import evolve
 from perdure.engine.core.refs import PayloadMissing, Ref, below, ref, resolve, seq_of
 from perdure.engine.core.state import TOP, InTask, State, fork_and_index
-from perdure.engine.language import Left, Machine, MapState, ParallelState
-from perdure.engine.language import State as Definition
+from perdure.engine.language import CompiledState, Left, Machine, MapState, ParallelState
 from perdure.engine.language.errors import TooLarge
 from perdure.engine.language.evaluate.sizes import exceeds
 
-D = TypeVar("D", bound=Definition)
+S = TypeVar("S", bound=CompiledState)
 
 
-class ExecutionDraft(BaseDraft[State]):
+class ExecutionDraft(Draft[State]):
     """The events and effects of a decision so far, with the facts that it rests on."""
 
     __slots__ = ("_has_given_up", "_values", "effects", "facts")
@@ -48,11 +47,11 @@ class ExecutionDraft(BaseDraft[State]):
         message = f"state {fork.state!r} has nothing below it: the log belongs to another definition"
         raise TypeError(message)
 
-    def state_of(self, scope: str) -> Definition:
+    def state_of(self, scope: str) -> CompiledState:
         """The state of the definition that a scope is in."""
         return self.machine(scope).states[self.state.frames[scope].state]
 
-    def definition(self, scope: str, kind: type[D]) -> D:
+    def definition(self, scope: str, kind: type[S]) -> S:
         """The state of the definition that a scope is in, of this type. Raises `TypeError` if it is of another."""
         state = self.state_of(scope)
         if not isinstance(state, kind):

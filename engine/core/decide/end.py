@@ -27,6 +27,7 @@ RELEASED = "released"
 
 def terminate(state: State, command: Terminate, facts: Facts) -> Outcome:
     """End the execution now. What its steps give later is recorded as ignored."""
+    # Once more is a success: whoever repeats the call after a lost answer wants to know that the run is ended.
     if state.status == "terminated":
         return Decision((), (), ALREADY_TERMINATED)
     if state.is_over:

@@ -31,11 +31,11 @@ def advance(draft: ExecutionDraft) -> None:
     """
     # Before each move: a run that has as many events as any may have fails instead. After it: whether there is time for
     # another; so there is always one, and a loop of slow expressions gets on, one state a turn.
-    patience = draft.facts.expression_timeout_s
+    time_left_s = draft.facts.expression_timeout_s
     for _ in range(draft.facts.transitions_max):
         if end_if_long(draft) or not _move(draft):
             return
-        if patience is not None and patience() <= 0:
+        if time_left_s is not None and time_left_s() <= 0:
             break
     if not draft.state.is_over and (draft.state.ready or draft.state.actionable_forks):
         draft.effects.append(Continue())
@@ -64,6 +64,7 @@ def _move_fork(draft: ExecutionDraft, state: State) -> bool:
             end_fork(draft, fork)
             return True
     if len(state.ready) < ITERATIONS_AHEAD:
+        # The first in the list stays first until it has no room: one Map begins all that it may, then the next.
         begin_iteration(draft, at_work[0])
         return True
     return False
@@ -103,6 +104,7 @@ def _enter_choice(draft: ExecutionDraft, scope: str, _frame: Frame, state: Choic
 
 
 def _enter_succeed(draft: ExecutionDraft, scope: str, _frame: Frame, state: SucceedState) -> None:
+    # It ends its scope only: in a branch or an iteration the fork goes on until the others have ended.
     env = environment(draft, scope)
     leave(
         draft,
@@ -118,6 +120,7 @@ def _enter_fail(draft: ExecutionDraft, scope: str, _frame: Frame, state: FailSta
 
 
 def _enter_wait(draft: ExecutionDraft, scope: str, _frame: Frame, state: WaitState) -> None:
+    # Also for an instant that has passed: a Wait state is always left by its timer, in a decision of its own.
     due_at = state.due_ms(environment(draft, scope), draft.facts.now)
     draft.emit(e.TimerSet(state.name, due_at, scope))
     draft.effects.append(SetTimer(due_at))

@@ -103,6 +103,7 @@ def time_out(draft: ExecutionDraft, scope: str, phase: InTask | InWait, limit: L
     names = (TIMEOUT,) if limit == "task" else (TIMEOUT, HEARTBEAT_TIMEOUT)
     then, problem = _then(draft, scope, Thrown(TIMEOUT, "", names), members)  # the one Cause that is empty: recorded
     name = draft.state.frames[scope].state
+    # Before the event, which takes the task out of the frame. Its step may still return, and is ignored then.
     if isinstance(phase, InTask):
         draft.give_up_task(phase)
     if phase.wait is not None:
@@ -126,6 +127,7 @@ def fail_state(draft: ExecutionDraft, scope: str, problem: StatesError, *, is_fi
 
 def fail_by_definition(draft: ExecutionDraft, scope: str, error: str | None, cause: str | None) -> None:
     """Fail because a Fail state says so."""
+    # Its own Retry and Catch are not asked, since it can have none (`HandlingState`); those of a fork around it are.
     fail(draft, scope, error, cause, is_entry=True)
 
 
@@ -146,10 +148,11 @@ def fail(
     problem: StatesError | None = None
     if not is_final:
         then, problem = _then(draft, scope, Thrown(error, cause, (error,)), members)
+    # At the top level nothing comes between the failure of the state and the end, so one event says both.
     if then is None and scope == TOP:
         finish(draft, e.ExecutionFailed(*failure, state.name, state.type if is_entry else None), members)
         return
-    _give_up_below(draft, scope)
+    _give_up_below(draft, scope)  # before the event, which takes the frames below away
     draft.emit(e.StateFailed(state.name, state.type, *failure, is_entry, then, scope), members)
     _go_on(draft, scope, then, problem, failure)
 
@@ -188,6 +191,7 @@ def _then(
         return None, None
     for index, retrier in enumerate(state.retriers if thrown.is_retryable else ()):
         if any(map(retrier.matches, thrown.names)):
+            # Counted since the scope arrived at the state (`engine.core.frames.arrive`), for each retrier by itself.
             done = frame.retries[index] if index < len(frame.retries) else 0
             if done < retrier.attempts_max:
                 return e.Retry(index, draft.facts.now + retrier.delay_ms(done, lambda: _draw(draft))), None
@@ -196,6 +200,7 @@ def _then(
         if any(map(catcher.matches, thrown.names)):
             error_output = {"Error": thrown.error, "Cause": thrown.cause}
             try:
+                # With the state's raw input: what InputPath and Parameters made of it was for its work.
                 left = catcher.leave(error_output, environment(draft, scope))
                 draft.check_size_left(scope, left, {})
             except StatesError as problem:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from perdure.engine.core import events as e
-from perdure.engine.core.decide.context import Item, ScopeContext, environment
+from perdure.engine.core.decide.context import MapItem, ScopeContext, environment
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.fail import fail_fork, fail_state
 from perdure.engine.core.decide.leave import leave_after
@@ -40,6 +40,8 @@ def enter_map(draft: ExecutionDraft, scope: str, frame: Frame, state: MapState) 
     items = state.items(arguments, env)
     draft.check_size(scope, items)
     payload: dict[str, Any] = {}
+    # The items are found by a path or made by an expression. Of a path the reference goes into the value where they
+    # stand, however large: an iteration loads that one payload, and nothing is written twice.
     if state.items_ref is not None:
         reference = below(frame.input, *state.items_ref)
     else:
@@ -55,6 +57,7 @@ def enter_map(draft: ExecutionDraft, scope: str, frame: Frame, state: MapState) 
         attempt=frame.attempt,
         scope=scope,
     )
+    # Without items the fork is settled from its beginning, and the next move of `advance` leaves the state with [].
     draft.emit(started, payload)
 
 
@@ -66,7 +69,7 @@ def begin_iteration(draft: ExecutionDraft, fork: Fork) -> None:
     payload: dict[str, Any] = {}
     if state.has_item_selector:
         value = draft.value(reference)
-        scope_context = ScopeContext(draft, fork.scope, item=Item(index, value))
+        scope_context = ScopeContext(draft, fork.scope, item=MapItem(index, value))
         try:
             selected = state.item_input(value, environment(draft, fork.scope, scope_context))
             draft.check_size(fork.scope, selected)

@@ -41,19 +41,24 @@ def idempotency_key(draft: ExecutionDraft, scope: str, parameters: Any) -> str:
     The iteration is `STATE:VISIT:INDEX` of each Parallel and Map state around it, outermost first; none is `-`. Where
     another attempt could have other parameters, a fifth part is their digest.
     """
+    # No attempt and no seq is part of it. A retry stays at the same visit; another attempt of a Parallel or Map around
+    # it begins with new frames, whose visits are counted anew, and so comes to the same key.
     frame = draft.state.frames[scope]
     place, is_retried = _place(draft, scope)
     key = f"{draft.facts.execution}/{percent_encoded(frame.state)}/{place}/{frame.visit}"
     state = draft.definition(scope, TaskState)
+    # Another attempt around it computes all below anew, and a state that reads the context object its own parameters:
+    # what differs then is other work, and only its digest tells.
     if is_retried or (state.reads_context and state.retriers):
         key = f"{key}/{_digest(draft, parameters)}"
+    # The execution stays readable: whoever finds the key at a payment service finds the run.
     if len(key) > KEY_MAX:
         return f"{draft.facts.execution}/{hashlib.sha256(key.encode()).hexdigest()}"
     return key
 
 
 def _place(draft: ExecutionDraft, scope: str) -> tuple[str, bool]:
-    """Where a scope is, in words that are the same in another attempt; and whether there can be one around it."""
+    """The path of a scope through its forks, the same in each attempt; and whether a fork around it can be retried."""
     parts: list[str] = []
     is_retried = False
     while scope != TOP:

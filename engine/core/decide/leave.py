@@ -16,7 +16,7 @@ from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.fail import fail_state, finish
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import TOP
-from perdure.engine.language import Environment, Left, State, StatesError
+from perdure.engine.language import CompiledState, Environment, Left, StatesError
 
 Make: TypeAlias = Callable[[Any, str | None, dict[str, Ref]], e.Event]
 """`make(output, next, assigned)` gives the event that leaves a state."""
@@ -49,7 +49,7 @@ def leave(
 def leave_after(
     draft: ExecutionDraft,
     scope: str,
-    state: State,
+    state: CompiledState,
     left: Callable[[Environment], Left],
     make: Make,
     payload: Mapping[str, Any] | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from perdure.engine.core.decide.draft import ExecutionDraft
-from perdure.engine.core.decision import RECORDED_REFUSALS, Code, Facts, Rejection
+from perdure.engine.core.decision import RECORDED_REFUSALS, Facts, Rejection, RejectionCode
 from perdure.engine.core.events import CommandRefused
 from perdure.engine.core.state import State
 from perdure.engine.language.evaluate.sizes import is_longer
@@ -16,7 +16,7 @@ def refuse(
     state: State,
     facts: Facts,
     command: str,
-    code: Code,
+    code: RejectionCode,
     message: str,
     details: Mapping[str, Any] | None = None,
 ) -> Rejection:

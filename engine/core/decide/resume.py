@@ -21,7 +21,7 @@ from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.leave import leave_after
 from perdure.engine.core.decide.refuse import refuse, too_large
-from perdure.engine.core.decision import Code, Decision, Facts, Need, Outcome, Rejection
+from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection, RejectionCode
 from perdure.engine.core.refs import ref
 from perdure.engine.core.state import OpenWait, State
 from perdure.engine.language import Machine, TaskState, nested_in
@@ -180,6 +180,6 @@ def _listed(waits: list[tuple[str, OpenWait]]) -> list[dict[str, Any]]:
 
 
 def _refuse(
-    state: State, facts: Facts, code: Code, message: str, details: Mapping[str, Any] | None = None
+    state: State, facts: Facts, code: RejectionCode, message: str, details: Mapping[str, Any] | None = None
 ) -> Rejection:
     return refuse(state, facts, "resume", code, message, details)

@@ -23,6 +23,7 @@ from perdure.engine.core.state import State
 
 def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     """Start the execution, and pass through all states that need nobody."""
+    # Not recorded as other rejections are: it is a repetition, as of the start of a child after a crash.
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
     refused = too_large("input", command.input, facts)

@@ -42,7 +42,7 @@ class ArgumentRefused(ValueError):
     """Arguments that a function cannot work with; its text says why."""
 
 
-Call: TypeAlias = Callable[[list[Json], EvaluationContext], Json]
+IntrinsicCall: TypeAlias = Callable[[list[Json], EvaluationContext], Json]
 """`call(arguments, world)`; raises ArgumentRefused."""
 
 
@@ -57,7 +57,7 @@ class Function(msgspec.Struct, frozen=True):
     `reads_escapes`: whether it sees the escapes of a text that is its first argument.
     """
 
-    call: Call
+    call: IntrinsicCall
     least: int
     most: int | None
     kinds: tuple[str, ...]

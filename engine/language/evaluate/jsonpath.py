@@ -26,7 +26,7 @@ Less than a second's work; the largest inputs hold about 130,000 values."""
 DEPTH_MAX: Final = 50
 """Levels of a filter."""
 
-Find: TypeAlias = Callable[[Json], Json]
+Query: TypeAlias = Callable[[Json], Json]
 
 
 class _Environment(jsonpath.JSONPathEnvironment):
@@ -74,7 +74,7 @@ _WORD: Final = re.compile(
 _CONSTANTS: Final = frozenset({"true", "false", "null", "nil", "none", "undefined", "missing"})
 
 
-def compile_query(text: str) -> Find:
+def compile_query(text: str) -> Query:
     """Compile a path that starts with one `$`.
 
     Returns a function that gives the list of what matches, in document order, empty if nothing does. For names in one
@@ -260,7 +260,7 @@ def _picked_names(query: jsonpath.JSONPath) -> tuple[str, ...]:
     return names if is_single and not is_deep and 1 < len(names) == len(last.selectors) else ()
 
 
-def _pick(walk: tuple[Segment, ...], names: tuple[str, ...]) -> Find:
+def _pick(walk: tuple[Segment, ...], names: tuple[str, ...]) -> Query:
     def find(root: Json) -> Json:
         for value in _matches(root, walk):
             if type(value) is dict:

@@ -322,7 +322,9 @@ class FailState(BaseState, frozen=True, kw_only=True):
         )
 
 
-State: TypeAlias = PassState | TaskState | ChoiceState | WaitState | SucceedState | FailState | ParallelState | MapState
+CompiledState: TypeAlias = (
+    PassState | TaskState | ChoiceState | WaitState | SucceedState | FailState | ParallelState | MapState
+)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -339,7 +341,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     start_at: str
-    states: Mapping[str, State]
+    states: Mapping[str, CompiledState]
     comment: str | None = None
     query_language: str = "JSONPath"
     timeout_seconds: int | None = None
@@ -348,14 +350,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     varies: bool = False
 
 
-def nested_in(state: State) -> tuple[Machine, ...]:
+def nested_in(state: CompiledState) -> tuple[Machine, ...]:
     """Give the machines that a state runs."""
     if isinstance(state, ParallelState):
         return state.branches
     return (state.processor,) if isinstance(state, MapState) else ()
 
 
-def varies(state: State) -> bool:
+def varies(state: CompiledState) -> bool:
     """Say whether a task of this state, or in it, may be called again with other parameters in the same visit.
 
     One that is tried again itself may if it reads the context object; one in a Parallel or Map that is tried again may
@@ -368,7 +370,7 @@ def varies(state: State) -> bool:
     return bool(state.retriers) or any(machine.varies for machine in nested_in(state))
 
 
-def errors_in(states: Mapping[str, State]) -> Iterator[str]:
+def errors_in(states: Mapping[str, CompiledState]) -> Iterator[str]:
     """List the error names that stand in Fail states, Retry and Catch, those of nested machines included."""
     for state in states.values():
         if isinstance(state, FailState) and state.literal_error is not None:

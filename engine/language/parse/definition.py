@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.errors import DefinitionError, Problem
-from perdure.engine.language.model.states import Machine, State
+from perdure.engine.language.model.states import CompiledState, Machine
 from perdure.engine.language.parse.machine import parse_machine, parse_nested, parse_state
 from perdure.engine.language.parse.map_fields import is_distributed
 from perdure.engine.language.parse.shape import read_definition
@@ -76,7 +76,9 @@ def compile_machine(definition: Mapping[str, Json] | str | bytes, *, express: bo
     return machine
 
 
-def compile_state(definition: Mapping[str, Json], *, name: str = "State", query_language: str = "JSONPath") -> State:
+def compile_state(
+    definition: Mapping[str, Json], *, name: str = "State", query_language: str = "JSONPath"
+) -> CompiledState:
     """Compile one state by itself, to try it out; its Next may lead anywhere.
 
     `definition`: the state.

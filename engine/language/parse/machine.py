@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.evaluate.templates import DYNAMIC
-from perdure.engine.language.model.states import Machine, State, errors_in, varies
+from perdure.engine.language.model.states import CompiledState, Machine, errors_in, varies
 from perdure.engine.language.parse import fields, map_fields, quantities
 from perdure.engine.language.parse.state_types import STATE_TYPES
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, read_object
@@ -86,7 +86,7 @@ def _parse(source: Json, pointer: JsonPointer, scope: FieldScope, shape: ObjectS
     )
 
 
-def parse_state(name: str, source: Json, pointer: JsonPointer, scope: FieldScope) -> State | None:
+def parse_state(name: str, source: Json, pointer: JsonPointer, scope: FieldScope) -> CompiledState | None:
     """Compile one state; None if anything is wrong with it."""
     diagnostics = scope.diagnostics
     if type(source) is not dict:
@@ -116,7 +116,7 @@ def _refuse_type(source: dict[str, Json], pointer: JsonPointer, diagnostics: Dia
     diagnostics.add(pointer / "Type", f"must be one of {', '.join(STATE_TYPES)}{near}")
 
 
-def _parse_states(sources: Json, pointer: JsonPointer, scope: FieldScope) -> dict[str, State]:
+def _parse_states(sources: Json, pointer: JsonPointer, scope: FieldScope) -> dict[str, CompiledState]:
     diagnostics = scope.diagnostics
     before = diagnostics.count
     if type(sources) is not dict:
@@ -125,7 +125,7 @@ def _parse_states(sources: Json, pointer: JsonPointer, scope: FieldScope) -> dic
     if not sources:
         diagnostics.add(pointer, "a machine needs at least one state")
     reached = _reached_from(scope.start_at, sources)
-    states: dict[str, State] = {}
+    states: dict[str, CompiledState] = {}
     for name, source in sources.items():
         if diagnostics.is_full:
             break

@@ -14,9 +14,9 @@ from perdure.engine.language.model.states import Machine
 from perdure.engine.language.parse import fields, quantities
 from perdure.engine.language.parse.jsonata_fields import compile_jsonata_field, compile_jsonata_template
 from perdure.engine.language.parse.tables import (
-    Check,
     FieldRule,
     FieldScope,
+    ObjectCheck,
     ObjectShape,
     Parse,
     exactly_one,
@@ -147,7 +147,7 @@ def label(value: Json, pointer: JsonPointer, scope: FieldScope) -> str | None:
     return written
 
 
-def _needs(condition: Callable[[dict[str, Json]], bool], *names: str) -> Check:
+def _needs(condition: Callable[[dict[str, Json]], bool], *names: str) -> ObjectCheck:
     """Make the check that what fulfils a condition has some fields."""
 
     def check(source: dict[str, Json], pointer: JsonPointer, scope: FieldScope) -> None:
@@ -243,7 +243,7 @@ MAP_FIELDS: Final[dict[str, FieldRule]] = {
     "ItemBatcher": FieldRule("", _object(_ITEM_BATCHER)),
     "ResultWriter": FieldRule("", _object(_RESULT_WRITER)),
 }
-MAP_CHECKS: Final[tuple[Check, ...]] = (
+MAP_CHECKS: Final[tuple[ObjectCheck, ...]] = (
     exactly_one("ItemProcessor", "Iterator"),
     not_both("ItemSelector", "Parameters"),
     not_both("MaxConcurrency", "MaxConcurrencyPath"),

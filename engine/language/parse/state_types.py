@@ -16,11 +16,11 @@ from perdure.engine.language.model.flows import split_flow
 from perdure.engine.language.model.resources import step_named
 from perdure.engine.language.model.states import (
     ChoiceState,
+    CompiledState,
     FailState,
     MapState,
     ParallelState,
     PassState,
-    State,
     SucceedState,
     TaskState,
     WaitState,
@@ -29,7 +29,7 @@ from perdure.engine.language.parse import choice_fields, fields, handler_fields,
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, exactly_one, not_both
 from perdure.engine.language.values import Json
 
-Build: TypeAlias = Callable[[dict[str, Json], dict[str, Any]], State]
+Build: TypeAlias = Callable[[dict[str, Json], dict[str, Any]], CompiledState]
 """Makes a state of its JSON and the attributes parsed from it."""
 
 
@@ -80,17 +80,17 @@ def _mentions_context(value: Json) -> bool:
     return any(_mentions_context(member) for member in members)
 
 
-def _flowing(kind: Callable[..., State]) -> Build:
+def _flowing(kind: Callable[..., CompiledState]) -> Build:
     """Make the builder of a type of which everything is said by its fields and its data flow."""
 
-    def build(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
+    def build(_source: dict[str, Json], attributes: dict[str, Any]) -> CompiledState:
         flow, rest = split_flow(attributes["query_language"], attributes)
         return kind(flow=flow, **rest)
 
     return build
 
 
-def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> CompiledState:
     resource = attributes["resource"]
     return _flowing(TaskState)(
         source,
@@ -104,19 +104,19 @@ def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> State:
     )
 
 
-def _build_choice(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_choice(_source: dict[str, Json], attributes: dict[str, Any]) -> CompiledState:
     flow, rest = split_flow(attributes["query_language"], attributes)
     rest["rules"] = tuple(choice_fields.flowing(rule, flow) for rule in rest["rules"])
     return ChoiceState(flow=flow, **rest)
 
 
-def _build_map(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_map(source: dict[str, Json], attributes: dict[str, Any]) -> CompiledState:
     field = "ItemProcessor" if "ItemProcessor" in source else "Iterator"
     given = {**attributes, "items_ref": map_fields.items_ref(source), "processor_field": field}
     return _flowing(MapState)(source, given)
 
 
-def _build_fail(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_fail(source: dict[str, Json], attributes: dict[str, Any]) -> CompiledState:
     error = source.get("Error")
     is_literal = error is not None and not (attributes["query_language"] == "JSONata" and is_jsonata(error))
     return FailState(**attributes, literal_error=error if is_literal else None)

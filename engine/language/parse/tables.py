@@ -1,6 +1,6 @@
 """Tables of fields: the members that an object of a definition may have, and the parser of each.
 
-A new field is a row. What a row cannot say, because it concerns several fields, is a `Check`.
+A new field is a row. What a row cannot say, because it concerns several fields, is an `ObjectCheck`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class FieldRule(NamedTuple):
 
 Table: TypeAlias = Mapping[str, FieldRule]
 
-Check: TypeAlias = Callable[[dict[str, Json], JsonPointer, FieldScope], None]
+ObjectCheck: TypeAlias = Callable[[dict[str, Json], JsonPointer, FieldScope], None]
 """Checks what concerns several fields of an object together."""
 
 
@@ -88,7 +88,7 @@ class ObjectShape(NamedTuple):
 
     fields: Table
     required: tuple[str, ...] = ()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ObjectCheck, ...] = ()
     elsewhere: tuple[str, ...] = ()
 
 
@@ -132,7 +132,7 @@ def _read_member(
             attributes[field.attribute] = parsed
 
 
-def exactly_one(*names: str) -> Check:
+def exactly_one(*names: str) -> ObjectCheck:
     """Make the check that exactly one of some fields is given."""
 
     def check(source: dict[str, Json], pointer: JsonPointer, scope: FieldScope) -> None:
@@ -144,7 +144,7 @@ def exactly_one(*names: str) -> Check:
     return check
 
 
-def not_both(first: str, second: str) -> Check:
+def not_both(first: str, second: str) -> ObjectCheck:
     """Make the check that two fields exclude each other."""
 
     def check(source: dict[str, Json], pointer: JsonPointer, scope: FieldScope) -> None:

@@ -40,7 +40,7 @@ from perdure.engine.runtime.telemetry.request_context import described
 from perdure.engine.runtime.watch import Watchers
 from perdure.store.errors import CommitUnknown, StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import Appended, Claim, NewEvent, Refusal
+from perdure.store.records import Appended, Claim, NewEvent, RefusedAppend
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -244,7 +244,7 @@ class Processor:
         state, now, outcome = hot.state, self._clock.now(), None
         try:
             with self._detours.taken(request):
-                if need.patience:
+                if need.is_slow:
                     outcome = await self._detours.decide(hot, request, self._facts(hot, request, now))
                 else:
                     await self._detours.fetch(hot, request, need)
@@ -395,7 +395,7 @@ class Processor:
                         changed(part.hot, part.events)
             self.hot.settle(part.hot)
 
-    def _on_refused(self, batch: Batch, refused: Mapping[bytes, Refusal]) -> None:
+    def _on_refused(self, batch: Batch, refused: Mapping[bytes, RefusedAppend]) -> None:
         """Another writer was faster: forget what was decided from the streams, read them again and decide again."""
         self._metrics.refused.add(by=len(refused))
         again = [*batch.remove(refused), *self._open.remove(refused)]

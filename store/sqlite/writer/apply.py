@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 from perdure.store.batch import head_after, net_puts
 from perdure.store.chain import sealed
-from perdure.store.records import NEW_STREAM, Appended, EventRow, Refusal, Row, StreamAppend, TimerRow
+from perdure.store.records import NEW_STREAM, Appended, EventRow, RefusedAppend, Row, StreamAppend, TimerRow
 from perdure.store.sqlite import statements as sql
 from perdure.store.sqlite.bulk import Prepared, bound
 
-_STALE: Final = Refusal("stale")
+_STALE: Final = RefusedAppend("stale")
 
 
 class Plan(NamedTuple):
@@ -69,7 +69,7 @@ def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
 
     Raises whatever the driver raises; the caller rolls back then.
     """
-    refused: dict[bytes, Refusal] = {}
+    refused: dict[bytes, RefusedAppend] = {}
     is_moved = _move_heads(cursor, planned)
     if not is_moved or planned.plain < len(planned.parts):
         for part, rows in planned.parts:
@@ -102,7 +102,7 @@ def _move_heads(cursor: Cursor, planned: Plan) -> bool:
     return False
 
 
-def _admit(cursor: Cursor, part: StreamAppend, rows: Sequence[EventRow]) -> Refusal | None:
+def _admit(cursor: Cursor, part: StreamAppend, rows: Sequence[EventRow]) -> RefusedAppend | None:
     """Move the stream's head and take what it claims; of two streams that claim one key, the first has it."""
     if not part.claims:
         return None if _move_head(cursor, part, rows) else _STALE
@@ -128,10 +128,10 @@ def _move_head(cursor: Cursor, part: StreamAppend, rows: Sequence[EventRow]) -> 
     return cursor.execute(sql.MOVE_HEAD, bound((last.seq, last.hash, stream_id, *expected))).rowcount == 1
 
 
-def _claim(cursor: Cursor, part: StreamAppend) -> Refusal | None:
+def _claim(cursor: Cursor, part: StreamAppend) -> RefusedAppend | None:
     for claim in part.claims:
         if cursor.execute(sql.CLAIM[type(claim)], bound(claim)).rowcount != 1:
-            return Refusal("claimed", claim)
+            return RefusedAppend("claimed", claim)
     return None
 
 

@@ -10,30 +10,30 @@ import pytest
 
 from perdure.api.client import Client, Conflict, NoAnswer, RateLimited, Refusal, StrangeAnswer, Unavailable, Unreachable
 from perdure.api.client.calls import Call
-from perdure.api.client.exchange import Answer, Outside, Pause, Request, Retries, Settings, exchange
+from perdure.api.client.exchange import ClientSettings, Outside, Pause, Retries, WireRequest, WireResponse, exchange
 
 KEY = "pk_a_secret"
 TOKEN = "a-token-of-somebody"
-OK = Answer(200, {}, b'{"success":true,"data":{"message":"done","then":{"kind":"end"}}}')
+OK = WireResponse(200, {}, b'{"success":true,"data":{"message":"done","then":{"kind":"end"}}}')
 READING = Call[Any]("GET", "/x", dict[str, Any], is_safe=True)
 CHANGING = Call[Any]("POST", "/x", dict[str, Any])
 KEYED = Call[Any]("POST", "/x", dict[str, Any], idempotency_key=True)
 
 
-def refused(status: int, code: str, **headers: str) -> Answer:
-    return Answer(status, headers, b'{"error":{"code":"%s","message":"said"}}' % code.encode())
+def refused(status: int, code: str, **headers: str) -> WireResponse:
+    return WireResponse(status, headers, b'{"error":{"code":"%s","message":"said"}}' % code.encode())
 
 
 class Run:
     """A call that is driven: what was sent, and how long was paused."""
 
     def __init__(self, call: Call[Any], *outcomes: Any, chance: float = 1.0, took_s: float = 0, **retries: Any) -> None:
-        self.sent: list[Request] = []
+        self.sent: list[WireRequest] = []
         self.pauses: list[float] = []
         self._now = 0.0
         names = itertools.count(1)
         outside = Outside(lambda: self._now, lambda: chance, lambda: f"id-{next(names)}")
-        steps = exchange(call, Settings(KEY, 7, Retries(**retries), outside))
+        steps = exchange(call, ClientSettings(KEY, 7, Retries(**retries), outside))
         self.result: Any = None
         self.error: Exception | None = None
         following = iter(outcomes)
@@ -55,15 +55,15 @@ class Run:
             self.error = error
 
 
-LOST = [NoAnswer("lost"), refused(503, "UNAVAILABLE"), Answer(502, {}, b"<html>"), Answer(504, {}, b"")]
+LOST = [NoAnswer("lost"), refused(503, "UNAVAILABLE"), WireResponse(502, {}, b"<html>"), WireResponse(504, {}, b"")]
 NOT_DONE = [Unreachable("nobody"), refused(429, "RATE_LIMITED")]
 FINAL = [
     refused(500, "INTERNAL_ERROR"),
     refused(409, "NOT_WAITING", **{"retry-after": "2"}),
     refused(404, "NOT_FOUND"),
-    Answer(500, {}, b"<html>"),
-    Answer(302, {"location": "http://elsewhere"}, b""),
-    Answer(200, {}, b'{"success"'),
+    WireResponse(500, {}, b"<html>"),
+    WireResponse(302, {"location": "http://elsewhere"}, b""),
+    WireResponse(200, {}, b'{"success"'),
     Unreachable("wrong certificate", retryable=False),
 ]
 
@@ -123,14 +123,16 @@ def test_a_retry_after_is_honoured() -> None:
     asked = refused(429, "RATE_LIMITED", **{"retry-after": "7"})
     assert Run(CHANGING, asked, OK, chance=0.0).pauses == [7]
     assert Run(CHANGING, asked, OK, pause_base_s=1.0).pauses == [8]
-    assert Run(READING, Answer(503, {"retry-after": "3"}, b"<html>"), OK, chance=0.0).pauses == [3]
+    assert Run(READING, WireResponse(503, {"retry-after": "3"}, b"<html>"), OK, chance=0.0).pauses == [3]
     for odd in ("Wed, 21 Oct 2026 07:28:00 GMT", "-1", "1e9", "9" * 30):
         assert Run(CHANGING, refused(429, "RATE_LIMITED", **{"retry-after": odd}), OK, chance=0.0).pauses == [0]
 
 
 def test_errors_say_what_the_server_says() -> None:
     """In both envelopes; of a code that is newer than the client the status says the kind."""
-    process = Run(READING, Answer(409, {}, b'{"message":"m","error":{"code":"CONFLICT","details":{"a":1}}}')).error
+    process = Run(
+        READING, WireResponse(409, {}, b'{"message":"m","error":{"code":"CONFLICT","details":{"a":1}}}')
+    ).error
     assert isinstance(process, Conflict)
     assert (process.message, process.details, str(process)) == ("m", {"a": 1}, "m (CONFLICT)")
     newer = Run(READING, refused(409, "QUITE_NEW", **{"x-request-id": "theirs"})).error
@@ -180,7 +182,7 @@ def test_no_secret_is_logged_or_shown(caplog: pytest.LogCaptureFixture) -> None:
     assert "POST /v1/tasks/{token}/success: NoAnswer; again in" in caplog.text
     for secret in (KEY, TOKEN):
         assert secret not in caplog.text + repr(run.sent) + repr(call)
-        assert secret not in repr(Settings(KEY, 1, Retries(), Outside(float, float, str)))
+        assert secret not in repr(ClientSettings(KEY, 1, Retries(), Outside(float, float, str)))
 
 
 def test_what_is_sent_says_who_asks_and_how_long_it_may_take() -> None:

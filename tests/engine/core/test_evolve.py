@@ -223,5 +223,5 @@ def test_a_decision_that_takes_long_asks_for_patience():
     ask = {"Type": "Task", "Resource": "wait_for_resume", "Next": "Slow"}
     run = given({"StartAt": "Ask", "States": {"Ask": ask, "Slow": slow}})
     facts = run._facts()
-    assert decide(run.state, Resume({}), replace(facts, expression_timeout_s=lambda: 1e-6)) == Need(patience=True)
+    assert decide(run.state, Resume({}), replace(facts, expression_timeout_s=lambda: 1e-6)) == Need(is_slow=True)
     run.when(resumed()).then_is("completed", output=400_020_000)

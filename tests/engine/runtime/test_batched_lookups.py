@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from perdure.engine.runtime.streams import loader as loading
-from perdure.engine.services.batched_lookups import BatchedLookups, Together
+from perdure.engine.services.batched_lookups import BatchedLookups, BatchedReads
 from perdure.store.records import IdempotencyRow, ProcessIdRow, StoredEvent, StreamRow
 from tests.engine.runtime.conftest import WAITING, Bench, GatedStore, eventually
 
@@ -21,7 +21,7 @@ class Counting:
         self.rows = {"a": 1, "b": 2}
         self.reads: list[list[str]] = []
         self.gate = asyncio.Event()
-        self.together = Together(self.read)
+        self.together = BatchedReads(self.read)
 
     async def read(self, keys: list[str]) -> dict[str, int]:
         self.reads.append(keys)

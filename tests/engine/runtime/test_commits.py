@@ -289,7 +289,7 @@ async def test_who_is_on_a_detour_counts_and_hears_of_a_stall(bench: Bench, monk
     going, decide = asyncio.Event(), Deferred.decide
 
     def broken(*_: Any) -> Any:
-        return Need(patience=True)
+        return Need(is_slow=True)
 
     async def decide_later(self: Deferred, hot: HotStream, order: CommandRequest, facts: Facts) -> Any:
         await going.wait()

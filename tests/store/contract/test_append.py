@@ -9,7 +9,7 @@ import pytest
 from perdure.store.chain import event_hash, sealed
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import NEW_STREAM, Head, Refusal, StreamRow, TimerRow
+from perdure.store.records import NEW_STREAM, Head, RefusedAppend, StreamRow, TimerRow
 from tests.store.builders import (
     NOW,
     ORG,
@@ -25,7 +25,7 @@ from tests.store.builders import (
 )
 
 A, B, C = uid(1), uid(2), uid(3)
-STALE = Refusal("stale")
+STALE = RefusedAppend("stale")
 
 
 async def test_a_new_stream_is_made_with_its_first_events(store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure.store.protocols import Store
-from perdure.store.records import Refusal
+from perdure.store.records import RefusedAppend
 from tests.store.builders import (
     ORG,
     OTHER_ORG,
@@ -58,7 +58,7 @@ async def test_a_taken_name_is_lost_in_a_later_batch(store: Store) -> None:
     lost = process_id("a", B)
     late = part(B, events=2, claims=[idempotency("key", B), lost], puts=[execution(B)])
 
-    assert (await store.append([late]))[:2] == (1, {B: Refusal("claimed", lost)})
+    assert (await store.append([late]))[:2] == (1, {B: RefusedAppend("claimed", lost)})
     assert await store.stream(B) is None
     assert await store.execution(B) is None
     assert (await store.idempotency_of(ORG, WORKSPACE, ["key"])).get("key") is None
@@ -70,7 +70,7 @@ async def test_the_first_of_a_batch_has_the_name(store: Store) -> None:
     lost = process_id("a", A)
     batch = [part(B, claims=[process_id("a", B)]), part(A, claims=[lost]), part(C)]
 
-    assert (await store.append(batch))[:2] == (2, {A: Refusal("claimed", lost)})
+    assert (await store.append(batch))[:2] == (2, {A: RefusedAppend("claimed", lost)})
     assert await store.process_ids_of([A, B]) == {B: "a"}
 
 
@@ -84,7 +84,7 @@ async def test_a_stream_that_is_left_out_has_won_nothing(store: Store) -> None:
         part(uid(4), claims=[process_id("b", uid(4))]),
     )
 
-    assert (await store.append([loser, next_one]))[:2] == (3, {B: Refusal("claimed", lost)})
+    assert (await store.append([loser, next_one]))[:2] == (3, {B: RefusedAppend("claimed", lost)})
     assert await store.process_ids_of([B, uid(4)]) == {uid(4): "b"}
 
 
@@ -94,7 +94,10 @@ async def test_a_stale_stream_claims_nothing(store: Store) -> None:
     await store.append([first])
     stale = part(A, claims=[idempotency("key", A), process_id("a", A)], branch="stale")
 
-    assert (await store.append([stale, part(B, claims=[idempotency("key", B)])]))[:2] == (2, {A: Refusal("stale")})
+    assert (await store.append([stale, part(B, claims=[idempotency("key", B)])]))[:2] == (
+        2,
+        {A: RefusedAppend("stale")},
+    )
     kept = (await store.idempotency_of(ORG, WORKSPACE, ["key"])).get("key")
     assert kept is not None
     assert kept.stream_id == B
@@ -121,7 +124,7 @@ async def test_a_stream_has_one_process_id(store: Store) -> None:
 
     appended = await store.append([part(A, head_of(first), claims=[second])])
 
-    assert appended[:2] == (1, {A: Refusal("claimed", second)})
+    assert appended[:2] == (1, {A: RefusedAppend("claimed", second)})
     assert await store.process_ids_of([A]) == {A: "a"}
 
 
@@ -131,7 +134,7 @@ async def test_a_claim_that_was_won_is_lost_the_second_time(store: Store) -> Non
     first = part(A, claims=[key])
     await store.append([first])
 
-    assert (await store.append([part(A, head_of(first), claims=[key])]))[:2] == (1, {A: Refusal("claimed", key)})
+    assert (await store.append([part(A, head_of(first), claims=[key])]))[:2] == (1, {A: RefusedAppend("claimed", key)})
     twice = idempotency("twice", B)
-    assert (await store.append([part(B, claims=[twice, twice])]))[:2] == (1, {B: Refusal("claimed", twice)})
+    assert (await store.append([part(B, claims=[twice, twice])]))[:2] == (1, {B: RefusedAppend("claimed", twice)})
     assert (await store.idempotency_of(ORG, WORKSPACE, ["twice"])).get("twice") is None

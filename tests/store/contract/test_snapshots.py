@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdure.store.protocols import Store
-from perdure.store.records import Head, Refusal
+from perdure.store.records import Head, RefusedAppend
 from tests.store.builders import digest, head_of, part, snapshot, uid
 
 A, B, C = uid(1), uid(2), uid(3)
@@ -32,7 +32,7 @@ async def test_a_snapshot_is_written_with_its_events_or_not_at_all(store: Store)
 
     appended = await store.append([part(A, stale, puts=[snapshot(A, seq=2)]), part(B, puts=[snapshot(B)])])
 
-    assert appended.refused == {A: Refusal("stale")}
+    assert appended.refused == {A: RefusedAppend("stale")}
     assert await store.snapshot(A) == snapshot(A)
     assert await store.snapshot(B) == snapshot(B)
 

@@ -19,7 +19,7 @@ from perdure.engine import Engine
 from perdure.engine.errors import EngineFailed
 from perdure.store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
 from perdure.store.protocols import PLACES, WriterPlace
-from perdure.store.records import Appended, Ending, Refusal, TimerRow
+from perdure.store.records import Appended, Ending, RefusedAppend, TimerRow
 from perdure.store.sqlite import SqliteStore, open_sqlite
 from perdure.store.sqlite.lock import above_stdio
 from perdure.store.sqlite.writer import process
@@ -108,7 +108,7 @@ def as_lists(item: Any) -> dict[str, list[Any]]:
     "result",
     [
         Appended(7, {}, {uid(1): head_of(part(uid(1)))}),
-        Appended(7, {uid(2): Refusal("claimed", process_id("P", uid(2)))}, {uid(1): head_of(part(uid(1)))}),
+        Appended(7, {uid(2): RefusedAppend("claimed", process_id("P", uid(2)))}, {uid(1): head_of(part(uid(1)))}),
         Appended(0, {}, {}),
         [node(1)],
         None,
