@@ -68,7 +68,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
 
 
 def check_batch(batch: Sequence[StreamAppend]) -> None:
-    """See that a batch keeps the contract of `Store.append`.
+    """Check that a batch keeps the contract of `Store.append`.
 
     Raises ValueError (a bug of the caller's) if a stream stands in it twice.
     """
@@ -85,7 +85,7 @@ def head_after(part: StreamAppend, rows: Sequence[EventRow]) -> Head:
 
 
 def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
-    """The rows to put, by type; of those with one key only the last is left, at the place of the first."""
+    """The rows to put, by type; of several with one key only the last is kept, at the position of the first."""
     tables: dict[type[Row], dict[tuple[Any, ...], Row]] = {}
     for part in parts:
         for row in part.puts:

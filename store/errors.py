@@ -12,7 +12,7 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """Anything that the store raises on purpose."""
+    """The base of all exceptions that the store raises on purpose."""
 
 
 class CommitUnknown(StoreError):

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 
 
 class Opened(Protocol):
-    """Anything with a descriptor; it is below 0 once that is closed."""
+    """An object with a descriptor, which is negative once the object is closed."""
 
     def fileno(self) -> int: ...
 
@@ -27,7 +27,7 @@ _own: Final[weakref.WeakSet[Opened]] = weakref.WeakSet()
 
 
 def open_alone(opening: Callable[[], T]) -> T:
-    """Open something that no child is to have, also none that another thread forks at this moment."""
+    """Open a descriptor that no forked child inherits, even one that another thread forks at this moment."""
     with _no_fork:
         opened = opening()
         _own.add(opened)

@@ -48,7 +48,7 @@ PLACES: Final[tuple[WriterPlace, ...]] = ("thread", "process")
 
 
 class LogReader(Protocol):
-    """The log itself, as auditors, replay and `verify` read it."""
+    """Reads of the log, for auditors, replay and `verify`."""
 
     async def stream(self, stream_id: bytes) -> StreamRow | None: ...
 
@@ -285,7 +285,7 @@ class Auditing(Protocol):
         """Streams of a kind with the rows of which they tell, all as of one moment; those not there are left out."""
         ...
 
-    async def remembered(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
+    async def idempotency_rows(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
         """Rows of idempotency keys by ascending key, above that of `after`."""
         ...
 
@@ -309,14 +309,14 @@ class Nodes(Protocol):
         ...
 
     async def node_noted(self, node: NodeRow) -> None:
-        """Write down what a node says of itself now; it is durable when this returns."""
+        """Store a node's current row; it is durable when this returns."""
         ...
 
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
 class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
-    """All of it, and the one way to write.
+    """A store: all reads, and the one way to write.
 
     `on_failure` is called if the store finds that it will never write again, though nobody asked it to: the process
     must stop, as after `CommitUnknown`.
@@ -352,7 +352,7 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
     async def abandon(self) -> None:
-        """Let go of a database that does not answer, instead of `close`: what is under way may be durable or not.
+        """Give up a database that does not answer, instead of `close`: what is in progress may be durable or not.
 
         A writer in a process of its own is killed, so that the next server finds the lock free; one in a thread
         cannot be, and holds the lock until this process ends.

@@ -27,7 +27,7 @@ NEW_STREAM = Head(0, NO_HASH, 0)
 
 
 class NewEvent(NamedTuple):
-    """One event as the engine hands it over. The store gives it its place, its digest and its hash (`store.chain`).
+    """An event to be appended. The store adds its position, its digest and its hash (`store.chain`).
 
     `payload_salt` is 16 random bytes, null if there is no payload.
     """
@@ -43,7 +43,7 @@ class NewEvent(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """One event as it stands in the log, but for its `position`."""
+    """An event as it is stored, without its `position`."""
 
     stream_id: bytes
     seq: int
@@ -61,7 +61,7 @@ class EventRow(NamedTuple):
 
 
 class StoredEvent(NamedTuple):
-    """One event as it is read back: its place in the whole log, and the row."""
+    """A stored event: its position in the whole log, and its row."""
 
     position: int
     row: EventRow
@@ -276,7 +276,7 @@ class TimerRow(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """A fold at a seq, chained to the log by `hash`; `digest` is one of all else. A stream has one at most."""
+    """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
     stream_id: bytes
     seq: int
@@ -316,14 +316,14 @@ Owned: TypeAlias = (
 
 
 class Seen(NamedTuple):
-    """A stream's head and the rows of which it tells, as of one moment."""
+    """A stream's head and its rows, all read at one moment."""
 
     stream: StreamRow
     rows: list[Owned]
 
 
 class Stray(NamedTuple):
-    """A row of a table of which no stream tells; `stream_id` is what it says of its stream."""
+    """A row whose stream does not exist; `stream_id` is the one that it names."""
 
     table: str
     stream_id: bytes
@@ -364,7 +364,7 @@ class StreamAppend(NamedTuple):
 
 
 class RefusedAppend(NamedTuple):
-    """Why a stream's part of a batch was left out: its head had moved, or what it claimed was taken."""
+    """The reason why a stream's part of a batch was left out: its head had moved, or its claim was taken."""
 
     reason: Literal["stale", "claimed"]
     claim: Claim | None = None

@@ -44,14 +44,14 @@ _UNKNOWN: Final = bytes(32)
 
 
 class RowFold(Protocol):
-    """The fold of a stream of one kind, as far as it was fed."""
+    """The fold of a stream into its expected rows."""
 
     def feed(self, events: Sequence[EventRow]) -> None:
-        """Go on with the next events. Raises whatever they are not read with."""
+        """Fold the next events. Raises what decoding them raises."""
         ...
 
     def rows(self, stored: Stored) -> list[Owned]:
-        """The rows that the events ask for. Raises likewise."""
+        """The expected rows. Raises what decoding the events raises."""
         ...
 
 
@@ -193,7 +193,7 @@ def keyed(rows: Iterable[Owned]) -> dict[tuple[Any, ...], Owned]:
 
 
 def differences(fold: RowFold, stored: Iterable[Owned]) -> list[str]:
-    """In which rows, and in which of their columns, what is stored differs from the fold."""
+    """The rows, and their columns, in which the store differs from the fold."""
     there = keyed(stored)
     wanted = keyed(fold.rows(there))
     found: list[str] = []
@@ -261,8 +261,8 @@ _NEEDS: Final[Mapping[str, Callable[[str, set[str | None]], bool]]] = {
 """What must be true of a run that gave such an answer: of its status and how its waits ended."""
 
 
-def remembered_flaw(row: IdempotencyRow, seen: Seen) -> str | None:
-    """Why a request cannot have got this answer from its run.
+def answer_flaw(row: IdempotencyRow, seen: Seen) -> str | None:
+    """The reason why a run cannot have given this stored answer to a request; null if it can.
 
     Which request it was, and when, is in no event (an answer may change nothing), so no audit can tell that.
     """

@@ -15,7 +15,7 @@ from perdure.store.records import SnapshotRow, StreamRow
 async def snapshots_with_flaws(
     store: Store, organization_id: bytes | None = None
 ) -> AsyncIterator[tuple[SnapshotRow, str]]:
-    """Snapshots of a store, or of one organization, that are not the fold of their stream, and why not.
+    """Snapshots of a store, or of one organization, that differ from the fold of their stream, each with the reason.
 
     One of another form is not judged: it was so when it was written, and the next one will replace it.
     """

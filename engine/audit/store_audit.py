@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
-from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, differences, remembered_flaw
+from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, answer_flaw, differences
 from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
 from perdure.engine.core import ids
 from perdure.engine.core.organization import LogPinned
@@ -26,7 +26,7 @@ EVENTS_AT_ONCE: Final = 128
 """So many events are held at a time; each may carry a payload of a mebibyte."""
 
 KNOWN_MAX: Final = 65_536
-"""So many streams, and definitions, are remembered to be there."""
+"""The number of streams, and of definitions, that are cached as present."""
 
 STREAMS_AT_ONCE: Final = 64
 ROWS_AT_ONCE: Final = 4096
@@ -64,7 +64,7 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
     audit = _Audit(store, organization_id)
     async for group in _groups(store, organization_id):
         await audit.group(group)
-    await audit.remembered()
+    await audit.answers()
     await audit.snapshots()
     await audit.log()
     if organization_id is None:
@@ -217,16 +217,16 @@ class _Audit:
 
     # --- what requests were answered ------------------------------------------------------------------------
 
-    async def remembered(self) -> None:
-        """See that each answer that is remembered is one that its run can have given."""
+    async def answers(self) -> None:
+        """Check that each stored answer is one that its run can have given."""
         after = None
         try:
-            while page := await self._store.remembered(after=after, limit=STREAMS_AT_ONCE):
+            while page := await self._store.idempotency_rows(after=after, limit=STREAMS_AT_ONCE):
                 seen = await self._store.seen("execution", sorted({row.stream_id for row in page}))
                 for row in page:
                     there = seen.get(row.stream_id)  # if it is not: a stray
                     if there is not None and self._organization_id in {None, row.organization_id}:
-                        flaw = remembered_flaw(row, there)
+                        flaw = answer_flaw(row, there)
                         if flaw is not None:
                             reason = f"idempotency key {row.key!r}: {flaw}"
                             self.breaks.append(Break(row.stream_id, 0, reason))

@@ -28,7 +28,7 @@ class DraftedEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Draft(Generic[S]):
-    """Collects what a decision says. Whoever emits computes first, so that an error leaves nothing half said."""
+    """Collects the events of a decision. Callers compute before they emit, so an error leaves nothing half done."""
 
     __slots__ = ("_actor", "_evolve", "at", "caused_by", "payloads", "state", "steps")
 
@@ -58,7 +58,7 @@ class Draft(Generic[S]):
         return self.state.seq + 1
 
     def emit(self, event: Event, payload: Mapping[str, Any] | None = None) -> None:
-        """Add an event."""
+        """Append an event to the draft, and fold it into the draft's state."""
         # Folded at once: the rest of the decision sees the state as it will be read back, and nothing else. Each event
         # is caused by the one before it, but for the first, and where the decision says otherwise.
         state = self.state

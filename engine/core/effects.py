@@ -34,13 +34,13 @@ class RunTask(msgspec.Struct, frozen=True, gc=False):
 
 
 class CancelTask(msgspec.Struct, frozen=True, gc=False):
-    """The step that was called for the `TaskScheduled` of that seq is of no use any more."""
+    """Cancel the step that was called for the `TaskScheduled` of that seq: nothing awaits its result."""
 
     seq: int
 
 
 class StartChild(msgspec.Struct, frozen=True, gc=False):
-    """Start the execution `parent` tells of, under this id; harmless if it has been started."""
+    """Start the child execution of the task `parent`, under this id; a no-op if it has been started."""
 
     child: str
     parent: Parent
@@ -48,46 +48,46 @@ class StartChild(msgspec.Struct, frozen=True, gc=False):
 
 
 class FollowChild(msgspec.Struct, frozen=True, gc=False):
-    """Find out whether this child has ended meanwhile, and complete its task if so."""
+    """Check whether this child has ended, and complete its task if so."""
 
     child: str
     parent: Parent
 
 
 class EndChild(msgspec.Struct, frozen=True, gc=False):
-    """Terminate this child: the task that awaited it was given up."""
+    """Terminate this child: the task that awaited it has ended."""
 
     child: str
 
 
 class TellParent(msgspec.Struct, frozen=True, gc=False):
-    """This execution is over: complete the task that awaited it."""
+    """Complete the task of the parent that awaits this execution: it has ended."""
 
     parent: Parent
 
 
 class FollowParent(msgspec.Struct, frozen=True, gc=False):
-    """Find out whether the task that awaits this execution is still there, and terminate it if not."""
+    """Check whether the task that awaits this execution is still open, and terminate the execution if not."""
 
     parent: Parent
 
 
 class SetTimer(msgspec.Struct, frozen=True, gc=False):
-    """Something of this execution comes due at this instant (ms)."""
+    """Wake this execution at this instant (ms): a timer comes due."""
 
     due_at: int
 
 
 class Continue(msgspec.Struct, frozen=True, gc=False):
-    """The decision stopped at the limit of transitions: send `Advance`."""
+    """Send `Advance`: the decision stopped at the limit of transitions."""
 
 
 class TakeUp(msgspec.Struct, frozen=True, gc=False):
-    """The execution has left quarantine: fold it anew from its events, and send `Recover`."""
+    """Fold the execution anew from its events, and send `Recover`: it was released from quarantine."""
 
 
 class HoldSuspect(msgspec.Struct, frozen=True, gc=False):
-    """A task that may be what takes processes down waits in this scope: send `Redispatch` when it is its turn.
+    """Hold a task that may have crashed the process, and send `Redispatch` when it is its turn.
 
     `seq` is its `TaskScheduled`. At how many deaths it was there says how long it is to be watched, and at how many of
     those while it was watched says how suspect it is.

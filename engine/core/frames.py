@@ -36,7 +36,7 @@ from perdure.engine.core.state import (
 
 
 def expect(state: State, scope: str, frame: Frame) -> None:
-    """Begin a scope: its first state is about to be entered."""
+    """Begin a scope: its frame is ready to enter its first state."""
     state.frames = state.frames.set(scope, frame)
     state.ready = (*state.ready, scope)  # last: those that are there have their turn first
     state.active += 1
@@ -67,13 +67,13 @@ def arrive(state: State, scope: str, following: str | None, output: Ref) -> None
 
 
 def put(state: State, scope: str, before: Frame, after: Frame) -> None:
-    """Put one frame in the place of another."""
+    """Replace the frame of a scope, and update the counters."""
     _recount(state, scope, before.phase, after.phase)
     state.frames = state.frames.set(scope, after)
 
 
 def close(state: State, scope: str) -> None:
-    """End a scope: its frame goes, and what it had set."""
+    """End a scope: its frame and its timer are removed."""
     frame = state.frames[scope]
     _recount(state, scope, frame.phase, None)  # as if it were ready: what it had set is void, and it counts as active
     state.ready = _without(state.ready, scope)

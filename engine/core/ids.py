@@ -46,7 +46,7 @@ class IdGenerator:
         return _layout(self._ms, self._tail)
 
     def seed(self, seen: bytes) -> None:
-        """Let every later id be above `seen`, an id of version 7 (another node's clock may be ahead of ours)."""
+        """Make every later id greater than `seen`, an id of version 7 (another node's clock may be ahead of ours)."""
         number = int.from_bytes(seen, "big")
         ms = number >> 80
         tail = ((number >> 64) & 0xFFF) << 62 | number & ((1 << 62) - 1)
@@ -61,13 +61,13 @@ def _layout(ms: int, tail: int) -> bytes:
 
 @lru_cache(maxsize=4096)
 def text(value: bytes) -> str:
-    """An id as it is shown: 36 characters, lower case."""
+    """The text of an id: 36 characters, lower case."""
     digits = value.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def parse(value: str) -> bytes:
-    """The id that `value` shows. Raises `ValueError` unless it has the form of a UUID (36 characters)."""
+    """The id of a text. Raises `ValueError` unless it has the form of a UUID (36 characters)."""
     if not _TEXT.fullmatch(value):
         message = "not a UUID of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
         raise ValueError(message)

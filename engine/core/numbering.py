@@ -37,7 +37,7 @@ _FROM_OUTSIDE: Final = frozenset(
 
 
 def begin(state: State, name: str, event: e.Event) -> None:
-    """Count, before an event that begins anew, the starts of all that was scheduled in one go: they come last."""
+    """Before an event that starts a new batch of work, count the starts of all tasks scheduled in the batch before."""
     if state.untold and (name in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
         state.told += state.untold
         state.untold = 0

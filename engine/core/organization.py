@@ -26,7 +26,7 @@ from perdure.engine.core.persistent import PersistentMap
 
 
 class OrganizationCreated(Event, frozen=True):
-    """The first event; of the secret only the SHA-256 is told. Payload: `name`."""
+    """The first event; of the secret it has the SHA-256 only. Payload: `name`."""
 
     kind: Literal["organization"]
     secret_sha256: str | None = None
@@ -39,7 +39,7 @@ class WorkspaceCreated(Event, frozen=True):
 
 
 class KeyCreated(Event, frozen=True):
-    """A key and what it may do. Of its text only the SHA-256 is kept. Payload: `name`."""
+    """A key and its scopes. Of its text it has the SHA-256 only. Payload: `name`."""
 
     key: str
     workspace: str
@@ -49,7 +49,7 @@ class KeyCreated(Event, frozen=True):
 
 
 class KeyRevoked(Event, frozen=True):
-    """The key is refused from here on."""
+    """The key was revoked, and is rejected from here on."""
 
     key: str
 
@@ -107,7 +107,7 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class PinLog(msgspec.Struct, frozen=True, gc=False):
-    """Tell what stands at a position of the log, which is on disk."""
+    """Record the hash of an event of the whole log; the event is on disk."""
 
     position: int
     sha256: str

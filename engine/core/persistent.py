@@ -60,7 +60,7 @@ class PersistentMap(Generic[K, V]):
         self._only, self._shards = None, shards
 
     def set(self, key: K, value: V) -> PersistentMap[K, V]:
-        """The mapping with this value under the key."""
+        """The map with this value under the key."""
         only = self._only
         if only is None:
             index = hash(key) % len(self._shards)
@@ -74,7 +74,7 @@ class PersistentMap(Generic[K, V]):
         return made
 
     def delete(self, key: K) -> PersistentMap[K, V]:
-        """The mapping without the key; this very one if it is not there."""
+        """The map without the key; this very map if it has no such key."""
         index = 0
         shard = self._only
         if shard is None:
@@ -93,7 +93,7 @@ class PersistentMap(Generic[K, V]):
         return made
 
     def without(self, keys: Collection[K]) -> PersistentMap[K, V]:
-        """The mapping without these keys, which it has; of many it is made anew, once."""
+        """The map without these keys, all of which it has; if they are many, it is rebuilt once."""
         if len(keys) <= SMALL_MAX:
             made = self
             for key in keys:

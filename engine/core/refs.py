@@ -31,7 +31,7 @@ def ref(seq: int, member: str) -> Ref:
 
 
 def below(reference: Ref, *steps: str | int) -> Ref:
-    """The reference to what stands below a referenced value, by member names and indexes."""
+    """The reference to a part of a referenced value, by member names and indexes."""
     return "/".join((reference, *(str(step).replace("~", "~0").replace("/", "~1") for step in steps)))
 
 

@@ -135,7 +135,7 @@ Phase: TypeAlias = InTask | InWait | InTimer | InRetry | InFork
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One place of control: a state, its raw input, and what it is in. No phase: it is about to be entered.
+    """One place of control: a state, its raw input, and its phase. Without a phase it is about to be entered.
 
     `entry` is the number of its entry among the events of AWS's history, 0 until an event has entered it.
     `retries` counts, for each retrier of the state, how often it had it tried again. `parameters` are those of the
@@ -232,7 +232,7 @@ WaitOutcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
 
 
 class EndedWait(msgspec.Struct, frozen=True, gc=False):
-    """The last wait that a state had, and how it ended."""
+    """The last wait of a state that is no longer open, and its outcome."""
 
     wait: str
     state: str

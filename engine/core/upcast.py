@@ -20,7 +20,7 @@ Upcast: TypeAlias = Callable[[Any, int, int], Event]
 
 
 class Earlier(NamedTuple):
-    """One version of an event: its form, and what brings it up to the next."""
+    """An earlier version of an event: its struct, and the upcaster to the next version."""
 
     form: type[Event]
     upcast: Upcast

@@ -24,7 +24,7 @@ from perdure.engine.core.refs import Ref, ref
 
 
 class Called(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """The workflow that a state calls by a name: whose name it was when the version was published.
+    """A workflow that a state calls by name, as the name resolved when the version was published.
 
     `version` is set if the state says one; else it is the one that is published when the state is entered.
     """
@@ -59,7 +59,7 @@ class VersionAdded(Event, frozen=True):
 
 
 class VersionPublished(Event, frozen=True):
-    """A draft can now be run."""
+    """A draft was published, and can be run."""
 
     version: int
     definition_sha256: str
@@ -74,7 +74,7 @@ class WorkflowDescribed(Event, frozen=True):
 
 
 class WorkflowArchived(Event, frozen=True):
-    """No run starts from here on; history stays."""
+    """The workflow was archived: no run starts from here on; history stays."""
 
 
 EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, WorkflowArchived)
@@ -83,7 +83,7 @@ EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, Wo
 
 
 class Definition(msgspec.Struct, frozen=True, gc=False):
-    """A definition's stored text, the SHA-256 of its bytes, and what goes with it.
+    """The stored text of a definition, the SHA-256 of its bytes, and its settings.
 
     `mock_payload` is JSON text; `resume` is what a resume of its runs must say. `calls` has what the names in it mean
     now, by state, in case that it is published.
@@ -124,7 +124,7 @@ class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ArchiveWorkflow(msgspec.Struct, frozen=True, gc=False):
-    """Take the workflow out of use."""
+    """Archive the workflow."""
 
 
 WorkflowCommand: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow

@@ -18,7 +18,7 @@ _FATAL: Final = "States.Runtime"
 
 
 def task_failed(fold: HistoryFold, event: e.TaskFailed, recorded: e.Recorded) -> None:
-    """Tell that a step has failed, and what follows."""
+    """Add the failure of a step, and its consequence."""
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     failure = VisitFailure(event.error, event.error_ref, event.cause)
@@ -27,7 +27,7 @@ def task_failed(fold: HistoryFold, event: e.TaskFailed, recorded: e.Recorded) ->
 
 
 def task_timed_out(fold: HistoryFold, event: e.TaskTimedOut | e.WaitExpired, recorded: e.Recorded) -> None:
-    """Tell that a step, or a wait, took too long, and what follows."""
+    """Add the timeout of a step or a wait, and its consequence."""
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     failure = VisitFailure(event.error)
@@ -36,7 +36,7 @@ def task_timed_out(fold: HistoryFold, event: e.TaskTimedOut | e.WaitExpired, rec
 
 
 def state_failed(fold: HistoryFold, event: e.StateFailed, recorded: e.Recorded) -> None:
-    """Tell that a state has failed, by itself or as what runs below it did, and what follows."""
+    """Add the failure of a state, by itself or by its branches or iterations, and its consequence."""
     find = fold.enter if event.is_entry else fold.inside
     visit = find(recorded, event.scope, event.state, event.type)
     failure = VisitFailure(event.error, event.error_ref, event.cause)
@@ -46,7 +46,7 @@ def state_failed(fold: HistoryFold, event: e.StateFailed, recorded: e.Recorded) 
 
 
 def execution_failed(fold: HistoryFold, event: e.ExecutionFailed, recorded: e.Recorded) -> None:
-    """Tell the end, and before it the failure of the state that caused it, unless that was told by itself."""
+    """Add the end, and before it the failure of the state that caused it, unless an event of its own had that."""
     failure = VisitFailure(event.error, event.error_ref, event.cause)
     if event.state is not None:
         if event.entered is not None:

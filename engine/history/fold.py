@@ -36,7 +36,7 @@ class HistoryFold:
     # --- the log --------------------------------------------------------------------------------------------------
 
     def take(self, recorded: Recorded) -> None:
-        """Note where the log stands. After a gap nothing is known of what was about to begin, nor what still runs."""
+        """Advance to an event. After a gap nothing is known of what was about to begin, nor what still runs."""
         if recorded.seq != self._seq + 1:
             self.start_all()
             self._lost = range(self._seq + 1, recorded.seq)
@@ -56,24 +56,24 @@ class HistoryFold:
         self.timeline.times.append(self._now if at is None else at)
 
     def start_later(self, *entries: TimelineEntry) -> None:
-        """Keep what is to be told once what was scheduled is handed out: after all that is scheduled in one go."""
+        """Keep entries until all tasks that are scheduled in one batch have been added: AWS starts them after that."""
         self._starts += [(entry, self._now) for entry in entries]
 
     def start_all(self) -> None:
-        """Tell it, except of what was given up in the same go."""
+        """Add the entries that were kept, except those of visits that have ended since."""
         for entry, at in self._starts:
             if entry.visit is not None and entry.visit.exited_at is None:
                 self.begin(entry, at)
         self._starts.clear()
 
     def begin(self, entry: TimelineEntry, at: int | None = None) -> None:
-        """Tell that a step was called, or what follows that; `at` is when, if not now."""
+        """Add the entry that a step was called, or a following one; `at` is its instant, if not now."""
         if entry.visit is not None and entry.what == "begun":
             entry.visit.begun = len(self.timeline.entries)
         self.add(entry, at)
 
     def queue(self, visit: Visit) -> None:
-        """Take back that its step was called at once: it was not."""
+        """Replace the entry that a step was called by one that it was queued."""
         if visit.begun is not None:
             self.timeline.entries[visit.begun] = TimelineEntry("queued", visit)
             visit.begun = None
@@ -88,7 +88,7 @@ class HistoryFold:
         return visit
 
     def inside(self, recorded: Recorded, scope: str, state: str, kind: str) -> Visit:
-        """The visit that an event belongs to which goes on with one.
+        """The open visit that an event belongs to.
 
         What it goes on with is the event that caused it. If that is lost, and nothing else was seen of the visit
         since, so is its beginning; the visit that is open here ended somewhere in the gap.
@@ -215,7 +215,7 @@ class HistoryFold:
                 self.add(TimelineEntry("task_timed_out", visit, failure=VisitFailure("States.Timeout")))
 
     def abort_below(self, recorded: Recorded, visit: Visit) -> None:
-        """Give up what runs below a visit, since it has failed: each iteration, and then the state that it is in."""
+        """Abort what runs below a failed visit: each iteration, and then the state that it is in."""
         fork = visit.fork
         if fork is None:
             return
@@ -233,7 +233,7 @@ class HistoryFold:
                 self.abort_below(recorded, inner)
 
     def stop(self, recorded: Recorded) -> None:
-        """End the execution: what is known to be open was left by it."""
+        """End the execution, and with it all visits that are known to be open."""
         self.start_all()
         for visit in list(self.open.values()):
             if self.is_sure(visit):

@@ -25,7 +25,7 @@ def follow(events: Iterable[e.Recorded]) -> Timeline:
 
 
 def take(fold: HistoryFold, recorded: e.Recorded) -> None:
-    """Take one more event into a fold."""
+    """Fold one more event."""
     fold.take(recorded)
     add = TELL.get(type(recorded.event))
     if add is not None:

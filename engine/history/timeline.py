@@ -47,7 +47,7 @@ _ENDINGS: Final[frozenset[What]] = frozenset({"ended", "broken", "timed_out", "a
 
 
 class VisitFailure(NamedTuple):
-    """An error as events carry it: its name, or where that stands, and where the cause stands."""
+    """An error as events carry it: its name or a reference to it, and a reference to its cause."""
 
     error: str | None
     error_ref: Ref | None = None

@@ -15,7 +15,7 @@ from perdure.store.records import NO_HASH, EventRow, StoredEvent
 
 
 class Break(NamedTuple):
-    """The first place of a stream where the log does not hold together, and why."""
+    """The first fault of a stream's chain: its place, and a description."""
 
     stream_id: bytes
     seq: int
@@ -43,7 +43,7 @@ class StreamVerifier:
         return self._break is not None
 
     def feed(self, stored: Iterable[StoredEvent]) -> None:
-        """Go on with the next events."""
+        """Verify the next events."""
         for position, row in stored:
             if self._break is None:
                 reason = self._defect(position, row)
@@ -55,7 +55,7 @@ class StreamVerifier:
                 self._missing -= _erased_seqs(row)
 
     def end(self, head: tuple[int, bytes] | None) -> Break | None:
-        """The first fault of all, if there is one; `head` is what `streams` says of the last event."""
+        """The first fault, or null; `head` is the stream's row in `streams`."""
         found = self._break or self._head_break(head)
         if self._missing and (found is None or min(self._missing) < found.seq):
             reason = "the payload is missing, and no later event says that it was erased"

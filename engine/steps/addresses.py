@@ -57,7 +57,7 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 def denial(address: IpAddress) -> str | None:
-    """Why a step may not reach this address, in words that follow "is"; None if it may."""
+    """The reason why a step may not connect to this address, in words that follow "is"; None if it may."""
     for network, kind in _NETWORKS:
         if address.version == network.version and address in network:
             return kind

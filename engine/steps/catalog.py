@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class StepField(NamedTuple):
-    """A member of a step's input. `default` is what holds without it; null: the member is required."""
+    """A member of a step's input. `default` is used if it is absent; null: the member is required."""
 
     name: str
     accepts: str

@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """An execution that is over. Instants are milliseconds since the epoch."""
+    """An execution that has ended. Instants are milliseconds since the epoch."""
 
     execution_id: str
     name: str

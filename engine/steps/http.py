@@ -201,6 +201,6 @@ def _response(response: aiohttp.ClientResponse, body: bytes) -> HttpResponse:
 
 
 async def call(client: HttpClient, value: Any, context: StepContext) -> Any:
-    """Do what the step `http_request` is asked. Raises `StepFailed`."""
+    """Run the step `http_request`. Raises `StepFailed`."""
     request = read_request(value, context.idempotency_key)
     return result_of(await client.send(request, context.workspace_id), is_aws=request.is_aws)

@@ -28,7 +28,7 @@ LOOKUPS_MAX: Final = 4
 
 
 class Pools:
-    """The connections of all workspaces. `make` makes a session; there is one for each workspace."""
+    """Connection pools, one for each workspace. `make` makes a session."""
 
     def __init__(self, make: Callable[[], aiohttp.ClientSession]) -> None:
         self._make = make
@@ -95,7 +95,7 @@ class _Pool:
 
 
 class Lookups:
-    """Looks names up by the system, in threads of its own."""
+    """DNS look-ups by the system's resolver, in threads of their own."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="perdure-lookup")
@@ -105,7 +105,7 @@ class Lookups:
         return aiohttp.ThreadedResolver(_Share(self._threads))  # type: ignore[arg-type]  # of a loop it uses these two
 
     def close(self) -> None:
-        """Look nothing more up."""
+        """Start no more look-ups."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -34,11 +34,11 @@ _WORDS: Final = frozenset({"result", "error", "cause"})
 
 
 class BadMock(ValueError):
-    """A mock is not of the form above, or names a state that calls nothing."""
+    """A mock has a wrong form, or names a state that calls nothing."""
 
 
 class NotMocked(LookupError):
-    """A step was called, or a child started, of which the mock says nothing. `request` is what was asked."""
+    """A step was called, or a child started, for which the mock has no outcome. `request` is the call."""
 
     def __init__(self, request: TaskRequest) -> None:
         super().__init__(f"state {request.state!r} calls {request.resource!r}, and nothing says what that gives")

@@ -126,7 +126,7 @@ class Scenario:
         return hashlib.shake_256(self._pieces.to_bytes(8, "big")).digest(count)
 
     def wait_id(self, number: int) -> str:
-        """The id of the so-many-th wait."""
+        """The id of the n-th wait."""
         return f"wait-{number}"
 
     def _known_waits(self, waits: Iterable[str]) -> dict[str, str | None]:
@@ -180,7 +180,7 @@ class Scenario:
         return self
 
     def then_effects(self, *expected: str | Effect) -> Self:
-        """The last command asks the driver for exactly this work: names, or whole effects."""
+        """The last command has exactly these effects: names, or whole effects."""
         got = [
             type(effect).__name__ if isinstance(wanted, str) else effect
             for effect, wanted in itertools.zip_longest(self.effects, expected[: len(self.effects)])
@@ -245,10 +245,10 @@ def resumed(payload: Any = None, *, wait: str | None = None, state: str | None =
 
 
 def terminated(reason: str = "no longer needed") -> Sent:
-    """Somebody ends the execution."""
+    """A caller terminates the execution."""
     return c.Terminate(reason)
 
 
 def recovered(*, died: bool = True) -> Sent:
-    """The process is gone, uncleanly unless said otherwise, and its successor takes the execution up."""
+    """Recovery after the process died, uncleanly unless said otherwise."""
     return c.Recover(died)

@@ -48,7 +48,7 @@ STATUSES: Mapping[str, str] = {
 
 
 class Stuck(NamedTuple):
-    """A state that nothing but an outside party can end. `waits_for` says which: a resume, a task token, a step."""
+    """A state that only an outside party can end. `waits_for` is its kind: a resume, a task token, a step."""
 
     state: str
     waits_for: str

@@ -48,7 +48,7 @@ EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
 
 
 class NoSuchState(Exception):
-    """The definition has no state of the name that is to be tried out."""
+    """The definition has no state of the name that was given."""
 
 
 class StateOutcome(NamedTuple):

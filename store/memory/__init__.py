@@ -43,7 +43,7 @@ from perdure.store.records import (
 
 
 class MemoryStore(MemoryAudit):
-    """A `Store` that forgets. Rows are immutable tuples, so what a reader got never changes under it."""
+    """A `Store` in memory. Rows are immutable tuples, so what a reader got never changes under it."""
 
     def __init__(self) -> None:
         MemoryExecutions.__init__(self)

@@ -49,7 +49,7 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
             yield from (row for row in self._workspaces.rows.values() if row.organization_id == stream_id)
             yield from (self._api_keys.rows[key_id,] for key_id in self._keys_of.all(stream_id))
 
-    async def remembered(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
+    async def idempotency_rows(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
         keys = sorted(key for key in self._idempotency.rows if after is None or key > after[:3])
         return [self._idempotency.rows[key] for key in keys[:limit]]
 

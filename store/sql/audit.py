@@ -66,7 +66,7 @@ class SqlAudit(SqlSession):
                 finally:
                     await connection.exec_driver_sql("ROLLBACK")
 
-    async def remembered(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
+    async def idempotency_rows(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
         if after is None:
             rows = await self._all(_REMEMBERED, limit=limit)
         else:

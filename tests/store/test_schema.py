@@ -101,7 +101,7 @@ READS = {
     "due_timers": lambda store: store.due_timers(1),
     "next_due": lambda store: store.next_due(),
     "timers_of": lambda store: store.timers_of(uid(1)),
-    "remembered": lambda store: store.remembered(after=idempotency("a", uid(1))),
+    "remembered": lambda store: store.idempotency_rows(after=idempotency("a", uid(1))),
 }
 
 

@@ -45,8 +45,8 @@ async def test_a_stream_is_seen_with_its_rows(store: Store) -> None:
         process_id("P3", uid(3)),
     }
     assert await store.seen("execution", []) == {}
-    assert [row.key for row in await store.remembered(limit=2)] == ["key 1", "key 2"]
-    assert [row.key for row in await store.remembered(after=idempotency("key 2", uid(2)))] == ["key 3"]
+    assert [row.key for row in await store.idempotency_rows(limit=2)] == ["key 1", "key 2"]
+    assert [row.key for row in await store.idempotency_rows(after=idempotency("key 2", uid(2)))] == ["key 3"]
 
 
 async def test_what_administrative_streams_tell_of(store: Store) -> None:
