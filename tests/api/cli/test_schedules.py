@@ -16,9 +16,9 @@ def test_a_preview_tells_utc_and_local_time(perdure: Perdure) -> None:
         {"utc": "2026-03-29T01:00:00Z", "local": "2026-03-29T03:00:00+02:00"},
         {"utc": "2026-03-30T00:30:00Z", "local": "2026-03-30T02:30:00+02:00"},
     ]
-    said = perdure("schedules", "preview", *cron).stdout
-    assert "At 02:30 (Europe/Berlin)" in said
-    assert "2026-03-29T03:00:00+02:00" in said
+    said = perdure("schedules", "preview", *cron)
+    assert "At 02:30 (Europe/Berlin)" in said.stderr
+    assert "2026-03-29T03:00:00+02:00" in said.stdout
 
 
 def test_what_is_refused(perdure: Perdure) -> None:
