@@ -38,7 +38,7 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     ProcessIdRow: 3,
     IdempotencyRow: 3,
 }
-"""How many columns, from the first on, are the primary key of a row."""
+"""By row type: the number of columns, from the first on, that are its primary key."""
 
 OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     ExecutionRow: ("execution", "execution_id"),
@@ -51,7 +51,7 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     WorkspaceRow: ("organization", "organization_id"),
     ApiKeyRow: ("organization", "organization_id"),
 }
-"""Which kind of stream tells of a row, and the column that names the stream."""
+"""By row type: the type of the stream that the row is derived from, and the column that names the stream."""
 
 FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     ExecutionRow: frozenset(

@@ -99,7 +99,7 @@ def _hash(  # noqa: PLR0913, PLR0917 the fields that the format names, in its or
 
 @lru_cache(maxsize=1024)
 def _owner(organization_id: bytes, stream_id: bytes) -> bytes:
-    """What all hashes of a stream begin with: the domain, and whose stream it is."""
+    """The prefix of all hashes of a stream: the domain, and the stream's ids."""
     lengths = _LENGTH(3, len(organization_id)), _LENGTH(3, len(stream_id))
     return b"".join((_DOMAIN, lengths[0], organization_id, lengths[1], stream_id))
 

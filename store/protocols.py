@@ -36,7 +36,7 @@ from perdure.store.records import (
 )
 
 WriterPlace: TypeAlias = Literal["thread", "process"]
-"""Where a store that is embedded commits: in a thread of this process, or in a process of its own.
+"""The place of an embedded store's writer: in a thread of this process, or in a process of its own.
 
 A process leaves the interpreter to decisions and steps; it takes half a second to start, and some 50 MB of memory.
 """
@@ -282,7 +282,7 @@ class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
-        """Streams of a kind with the rows of which they tell, all as of one moment; those not there are left out."""
+        """Streams of one type with their rows, all read at one moment; streams that do not exist are left out."""
         ...
 
     async def idempotency_rows(self, *, after: IdempotencyRow | None = None, limit: int = 1000) -> list[IdempotencyRow]:
@@ -290,7 +290,7 @@ class Auditing(Protocol):
         ...
 
     async def strays(self) -> list[Stray]:
-        """Rows whose stream is not there, or is of another kind: of each table some, if there are any."""
+        """Rows whose stream does not exist, or is of another type: of each table some, if there are any."""
         ...
 
     async def shape_flaws(self) -> list[str]:

@@ -287,7 +287,7 @@ class SnapshotRow(NamedTuple):
 
 
 Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow
-"""What a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
+"""The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
     OrganizationRow

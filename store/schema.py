@@ -422,4 +422,4 @@ TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     ProcessIdRow: process_ids,
     IdempotencyRow: idempotency,
 }
-"""Where the rows of a batch go."""
+"""The tables of the row types of a batch."""

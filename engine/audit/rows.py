@@ -35,7 +35,7 @@ from perdure.store.records import (
 )
 
 Stored: TypeAlias = Mapping[tuple[Any, ...], Owned]
-"""Rows by kind and key (`keyed`)."""
+"""Rows by type and key (`keyed`)."""
 
 ID_BYTES: Final = 16
 
@@ -111,7 +111,7 @@ class ExecutionFold:
 
 
 class _AdministrativeFold:
-    """What workflows and organizations share: their payloads are names, and all are at hand."""
+    """The fold of workflows and organizations: their payloads are names, and all are loaded."""
 
     kind: StreamKind
 
@@ -188,7 +188,7 @@ _NOT_SHOWN: Final = frozenset({"secret", "mock_payload"})
 
 
 def keyed(rows: Iterable[Owned]) -> dict[tuple[Any, ...], Owned]:
-    """Rows by their kind and primary key."""
+    """Rows by their type and primary key."""
     return {(type(row), *row[: KEY_COLUMNS[type(row)]]): row for row in rows}
 
 
@@ -219,7 +219,7 @@ def _columns(name: str, stored: Any, folded: Any) -> list[str]:
 
 
 def _name(row: Owned) -> str:
-    """How a row is called within its stream."""
+    """The name of a row within its stream."""
     match row:
         case WaitRow():
             return f"wait {_shown(row.wait_id)}"

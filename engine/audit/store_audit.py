@@ -33,7 +33,7 @@ ROWS_AT_ONCE: Final = 4096
 """The rows of so many streams are read at once, if they have no more events: an event makes a row or two at most."""
 
 NO_STREAM: Final = bytes(16)
-"""Where a break names this, it is one of the database as a whole."""
+"""The stream id of a break that concerns the database as a whole."""
 
 ADMINISTRATIVE: Final[tuple[StreamKind, ...]] = ("organization", "workflow")
 
@@ -41,7 +41,7 @@ NOT_COMPARED: Final = (
     "idempotency keys: a repeated call is in no event; only that its run can have given the answer is looked at",
     "nodes and uses of keys: when a server started and stopped, and when a key was last used, is in no event",
 )
-"""What stands in the database and cannot be compared with the log, and why."""
+"""Data that cannot be compared with the log, each with the reason."""
 
 
 class AuditReport(NamedTuple):
@@ -96,7 +96,7 @@ async def _streams(store: Store, kind: StreamKind | None = None) -> AsyncIterato
 
 
 async def _groups(store: Store, organization_id: bytes | None) -> AsyncIterator[list[StreamRow]]:
-    """All streams by id, in groups of one kind of which the rows are read at once: few, or one of many events."""
+    """All streams by id, in groups of one type of which the rows are read at once: few, or one of many events."""
     group: list[StreamRow] = []
     events = 0
     async for stream in _streams(store):
@@ -128,9 +128,9 @@ class _Audit:
     # --- streams ----------------------------------------------------------------------------------------------
 
     async def group(self, streams: list[StreamRow]) -> None:
-        """Verify some streams of one kind, and note the first fault of each."""
+        """Verify some streams of one type, and note the first fault of each."""
         try:
-            # Before the events: rows come with their events, so all that is here must be told there.
+            # Before the events: rows come with their events, so all that is here must have an event there.
             seen = await self._store.seen(streams[0].kind, [stream.stream_id for stream in streams])
         except StoreError as error:
             if len(streams) > 1:  # one by one, to see which it is
@@ -345,7 +345,7 @@ class _Walk:
         self.pins[position] = (sha256, Break(row.stream_id, row.seq, reason))
 
     def differing(self) -> Break | None:
-        """What the rows say that the fold does not; asked for if there is no other fault."""
+        """The differences between rows and fold; asked for if there is no other fault."""
         found: list[str] = []
         if self._fold is not None and self._failure is None:
             try:
@@ -389,7 +389,7 @@ def _gap(previous: int, position: int) -> str:
 
 
 def _origin(stream: StreamRow, telling: list[EventRow]) -> str | None:
-    """What `streams` says that event 1 does not."""
+    """The differences between a row of `streams` and event 1."""
     if not telling:
         return "the stream has no event"
     first = telling[0]

@@ -5,7 +5,7 @@ Theory of operation
 
 Three functions, and nothing else knows a rule of an execution:
 
-    decide(state, command, facts) -> Decision | Rejection | Need       what is to happen, and who is told what
+    decide(state, command, facts) -> Decision | Rejection | Need       what is to happen, and the answer
     evolve(state, recorded) -> State                                   one event's change
     initial_state() -> State                                           before the first event
 
@@ -15,19 +15,19 @@ stands in the events. `evolve` copies from them, and computes, validates and rea
 code: a step that was changed, a new library, an expression that means something else today, cannot change what has
 happened.
 
-A `Decision` is data with an order: append `steps` (the events, each with the state after it), then tell `answer`, then
-run `effects`. Whoever drives the core must never turn that round; an effect whose events a crash takes back would be
-work that nobody asked for. A `Rejection` is a refusal as a value; what the stream is to remember of it stands in its
+A `Decision` is data with an order: append `steps` (the events, each with the state after it), then give `answer`, then
+run `effects`. The driver must never turn that round; an effect whose events a crash takes back would be
+work that nobody asked for. A `Rejection` is a refusal as a value; the events that record it stand in its
 own `steps`. What is raised is a defect of ours or a damaged log, never a caller's fault.
 
-`decide` is deterministic: the same state, command and facts give the same answer. Chance is a fact, too: `chance` and
-`entropy` give the same pieces in the same order when they are asked again, so a decision may be made twice.
+`decide` is deterministic: the same state, command and facts give the same answer. Randomness is a fact, too: `new_id`
+and `random_bytes` give the same values in the same order when they are asked again, so a decision may be made twice.
 
 The words
 ---------
 
 **Frame.** One place of control: the name of a state, a reference to its input, and a phase. An execution has one frame,
-or more while a Parallel or Map state is under way.
+or more while a Parallel or Map state is in progress.
 
 **Scope.** The name of a frame: "" is the top level of the definition; `SEQ.INDEX` is the branch or iteration INDEX of
 the Parallel or Map state that was entered by event SEQ. No seq is used twice, so no scope ever comes back, and a late
@@ -50,7 +50,8 @@ stream still folds to the same state.)
 
 **Need.** State holds references, so a decision may want a payload that is not at hand. Then it is given up, with
 nothing said, and the answer is `Need(seqs)`: load them, and decide again with all else the same. `Need(waits)` asks
-likewise how a wait ended that the state no longer knows; `Need(patience)` asks to be made where nobody is held up.
+likewise how a wait ended that the state no longer knows; `Need(is_slow)` asks to be decided in a thread, without a time
+limit.
 
 The order of a decision
 -----------------------
@@ -129,7 +130,7 @@ branches, Booked passes them on (its output is the very value 7/result), and the
 execution.
 
 Where to look: `state` (all of the words above), `transitions` (which event may follow in which status), `events`,
-`decide` (a module for each kind of command, and `enter`, `leave`, `fail`, `fork` for what they share), `evolve` (with
+`decide` (a module for each group of commands, and `enter`, `leave`, `fail`, `fork` for what they share), `evolve` (with
 `frames` and `forks`), `refs`, `numbering` (what AWS's history would have come to), `upcast` (versions of events).
 `workflow` and `organization` are two small streams with rules of their own, in the same form.
 """

@@ -27,7 +27,7 @@ RejectionCode: TypeAlias = Literal[
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """Append first: only when `steps` are on disk may `answer` be told and `effects` be run. No steps: a no-op."""
+    """Append first: only when `steps` are on disk may `answer` be given and `effects` be run. No steps: a no-op."""
 
     steps: tuple[DraftedEvent, ...]
     effects: tuple[Effect, ...]

@@ -115,4 +115,4 @@ Effect: TypeAlias = (
 )
 
 AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent)
-"""What is still done for an execution that is over."""
+"""The effects that are still run for an execution that has ended."""

@@ -52,7 +52,7 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 ResumeRule: TypeAlias = Literal["any", "named"]
-"""Whether a resume may mean whichever wait is open, or must say which (`settings.resume` of a workflow)."""
+"""`any`: a resume may leave its wait unnamed; `named`: it must name it (`settings.resume` of a workflow)."""
 
 
 class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True, gc=False):
@@ -75,7 +75,7 @@ class Caught(msgspec.Struct, frozen=True, tag="catch", omit_defaults=True, forbi
 
 
 Then: TypeAlias = Retry | Caught
-"""What follows a failure. If nothing does, the scope has failed."""
+"""The consequence of a failure. Null: the scope has failed."""
 
 
 class ExecutionStarted(Event, frozen=True):

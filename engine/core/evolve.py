@@ -251,8 +251,8 @@ def _task_failed(state: State, event: Any, recorded: e.Recorded) -> None:
 
 
 def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None:
-    # The timer keeps its name, that of the event which set it. Whoever was told of the earlier instant comes then, and
-    # finds that it is not due yet.
+    # The timer keeps its name, that of the event which set it. Whoever was to wake at the earlier instant comes then,
+    # and finds that it is not due yet.
     phase = state.frames[event.scope].phase
     name = cast("int", phase and phase.timer)
     state.timers = state.timers.set(name, replace(state.timers[name], due_at=event.due_at))

@@ -56,7 +56,7 @@ def _one(_state: State, _event: e.Event, _: e.Recorded) -> int:
 
 
 def _done(state: State, event: e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.StateExited, _: e.Recorded) -> int:
-    """What was done (the entry, the result, the success of what is below), and what `_left` has."""
+    """One event (the entry, the result, or the success of a fork), and those that `_left` counts."""
     return 1 + _left(state, event, _)
 
 
@@ -81,7 +81,7 @@ def _scheduled(state: State, event: e.TaskScheduled, _: e.Recorded) -> int:
 
 
 def _unstarted_again(_state: State, _event: e.TaskQueued, _: e.Recorded) -> int:
-    """It was told that it started with what was scheduled, and it did not: what came after that is one number less."""
+    """Its start was counted with the tasks of its batch, and it was queued instead: one less from here on."""
     return -1
 
 
@@ -110,7 +110,7 @@ def _timed_out(state: State, event: e.TaskTimedOut | e.WaitExpired, recorded: e.
 
 
 def _due_beside(state: State, fork: Fork, scope: str, at: int) -> int:
-    """What came due at the same instant is told as well, since only the first one of it is in the log."""
+    """Timeouts at the same instant in sibling scopes: AWS reports each, and our log has the first one only."""
     frames = [state.frames[other] for index in fork.live if (other := scope_of(fork.seq, index)) != scope]
     return sum(_is_due(state, frame, at) for frame in frames)
 
@@ -137,7 +137,7 @@ def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> i
 def _followed(
     state: State, event: e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed, *, is_task: bool
 ) -> int:
-    """What a failure leads to: the exit by a Catch, or the end of the iteration and of the state in it."""
+    """The consequence of a failure: the exit by a Catch, or the end of the iteration and of the state in it."""
     if isinstance(event.then, e.Caught):
         return int(event.then.output is not None)
     if event.then is not None or event.scope == TOP:
@@ -146,7 +146,7 @@ def _followed(
 
 
 def _aborted(state: State, frame: Frame) -> int:
-    """What runs below a state that has failed: each iteration, and the state that it is in."""
+    """Events for the scopes below a state that has failed: each iteration, and the state that it is in."""
     phase = frame.phase
     if not isinstance(phase, InFork):
         return 0
@@ -160,7 +160,7 @@ def _aborted(state: State, frame: Frame) -> int:
 
 
 def _unstarted(state: State, frame: Frame) -> int:
-    """What would have been told later of a frame that was scheduled in this go."""
+    """The events that would have been counted later for a frame that was scheduled in this batch."""
     phase = frame.phase
     if not isinstance(phase, InTask | InWait) or phase.seq <= state.untold_after:
         return 0

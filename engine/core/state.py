@@ -228,7 +228,7 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
 
 
 WaitOutcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
-"""How a wait ended: by an answer, by one that says that the task failed, for want of one, or with its state."""
+"""The ways in which waits end: by a result, by a failure from the token's holder, by time, or with their state."""
 
 
 class EndedWait(msgspec.Struct, frozen=True, gc=False):

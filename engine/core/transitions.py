@@ -67,7 +67,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("waiting", "ExecutionQuarantined"): _WAITING,
     ("running", "ExecutionReleased"): _RUNNING,
     ("waiting", "ExecutionReleased"): _WAITING,
-    # What may be said beside the course of things, also after the end; it moves nothing. Nothing else follows an end.
+    # Events that may be recorded at any time, also after the end; they move nothing. Nothing else follows an end.
     **{
         (status, event): frozenset({status})
         for status in ("running", "waiting", *sorted(TERMINAL))

@@ -226,7 +226,7 @@ def _added(number: int, given: Definition, *, is_published: bool) -> VersionAdde
 
 
 def _mock(definition: Definition) -> dict[str, str] | None:
-    """What an event's payload tells of the mock payload: it is business data, so not even its digest is in `data`."""
+    """The mock payload as a member of an event's payload: business data, of which `data` has not even the digest."""
     if definition.mock_payload is None:
         return None
     return {"mock_sha256": hashlib.sha256(definition.mock_payload.encode()).hexdigest()}

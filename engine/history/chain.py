@@ -13,10 +13,10 @@ from perdure.engine.core.state import TOP, fork_and_index, scope_of
 from perdure.engine.history.timeline import TimelineEntry, VisitFork, What
 
 _FROM_OUTSIDE: Final[frozenset[What]] = frozenset({"started", "timed_out", "aborted"})
-"""What follows nothing. Also what comes after the start follows 0, and not the start."""
+"""Entries that follow no event. (Also the first one after the start follows 0, and not the start.)"""
 
 _LEAVES: Final[frozenset[What]] = frozenset({"queued", "fork_succeeded", "iteration_aborted", "state_aborted"})
-"""What nothing follows: what comes next follows the event before it."""
+"""Entries that no event follows: the next one follows the event before them."""
 
 _ENDS: Final[frozenset[What]] = frozenset({"iteration_succeeded", "iteration_failed", "branch_ended"})
 

@@ -12,8 +12,8 @@ from perdure.engine.history.timeline import Retried, TimelineEntry, Visit, Visit
 
 _EVALUATION: Final = "States.QueryEvaluationError"
 _FATAL: Final = "States.Runtime"
-"""What a Map or Parallel state finds on entering ends the execution at once: AWS does not say that the state failed
-(recorded: scenarios/test_max_concurrency_path).
+"""An error found on entering a Map or Parallel state, which ends the execution at once: AWS does not say that the state
+failed (recorded: scenarios/test_max_concurrency_path).
 """
 
 

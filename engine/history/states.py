@@ -24,7 +24,7 @@ OWN_STEPS: Final = "perdure"
 _AwsEvent: TypeAlias = tuple[str, dict[str, Any]]
 
 _FIELD: Final = re.compile(r" specified for the field '([^']*)' ")
-"""Where the cause of an evaluation that failed names the field (recorded: test_map_state_items_eval_jsonata_fail)."""
+"""Finds the field in the cause of an evaluation that failed (recorded: test_map_state_items_eval_jsonata_fail)."""
 
 _parsed = lru_cache(maxsize=256)(parse_resource)  # a Map names the same few again and again
 

@@ -19,7 +19,7 @@ class Missing(enum.Enum):
 
 
 MISSING: Final = Missing.MISSING
-"""What a path gives that finds nothing; JSON's null is something."""
+"""The value of a path that finds nothing; distinct from JSON's null."""
 
 QUOTED_MAX: Final = 2000
 """Characters of a value that a cause quotes: an input may be a quarter of a megabyte."""
@@ -31,7 +31,7 @@ SHOWN_MAX: Final = 80
 JSON_TYPES: Final[Mapping[type, str]] = MappingProxyType(
     {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
 )
-"""What JSON calls the types of values."""
+"""The JSON names of the types of values."""
 
 
 def is_number(value: Json) -> bool:

@@ -31,7 +31,7 @@ class UnknownEvent(Exception):
 
 
 class Vocabulary:
-    """The event types of one kind of stream, by name and version: those of today, and the versions before them."""
+    """The event types of one stream type, by name and version: those of today, and the versions before them."""
 
     def __init__(self, types: Iterable[type[Event]], earlier: Mapping[str, tuple[Earlier, ...]] = EARLIER) -> None:
         self._decoders: dict[tuple[str, int], msgspec.json.Decoder[Any]] = {}
@@ -81,4 +81,4 @@ EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = tuple(
     cls for cls in vars(events).values() if isinstance(cls, type) and issubclass(cls, Event) and cls is not Event
 )
 EXECUTION: Final = Vocabulary(EXECUTION_EVENTS)
-"""What the streams of executions are written in."""
+"""The vocabulary of the streams of executions."""

@@ -135,7 +135,7 @@ def _is_row_of(state: State, row: TimerRow) -> bool:
 
 
 def _outcome(wait: str, event: e.Event) -> str:
-    """How a wait ended by this event: it is meant itself, or goes with its scope."""
+    """The outcome of a wait that this event ends, by itself or with its scope."""
     if isinstance(event, e.WaitResumed) and event.wait == wait:
         return "resumed"
     if isinstance(event, e.TaskFailed) and event.wait == wait:

@@ -210,7 +210,7 @@ def _described(function: Any) -> str:
 
 
 def _called(function: Any) -> Any:
-    """What runs in the end: a partial's function, an object's `__call__`."""
+    """The function that runs in the end: a partial's function, an object's `__call__`."""
     while isinstance(function, functools.partial):
         function = function.func
     if inspect.isroutine(function) or inspect.isclass(function):

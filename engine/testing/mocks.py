@@ -59,7 +59,7 @@ class Mock:
         self._outcomes = {name: _outcomes(name, value) for name, value in given.items()}
 
     def __call__(self, request: TaskRequest) -> Answer:
-        """What is given; a wait that nothing is said about is never answered. Raises `NotMocked`."""
+        """The answer to a request; a wait that nothing is said about is never answered. Raises `NotMocked`."""
         outcome = self.outcome(request.state, request.attempt)
         if outcome is not None:
             return outcome

@@ -130,7 +130,7 @@ class Scenario:
         return f"wait-{number}"
 
     def _known_waits(self, waits: Iterable[str]) -> dict[str, str | None]:
-        """How waits ended, which a driver reads from a table: null for one that is open, or none of this execution."""
+        """The outcomes of waits, as a driver reads them from a table: null for one that is open, or not this run's."""
         events = [recorded.event for recorded in self.events]
         resumed = {event.wait for event in events if isinstance(event, WaitResumed)}
         opened = {event.wait for event in events if isinstance(event, WaitOpened)}
@@ -193,7 +193,7 @@ class Scenario:
         return None if reference is None else resolve(reference, self._payloads)
 
     def _check_fold(self) -> Self:
-        """What every scenario proves beside its own point: the log folds to the state."""
+        """Check what holds in every scenario: the log folds to the state."""
         _same(replay(self.events), self.state, "fold of the log")
         return self
 

@@ -275,7 +275,7 @@ class _Answers:
 
 
 def _checked(answer: Any, request: TaskRequest) -> Answer:
-    """What the caller's function gave, if it is an answer. Raises TypeError."""
+    """The answer of the caller's function. Raises TypeError if it is none."""
     if isinstance(answer, Succeeded):
         encode_json(answer.output)
     if isinstance(answer, Succeeded | Failed | Unanswered):

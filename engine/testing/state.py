@@ -42,7 +42,7 @@ from perdure.engine.testing.answers import Failed, Succeeded
 from perdure.engine.testing.clock import START
 
 NAME: Final = "StateName"
-"""What a state is called that is given without its machine."""
+"""The name of a state that is given without its machine."""
 
 EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
 

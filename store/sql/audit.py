@@ -33,7 +33,7 @@ _REMEMBERED_AFTER: Final = _REMEMBERED.where(
 
 
 def _strays_of(row: type[Owned | IdempotencyRow], kind: StreamKind, column: str) -> Statement:
-    """Rows whose stream is not there, or is none of this kind."""
+    """Rows whose stream is not there, or is of another type."""
     table = TABLE_OF[row]
     is_its = and_(streams.c.stream_id == table.c[column], streams.c.kind == kind)
     return (

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from sqlalchemy import Column, LargeBinary
 
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""How many rows a statement has room for."""
+"""The number of rows a statement has room for."""
 
 NULL: Final = float("nan")
 """Null in the form that the driver binds quickest: for None it looks for an adapter first. SQLite has no NaN."""

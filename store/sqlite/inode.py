@@ -130,7 +130,7 @@ def _close(descriptor: Descriptor) -> None:
 
 
 def _open_files() -> Counter[_Identity]:
-    """How many descriptors this process has of each file."""
+    """The number of descriptors this process has of each file."""
     found = Counter[_Identity]()
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # that of the listing itself, and what was closed meanwhile

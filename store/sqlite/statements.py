@@ -116,7 +116,7 @@ DELETE_ENDING: Final = _compile(
 )
 
 CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, snapshots)]
-"""What a rebuild begins with."""
+"""The statements that a rebuild begins with."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)
 

@@ -197,7 +197,7 @@ async def _open_to_read(path: str) -> SqliteStore:
 
 
 def _writer() -> type[Writer]:
-    """What writes. A command that reads does without, and starts quicker."""
+    """The writer. A command that reads does without, and starts quicker."""
     from perdure.store.sqlite.writer.writer import Writer  # noqa: PLC0415
 
     return Writer

@@ -1,8 +1,8 @@
 """`decide`: the pure answer to a command. Nothing else knows a rule of an execution.
 
 Commands come from two sides. From outside come Trigger, Resume, Terminate, AnswerTask, Beat and Release (and Confirm
-and Refuse, which only see to it that something is remembered, or recorded): whoever sent one is told what came of it,
-and a refusal that the state causes is recorded. All others come from inside: the driver sends them since an effect, a
+and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that the state
+causes is recorded. All others come from inside: the driver sends them since an effect, a
 timer or a restart says so, and what has lost its reason meanwhile is `STALE`, which nobody needs to know. Either kind
 may come late, twice, or after the end; so each module here first finds out what is still there, by names that never
 come back (the seq of an event, the id of a wait), and only then does anything.
@@ -58,12 +58,12 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     if state.status == "new" and kind is not c.Trigger:
         return Rejection("NOT_FOUND", "there is no such execution")
     # Whatever raised once may raise again, for as long as program and log are what they are. So nothing is decided here
-    # but what needs no look at the definition: the end, the release, and what is only to be remembered or recorded.
+    # but what needs no look at the definition: the end, the release, and what is only stored or recorded.
     is_aside = state.is_quarantined and not state.is_over
     if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Release | c.Confirm | c.Refuse):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     # Both of these unwind a decision that was half made. That costs nothing but time: its draft is dropped, `state` was
-    # never changed, and chance gives the same again.
+    # never changed, and the random values are the same again.
     try:
         return _DECIDE[kind](state, command, facts)
     except PayloadMissing as missing:

@@ -45,7 +45,7 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
 
 
 def _following(then: e.Then | None) -> dict[str, Any]:
-    """What follows a failure, for who said that the task has failed."""
+    """The consequence of a failure, in the answer to the caller that reported it."""
     if isinstance(then, e.Retry):
         return {"kind": "retry", "retry_on": then.due_at}
     if isinstance(then, e.Caught):

@@ -30,13 +30,13 @@ from perdure.engine.language.model.resources import SYNC_PATTERNS, WAIT_FOR_TASK
 from perdure.engine.language.values import compact
 
 TIMEOUT_MAX_MS: Final = 99_999_999_000
-"""How long a task with heartbeats may take that has no TimeoutSeconds: AWS's longest, a little over three years."""
+"""The time limit of a task with heartbeats and no TimeoutSeconds: AWS's longest, a little over three years."""
 
 TOKEN_BYTES: Final = 32
 
 
 class _Call(msgspec.Struct, gc=False):
-    """What a Task state calls with, and how long that may take."""
+    """The parameters and the time limits of a call."""
 
     arguments: Any
     parameters: Ref

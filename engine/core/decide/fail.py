@@ -180,7 +180,7 @@ def _give_up_below(draft: ExecutionDraft, scope: str) -> None:
 def _then(
     draft: ExecutionDraft, scope: str, thrown: Thrown, members: dict[str, Any]
 ) -> tuple[e.Then | None, StatesError | None]:
-    """What Retry and Catch of the state say of an error; and what went wrong when that was computed.
+    """The consequence of an error by Retry and Catch of the state; and the error of computing that, if there was one.
 
     Each retrier has its own count; the first one that matches decides (States Language, Retrying after error).
     """
@@ -254,7 +254,7 @@ def end_if_long(draft: ExecutionDraft) -> bool:
 
 
 def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:
-    """End the execution by this event; what still runs is given up, and a parent that awaits the end is told."""
+    """End the execution by this event; what still runs is cancelled, and a parent that awaits the end is notified."""
     # Before the event: it takes the frames away, and with them the knowledge of what was under way.
     if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
         draft.give_up_all()

@@ -30,7 +30,7 @@ WATCH_MS: Final = 10_000
 WATCH_MAX_MS: Final = 320_000
 
 FORGIVEN_MS: Final = 3_600_000
-"""What was called longer ago than this did not take the process down by being called: its deaths are forgotten."""
+"""A step that was called longer ago than this is not to blame for a crash: its deaths are reset."""
 
 
 def watch_ms(deaths: int) -> int:

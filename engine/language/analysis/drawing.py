@@ -27,7 +27,7 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "Succeed": ("([", "])"),
     "Fail": ("[/", "\\]"),
 }
-"""What stands around the label of a state: a box, rounded, a diamond, a hexagon, a pill, a trapezoid."""
+"""The shape around the label of a state: a box, rounded, a diamond, a hexagon, a pill, a trapezoid."""
 
 _STYLES: Final[Mapping[str, str]] = {
     "visited": "fill:#e3f1e5,stroke:#2e7d32,color:#111",

@@ -22,7 +22,7 @@ def opens_several_waits(definition: Mapping[str, Json]) -> bool:
 
 
 def _opened(machine: Mapping[str, Json]) -> int:
-    """How many waits one run of a machine opens at the most; of more than one it is not known how many."""
+    """The number of waits one run of a machine opens at the most; of more than one it is not known how many."""
     waiting = {name: count for name, state in machine["States"].items() if (count := _opened_in(state))}
     if any(count >= _MANY for count in waiting.values()) or waiting.keys() & _after(machine, set(waiting)):
         return _MANY
@@ -30,7 +30,7 @@ def _opened(machine: Mapping[str, Json]) -> int:
 
 
 def _opened_in(state: Mapping[str, Json]) -> int:
-    """How many waits one visit of a state opens at the most."""
+    """The number of waits one visit of a state opens at the most."""
     if state["Type"] == "Task":
         return 1 if parse_resource(state["Resource"]).waits else 0
     if state["Type"] == "Parallel":

@@ -50,7 +50,7 @@ class Function(msgspec.Struct, frozen=True):
     """An intrinsic function.
 
     `call`: what it does.
-    `least`: how many arguments it takes at least.
+    `least`: the number of arguments it takes at least.
     `most`: how many at most; None if any number.
     `kinds`: the JSON types of its arguments, in order; "", and what is beyond, is any.
     `gives`: the JSON type of its result; "" if that depends on the arguments.

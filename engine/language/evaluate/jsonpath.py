@@ -119,7 +119,7 @@ def _as_text(match: re.Match[str]) -> str:
 
 
 class _Budget:
-    """What one evaluation may still visit."""
+    """The budget of one evaluation: the nodes that it may still visit."""
 
     __slots__ = ("left",)
 

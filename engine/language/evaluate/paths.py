@@ -31,7 +31,7 @@ STEPS_MAX: Final = 64
 """Steps of a reference path: no value that we store is deeper."""
 
 BLANKS: Final = " \t\r\n"
-"""What may stand behind a path and means nothing: AWS accepts it, and real definitions have it."""
+"""Text after a path that is ignored: AWS accepts it, and real definitions have it."""
 
 Steps: TypeAlias = tuple[str | int, ...]
 """A reference path as member names and array indexes; empty for `$`."""

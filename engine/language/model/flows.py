@@ -22,7 +22,7 @@ from perdure.engine.language.model.results import ResultPath
 from perdure.engine.language.values import Json
 
 NONE_ASSIGNED: Final[dict[str, Json]] = {}
-"""What every state shares that assigns nothing."""
+"""The assigned variables of every state that assigns none."""
 
 
 class Left(NamedTuple):

@@ -16,7 +16,7 @@ SECONDS_MAX: Final = 99_999_999
 """The longest time in seconds that a definition may give, a little over three years (AWS)."""
 
 _NOT_BY_TASK_FAILED: Final = frozenset({errors.TIMEOUT, errors.HEARTBEAT_TIMEOUT, errors.DATA_LIMIT_EXCEEDED})
-"""What States.TaskFailed does not match (AWS Step Functions guide, Error names)."""
+"""Errors that States.TaskFailed does not match (AWS Step Functions guide, Error names)."""
 
 
 class ErrorNames(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 WAIT_SECONDS_MAX: Final = 2**31 - 1
-"""How far ahead a Wait state may wait: some 68 years (recorded of AWS)."""
+"""The longest time of a Wait state: some 68 years (recorded of AWS)."""
 
 
 class Chosen(NamedTuple):
@@ -172,7 +172,7 @@ class MapState(HandlingState, frozen=True, kw_only=True):
     `item_selector`: makes the input of an iteration; None if that is the item.
     `concurrency_max`: iterations at once; None for no limit.
     `tolerated_count`: items that may fail.
-    `tolerated_percentage`: how many of 100 items may fail.
+    `tolerated_percentage`: the number of of 100 items may fail.
     `processor_field`: under which name the definition has the machine: ItemProcessor, or Iterator as it was.
     `label`: names its map runs; "" if there is none.
     """

@@ -136,6 +136,6 @@ def _claim(cursor: Cursor, part: StreamAppend) -> RefusedAppend | None:
 
 
 def put_rows(cursor: Cursor, kind: type[Row], rows: Sequence[Row]) -> None:
-    """Insert or replace rows of one kind, each of an own key."""
+    """Insert or replace rows of one type, each with a key of its own."""
     for prepared in sql.PUTS[kind].prepare(rows):
         prepared.write(cursor)

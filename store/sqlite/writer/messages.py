@@ -32,7 +32,8 @@ _MAKE: Final[list[Callable[[Any], Any]]] = [partial(tuple.__new__, kind) for kin
 """As `_make` of each kind of row, in a third of the time."""
 
 Work: TypeAlias = Callable[[Any], Any]
-"""What is done with the writer. It must be found by its name: a function of a module, or a `partial` of one."""
+"""A function that is called with the writer. It must be found by its name: a function of a module, or a `partial` of
+one."""
 
 
 class _Part(NamedTuple):

@@ -27,7 +27,7 @@ from perdure.store.sqlite.writer.writer import Writer
 T = TypeVar("T")
 
 _BUFFER_BYTES: Final = 1024 * 1024
-"""What the system may hold of a message, so that a usual batch is handed over in one go."""
+"""The size of the socket's buffers, so that a usual batch is handed over in one go."""
 
 _END_S: Final = 10
 """Seconds that the process is given to end once it has closed the database."""

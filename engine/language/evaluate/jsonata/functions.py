@@ -38,7 +38,7 @@ it does, and looks at the time only now and then. An estimate, not a measurement
 each time."""
 
 CALL_COST: Final = 20
-"""What a call costs beside an item of an array, or CHARACTERS_PER_UNIT characters of a text, that it is handed."""
+"""The cost of a call beside an item of an array, or CHARACTERS_PER_UNIT characters of a text, that it is handed."""
 
 CHARACTERS_PER_UNIT: Final = 50
 
@@ -46,7 +46,7 @@ HostFunction: TypeAlias = Callable[..., Json]
 
 
 class _Work:
-    """One evaluation: what lends it chance, and what its functions may still do."""
+    """The state of one evaluation: its context, and the work that its functions may still do."""
 
     __slots__ = ("evaluation", "left")
 
@@ -218,4 +218,4 @@ PRELUDES: Final[Mapping[str, str]] = {
 """By name, functions that are written in JSONata; each may call those of FUNCTIONS, to which null is undefined."""
 
 SHOWN: Final[Mapping[str, str]] = {"_parse_json": "parse", "_distinct": "distinct", "_exact": "number"}
-"""How messages name a function that has another name for whoever writes an expression."""
+"""The names in messages of functions that have another name in expressions."""

@@ -22,7 +22,7 @@ _MARK: Final = "\U0010f53d"
 """Begins the text in the place of an integer: a character that is nobody's."""
 
 _LONG: Final = re.compile(rb"[0-9]{16}")
-"""What every such integer has in JSON; some texts have it too."""
+"""A pattern that every such integer matches in JSON; some texts match too."""
 
 _INTEGER: Final = re.compile(r"\s*(-?[0-9]{16,})\s*")
 

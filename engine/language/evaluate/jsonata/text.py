@@ -42,7 +42,7 @@ _Edit: TypeAlias = tuple[int, str, str]
 
 _PAIRS: Final = {"(": ")", "[": "]", "{": "}"}
 _SUFFIXES: Final = frozenset({"(", "[", "{"})
-"""What goes on with an operand, and binds closer than a division does."""
+"""Operators that continue an operand and bind tighter than division."""
 
 
 class Token(NamedTuple):
@@ -96,7 +96,7 @@ def _next(source: str, position: int, before: Token | None) -> Token:
 
 
 def _pattern_end(source: str, start: int) -> int:
-    """Where a regular expression ends: after the first slash that is in no brackets, and its flags."""
+    """The end of a regular expression: after the first slash that is in no brackets, and its flags."""
     depth, position = 0, start + 1
     while position < len(source):
         character = source[position]
