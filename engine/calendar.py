@@ -78,7 +78,7 @@ class Calendar(Protocol):
         ...
 
     def count(self, after: int, until: int) -> int:
-        """The number of slots lie after an instant (ms) and not after another; as quick for a year as for a day."""
+        """The number of slots after an instant (ms) and not after another; as quick for a year as for a day."""
         ...
 
 
@@ -102,7 +102,7 @@ class Interval(msgspec.Struct, frozen=True):
             slot += self.length
 
     def count(self, after: int, until: int) -> int:
-        """The number of slots lie after an instant and not after another."""
+        """The number of slots after an instant and not after another."""
         return max(0, (until - self.anchor) // self.length) - max(0, (after - self.anchor) // self.length)
 
 
@@ -145,7 +145,7 @@ class Cron:
         yield from sorted({each for each in ahead if each > last})
 
     def count(self, after: int, until: int) -> int:
-        """The number of slots lie after an instant and not after another."""
+        """The number of slots after an instant and not after another."""
         first, last = self._local_day(after) + timedelta(days=3), self._local_day(until) - timedelta(days=3)
         if first >= last:
             return sum(1 for _ in self._between(after, until))

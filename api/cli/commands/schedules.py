@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from perdure.api.cli import output
-from perdure.api.cli.options import Command, Group
+from perdure.api.cli.options import ExampledCommand, Group
 from perdure.api.cli.runner import CommandFailed
 
 PREVIEW_MAX = 1000
@@ -23,7 +23,7 @@ def schedules() -> None:
 
 
 @schedules.command(
-    cls=Command,
+    cls=ExampledCommand,
     examples=[
         'perdure schedules preview --cron "0 9 * * mon-fri" --timezone America/New_York',
         'perdure schedules preview --cron "30 2 * * *" --timezone Europe/Berlin --from 2026-03-28T00:00:00Z --json',
