@@ -1,4 +1,4 @@
-"""Request objects: members and query parameters as typed structs, and what is wrong with them in words.
+"""Request objects: members and query parameters as typed structs, and messages for invalid ones.
 
 A struct declares what is accepted; `read` gives one, or raises `Invalid` with a message that names the field, what it
 is, and what would be accepted. Unknown members are refused by name; `not_yet` of a struct names those whose feature
@@ -77,7 +77,7 @@ def _coerced(kind: type[Request], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_text(value: Any, info: types.Type) -> Any:
-    """What a text means where an integer, or true or false, is wanted; anything else as it is."""
+    """The value of a text where an integer or a boolean is expected; any other value as it is."""
     kind = _bare(info)
     if not isinstance(value, str):
         return value
@@ -144,7 +144,7 @@ def _unknown(info: types.Type, name: str, last: str, what: str) -> Invalid:
 
 
 def accepts(info: types.Type) -> str:
-    """What a type accepts, in words: those that its `extra` has under `accepts`, or what its kind says."""
+    """The values that a type accepts, in words."""
     if isinstance(info, types.Metadata):
         return str((info.extra or {}).get("accepts") or accepts(info.type))
     words = _WORDS.get(type(info))

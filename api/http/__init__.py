@@ -1,1 +1,1 @@
-"""HTTP: what all dialects have in common."""
+"""HTTP: the parts that all dialects share."""

@@ -1,4 +1,4 @@
-"""Connections: HTTP/1.1 as it comes from sockets, with deadlines and a limit, and every refusal in our envelope.
+"""Connections: HTTP/1.1 over sockets, with deadlines and a limit, and every refusal in our envelope.
 
 uvicorn's protocol over httptools does the work. Here stand what it leaves open: what no request can be made of is
 answered like any other request, in its turn, and the connection closed, so that what follows is never read as a request
@@ -34,7 +34,7 @@ _NOTHING: Final = ""
 
 
 class Door:
-    """What the connections of a server share: how many there may be, how long they may take, and who is idle."""
+    """The limits that the connections of a server share: their number, their deadlines, and the idle ones."""
 
     def __init__(self, connections_max: int, receive_timeout_s: float, refuse: ASGIApp) -> None:
         self.connections_max = connections_max

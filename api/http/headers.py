@@ -1,4 +1,4 @@
-"""Headers that say how a request is to be treated: keys of access and of idempotency, and how long to hold a call."""
+"""Request headers: access keys, idempotency keys, request ids, and preferred wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instants as they are shown."""
+"""Formatting of instants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies: reading JSON strictly, so that what is recorded is exactly what was sent.
+"""Bodies: strict JSON, so that what is recorded is exactly what was sent.
 
 A member that stands twice, a number that is none, half a character or a nesting without end are refused with the place
 where they stand; nothing of such a request is recorded (`api/CONTRACT.md`, "Bodies"). A body that holds a definition

@@ -1,4 +1,4 @@
-"""`GET /metrics`, for Prometheus: what the node measures, and what this server does, of all organizations together.
+"""`GET /metrics`, for Prometheus: the metrics of the node and of the HTTP server, of all organizations together.
 
 It is for whoever has the scope `operator`, or for everybody if the setting `metrics` says so. It shows numbers by route
 and by workflow (its id): no name, process id or path of anybody's, and no more of them than a bound.

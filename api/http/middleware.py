@@ -1,4 +1,4 @@
-"""What every request goes through: an id, a line in the log, the rest of its body, and a path that can be matched."""
+"""Middleware for every request: request id, log line, the rest of the body, and a canonical path."""
 
 from __future__ import annotations
 

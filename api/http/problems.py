@@ -1,4 +1,4 @@
-"""Problems: what a caller is told when a request is refused or fails.
+"""Error responses: the table from error code to HTTP status, and the envelopes.
 
 There is one table from error code to HTTP status. An exception of the engine carries its code; those that only HTTP
 knows are here. Two envelopes hold the same: the process API's, and the one of all other dialects

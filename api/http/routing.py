@@ -39,7 +39,7 @@ class NoQuery(Request, frozen=True):
 
 
 class Reply(NamedTuple):
-    """What a handler answers: a JSON value, a status, and headers. `position`: where the log stood then.
+    """The reply of a handler: a JSON value, a status, and headers. `position`: that of the log then.
 
     A body of bytes is sent as it is; its headers say what it is.
     """
@@ -51,7 +51,7 @@ class Reply(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What all calls are about."""
+    """The engine and the settings that all calls share."""
 
     engine: Engine
     settings: Settings

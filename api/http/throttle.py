@@ -1,4 +1,4 @@
-"""Throttling: an address that sends wrong keys is not listened to for a while, unless it sends one that is in use."""
+"""Throttling: an address that sends wrong keys is refused for a while, unless it sends a valid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document of the API: OpenAPI 3.1, made from the table of routes and their types, and served by two routes."""
+"""The OpenAPI 3.1 document, generated from the routes and their types, and served by two routes."""
 
 from perdure.api.openapi.document import document
 from perdure.api.openapi.routes import routes

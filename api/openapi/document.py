@@ -1,4 +1,4 @@
-"""The document: an operation for each route, with all that can come of it."""
+"""Generates the document: an operation for each route, with all its responses."""
 
 from __future__ import annotations
 

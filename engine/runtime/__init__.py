@@ -1,4 +1,4 @@
-"""The driver: it sees the world (clock, chance, store, steps) and feeds the pure core.
+"""The driver: it sees the world (clock, randomness, store, steps) and feeds the pure core.
 
 The way of a command
 ====================
@@ -81,5 +81,5 @@ After a start everything that was under way is taken up: `Recovery` lists what w
 and sends each of them `Recover`. What only waits (for an answer, for an instant) is rows on disk and nothing in memory:
 `Timers` looks for what is due.
 
-Reads never go through the processor: `Reading` and `EventLog` ask the store, which shows what is committed.
+Reads never go through the processor: `Queries` and `EventLog` ask the store, which shows what is committed.
 """

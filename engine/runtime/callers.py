@@ -1,4 +1,4 @@
-"""Who asks, and under which key."""
+"""Callers: the identity, key and idempotency key that a request acts with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDED: Final = "this key was revoked or has expired while the request was under 
 
 
 class Grant(msgspec.Struct, eq=False):
-    """What a caller acts by: a key, which may be revoked or expire while a request of its own is under way.
+    """The authority of a caller: a key, which may be revoked or expire while a request of its own is in progress.
 
     There is one for each key, so that a revocation reaches all who act by it. `watches` are of calls that are held, and
     `used_at` is when its last use was noted.
@@ -35,27 +35,27 @@ class Grant(msgspec.Struct, eq=False):
     watches: set[Watch] = msgspec.field(default_factory=set)
 
     def is_over(self, clock: Clock) -> bool:
-        """Whether it has been revoked, or has expired."""
+        """Whether the key was revoked, or has expired."""
         return self.is_revoked or (self.expires_at is not None and self.expires_at <= clock.now())
 
     def until(self, clock: Clock, deadline: int) -> int:
-        """The earlier of a deadline in ticks and of when it expires."""
+        """The earlier of a deadline and the key's expiry, in ticks."""
         return deadline if self.expires_at is None else min(deadline, clock.ticks() + self.expires_at - clock.now())
 
     def check(self, clock: Clock) -> None:
-        """Raise `Unauthorized` if it is over."""
+        """Raise `Unauthorized` if the key was revoked or has expired."""
         if self.is_over(clock):
             raise Unauthorized(ENDED)
 
     def revoke(self) -> None:
-        """Let nobody act by it any more, those included whose calls are held."""
+        """End the grant, and wake the held calls that act by it."""
         self.is_revoked = True
         for watch in self.watches:
             watch.change(None)
 
     @contextmanager
     def held(self, watch: Watch) -> Iterator[None]:
-        """Let the watch of a call that is held be woken, too, when it may not go on."""
+        """Wake the watch of a held call also when the grant ends."""
         self.watches.add(watch)
         try:
             yield
@@ -64,7 +64,7 @@ class Grant(msgspec.Struct, eq=False):
 
 
 class Caller(NamedTuple):
-    """Who acts, derived by us and never claimed: `actor` is what the log says, `KIND:ID`.
+    """The identity of a caller, derived from its key and never claimed. `actor` is as the log records it, `KIND:ID`.
 
     `grant` is looked at again when a command is decided; without one nothing can end.
     """

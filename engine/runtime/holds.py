@@ -1,4 +1,4 @@
-"""Calls that are held until something happens: each keeps a connection, of which a server has only so many."""
+"""Held calls (long polls): each keeps a connection, of which a server has a limited number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Holds:
-    """Counts the calls that are held: `most` at once, null for any number, and half of them from one workspace."""
+    """Counts held calls: at most `most` at once, null for any number, and half of them from one workspace."""
 
     def __init__(self) -> None:
         self.most: int | None = None
@@ -16,7 +16,7 @@ class Holds:
 
     @contextmanager
     def hold(self, workspace_id: bytes) -> Iterator[bool]:
-        """Count a call of a workspace as long as it is held; false if it must not be."""
+        """Count a call of a workspace while it is held; false if the limit is reached."""
         if not self._has_room(workspace_id):
             yield False
             return

@@ -1,4 +1,4 @@
-"""Watching streams: who waits for something to happen to an execution is woken after the commit."""
+"""Watches: callers that wait for changes of an execution are woken after the commit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from perdure.engine.runtime.streams.stream import HotStream
 
 
 class Watch:
-    """A look-out for commits that change a stream; with `for_end` only for the one that ends it.
+    """Waits for commits that change a stream; with `for_end` only for the one that ends it.
 
     `state` and `payloads` are the last that were committed while watching; null before that, and whenever the last
     commit was not the last word because the next batch has the stream too.
@@ -46,7 +46,7 @@ class Watch:
         return self._has_changed
 
     def change(self, hot: HotStream | None) -> None:
-        """Note a commit; without a stream only wake."""
+        """Notify of a commit; without a stream only wake."""
         if self._for_end and hot is not None and not hot.stored.is_over:
             return
         is_settled = hot is not None and hot.batch is None
@@ -82,7 +82,7 @@ class Watchers:
             yield watch
 
     def notify(self, stream_id: bytes, hot: HotStream) -> None:
-        """A commit changed this stream."""
+        """Notify the watches of a stream that was changed by a commit."""
         for watch in self._watches.get(stream_id, ()):
             watch.change(hot)
         if self._by_organization:
@@ -90,7 +90,7 @@ class Watchers:
                 watch.change(None)
 
     def notify_all(self) -> None:
-        """Wake everybody: the node drains or has failed."""
+        """Wake all watches: the node drains or has failed."""
         for watches in (*self._watches.values(), *self._by_organization.values()):
             for watch in watches:
                 watch.change(None)

@@ -1,4 +1,4 @@
-"""A batch: what one transaction appends, and who is waiting for it."""
+"""A batch: the changes of one transaction, and the requests that wait for its commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _Some: TypeAlias = list[T] | tuple[()]
 
 
 class Part(msgspec.Struct, eq=False):
-    """What one stream gains in a batch; several decisions may have added to it. `state` is the one after it.
+    """The part of a batch that concerns one stream, from one or several decisions. `state` is the one after it.
 
     Most have few rows: what is empty is no list of its own, which the collector of cycles would look at.
     """
@@ -79,9 +79,9 @@ class Part(msgspec.Struct, eq=False):
 
 
 class PendingReply(msgspec.Struct, eq=False):
-    """A request whose outcome rests on a batch: it is told, and its effects are run, when that is on disk.
+    """A request whose outcome depends on a batch: it is answered, and its effects are run, when that is on disk.
 
-    The outcome is null if it claims what an order of the batch has claimed, and the error if that has revoked its key.
+    The outcome is null if it claims what a request of the batch has claimed, and the error if that has revoked its key.
     """
 
     request: CommandRequest
@@ -90,7 +90,7 @@ class PendingReply(msgspec.Struct, eq=False):
 
 
 class Batch:
-    """Parts by stream, in the order in which they were decided, and everybody who waits."""
+    """The parts of a batch by stream, in the order of their decisions, and the requests that wait for it."""
 
     def __init__(self) -> None:
         self.parts: dict[bytes, Part] = {}
@@ -107,11 +107,11 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether what comes next should wait for the next batch."""
+        """Whether further decisions go into the next batch."""
         return self.event_count >= EVENTS_MAX or self._size >= SIZE_MAX
 
     def add(self, hot: HotStream, events: Sequence[NewEvent], rows: Rows, claims: Sequence[Claim]) -> None:
-        """Add what one decision says about a stream."""
+        """Add a decision about a stream."""
         part = self.parts.get(hot.stream_id)
         if part is None:
             part = self.parts[hot.stream_id] = Part(hot)
@@ -135,9 +135,9 @@ class Batch:
             self.parts[hot.stream_id] = self.parts.pop(hot.stream_id)
 
     def claim(self, request: CommandRequest, hot: HotStream, answer: object, now: int) -> list[Claim]:
-        """Note what a request about a stream claims, for those that come after it; gives the rows.
+        """Record the claims of a request about a stream, for the requests after it; returns their rows.
 
-        A remembered answer is JSON.
+        A stored answer is JSON.
         """
         claims: list[Claim] = []
         if request.process_id is not None:
@@ -152,7 +152,7 @@ class Batch:
         return claims
 
     def defer(self, request: CommandRequest) -> bool:
-        """Let a request wait if one in this batch claims the same, or revokes its key; whether there is one."""
+        """Defer a request if one in this batch has the same claim, or revokes its key; returns whether there is one."""
         if self._revoked and request.grant is not None and (hot := self._revoked.get(request.grant.key_id)) is not None:
             self.waiting.append(PendingReply(request, hot, Unauthorized(ENDED)))
             return True
@@ -165,11 +165,11 @@ class Batch:
         return True
 
     def hand_over(self) -> list[StreamAppend]:
-        """The batch as the store takes it. Called once, when nothing is decided into it any more."""
+        """The batch as the store takes it. Called once, when no more decisions are added."""
         return [part.append() for part in self.parts.values()]
 
     def settle(self, heads: Mapping[bytes, Head], runs: RunCounts) -> None:
-        """It is on disk: the streams end there now, and those that no later batch has are not in one any more."""
+        """Mark the batch as committed: its streams' heads move, and streams without a later batch are in none."""
         for stream_id, part in self.parts.items():
             hot = part.hot
             if part.events:
@@ -181,7 +181,7 @@ class Batch:
                 hot.batch = None
 
     def remove(self, stream_ids: Iterable[bytes]) -> list[CommandRequest]:
-        """Take streams out; gives the requests that must be decided again."""
+        """Remove streams; returns the requests that must be decided again."""
         gone = frozenset(stream_ids)
         for stream_id in gone:
             part = self.parts.pop(stream_id, None)

@@ -1,4 +1,4 @@
-"""How commits go: whether one takes too long, whether the last one failed, and what waits to be tried again."""
+"""Monitoring of commits: stalls, failures, and the requests to be retried after one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Commits:
 
     @property
     def problem(self) -> str | None:
-        """What keeps writes from being answered soon, for whoever asks whether we are ready; null if nothing does."""
+        """The reason why writes are not answered soon, for readiness checks; null if there is none."""
         now = self._clock.ticks()
         if self.is_stalled:
             return f"has waited {(now - self._began_at) // 1000} s for a commit: the database does not answer"
@@ -61,7 +61,7 @@ class Commits:
 
 
 class PutOff:
-    """Requests that the store did not serve: they are `put` again all at once, a while after the first of them."""
+    """Requests that the store could not serve: all are queued again a while after the first of them."""
 
     def __init__(self, clock: Clock, put: Callable[[CommandRequest], None]) -> None:
         self._clock = clock

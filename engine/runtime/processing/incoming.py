@@ -1,4 +1,4 @@
-"""What an embedding caller gives: from here on it is JSON of our own, which nobody outside can change.
+"""Checks and copies of values from an embedding program: later changes by the program cannot reach the engine.
 
 What comes over HTTP has been read from a text, so it is that already.
 """
@@ -35,7 +35,7 @@ def _is_text(value: Any) -> bool:
 
 
 def can_be_written(command: object) -> bool:
-    """Whether a command can be written: what cannot is the mistake of who gave it, not a defect of ours."""
+    """Whether a command can be encoded; if not, that is an error of the caller and not a defect."""
     try:
         encode_json(command)
     except Exception:  # noqa: BLE001 whatever its values raise

@@ -1,4 +1,4 @@
-"""Setting an execution aside whose decision raised: a defect of ours is no reason to lose it, or to stop the others."""
+"""Quarantine of an execution whose decision raised: a defect must neither lose it nor stop the others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACTOR: Final = "engine:processor"
 def quarantine_request(
     hot: HotStream, request: CommandRequest, defect: Exception, metrics: Metrics
 ) -> CommandRequest | None:
-    """The order that sets aside what a request was about; null if there is nothing to be set aside."""
+    """The request that quarantines the execution a request was about; null if there is nothing to quarantine."""
     if hot.kind.name != "execution" or not hot.state.seq or isinstance(request.command, Quarantine):
         return None
     command = Quarantine(type(request.command).__name__, type(defect).__name__)
@@ -34,7 +34,7 @@ def quarantine_request(
 def compensation_request(
     hot: HotStream, request: CommandRequest, defect: Exception, metrics: Metrics
 ) -> CommandRequest | None:
-    """The order that makes good an effect which raised: what is on disk was not set going.
+    """The request that compensates for an effect which raised after its events were on disk.
 
     If memory was short it is done again, as after a restart; else the execution is set aside. Null if nothing can be.
     """

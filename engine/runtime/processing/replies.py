@@ -1,4 +1,4 @@
-"""Telling: what whoever sent a request hears, and what its effects set going. All of it after the commit."""
+"""Replies: after the commit, answers are sent and effects are run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Replies:
     def tell(self, item: PendingReply, position: int) -> None:
         """Tell what a request came to, and run its effects; the log stands at `position`."""
         outcome = item.outcome
-        if outcome is None:  # it claimed what an order of this batch had claimed: that one has it now
+        if outcome is None:  # it claimed what a request of this batch had claimed: that one has it now
             self.tell_lost(item.request)
         elif isinstance(outcome, Unauthorized):
             self._metrics.requests.add("denied")
@@ -70,12 +70,12 @@ class Replies:
             asyncio.get_running_loop().call_soon(self._cancel, hot, left)
 
     def tell_lost(self, request: CommandRequest) -> None:
-        """Somebody else had first what the request claims."""
+        """Reply that another request had the claim first."""
         self._metrics.requests.add("claim_lost")
         request.tell(ClaimConflict())
 
     def tell_denied(self, request: CommandRequest, rejection: Rejection, position: int) -> None:
-        """The order is refused."""
+        """Reply that the command was rejected."""
         self._metrics.requests.add("denied")
         request.tell(Rejected(rejection, position))
 

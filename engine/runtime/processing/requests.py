@@ -1,4 +1,4 @@
-"""Requests: commands on their way through the processor, and what whoever sent them is told."""
+"""Requests: commands on their way through the processor, and the types of replies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, StreamKin
 
 
 class Accepted(NamedTuple):
-    """An answer that no crash takes back: `position` is where the log stood when it became true.
+    """The reply that a command was accepted. `position` is that of the log when it became true.
 
     `recorded_at` is when its events were recorded; null if it has none.
     """
@@ -29,14 +29,14 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A refusal, told from a state that is on disk."""
+    """The reply that a command was rejected, by a state that is on disk."""
 
     rejection: Rejection
     position: int
 
 
 class ClaimConflict(NamedTuple):
-    """Another request had the process id or idempotency key first: look it up, and answer from what is there."""
+    """The reply that another request had the process id or idempotency key first: look up its result."""
 
 
 CommandReply: TypeAlias = Accepted | Rejected | ClaimConflict
@@ -54,7 +54,7 @@ class IdempotencyClaim(NamedTuple):
 class CommandRequest(msgspec.Struct, eq=False):
     """A command about one stream.
 
-    `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one order ever wins
+    `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one request ever wins
     each. `grant` is what whoever sent it acts by. `reply` is done when, and only when, what it says is on disk; null if
     nobody listens. Without `may_create` the stream is there, whatever the command: somebody else has begun it.
     `request_id` is for the log.
@@ -84,7 +84,7 @@ class CommandRequest(msgspec.Struct, eq=False):
             self.reply.set_result(reply)
 
     def fail(self, error: Exception) -> None:
-        """Give an error instead."""
+        """Complete the reply with an error."""
         if self.reply is not None and not self.reply.done():
             self.reply.set_exception(error)
             if self.is_internal:
@@ -92,11 +92,11 @@ class CommandRequest(msgspec.Struct, eq=False):
 
     @property
     def claims(self) -> bool:
-        """Whether it claims anything."""
+        """Whether the request has a claim."""
         return self.process_id is not None or self.remembered is not None
 
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
-        """What the request claims, comparable with other requests."""
+        """The request's claims as keys to compare with other requests'."""
         keys = []
         if self.process_id is not None:
             keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
@@ -131,7 +131,7 @@ class RecordedRandomness(msgspec.Struct, eq=False):
 
 
 def from_inside(stream_id: bytes, command: Any, actor: str, request_id: str | None = None) -> CommandRequest:
-    """A request of the engine's own about an execution that exists."""
+    """A request from inside about an execution that exists."""
     return CommandRequest(
         kind="execution",
         stream_id=stream_id,
@@ -145,7 +145,7 @@ def from_inside(stream_id: bytes, command: Any, actor: str, request_id: str | No
 
 
 def claim_key(claim: Claim) -> tuple[str, bytes, str]:
-    """The same for a row."""
+    """The key of a claim's row."""
     if isinstance(claim, IdempotencyRow):
         return ("idempotency", claim.workspace_id, claim.key)
     return ("process", claim.workspace_id, claim.process_id)

@@ -1,4 +1,4 @@
-"""Folding a stream as the store has it, in constant memory however long it is."""
+"""Folds a stored stream in constant memory, however long it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVENTS_AT_ONCE: Final = 1000
 
 
 class StreamFold:
-    """A stream as it is read: its state so far, and the payloads that a later decision may look at, as text."""
+    """A stream while it is read: its state so far, and the payloads that a later decision may need, as text."""
 
     def __init__(self, row: StreamRow) -> None:
         self.kind: StreamType = STREAM_TYPES[row.kind]
@@ -29,7 +29,7 @@ class StreamFold:
         self._prune_above = 0
 
     def feed(self, events: Sequence[StoredEvent]) -> None:
-        """Go on with the next events; of their payloads, what is not live is let go soon. Raises what they raise."""
+        """Fold the next events, and drop payloads that are not live. Raises what decoding and folding raise."""
         kind, texts, state = self.kind, self.texts, self.state
         for _, row in events:
             if row.payload is not None:
@@ -49,7 +49,7 @@ class StreamFold:
             self._prune_above = max(2 * len(self.texts), width) if width > EVENTS_AT_ONCE else 0
 
     async def read(self, store: Store, to: int | None = None) -> None:
-        """Go on with what the stream has, up to a seq or to its end. Raises `StoreError`, and whatever `feed` does."""
+        """Fold the stored events up to a seq or to the end. Raises `StoreError`, and what `feed` raises."""
         count = limit = EVENTS_AT_ONCE
         while count == EVENTS_AT_ONCE:
             if to is not None:
@@ -59,18 +59,18 @@ class StreamFold:
             count = len(page)
 
     def start_from(self, snapshot: SnapshotRow, event: EventRow | None) -> None:
-        """Begin at a snapshot; `event` is the one at its seq. Raises `Unusable`."""
+        """Start at a snapshot; `event` is the one at its seq. Raises `Unusable`."""
         self.state = restore(snapshot, event and event.hash)
         self.head = Head(snapshot.seq, snapshot.hash, self.row.epoch)
         self.snapshot_due = due_after(snapshot)
 
     def missing(self) -> list[int]:
-        """Seqs of live payloads that are not at hand: those from before the snapshot."""
+        """The seqs of live payloads from before the snapshot, which are not loaded."""
         live = self.kind.live_seqs(self.state) or frozenset()
         return sorted(live - self.texts.keys())
 
     def hot(self) -> HotStream:
-        """The stream as it goes on."""
+        """The stream in memory."""
         row = self.row
         if not self.head.seq:
             message = "a stream without events"

@@ -1,4 +1,4 @@
-"""Letting go of wide states by and by: to free a hundred thousand places at once would hold up everybody."""
+"""Frees wide states in small pieces: to free one at once would block the event loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT_ONCE: Final = 8
 
 
 def let_go(state: Any) -> None:
-    """Note that a state is about to be dropped; what of it is in use elsewhere stays as it is."""
+    """Free a state that is about to be dropped, in pieces; parts that are in use elsewhere stay."""
     if isinstance(state, State) and len(state.frames) >= WIDE_MIN:
         parts = [part for each in (state.frames, state.waits, state.timers) for part in each.parts()]
         asyncio.get_running_loop().call_soon(_free_some, parts)

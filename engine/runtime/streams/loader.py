@@ -1,4 +1,4 @@
-"""Loading: streams folded from the store, and the payloads and definitions that decisions look at."""
+"""Loads streams, payloads and definitions from the store."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Definitions:
         return self._keep(key, await apart_if_bulky(len(row.definition), _compiled, row.definition))
 
     def put(self, workflow_id: bytes, version: int, definition: str) -> Machine:
-        """Compile a definition that is at hand."""
+        """Compile and cache a definition."""
         return self._keep((workflow_id, version), _compiled(definition))
 
     def _keep(self, key: tuple[bytes, int], machine: Machine) -> Machine:
@@ -69,7 +69,7 @@ def _compiled(definition: str) -> Machine:
 
 
 class Loader:
-    """Reads what is committed. Streams that are wanted while others are being read are read together, after them."""
+    """Reads committed streams. Those requested while a read is in progress share the next one."""
 
     def __init__(self, store: Store, definitions: Definitions, metrics: Metrics) -> None:
         self._store = store
@@ -81,12 +81,12 @@ class Loader:
         self._turn = asyncio.Lock()
 
     def want(self, stream_id: bytes) -> None:
-        """Ask for a stream; `load` reads it."""
+        """Request a stream; `load` reads it."""
         self._wanted.append(stream_id)
         self.is_collecting = True
 
     def distrust(self, stream_id: bytes) -> None:
-        """Read this stream from its first event when it is read next, whatever snapshot it has."""
+        """Ignore the snapshot of this stream when it is read next."""
         self._distrusted.add(stream_id)
 
     async def load(self) -> AsyncIterator[dict[bytes, HotStream | Exception | None]]:
@@ -196,7 +196,7 @@ class Loader:
         return found
 
     async def wait_outcomes(self, stream_id: bytes, waits: Sequence[str]) -> dict[str, str | None]:
-        """How these waits of an execution ended; null for what is none of its waits.
+        """The outcomes of these waits of an execution; null for an id that is none of its waits.
 
         A wait that is open on disk is left out: its end, if the state knows of one, is still being committed.
         """

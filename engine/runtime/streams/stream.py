@@ -1,4 +1,4 @@
-"""Hot streams: the states of what is under way, bounded in number. What only waits is rows on disk and nothing else."""
+"""Hot streams: states in memory, limited in number. Executions that only wait are not kept."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class HotStreams:
         return hot.batch is None and not hot.pins and hot.kind.is_idle(hot.state)
 
     def refusals(self, stream_id: bytes) -> int:
-        """How many commands about the stream were refused since the last refusal that was recorded."""
+        """The number of rejected commands about the stream since the last recorded rejection."""
         return self._refusals.get(stream_id, 0)
 
     def count_refusal(self, stream_id: bytes, *, recorded: bool) -> None:

@@ -27,7 +27,7 @@ class ChildRunner(Protocol):
         ...
 
     def tell_parent(self, hot: HotStream, wanted: fx.TellParent) -> None:
-        """Complete the task that awaited this execution, which is over."""
+        """Complete the parent's task that awaited this execution."""
         ...
 
     def follow_parent(self, hot: HotStream, wanted: fx.FollowParent) -> None:

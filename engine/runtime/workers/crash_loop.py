@@ -1,4 +1,4 @@
-"""Crash loops: a decision that takes the process down would do so at each start again, for ever.
+"""Crash loops: finds the execution whose decision crashes the process at each start.
 
 After several deaths in a row what was under way is taken up in small groups, and each is noted on disk before it has
 its turn. So the next start knows which group it was: these have their turns one by one, and one that the process died
@@ -34,7 +34,7 @@ _ID_BYTES: Final = 16
 
 
 class CrashLoop:
-    """What a node knows of the deaths before its start, and notes for the start after its own.
+    """The crashes before this node's start, and the notes for the start after its own.
 
     `dead` are the nodes that did not stop, the last of them last.
     """
@@ -50,12 +50,12 @@ class CrashLoop:
 
     @property
     def crashes(self) -> int:
-        """How many nodes in a row died."""
+        """The number of nodes in a row that crashed."""
         return self._node.crashes
 
     @property
     def guilty(self) -> bytes | None:
-        """The stream that the last node was alone with when it died; null if there was none."""
+        """The only stream that was in progress when the last node crashed; null if there was none."""
         return self._suspected[0] if self.is_careful and len(self._suspected) == 1 else None
 
     def groups(self, streams: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -69,7 +69,7 @@ class CrashLoop:
             yield others[start : start + GROUP]
 
     async def begin(self, clock: Clock) -> None:
-        """Note how many deaths there were, and that there were none once this node has lived for a while."""
+        """Store the number of crashes, and 0 once this node has run for a while."""
         if not self._node.crashes:
             return
         await self._note()
@@ -89,7 +89,7 @@ class CrashLoop:
         self._noting = asyncio.get_running_loop().create_task(self._note())
 
     async def alone_with(self, streams: Sequence[bytes]) -> None:
-        """Note that these have their turn now, and nothing else has."""
+        """Store that only these streams are in progress."""
         self._node = self._node._replace(alone_with=b"".join(streams))
         await self._note()
 
@@ -100,7 +100,7 @@ class CrashLoop:
             _log.error("node_not_noted", error=str(error))
 
     def close(self) -> None:
-        """Note nothing more: the node stops."""
+        """Store nothing more: the node stops."""
         if self._alarm is not None:
             self._alarm.cancel()
 

@@ -1,4 +1,4 @@
-"""Pins: now and then an organization's stream tells what stands at a position of the whole log.
+"""Pins: the hash of an event of the whole log is recorded, now and then, in an organization's stream.
 
 An event's hash does not cover its position. So whoever takes a run away and numbers the rest anew would leave chains
 that hold; a pin, which is chained, would then find another event at its position. It costs one event in a hundred

@@ -1,4 +1,4 @@
-"""Places: how many steps run at once, and whose turn it is when all places are taken.
+"""Step slots: limits how many steps run at once, with fair queues by workspace and workflow.
 
 Who waits has its turn by workspace, then by workflow, so that a wide Map of one makes no other wait behind it. And no
 workflow ever holds all places: it may take four times as many as would be left, and a workspace sixteen times as many.
@@ -18,14 +18,14 @@ WORKSPACE_SHARE: Final = 16
 
 
 class TaskKey(NamedTuple):
-    """Which step of which execution: its stream, and the seq of its `TaskScheduled`."""
+    """The key of a task: its stream, and the seq of its `TaskScheduled`."""
 
     stream_id: bytes
     seq: int
 
 
 class Tenant(NamedTuple):
-    """Whose step it is."""
+    """The workspace and workflow of a step."""
 
     workspace: str
     workflow: str
@@ -35,7 +35,7 @@ _Queue = OrderedDict[TaskKey, T]
 
 
 class StepSlots(Generic[T]):
-    """So many places, and a queue for them. `start` begins what has been given a place; `leave` gives that back."""
+    """A number of slots, and a queue for them. `start` begins what was given a slot; `leave` frees that."""
 
     def __init__(self, limit: int, start: Callable[[TaskKey, T], None]) -> None:
         self.limit = limit
@@ -49,28 +49,28 @@ class StepSlots(Generic[T]):
 
     @property
     def held(self) -> int:
-        """How many places are taken."""
+        """The number of slots in use."""
         return len(self._held)
 
     @property
     def queued(self) -> int:
-        """How many wait for one."""
+        """The number of tasks that wait for a slot."""
         return len(self._queued)
 
     def is_queued(self, key: TaskKey) -> bool:
-        """Whether this one waits for a place."""
+        """Whether this task waits for a slot."""
         return key in self._queued
 
     def holds(self, key: TaskKey) -> bool:
-        """Whether this one has a place."""
+        """Whether this task has a slot."""
         return key in self._held
 
     def knows(self, key: TaskKey) -> bool:
-        """Whether this one has a place, or waits for one."""
+        """Whether this task has a slot, or waits for one."""
         return key in self._held or key in self._queued
 
     def enter(self, key: TaskKey, tenant: Tenant, item: T) -> None:
-        """Give it a place, now or when it is its turn."""
+        """Give the task a slot, now or when it is its turn."""
         if not self._queued and self._has_room(tenant):
             self._take(key, tenant, item)
             return
@@ -80,19 +80,19 @@ class StepSlots(Generic[T]):
         self.fill()
 
     def forget(self, key: TaskKey) -> T | None:
-        """Take it out of the queue; null if it is not there."""
+        """Remove the task from the queue; null if it is not there."""
         tenant = self._queued.pop(key, None)
         return None if tenant is None else self._remove(tenant, key)
 
     def leave(self, key: TaskKey) -> None:
-        """Give a place back; whoever's turn it is has it next."""
+        """Free a slot, and give it to the next task."""
         tenant = self._held.pop(key)
         _count_down(self._of_workflow, tenant)
         _count_down(self._of_workspace, tenant.workspace)
         self.fill()
 
     def clear(self) -> None:
-        """Forget who waits."""
+        """Empty the queue."""
         self._queues.clear()
         self._queued.clear()
 

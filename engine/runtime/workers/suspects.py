@@ -1,4 +1,4 @@
-"""Suspects: tasks that were there at several deaths of the process. They have their turns in rounds, and are watched.
+"""Suspects: tasks that ran at several crashes. They are dispatched in rounds, and watched.
 
 Those come first that died least often while they were watched. Of those with as many such deaths one has its turn, then
 two, then four: a round ends when each of it has ended or was watched for long enough (`engine.core.decide.recover`),
@@ -41,7 +41,7 @@ class _Suspect(NamedTuple):
 
 
 class Suspects:
-    """The suspects of a node: those that are held, by their deaths, and those of the round that is watched."""
+    """The suspects of a node: the held ones, by their deaths, and those of the watched round."""
 
     def __init__(self, send: Send, clock: Clock, tasks: TaskRunner, metrics: Metrics) -> None:
         self._send = send
@@ -57,16 +57,16 @@ class Suspects:
         return len(self._held)
 
     def hold(self, hot: HotStream, held: HoldSuspect) -> None:
-        """A suspect task waits for its turn."""
+        """Hold a suspect task until its turn."""
         self._metrics.suspected.add()
         self._held.append(_Suspect(hot, held))
 
     def ending(self, key: TaskKey) -> asyncio.Future[None] | None:
-        """What is to be done once the outcome of a task is on disk that is about to be recorded; null: nothing."""
+        """The callback for when the outcome of a task is on disk; null: none."""
         return self._watched.pop(key, None) if self._watched else None
 
     async def release(self) -> None:
-        """Let all run that are held, round by round."""
+        """Dispatch all held tasks, round by round."""
         before, size = -1, 1
         while self._held:
             self._held.sort(key=lambda each: each.held.deaths_watched)

@@ -1,4 +1,4 @@
-"""Tasks: calling steps, and bringing back what they give.
+"""Tasks: calls steps, and sends their outcomes to the processor.
 
 A step runs once its `TaskScheduled` is on disk. It may run again after a crash, under the same idempotency key; its
 result is recorded at most once.
@@ -33,7 +33,7 @@ Complete = Callable[[HotStream, CompleteTask], None]
 
 
 class TaskRunner(Protocol):
-    """What calls steps: `Tasks`, or in virtual time whoever is asked for their outcomes."""
+    """Runs steps: `Tasks`, or in a simulation its source of outcomes."""
 
     def run(self, hot: HotStream, task: RunTask) -> None:
         """Call the task's step, and complete it some time later, never within this call."""
@@ -44,16 +44,16 @@ class TaskRunner(Protocol):
         ...
 
     def knows(self, key: TaskKey) -> bool:
-        """Whether the step of that `TaskScheduled` runs here, or waits for a place."""
+        """Whether the step of that `TaskScheduled` runs here, or waits for a slot."""
         ...
 
     def halt(self) -> None:
-        """The engine has failed: call nothing more. What runs goes on, to nobody's use."""
+        """Call no more steps: the engine has failed. What runs goes on, and its outcome is dropped."""
         ...
 
     @property
     def running(self) -> int:
-        """How many steps run now."""
+        """The number of steps that run now."""
         ...
 
     async def close(self, grace_s: float) -> None:
@@ -141,7 +141,7 @@ class Tasks:
                 self._in_threads.forget(key)
 
     def knows(self, key: TaskKey) -> bool:
-        """Whether the step of that `TaskScheduled` runs here, or waits for a place."""
+        """Whether the step of that `TaskScheduled` runs here, or waits for a slot."""
         return self._on_loop.knows(key) or self._in_threads.knows(key)
 
     # --- one step ------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Tasks:
         return self._on_loop if step.is_async else self._in_threads
 
     def _start(self, key: TaskKey, work: _Work) -> None:
-        """Call a step that has a place now; but if it is recorded that it was queued, record first that it starts."""
+        """Call a step that has a slot; if it was recorded as queued, its start is recorded first."""
         if self._turns.is_recorded(key):
             self._starting[key] = work
             work.context.copy().run(self._turns.start, key, work.task.scope)
@@ -158,7 +158,7 @@ class Tasks:
             self._begin(key, work)
 
     def _on_not_started(self, key: TaskKey) -> None:
-        """Give the place back of a step that is not called, as its task has ended meanwhile."""
+        """Free the slot of a step that is not called, as its task has ended meanwhile."""
         work = self._starting.pop(key, None)
         if work is not None:
             self._places(work.step).leave(key)
@@ -243,16 +243,16 @@ class Tasks:
 
     @property
     def running(self) -> int:
-        """How many steps run now."""
+        """The number of steps that run now."""
         return self._on_loop.held + self._in_threads.held
 
     @property
     def queued(self) -> int:
-        """How many steps wait for a place."""
+        """The number of steps that wait for a slot."""
         return self._on_loop.queued + self._in_threads.queued
 
     def halt(self) -> None:
-        """The engine has failed: call nothing more. What runs goes on, to nobody's use."""
+        """Call no more steps: the engine has failed. What runs goes on, and its outcome is dropped."""
         self._is_closing = True
         self._turns.close()
         self._on_loop.clear()

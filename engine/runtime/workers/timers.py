@@ -1,4 +1,4 @@
-"""Timers: whatever is due is fired, never early, also what came due while nobody was there.
+"""Timers: fires due timers, never early, also those that came due while no process ran.
 
 The timers are rows; in memory there is only the instant of the earliest.
 """
@@ -79,7 +79,7 @@ class Timers:
         self.arm(self._clock.now())
 
     def arm(self, due_at: int) -> None:
-        """Something comes due at this instant (ms)."""
+        """Wake at this instant (ms): something comes due."""
         if not self._is_started or self._is_closed or (self._next is not None and self._next <= due_at):
             return
         self._next = due_at
@@ -105,7 +105,7 @@ class Timers:
         await self._fire([row for row in rows if row.due_at <= self._clock.now()])
 
     def free(self, execution_id: bytes) -> None:
-        """Fire the timers of an execution again that could not be fired: it has been mended."""
+        """Fire again the timers of an execution that failed before: it was released."""
         self._stuck = {timer for timer in self._stuck if timer.execution_id != execution_id}
 
     def _ring(self) -> None:

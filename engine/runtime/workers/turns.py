@@ -1,4 +1,4 @@
-"""Turns: what the log says of steps that wait for a place.
+"""Queued steps: records in the log that a step waits for a slot, and when it is called.
 
 A wait of a moment is not worth an event. Of whoever has waited for `PATIENCE_MS` it is recorded that it is queued: then
 its time limit stands still, and no death of the process is held against it. Once it has a place, that it starts is
@@ -38,7 +38,7 @@ class _Waiting(NamedTuple):
 
 
 class Turns:
-    """What waits for a place here. `on_refused` is told of a start that did not come to a call, whatever the reason."""
+    """The steps that wait for a slot. `on_refused` is called if the record of a start was rejected."""
 
     def __init__(self, send: Send, clock: Clock, on_refused: Callable[[TaskKey], None]) -> None:
         self._send = send
@@ -51,7 +51,7 @@ class Turns:
         self._is_closed = False
 
     def wait(self, key: TaskKey, scope: str, *, is_queued: bool) -> None:
-        """Note that it waits from now on. `is_queued`: the log says so already."""
+        """Note that a step waits from now on. `is_queued`: the log has that already."""
         if is_queued:
             self._reports[key] = None
             return
@@ -59,7 +59,7 @@ class Turns:
         self._arm()
 
     def forget(self, key: TaskKey) -> None:
-        """Note that nobody waits for it any more."""
+        """Remove a step that waits no more."""
         self._new.pop(key, None)
         self._reports.pop(key, None)
 
@@ -69,7 +69,7 @@ class Turns:
         return key in self._reports
 
     def start(self, key: TaskKey, scope: str) -> None:
-        """Have it recorded that it starts, after that it was queued."""
+        """Record that the step starts, if it was recorded as queued."""
         report = self._reports.pop(key)
         if report is None or report.done():
             self._record_start(key, scope)

@@ -1,4 +1,4 @@
-"""What ends with a large run is written down in one row, and done by and by."""
+"""The table of endings: the end of a large run is one row, and the writer processes the rest in pieces."""
 
 import sqlalchemy as sa
 from alembic import op
