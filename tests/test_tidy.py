@@ -120,6 +120,9 @@ TWICE = (
     ),
 )
 
+# Where docstrings of modules and classes still begin with a question: take out what is rewritten, put nothing in.
+NOT_REWORDED = ("engine/runtime/", "api/dialects/", "api/http/", "api/openapi/")
+
 
 class Module(NamedTuple):
     """A source file, read and parsed; `path` is relative to the project."""
@@ -378,3 +381,18 @@ def test_no_type_name_stands_for_two_things() -> None:
         if not any(place.startswith(files) for place in twice.get(name, ()))
     ]
     report(reported + unused)
+
+
+def test_docstrings_begin_with_the_thing() -> None:
+    """Modules and public classes say what they are in a noun or a verb, and not in a question (What, Where, How …)."""
+    question = re.compile(r"(What|Where|How|Who|Whoever|Whether|When|Which|Whatever)\b")
+    report(
+        [
+            f"{module.path}:{getattr(node, 'lineno', 1)}: begin with what it is: a noun of the field, or a verb"
+            for module in modules("engine", "store", "api")
+            if not str(module.path).startswith(NOT_REWORDED)
+            for node in (module.tree, *module.tree.body)
+            if isinstance(node, ast.Module) or (isinstance(node, ast.ClassDef) and not node.name.startswith("_"))
+            if question.match(ast.get_docstring(node) or "")
+        ]
+    )
