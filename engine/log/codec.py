@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.engine.core import events
-from perdure.engine.core.events import Event, Recorded
+from perdure.engine.core.events import EXECUTION_EVENTS, Event, Recorded
 from perdure.engine.core.upcast import EARLIER, Earlier, Upcast
 from perdure.store.records import EventRow, NewEvent, StoredEvent
 
@@ -77,8 +76,5 @@ def new_events(events: Iterable[Recorded], random: Callable[[int], bytes]) -> li
     return drafts
 
 
-EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = tuple(
-    cls for cls in vars(events).values() if isinstance(cls, type) and issubclass(cls, Event) and cls is not Event
-)
 EXECUTION: Final = Vocabulary(EXECUTION_EVENTS)
 """What the streams of executions are written in."""

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from perdure.engine import testing
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
+from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.refs import ref
 from perdure.engine.history import condensed, event_log, outline, schema_of, states_history
 from perdure.engine.history.handlers import BESIDE, TELL
 from perdure.engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut
-from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.testing import START, due, failed, given, simulate, succeeded
 
 CHARGE = {"Type": "Task", "Resource": "charge", "ResultPath": "$.charge"}

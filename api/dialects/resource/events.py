@@ -14,8 +14,8 @@ from perdure.api.http.headers import HOLD_MAX_S
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import Request, shown
 from perdure.engine.core import ids
+from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.errors import Invalid
-from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.runtime.callers import KEY_ACTOR
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.records import StoredEvent

@@ -1,0 +1,62 @@
+"""Tables of functions by type: what is missing is said when the module is imported, what is wrong by type checkers."""
+
+from __future__ import annotations
+
+import pytest
+
+from perdure.engine.core import commands as c
+from perdure.engine.core.dispatch import Dispatch, IncompleteTable, check_complete
+
+
+def number(on: list[object], value: int, times: int) -> int:
+    on.append(value)
+    return value * times
+
+
+def text(_on: list[object], value: str, times: int) -> int:
+    return len(value) * times
+
+
+def table() -> Dispatch[list[object], [int], int]:
+    return Dispatch[list[object], [int], int]("here").on(int, number)
+
+
+def test_a_table_is_a_dict_of_functions_by_type() -> None:
+    """Looked up by the type of the value, called with what it works on, the value and the rest."""
+    rows = table().on(str, text).over(int | str)
+    seen: list[object] = []
+    assert type(rows) is dict
+    assert [rows[type(value)](seen, value, 2) for value in (3, "abcd")] == [6, 8]
+    assert seen == [3]
+
+
+def test_a_type_without_a_row_is_named() -> None:
+    """With the table that lacks it; what is said to stand beside needs no row."""
+    with pytest.raises(IncompleteTable, match=r"^here has no row for str, bytes$"):
+        table().over(int | str | bytes)
+    with pytest.raises(IncompleteTable, match=r"^here has no row for bytes$"):
+        table().over([int, str, bytes], beside=[str])
+    assert table().over([int, str], beside=[str]).keys() == {int}
+
+
+def test_a_type_too_many_is_named() -> None:
+    """One that is not of the set, one with two rows, one that has a row and stands beside."""
+    with pytest.raises(IncompleteTable, match=r"^here has a row for what is none of its types: int$"):
+        table().over([str], beside=[str])
+    with pytest.raises(IncompleteTable, match=r"^here: int has two rows$"):
+        table().on(int, number)
+    with pytest.raises(IncompleteTable, match=r"^here has more than one place for int$"):
+        table().over([int], beside=[int])
+
+
+def test_a_set_is_a_union_or_any_types() -> None:
+    """A union's members are its types; the check is also there for tables of another form."""
+    check_complete("all", c.TaskSuccess | c.TaskFailure, [c.TaskFailure, c.TaskSuccess])
+    with pytest.raises(IncompleteTable, match="no row for Trigger"):
+        check_complete("all", c.Command, [])
+
+
+def test_a_row_whose_function_takes_another_type_is_seen_by_type_checkers() -> None:
+    """The comment is needed: mypy says so if it ever accepts the row (`warn_unused_ignores`)."""
+    rows = table().on(str, number)  # type: ignore[arg-type]
+    assert rows.over(int | str).keys() == {int, str}
