@@ -9,7 +9,7 @@
 
 Each function takes what it works on, then the value, then what else there is: here `(State, Trigger, Facts)`. Type
 checkers see that the function of a row takes the type of the row. `over` sees, when the module is imported, that every
-type of the set has a row, and gives the table: a plain `dict`, so looking up a function costs what it costs there.
+type of the set has a row, and gives the table: a `dict`, so looking up a function costs what it costs there.
 
 Where the static type of a value is a small closed set, a `match` that ends in `assert_never` says the same to type
 checkers, and is used. What comes out of a log is an `Event`, which is open; and thirty cases are slower than one look.
@@ -17,18 +17,30 @@ checkers, and is used. What comes out of a log is an `Event`, which is open; and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import UnionType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, get_args
 
 A = TypeVar("A")
 E = TypeVar("E")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 P = ParamSpec("P")
 
 
 class IncompleteTable(TypeError):
     """A table and its set of types do not go together; raised when the table's module is imported."""
+
+
+class Table(dict[type, F]):
+    """Functions by type. What has no row raises `TypeError`, which names the type and the table."""
+
+    def __init__(self, name: str, rows: Mapping[type, F]) -> None:
+        super().__init__(rows)
+        self.name = name
+
+    def __missing__(self, kind: type) -> F:
+        raise TypeError(f"{self.name} has no row for {kind.__name__}")
 
 
 class Dispatch(Generic[A, P, R]):
@@ -47,13 +59,13 @@ class Dispatch(Generic[A, P, R]):
 
     def over(
         self, kinds: UnionType | Iterable[type], *, beside: Iterable[type] = ()
-    ) -> dict[type, Callable[Concatenate[A, Any, P], R]]:
+    ) -> Table[Callable[Concatenate[A, Any, P], R]]:
         """The table. `kinds` are all types that there are; those `beside` them need no row, and have none.
 
         Raises `IncompleteTable` if a type is missing, or is none of `kinds`.
         """
         check_complete(self._name, kinds, (*self._rows, *beside))
-        return self._rows
+        return Table(self._name, self._rows)
 
 
 def check_complete(name: str, kinds: UnionType | Iterable[type], known: Iterable[type]) -> None:

@@ -25,7 +25,6 @@ def test_a_table_is_a_dict_of_functions_by_type() -> None:
     """Looked up by the type of the value, called with what it works on, the value and the rest."""
     rows = table().on(str, text).over(int | str)
     seen: list[object] = []
-    assert type(rows) is dict
     assert [rows[type(value)](seen, value, 2) for value in (3, "abcd")] == [6, 8]
     assert seen == [3]
 
@@ -47,6 +46,12 @@ def test_a_type_too_many_is_named() -> None:
         table().on(int, number)
     with pytest.raises(IncompleteTable, match=r"^here has more than one place for int$"):
         table().over([int], beside=[int])
+
+
+def test_what_has_no_row_is_a_type_error() -> None:
+    """Of a value that no type checker has seen, such as an event of another kind of stream."""
+    with pytest.raises(TypeError, match=r"^here has no row for float$"):
+        table().over([int])[float]
 
 
 def test_a_set_is_a_union_or_any_types() -> None:

@@ -155,7 +155,7 @@ def test_an_operator_that_takes_all_others_with_it_stays():
 
 def test_an_event_of_another_kind_of_stream_is_an_error():
     """The fold skips nothing."""
-    with pytest.raises(TypeError, match="CommandRefused is no event of an organization"):
+    with pytest.raises(TypeError, match=r"perdure\.engine\.core\.organization has no row for CommandRefused"):
         o.evolve(o.OrganizationState(), Recorded(1, 0, "key:a", None, CommandRefused("c", "CONFLICT", 1), None))
 
 

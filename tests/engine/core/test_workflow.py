@@ -180,7 +180,7 @@ def test_a_workflow_is_created_once_and_first():
 
 def test_an_event_of_another_kind_of_stream_is_an_error():
     """The fold skips nothing."""
-    with pytest.raises(TypeError, match="CommandRefused is no event of a workflow"):
+    with pytest.raises(TypeError, match=r"perdure\.engine\.core\.workflow has no row for CommandRefused"):
         w.evolve(w.WorkflowState(), Recorded(1, 0, "key:a", None, CommandRefused("c", "CONFLICT", 1), None))
 
 
