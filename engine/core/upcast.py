@@ -8,22 +8,24 @@ verified so. A struct here is as frozen as the bytes that it reads: an unknown m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from msgspec.structs import asdict
 
 from perdure.engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
 from perdure.engine.core.refs import Ref
 
+E = TypeVar("E", bound=Event)
+
 Upcast: TypeAlias = Callable[[Any, int, int], Event]
 """`upcast(event, seq, recorded_at)` makes the next version of an event."""
 
 
-class Earlier(NamedTuple):
+class Earlier(NamedTuple, Generic[E]):
     """One version of an event: its form, and what brings it up to the next."""
 
-    form: type[Event]
-    upcast: Upcast
+    form: type[E]
+    upcast: Callable[[E, int, int], Event]
 
 
 class TaskScheduled1(Event, frozen=True):
@@ -103,7 +105,7 @@ def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpen
     return WaitOpened(**asdict(event), heartbeat_due_at=first_at)
 
 
-EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {
+EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
     "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),

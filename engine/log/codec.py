@@ -32,7 +32,7 @@ class UnknownEvent(Exception):
 class Vocabulary:
     """The event types of one kind of stream, by name and version: those of today, and the versions before them."""
 
-    def __init__(self, types: Iterable[type[Event]], earlier: Mapping[str, tuple[Earlier, ...]] = EARLIER) -> None:
+    def __init__(self, types: Iterable[type[Event]], earlier: Mapping[str, tuple[Earlier[Any], ...]] = EARLIER) -> None:
         self._decoders: dict[tuple[str, int], msgspec.json.Decoder[Any]] = {}
         self._upcasts: dict[tuple[str, int], tuple[Upcast, ...]] = {}
         for cls in types:
