@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import pytest
 
 from perdure.engine.core import commands as c
 from perdure.engine.core.dispatch import Dispatch, IncompleteTable, check_complete
+
+Two: TypeAlias = int | str
+Three: TypeAlias = int | str | bytes
+Outcome: TypeAlias = c.TaskSuccess | c.TaskFailure
 
 
 def number(on: list[object], value: int, times: int) -> int:
@@ -23,7 +29,7 @@ def table() -> Dispatch[list[object], [int], int]:
 
 def test_a_table_is_a_dict_of_functions_by_type() -> None:
     """Looked up by the type of the value, called with what it works on, the value and the rest."""
-    rows = table().on(str, text).over(int | str)
+    rows = table().on(str, text).over(Two)
     seen: list[object] = []
     assert [rows[type(value)](seen, value, 2) for value in (3, "abcd")] == [6, 8]
     assert seen == [3]
@@ -32,7 +38,7 @@ def test_a_table_is_a_dict_of_functions_by_type() -> None:
 def test_a_type_without_a_row_is_named() -> None:
     """With the table that lacks it; what is said to stand beside needs no row."""
     with pytest.raises(IncompleteTable, match=r"^here has no row for str, bytes$"):
-        table().over(int | str | bytes)
+        table().over(Three)
     with pytest.raises(IncompleteTable, match=r"^here has no row for bytes$"):
         table().over([int, str, bytes], beside=[str])
     assert table().over([int, str], beside=[str]).keys() == {int}
@@ -56,7 +62,7 @@ def test_what_has_no_row_is_a_type_error() -> None:
 
 def test_a_set_is_a_union_or_any_types() -> None:
     """A union's members are its types; the check is also there for tables of another form."""
-    check_complete("all", c.TaskSuccess | c.TaskFailure, [c.TaskFailure, c.TaskSuccess])
+    check_complete("all", Outcome, [c.TaskFailure, c.TaskSuccess])
     with pytest.raises(IncompleteTable, match="no row for Trigger"):
         check_complete("all", c.Command, [])
 
@@ -64,4 +70,4 @@ def test_a_set_is_a_union_or_any_types() -> None:
 def test_a_row_whose_function_takes_another_type_is_seen_by_type_checkers() -> None:
     """The comment is needed: mypy says so if it ever accepts the row (`warn_unused_ignores`)."""
     rows = table().on(str, number)  # type: ignore[arg-type]
-    assert rows.over(int | str).keys() == {int, str}
+    assert rows.over(Two).keys() == {int, str}

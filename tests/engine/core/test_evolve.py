@@ -119,7 +119,7 @@ def test_the_table_knows_every_event_and_every_status():
     assert set().union(*TRANSITIONS.values()) <= statuses
     for (before, event), after in TRANSITIONS.items():
         if before in TERMINAL:
-            assert (event in {"CommandRefused", "ResultIgnored"}, after) == (True, {before})
+            assert (event in {"CommandRefused", "ResultIgnored"}, after) == (True, frozenset({before}))
 
 
 def test_the_diagram_is_drawn_from_the_table():

@@ -154,7 +154,7 @@ async def named(store: Store) -> Store:
     return store
 
 
-async def names(store: Store, **wanted: object) -> tuple[list[str], int]:
+async def names(store: Store, **wanted: Any) -> tuple[list[str], int]:
     rows, count = await store.workflows(WORKSPACE, **wanted)
     return [row.name for row in rows], count
 
@@ -182,7 +182,7 @@ async def test_workflows_are_listed_newest_first(named: Store) -> None:
         ("x" * 100_000, []),
     ],
 )
-async def test_workflows_are_searched_by_a_part_of_the_name(named: Store, search: str, found: list) -> None:
+async def test_workflows_are_searched_by_a_part_of_the_name(named: Store, search: str, found: list[str]) -> None:
     """A search is without case, in all alphabets; what LIKE would take for a wildcard means itself."""
     assert await names(named, search=search) == (found, len(found))
 
@@ -228,7 +228,7 @@ async def test_pages_of_versions(store: Store) -> None:
     rows += [workflow(uid(4), organization_id=OTHER_ORG), version(uid(4), 1, organization_id=OTHER_ORG)]
     await put(store, 1, *rows)
 
-    async def page(**wanted: object) -> list[tuple[int, int]]:
+    async def page(**wanted: Any) -> list[tuple[int, int]]:
         found = await store.workflow_version_page(ORG, **wanted)
         assert all(parent.workflow_id == row.workflow_id for parent, row in found)
         return [(int.from_bytes(row.workflow_id, "big"), row.version) for _, row in found]

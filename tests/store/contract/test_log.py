@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.store.protocols import Store
-from perdure.store.records import StreamRow
+from perdure.store.records import StoredEvent, StreamRow
 from tests.store import builders
 from tests.store.builders import ORG, WORKSPACE, head_of, part, uid
 
@@ -23,7 +23,7 @@ async def filled(store: Store) -> Store:
     return store
 
 
-def places(events: list) -> list[tuple[int, int]]:
+def places(events: list[StoredEvent]) -> list[tuple[int, int]]:
     return [(event.position, event.row.seq) for event in events]
 
 

@@ -34,8 +34,8 @@ def made_by_0001(database: Path) -> None:
     engine = create_engine(f"sqlite:///{database}")
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(Path(perdure.store.migrate.__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
+    with engine.begin() as transaction:
+        config.attributes["connection"] = transaction
         command.upgrade(config, "perdure_0001")
     engine.dispose()
     run = (ORG, WORKSPACE, WORKFLOW, 1, "REQUEST", "waiting", "Ask", 2, NOW, NOW, None, None, "1/input")
