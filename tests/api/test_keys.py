@@ -303,6 +303,7 @@ def test_making_a_key_costs_the_same_however_many_there_are() -> None:
     state = organization.OrganizationState()
     recorded = [organization.OrganizationCreated("organization"), organization.WorkspaceCreated("w")]
     recorded += [organization.KeyCreated(f"k{n}", "w", "0" * 64, ("runs.view",)) for n in range(10_000)]
+    before = state
     for seq, event in enumerate(recorded, 1):
         before, state = state, organization.evolve(state, Recorded(seq, 0, "key:a", None, event, None))
     assert len(list(state.keys.changes_from(before.keys))) == 1
@@ -338,7 +339,12 @@ async def test_an_address_that_sends_wrong_keys_is_throttled(
         assert (await from_address(api, address, f"guess-{n}")).status_code == 401
     asked: list[Any] = []
     original = api.store.api_key_by_digest
-    monkeypatch.setattr(api.store, "api_key_by_digest", lambda digest: asked.append(digest) or original(digest))
+
+    async def noting(digest: bytes) -> Any:
+        asked.append(digest)
+        return await original(digest)
+
+    monkeypatch.setattr(api.store, "api_key_by_digest", noting)
     refused = await from_address(api, alike, "another guess")
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "RATE_LIMITED"

@@ -370,7 +370,8 @@ async def test_open_waits_are_listed(api: Api) -> None:
     by_process = (await api.ok("GET", "/v1/waits", params={"process_id": "A1"}))["data"]
     by_workflow = (await api.ok("GET", "/v1/waits", params={"workflow_id": other}))["data"]
     assert [wait["process_id"] for wait in by_process + by_workflow] == ["A1", execution_id]
-    seen, after = [], {}
+    seen: list[Any] = []
+    after: dict[str, Any] = {}
     while True:
         page = await api.ok("GET", "/v1/waits", params={"limit": 1, **after})
         seen += page["data"]
@@ -390,7 +391,7 @@ async def test_waits_of_what_is_not_there_are_404(api: Api) -> None:
 
 # --- naming the wait ---------------------------------------------------------------------------------------------
 
-NAMED = {"settings": {"resume": "named"}}
+NAMED: dict[str, Any] = {"settings": {"resume": "named"}}
 
 
 async def test_where_a_wait_must_be_named_a_repeated_answer_ends_one_question(api: Api) -> None:

@@ -167,7 +167,8 @@ async def test_workflows_are_listed(api: Api) -> None:
 
 async def test_a_workflow_that_is_not_there_is_404(api: Api) -> None:
     """And an id that is none 400."""
-    for method, more in (("GET", {}), ("PATCH", {"json": {}}), ("DELETE", {})):
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (("GET", {}), ("PATCH", {"json": {}}), ("DELETE", {}))
+    for method, more in calls:
         assert (await api.send(method, f"/v1/workflows/{UNKNOWN}", **more)).status_code == 404
         assert (await api.send(method, "/v1/workflows/x", **more)).status_code == 400
 

@@ -27,6 +27,7 @@ from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.chain import event_hash, payload_digest
 from perdure.store.records import NO_HASH, EventRow, StoredEvent
 from tests.chained import chained
+from tests.present import present
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events-1"
 ORGANIZATION = bytes.fromhex("0190000000007000800000000000000a")
@@ -182,8 +183,8 @@ CASES = [
 
 def row_of(case: dict[str, Any]) -> EventRow:
     binary = {"stream_id", "organization_id", "payload_salt", "payload_digest", "hash"}
-    values = {name: case[name] for name in EventRow._fields}
-    return EventRow(**{name: bytes.fromhex(v) if name in binary and v is not None else v for name, v in values.items()})
+    values: dict[str, Any] = {name: case[name] for name in EventRow._fields}
+    return EventRow(**values | {name: bytes.fromhex(values[name]) for name in binary if values[name] is not None})
 
 
 def vocabulary_of(case: dict[str, Any]) -> Any:
@@ -262,7 +263,7 @@ def test_a_golden_hash_is_what_the_format_says(case):
     row = row_of(case)
     assert stranger_hash(row, bytes.fromhex(case["previous_hash"])) == row.hash
     if row.payload is not None:
-        assert hashlib.sha256(row.payload_salt + row.payload.encode("utf-8")).digest() == row.payload_digest
+        assert hashlib.sha256(present(row.payload_salt) + row.payload.encode("utf-8")).digest() == row.payload_digest
 
 
 def stranger_hash(row: EventRow, previous: bytes) -> bytes:
@@ -279,7 +280,7 @@ def stranger_hash(row: EventRow, previous: bytes) -> bytes:
             tag, encoded = 3, value
         return bytes([tag]) + len(encoded).to_bytes(8, "big") + encoded
 
-    fields = [
+    fields: list[int | str | bytes | None] = [
         row.organization_id,
         row.stream_id,
         row.seq,
@@ -343,7 +344,7 @@ def test_every_payload_has_a_salt_of_its_own():
     assert one.payload == two.payload == '{"a":1}'
     assert len({one.payload_salt, two.payload_salt}) == len({one.payload_digest, two.payload_digest}) == 2
     assert (none.payload, none.payload_salt, none.payload_digest) == (None, None, None)
-    assert one.payload_digest == payload_digest(one.payload_salt, b'{"a":1}')
+    assert one.payload_digest == payload_digest(present(one.payload_salt), b'{"a":1}')
 
 
 @pytest.mark.parametrize("change", [{"type": "StateSkipped"}, {"version": 2}, {"type": "VersionAdded"}])
@@ -631,10 +632,11 @@ def test_an_erasure_that_names_nothing_erases_nothing(data):
 def test_an_erasure_is_whole():
     """Half of a payload gone is a fault, and so is a digest that went with it."""
     stored = with_erased_event(stored_events(), '{"seqs":[1,3]}')
-    for change in ({"payload": None}, {"payload_salt": None}):
+    changes: tuple[dict[str, Any], ...] = ({"payload": None}, {"payload_salt": None})
+    for change in changes:
         broken = [item._replace(row=item.row._replace(**change)) if item.row.seq == 3 else item for item in stored]
         assert broken_at(broken) == 3
-    gone = {"payload": None, "payload_salt": None, "payload_digest": None}
+    gone: dict[str, Any] = {"payload": None, "payload_salt": None, "payload_digest": None}
     broken = [item._replace(row=item.row._replace(**gone)) if item.row.seq == 3 else item for item in stored]
     assert broken_at(broken) == 3
 

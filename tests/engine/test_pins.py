@@ -10,6 +10,7 @@ from perdure.engine import Engine
 from perdure.engine.audit.store_audit import verify
 from perdure.engine.runtime.workers import pins
 from perdure.engine.testing import ManualClock
+from perdure.store.errors import StoreError
 from perdure.store.memory import MemoryStore
 from perdure.store.sqlite import open_sqlite
 
@@ -203,9 +204,9 @@ async def test_a_pin_that_cannot_be_made_stops_nobody():
 
     async def close(engine):
         async def unreadable():
-            raise pins.StoreError("the disk does not answer")
+            raise StoreError("the disk does not answer")
 
-        store.position = unreadable
+        store.position = unreadable  # type: ignore[method-assign]
         await engine.close()
 
     await fill(store, close=close)

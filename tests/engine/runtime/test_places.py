@@ -217,7 +217,12 @@ async def test_a_step_that_runs_or_waits_already_is_not_called_again(
     tasks = engine.node.tasks
     seen: list[Any] = []
     real = tasks.run
-    monkeypatch.setattr(tasks, "run", lambda hot, task: [seen.append((hot, task)), real(hot, task)])
+
+    def run_seen(hot: Any, task: Any) -> None:
+        seen.append((hot, task))
+        real(hot, task)
+
+    monkeypatch.setattr(tasks, "run", run_seen)
     workflow = await engine.create_workflow("w", mapping("work"))
     run = await engine.trigger(workflow.id, {"items": list(range(40))})
     await eventually(lambda: len(seen) == 40)
