@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
 from perdure.engine.core import commands as c
 from perdure.engine.core.dispatch import Dispatch, IncompleteTable, check_complete
+from perdure.engine.language import PassState
+from perdure.engine.language.model import states
+from perdure.engine.language.parse import state_types
 
 Two: TypeAlias = int | str
 Three: TypeAlias = int | str | bytes
@@ -71,3 +78,38 @@ def test_a_row_whose_function_takes_another_type_is_seen_by_type_checkers() -> N
     """The comment is needed: mypy says so if it ever accepts the row (`warn_unused_ignores`)."""
     rows = table().on(str, number)  # type: ignore[arg-type]
     assert rows.over(Two).keys() == {int, str}
+
+
+EVENT = "import perdure.engine.core.events as m\nclass New(m.Event): pass\nm.EXECUTION_EVENTS += (New,)\n"
+COMMAND = "import perdure.engine.core.commands as m\nclass New: pass\nm.Command |= New\n"
+EFFECT = "import perdure.engine.core.effects as m\nclass New: pass\nm.Effect |= New\n"
+STATE = "import perdure.engine.language as m\nclass New: type = 'New'\nm.State |= New\n"
+TABLES = [
+    (f"{EVENT}import ", "perdure.engine.core.numbering"),
+    (f"import perdure.engine.core.numbering\n{EVENT}import ", "perdure.engine.core.evolve"),
+    (f"{EVENT}import ", "perdure.engine.history.handlers"),
+    (f"{COMMAND}import ", "perdure.engine.core.decide"),
+    (f"{STATE}import ", "perdure.engine.core.decide.enter"),
+    (f"{EFFECT}import ", "perdure.engine.runtime.node"),
+]
+
+
+@pytest.mark.parametrize(("new", "module"), TABLES, ids=[module for _, module in TABLES])
+def test_a_new_type_without_a_row_is_found_on_import(new: str, module: str) -> None:
+    """Of an event, a command, an effect or a state: the message names the type and the module that lacks it."""
+    run = subprocess.run(
+        [sys.executable, "-c", new + module], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3]
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == f"perdure.engine.core.dispatch.IncompleteTable: {module} has no row for New"
+
+
+def test_a_new_type_of_state_without_fields_is_found_on_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of fields is keyed by the name in the definition; it knows the types all the same."""
+
+    class NewState(PassState):
+        type = "New"
+
+    monkeypatch.setattr(states, "State", states.State | NewState)
+    with pytest.raises(TypeError, match=r"has no row for NewState$"):
+        runpy.run_path(state_types.__file__)
