@@ -14,7 +14,6 @@ from starlette.routing import Route as Path
 from perdure.api import openapi
 from perdure.api.dialects import health
 from perdure.api.dialects.process import routes as process
-from perdure.api.dialects.resource import events, executions, releases, tasks, trials
 from perdure.api.dialects.resource import routes as resource
 from perdure.api.http import metrics
 from perdure.api.http.middleware import DropRest, RawPath, RequestLog
@@ -25,8 +24,9 @@ from perdure.api.settings import Settings
 from perdure.engine.embedded import Engine
 
 _CALLED: Sequence[Route] = (
-    *(*process.ROUTES, *executions.ROUTES, *events.ROUTES, *resource.ROUTES),
-    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES, *health.ROUTES),
+    *process.ROUTES,
+    *resource.ROUTES,
+    *health.ROUTES,
 )
 
 ROUTES: Sequence[Route] = (*_CALLED, *openapi.routes(_CALLED))

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.api.dialects.process.routes import Resume
-from perdure.api.dialects.process.workflows import VERSION_MAX
+from perdure.api.dialects.process.schemas import Resume
+from perdure.api.dialects.schemas import VERSION_MAX
 from perdure.api.http.json_body import JSON, YAML
 from perdure.api.http.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
 from perdure.api.http.routing import Route

@@ -28,9 +28,10 @@ from perdure.api.cli.targets.reader import (
     reader,
 )
 from perdure.api.cli.targets.target import ResumeRule
-from perdure.api.dialects.process.routes import Terminate, Termination, said_beside
-from perdure.api.dialects.resource.routes import AppliedWorkflow, Named, NewKey, NewWorkflow
-from perdure.api.dialects.resource.tasks import TaskFailure, TaskSuccess, failed_json
+from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
+from perdure.api.dialects.resource.tasks import failed_json
+from perdure.api.dialects.run_commands import said_beside
+from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.http.auth import plain_scopes
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
