@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from perdure.api.http.problems import STATUS
 from perdure.api.validation import Request, Uuid
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.runs import TERMINATION_REASON
@@ -44,6 +46,8 @@ Scope: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(S
 VERSION_MAX: Final = 2**31 - 1
 
 Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
+Code: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATUS)})]
+No: TypeAlias = Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]
 StateName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
@@ -110,3 +114,41 @@ class Health(Shape, frozen=True):
     """How it is."""
 
     status: Literal["live", "ready"]
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+class WaitOpen(OpenShape, frozen=True):
+    """A wait that the call could mean."""
+
+    wait_id: Uuid
+    state: str
+
+
+class Details(OpenShape, frozen=True):
+    """What a program may want to know of a refusal. Which members there are depends on it."""
+
+    field: str | UnsetType = UNSET
+    errors: list[Warned] | UnsetType = UNSET
+    scope: Scope | UnsetType = UNSET
+    limit: int | UnsetType = UNSET
+    allowed: list[str] | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    state: str | UnsetType | None = UNSET
+    waits: list[WaitOpen] | UnsetType = UNSET
+
+
+class Problem(Shape, frozen=True):
+    """Which kind of refusal it is. `message` names the field, what is wrong with it, and what is accepted."""
+
+    code: Code
+    message: str
+    details: Details | UnsetType = UNSET
+
+
+class Refusal(Shape, frozen=True):
+    """A refusal."""
+
+    success: No
+    error: Problem

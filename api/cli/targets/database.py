@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import click
 
+from perdure.api.app import DIALECTS
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandRefused, run
@@ -32,7 +33,6 @@ from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.run_commands import said_beside
 from perdure.api.dialects.schemas import Terminate, Termination
-from perdure.api.http.auth import plain_scopes
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
 from perdure.engine.core.effects import RunTask
@@ -233,7 +233,9 @@ class Direct:
             if expiry is not None and expiry <= engine.node.clock.now():
                 raise Invalid("expires_at: it is in the past; it must be a time to come")
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
-            made = await engine.access.create_key(everything, body.name, plain_scopes(body.scopes), expires_at=expiry)
+            made = await engine.access.create_key(
+                everything, body.name, DIALECTS.plain_scopes(body.scopes), expires_at=expiry
+            )
             return _made(made)
 
         return dict(self._do(create, makes=True))

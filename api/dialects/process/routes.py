@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.process import runs, schemas, workflows
+from perdure.api.dialects.process.dialect import route
 from perdure.api.dialects.run_commands import RESUME_REFUSALS, resumed, terminated
-from perdure.api.http.problems import PROCESS_PREFIX
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import DIGITS_MAX, shown
 from perdure.engine.errors import Invalid
@@ -89,14 +89,11 @@ async def terminate(call: RouteCall[Any, common.Terminate | None]) -> Reply:
 
 ROUTES: Final[Sequence[Route]] = (
     *(
-        Route(
-            method="POST",
-            path=f"{PROCESS_PREFIX}triggerworkflow/{{workflow_id}}{version}",
-            scope="workflows.run",
+        route(
+            *("POST", f"triggerworkflow/{{workflow_id}}{version}", "workflows.run", trigger),
             query=schemas.TriggerQuery,
             body=dict,
             is_body_optional=True,
-            handler=trigger,
             body_as=schemas.RunInput,
             headers=("Idempotency-Key",),
             answer=schemas.Triggered,
@@ -104,25 +101,19 @@ ROUTES: Final[Sequence[Route]] = (
         )
         for version in ("", "/{workflow_version}")
     ),
-    Route(
-        method="POST",
-        path=f"{PROCESS_PREFIX}resumeWorkflow/{{process_id}}",
-        scope="runs.resume",
+    route(
+        *("POST", "resumeWorkflow/{process_id}", "runs.resume", resume),
         query=common.ResumeQuery,
         body=schemas.Resume,
-        handler=resume,
         headers=("Idempotency-Key", "Prefer"),
         answer=common.Resumed,
         refusals=RESUME_REFUSALS,
         tells_position=True,
     ),
-    Route(
-        method="POST",
-        path=f"{PROCESS_PREFIX}terminateWorkflow/{{process_id}}",
-        scope="runs.terminate",
+    route(
+        *("POST", "terminateWorkflow/{process_id}", "runs.terminate", terminate),
         body=common.Terminate,
         is_body_optional=True,
-        handler=terminate,
         headers=("Idempotency-Key",),
         answer=common.Terminated,
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects.process import schemas
+from perdure.api.dialects.process.dialect import route
 from perdure.api.http.paging import page_of, position
-from perdure.api.http.problems import PROCESS_PREFIX
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
 from perdure.engine.core import ids
@@ -131,30 +131,21 @@ def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowExecutionById",
-        scope="runs.view",
+    route(
+        *("GET", "getWorkflowExecutionById", "runs.view", execution),
         query=schemas.RunQuery,
-        handler=execution,
         answer=schemas.RunShown,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowExecutionHistory",
-        scope="runs.view",
+    route(
+        *("GET", "getWorkflowExecutionHistory", "runs.view", history),
         query=schemas.HistoryQuery,
-        handler=history,
         answer=schemas.RunPage,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getOrganizationExecutions",
-        scope="runs.view",
+    route(
+        *("GET", "getOrganizationExecutions", "runs.view", organization_executions),
         query=schemas.OrganizationQuery,
-        handler=organization_executions,
         answer=schemas.RunPage,
     ),
 )

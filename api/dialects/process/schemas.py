@@ -8,7 +8,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from perdure.api.dialects.schemas import (
+    Code,
     Count,
+    Details,
     JsonObject,
     Millis,
     Number,
@@ -320,3 +322,20 @@ class VersionPage(Shape, frozen=True):
     count: Count
     items: list[VersionListed]
     last_key: VersionKey | UnsetType = msgspec.field(name="lastKey", default=UNSET)
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+class ProcessProblem(Shape, frozen=True):
+    """Which kind of refusal it is."""
+
+    code: Code
+    details: Details | UnsetType = UNSET
+
+
+class ProcessRefusal(Shape, frozen=True):
+    """A refusal of the process API. `message` names the field, what is wrong with it, and what is accepted."""
+
+    message: str
+    error: ProcessProblem

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects.process import schemas
+from perdure.api.dialects.process.dialect import route
 from perdure.api.http.paging import page_of
-from perdure.api.http.problems import PROCESS_PREFIX
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
 from perdure.engine.core import ids
@@ -124,30 +124,21 @@ def _described(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowById",
-        scope="workflows.view",
+    route(
+        *("GET", "getWorkflowById", "workflows.view", workflow),
         query=schemas.VersionQuery,
-        handler=workflow,
         answer=schemas.VersionShown,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getOrganizationWorkflows",
-        scope="workflows.view",
+    route(
+        *("GET", "getOrganizationWorkflows", "workflows.view", organization_workflows),
         query=schemas.VersionsQuery,
-        handler=organization_workflows,
         answer=schemas.VersionPage,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowSchemaById",
-        scope="workflows.view",
+    route(
+        *("GET", "getWorkflowSchemaById", "workflows.view", schema),
         query=schemas.VersionQuery,
-        handler=schema,
         answer=schemas.SchemaShown,
         refusals=frozenset({"NOT_FOUND"}),
     ),

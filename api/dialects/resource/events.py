@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource.dialect import EXECUTIONS, LOG, route
 from perdure.api.dialects.resource.executions import PREFIX
-from perdure.api.dialects.resource.replies import data
 from perdure.api.http.event_json import event_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import shown
@@ -103,21 +104,15 @@ def _raw(text: str) -> msgspec.Raw:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/events",
-        scope="runs.view",
+    route(
+        *(EXECUTIONS, "GET", f"{PREFIX}/events", "runs.view", list_execution_events),
         query=schemas.EventsQuery,
-        handler=list_execution_events,
         answer=common.Page[schemas.EventStored, schemas.AfterSeq],
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path="/v1/events",
-        scope="audit.read",
+    route(
+        *(LOG, "GET", "events", "audit.read", list_events),
         query=schemas.LogQuery,
-        handler=list_events,
         answer=common.Page[schemas.EventStored, schemas.AfterPosition],
     ),
 )

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data
+from perdure.api.dialects.resource.dialect import EXECUTIONS, route
 from perdure.api.dialects.run_commands import RESUME_REFUSALS, resumed, terminated
 from perdure.api.http.routing import Reply, Route, RouteCall
 
-PREFIX: Final = "/v1/executions/{process_id}"
+PREFIX: Final = "executions/{process_id}"
 
 
 async def resume_execution(call: RouteCall[common.ResumeQuery, schemas.ResumeAny]) -> Reply:
@@ -26,25 +27,19 @@ async def terminate_execution(call: RouteCall[Any, common.Terminate | None]) -> 
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="POST",
-        path=f"{PREFIX}/resume",
-        scope="runs.resume",
+    route(
+        *(EXECUTIONS, "POST", f"{PREFIX}/resume", "runs.resume", resume_execution),
         query=common.ResumeQuery,
         body=schemas.ResumeAny,
-        handler=resume_execution,
         headers=("Idempotency-Key", "Prefer"),
         answer=common.Data[common.Resumed],
         refusals=RESUME_REFUSALS,
         tells_position=True,
     ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/terminate",
-        scope="runs.terminate",
+    route(
+        *(EXECUTIONS, "POST", f"{PREFIX}/terminate", "runs.terminate", terminate_execution),
         body=common.Terminate,
         is_body_optional=True,
-        handler=terminate_execution,
         headers=("Idempotency-Key",),
         answer=common.Data[common.Terminated],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),

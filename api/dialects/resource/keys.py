@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data, page_meta
-from perdure.api.http.auth import plain_scopes
+from perdure.api.dialects.resource.dialect import KEYS, page_meta, route
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of, milliseconds
@@ -26,7 +26,7 @@ async def create_key(call: RouteCall[Any, schemas.NewKey]) -> Reply:
     made = await call.engine.access.create_key(
         call.principal,
         body.name,
-        plain_scopes(body.scopes),
+        call.dialects.plain_scopes(body.scopes),
         organization_name=body.organization,
         workspace_name=body.workspace,
         expires_at=expires_at,
@@ -66,24 +66,20 @@ def _key(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
     }
 
 
-def _route(method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:
-    return Route(method=method, path=f"/v1{path}", scope=scope, handler=handler, **more)
-
-
 ROUTES: Final[Sequence[Route]] = (
-    _route(
-        *("POST", "/keys", "keys.manage", create_key),
+    route(
+        *(KEYS, "POST", "keys", "keys.manage", create_key),
         body=schemas.NewKey,
         status=201,
         answer=common.Data[schemas.KeyMade],
     ),
-    _route(
-        *("GET", "/keys", "keys.manage", list_keys),
+    route(
+        *(KEYS, "GET", "keys", "keys.manage", list_keys),
         query=schemas.KeysQuery,
         answer=common.Page[schemas.KeyShown, schemas.After],
     ),
-    _route(
-        *("DELETE", "/keys/{id}", "keys.manage", revoke_key),
+    route(
+        *(KEYS, "DELETE", "keys/{id}", "keys.manage", revoke_key),
         query=schemas.RevokeQuery,
         answer=common.Data[schemas.KeyShown],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data
+from perdure.api.dialects.resource.dialect import EXECUTIONS, route
 from perdure.api.http.routing import Reply, Route, RouteCall
 
 
@@ -18,11 +19,8 @@ async def release_execution(call: RouteCall[Any, None]) -> Reply:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="POST",
-        path="/v1/executions/{process_id}/release",
-        scope="runs.terminate",
-        handler=release_execution,
+    route(
+        *(EXECUTIONS, "POST", "executions/{process_id}/release", "runs.terminate", release_execution),
         answer=common.Data[schemas.Released],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
         tells_position=True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
@@ -21,11 +20,9 @@ from perdure.api.dialects.schemas import (
     Version,
     Warned,
 )
-from perdure.api.http.auth import PREFIX as SCOPE_PREFIX
 from perdure.api.http.headers import HOLD_MAX_S
 from perdure.api.http.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from perdure.api.validation import Request, Uuid
-from perdure.engine.services.access import SCOPES
 from perdure.engine.services.task_tokens import CAUSE_MAX, ERROR_MAX
 
 EVENTS_DEFAULT: Final = 100
@@ -48,10 +45,8 @@ Description: TypeAlias = Annotated[
 Definition: TypeAlias = Annotated[
     dict[str, Any], msgspec.Meta(extra={"accepts": "an object in Amazon States Language"})
 ]
-ScopeName: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(extra_json_schema={"pattern": f"^({re.escape(SCOPE_PREFIX)})?({'|'.join(map(re.escape, SCOPES))})$"}),
-]
+ScopeName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ""})]
+"""A scope in any dialect's spelling; the document shows those of the server's dialects."""
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]

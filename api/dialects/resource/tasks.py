@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data
+from perdure.api.dialects.resource.dialect import TASKS, route
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import Request
 from perdure.engine.services.idempotency import Answered
 
-PREFIX: Final = "/v1/tasks/{token}"
+PREFIX: Final = "tasks/{token}"
 
 
 async def complete_task(call: RouteCall[Any, schemas.TaskSuccess]) -> Reply:
@@ -58,11 +59,8 @@ def _told(answered: Answered) -> Reply:
 
 
 def _route(name: str, handler: Any, body: type[Request], answer: Any, *, is_body_optional: bool = True) -> Route:
-    return Route(
-        method="POST",
-        path=f"{PREFIX}/{name}",
-        scope="runs.resume",
-        handler=handler,
+    return route(
+        *(TASKS, "POST", f"{PREFIX}/{name}", "runs.resume", handler),
         body=body,
         is_body_optional=is_body_optional,
         headers=("Idempotency-Key",),

@@ -10,8 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data
+from perdure.api.dialects.resource.dialect import TRIALS, route
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.errors import Invalid
 from perdure.engine.language import DefinitionError
@@ -59,11 +60,8 @@ def _tested(body: schemas.StateTrial, payload_max: int) -> StateOutcome:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="POST",
-        path="/v1/test-state",
-        scope="workflows.view",
-        handler=try_state,
+    route(
+        *(TRIALS, "POST", "test-state", "workflows.view", try_state),
         body=schemas.StateTrial,
         answer=common.Data[schemas.StateTried],
     ),

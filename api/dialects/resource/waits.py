@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data, page_meta
+from perdure.api.dialects.resource.dialect import WAITS, page_meta, route
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
@@ -48,13 +49,9 @@ def _wait(row: WaitRow, process_id: str) -> dict[str, Any]:
     }
 
 
-def _route(method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:
-    return Route(method=method, path=f"/v1{path}", scope=scope, handler=handler, **more)
-
-
 ROUTES: Final[Sequence[Route]] = (
-    _route(
-        *("GET", "/waits", "runs.view", list_waits),
+    route(
+        *(WAITS, "GET", "waits", "runs.view", list_waits),
         query=schemas.WaitsQuery,
         answer=common.Page[schemas.WaitShown, schemas.After],
         refusals=frozenset({"NOT_FOUND"}),

@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
-from perdure.api.dialects.resource.replies import data
+from perdure.api.dialects.resource.dialect import WORKFLOWS, route
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import read
@@ -124,42 +125,38 @@ def _workflow(row: WorkflowRow) -> dict[str, Any]:
     }
 
 
-def _route(method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:
-    return Route(method=method, path=f"/v1{path}", scope=scope, handler=handler, **more)
-
-
 ROUTES: Final[Sequence[Route]] = (
-    _route(
-        *("POST", "/workflows", "workflows.manage", create_workflow),
+    route(
+        *(WORKFLOWS, "POST", "workflows", "workflows.manage", create_workflow),
         body=schemas.NewWorkflow,
         status=201,
         answer=common.Data[schemas.WorkflowSaved],
     ),
-    _route(
-        *("GET", "/workflows", "workflows.view", list_workflows),
+    route(
+        *(WORKFLOWS, "GET", "workflows", "workflows.view", list_workflows),
         query=schemas.WorkflowsQuery,
         answer=common.Page[schemas.WorkflowShown, schemas.Numbered],
     ),
-    _route(
-        *("GET", "/workflows/{id}", "workflows.view", get_workflow),
+    route(
+        *(WORKFLOWS, "GET", "workflows/{id}", "workflows.view", get_workflow),
         query=schemas.WorkflowQuery,
         answer=common.Data[schemas.WorkflowWhole],
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    _route(
-        *("PUT", "/workflows/by-name/{name}", "workflows.manage", apply_workflow),
+    route(
+        *(WORKFLOWS, "PUT", "workflows/by-name/{name}", "workflows.manage", apply_workflow),
         body=schemas.AppliedWorkflow,
         answer=common.Data[schemas.WorkflowApplied],
         refusals=frozenset({"CONFLICT"}),
     ),
-    _route(
-        *("PATCH", "/workflows/{id}", "workflows.manage", change_workflow),
+    route(
+        *(WORKFLOWS, "PATCH", "workflows/{id}", "workflows.manage", change_workflow),
         body=schemas.WorkflowChange,
         answer=common.Data[schemas.WorkflowSaved],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
     ),
-    _route(
-        *("DELETE", "/workflows/{id}", "workflows.manage", archive_workflow),
+    route(
+        *(WORKFLOWS, "DELETE", "workflows/{id}", "workflows.manage", archive_workflow),
         answer=common.Data[schemas.WorkflowShown],
         refusals=frozenset({"NOT_FOUND"}),
     ),

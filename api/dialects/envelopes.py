@@ -1,4 +1,4 @@
-"""What the resource API's answers have in common: their envelope, and where a page stands."""
+"""The envelope that most dialects have: `{"success", "data" or "error", "meta"?}`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def data(
     return Reply(body if meta is None else {**body, "meta": meta}, status, headers, position)
 
 
-def page_meta(limit: int, *, has_more: bool, last: Any) -> dict[str, Any]:
-    """Where a page stands whose position is the id of its last item."""
-    return {"limit": limit, "has_more": has_more, "after": last if has_more else None}
+def failure(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """A refusal: `{"success": false, "error": {"code", "message", "details"?}}`."""
+    error = {"code": code, "message": message}
+    return {"success": False, "error": {**error, "details": details} if details else error}
