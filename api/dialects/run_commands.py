@@ -10,6 +10,7 @@ from perdure.api.http.routing import RouteCall
 from perdure.api.validation import id_of
 from perdure.engine.core import ids
 from perdure.engine.services.idempotency import Answered
+from perdure.engine.services.inputs import said_beside
 
 RESUME_REFUSALS: Final = frozenset(
     {"NOT_FOUND", "CONFLICT", "NOT_WAITING", "AMBIGUOUS_WAIT", "NAME_THE_WAIT", "WAIT_EXPIRED"}
@@ -42,8 +43,3 @@ async def terminated(call: RouteCall[Any, Terminate | None]) -> Answered:
         data=said_beside((call.given or {}).get("payload", {})),
         idempotency=call.idempotency(call.given or {}),
     )
-
-
-def said_beside(payload: dict[str, Any]) -> dict[str, Any] | None:
-    """What a termination's payload has beside the reason, if anything."""
-    return {name: value for name, value in payload.items() if name != "termination_reason"} or None

@@ -23,11 +23,12 @@ from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
-from perdure.api.validation import QUERY, Request, id_of, read, shown_name
+from perdure.api.validation import QUERY, Request, id_of, read
 from perdure.engine.embedded import Engine
 from perdure.engine.errors import Invalid, PerdureError
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.services.access import Principal
+from perdure.engine.shown import shown_name
 
 Q = TypeVar("Q")
 B = TypeVar("B")

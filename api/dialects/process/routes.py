@@ -10,19 +10,22 @@ from perdure.api.dialects.process import runs, schemas, workflows
 from perdure.api.dialects.process.dialect import route
 from perdure.api.dialects.run_commands import RESUME_REFUSALS, resumed, terminated
 from perdure.api.http.routing import Reply, Route, RouteCall
-from perdure.api.validation import DIGITS_MAX, shown
+from perdure.api.validation import DIGITS_MAX
 from perdure.engine.errors import Invalid
-from perdure.engine.log.codec import decode_json
+from perdure.engine.services.inputs import check_source, chosen_process_id
+from perdure.engine.shown import shown
 
 
 async def trigger(call: RouteCall[schemas.TriggerQuery, dict[str, Any] | None]) -> Reply:
     """Start a run. The body is its input; under a process id the same call gives the same run."""
     workflow_id = call.path_id("workflow_id")
     version = _version(call.path.get("workflow_version"))
-    process_id = _process_id(call.query.process_id, call.given or {})
+    process_id = chosen_process_id(call.query.process_id, call.given or {})
     implied: Any = None if call.query.test else {}  # a test without a body runs on something else
     idempotency = call.idempotency(implied if call.given is None else call.given)
-    run_input = await _input(call, workflow_id, version) if call.given is None else call.given
+    run_input = call.given
+    if run_input is None:
+        run_input = await call.engine.catalog.input_unsaid(call.caller, workflow_id, version, is_test=call.query.test)
     answered = await call.engine.runs.trigger(
         call.caller,
         workflow_id,
@@ -33,15 +36,6 @@ async def trigger(call: RouteCall[schemas.TriggerQuery, dict[str, Any] | None]) 
         idempotency=idempotency,
     )
     return Reply({"message": "success", "looply_execution_id": answered.answer})
-
-
-async def _input(call: RouteCall[schemas.TriggerQuery, Any], workflow_id: bytes, version: int | None) -> Any:
-    """What runs without a body: an empty object, or for a test the workflow's mock payload if there is one."""
-    if not call.query.test:
-        return {}
-    found = await call.engine.catalog.runnable(call.caller, workflow_id, version, is_test=True)
-    mock = found.version.mock_payload
-    return {} if mock is None else decode_json(mock)
 
 
 def _version(text: str | None) -> int | None:
@@ -55,31 +49,11 @@ def _version(text: str | None) -> int | None:
     return int(text)
 
 
-def _process_id(in_query: str | None, body: dict[str, Any]) -> str | None:
-    """The process id that the body or the query has; both may, if it is the same."""
-    details = {"field": "process_id"}
-    if "process_id" not in body:
-        return in_query
-    in_body = body["process_id"]
-    if not isinstance(in_body, str):
-        raise Invalid(f"process_id: {shown(in_body)} is not accepted; it must be a text", details)
-    if in_query not in (None, in_body):
-        raise Invalid("process_id: the body has another one than the query; send one of them", details)
-    return in_body
-
-
 async def resume(call: RouteCall[common.ResumeQuery, schemas.Resume]) -> Reply:
     """End a wait: `restarted`, or `already restarted` if an earlier resume did."""
-    _check_source(call.body.payload, call.settings.sources)
+    check_source(call.body.payload, call.settings.sources)
     answered, headers = await resumed(call, call.body.payload)
     return Reply({"message": answered.answer}, headers=headers, position=answered.position)
-
-
-def _check_source(payload: dict[str, Any], sources: list[str]) -> None:
-    if payload.get("source") not in sources:
-        found = f"{shown(payload['source'])} is not accepted" if "source" in payload else "it is missing"
-        wanted = " or ".join(map(repr, sources))
-        raise Invalid(f"payload.source: {found}; it must be {wanted}", {"field": "payload.source"})
 
 
 async def terminate(call: RouteCall[Any, common.Terminate | None]) -> Reply:

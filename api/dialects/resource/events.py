@@ -14,11 +14,11 @@ from perdure.api.dialects.resource.dialect import EXECUTIONS, LOG, route
 from perdure.api.dialects.resource.executions import PREFIX
 from perdure.api.http.event_json import event_json
 from perdure.api.http.routing import Reply, Route, RouteCall
-from perdure.api.validation import shown
 from perdure.engine.core import ids
 from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.runtime.callers import KEY_ACTOR
+from perdure.engine.shown import shown
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.records import StoredEvent
 
