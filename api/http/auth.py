@@ -1,8 +1,7 @@
-"""Who asks: a key in either header, what it may do, and the two spellings of its scopes."""
+"""Who asks: a key in either header, and what it may do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from starlette.requests import Request
@@ -12,9 +11,6 @@ from perdure.api.http.throttle import Throttle
 from perdure.engine.errors import Unauthorized
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import Access, Principal
-
-PREFIX: Final = "service.workflows."
-"""The service API writes scopes with this before them: `service.workflows.runs.view` is `runs.view`."""
 
 NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 """Who asks what everybody may: it sees nothing of anybody's."""
@@ -35,8 +31,3 @@ async def authenticate(access: Access, throttle: Throttle, request: Request) -> 
         throttle.wrong(address)
         raise Unauthorized("this key is unknown, revoked or expired")
     return principal
-
-
-def plain_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Scopes in our spelling, each once, in the order given."""
-    return tuple(dict.fromkeys(scope.removeprefix(PREFIX) for scope in scopes))

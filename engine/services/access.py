@@ -187,8 +187,10 @@ class Access:
 
         Nobody grants a scope that they lack, or for longer than they have it: without `expires_at` a key expires with
         the one that makes it. Only an operator may name another organization or workspace, which is made if it is not
-        there.
+        there. Raises `Invalid` if it would have expired already.
         """
+        if expires_at is not None and expires_at <= self._node.clock.now():
+            raise Invalid("expires_at: it is in the past; it must be a time to come", {"field": "expires_at"})
         principal.require("keys.manage")
         _check_scopes(principal, scopes)
         expires_at = _expiry(principal, expires_at)

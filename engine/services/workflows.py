@@ -299,6 +299,14 @@ class Workflows:
             )
         return found
 
+    async def input_unsaid(self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool) -> Any:
+        """What runs if no input is given: an empty object, or for a test the version's mock payload if there is one."""
+        if not is_test:
+            return {}
+        found = await self.runnable(caller, workflow_id, version, is_test=True)
+        mock = found.version.mock_payload
+        return {} if mock is None else decode_json(mock)
+
     async def _read_runnable(
         self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool
     ) -> Published:
