@@ -57,11 +57,14 @@ class KeyRevoked(Event, frozen=True):
 class LogPinned(Event, frozen=True):
     """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
 
-    `sha256` is the hash of the event there.
+    `sha256` is the hash of the event there. `log_sha256` is the digest of the log above `after` up to there: the SHA-256
+    of `perdure-log-1`, a line feed, and the hashes of the events at those positions, in their order.
     """
 
     position: int
     sha256: str
+    after: int | None = None
+    log_sha256: str | None = None
 
 
 EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
@@ -107,10 +110,12 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class PinLog(msgspec.Struct, frozen=True, gc=False):
-    """Tell what stands at a position of the log, which is on disk."""
+    """Tell what stands at a position of the log, which is on disk, and the digest of the log from `after` up to it."""
 
     position: int
     sha256: str
+    after: int
+    log_sha256: str
 
 
 Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
@@ -189,7 +194,7 @@ def decide(
     if not state.seq:
         return Rejection("NOT_FOUND", "there is no such organization")
     if isinstance(command, PinLog):
-        draft.emit(LogPinned(command.position, command.sha256))
+        draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
         return Decision(tuple(draft.steps), ())
     if isinstance(command, CreateWorkspace):
         taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}

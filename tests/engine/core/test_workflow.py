@@ -174,7 +174,9 @@ NAMED = msgspec.structs.replace(FIRST, resume="named")
 MOCKED = msgspec.structs.replace(SECOND, mock_payload="{}")
 
 
-@pytest.mark.parametrize("first", [SECOND, NAMED, MOCKED, calling(FIRST, Sell=SHIP)], ids=["d", "resume", "mock", "calls"])
+@pytest.mark.parametrize(
+    "first", [SECOND, NAMED, MOCKED, calling(FIRST, Sell=SHIP)], ids=["d", "resume", "mock", "calls"]
+)
 def test_a_version_that_takes_over_what_is_no_longer_so_is_refused(first):
     """Whatever of the latest version was changed meanwhile: its definition, resume rule, mock payload or calls."""
     stream = Stream(CREATE).send(change(definition=first))
