@@ -142,6 +142,10 @@ class Catalog(Protocol):
         """Keys of an organization, or of one workspace of it, by ascending id above `after`."""
         ...
 
+    async def latest_keys(self, limit: int) -> list[bytes]:
+        """The digests of keys that were not revoked, those first that were used, or if never, made, last."""
+        ...
+
     async def has_operator(self, besides: bytes, now: int) -> bool:
         """Whether another organization than `besides` has a key with the scope `operator` that is good at `now`."""
         ...

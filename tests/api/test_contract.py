@@ -14,6 +14,7 @@ from perdure.api.http.metrics import PATH as METRICS
 from perdure.api.http.problems import STATUS
 from perdure.api.http.routing import Route
 from perdure.api.http.throttle import WRONG_MAX
+from perdure.engine.services.known_keys import KNOWN_MAX
 from perdure.engine.core.transitions import TRANSITIONS
 from perdure.engine.language.evaluate.sizes import LEVELS_MAX
 from perdure.engine.runtime.processing.processor import PENDING_MAX
@@ -77,6 +78,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     """Limits, as they are written there."""
     for number, words in (
         (WRONG_MAX, "After {} wrong keys"),
+        (KNOWN_MAX, "The {:,} keys"),
         (bodies.DEPTH_MAX, "more than {} levels"),
         (LEVELS_MAX, "{} levels |"),
         (KEY_MAX, "1 to {} printable ASCII"),
