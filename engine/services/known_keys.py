@@ -40,6 +40,6 @@ class KnownKeys:
                 del self._digests[next(iter(self._digests))]
 
     def ended(self, digest: bytes) -> None:
-        """Forget a key. (One that ends while they are read is forgotten when somebody comes with it.)"""
+        """Forget a key; one that ends while they are read is forgotten when somebody comes with it."""
         if self._digests is not None:
             self._digests.pop(digest, None)

@@ -14,12 +14,12 @@ from perdure.api.http.metrics import PATH as METRICS
 from perdure.api.http.problems import STATUS
 from perdure.api.http.routing import Route
 from perdure.api.http.throttle import WRONG_MAX
-from perdure.engine.services.known_keys import KNOWN_MAX
 from perdure.engine.core.transitions import TRANSITIONS
 from perdure.engine.language.evaluate.sizes import LEVELS_MAX
 from perdure.engine.runtime.processing.processor import PENDING_MAX
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.event_log import PAGE_BYTES_MAX
+from perdure.engine.services.known_keys import KNOWN_MAX
 from perdure.engine.services.starting import PROCESS_ID_MAX
 
 PAGE = (Path(__file__).parents[2] / "api" / "CONTRACT.md").read_text(encoding="utf-8")

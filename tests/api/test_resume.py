@@ -315,7 +315,6 @@ TOO_LARGE = {"content": b'{"payload": "' + b"x" * 1_048_576 + b'"}'}
         (waiting, "{}?state=Nowhere", {}, (409, "NOT_WAITING")),
         (waiting, "unknown", {}, (404, "NOT_FOUND")),
         (waiting, UNKNOWN, {}, (404, "NOT_FOUND")),
-        (waiting, "{}", {"key": None}, (401, "UNAUTHORIZED")),
         (waiting, "{}?wait_id=x", {}, (400, "VALIDATION_ERROR")),
         (waiting, "%FF", {}, (400, "VALIDATION_ERROR")),
         (waiting, "{}", {"headers": {"Idempotency-Key": "x" * 256}}, (400, "VALIDATION_ERROR")),

@@ -12,5 +12,5 @@ FROM events WHERE stream_id = execution_id AND type <> 'CommandRefused' AND subs
 
 def upgrade() -> None:
     """Fill the column as a rebuild would: it had the instant of the last event of all."""
-    last = f"SELECT recorded_at {_OUTSIDE} ORDER BY seq DESC LIMIT 1"  # noqa: S608 nothing of anybody's
+    last = f"SELECT recorded_at {_OUTSIDE} ORDER BY seq DESC LIMIT 1"
     op.execute(f"UPDATE executions SET modified_at = ({last}) WHERE EXISTS (SELECT 1 {_OUTSIDE})")  # noqa: S608

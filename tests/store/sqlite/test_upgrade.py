@@ -101,11 +101,11 @@ async def test_who_only_reads_does_not_bring_it_up(database: Path) -> None:
     assert content(database) == before
 
 
-@pytest.mark.parametrize("made", GOLDEN, ids=lambda path: path.stem)
-async def test_what_an_earlier_program_wrote_is_verified_and_goes_on(made: Path, database: Path) -> None:
+@pytest.mark.parametrize("made", [path.read_text(encoding="utf-8") for path in GOLDEN], ids=[p.stem for p in GOLDEN])
+async def test_what_an_earlier_program_wrote_is_verified_and_goes_on(made: str, database: Path) -> None:
     """Every row says what a fold of today says: a migration fills what it, or the program with it, has changed."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.executescript(made.read_text(encoding="utf-8"))
+        connection.executescript(made)
     assert await faults(database) == []
 
     async with Engine.open(f"sqlite:///{database}", clock=ManualClock(1_750_000_200_000)) as engine:
