@@ -251,6 +251,22 @@ async def test_each_pin_goes_on_where_the_last_one_ended(monkeypatch):
     assert (await verify(store)).breaks == []
 
 
+async def test_two_pins_that_are_made_at_once_both_hold():
+    """A node that stops while its next pin is under way makes both from the same position on."""
+    store = MemoryStore()
+    engine = await Engine.start(store, clock=ManualClock())
+    await engine.create_workflow("steps", STEPS)
+    await asyncio.gather(engine.node.pins.pin(), engine.node.pins.pin())
+    await engine.node.processor.settle()
+    await engine.create_workflow("more steps", STEPS)
+    await engine.close()
+    store._closed = False
+
+    assert [json.loads(data)["after"] for _, data in pinned(store)][:2] == [0, 0]
+    assert len(pinned(store)) == 3
+    assert (await verify(store)).breaks == []
+
+
 async def test_a_pin_that_cannot_be_made_stops_nobody():
     """If the log cannot be read, the node stops all the same; the next pin covers it."""
     store = MemoryStore()
