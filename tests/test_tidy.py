@@ -52,6 +52,18 @@ ARROWS = {
         ),
         "the client is on its own: write what both need twice, and let a test compare",
     ),
+    "api/http": (
+        ("perdure.api.app", "perdure.api.cli", "perdure.api.dialects", "perdure.api.openapi"),
+        "what every request goes through knows no API of its own: ask the route's Dialect",
+    ),
+    "api/dialects/process": (
+        ("perdure.api.dialects.resource",),
+        "a dialect knows no other: move what both need into api/dialects, or into a service",
+    ),
+    "api/dialects/resource": (
+        ("perdure.api.dialects.process",),
+        "a dialect knows no other: move what both need into api/dialects, or into a service",
+    ),
     "store": (("api", "engine"), "the store takes and gives records: let perdure.engine.runtime translate"),
 }
 
@@ -99,12 +111,12 @@ TWICE = (
         "public names of three interfaces: the embedded engine, the API's document, the client",
     ),
     (
-        ("engine/language/errors.py", "api/openapi/schemas.py"),
+        ("engine/language/errors.py", "api/dialects/"),
         ("Problem",),
         "a public name of the language, and the API's document's name for an error's body",
     ),
     (
-        ("api/openapi/schemas.py", "api/client/errors.py"),
+        ("api/dialects/", "api/client/errors.py"),
         ("Refusal",),
         "the API's document's name for an error, and what the client raises for it",
     ),

@@ -71,7 +71,7 @@ class FieldRule(NamedTuple):
     language: str = ""
 
 
-Table: TypeAlias = Mapping[str, FieldRule]
+FieldTable: TypeAlias = Mapping[str, FieldRule]
 
 ObjectCheck: TypeAlias = Callable[[dict[str, Json], JsonPointer, FieldScope], None]
 """Checks what concerns several fields of an object together."""
@@ -86,7 +86,7 @@ class ObjectShape(NamedTuple):
     `elsewhere`: names of further fields, which somebody else parses.
     """
 
-    fields: Table
+    fields: FieldTable
     required: tuple[str, ...] = ()
     checks: tuple[ObjectCheck, ...] = ()
     elsewhere: tuple[str, ...] = ()
