@@ -1,4 +1,4 @@
-"""What lies at the root, and is of no API: health, the document, and every path that nobody has."""
+"""The routes at the root, which belong to no API: health, the document, and the answer for unknown paths."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ StateName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
 
 
 class ResumeQuery(Request, frozen=True):
-    """Which wait is meant, if not the only one."""
+    """The wait that is meant, if not the only one."""
 
     wait_id: Uuid | None = None
     state: StateName | None = None
@@ -104,14 +104,14 @@ class Page(Shape, Generic[T, M], frozen=True):
 
 
 class Warned(Shape, frozen=True):
-    """What is allowed, and rarely meant; `path` is a JSON Pointer into the definition."""
+    """A warning: valid, but rarely meant; `path` is a JSON Pointer into the definition."""
 
     path: str
     message: str
 
 
 class Health(Shape, frozen=True):
-    """How it is."""
+    """The health of the server."""
 
     status: Literal["live", "ready"]
 
@@ -127,7 +127,7 @@ class WaitOpen(OpenShape, frozen=True):
 
 
 class Details(OpenShape, frozen=True):
-    """What a program may want to know of a refusal. Which members there are depends on it."""
+    """Details of a refusal for programs. Its members depend on the code."""
 
     field: str | UnsetType = UNSET
     errors: list[Warned] | UnsetType = UNSET
@@ -140,7 +140,7 @@ class Details(OpenShape, frozen=True):
 
 
 class Problem(Shape, frozen=True):
-    """Which kind of refusal it is. `message` names the field, what is wrong with it, and what is accepted."""
+    """The code of a refusal, and its details. `message` names the field, the problem, and what is accepted."""
 
     code: Code
     message: str

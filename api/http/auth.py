@@ -1,4 +1,4 @@
-"""Who asks: a key in either header, and what it may do."""
+"""Authentication: the key in either header, its scopes, and the two spellings of scopes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 
 
 async def authenticate(access: Access, throttle: Throttle, request: Request) -> Principal:
-    """Who a request speaks for.
+    """The principal of a request.
 
     Raises `Unauthorized` without a key that is known, and neither revoked nor expired, and `RateLimited` if its address
     has sent too many such keys; one that is in use is let through all the same, since many may share an address. Nobody

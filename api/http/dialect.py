@@ -34,7 +34,7 @@ def camel_case(name: str) -> str:
 
 
 class ScopeSpelling(NamedTuple):
-    """How a dialect writes scopes: with a prefix that may be there, or in words of its own (its word: ours)."""
+    """The spelling of scopes in a dialect: with an optional prefix, or in words of its own (its word: ours)."""
 
     prefix: str = ""
     words: Mapping[str, str] = {}

@@ -1,4 +1,4 @@
-"""What the document says of parameters, headers and codes; tests see to it that nothing lacks words."""
+"""Descriptions of parameters, headers, tags and statuses; tests check that none is missing."""
 
 from __future__ import annotations
 

@@ -28,11 +28,11 @@ def follow(events: Iterable[e.Recorded]) -> Timeline:
 def take(fold: HistoryFold, recorded: e.Recorded) -> None:
     """Fold one more event."""
     fold.take(recorded)
-    add = TELL.get(type(recorded.event))
-    if add is not None:
+    handle = HANDLERS.get(type(recorded.event))
+    if handle is not None:
         if _begins_anew(recorded.event):
             fold.start_all()
-        add(fold, recorded.event, recorded)
+        handle(fold, recorded.event, recorded)
 
 
 def _begins_anew(event: e.Event) -> bool:
@@ -221,9 +221,9 @@ BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
         *(e.CommandRefused, e.ResultIgnored),
     }
 )
-"""Events that tell nothing of the way through the states. All others are in `TELL`."""
+"""Events that tell nothing of the way through the states. All others are in `HANDLERS`."""
 
-TELL: Final = (
+HANDLERS: Final = (
     Dispatch[HistoryFold, [e.Recorded], None](__name__)
     .on(e.ExecutionStarted, _execution_started)
     .on(e.StatePassed, _state_passed)

@@ -19,7 +19,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.refs import ref
 from perdure.engine.history import condensed, event_log, outline, schema_of, states_history
-from perdure.engine.history.handlers import BESIDE, TELL
+from perdure.engine.history.handlers import BESIDE, HANDLERS
 from perdure.engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut
 from perdure.engine.testing import START, due, failed, given, simulate, succeeded
 from tests.present import present
@@ -223,8 +223,8 @@ def test_an_output_that_cannot_be_computed_leaves_the_state_unexited():
 
 def test_every_event_of_an_execution_has_its_place():
     """A new type of event must say whether it is a part of the timeline or stands beside it."""
-    assert TELL.keys() | BESIDE == set(EXECUTION_EVENTS)
-    assert not TELL.keys() & BESIDE
+    assert HANDLERS.keys() | BESIDE == set(EXECUTION_EVENTS)
+    assert not HANDLERS.keys() & BESIDE
 
 
 # --- the recorded executions ---------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Triggered(Shape, frozen=True):
 
 
 class Resume(Request, frozen=True):
-    """What becomes the output of the state that waited. `source` in it is required, and protected."""
+    """The output of the state that waited. `source` in it is required, and protected."""
 
     payload: Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=SOURCED)]
 
@@ -180,7 +180,7 @@ class WorkflowNamed(Shape, frozen=True):
 
 
 class RunDescribed(Shape, frozen=True, kw_only=True):
-    """What is said of a run wherever it is shown. `parent_execution_id`: the run whose task started it."""
+    """The members that a run has wherever it is shown. `parent_execution_id`: the run whose task started it."""
 
     workflow_id: Uuid
     workflow_execution_id: Uuid
@@ -328,7 +328,7 @@ class VersionPage(Shape, frozen=True):
 
 
 class ProcessProblem(Shape, frozen=True):
-    """Which kind of refusal it is."""
+    """The code of a refusal, and its details."""
 
     code: Code
     details: Details | UnsetType = UNSET

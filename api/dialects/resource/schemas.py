@@ -59,7 +59,7 @@ Payloads: TypeAlias = Literal["full", "digest"]
 
 
 class Numbered(Shape, frozen=True):
-    """Which page this is, and how many items there are on all of them."""
+    """The number of this page, and the number of items on all of them."""
 
     page: Number
     limit: Number
@@ -129,7 +129,7 @@ class AppliedWorkflow(Request, frozen=True):
 
 
 class WorkflowChange(Request, frozen=True):
-    """What is to be changed; the rest stays."""
+    """The members to be changed; the rest stays."""
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
@@ -157,7 +157,7 @@ class WorkflowsQuery(Request, frozen=True):
 
 
 class WorkflowQuery(Request, frozen=True):
-    """Which version of a workflow."""
+    """The version of a workflow; without one the latest."""
 
     version: Version | None = None
 
@@ -255,7 +255,7 @@ class KeyMade(KeyShown, frozen=True):
 
 
 class ResumeAny(Request, frozen=True):
-    """What becomes the output of the state that waited: any JSON value, null too."""
+    """The output of the state that waited: any JSON value, null too."""
 
     payload: Any
 
@@ -291,7 +291,7 @@ class WaitShown(Shape, frozen=True):
 
 
 class TaskSuccess(Request, frozen=True):
-    """What the task gives: any JSON value, null too."""
+    """The output of the task: any JSON value, null too."""
 
     output: Any
 
@@ -303,14 +303,14 @@ class TaskCompleted(Shape, frozen=True):
 
 
 class TaskFailure(Request, frozen=True):
-    """Why the task failed: an error name, which Retry and Catch can name, and a cause for a person."""
+    """The failure of the task: an error name, which Retry and Catch can name, and a cause for a person."""
 
     error: Annotated[str, msgspec.Meta(max_length=ERROR_MAX)] | None = None
     cause: Annotated[str, msgspec.Meta(max_length=CAUSE_MAX)] | None = None
 
 
 class Following(Shape, frozen=True):
-    """What follows a failure: the task is tried again, its Catch leads to another state, or its state has failed."""
+    """The step after a failure: the task is tried again, its Catch leads to another state, or its state has failed."""
 
     kind: Literal["retry", "catch", "end"]
     retry_at: Instant | UnsetType = UNSET
@@ -379,7 +379,7 @@ class EventStored(Shape, frozen=True):
 
 
 class AfterSeq(Shape, frozen=True):
-    """Where the next page goes on, if there is one, and the run as it was just before this one was read."""
+    """`after`: the seq for the next page, if there is one; and the run as it was just before this page was read."""
 
     limit: Number
     has_more: bool
@@ -401,7 +401,7 @@ class AfterPosition(Shape, frozen=True):
 
 
 class MockedError(Request, frozen=True):
-    """How the state's step fails."""
+    """The failure of the state's step."""
 
     error: Annotated[str, msgspec.Meta(max_length=256)] | None = None
     cause: Annotated[str, msgspec.Meta(max_length=32_768)] | None = None
@@ -425,7 +425,7 @@ class StateTrial(Request, frozen=True):
 
 
 class StateTried(Shape, frozen=True):
-    """What a state came to that was tried out by itself.
+    """The result of running one state by itself.
 
     `inspection` has the data after each step of its input and output processing, by the names of AWS TestState. Of a
     Task, Parallel or Map state for which neither `result` nor `error` was sent, only the input is processed:

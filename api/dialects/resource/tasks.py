@@ -40,7 +40,7 @@ async def fail_task(call: RouteCall[Any, schemas.TaskFailure | None]) -> Reply:
 
 
 def failed_json(answer: dict[str, Any]) -> dict[str, Any]:
-    """What is said to who has failed a task."""
+    """The answer to a call that failed a task."""
     then = dict(answer["then"])
     if "retry_on" in then:
         then["retry_at"] = iso(then.pop("retry_on"))
