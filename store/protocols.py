@@ -99,6 +99,10 @@ class LogReader(Protocol):
         """The events with these seqs, ascending; those that do not exist are left out."""
         ...
 
+    async def payload_sizes(self, stream_id: bytes, seqs: Sequence[int]) -> dict[int, int]:
+        """How many bytes the payloads of these events have, by seq; those that have none are left out."""
+        ...
+
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
         ...

@@ -175,6 +175,8 @@ class Loader:
         if len(missing) <= PAYLOADS_AHEAD:  # of more, those that a decision needs are read when it needs them
             known = await self._store.events_at(row.stream_id, missing)
             fold.texts |= {row.seq: row.payload for _, row in known if row.payload is not None}
+        else:
+            fold.sizes = await self._store.payload_sizes(row.stream_id, missing)
         return fold
 
     def _refuse(self, snapshot: SnapshotRow, flaw: Unusable) -> None:

@@ -1,0 +1,70 @@
+"""What a run holds in memory: its live payloads, bounded together, and copies for steps that are called."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure.engine.core import ids
+from perdure.engine.core.live import live_seqs
+from perdure.engine.limits import Limits
+from perdure.engine.runtime.workers.tasks import Tasks
+from perdure.engine.steps import Registry
+from perdure.engine.steps.invoke import StepCall
+from tests.engine.core.test_held import CAUSE, PAD, WAIT, copying
+
+from .conftest import eventually
+
+
+async def test_the_setting_is_for_a_run_whatever_it_has_been_through(bench: Any) -> None:
+    """Sizes are kept while a run is in memory, and known again when it is read back, from a snapshot too."""
+    definition, given = copying(120, WAIT)
+    limits = Limits(run_payloads_max_bytes=80 * len(PAD))
+    engine = await bench.start(limits=limits)
+    workflow = await engine.create_workflow("w", definition)
+    result = await engine.result((await engine.trigger(workflow.id, given)).id)
+    assert (result.status, result.error) == ("failed", "States.DataLimitExceeded")
+    assert CAUSE.format(limits.run_payloads_max_bytes) in (result.cause or "")
+    definition, given = copying(75, WAIT)
+    workflow = await engine.create_workflow("v", definition)
+    run = await engine.trigger(workflow.id, given)
+    await eventually(lambda: len(bench.store._waits_of.all(ids.parse(run.id))) == 75)  # type: ignore[attr-defined]
+    hot = engine.node.processor.hot.get(ids.parse(run.id))
+    assert hot is not None
+    await bench.stop(engine)
+    engine = await bench.start(limits=limits)
+    again = engine.node.processor.hot.get(ids.parse(run.id))
+    assert again is not None
+    assert again is not hot
+    live = live_seqs(hot.state)
+    assert {seq: again.payload_sizes[seq] for seq in live} == {seq: hot.payload_sizes[seq] for seq in live}
+    assert len(again.payloads) < 75
+    await engine.terminate(run.id)
+
+
+async def test_what_waits_for_a_place_is_no_copy(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step has a copy of its input when it is called: however many wait, there are as many copies as places."""
+    steps, go = Registry(), asyncio.Event()
+
+    @steps.step("slow")
+    async def slow(value: Any) -> Any:
+        value["mine"] = True
+        await go.wait()
+        return value["n"]
+
+    copies = list[Any]()
+    read = StepCall.input.fget
+    assert read is not None
+    monkeypatch.setattr(StepCall, "input", property(lambda call: copies.append(call) or read(call)))
+    engine = await bench.start(steps=steps, limits=Limits(steps_max=5))
+    definition, given = copying(40, {"Type": "Task", "Resource": "slow"})
+    workflow = await engine.create_workflow("w", definition)
+    run = await engine.trigger(workflow.id, given)
+    tasks = engine.node.tasks
+    assert isinstance(tasks, Tasks)
+    await eventually(lambda: tasks.running + tasks.queued == 40)
+    assert len(copies) == tasks.running < 6
+    go.set()
+    assert (await engine.result(run.id)).output == list(range(40))
