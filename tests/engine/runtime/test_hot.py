@@ -13,8 +13,8 @@ from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import Frame, State
-from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
 from perdure.engine.runtime.streams import stream as hot
+from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
 from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 
