@@ -9,16 +9,21 @@ import pytest
 
 from perdure.engine.core import ids
 from perdure.engine.core.live import live_seqs
+from perdure.engine.errors import AmbiguousWait
 from perdure.engine.limits import Limits
+from perdure.engine.runtime.streams import fold, loader
 from perdure.engine.runtime.workers.tasks import Tasks
 from perdure.engine.steps import Registry
 from perdure.engine.steps.invoke import StepCall
 from tests.engine.core.test_held import CAUSE, PAD, WAIT, copying
 
-from .conftest import eventually
+from .conftest import eventually, rest
 
 
-async def test_the_setting_is_for_a_run_whatever_it_has_been_through(bench: Any) -> None:
+@pytest.mark.parametrize("ahead", [0, 100])
+async def test_the_setting_is_for_a_run_whatever_it_has_been_through(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
     """Sizes are kept while a run is in memory, and known again when it is read back, from a snapshot too."""
     definition, given = copying(120, WAIT)
     limits = Limits(run_payloads_max_bytes=80 * len(PAD))
@@ -30,17 +35,24 @@ async def test_the_setting_is_for_a_run_whatever_it_has_been_through(bench: Any)
     definition, given = copying(75, WAIT)
     workflow = await engine.create_workflow("v", definition)
     run = await engine.trigger(workflow.id, given)
-    await eventually(lambda: len(bench.store._waits_of.all(ids.parse(run.id))) == 75)  # type: ignore[attr-defined]
+    await eventually(lambda: len(bench.store._waits_of.all(ids.parse(run.id))) == 75)
     hot = engine.node.processor.hot.get(ids.parse(run.id))
     assert hot is not None
+    with pytest.raises(AmbiguousWait):
+        await engine.resume(run.id, {})
+    assert await bench.store.snapshot(ids.parse(run.id)) is not None
+    monkeypatch.setattr(loader, "PAYLOADS_AHEAD", ahead)
+    monkeypatch.setattr(fold, "BYTES_READ_MAX", 30 * len(PAD))
     await bench.stop(engine)
     engine = await bench.start(limits=limits)
+    with pytest.raises(AmbiguousWait):
+        await engine.resume(run.id, {})
     again = engine.node.processor.hot.get(ids.parse(run.id))
     assert again is not None
     assert again is not hot
     live = live_seqs(hot.state)
     assert {seq: again.payload_sizes[seq] for seq in live} == {seq: hot.payload_sizes[seq] for seq in live}
-    assert len(again.payloads) < 75
+    assert len(again.payloads) < 35
     await engine.terminate(run.id)
 
 
@@ -65,6 +77,7 @@ async def test_what_waits_for_a_place_is_no_copy(bench: Any, monkeypatch: pytest
     tasks = engine.node.tasks
     assert isinstance(tasks, Tasks)
     await eventually(lambda: tasks.running + tasks.queued == 40)
-    assert len(copies) == tasks.running < 6
+    await rest(engine)
+    assert 0 < len(copies) == tasks.running < 6
     go.set()
     assert (await engine.result(run.id)).output == list(range(40))
