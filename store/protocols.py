@@ -275,8 +275,8 @@ class Executions(Protocol):
         """Timers due at or before `now`, by (due, execution, timer)."""
         ...
 
-    async def next_due(self) -> int | None:
-        """When the earliest timer is due."""
+    async def next_due(self, *, after: int | None = None) -> int | None:
+        """When the earliest timer is due, of those that are due after this instant."""
         ...
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...

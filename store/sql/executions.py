@@ -85,7 +85,7 @@ _DUE: Final = (
 )
 _NEXT_DUE: Final = (
     select(timers.c.due_at)
-    .where(timers.c.due_at > literal(-(2**63)), IS_CURRENT)  # any: so the index is searched, not gone through
+    .where(timers.c.due_at > bindparam("after"), IS_CURRENT)
     .order_by(timers.c.due_at)
     .limit(1)
 )
@@ -182,8 +182,9 @@ class SqlExecutions(SqlSession):
     async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
         return [TimerRow._make(row) for row in await self._all(_DUE, now=now, limit=limit)]
 
-    async def next_due(self) -> int | None:
-        row = await self._one(_NEXT_DUE)
+    async def next_due(self, *, after: int | None = None) -> int | None:
+        # Any, if none is given: so the index is searched, not gone through.
+        row = await self._one(_NEXT_DUE, after=-(2**63) if after is None else after)
         return None if row is None else row[0]
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]:

@@ -101,6 +101,7 @@ READS = {
     "open_waits of a workflow": lambda store: store.open_waits(WORKSPACE, workflow_id=WORKFLOW),
     "due_timers": lambda store: store.due_timers(1),
     "next_due": lambda store: store.next_due(),
+    "next_due after an instant": lambda store: store.next_due(after=1),
     "timers_of": lambda store: store.timers_of(uid(1)),
     "remembered": lambda store: store.remembered(after=idempotency("a", uid(1))),
 }

@@ -76,14 +76,14 @@ class Processor:
         self._detours = Deferred(loader, self.new_id, random)
         self.hot = HotStreams(hot_max)
         self.teller = Replies(self.hot, metrics)
-        self._inbox = Inbox()
+        self._inbox = Inbox(self.hot.workflow_of)
         self._facts = FactsSource(limits, names or {}, self.new_id, random, self.hot.refusals, self._inbox.moves_max)
         self._open = Batch()
         self._committing: Batch | None = None
         self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
         self._put_off = PutOff(clock, self._put)
         self._jobs: set[asyncio.Future[Any]] = set()
-        self._is_scheduled = self._is_draining = self.is_careful = False
+        self._is_scheduled = self._is_draining = self._is_halted = self.is_careful = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.watchers = Watchers()
@@ -154,11 +154,12 @@ class Processor:
         self._is_scheduled = False
         if self.failure is not None:
             return
-        for request in self._inbox.take(self._open):
-            self._take(request)
+        if not self._is_halted:
+            for request in self._inbox.take(self._open):
+                self._take(request)
         if self._open and self._committing is None:
             self._commit()
-        if self._inbox.has_next(self._open):
+        if self._inbox.has_next(self._open) and not self._is_halted:
             self._schedule()
         self._note_idle()
 
@@ -190,6 +191,9 @@ class Processor:
 
     def _decide(self, hot: HotStream, request: CommandRequest) -> None:
         now = self._clock.now()
+        if self._detours.is_next(hot, request):
+            self._conclude(hot, request, Need(patience=True), now)
+            return
         try:
             outcome = hot.kind.decide(hot, request.command, self._facts.of(hot, request, now))
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
@@ -222,7 +226,10 @@ class Processor:
         try:
             with self._detours.taken(request):
                 if need.patience:
-                    outcome = await self._detours.decide(hot, request, self._facts.of(hot, request, now))
+                    async with self._detours.turn(hot):
+                        state, now = hot.state, self._clock.now()
+                        if not self._is_halted and self.failure is None:
+                            outcome = await self._detours.decide(hot, request, self._facts.of(hot, request, now))
                 else:
                     await self._detours.fetch(hot, request, need)
         except StoreError as error:
@@ -237,7 +244,7 @@ class Processor:
         has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             request.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
-        elif outcome is None or has_moved:
+        elif outcome is None or has_moved or self._is_halted:
             self._inbox.put_first([request])
         elif request.grant and self._is_held_back(request):
             self.hot.forget(hot)
@@ -462,15 +469,30 @@ class Processor:
         await self._idle.wait()
 
     async def bring_home(self, patience_s: float) -> bool:
-        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed."""
+        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed.
+
+        If that is too long nothing more is decided, and what is decided has as long again to come to disk.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                while self._put_off.requests or not self._idle.is_set():  # what was put off may be on its way again
+                while not self._is_halted and (self._put_off.requests or not self._idle.is_set()):  # what was put off may be on its way again
                     await self._put_off.wait()
                     await self._idle.wait()
         if self._put_off.requests:
             _log.error("results_not_written", count=len(self._put_off.requests), problem=self.commits.problem)
+        if not self._idle.is_set():
+            self._halt()
+        end = time.monotonic() + patience_s
+        while (self._open or self._committing) and self.failure is None and time.monotonic() < end:
+            await asyncio.sleep(0.01)  # nothing else tells: what is being decided apart goes on beside
         return self._committing is None or self.failure is not None
+
+    def _halt(self) -> None:
+        """Decide nothing more, and tell who waits outside."""
+        self._is_halted = True
+        for request in (*self._inbox.drop_outside(), *self._detours.requests):
+            if not request.is_internal:
+                self.teller.fail(request, Unavailable("the engine is closed; repeat the call later"))
 
     def is_hot(self, stream_id: bytes) -> bool:
         """Whether a stream is in memory."""

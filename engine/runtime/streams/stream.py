@@ -141,6 +141,11 @@ class HotStreams:
             self._streams.move_to_end(stream_id)
         return hot
 
+    def workflow_of(self, stream_id: bytes) -> str:
+        """Which workflow an execution is of; an empty text if that is not known, or for another stream."""
+        hot = self._streams.get(stream_id)
+        return "" if hot is None else getattr(hot.state, "workflow", "")
+
     def will_tell_end(self, stream_id: bytes) -> bool:
         """Whether a commit is still to tell of an execution's end: it is in memory, and its end is not on disk.
 
