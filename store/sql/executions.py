@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, literal, select, union
+from sqlalchemy import bindparam, func, select, union
 
 from perdure.store.batch import execution_scope
 from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
@@ -84,10 +84,7 @@ _DUE: Final = (
     .limit(bindparam("limit"))
 )
 _NEXT_DUE: Final = (
-    select(timers.c.due_at)
-    .where(timers.c.due_at > bindparam("after"), IS_CURRENT)
-    .order_by(timers.c.due_at)
-    .limit(1)
+    select(timers.c.due_at).where(timers.c.due_at > bindparam("after"), IS_CURRENT).order_by(timers.c.due_at).limit(1)
 )
 _TIMERS_OF: Final = (
     select(timers).where(timers.c.execution_id == bindparam("id"), IS_CURRENT).order_by(timers.c.due_at, timers.c.timer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -156,8 +155,8 @@ class ExecutionDraft(BaseDraft[State]):
         limit, seq = self.facts.run_payloads_max, self.next_seq
         size = made + sum(map(size_of, payload.values()))
         if self._held + size > limit:
-            known = ChainMap(self._sizes, self.facts.payload_sizes)  # type: ignore[arg-type] it is only read
-            self._held = sum(known.get(live, 0) for live in live_seqs(self.state))
+            drafted, known = self._sizes, self.facts.payload_sizes
+            self._held = sum(drafted.get(live) or known.get(live, 0) for live in live_seqs(self.state))
             if self._held + size > limit:
                 raise RunTooLarge(self.state.frames[scope].state, limit)
         self._held += size

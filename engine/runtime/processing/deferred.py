@@ -112,8 +112,9 @@ class Deferred:
         return request.is_internal and self._turns.is_awaited_by(getattr(hot.state, "workflow", ""))
 
     def turn(self, hot: HotStream) -> AbstractAsyncContextManager[None]:
-        """Wait for the thread, which makes one decision at a time: an expression may need much memory before it meets
-        its limit. Workflows have one turn each.
+        """Wait for the thread. Workflows have one turn each.
+
+        One decision is made at a time: an expression may need much memory before it meets its limit.
         """
         return self._turns.held_by(getattr(hot.state, "workflow", ""))
 

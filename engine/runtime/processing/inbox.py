@@ -47,6 +47,8 @@ class Inbox:
         self._requests: FairQueue[CommandRequest] = FairQueue(owner_of)
         self._going_on: FairQueue[CommandRequest] = FairQueue(owner_of)
         self._turns_alone = 0
+        self.is_closed = False
+        """Whether nothing is taken any more."""
 
     def __len__(self) -> int:
         return len(self._requests) + len(self._going_on)
@@ -69,6 +71,8 @@ class Inbox:
 
     def take(self, batch: Batch) -> Iterator[CommandRequest]:
         """The requests to be decided now, as long as the batch has room for what they come to, and for a moment."""
+        if self.is_closed:
+            return
         until = time.perf_counter() + TURN_S
         for _ in range(min(len(self._requests), REQUESTS_AT_ONCE)):
             if batch.is_full or time.perf_counter() > until:
@@ -81,7 +85,7 @@ class Inbox:
 
     def has_next(self, batch: Batch) -> bool:
         """Whether `take` would give something: if not, the end of the commit under way goes on."""
-        return self._may_go_on(batch) or (bool(self._requests) and not batch.is_full)
+        return not self.is_closed and (self._may_go_on(batch) or (bool(self._requests) and not batch.is_full))
 
     def _may_go_on(self, batch: Batch) -> bool:
         """One of them has a turn in each batch, however much the others come to."""

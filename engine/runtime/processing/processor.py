@@ -48,6 +48,8 @@ _log = structlog.get_logger("perdure.processor")
 PENDING_MAX: Final = 10_000
 """So many requests may be under way, decided or not, before more from outside are refused."""
 
+CLOSED: Final = "the engine is closed; repeat the call later"
+
 
 class Processor:
     """The single writer of a node. All methods are called on its event loop."""
@@ -83,7 +85,7 @@ class Processor:
         self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
         self._put_off = PutOff(clock, self._put)
         self._jobs: set[asyncio.Future[Any]] = set()
-        self._is_scheduled = self._is_draining = self._is_halted = self.is_careful = False
+        self._is_scheduled = self._is_draining = self.is_careful = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.watchers = Watchers()
@@ -154,12 +156,11 @@ class Processor:
         self._is_scheduled = False
         if self.failure is not None:
             return
-        if not self._is_halted:
-            for request in self._inbox.take(self._open):
-                self._take(request)
+        for request in self._inbox.take(self._open):
+            self._take(request)
         if self._open and self._committing is None:
             self._commit()
-        if self._inbox.has_next(self._open) and not self._is_halted:
+        if self._inbox.has_next(self._open):
             self._schedule()
         self._note_idle()
 
@@ -228,7 +229,7 @@ class Processor:
                 if need.patience:
                     async with self._detours.turn(hot):
                         state, now = hot.state, self._clock.now()
-                        if not self._is_halted and self.failure is None:
+                        if not self._inbox.is_closed and self.failure is None:
                             outcome = await self._detours.decide(hot, request, self._facts.of(hot, request, now))
                 else:
                     await self._detours.fetch(hot, request, need)
@@ -244,7 +245,9 @@ class Processor:
         has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             request.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
-        elif outcome is None or has_moved or self._is_halted:
+        elif self._inbox.is_closed:
+            request.fail(Unavailable(CLOSED))
+        elif outcome is None or has_moved:
             self._inbox.put_first([request])
         elif request.grant and self._is_held_back(request):
             self.hot.forget(hot)
@@ -475,7 +478,8 @@ class Processor:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                while not self._is_halted and (self._put_off.requests or not self._idle.is_set()):  # what was put off may be on its way again
+                # What was put off may be on its way again.
+                while not self._inbox.is_closed and (self._put_off.requests or not self._idle.is_set()):
                     await self._put_off.wait()
                     await self._idle.wait()
         if self._put_off.requests:
@@ -483,17 +487,13 @@ class Processor:
         if not self._idle.is_set():
             self._halt()
         end = time.monotonic() + patience_s
-        while (self._open or self._committing) and self.failure is None and time.monotonic() < end:
-            await asyncio.sleep(0.01)  # nothing else tells: what is being decided apart goes on beside
+        while (self._open or self._committing) and self.failure is None and time.monotonic() < end:  # noqa: ASYNC110 rare
+            await asyncio.sleep(0.01)
         return self._committing is None or self.failure is not None
 
     def _halt(self) -> None:
         """Decide nothing more, and tell who waits outside."""
-        self._is_halted = True
+        self._inbox.is_closed = True
         for request in (*self._inbox.drop_outside(), *self._detours.requests):
             if not request.is_internal:
-                self.teller.fail(request, Unavailable("the engine is closed; repeat the call later"))
-
-    def is_hot(self, stream_id: bytes) -> bool:
-        """Whether a stream is in memory."""
-        return self.hot.get(stream_id) is not None
+                self.teller.fail(request, Unavailable(CLOSED))

@@ -62,7 +62,9 @@ def test_a_selector_that_copies_comes_to_the_bound(step: dict[str, Any]) -> None
     assert CAUSE.format(LIMIT) in run.value(run.state.cause)
     assert 9 <= sum(isinstance(each.event, e.IterationStarted) for each in run.events) <= 11
     run.check()
-    caught = Held(*copying(50, step, Catch=[{"ErrorEquals": ["States.DataLimitExceeded"], "ResultPath": None, "Next": "M"}]))
+    caught = Held(
+        *copying(50, step, Catch=[{"ErrorEquals": ["States.DataLimitExceeded"], "ResultPath": None, "Next": "M"}])
+    )
     assert caught.state.is_over or caught.held <= LIMIT
 
 

@@ -36,11 +36,11 @@ async def test_a_wide_run_stays_until_newer_ones_push_it_out(engine: Engine, mon
     runs = [await engine.trigger(workflow.id, list(range(WIDE + 1))) for _ in range(RESTING_MAX + 3)]
     await engine.node.processor.settle()
     processor = engine.node.processor
-    assert [processor.is_hot(ids.parse(run.id)) for run in runs] == [False] * 3 + [True] * RESTING_MAX
+    assert [processor.hot.get(ids.parse(run.id)) is not None for run in runs] == [False] * 3 + [True] * RESTING_MAX
     monkeypatch.setattr(hot, "WIDE", WIDE + 2)
     narrow = await engine.trigger(workflow.id, list(range(WIDE + 1)))
     await engine.node.processor.settle()
-    assert not processor.is_hot(ids.parse(narrow.id))
+    assert processor.hot.get(ids.parse(narrow.id)) is None
 
 
 async def test_an_answer_to_a_resting_run_counts_like_any_other(engine: Engine) -> None:
@@ -55,7 +55,7 @@ async def test_an_answer_to_a_resting_run_counts_like_any_other(engine: Engine) 
     result = await engine.result(run.id)
     assert sorted(answer["n"] for answer in result.output) == list(range(WIDE + 1))
     await engine.node.processor.settle()
-    assert not engine.node.processor.is_hot(ids.parse(run.id))
+    assert engine.node.processor.hot.get(ids.parse(run.id)) is None
 
 
 class Thing:
