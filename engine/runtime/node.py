@@ -105,6 +105,7 @@ class Node:
         self.recovery = Recovery(store, self.send, self.timers, self.suspects, self.metrics)
         self.recovery.on_done = self._open
         self.random = random
+        self._cancelled: dict[TaskKey, HotStream] = {}
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{self.name}"
@@ -206,7 +207,7 @@ class Node:
         """What is done for each kind of effect; also by who records without a start (`api.cli.targets.database`)."""
         return {
             fx.RunTask: self.tasks.run,
-            fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
+            fx.CancelTask: self._cancel,
             fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
             fx.Continue: lambda hot, _: self._go_on(hot),
             fx.TakeUp: lambda hot, _: self._take_up(hot),
@@ -240,11 +241,27 @@ class Node:
         if self.processor.failure is not None:
             return
         order = from_inside(hot.stream_id, command, self.actor)
-        ended = self.suspects.ending(TaskKey(hot.stream_id, command.seq))
-        if ended is None:
+        key = TaskKey(hot.stream_id, command.seq)
+        ended, kept = self.suspects.ending(key), self._cancelled.pop(key, None)
+        if ended is None and kept is None:
             self.processor.post(order)
-        else:
-            self.processor.submit(order).add_done_callback(lambda _: _done(ended))
+            return
+        told = self.processor.submit(order)
+        if ended is not None:
+            told.add_done_callback(lambda _: _done(ended))
+        if kept is not None:
+            told.add_done_callback(lambda _: self._let_go(kept))
+
+    def _cancel(self, hot: HotStream, cancelled: fx.CancelTask) -> None:
+        """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
+        if self.tasks.cancel(hot, cancelled.seq):
+            hot.pins += 1
+            self._cancelled[TaskKey(hot.stream_id, cancelled.seq)] = hot
+
+    def _let_go(self, hot: HotStream) -> None:
+        hot.pins -= 1
+        if not hot.pins:
+            self.processor.hot.settle(hot)
 
     async def _fire(self, due: list[TimerRow]) -> list[TimerRow]:
         """Fire timers; gives those that could not be fired."""
