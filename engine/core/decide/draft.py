@@ -73,14 +73,34 @@ class ExecutionDraft(BaseDraft[State]):
         return values[reference]
 
     def values(self, references: Iterable[Ref]) -> list[Any]:
-        """The values behind references, in order. Raises `Missing` for all that are not loaded at once."""
+        """The values behind references, in order. Raises `PayloadMissing` for all that are not loaded at once."""
         wanted = list(references)
-        # Of what this draft has emitted itself the payloads are at hand; the rest is the driver's to load.
-        loaded = (self.payloads, self.facts.payloads)
-        missing = {seq for seq in map(seq_of, wanted) if not any(seq in payloads for payloads in loaded)}
+        missing = self._missing(wanted)
         if missing:
             raise PayloadMissing(*sorted(missing))
-        return [resolve(reference, *loaded) for reference in wanted]
+        return [resolve(reference, self.payloads, self.facts.payloads) for reference in wanted]
+
+    def values_within(self, scope: str, references: Iterable[Ref]) -> list[Any]:
+        """The same for values that are to stand in one; `TooLarge` if those that are loaded are too large for that.
+
+        The driver may load some at a time: of a gigabyte nobody needs more than the first of them.
+        """
+        wanted = list(references)
+        missing = self._missing(wanted)
+        if missing:
+            left = self.facts.payload_max
+            for value in self.values(reference for reference in wanted if seq_of(reference) not in missing):
+                size = measured(value, left)
+                if size is None:
+                    raise TooLarge(self.state.frames[scope].state)
+                left -= size
+            raise PayloadMissing(*sorted(missing))
+        return self.values(wanted)
+
+    def _missing(self, references: Iterable[Ref]) -> set[int]:
+        """Of what this draft has emitted itself the payloads are at hand; the rest is the driver's to load."""
+        loaded = (self.payloads, self.facts.payloads)
+        return {seq for seq in map(seq_of, references) if not any(seq in payloads for payloads in loaded)}
 
     def variable(self, scope: str, name: str) -> Ref | None:
         """Where the value of a variable stands: of this scope, or of the nearest one around it that has it."""

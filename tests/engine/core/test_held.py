@@ -8,7 +8,10 @@ import pytest
 from msgspec.structs import replace
 
 from perdure.engine.core import events as e
-from perdure.engine.core.decision import Facts
+from perdure.engine.core.commands import Recover
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decision import Decision, Facts, Need
+from perdure.engine.core.effects import RunTask, SetTimer
 from perdure.engine.core.live import live_seqs
 from perdure.engine.language.evaluate.sizes import size_of
 from perdure.engine.testing import succeeded
@@ -95,3 +98,48 @@ def test_variables_and_results_count_as_well() -> None:
     assert 4 < answered < 12
     assert isinstance(run.events[-2].event, e.TaskSucceeded)  # what came is in the log all the same
     run.check()
+
+
+def test_of_results_that_are_too_large_together_only_the_first_are_asked_for() -> None:
+    """Once those that are loaded are too large for the one result of a fork it fails, whatever the others are."""
+    definition, given = copying(20, {**CALL, "OutputPath": "$"})
+    run = Checked(definition, given)
+    for index in range(19):
+        run.when(succeeded("A", PAD + str(index), scope=f"2.{index}"))
+    state, payloads = run.state, run._payloads
+    command = succeeded("A", PAD, scope="2.19")(state)
+    facts = replace(run._facts(), payload_max=LIMIT)
+    first = [step for step in run.events if isinstance(step.event, e.TaskSucceeded)]
+
+    def decided(count: int) -> Any:
+        gone = {each.seq for each in first[count:]}
+        shown = {seq: payload for seq, payload in payloads.items() if seq not in gone}
+        return decide(state, command, replace(facts, payloads=shown))
+
+    need = decided(3)
+    assert isinstance(need, Need)
+    assert need.seqs == tuple(each.seq for each in first[3:])
+    enough = decided(13)
+    assert isinstance(enough, Decision)
+    assert enough.steps[-1].state.error == "States.DataLimitExceeded"
+    everything = decided(19)
+    assert [step.recorded for step in everything.steps] == [step.recorded for step in enough.steps]
+
+
+def test_a_wide_run_is_taken_up_in_portions() -> None:
+    """Each step is called once again, and what was ready and the timers come with the last portion."""
+    run = Held(*copying(9, {**CALL, "TimeoutSeconds": 60}))
+    assert run.state.active == 9
+    called, after, portions = list[str](), None, 0
+    while True:
+        run.when(Recover(died=True, after=after, bytes_max=3 * len(PAD)))
+        portions += 1
+        assert sum(isinstance(effect, SetTimer) for effect in run.effects) == (run.answer is None)
+        called += [effect.scope for effect in run.effects if isinstance(effect, RunTask)]
+        if run.answer is None:
+            break
+        after = run.answer
+    assert called == [f"2.{index}" for index in range(9)]
+    assert portions == 5
+    run.when(Recover(died=False, bytes_max=10**9))
+    assert run.answer is None

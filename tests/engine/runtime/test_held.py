@@ -12,6 +12,7 @@ from perdure.engine.core.live import live_seqs
 from perdure.engine.errors import AmbiguousWait
 from perdure.engine.limits import Limits
 from perdure.engine.runtime.streams import fold, loader
+from perdure.engine.runtime.workers import recovery
 from perdure.engine.runtime.workers.tasks import Tasks
 from perdure.engine.steps import Registry
 from perdure.engine.steps.invoke import StepCall
@@ -81,3 +82,35 @@ async def test_what_waits_for_a_place_is_no_copy(bench: Any, monkeypatch: pytest
     assert 0 < len(copies) == tasks.running < 6
     go.set()
     assert (await engine.result(run.id)).output == list(range(40))
+
+
+async def test_large_results_are_read_in_portions(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a fork's branches gave is read some at a time when it ends; so is what steps are called with again."""
+    monkeypatch.setattr(loader, "BYTES_READ_MAX", 3 * len(PAD))
+    monkeypatch.setattr(fold, "BYTES_READ_MAX", 3 * len(PAD))
+    monkeypatch.setattr(loader, "PAYLOADS_AT_ONCE", 2)
+    monkeypatch.setattr(recovery, "PORTION_BYTES", 4 * len(PAD))
+    steps, called = Registry(), list[int]()
+
+    @steps.step("slow")
+    async def slow(value: Any) -> Any:
+        called.append(value["n"])
+        await asyncio.Event().wait()
+
+    engine = await bench.start(steps=steps)
+    definition, given = copying(20, WAIT)
+    workflow = await engine.create_workflow("w", definition)
+    run = await engine.trigger(workflow.id, given)
+    waits = [ids.text(row.wait_id) for row in await bench.store.waits_of(ids.parse(run.id))]
+    for wait in waits[1:]:
+        await engine.resume(run.id, PAD, wait_id=wait)
+    definition, given = copying(20, {"Type": "Task", "Resource": "slow"})
+    busy = await engine.trigger((await engine.create_workflow("s", definition)).id, given)
+    await eventually(lambda: len(called) == 20)
+    await bench.stop(engine)
+    called.clear()
+    engine = await bench.start(steps=steps)
+    await eventually(lambda: sorted(called) == list(range(20)))
+    await engine.resume(run.id, PAD, wait_id=waits[0])
+    assert (await engine.result(run.id)).output == [PAD] * 20
+    await engine.terminate(busy.id)
