@@ -162,15 +162,6 @@ def limit(highest: int, default: int = 20) -> Callable[[F], F]:
     )
 
 
-def reads(function: F) -> F:
-    """Give a command that reads a database `scope` and `as_json`, and the options that they come from."""
-
-    def command(*args: Any, database: str, organization: str | None, workspace: str | None, **more: Any) -> Any:
-        return function(*args, scope=DatabaseScope(database, organization, workspace), **more)
-
-    return _with(function, command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE)
-
-
 def anywhere(function: F) -> F:
     """Give a command that may go to a server `where` and `as_json`, and the options that they come from."""
 

@@ -353,9 +353,7 @@ def _run_events(
 
 def _log(query: Mapping[str, Any], wait_s: int, *, is_patient: bool = False) -> Call[results.LogEvents]:
     query = {**query, "wait": wait_s or None}
-    return Call(
-        "GET", "/v1/events", results.LogEvents, query=query, is_safe=True, held_s=wait_s, is_patient=is_patient
-    )
+    return Call("GET", "/v1/events", results.LogEvents, query=query, is_safe=True, held_s=wait_s, is_patient=is_patient)
 
 
 def _waits(

@@ -220,7 +220,7 @@ async def test_long_headers_are_refused(listening: Listening) -> None:
 
 
 async def test_a_head_is_measured_when_it_is_whole_too(listening: Listening) -> None:
-    """One that comes in a single piece, or behind another request, and is a byte too long; one that just fits is not."""
+    """One that comes in a single piece, or behind another request, and is a byte too long; not one that just fits."""
     _, _, connect = await listening()
     fits = connections.HEAD_BYTES_MAX - len(b"/health/live" + b"Host: a\r\n" + b"X: \r\n")
     for before in (b"", LIVE):

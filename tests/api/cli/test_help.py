@@ -155,7 +155,7 @@ STORING = {
     "perdure.store.sqlite.writer.writer",
 }
 READING = ("history", "events INV-7", "waits", "workflows list", "keys list", "show INV-7")
-SERVED = ("history", "events INV-7", "show INV-7")
+SERVED = ("history", "events INV-7", "waits", "workflows list", "keys list", "show INV-7")
 
 IMPORTED = """
 import sys
