@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -29,6 +30,19 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: Sequence[str] = (), **more: Any) -> None:
         super().__init__(*args, **more)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Of what is too much say where it goes: a JSON value to the option that takes one."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            extra = [each for each in given if each.startswith(("{", "["))]
+            takes = next((each for each in self.params if str(each.metavar).startswith("JSON")), None)
+            if "extra argument" in error.message and extra and takes is not None:
+                option = max(takes.opts, key=len)
+                error.message = f"{error.message.rstrip('.')}. Did you mean {option} {shlex.quote(extra[-1])}?"
+            raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)

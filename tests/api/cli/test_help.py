@@ -204,6 +204,9 @@ def test_commands_that_ask_a_server_import_no_store(served: str) -> None:
         (["history", "--limt", "3"], "--limit"),
         (["keys", "lst"], "list"),
         (["show", "INV-7", "--jsn"], "--json"),
+        (["resume", "INV-7", '{"y": 2}'], """--payload '{"y": 2}'"""),
+        (["trigger", "invoice approval", '{"y": 2}'], """--input '{"y": 2}'"""),
+        (["terminate", "INV-7", "--reason", "x", '{"y": 2}'], """--payload '{"y": 2}'"""),
     ],
 )
 def test_a_slip_of_the_finger_is_understood(perdure: Perdure, arguments: list[str], meant: str) -> None:
