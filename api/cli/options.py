@@ -41,7 +41,8 @@ class Command(click.Command):
             takes = next((each for each in self.params if str(each.metavar).startswith("JSON")), None)
             if "extra argument" in error.message and extra and takes is not None:
                 option = max(takes.opts, key=len)
-                error.message = f"{error.message.rstrip('.')}. Did you mean {option} {shlex.quote(extra[-1])}?"
+                said = f"{error.message.rstrip('.')}. Did you mean {option} {shlex.quote(extra[-1])}?"
+                raise click.UsageError(said, ctx) from None
             raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
