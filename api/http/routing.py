@@ -191,14 +191,14 @@ class Endpoint:
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))
         query = read(route.query, dict(parameters), what=QUERY)
-        given = await self._given(route, request)
+        given = await self._given(route, request, principal.caller.workspace_id)
         if principal.caller.grant is not None:  # a body may have taken its time
             principal.caller.grant.check(self._served.engine.node.clock)
         body = _body(route, given)
         call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
         return await route.handler(call)
 
-    async def _given(self, route: Route, request: HttpRequest) -> dict[str, Any] | None:
+    async def _given(self, route: Route, request: HttpRequest, whose: bytes) -> dict[str, Any] | None:
         if route.body is None:
             return None
         limit = self._served.settings.body_max_bytes
@@ -206,7 +206,7 @@ class Endpoint:
         broken = getattr(request.state, "broken", None)  # told by `api.http.connections`
         if broken is not None:
             raise broken
-        return await parse_object(raw, request.headers, limit=limit, may_be_yaml=route.may_be_yaml)
+        return await parse_object(raw, request.headers, limit=limit, whose=whose, may_be_yaml=route.may_be_yaml)
 
 
 def _decoded(name: str, value: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perdure.engine.steps import Registry, StepFailed
-from tests.api.conftest import ENDING, PROCESS, WAITING, Api, Start
+from tests.api.conftest import ENDING, PROCESS, WAITING, Api, Start, eventually
 
 CONTRACT = (Path(__file__).parents[2] / "api" / "CONTRACT.md").read_text(encoding="utf-8")
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -206,3 +207,25 @@ async def test_a_listed_run_has_the_fields_of_the_seed(api: Api, path: str) -> N
     log = newest["workflow_event_log"]
     assert (log["count"], log["truncated"], len(log["events"])) == (14, True, 10)
     assert log["events"][-1]["seq"] == 14
+
+
+async def test_slow_expressions_of_one_workspace_hold_up_no_other(api: Api) -> None:
+    """They are decided in one thread, in turns: another's comes after the one that runs."""
+    pattern = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
+    slow = {
+        "StartAt": "Compute",
+        "States": {"Compute": {"Type": "Pass", "QueryLanguage": "JSONata", "Output": pattern, "End": True}},
+    }
+    other = await api.new_key("workflows.manage", "workflows.run", organization="B")
+    mine, theirs = await api.workflow(slow), await api.workflow(slow, key=other)
+    ended: list[str] = []
+
+    async def run(workflow_id: str, name: str, **key: str) -> None:
+        response = await api.post(f"{PROCESS}/triggerworkflow/{workflow_id}", json={}, **key)
+        assert response.status_code == 200
+        ended.append(name)
+
+    many = [asyncio.ensure_future(run(mine, "mine")) for _ in range(5)]
+    await eventually(lambda: api.engine.node.processor._detours.waiting == 5)
+    await asyncio.gather(run(theirs, "theirs", key=other), *many)
+    assert ended.index("theirs") <= 2
