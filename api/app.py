@@ -17,6 +17,7 @@ from perdure.api.dialects.process import routes as process
 from perdure.api.dialects.resource import events, executions, releases, tasks, trials
 from perdure.api.dialects.resource import routes as resource
 from perdure.api.http import metrics
+from perdure.api.http.body_budget import BodyBudget
 from perdure.api.http.middleware import DropRest, RawPath, RequestLog
 from perdure.api.http.problems import refusal
 from perdure.api.http.routing import Endpoint, Route
@@ -41,7 +42,8 @@ def create_app(engine: Engine, settings: Settings, http: metrics.HttpMetrics | N
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
     throttle = Throttle(engine.node.clock)
-    endpoints = {path: Endpoint(routes, engine, settings, throttle) for path, routes in by_path.items()}
+    budget = BodyBudget(settings.body_max_bytes)
+    endpoints = {path: Endpoint(routes, engine, settings, throttle, budget) for path, routes in by_path.items()}
     app = Starlette(
         routes=[
             *(Path(path, endpoint) for path, endpoint in endpoints.items()),

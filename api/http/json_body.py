@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -52,16 +52,20 @@ _YAML_TYPE = re.compile(r"\s*(?:(?:application|text)/(?:x-)?yaml|application/[\w
 _CHARSET = re.compile(r"charset\s*=\s*\"?(?P<name>[^\s;\"]+)", re.IGNORECASE)
 
 
-async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The bytes of a body of at most `limit`. Raises `PayloadTooLarge`; whoever answers drops the rest."""
+async def read_body(receive: Receive, headers: Headers, limit: int, take: Callable[[int], None]) -> bytes:
+    """The bytes of a body of at most `limit`, each of them taken from a budget before it is kept.
+
+    Raises `PayloadTooLarge` and what `take` raises; whoever answers drops the rest.
+    """
     declared = headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
     async for chunk in _chunks(receive):
-        body += chunk
-        if len(body) > limit:
+        if len(body) + len(chunk) > limit:
             raise _too_large(limit)
+        take(len(chunk))
+        body += chunk
     return bytes(body)
 
 

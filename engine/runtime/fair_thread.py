@@ -29,6 +29,7 @@ class FairThread:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._lock = Lock()
         self._queues: OrderedDict[bytes, deque[_Work]] = OrderedDict()
+        self._last = b""
 
     def check(self, workspace_id: bytes, waiting_max: int) -> None:
         """Raise `RateLimited` if so much of a workspace waits that no more of it is to be taken in."""
@@ -61,12 +62,12 @@ class FairThread:
         with self._lock:
             if not self._queues:  # closed
                 return
-            workspace_id, queue = next(iter(self._queues.items()))
+            if self._last in self._queues:  # only now, so that whoever came meanwhile is before it
+                self._queues.move_to_end(self._last)
+            self._last, queue = next(iter(self._queues.items()))
             future, work = queue.popleft()
-            if queue:
-                self._queues.move_to_end(workspace_id)
-            else:
-                del self._queues[workspace_id]
+            if not queue:
+                del self._queues[self._last]
         if not future.set_running_or_notify_cancel():
             return
         try:

@@ -228,4 +228,4 @@ async def test_slow_expressions_of_one_workspace_hold_up_no_other(api: Api) -> N
     many = [asyncio.ensure_future(run(mine, "mine")) for _ in range(5)]
     await eventually(lambda: api.engine.node.processor._detours.waiting == 5)
     await asyncio.gather(run(theirs, "theirs", key=other), *many)
-    assert ended.index("theirs") <= 2
+    assert ended.index("theirs") <= 1

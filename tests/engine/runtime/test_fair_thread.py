@@ -22,7 +22,7 @@ async def test_turns_go_round_by_workspace() -> None:
     await asyncio.sleep(0)
     gate.set()
     await asyncio.gather(first, *waiting)
-    assert done == ["a0", "b0", "a1", "b1", "a2", "a3"]
+    assert done == ["b0", "a0", "b1", "a1", "a2", "a3"]
     thread.close()
 
 
