@@ -189,6 +189,11 @@ def test_commands_that_read_import_little(folder: Path) -> None:
     assert found == {line: set() for line in READING}
 
 
+def test_doctor_imports_no_migrations_and_no_steps(folder: Path) -> None:
+    """A sound database is looked at without them, which would take most of the time."""
+    assert imported(["doctor"], {"alembic", "aiohttp", "perdure.engine.steps.http"}) == {"doctor": set()}
+
+
 def test_commands_that_ask_a_server_import_no_store(served: str) -> None:
     """They start without the engine, the language, and all that opens a database."""
     unwanted = (SERVING - {"http.client"}) | LANGUAGE | {"aiosqlite", "sqlalchemy", "sqlite3"}
