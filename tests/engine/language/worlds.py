@@ -1,6 +1,8 @@
 """Environments for tests: what an execution lends to the expressions of one state."""
 
-from perdure.engine.language import Environment
+from typing import Any
+
+from perdure.engine.language import Environment, compile_state
 from perdure.engine.language.values import MISSING
 
 
@@ -8,7 +10,7 @@ class World:
     """A world of constants."""
 
     now_ms = 1_704_067_200_000
-    expression_timeout_s = None
+    expression_timeout_s: float | None = None
 
     def __init__(self, context=None, variables=None):
         self._context = {} if context is None else context
@@ -22,6 +24,11 @@ class World:
 
     def random_bytes(self, count):
         return bytes(range(count))
+
+
+def compiled(source: Any) -> Any:
+    """A compiled state; the test knows of which type it is."""
+    return compile_state(source)
 
 
 def env(value=None, context=None, variables=None, **parts):

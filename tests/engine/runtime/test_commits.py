@@ -132,7 +132,7 @@ async def test_a_stop_brings_home_what_was_put_off(bench: Bench) -> None:
     await eventually(lambda: calls == 20)
     bench.store.fail_next += [StoreFull("no space left")] * 3
     gate.set()
-    await eventually(lambda: engine.node.processor._put_off.orders)
+    await eventually(lambda: engine.node.processor._put_off.requests)
     stopping = asyncio.create_task(engine.node.drain(5))
     while not stopping.done():
         bench.clock.push(1000)

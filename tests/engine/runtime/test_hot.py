@@ -13,8 +13,8 @@ from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import Frame, State
-from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
 from perdure.engine.runtime.streams import stream as hot
+from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
 from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 
@@ -27,7 +27,7 @@ ASK_EACH = {
 
 @pytest.fixture
 async def engine(bench: Any) -> Engine:
-    return await bench.start()  # type: ignore[no-any-return]
+    return await bench.start()
 
 
 async def test_a_wide_run_stays_until_newer_ones_push_it_out(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
