@@ -7,9 +7,7 @@ found to the processor, which goes on with the request.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import chain
 from typing import Final
@@ -18,7 +16,7 @@ from msgspec.structs import replace
 
 from perdure.engine.core import ids
 from perdure.engine.core.decision import Facts, Need, Outcome
-from perdure.engine.runtime.processing.fair_queue import FairLock
+from perdure.engine.fairness import FairLock, FairThread
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
@@ -41,7 +39,7 @@ class Deferred:
         self._loading_count = 0
         self._deciding: dict[int, CommandRequest] = {}
         self._turns: Final = FairLock()
-        self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
+        self._thread: Final = FairThread("perdure-apart")
 
     @property
     def is_loading(self) -> bool:
@@ -127,9 +125,9 @@ class Deferred:
         drawn = len(request.chances)
         request.chances = [*request.chances, *(ids.text(self._new_id()) for _ in range(drawn, OFFLOADED_RANDOM_MAX))]
         facts = replace(facts, expression_timeout_s=None, transitions_max=OFFLOADED_TRANSITIONS_MAX)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, hot.kind.decide, hot, request.command, facts)
+        whose = hot.workspace_id or hot.organization_id
+        return await self._thread.do(whose, hot.kind.decide, hot, request.command, facts)
 
     def close(self) -> None:
         """Let go of the thread; called when nothing is decided any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()

@@ -14,8 +14,8 @@ from itertools import chain
 from typing import Final
 
 from perdure.engine.core.commands import Advance
+from perdure.engine.fairness import FairQueue
 from perdure.engine.runtime.processing.batch import Batch
-from perdure.engine.runtime.processing.fair_queue import FairQueue
 from perdure.engine.runtime.processing.requests import CommandRequest
 
 REQUESTS_AT_ONCE: Final = 64

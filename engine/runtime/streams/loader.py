@@ -54,7 +54,7 @@ class Definitions:
         if row is None:
             message = f"workflow {ids.text(workflow_id)} has no version {version}"
             raise LookupError(message)
-        return self._keep(key, await apart_if_bulky(len(row.definition), _compiled, row.definition))
+        return self._keep(key, await apart_if_bulky(row.workspace_id, len(row.definition), _compiled, row.definition))
 
     def put(self, workflow_id: bytes, version: int, definition: str) -> Machine:
         """Compile a definition that is at hand."""

@@ -13,9 +13,9 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import decide as decide_module
 from perdure.engine.core import ids
 from perdure.engine.errors import Unavailable
+from perdure.engine.fairness import FairLock, FairQueue
 from perdure.engine.runtime import node as nodes
 from perdure.engine.runtime.processing.batch import Batch
-from perdure.engine.runtime.processing.fair_queue import FairLock, FairQueue
 from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.requests import CommandRequest, from_inside
 
@@ -47,8 +47,8 @@ def test_owners_have_one_turn_each() -> None:
     queue.put("a")
     queue.replace(["b", "c"])
     assert list(queue) == ["b", "c"]
-    assert queue.has_of("b")
-    assert not queue.has_of("a")
+    assert queue.count_of("b")
+    assert not queue.count_of("a")
 
 
 def test_workflows_have_one_turn_each() -> None:
@@ -113,7 +113,6 @@ async def test_slow_decisions_are_not_all_tried_before_those_of_others(
     assert len(tried[: tried.index(run.id)]) <= 3
     for each in runs:
         assert (await engine.result(each)).status == "completed"
-    assert len(tried) < 10  # the others were decided apart at once
 
 
 async def test_a_close_waits_for_the_commit_that_is_under_way(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,9 +68,13 @@ async def test_what_waits_for_a_place_is_no_copy(bench: Any, monkeypatch: pytest
         return value["n"]
 
     copies = list[Any]()
-    read = StepCall.input.fget
-    assert read is not None
-    monkeypatch.setattr(StepCall, "input", property(lambda call: copies.append(call) or read(call)))
+    read: Any = vars(StepCall)["input"].fget
+
+    def noted(call: StepCall) -> Any:
+        copies.append(call)
+        return read(call)
+
+    monkeypatch.setattr(StepCall, "input", property(noted))
     engine = await bench.start(steps=steps, limits=Limits(steps_max=5))
     definition, given = copying(40, {"Type": "Task", "Resource": "slow"})
     workflow = await engine.create_workflow("w", definition)

@@ -18,7 +18,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.streams import stream as hot
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
-from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE
+from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE, HotStream
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.steps import Registry
 
@@ -82,7 +82,12 @@ async def test_a_run_that_was_ended_stays_until_its_steps_have_told_their_ends(
     run = await engine.trigger(workflow.id, list(range(count)))
     await eventually(lambda: engine.node.tasks.running == count)
     folds, real = list[str](), StreamFold.hot
-    monkeypatch.setattr(StreamFold, "hot", lambda fold: folds.append(fold.kind.name) or real(fold))
+
+    def noted(fold: StreamFold) -> HotStream:
+        folds.append(fold.kind.name)
+        return real(fold)
+
+    monkeypatch.setattr(StreamFold, "hot", noted)
     await engine.terminate(run.id)
     go.set()
     await eventually(lambda: not engine.node.tasks.running)
