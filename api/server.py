@@ -31,6 +31,7 @@ from perdure.api.http.metrics import HttpMetrics
 from perdure.api.http.middleware import RequestLog
 from perdure.api.http.routing import Route
 from perdure.api.settings import Settings
+from perdure.engine.core import ids
 from perdure.engine.embedded import Engine
 from perdure.engine.errors import EngineFailed
 from perdure.engine.runtime.tuning import tune_interpreter
@@ -154,6 +155,7 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
     """Serve an engine that has been started, and close it. From here on nothing is raised: a status always comes."""
     status = 0
     try:
+        _log.info("node_started", node_id=ids.text(engine.node.id), node=engine.node.name)
         await _bootstrap(engine, settings)
         stop.server = Server(engine, settings)
         if not stop.is_asked and engine.node.processor.failure is None:

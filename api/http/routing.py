@@ -25,7 +25,7 @@ from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.api.validation import QUERY, Request, id_of, read
 from perdure.engine.embedded import Engine
-from perdure.engine.errors import Invalid, PerdureError
+from perdure.engine.errors import Invalid, PerdureError, Unauthorized
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.services.access import Principal
 from perdure.engine.shown import shown_name
@@ -116,7 +116,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `dialect` is whose it is: its path begins as that one's do, and what it refuses is told as that one tells it.
     `scope` is what the key must have; none: everybody may. `body` is the struct of a request object, `dict` for a
     JSON object of the caller's own, none where no body is looked at. `tells_position`: every answer, errors too, says
-    where the log stood.
+    where the log stood, if its key was accepted.
 
     The rest is for the document (`api.openapi`), and tests hold the answers against it: `answer` is the type of a
     success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
@@ -188,15 +188,17 @@ class Endpoint:
                 return Response(answer.body, answer.status, headers)
             return json_response(answer.body, answer.status, headers)
         except Exception as error:  # noqa: BLE001 refusal logs what it hides
+            # How far the log is tells how much everybody does: that is for who has a key, as long as it is good.
+            has_key = hasattr(request.state, "actor") and not isinstance(error, Unauthorized)
             position = error.position if isinstance(error, PerdureError) else None
-            return refusal(route.dialect, error, self._position(route, position))
+            return refusal(route.dialect, error, self._position(route, position) if has_key else {})
 
     def _refuse_method(self, request: HttpRequest) -> Response:
         """All methods of a path are of one dialect; what its answers carry, this one does."""
         some = next(iter(self._routes.values()))
         request.state.route = some.path
         allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
-        return refusal(some.dialect, no_such_method(allowed), self._position(some, None))
+        return refusal(some.dialect, no_such_method(allowed))
 
     def _position(self, route: Route, position: int | None) -> dict[str, str]:
         if not route.tells_position:

@@ -68,8 +68,7 @@ ANSWER_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
     "X-Log-Position": {
-        "description": "Where the log stood when the answer became true.",
-        "required": True,
+        "description": "Where the log stood when the answer became true; left out where no key was accepted.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Preference-Applied": {

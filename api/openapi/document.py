@@ -153,6 +153,9 @@ def _headers(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any
 
 # --- answers -----------------------------------------------------------------------------------------------------
 
+NO_KEY: Final = frozenset({"UNAUTHORIZED", "RATE_LIMITED"})
+"""What is answered where no key was accepted."""
+
 
 def _success(route: Route, schema_of: Mapping[Any, Schema], example: Mapping[str, Any]) -> dict[str, Any]:
     headers = _answer_headers(route, "Preference-Applied" if "Prefer" in route.headers else None)
@@ -198,8 +201,11 @@ def _refused(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
         about = [f"`{name('VALIDATION_ERROR')}`: {words.UNSUPPORTED_TYPE}"]
     retry = "Retry-After" if set(codes) & {*RETRY_AFTER_S, "RATE_LIMITED"} else None
     ask = "WWW-Authenticate" if "UNAUTHORIZED" in codes else None
+    headers = _answer_headers(route, retry, ask)
+    if set(codes) & NO_KEY:
+        headers.pop("X-Log-Position", None)
     return {
         "description": "\n\n".join(about),
-        "headers": _answer_headers(route, retry, ask),
+        "headers": headers,
         "content": {JSON: {"schema": coded(route.dialect, codes)}},
     }

@@ -7,13 +7,14 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import structlog
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import effects as fx
+from perdure.engine.core import ids
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.holds import Holds
@@ -107,7 +108,7 @@ class Node:
         self.random = random
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
-        self.actor = f"engine:{self.name}"
+        self.actor = f"engine:{ids.text(self.id)}"  # every tenant reads it: `nodes` and our log lines know the host
         self.pins = Pins(store, self.processor, self.actor)
         self.crash_loop: CrashLoop | None = None
         self.holds = Holds()
@@ -194,46 +195,46 @@ class Node:
 
     def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
         if self.processor.failure is None:
-            self._effects[type(effect)](hot, effect)
+            self._EFFECTS[type(effect)](self, effect, hot)
 
     def _halt(self) -> None:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
 
-    @cached_property
-    def _effects(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:
-        """What is done for each kind of effect; also by who records without a start (`api.cli.targets.database`)."""
-        return {
-            fx.RunTask: self.tasks.run,
-            fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
-            fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
-            fx.Continue: lambda hot, _: self._go_on(hot),
-            fx.TakeUp: lambda hot, _: self._take_up(hot),
-            fx.HoldSuspect: self._hold,
-            fx.StartChild: self.children.start,
-            fx.FollowChild: self.children.follow,
-            fx.EndChild: lambda hot, effect: self.children.end(hot, effect.child),
-            fx.TellParent: self.children.tell_parent,
-            fx.FollowParent: self.children.follow_parent,
-        }
-
-    def _go_on(self, hot: HotStream) -> None:
+    def _go_on(self, _: fx.Continue, hot: HotStream) -> None:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
         if not self.draining.is_set() and self.processor.failure is None:
             self.processor.post(from_inside(hot.stream_id, c.Advance(), self.actor))
 
-    def _hold(self, hot: HotStream, held: fx.HoldSuspect) -> None:
+    def _hold(self, held: fx.HoldSuspect, hot: HotStream) -> None:
         self.suspects.hold(hot, held)
         self.recovery.go_on()
 
-    def _take_up(self, hot: HotStream) -> None:
+    def _take_up(self, _: fx.TakeUp, hot: HotStream) -> None:
         """Try an execution again that was set aside, with nothing of what was in memory of it."""
         self.timers.free(hot.stream_id)
         self._loader.distrust(hot.stream_id)
         self.processor.hot.forget(hot)
         if not self.draining.is_set():
             self.processor.post(from_inside(hot.stream_id, c.Recover(died=False), self.actor))
+
+    _EFFECTS: ClassVar = (
+        Dispatch["Node", [HotStream], object](__name__)
+        .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
+        .on(fx.CancelTask, lambda node, effect, hot: node.tasks.cancel(hot, effect.seq))
+        .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
+        .on(fx.Continue, _go_on)
+        .on(fx.TakeUp, _take_up)
+        .on(fx.HoldSuspect, _hold)
+        .on(fx.StartChild, lambda node, effect, hot: node.children.start(hot, effect))
+        .on(fx.FollowChild, lambda node, effect, hot: node.children.follow(hot, effect))
+        .on(fx.EndChild, lambda node, effect, hot: node.children.end(hot, effect.child))
+        .on(fx.TellParent, lambda node, effect, hot: node.children.tell_parent(hot, effect))
+        .on(fx.FollowParent, lambda node, effect, hot: node.children.follow_parent(hot, effect))
+        .over(fx.Effect)
+    )
+    """What is done for each kind of effect; also by who records without a start (`api.cli.targets.database`)."""
 
     def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.TaskFailure) else "succeeded")

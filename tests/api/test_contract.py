@@ -19,6 +19,7 @@ from perdure.engine.language.evaluate.sizes import LEVELS_MAX
 from perdure.engine.runtime.processing.processor import PENDING_MAX
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.event_log import PAGE_BYTES_MAX
+from perdure.engine.services.known_keys import KNOWN_MAX
 from perdure.engine.services.starting import PROCESS_ID_MAX
 
 PAGE = (Path(__file__).parents[2] / "api" / "CONTRACT.md").read_text(encoding="utf-8")
@@ -77,6 +78,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     """Limits, as they are written there."""
     for number, words in (
         (WRONG_MAX, "After {} wrong keys"),
+        (KNOWN_MAX, "The {:,} keys"),
         (bodies.DEPTH_MAX, "more than {} levels"),
         (LEVELS_MAX, "{} levels |"),
         (KEY_MAX, "1 to {} printable ASCII"),

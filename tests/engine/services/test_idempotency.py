@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -45,11 +45,12 @@ class Kept:
         return b"x" * count
 
 
-class Sender(NamedTuple):
+class Sender:
     """Sends nothing: each turn comes to the next of `outcomes`, and the last again and again."""
 
-    outcomes: list[Answered | None]
-    claims: list[IdempotencyClaim | None]
+    def __init__(self, outcomes: list[Answered | None]) -> None:
+        self.outcomes = outcomes
+        self.claims: list[IdempotencyClaim | None] = []
 
     async def __call__(self, claim: IdempotencyClaim | None) -> Answered | None:
         self.claims.append(claim)
@@ -57,7 +58,7 @@ class Sender(NamedTuple):
 
 
 def sender(*outcomes: Answered | None) -> Sender:
-    return Sender(list(outcomes), [])
+    return Sender(list(outcomes))
 
 
 ANSWER = Answered("restarted", RUN, 9)
