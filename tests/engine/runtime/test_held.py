@@ -11,11 +11,11 @@ from perdure.engine.core import ids
 from perdure.engine.core.live import live_seqs
 from perdure.engine.errors import AmbiguousWait
 from perdure.engine.limits import Limits
+from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.streams import fold, loader
 from perdure.engine.runtime.workers import recovery
 from perdure.engine.runtime.workers.tasks import Tasks
-from perdure.engine.steps import Registry
-from perdure.engine.steps.invoke import StepCall
+from perdure.engine.steps import Registry, invoke
 from tests.engine.core.test_held import CAUSE, PAD, WAIT, copying
 
 from .conftest import eventually, rest
@@ -68,9 +68,12 @@ async def test_what_waits_for_a_place_is_no_copy(bench: Any, monkeypatch: pytest
         return value["n"]
 
     copies = list[Any]()
-    read = StepCall.input.fget
-    assert read is not None
-    monkeypatch.setattr(StepCall, "input", property(lambda call: copies.append(call) or read(call)))
+
+    def copied(value: Any) -> Any:
+        copies.append(value)
+        return decode_json(encode_json(value))
+
+    monkeypatch.setattr(invoke, "fresh", copied)
     engine = await bench.start(steps=steps, limits=Limits(steps_max=5))
     definition, given = copying(40, {"Type": "Task", "Resource": "slow"})
     workflow = await engine.create_workflow("w", definition)

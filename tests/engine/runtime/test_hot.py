@@ -82,7 +82,12 @@ async def test_a_run_that_was_ended_stays_until_its_steps_have_told_their_ends(
     run = await engine.trigger(workflow.id, list(range(count)))
     await eventually(lambda: engine.node.tasks.running == count)
     folds, real = list[str](), StreamFold.hot
-    monkeypatch.setattr(StreamFold, "hot", lambda fold: folds.append(fold.kind.name) or real(fold))
+
+    def noting(fold: StreamFold) -> Any:
+        folds.append(fold.kind.name)
+        return real(fold)
+
+    monkeypatch.setattr(StreamFold, "hot", noting)
     await engine.terminate(run.id)
     go.set()
     await eventually(lambda: not engine.node.tasks.running)
