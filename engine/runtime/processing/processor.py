@@ -1,4 +1,4 @@
-"""The processor: everything that changes a stream goes through here, one decision after another.
+"""The processor: the single writer of all streams, one decision after another.
 
 It takes whatever is waiting, decides it against the hot states, and appends all of it in one transaction. While that
 commits, the next batch is decided; as soon as it ends the next begins. Nothing leaves before it is on disk: answers are
@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from perdure.engine.core import ids
-from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from perdure.engine.core.decision import Decision, Need, Outcome, Rejection
 from perdure.engine.errors import EngineFailed, Invalid, Unavailable
 from perdure.engine.limits import Limits
 from perdure.engine.log.codec import new_events
@@ -27,11 +27,12 @@ from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.batch import Batch, PendingReply
 from perdure.engine.runtime.processing.commits import Commits, PutOff
 from perdure.engine.runtime.processing.deferred import Deferred
+from perdure.engine.runtime.processing.facts import FactsSource
 from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.incoming import can_be_written
 from perdure.engine.runtime.processing.quarantine import compensation_request, quarantine_request
 from perdure.engine.runtime.processing.replies import Replies
-from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest, RecordedRandomness, claim_key
+from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest, claim_key
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream, HotStreams
 from perdure.engine.runtime.streams.stream_types import NO_ROWS, STREAM_TYPES
@@ -47,8 +48,7 @@ _log = structlog.get_logger("perdure.processor")
 PENDING_MAX: Final = 10_000
 """So many requests may be under way, decided or not, before more from outside are refused."""
 
-PATIENCE_S: Final = 0.02
-"""Seconds that one decision may hold up everybody: then it goes on later, or it is made in a thread."""
+CLOSED: Final = "the engine is closed; repeat the call later"
 
 
 class Processor:
@@ -74,13 +74,12 @@ class Processor:
         store.on_failure = self._stop
         self._clock = clock
         self._random = random
-        self._names = names or {}
-        self._limits = limits
         self._ids = ids.IdGenerator(random)
         self._detours = Deferred(loader, self.new_id, random)
         self.hot = HotStreams(hot_max)
         self.teller = Replies(self.hot, metrics)
-        self._inbox = Inbox()
+        self._inbox = Inbox(self.hot.workflow_of)
+        self._facts = FactsSource(limits, names or {}, self.new_id, random, self.hot.refusals, self._inbox.moves_max)
         self._open = Batch()
         self._committing: Batch | None = None
         self.commits = Commits(clock, limits.commit_stall_ms, self._on_stall)
@@ -108,13 +107,13 @@ class Processor:
         self._ids.seed(seen)
 
     def submit(self, request: CommandRequest) -> asyncio.Future[CommandReply]:
-        """Take a request in; its reply is done once what it says is on disk. Raises what `post` does."""
+        """Queue a request; its future is done once the reply is on disk. Raises what `post` does."""
         request.reply = reply = asyncio.get_running_loop().create_future()
         self.post(request)
         return reply
 
     def post(self, request: CommandRequest) -> None:
-        """Take a request in to whose reply nobody listens.
+        """Queue a request without a listener for its reply.
 
         Raises `EngineFailed` after a commit of unknown fate, `Unavailable` while draining, when too much waits, or
         while a commit stalls.
@@ -126,7 +125,7 @@ class Processor:
         self._put(request)
 
     def _why_not(self, request: CommandRequest) -> str | None:
-        """Why a request cannot be taken in from outside; null if it can."""
+        """The reason why a request from outside is not accepted; null if it is."""
         if self._is_draining:
             return "is draining"
         if self.is_careful and request.kind == "execution":  # or who is alone would not be
@@ -137,7 +136,7 @@ class Processor:
 
     @property
     def pending(self) -> int:
-        """How many requests are under way: in the queue, being loaded, or decided and not on disk."""
+        """The number of requests in progress: queued, deferred, or decided and not on disk."""
         committing = 0 if self._committing is None else len(self._committing.waiting)
         return len(self._inbox) + len(self._open.waiting) + committing + self._detours.waiting
 
@@ -193,8 +192,11 @@ class Processor:
 
     def _decide(self, hot: HotStream, request: CommandRequest) -> None:
         now = self._clock.now()
+        if self._detours.is_next(hot, request):
+            self._conclude(hot, request, Need(is_slow=True), now)
+            return
         try:
-            outcome = hot.kind.decide(hot, request.command, self._facts(hot, request, now))
+            outcome = hot.kind.decide(hot, request.command, self._facts.of(hot, request, now))
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._on_defect(hot, request, defect)
             return
@@ -219,33 +221,16 @@ class Processor:
             self._tell(PendingReply(request, hot, outcome))
             self.hot.settle(hot)
 
-    def _facts(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
-        chance = RecordedRandomness(request, self.new_id, self._random)
-        deadline = time.perf_counter() + PATIENCE_S
-        return Facts(
-            hot.text,
-            hot.machine,
-            hot.payloads,
-            now,
-            request.actor,
-            chance.draw,
-            chance.entropy,
-            request.known_waits,
-            self.hot.refusals(hot.stream_id),
-            self._names,
-            lambda: deadline - time.perf_counter(),
-            payload_max=self._limits.payload_max_bytes,
-            events_max=self._limits.run_events_max,
-            transitions_max=min(self._limits.transitions_max, self._inbox.moves_max(request)),
-        )
-
     async def _detour(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
         """Wait for what a decision needs, then go on with it, before all others."""
         state, now, outcome = hot.state, self._clock.now(), None
         try:
             with self._detours.taken(request):
                 if need.is_slow:
-                    outcome = await self._detours.decide(hot, request, self._facts(hot, request, now))
+                    async with self._detours.turn(hot):
+                        state, now = hot.state, self._clock.now()
+                        if not self._inbox.is_closed and self.failure is None:
+                            outcome = await self._detours.decide(hot, request, self._facts.of(hot, request, now))
                 else:
                     await self._detours.fetch(hot, request, need)
         except StoreError as error:
@@ -260,6 +245,8 @@ class Processor:
         has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             request.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
+        elif self._inbox.is_closed:
+            request.fail(Unavailable(CLOSED))
         elif outcome is None or has_moved:
             self._inbox.put_first([request])
         elif request.grant and self._is_held_back(request):
@@ -279,7 +266,7 @@ class Processor:
         claims: Sequence[Claim] = ()
         if request.claims and isinstance(outcome, Decision):
             claims = self._open.claim(request, hot, outcome.answer, now)
-        hot.move(steps)
+        hot.move(steps, events)
         self._open.add(hot, events, changed, claims)
         if isinstance(outcome, Rejection):
             self.hot.count_refusal(hot.stream_id, recorded=True)
@@ -396,7 +383,7 @@ class Processor:
             self.hot.settle(part.hot)
 
     def _on_refused(self, batch: Batch, refused: Mapping[bytes, RefusedAppend]) -> None:
-        """Another writer was faster: forget what was decided from the streams, read them again and decide again."""
+        """Another writer was faster: drop what was decided from these streams, read them and decide again."""
         self._metrics.refused.add(by=len(refused))
         again = [*batch.remove(refused), *self._open.remove(refused)]
         for stream_id in refused:
@@ -412,7 +399,7 @@ class Processor:
             self._put(request)
 
     def _on_store_error(self, batch: Batch, error: StoreError) -> None:
-        """Nothing was written: who asked from outside is told so, and work from inside is tried again later."""
+        """Nothing was written: fail requests from outside, and retry those from inside later."""
         _log.error("append_failed", error=str(error), streams=len(batch.parts))
         self._metrics.fail("append_failed")
         self._metrics.commits.add("failed")
@@ -422,7 +409,7 @@ class Processor:
             self._not_served(request)
 
     def _on_stall(self) -> None:
-        """A commit takes too long: tell who waits outside, and take nothing of theirs that is not decided."""
+        """A commit takes too long: answer callers outside, and drop their requests that are not decided."""
         _log.error("commit_stalled", pending=self.pending, problem=self.commits.problem)
         self._metrics.fail("commit_stalled")
         decided = [item.request for b in (self._committing, self._open) if b for item in b.waiting]
@@ -434,14 +421,14 @@ class Processor:
             self.teller.fail(request, Unavailable("the database does not answer; repeat the call later"))
 
     def _not_served(self, request: CommandRequest, why: str = "the database did not serve the request") -> None:
-        """It cannot be done now: try work from inside again later, and tell who is outside to do so."""
+        """Retry a request from inside later, and fail one from outside."""
         if request.is_internal:
             self._put_off.add(request)
         else:
             self.teller.fail(request, Unavailable(f"{why}; repeat the call later"))
 
     def _stop(self, failure: Exception) -> None:
-        """Fail-stop: nobody knows what is on disk, so nothing more may be said."""
+        """Stop for good: the fate of a commit is unknown, so no further answer is right."""
         if self.failure is not None:
             return
         _log.critical("engine_failed", error=str(failure), exc_info=failure)
@@ -477,7 +464,7 @@ class Processor:
         self._is_draining = True
 
     def close(self) -> None:
-        """Let go of what was held for good; called when nothing is decided any more."""
+        """Release the resources of an idle processor."""
         self._detours.close()
 
     async def settle(self) -> None:
@@ -485,16 +472,28 @@ class Processor:
         await self._idle.wait()
 
     async def bring_home(self, patience_s: float) -> bool:
-        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed."""
+        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed.
+
+        If that is too long nothing more is decided, and what is decided has as long again to come to disk.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                while self._put_off.requests or not self._idle.is_set():  # what was put off may be on its way again
+                # What was put off may be on its way again.
+                while not self._inbox.is_closed and (self._put_off.requests or not self._idle.is_set()):
                     await self._put_off.wait()
                     await self._idle.wait()
         if self._put_off.requests:
             _log.error("results_not_written", count=len(self._put_off.requests), problem=self.commits.problem)
+        if not self._idle.is_set():
+            self._halt()
+        end = time.monotonic() + patience_s
+        while (self._open or self._committing) and self.failure is None and time.monotonic() < end:  # noqa: ASYNC110 rare
+            await asyncio.sleep(0.01)
         return self._committing is None or self.failure is not None
 
-    def is_hot(self, stream_id: bytes) -> bool:
-        """Whether a stream is in memory."""
-        return self.hot.get(stream_id) is not None
+    def _halt(self) -> None:
+        """Decide nothing more, and tell who waits outside."""
+        self._inbox.is_closed = True
+        for request in (*self._inbox.drop_outside(), *self._detours.requests):
+            if not request.is_internal:
+                self.teller.fail(request, Unavailable(CLOSED))
