@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perdure.engine import language
 from perdure.engine.runtime.streams.bulky import IN_LOOP_MAX
 from perdure.engine.services import workflows as catalog
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
@@ -372,7 +373,7 @@ async def test_an_earlier_version_is_shown(api: Api) -> None:
 
 async def test_an_apply_that_takes_long_holds_up_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only those under its own name wait for it."""
-    gate, problems = threading.Event(), catalog.problems
+    gate, problems = threading.Event(), language.problems
 
     def slow(definition: Any) -> Any:
         assert "Comment" not in definition or gate.wait(10)
