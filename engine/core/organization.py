@@ -58,11 +58,14 @@ class KeyRevoked(Event, frozen=True):
 class LogPinned(Event, frozen=True):
     """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
 
-    `sha256` is the hash of the event there.
+    `sha256` is the hash of the event there. `log_sha256` is the digest of the log above `after` up to there: SHA-256
+    of `perdure-log-1`, a line feed, and the hashes of the events at those positions, in their order.
     """
 
     position: int
     sha256: str
+    after: int | None = None
+    log_sha256: str | None = None
 
 
 EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
@@ -108,10 +111,12 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class PinLog(msgspec.Struct, frozen=True, gc=False):
-    """Tell what stands at a position of the log, which is on disk."""
+    """Tell what stands at a position of the log, which is on disk, and the digest of the log from `after` up to it."""
 
     position: int
     sha256: str
+    after: int
+    log_sha256: str
 
 
 Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
@@ -204,7 +209,7 @@ def decide(
             digest = hashlib.sha256(command.secret).hexdigest()
             draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
         case PinLog():
-            draft.emit(LogPinned(command.position, command.sha256))
+            draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
         case CreateWorkspace():
             taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
             if command.name not in taken:

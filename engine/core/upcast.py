@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from msgspec.structs import asdict
 
 from perdure.engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
+from perdure.engine.core.organization import LogPinned
 from perdure.engine.core.refs import Ref
 
 E = TypeVar("E", bound=Event)
@@ -92,6 +93,16 @@ class WaitOpened1(Event, frozen=True):
     scope: str = ""
 
 
+class LogPinned1(Event, frozen=True):
+    """It had no digest of the log before it, only the event at that position.
+
+    Read as the next version: without one.
+    """
+
+    position: int
+    sha256: str
+
+
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
     members = asdict(event)
     del members["keyed"]
@@ -110,5 +121,6 @@ EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
     "WaitOpened": (Earlier(WaitOpened1, _with_heartbeat),),
+    "LogPinned": (Earlier(LogPinned1, lambda event, _seq, _at: LogPinned(**asdict(event))),),
 }
 """By the event's name, the versions before the one of today, from version 1 on."""

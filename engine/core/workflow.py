@@ -113,10 +113,13 @@ class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     The same definition makes the next version, too, if a name in it means another workflow than when it was published.
     A name that means none goes on meaning what it did.
 
-    `current` is the definition of the latest version, as whoever asks has seen it.
+    `version` is the latest version as whoever asks has seen it, with its definition, `current`, and `was_published`. A
+    version never changes but by being published, so that is all that the change can have been made from.
     """
 
+    version: int
     current: Definition
+    was_published: bool
 
     name: str | None = None
     description: str | None = None
@@ -257,14 +260,17 @@ def _mock(definition: Definition) -> dict[str, str] | None:
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
     if draft.state.status == "archived":
         return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
-    # Whoever asks has read the latest version before: what they want to change must still be that. (The row that goes
-    # with the events needs its text, which no state holds.)
+    # Whoever asks has read the latest version before: what they want to change must still be that, and not only its
+    # definition, since the next version takes over what they do not name. (The row that goes with the events needs its
+    # text, which no state holds.)
     latest = draft.state.versions[draft.state.latest]
-    if command.current.sha256 != latest.definition_sha256:
-        return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
     given = command.definition
     is_new = given is not None and _differs(latest, given, may_publish=command.is_published is not False)
-    if command.is_published is False and not is_new and latest.published_at is not None:
+    takes_status_over = is_new and command.is_published is None
+    is_published_now = latest.published_at is not None
+    if command.version != draft.state.latest or (takes_status_over and command.was_published != is_published_now):
+        return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
+    if command.is_published is False and not is_new and is_published_now:
         message = "status: a published version never changes; a draft needs a new definition beside it"
         return Rejection("CONFLICT", message)
     payload = {
@@ -279,9 +285,9 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
         if given.sha256 == latest.definition_sha256:
             given = replace(given, calls={**latest.calls, **given.calls})
         wants = command.is_published
-        is_published = latest.published_at is not None if wants is None else wants
+        is_published = is_published_now if wants is None else wants
         draft.emit(_added(draft.state.latest + 1, given, is_published=is_published), _mock(given))
-    elif command.is_published and latest.published_at is None:  # of what is published already it is a no-op
+    elif command.is_published and not is_published_now:  # of what is published already it is a no-op
         calls = command.current.calls if given is None else given.calls
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256, calls))
     return None

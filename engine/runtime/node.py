@@ -13,6 +13,7 @@ import structlog
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import effects as fx
+from perdure.engine.core import ids
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.runtime.clock import Clock
@@ -107,7 +108,7 @@ class Node:
         self.random = random
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
-        self.actor = f"engine:{self.name}"
+        self.actor = f"engine:{ids.text(self.id)}"  # every tenant reads it: `nodes` and our log lines know the host
         self.pins = Pins(store, self.processor, self.actor)
         self.crash_loop: CrashLoop | None = None
         self.holds = Holds()

@@ -50,6 +50,7 @@ VERSIONS = {name: max(version for other, version in FORMS if other == name) for 
 # --- golden files ----------------------------------------------------------------------------------------------------
 
 MEMBERS: dict[str, Any] = {
+    "after": 60_000,
     "assigned": {"total": "7/assigned/total"},
     "attempt": 2,
     "beside": 3,
@@ -87,6 +88,7 @@ MEMBERS: dict[str, Any] = {
     "key": "01900000-0000-7000-8000-00000000000b",
     "keyed": 1,
     "left_ms": 45_000,
+    "log_sha256": "c" * 64,
     "name": "7/name",
     "next": "Book “it”",
     "output": "7/output",
@@ -202,6 +204,7 @@ SINCE: dict[tuple[str, int], Any] = {
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},
+    ("LogPinned", 1): lambda members: members | {"after": None, "log_sha256": None},
     ("WaitOpened", 1): lambda members: (
         members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}
     ),

@@ -164,6 +164,6 @@ def test_a_pin_changes_nothing_else():
     """It is an event of the stream, and no more."""
     stream = Stream(CREATE)
     before = stream.state
-    stream.send(o.PinLog(7, "a" * 64))
-    assert stream.new == [o.LogPinned(7, "a" * 64)]
+    stream.send(o.PinLog(7, "a" * 64, 3, "b" * 64))
+    assert stream.new == [o.LogPinned(7, "a" * 64, 3, "b" * 64)]
     assert (stream.state.workspaces, stream.state.keys) == (before.workspaces, before.keys)

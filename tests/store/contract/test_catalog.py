@@ -125,6 +125,23 @@ async def test_uses_of_keys_are_noted(store: Store) -> None:
     assert await store.key_uses([uid(1), uid(2), uid(3)]) == {uid(1): NOW + 5, uid(2): NOW}
 
 
+async def test_the_latest_keys_are_those_that_are_in_use(store: Store) -> None:
+    """By their last use, or when they were made; those that were revoked are left out."""
+    await put(
+        store,
+        1,
+        api_key(uid(1)),
+        api_key(uid(2), created_at=NOW + 7),
+        api_key(uid(3), created_at=NOW + 9, revoked_at=NOW + 10),
+        api_key(uid(4)),
+    )
+    await store.keys_used({uid(1): NOW + 8})
+
+    latest = [digest(uid(1)), digest(uid(2)), digest(uid(4))]
+    assert await store.latest_keys(10) == latest
+    assert await store.latest_keys(2) == latest[:2]
+
+
 async def test_versions_of_a_workflow(store: Store) -> None:
     """Versions ascend; the latest published one is not always the latest."""
     versions = [version(WORKFLOW, number) for number in (1, 2, 10)]
