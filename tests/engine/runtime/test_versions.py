@@ -13,7 +13,7 @@ from perdure.engine.core import ids
 from perdure.engine.core.upcast import EARLIER
 from perdure.engine.steps import Registry
 from perdure.store.records import Appended, NewEvent, StreamAppend
-from tests.engine.runtime.conftest import Bench, eventually
+from tests.engine.runtime.conftest import Bench
 
 SINCE_THEN = {"WaitOpened": "heartbeat_due_at", "BranchesStarted": "visit", "MapStarted": "visit"}
 """The member that version 2 brought, by event; TaskScheduled lost one, which stood in a log only if it was not 0."""
@@ -62,7 +62,9 @@ async def test_a_run_of_an_earlier_release_goes_on(bench: Bench, monkeypatch: py
         earlier = await bench.start(steps)
         workflow = await earlier.create_workflow("w", MACHINE)
         run = await earlier.trigger(workflow.id, [7])
-        await eventually(lambda: not earlier.node.tasks.running)
+        async for recorded in earlier.events(run.id, follow=True):
+            if isinstance(recorded.event, e.TaskSubmitted):
+                break
         opened_at = bench.clock.now()
         await bench.crash(earlier)
     stored = {item.row.type: item.row for item in (await bench.store.events_of([ids.parse(run.id)]))[ids.parse(run.id)]}
