@@ -106,6 +106,7 @@ class Node:
         self.recovery = Recovery(store, self.send, self.timers, self.suspects, self.metrics)
         self.recovery.on_done = self._open
         self.random = random
+        self._cancelled: dict[TaskKey, HotStream] = {}
         self.id = self.processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{ids.text(self.id)}"  # every tenant reads it: `nodes` and our log lines know the host
@@ -202,6 +203,12 @@ class Node:
         self.tasks.halt()
         self.timers.halt()
 
+    def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
+        """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
+        if self.tasks.cancel(hot, cancelled.seq):
+            hot.pins += 1
+            self._cancelled[TaskKey(hot.stream_id, cancelled.seq)] = hot
+
     def _go_on(self, _: fx.Continue, hot: HotStream) -> None:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
         if not self.draining.is_set() and self.processor.failure is None:
@@ -222,7 +229,7 @@ class Node:
     _EFFECTS: ClassVar = (
         Dispatch["Node", [HotStream], object](__name__)
         .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
-        .on(fx.CancelTask, lambda node, effect, hot: node.tasks.cancel(hot, effect.seq))
+        .on(fx.CancelTask, _cancel)
         .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
         .on(fx.Continue, _go_on)
         .on(fx.TakeUp, _take_up)
@@ -241,11 +248,21 @@ class Node:
         if self.processor.failure is not None:
             return
         order = from_inside(hot.stream_id, command, self.actor)
-        ended = self.suspects.ending(TaskKey(hot.stream_id, command.seq))
-        if ended is None:
+        key = TaskKey(hot.stream_id, command.seq)
+        ended, kept = self.suspects.ending(key), self._cancelled.pop(key, None)
+        if ended is None and kept is None:
             self.processor.post(order)
-        else:
-            self.processor.submit(order).add_done_callback(lambda _: _done(ended))
+            return
+        told = self.processor.submit(order)
+        if ended is not None:
+            told.add_done_callback(lambda _: _done(ended))
+        if kept is not None:
+            told.add_done_callback(lambda _: self._let_go(kept))
+
+    def _let_go(self, hot: HotStream) -> None:
+        hot.pins -= 1
+        if not hot.pins:
+            self.processor.hot.settle(hot)
 
     async def _fire(self, due: list[TimerRow]) -> list[TimerRow]:
         """Fire timers; gives those that could not be fired."""

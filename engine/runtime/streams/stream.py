@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.runtime.streams.letting_go import let_go
-from perdure.store.records import NEW_STREAM, Head
+from perdure.store.records import NEW_STREAM, Head, NewEvent
 
 if TYPE_CHECKING:
     from perdure.engine.runtime.processing.batch import Batch
@@ -28,13 +28,17 @@ SNAPSHOT_WIDTH_MAX: Final = 8192
 PAYLOADS_AT_EASE: Final = 8
 """With no more payloads than this a stream is not looked through for those that could go."""
 
+BYTES_AT_EASE: Final = 4 * 1024 * 1024
+"""Likewise with no more bytes of them than this."""
+
 
 class HotStream:
     """A stream in memory: its state as decided, which may be ahead of the disk by the batches in flight.
 
     `head` is where the stream ends on disk, and `stored` the state there. `batch` is the last batch, not yet committed,
     that an event of it is in; `pins` keep it in memory. Once the head has come to seq `snapshot_due`, the next commit
-    brings a snapshot of what is stored.
+    brings a snapshot of what is stored. `payload_sizes` has the bytes of JSON text of the payloads that are live, also
+    of those that are not loaded, and maybe of some others; `payload_bytes` is their sum.
     """
 
     __slots__ = (
@@ -43,9 +47,12 @@ class HotStream:
         "kind",
         "machine",
         "organization_id",
+        "payload_bytes",
+        "payload_sizes",
         "payloads",
         "pins",
         "prune_above",
+        "prune_above_bytes",
         "shown",
         "snapshot_due",
         "state",
@@ -65,10 +72,13 @@ class HotStream:
         self.state: Any = kind.initial()
         self.stored: Any = self.state
         self.payloads: dict[int, Any] = {}
+        self.payload_sizes: dict[int, int] = {}
+        self.payload_bytes = 0
         self.machine: Any = None  # a `Machine`, of an execution
         self.batch: Batch | None = None
         self.pins = 0
         self.prune_above = PAYLOADS_AT_EASE
+        self.prune_above_bytes = BYTES_AT_EASE
         self.shown: dict[str, str] | None = None  # in the log (`bound.described`), once it is known
         self.snapshot_due = kind.snapshot_due
 
@@ -80,27 +90,37 @@ class HotStream:
         """
         return self.kind.width(self.stored) <= SNAPSHOT_WIDTH_MAX
 
-    def move(self, steps: Sequence[DraftedEvent]) -> None:
+    def move(self, steps: Sequence[DraftedEvent], events: Sequence[NewEvent]) -> None:
         """Move on by the events of a decision, which the store is about to have. After an error it has not moved."""
         state = steps[-1].state
-        for step in steps:
-            recorded = step.recorded
-            if recorded.payload is not None:
-                self.payloads[recorded.seq] = recorded.payload
-        if len(self.payloads) > self.prune_above:
-            self._prune(state)
+        for step, event in zip(steps, events, strict=True):
+            if event.payload is not None:
+                seq = step.recorded.seq
+                self.payloads[seq] = step.recorded.payload
+                self.payload_sizes[seq] = size = bytes_of(event.payload)
+                self.payload_bytes += size
+        if len(self.payloads) > self.prune_above or self.payload_bytes > self.prune_above_bytes:
+            self.prune(state)
         self.state = state
 
-    def _prune(self, state: Any) -> None:
+    def prune(self, state: Any) -> None:
         """Let go of payloads that no later decision looks at.
 
         It is done when twice as many have come together as are needed, and more than there are places to look for what
-        is needed: so it costs little for each payload, however wide a Map is.
+        is needed: so it costs little for each payload, however wide a Map is. Likewise of their bytes.
         """
         live = self.kind.live_seqs(state)
         if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
+            self.payload_sizes = {seq: size for seq, size in self.payload_sizes.items() if seq in live}
+            self.payload_bytes = sum(self.payload_sizes.values())
             self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads), self.kind.width(state))
+            self.prune_above_bytes = max(BYTES_AT_EASE, 2 * self.payload_bytes)
+
+
+def bytes_of(text: str) -> int:
+    """How many bytes a text has in the log."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class HotStreams:
@@ -120,6 +140,11 @@ class HotStreams:
         if hot is not None:
             self._streams.move_to_end(stream_id)
         return hot
+
+    def workflow_of(self, stream_id: bytes) -> str:
+        """Which workflow an execution is of; an empty text if that is not known, or for another stream."""
+        hot = self._streams.get(stream_id)
+        return "" if hot is None else getattr(hot.state, "workflow", "")
 
     def will_tell_end(self, stream_id: bytes) -> bool:
         """Whether a commit is still to tell of an execution's end: it is in memory, and its end is not on disk.
