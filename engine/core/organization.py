@@ -22,6 +22,7 @@ from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.pinned import LogPinned
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -53,19 +54,6 @@ class KeyRevoked(Event, frozen=True):
     """The key is refused from here on."""
 
     key: str
-
-
-class LogPinned(Event, frozen=True):
-    """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
-
-    `sha256` is the hash of the event there. `log_sha256` is the digest of the log above `after` up to there: SHA-256
-    of `perdure-log-1`, a line feed, and the hashes of the events at those positions, in their order.
-    """
-
-    position: int
-    sha256: str
-    after: int | None = None
-    log_sha256: str | None = None
 
 
 EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)

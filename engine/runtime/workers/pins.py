@@ -14,7 +14,8 @@ from typing import Final
 
 import structlog
 
-from perdure.engine.core.organization import LogPinned, PinLog
+from perdure.engine.core.organization import PinLog
+from perdure.engine.core.pinned import LogPinned
 from perdure.engine.errors import PerdureError
 from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.processing.processor import Processor
