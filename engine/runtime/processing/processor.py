@@ -33,10 +33,9 @@ from perdure.engine.runtime.processing.quarantine import compensation_request, q
 from perdure.engine.runtime.processing.replies import Replies
 from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest, RecordedRandomness, claim_key
 from perdure.engine.runtime.streams.loader import Loader
-from perdure.engine.runtime.streams.stream import HotStream, HotStreams
-from perdure.engine.runtime.streams.stream_types import NO_ROWS, STREAM_TYPES
+from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, HotStreams
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.telemetry.metrics import Metrics
-from perdure.engine.runtime.telemetry.request_context import described
 from perdure.engine.runtime.watch import Watchers
 from perdure.store.errors import CommitUnknown, StoreError
 from perdure.store.protocols import Store
@@ -175,8 +174,7 @@ class Processor:
         kind = STREAM_TYPES[request.kind]
         hot = self.hot.get(request.stream_id)
         if hot is None and request.may_create and kind.creates(request.command):
-            hot = HotStream(kind, request.stream_id, request.organization_id, request.workspace_id)
-            hot.machine = request.machine
+            hot = HotStream(kind, request.stream_id, request.organization_id, request.workspace_id, request.machine)
             self.hot.add(hot)
         if hot is not None:
             self._decide(hot, request)
@@ -203,7 +201,7 @@ class Processor:
     def _conclude(self, hot: HotStream, request: CommandRequest, outcome: Outcome, now: int) -> None:
         """Go on with what was decided."""
         if isinstance(outcome, Need):
-            hot.pins += 1
+            hot.pin()
             self._start(self._detour(hot, request, outcome))
         elif outcome.steps:
             try:
@@ -256,7 +254,7 @@ class Processor:
             self._on_defect(hot, request, defect)
             return
         finally:
-            hot.pins -= 1
+            hot.unpin()
         has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             request.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
@@ -290,14 +288,14 @@ class Processor:
         if hot.batch is None:
             self.hot.drop(hot.stream_id)
         if isinstance(defect, MemoryError):  # it says nothing of this stream: others may have the memory
-            _log.error("out_of_memory", **described(hot), command=name, request_id=request.request_id)
+            _log.error("out_of_memory", **hot.described(), command=name, request_id=request.request_id)
             self._metrics.fail("out_of_memory")
             self._not_served(request, "there was not enough memory for the request")
         elif not request.is_internal and not can_be_written(request.command):
             self.teller.fail(request, Invalid("the request holds something that cannot be written as JSON"))
         else:
             _log.error(
-                "decision_failed", **described(hot), command=name, request_id=request.request_id, exc_info=defect
+                "decision_failed", **hot.described(), command=name, request_id=request.request_id, exc_info=defect
             )
             self._metrics.fail("decision_failed")
             setting = quarantine_request(hot, request, defect, self._metrics)

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.snapshots import due_after, restore
-from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.streams.stream_types import STREAM_TYPES, StreamType
+from perdure.engine.runtime.streams.stream import HotStream, StreamType
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.protocols import Store
 from perdure.store.records import NEW_STREAM, EventRow, Head, SnapshotRow, StoredEvent, StreamRow
 
@@ -77,7 +77,6 @@ class StreamFold:
             raise LookupError(message)
         self._prune()
         hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
-        hot.state = hot.stored = self.state
-        hot.head, hot.snapshot_due = self.head, self.snapshot_due
-        hot.payloads = {seq: decode_json(text) for seq, text in self.texts.items()}
+        payloads = {seq: decode_json(text) for seq, text in self.texts.items()}
+        hot.restore(self.state, self.head, payloads, self.snapshot_due)
         return hot

@@ -22,8 +22,8 @@ from perdure.engine.runtime.processing import processor as processors
 from perdure.engine.runtime.processing.batch import Batch, PendingReply
 from perdure.engine.runtime.processing.deferred import Deferred
 from perdure.engine.runtime.processing.requests import CommandRequest, from_inside
-from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.streams.stream_types import NO_ROWS, STREAM_TYPES
+from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.services.starting import Start
 from perdure.engine.steps import Registry
 from perdure.store.errors import StoreFull
@@ -132,7 +132,7 @@ async def test_a_stop_brings_home_what_was_put_off(bench: Bench) -> None:
     await eventually(lambda: calls == 20)
     bench.store.fail_next += [StoreFull("no space left")] * 3
     gate.set()
-    await eventually(lambda: engine.node.processor._put_off.orders)
+    await eventually(lambda: engine.node.processor._put_off.requests)
     stopping = asyncio.create_task(engine.node.drain(5))
     while not stopping.done():
         bench.clock.push(1000)

@@ -230,7 +230,7 @@ async def test_steps_are_counted_by_outcome(bench: Bench) -> None:
 def test_nothing_is_shared_between_nodes() -> None:
     """Two nodes in one process count for themselves, and both can be shown."""
     one, other = Metrics(), Metrics()
-    one.orders.add("told")
+    one.requests.add("told")
     assert b'perdure_orders_total{outcome="told"} 1.0' in exposition(one)
     assert b'perdure_orders_total{outcome="told"} 0.0' in exposition(other)
 
