@@ -10,8 +10,8 @@ from perdure.api.cli import output
 from perdure.api.cli.options import DatabaseScope, Group, Where, anywhere, as_json, database, reads
 from perdure.api.cli.output import readable
 from perdure.api.cli.runner import run
+from perdure.api.cli.targets.choice import no_elsewhere, target
 from perdure.api.cli.targets.reader import key_json, view
-from perdure.api.cli.targets.target import no_elsewhere, target
 
 
 @click.group(

@@ -14,8 +14,9 @@ from perdure.api.cli.arguments import read_definition
 from perdure.api.cli.options import DatabaseScope, Group, Where, anywhere, limit, reads, steps
 from perdure.api.cli.output import readable
 from perdure.api.cli.runner import CommandFailed, run
+from perdure.api.cli.targets.choice import no_elsewhere, server_of, target
 from perdure.api.cli.targets.reader import find_workflow, view, workflow_json
-from perdure.api.cli.targets.target import ResumeRule, no_elsewhere, server_of, target
+from perdure.api.cli.targets.target import ResumeRule
 from perdure.engine.log.codec import decode_json
 
 
