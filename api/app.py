@@ -40,7 +40,7 @@ def create_app(engine: Engine, settings: Settings, http: metrics.HttpMetrics | N
     by_path: dict[str, list[Route]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, []).append(route)
-    throttle = Throttle(engine.node.clock)
+    throttle = Throttle(engine.clock)
     endpoints = {path: Endpoint(routes, engine, settings, throttle) for path, routes in by_path.items()}
     app = Starlette(
         routes=[

@@ -14,7 +14,7 @@ from perdure.engine.errors import Conflict, NotFound, Unavailable
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import canonical, is_same_request
 from perdure.engine.runtime.callers import Caller, Grant, IdempotencyKey
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict, Rejected
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
@@ -31,7 +31,7 @@ TERMINATION_REASON: Final = "Workflow execution terminated by user."
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: Node, workflows: Workflows, memory: Idempotency) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, memory: Idempotency) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows

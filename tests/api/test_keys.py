@@ -294,7 +294,7 @@ async def test_uses_that_were_not_yet_written_are_at_the_end(api: Api) -> None:
     """A clean stop loses none."""
     key = await api.new_key("runs.view")
     await api.get("/v1/waits", key=key)
-    await api.engine.access.close()
+    await api.engine.services.access.close()
     assert (await api.ok("GET", "/v1/keys"))["data"][-1]["last_used_at"] is not None
 
 
@@ -367,7 +367,7 @@ async def test_a_key_expires_by_the_computers_clock() -> None:
     """The same through the engine's own clock, which is the computer's."""
     with freezegun.freeze_time("2025-06-15T12:00:00", real_asyncio=True, tick=False) as frozen:
         engine = await Engine.start(MemoryStore())
-        await engine.access.bootstrap(KEY, "cli:test")
+        await engine.services.access.bootstrap(KEY, "cli:test")
         transport = httpx2.ASGITransport(create_app(engine, Settings()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://perdure.test") as client:
             body = {"name": "k", "scopes": ["runs.view"], "expires_at": "2025-06-15T14:00:00+02:00"}

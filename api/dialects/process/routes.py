@@ -77,7 +77,7 @@ async def trigger(call: RouteCall[TriggerQuery, dict[str, Any] | None]) -> Reply
     implied: Any = None if call.query.test else {}  # a test without a body runs on something else
     idempotency = call.idempotency(implied if call.given is None else call.given)
     run_input = await _input(call, workflow_id, version) if call.given is None else call.given
-    answered = await call.engine.runs.trigger(
+    answered = await call.engine.services.runs.trigger(
         call.caller,
         workflow_id,
         run_input,
@@ -93,7 +93,7 @@ async def _input(call: RouteCall[TriggerQuery, Any], workflow_id: bytes, version
     """What runs without a body: an empty object, or for a test the workflow's mock payload if there is one."""
     if not call.query.test:
         return {}
-    found = await call.engine.catalog.runnable(call.caller, workflow_id, version, is_test=True)
+    found = await call.engine.services.workflows.runnable(call.caller, workflow_id, version, is_test=True)
     mock = found.version.mock_payload
     return {} if mock is None else decode_json(mock)
 
@@ -140,7 +140,7 @@ async def resumed(call: RouteCall[ResumeQuery, Any], payload: Any) -> tuple[Answ
     """End a wait of the process in the path with this payload; the answer, and the headers that go with it."""
     wait_id = call.query.wait_id
     preferred_s = preferred_wait_s(call.headers)
-    answered = await call.engine.runs.resume(
+    answered = await call.engine.services.runs.resume(
         call.caller,
         call.path["process_id"],
         payload,
@@ -160,7 +160,7 @@ async def terminate(call: RouteCall[Any, Terminate | None]) -> Reply:
 async def terminated(call: RouteCall[Any, Terminate | None]) -> Answered:
     """End the process in the path."""
     body = call.body or Terminate()
-    return await call.engine.runs.terminate(
+    return await call.engine.services.runs.terminate(
         call.caller,
         call.path["process_id"],
         body.payload.termination_reason,

@@ -134,7 +134,7 @@ class WorkflowQuery(Request, frozen=True):
 async def create_workflow(call: RouteCall[Any, NewWorkflow]) -> Reply:
     """Make a workflow; its first version is published unless it is to be a draft."""
     body = call.body
-    saved = await call.engine.catalog.create(
+    saved = await call.engine.services.workflows.create(
         call.caller,
         body.name,
         body.definition,
@@ -163,7 +163,7 @@ async def apply_workflow(call: RouteCall[Any, AppliedWorkflow]) -> Reply:
     """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
     body, name = call.body, read(Named, {"name": call.path["name"]}).name
     settings = _given(body.settings)
-    applied = await call.engine.catalog.apply(
+    applied = await call.engine.services.workflows.apply(
         call.caller,
         name,
         body.definition,
@@ -177,7 +177,7 @@ async def apply_workflow(call: RouteCall[Any, AppliedWorkflow]) -> Reply:
 async def list_workflows(call: RouteCall[WorkflowsQuery, None]) -> Reply:
     """The workflows of the key's workspace, newest first."""
     query = call.query
-    rows, total = await call.engine.reading.workflow_page(
+    rows, total = await call.engine.services.queries.workflow_page(
         call.caller, page=query.page, limit=query.limit, status=query.status, search=query.search
     )
     meta = {"page": query.page, "limit": query.limit, "total": total}
@@ -187,8 +187,10 @@ async def list_workflows(call: RouteCall[WorkflowsQuery, None]) -> Reply:
 async def get_workflow(call: RouteCall[WorkflowQuery, None]) -> Reply:
     """A workflow with its latest version, or another one."""
     workflow_id = call.path_id("id")
-    row = await call.engine.catalog.workflow(call.caller, workflow_id)
-    version = await call.engine.catalog.version(call.caller, workflow_id, call.query.version or row.latest_version)
+    row = await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    version = await call.engine.services.workflows.version(
+        call.caller, workflow_id, call.query.version or row.latest_version
+    )
     return _data(_with_definition(row, version))
 
 
@@ -196,7 +198,7 @@ async def change_workflow(call: RouteCall[Any, WorkflowChange]) -> Reply:
     """Change a workflow. A published version never changes: another definition or setting makes the next version."""
     body = call.body
     status, settings = _given(body.status), _given(body.settings)
-    saved = await call.engine.catalog.change(
+    saved = await call.engine.services.workflows.change(
         call.caller,
         call.path_id("id"),
         name=_given(body.name),
@@ -210,7 +212,7 @@ async def change_workflow(call: RouteCall[Any, WorkflowChange]) -> Reply:
 
 async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
     """Let no run start any more; history stays readable."""
-    return _data(_workflow(await call.engine.catalog.archive(call.caller, call.path_id("id"))))
+    return _data(_workflow(await call.engine.services.workflows.archive(call.caller, call.path_id("id"))))
 
 
 def _given(value: Any) -> Any:
@@ -266,9 +268,9 @@ async def create_key(call: RouteCall[Any, NewKey]) -> Reply:
     """Make a key. Its text is in this answer and nowhere else."""
     body = call.body
     expires_at = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
-    if expires_at is not None and expires_at <= call.engine.node.clock.now():
+    if expires_at is not None and expires_at <= call.engine.now():
         raise Invalid("expires_at: it is in the past; it must be a time to come", {"field": "expires_at"})
-    made = await call.engine.access.create_key(
+    made = await call.engine.services.access.create_key(
         call.principal,
         body.name,
         plain_scopes(body.scopes),
@@ -290,7 +292,7 @@ async def list_keys(call: RouteCall[KeysQuery, None]) -> Reply:
     """The keys of the workspace, without their texts, oldest first; an operator's key sees its organization's."""
     query = call.query
     after = b"" if query.after is None else id_of("after", query.after)
-    rows, uses = await call.engine.access.keys(call.principal, after=after, limit=query.limit + 1)
+    rows, uses = await call.engine.services.access.keys(call.principal, after=after, limit=query.limit + 1)
     keys = [_key(row, uses.get(row.key_id)) for row in rows[: query.limit]]
     return _data(keys, meta=_after(query.limit, has_more=len(rows) > query.limit, last=keys and keys[-1]["id"]))
 
@@ -303,7 +305,7 @@ class RevokeQuery(Request, frozen=True):
 
 async def revoke_key(call: RouteCall[RevokeQuery, None]) -> Reply:
     """Revoke a key, at once and for ever, and with it the keys that it made."""
-    key_id, access = call.path_id("id"), call.engine.access
+    key_id, access = call.path_id("id"), call.engine.services.access
     row = await access.revoke_key(call.principal, key_id, with_children=call.query.with_children)
     uses = await access.last_uses([key_id])
     return _data(_key(row, uses.get(key_id)))
@@ -340,11 +342,11 @@ async def list_waits(call: RouteCall[WaitsQuery, None]) -> Reply:
     """The open waits of the key's workspace, oldest first."""
     query, execution_id, workflow_id = call.query, None, None
     if query.process_id is not None:
-        execution_id = await call.engine.runs.find(call.caller, query.process_id)
+        execution_id = await call.engine.services.runs.find(call.caller, query.process_id)
     if query.workflow_id is not None:
         workflow_id = id_of("workflow_id", query.workflow_id)
-        await call.engine.catalog.workflow(call.caller, workflow_id)
-    found = await call.engine.reading.open_waits(
+        await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    found = await call.engine.services.queries.open_waits(
         call.caller,
         execution_id=execution_id,
         workflow_id=workflow_id,

@@ -50,7 +50,7 @@ class StateTrial(Request, frozen=True):
 async def try_state(call: RouteCall[Any, StateTrial]) -> Reply:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
     tested = await asyncio.get_running_loop().run_in_executor(
-        _APART, _tested, call.body, call.engine.node.limits.payload_max_bytes
+        _APART, _tested, call.body, call.engine.limits.payload_max_bytes
     )
     return Reply({"success": True, "data": tested.document()})
 

@@ -47,7 +47,6 @@ class Suspects:
         self._clock = clock
         self._tasks = tasks
         self._metrics = metrics
-        metrics.suspects_held.read = lambda: len(self)
         self._held: list[_Suspect] = []
         self._watched: dict[TaskKey, asyncio.Future[None]] = {}
 

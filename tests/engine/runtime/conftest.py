@@ -78,7 +78,9 @@ class Bench:
         self.engines.remove(engine)
         processor = engine.node.processor
         processor.failure = RuntimeError("killed")
-        for job in (*processor._jobs, *engine.node.tasks._jobs.values(), *engine.node.children._jobs):
+        processor.commits.stop()
+        commits = [] if processor.commits.appending is None else [processor.commits.appending]
+        for job in (*commits, *processor._jobs, *engine.node.tasks._jobs.values(), *engine.node.children._jobs):
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()
