@@ -203,6 +203,8 @@ def test_a_slow_server_is_left_in_time(connect: Connect, way: Way) -> None:
         with pytest.raises(NoAnswer):
             client.live()
         assert time.monotonic() - began < 5
+        while len(server.requests) < 2 and time.monotonic() - began < 10:  # a busy machine: its thread is late
+            time.sleep(0.01)
         assert len(server.requests) == 2
 
 
