@@ -28,7 +28,7 @@ PURE = ("engine/core", "engine/language")
 IMPURE = (
     *("asyncio", "logging", "os", "random", "secrets", "socket", "time", "uuid.uuid1", "uuid.uuid4"),
     *("aiohttp", "aiosqlite", "sqlalchemy", "starlette", "structlog"),
-    *("api", "perdure.engine.runtime", "perdure.engine.steps", "store"),
+    *("perdure.api", "perdure.engine.runtime", "perdure.engine.steps", "perdure.store"),
 )
 IMPURE_CALLS = ("now", "today", "utcnow", "uuid1", "uuid4")
 # Where: what must not be imported there, and what to do instead.
@@ -38,11 +38,11 @@ ARROWS = {
         (*IMPURE, "perdure.engine.core"),
         "the language knows no executions: move what both need into perdure.engine.language, or pass it in",
     ),
-    "engine": (("api",), "the engine serves any caller: let api import it"),
+    "engine": (("perdure.api",), "the engine serves any caller: let api import it"),
     "api/client": (
         (
-            "engine",
-            "store",
+            "perdure.engine",
+            "perdure.store",
             "starlette",
             "click",
             "perdure.api.cli.commands",
@@ -52,7 +52,10 @@ ARROWS = {
         ),
         "the client is on its own: write what both need twice, and let a test compare",
     ),
-    "store": (("api", "engine"), "the store takes and gives records: let perdure.engine.runtime translate"),
+    "store": (
+        ("perdure.api", "perdure.engine"),
+        "the store takes and gives records: let perdure.engine.runtime translate",
+    ),
 }
 
 

@@ -225,7 +225,7 @@ async def test_what_comes_while_a_revocation_is_being_committed_is_refused(bench
     await again.wait()
     assert deciding.commits.under_way is not None
     resume = revoking.resume()
-    await eventually(lambda: deciding.commits.under_way is not None and len(deciding._committing.waiting) == 2)
+    await eventually(lambda: deciding.commits.under_way is not None and len(deciding.commits.under_way.waiting) == 2)
     bench.store.gate.set()
     await revoke
     with pytest.raises(Unauthorized, match="revoked or has expired"):
