@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from perdure.engine.core import ids
-from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.events import Recorded
-from perdure.engine.language import Machine
 from perdure.engine.log import snapshots
 from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.letting_go import let_go
 from perdure.store.records import NEW_STREAM, Ending, Head, Row, SnapshotRow, StreamKind, TimerRow
+
+if TYPE_CHECKING:  # the language, which commands that read have no use for, comes with them
+    from perdure.engine.core.decision import Facts, Outcome
+    from perdure.engine.language import Machine
 
 WIDE: Final = 64
 """A stream's state is wide that has more places of control."""
