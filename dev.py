@@ -33,6 +33,10 @@ TASKS = {
         "5,000 drawn requests against the whole document; ARGS: how many, and a seed",
         ["python -m tests.api.fuzzing"],
     ),
+    "calendar": (
+        "schedules in all time zones, at each change of their clocks from 2000 to 2040, against brute force",
+        ["python -m tests.engine.calendar_oracle"],
+    ),
     "crash": ("only the tests that start real server processes", ["python -m pytest -m real_process"]),
     "cover": ("branch coverage of engine/core", ["coverage run -m pytest tests/engine", "coverage report"]),
     "lint": ("all checks", ["ruff check", "ruff format --check", "mypy", "pyright --warnings"]),
@@ -40,7 +44,7 @@ TASKS = {
     "bench": ("measures, and prints ratios", ["python -m benchmarks"]),
     "lock": ("remakes requirements.lock; --upgrade takes newer versions", [COMPILE]),
 }
-USAGE = "python3 dev.py TASK [ARGS...]\n\n" + "\n".join(f"  {name:8}{TASKS[name][0]}" for name in TASKS)
+USAGE = "python3 dev.py TASK [ARGS...]\n\n" + "\n".join(f"  {name:10}{TASKS[name][0]}" for name in TASKS)
 
 
 class Refused(Exception):
