@@ -29,7 +29,7 @@ ROOMS = {
     """,
     "engine": """
         errors suggestions
-        language yaml_text
+        calendar language yaml_text
         core
         limits log
         history steps
