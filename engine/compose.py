@@ -53,10 +53,6 @@ MakeChildren = Callable[[NodeParts], ChildRunner]
 Changed = Callable[[HotStream, Sequence[NewEvent]], None]
 
 
-def _nobody(_failure: Exception) -> None:
-    """Nobody asks to be told of a failure."""
-
-
 class Surroundings(NamedTuple):
     """What a node is put into.
 
@@ -69,7 +65,7 @@ class Surroundings(NamedTuple):
     limits: Limits = DEFAULT_LIMITS
     random: Callable[[int], bytes] | None = None
     names: Mapping[str, str] = {}
-    on_failure: Callable[[Exception], None] = _nobody
+    on_failure: Callable[[Exception], None] | None = None
 
 
 class Services(NamedTuple):
@@ -159,6 +155,7 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
     metrics = Metrics(circle.sampled)
     definitions = Definitions(store)
     loader = Loader(store, definitions, metrics)
+    failed = around.on_failure or (lambda _failure: None)
     processor = Processor(
         store,
         loader,
@@ -167,7 +164,7 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
         metrics=metrics,
         limits=around.limits,
         names=around.names,
-        ports=Ports(circle.run_effect, circle.moved, partial(_tell_all, changed), circle.halt, around.on_failure),
+        ports=Ports(circle.run_effect, circle.moved, partial(_tell_all, changed), circle.halt, failed),
     )
     store.watch(processor.stop)
     return NodeParts(

@@ -111,7 +111,7 @@ class Engine:
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
-        around = Surroundings(store, clock or SystemClock(), limits, on_failure=on_failure or (lambda _failure: None))
+        around = Surroundings(store, clock or SystemClock(), limits, on_failure=on_failure)
         engine = cls(compose(around, registry), http)
         try:
             await engine.node.start()
