@@ -17,17 +17,19 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
 import structlog
 import uvicorn
 
-from perdure.api.app import create_app
+from perdure.api.app import ROUTES, create_app
 from perdure.api.http.connections import Door, HttpConnection, refuse
+from perdure.api.http.dialect import Dialects
 from perdure.api.http.metrics import HttpMetrics
 from perdure.api.http.middleware import RequestLog
+from perdure.api.http.routing import Route
 from perdure.api.settings import Settings
 from perdure.engine.embedded import Engine
 from perdure.engine.errors import EngineFailed
@@ -73,13 +75,16 @@ class Server(uvicorn.Server):
     uvicorn itself would raise a captured signal again after its shutdown, and the exit status would be the signal's.
     """
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, routes: Sequence[Route] = ROUTES) -> None:
         http = HttpMetrics()
+        dialects = Dialects(route.dialect for route in routes)
         self.door = Door(
-            connections_max(settings.connections_max), settings.receive_timeout_s, RequestLog(refuse, http)
+            connections_max(settings.connections_max),
+            settings.receive_timeout_s,
+            RequestLog(refuse, dialects, http),
         )
         config = uvicorn.Config(
-            create_app(engine, settings, http),
+            create_app(engine, settings, http, routes),
             http=cast("Any", partial(HttpConnection, self.door)),
             access_log=False,
             backlog=ACCEPTED_AT_ONCE,
@@ -145,6 +150,7 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
     """Serve an engine that has been started, and close it. From here on nothing is raised: a status always comes."""
     status = 0
     try:
+        _log.info("node_started", node_id=engine.node_id, node=engine.node_name)
         await _bootstrap(engine, settings)
         stop.server = Server(engine, settings)
         if not stop.is_asked and engine.condition.failure is None:

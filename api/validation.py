@@ -19,10 +19,10 @@ from msgspec import inspect as types
 
 from perdure.engine.core import ids
 from perdure.engine.errors import Invalid
+from perdure.engine.shown import shown, shown_name
 
 BODY: Final = "field"
 QUERY: Final = "query parameter"
-SHOWN_MAX: Final = 60
 DIGITS_MAX: Final = 19
 INSTANT_MAX: Final = 253_402_300_799_999
 
@@ -189,22 +189,6 @@ def _sized(low: int | None, high: int | None) -> str:
     if high is None:
         return f" of at least {low}"
     return f" of {low} to {high}" if low else f" of at most {high}"
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it: cut, and without control characters."""
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else repr(value)
-    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
-
-
-def shown_name(name: str) -> str:
-    """A name that a caller chose, as a message shows it."""
-    name = name if name.isprintable() else repr(name)
-    return name if len(name) <= SHOWN_MAX else f"{name[:SHOWN_MAX]}…"
 
 
 @lru_cache(maxsize=256)

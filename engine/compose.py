@@ -36,6 +36,7 @@ from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.idempotency import Idempotency
+from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.task_tokens import TaskTokens
@@ -90,7 +91,7 @@ class Composed(NamedTuple):
 
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
-    principals, recorded, published = Principals(), RecordedCalls(), PublishedVersions()
+    principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
     caches = (recorded.on_changed, published.on_changed, principals.on_changed)
     circle = _Circle()
     parts = _parts(around, circle, caches)

@@ -178,6 +178,15 @@ class Engine:
         return self.node.processor.position
 
     @property
+    def node_id(self) -> str:
+        return ids.text(self.node.id)
+
+    @property
+    def node_name(self) -> str:
+        """The host, and the process on it."""
+        return self.node.parts.sender.name
+
+    @property
     def clock(self) -> Clock:
         return self.node.clock
 

@@ -14,6 +14,9 @@ from typing import Any, Final
 
 from perdure.store.records import EventRow, Head, NewEvent, StreamAppend
 
+LOG_DOMAIN: Final = b"perdure-log-1\n"
+"""What the digest of a part of the log begins with; the hashes of its events follow, by position."""
+
 _DOMAIN: Final = b"perdure-event-1\n"
 _NULL: Final = b"\x00" + bytes(8)
 _INTEGER: Final = struct.Struct(">BQq").pack

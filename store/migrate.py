@@ -14,7 +14,15 @@ from sqlalchemy import Connection, inspect, text
 
 from perdure.store.errors import SchemaError
 
-REVISIONS: Final = ("perdure_0001", "perdure_0002", "perdure_0003", "perdure_0004", "perdure_0005", "perdure_0006")
+REVISIONS: Final = (
+    "perdure_0001",
+    "perdure_0002",
+    "perdure_0003",
+    "perdure_0004",
+    "perdure_0005",
+    "perdure_0006",
+    "perdure_0007",
+)
 """Every revision, the oldest first. The names tell our databases from others that alembic made."""
 
 _VERSION_TABLE: Final = "alembic_version"

@@ -103,6 +103,14 @@ class LogReader(Protocol):
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
         ...
 
+    async def hashes(self, after: int, through: int) -> list[bytes]:
+        """The hashes of the events at the positions above `after` up to `through`, ascending: some thousand at once."""
+        ...
+
+    async def last_of_type(self, type_: str, *, after: int = 0) -> StoredEvent | None:
+        """The last event of a type in the log above a position. It looks at all that come after it."""
+        ...
+
     def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
         """The whole log above a position, ascending, in bounded memory."""
         ...
@@ -132,6 +140,10 @@ class Catalog(Protocol):
         self, organization_id: bytes, workspace_id: bytes | None = None, *, after: bytes = b"", limit: int | None = None
     ) -> list[ApiKeyRow]:
         """Keys of an organization, or of one workspace of it, by ascending id above `after`."""
+        ...
+
+    async def latest_keys(self, limit: int) -> list[bytes]:
+        """The digests of keys that were not revoked, those first that were used, or if never, made, last."""
         ...
 
     async def has_operator(self, besides: bytes, now: int) -> bool:

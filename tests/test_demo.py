@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from perdure.api.demo import DEFINITION, DemoFailed, Story, history
 from perdure.engine.language import problems, warnings
+from tests.present import present
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 60
@@ -78,7 +80,7 @@ class Demo:
 
 
 def is_listening(said):
-    port = int(re.search(r"http://127\.0\.0\.1:(\d+)", said)[1])
+    port = int(present(re.search(r"http://127\.0\.0\.1:(\d+)", said))[1])
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -158,14 +160,15 @@ class Liar:
 )
 def test_a_story_that_does_not_hold_is_not_told_on(answer, reason):
     """It fails at the first thing that is not as it should be."""
-    server = Liar({"id": "w"}, {"execution_id": "e"}, answer)
+    server: Any = Liar({"id": "w"}, {"execution_id": "e"}, answer)
     with pytest.raises(DemoFailed, match=reason):
         Story(server, Console(quiet=True)).tell()
 
 
 def test_a_second_winner_would_be_noticed():
     """The repeated resume has to be told that it was too late."""
-    story = Story(Liar({"message": "restarted"}), Console(quiet=True))
+    server: Any = Liar({"message": "restarted"})
+    story = Story(server, Console(quiet=True))
     with pytest.raises(DemoFailed, match="answered with 'restarted' and not 'already restarted'"):
         story._resume("Again", "already restarted")
 
@@ -179,7 +182,8 @@ def test_the_workflow_is_sound():
 def test_the_history_shows_users_text_as_it_is():
     """What looks like markup in a payload is text like any other."""
     event = {"seq": 1, "type": "T", "at": 0, "actor": "key:1", "state": "[bold]", "result": "[/red]"}
-    console = Console(file=io.StringIO(), width=100)
+    written = io.StringIO()
+    console = Console(file=written, width=100)
     console.print(history([event]))
-    assert "[bold]" in console.file.getvalue()
-    assert "[/red]" in console.file.getvalue()
+    assert "[bold]" in written.getvalue()
+    assert "[/red]" in written.getvalue()

@@ -156,7 +156,7 @@ def test_a_server_takes_the_projects_steps(python: Path, project: Path) -> None:
     (project / "own.json").write_text(
         '{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "ours", "End": true}}}'
     )
-    command = [python, "-m", "perdure", "serve", "--port", "0", "--steps", "api.steps:registry"]
+    command = [str(python), "-m", "perdure", "serve", "--port", "0", "--steps", "api.steps:registry"]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     env["PERDURE_BOOTSTRAP_KEY"] = KEY
     with subprocess.Popen(

@@ -28,7 +28,7 @@ ROOMS = {
         api
     """,
     "engine": """
-        errors suggestions
+        errors shown suggestions
         calendar language yaml_text
         core
         limits log
@@ -105,7 +105,7 @@ def name_of(module: Module) -> str:
 @cache
 def imported(name: str) -> Mapping[str, int]:
     """Return what of ours a module imports, and in which line."""
-    found = {}
+    found: dict[str, int] = {}
     for line, full in shipped()[name].imports:
         target = full if full in shipped() else full.rpartition(".")[0]
         if target in shipped() and target != name:

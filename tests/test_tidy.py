@@ -52,6 +52,18 @@ ARROWS = {
         ),
         "the client is on its own: write what both need twice, and let a test compare",
     ),
+    "api/http": (
+        ("perdure.api.app", "perdure.api.cli", "perdure.api.dialects", "perdure.api.openapi"),
+        "what every request goes through knows no API of its own: ask the route's Dialect",
+    ),
+    "api/dialects/process": (
+        ("perdure.api.dialects.resource",),
+        "a dialect knows no other: move what both need into api/dialects, or into a service",
+    ),
+    "api/dialects/resource": (
+        ("perdure.api.dialects.process",),
+        "a dialect knows no other: move what both need into api/dialects, or into a service",
+    ),
     "store": (
         ("perdure.api", "perdure.engine"),
         "the store takes and gives records: let perdure.engine.runtime translate",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from perdure.api.dialects.envelopes import data
+from perdure.api.dialects.root import HEALTH, ROOT
 from perdure.api.dialects.schemas import Data, Health
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.embedded import Engine
@@ -13,7 +15,7 @@ from perdure.engine.errors import Unavailable
 
 async def live(_call: RouteCall[Any, Any]) -> Reply:
     """The process runs and its loop turns."""
-    return Reply({"success": True, "data": {"status": "live"}})
+    return data({"status": "live"})
 
 
 async def ready(call: RouteCall[Any, Any]) -> Reply:
@@ -21,7 +23,7 @@ async def ready(call: RouteCall[Any, Any]) -> Reply:
     problem = why_not_ready(call.engine)
     if problem is not None:
         raise Unavailable(f"not ready: the engine {problem}")
-    return Reply({"success": True, "data": {"status": "ready"}})
+    return data({"status": "ready"})
 
 
 def why_not_ready(engine: Engine) -> str | None:
@@ -39,8 +41,10 @@ def why_not_ready(engine: Engine) -> str | None:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(method="GET", path="/health/live", handler=live, answer=Data[Health]),
+    Route(dialect=ROOT, tag=HEALTH, method="GET", path="/health/live", handler=live, answer=Data[Health]),
     Route(
+        dialect=ROOT,
+        tag=HEALTH,
         method="GET",
         path="/health/ready",
         handler=ready,

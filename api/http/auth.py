@@ -1,8 +1,7 @@
-"""Who asks: a key in either header, what it may do, and the two spellings of its scopes."""
+"""Who asks: a key in either header, and what it may do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from starlette.requests import Request
@@ -11,10 +10,7 @@ from perdure.api.http.headers import api_key
 from perdure.api.http.throttle import Throttle
 from perdure.engine.errors import Unauthorized
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.services.access import Access, Principal
-
-PREFIX: Final = "service.workflows."
-"""The service API writes scopes with this before them: `service.workflows.runs.view` is `runs.view`."""
+from perdure.engine.services.access import Access, Principal, has_form
 
 NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 """Who asks what everybody may: it sees nothing of anybody's."""
@@ -24,19 +20,17 @@ async def authenticate(access: Access, throttle: Throttle, request: Request) -> 
     """Who a request speaks for.
 
     Raises `Unauthorized` without a key that is known, and neither revoked nor expired, and `RateLimited` if its address
-    has sent too many such keys; one that is in use is let through all the same, since many may share an address.
+    has sent too many such keys; one that is in use is let through all the same, since many may share an address. Nobody
+    but who guesses is to notice, and a guess is to cost the database nothing.
     """
     key = api_key(request.headers)
     address = request.client.host if request.client else ""
-    if not access.is_known(key):
-        throttle.check(address)
+    is_doubted = throttle.is_over(address) and not await access.is_known(key)
+    if is_doubted:
+        throttle.check(address, may_be_right=has_form(key))
     principal = await access.principal(key)
     if principal is None:
-        throttle.wrong(address)
+        if not is_doubted:
+            throttle.wrong(address)
         raise Unauthorized("this key is unknown, revoked or expired")
     return principal
-
-
-def plain_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Scopes in our spelling, each once, in the order given."""
-    return tuple(dict.fromkeys(scope.removeprefix(PREFIX) for scope in scopes))

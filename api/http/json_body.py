@@ -20,9 +20,9 @@ from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from perdure.api.http.problems import PayloadTooLarge, UnsupportedType
-from perdure.api.validation import shown, shown_name
 from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import encode_json
+from perdure.engine.shown import shown, shown_name
 from perdure.engine.yaml_text import read_yaml
 
 JSON: Final = "application/json"

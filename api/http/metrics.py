@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Path
 
 from perdure.api.http.auth import authenticate
+from perdure.api.http.dialect import Dialect
 from perdure.api.http.problems import refusal
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
@@ -47,7 +48,7 @@ class HttpMetrics(Instruments):
         self.seconds.observe(seconds, method, route)
 
 
-def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throttle) -> Path:
+def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throttle, dialect: Dialect) -> Path:
     """The route. It answers in a format of its own, so it is none of the table of those that answer JSON."""
 
     async def respond(request: Request) -> Response:
@@ -56,7 +57,7 @@ def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throt
             try:
                 (await authenticate(engine.services.access, throttle, request)).require(OPERATOR)
             except PerdureError as error:
-                return refusal(PATH, error)
+                return refusal(dialect, error)
         metrics = engine.metrics
         try:
             await metrics.count_live(engine.store)

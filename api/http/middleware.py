@@ -13,6 +13,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from perdure.api.http.dialect import Dialects
 from perdure.api.http.headers import request_id
 from perdure.api.http.metrics import HttpMetrics
 from perdure.api.http.problems import refusal
@@ -44,8 +45,9 @@ class RequestLog:
     Handlers tell the actor in `scope["state"]`. A request that is cancelled (by a server that stops) is answered, too.
     """
 
-    def __init__(self, app: ASGIApp, metrics: HttpMetrics | None = None) -> None:
+    def __init__(self, app: ASGIApp, dialects: Dialects, metrics: HttpMetrics | None = None) -> None:
         self._app = app
+        self._dialects = dialects
         self._metrics = metrics or HttpMetrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,11 +75,11 @@ class RequestLog:
             except asyncio.CancelledError:
                 if status:  # half an answer is out: the connection is cut
                     raise
-                await refusal(scope["path"], Unavailable(STOPPING))(scope, receive, send_named)
+                await refusal(self._dialects.of(scope["path"]), Unavailable(STOPPING))(scope, receive, send_named)
             except Exception as error:
                 if status:
                     raise
-                await refusal(scope["path"], error)(scope, receive, send_named)
+                await refusal(self._dialects.of(scope["path"]), error)(scope, receive, send_named)
             finally:
                 seconds = time.perf_counter() - started
                 self._metrics.answered(scope["method"], state, status, seconds)

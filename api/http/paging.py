@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
-from perdure.api.validation import id_of, shown
+from perdure.api.validation import id_of
 from perdure.engine.core import ids
 from perdure.engine.errors import Invalid
+from perdure.engine.shown import shown
 
 LIMIT_DEFAULT: Final = 20
 

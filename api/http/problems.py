@@ -1,8 +1,7 @@
 """Problems: what a caller is told when a request is refused or fails.
 
 There is one table from error code to HTTP status. An exception of the engine carries its code; those that only HTTP
-knows are here. Two envelopes hold the same: the process API's, and the one of all other dialects
-(`api/CONTRACT.md`, "Errors").
+knows are here. Each dialect has an envelope that holds them (`api/CONTRACT.md`, "Errors").
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from perdure.api.http.dialect import Dialect
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unauthorized, Unavailable
 from perdure.store.errors import StoreError
@@ -92,27 +92,6 @@ class Internal(PerdureError):
     """A defect of ours, or of what we stand on; the log knows more, the caller need not."""
 
 
-PROCESS_PREFIX: Final = "/v2/workflows/"
-"""Where the process API is mounted."""
-
-
-def process_envelope(error: PerdureError) -> dict[str, Any]:
-    """The process API's: `{"message", "error": {"code", "details"?}}`."""
-    return {"message": error.message, "error": {"code": error.code, **_details(error)}}
-
-
-def enveloped(error: PerdureError) -> dict[str, Any]:
-    """All other dialects': `{"success": false, "error": {"code", "message", "details"?}}`."""
-    return {
-        "success": False,
-        "error": {"code": error.code, "message": error.message, **_details(error)},
-    }
-
-
-def _details(error: PerdureError) -> dict[str, Any]:
-    return {"details": error.details} if error.details else {}
-
-
 def no_such_method(allowed: Iterable[str]) -> MethodNotAllowed:
     """The path is known, and has these methods."""
     methods = sorted(allowed)
@@ -124,11 +103,10 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
     return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type="application/json")
 
 
-def refusal(path: str, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request that failed, in the envelope of the path's dialect."""
+def refusal(dialect: Dialect, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that failed, as its dialect tells it."""
     problem = as_problem(error)
-    envelope = process_envelope if path.startswith(PROCESS_PREFIX) else enveloped
-    return json_response(envelope(problem), status_of(problem), {**headers_of(problem), **(headers or {})})
+    return json_response(dialect.refusal(problem), status_of(problem), {**headers_of(problem), **(headers or {})})
 
 
 def status_of(error: PerdureError) -> int:

@@ -17,16 +17,18 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from perdure.api.http.auth import NOBODY, authenticate
+from perdure.api.http.dialect import Dialect, Dialects
 from perdure.api.http.headers import idempotency_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
-from perdure.api.validation import QUERY, Request, id_of, read, shown_name
+from perdure.api.validation import QUERY, Request, id_of, read
 from perdure.engine.embedded import Engine
-from perdure.engine.errors import Invalid, PerdureError
+from perdure.engine.errors import Invalid, PerdureError, Unauthorized
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.services.access import Principal
+from perdure.engine.shown import shown_name
 
 Q = TypeVar("Q")
 B = TypeVar("B")
@@ -55,6 +57,7 @@ class Served(NamedTuple):
 
     engine: Engine
     settings: Settings
+    dialects: Dialects
 
 
 class RouteCall(Generic[Q, B]):
@@ -74,7 +77,7 @@ class RouteCall(Generic[Q, B]):
         body: B,
         given: dict[str, Any] | None,
     ) -> None:
-        self.engine, self.settings = served
+        self.engine, self.settings, self.dialects = served
         self.principal = principal
         self.path = path
         self.query = query
@@ -110,15 +113,18 @@ Handler = Callable[[RouteCall[Any, Any]], Awaitable[Reply]]
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
+    `dialect` is whose it is: its path begins as that one's do, and what it refuses is told as that one tells it.
     `scope` is what the key must have; none: everybody may. `body` is the struct of a request object, `dict` for a
     JSON object of the caller's own, none where no body is looked at. `tells_position`: every answer, errors too, says
-    where the log stood.
+    where the log stood, if its key was accepted.
 
     The rest is for the document (`api.openapi`), and tests hold the answers against it: `answer` is the type of a
     success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
-    the handler looks at; `body_as` describes a body that is a JSON object of the caller's own.
+    the handler looks at; `body_as` describes a body that is a JSON object of the caller's own. `tag` is the heading of
+    the dialect's that it stands under, the first if it says none; `operation_id` its name, if not the handler's.
     """
 
+    dialect: Dialect
     method: str
     path: str
     handler: Handler
@@ -133,6 +139,23 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     refusals: frozenset[str] = frozenset()
     headers: tuple[str, ...] = ()
     body_as: Any = None
+    tag: str = ""
+    operation_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a path or a tag that is none of the dialect's."""
+        dialect = self.dialect
+        if not self.path.startswith(dialect.prefix):
+            message = f"{self.path}: the path of a route of dialect {dialect.name} must begin with {dialect.prefix}"
+            raise ValueError(message)
+        if self.tag and self.tag not in dialect.tags:
+            message = f"{self.path}: tag: {self.tag!r} is none of dialect {dialect.name}: {', '.join(dialect.tags)}"
+            raise ValueError(message)
+
+    @property
+    def heading(self) -> str:
+        """The tag under which the document has it."""
+        return self.tag or next(iter(self.dialect.tags))
 
     @property
     def may_be_yaml(self) -> bool:
@@ -143,9 +166,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """All methods of one path."""
 
-    def __init__(self, routes: Sequence[Route], engine: Engine, settings: Settings, throttle: Throttle) -> None:
+    def __init__(self, routes: Sequence[Route], served: Served, throttle: Throttle) -> None:
         self._routes = {route.method: route for route in routes}
-        self._served = Served(engine, settings)
+        self._served = served
         self._throttle = throttle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,15 +188,17 @@ class Endpoint:
                 return Response(answer.body, answer.status, headers)
             return json_response(answer.body, answer.status, headers)
         except Exception as error:  # noqa: BLE001 refusal logs what it hides
+            # How far the log is tells how much everybody does: that is for who has a key, as long as it is good.
+            has_key = hasattr(request.state, "actor") and not isinstance(error, Unauthorized)
             position = error.position if isinstance(error, PerdureError) else None
-            return refusal(route.path, error, self._position(route, position))
+            return refusal(route.dialect, error, self._position(route, position) if has_key else {})
 
     def _refuse_method(self, request: HttpRequest) -> Response:
         """All methods of a path are of one dialect; what its answers carry, this one does."""
         some = next(iter(self._routes.values()))
         request.state.route = some.path
         allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
-        return refusal(some.path, no_such_method(allowed), self._position(some, None))
+        return refusal(some.dialect, no_such_method(allowed))
 
     def _position(self, route: Route, position: int | None) -> dict[str, str]:
         if not route.tells_position:

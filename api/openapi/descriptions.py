@@ -1,4 +1,4 @@
-"""What the document says of parameters, headers, tags and statuses; tests see to it that nothing lacks words."""
+"""What the document says of parameters, headers and codes; tests see to it that nothing lacks words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from perdure.api.http.headers import HOLD_DEFAULT_MS, HOLD_MAX_S, KEY_MAX
-from perdure.api.http.problems import PROCESS_PREFIX
 
 TITLE: Final = "Perdure"
 ABOUT: Final = """A durable state-machine engine: every execution is an append-only stream of events.
@@ -15,20 +14,6 @@ Each 2xx that reports a change is sent after the change is on disk. Numbers, and
 field that is not known is refused by name; whatever is refused leaves nothing behind that could be run or resumed.
 What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 (it did not come in time) or 431.
 """
-
-TAGS: Final[Mapping[str, tuple[str, str]]] = {
-    PROCESS_PREFIX: ("Processes", "Runs and workflows as other systems call and see them, by process id."),
-    "/v1/workflows": ("Workflows", "Workflows as they are written: definitions in Amazon States Language."),
-    "/v1/keys": ("Keys", "Who may call, and what."),
-    "/v1/test-state": ("Trials", "One state by itself: nothing is called, started or kept."),
-    "/v1/waits": ("Waits", "Pauses that somebody outside must end."),
-    "/v1/events": ("Log", "All that happens, in the order in which it is on disk."),
-    "/v1/executions": ("Executions", "Runs as programs see them: by process id or execution id, event by event."),
-    "/v1/tasks": ("Tasks", "Tasks that wait for whoever was handed their token."),
-    "/health/": ("Health", "Whether the server lives, and wants requests."),
-    "/": ("Documentation", "This document."),
-}
-"""By the beginning of the path; the first that fits."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
     "after": "Where the page before ended: `after` of its `meta`.",
@@ -83,8 +68,7 @@ ANSWER_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
     "X-Log-Position": {
-        "description": "Where the log stood when the answer became true.",
-        "required": True,
+        "description": "Where the log stood when the answer became true; left out where no key was accepted.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Preference-Applied": {

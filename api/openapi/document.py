@@ -10,14 +10,17 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.api.dialects.process.routes import Resume
-from perdure.api.dialects.process.workflows import VERSION_MAX
+from perdure.api.dialects.process.schemas import Resume
+from perdure.api.dialects.resource.schemas import NewKey
+from perdure.api.dialects.schemas import VERSION_MAX
+from perdure.api.http.dialect import Dialects
 from perdure.api.http.json_body import JSON, YAML
-from perdure.api.http.problems import PROCESS_PREFIX, RETRY_AFTER_S, STATUS
+from perdure.api.http.problems import RETRY_AFTER_S, STATUS
 from perdure.api.http.routing import Route
 from perdure.api.openapi import descriptions as words
-from perdure.api.openapi.schemas import ProcessRefusal, Refusal, Schema, coded, parameters_of, schemas_of
+from perdure.api.openapi.schemas import Schema, coded, parameters_of, schemas_of
 from perdure.api.settings import SOURCES
+from perdure.engine.services.access import SCOPES
 
 OPENAPI: Final = "3.1.1"
 UNSUPPORTED_TYPE: Final = 415
@@ -38,15 +41,17 @@ PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
 def document(routes: Sequence[Route], sources: Sequence[str] = SOURCES) -> dict[str, Any]:
     """The OpenAPI document of these routes, for a server that knows these sources of a resume."""
     described = [each for route in routes for each in (_body_type(route), route.answer) if each not in (None, dict)]
-    types = list(dict.fromkeys([*described, ProcessRefusal, Refusal]))
+    dialects = Dialects(route.dialect for route in routes)
+    types = list(dict.fromkeys([*described, *(dialect.error_schema for dialect in dialects.all)]))
     schemas, components = schemas_of(types)
     schema_of = dict(zip(types, schemas, strict=True))
     components[Resume.__name__]["properties"]["payload"]["properties"]["source"] = {"enum": list(sources)}
+    components[NewKey.__name__]["properties"]["scopes"]["items"]["pattern"] = dialects.scope_pattern(SCOPES)
     paths: dict[str, Any] = {}
     refused: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema_of, refused)
-    tags = [{"name": name, "description": about} for name, about in words.TAGS.values()]
+    tags = [{"name": tag, "description": about} for each in dialects.all for tag, about in each.tags.items()]
     return {
         "openapi": OPENAPI,
         "info": {"title": words.TITLE, "version": metadata.version("perdure"), "description": words.ABOUT.strip()},
@@ -87,7 +92,7 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
     example = examples().get(name_of(route), {})
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
-        "tags": [next(tag for start, (tag, _) in words.TAGS.items() if route.path.startswith(start))],
+        "tags": [route.heading],
         "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0].replace("`", ""),  # plain text, unlike descriptions
         "description": about if route.scope is None else f"{about}\n\nThe key needs the scope `{route.scope}`.",
         "parameters": [*_path_parameters(route, example), *_query(route, example), *_headers(route, example)],
@@ -103,9 +108,8 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
 
 
 def _operation_id(route: Route) -> str:
-    if route.path.startswith(PROCESS_PREFIX):
-        name = route.path.removeprefix(PROCESS_PREFIX).partition("/")[0]
-        return f"{name}Version" if "{workflow_version}" in route.path else name
+    if route.operation_id:
+        return route.operation_id
     first, *rest = getattr(route.handler, "__name__", "").split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -149,6 +153,9 @@ def _headers(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any
 
 # --- answers -----------------------------------------------------------------------------------------------------
 
+NO_KEY: Final = frozenset({"UNAUTHORIZED", "RATE_LIMITED"})
+"""What is answered where no key was accepted."""
+
 
 def _success(route: Route, schema_of: Mapping[Any, Schema], example: Mapping[str, Any]) -> dict[str, Any]:
     headers = _answer_headers(route, "Preference-Applied" if "Prefer" in route.headers else None)
@@ -170,10 +177,10 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
         found[UNSUPPORTED_TYPE] = ["VALIDATION_ERROR"]
     responses = {}
     for status, codes in sorted(found.items()):
-        kind = ProcessRefusal.__name__ if route.path.startswith(PROCESS_PREFIX) else Refusal.__name__
+        kind = route.dialect.error_schema.__name__
         positioned = "positioned." if route.tells_position else ""
-        name = f"{kind}.{positioned}{status}.{'-or-'.join(codes)}"
-        refused[name] = _refused(route, status, kind, codes)
+        name = f"{kind}.{positioned}{status}.{'-or-'.join(map(route.dialect.code, codes))}"
+        refused[name] = _refused(route, status, codes)
         responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
     return responses
 
@@ -187,14 +194,18 @@ def _codes(route: Route) -> set[str]:
     return codes
 
 
-def _refused(route: Route, status: int, kind: str, codes: Sequence[str]) -> dict[str, Any]:
-    about = [f"`{code}`: {words.CODES[code]}" for code in codes]
+def _refused(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
+    name = route.dialect.code
+    about = [f"`{name(code)}`: {words.CODES[code]}" for code in codes]
     if status == UNSUPPORTED_TYPE:
-        about = [f"`VALIDATION_ERROR`: {words.UNSUPPORTED_TYPE}"]
+        about = [f"`{name('VALIDATION_ERROR')}`: {words.UNSUPPORTED_TYPE}"]
     retry = "Retry-After" if set(codes) & {*RETRY_AFTER_S, "RATE_LIMITED"} else None
     ask = "WWW-Authenticate" if "UNAUTHORIZED" in codes else None
+    headers = _answer_headers(route, retry, ask)
+    if set(codes) & NO_KEY:
+        headers.pop("X-Log-Position", None)
     return {
         "description": "\n\n".join(about),
-        "headers": _answer_headers(route, retry, ask),
-        "content": {JSON: {"schema": coded(kind, codes)}},
+        "headers": headers,
+        "content": {JSON: {"schema": coded(route.dialect, codes)}},
     }

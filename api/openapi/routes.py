@@ -6,12 +6,13 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Any, Final
 
 import msgspec
 
+from perdure.api.dialects.root import DOCUMENTATION, ROOT
 from perdure.api.http.json_body import JSON
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.openapi.document import document
@@ -33,9 +34,10 @@ def routes(others: Sequence[Route]) -> Sequence[Route]:
         headers = {"Content-Type": JSON, "Cache-Control": "no-cache"}
         return Reply(encoded(call.settings.resume_sources), headers=headers)
 
+    route = partial(Route, dialect=ROOT, tag=DOCUMENTATION, method="GET")
     own = (
-        Route(method="GET", path="/openapi.json", handler=openapi, answer=dict[str, Any]),
-        Route(method="GET", path="/docs", handler=docs, answer=str, media_type=HTML),
+        route(path="/openapi.json", handler=openapi, answer=dict[str, Any]),
+        route(path="/docs", handler=docs, answer=str, media_type=HTML),
     )
     return own
 

@@ -4,71 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from perdure.api.dialects.schemas import OpenShape, Scope, Shape, Warned
-from perdure.api.http.problems import STATUS
-from perdure.api.validation import Uuid
+from perdure.api.http.dialect import Dialect
 
 Schema: TypeAlias = dict[str, Any]
 
 AT: Final = "#/components/schemas/"
-
-Code: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATUS)})]
-No: TypeAlias = Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]
-
-
-class WaitOpen(OpenShape, frozen=True):
-    """A wait that the call could mean."""
-
-    wait_id: Uuid
-    state: str
-
-
-class Details(OpenShape, frozen=True):
-    """What a program may want to know of a refusal. Which members there are depends on it."""
-
-    field: str | UnsetType = UNSET
-    errors: list[Warned] | UnsetType = UNSET
-    scope: Scope | UnsetType = UNSET
-    limit: int | UnsetType = UNSET
-    allowed: list[str] | UnsetType = UNSET
-    status: str | UnsetType = UNSET
-    state: str | UnsetType | None = UNSET
-    waits: list[WaitOpen] | UnsetType = UNSET
-
-
-class ProcessProblem(Shape, frozen=True):
-    """Which kind of refusal it is."""
-
-    code: Code
-    details: Details | UnsetType = UNSET
-
-
-class ProcessRefusal(Shape, frozen=True):
-    """A refusal of the process API. `message` names the field, what is wrong with it, and what is accepted."""
-
-    message: str
-    error: ProcessProblem
-
-
-class Problem(Shape, frozen=True):
-    """Which kind of refusal it is. `message` names the field, what is wrong with it, and what is accepted."""
-
-    code: Code
-    message: str
-    details: Details | UnsetType = UNSET
-
-
-class Refusal(Shape, frozen=True):
-    """A refusal."""
-
-    success: No
-    error: Problem
 
 
 def schemas_of(types: Iterable[Any]) -> tuple[list[Schema], dict[str, Schema]]:
@@ -85,14 +30,12 @@ def parameters_of(query: type[msgspec.Struct]) -> list[tuple[str, Schema, bool]]
     return [(name, _without_null(_tidy(member)), name in required) for name, member in own["properties"].items()]
 
 
-def coded(refusal: str, codes: Sequence[str]) -> Schema:
-    """The schema of a refusal that has one of these codes."""
-    return {
-        "allOf": [
-            {"$ref": f"{AT}{refusal}"},
-            {"type": "object", "properties": {"error": {"properties": {"code": {"enum": list(codes)}}}}},
-        ]
-    }
+def coded(dialect: Dialect, codes: Iterable[str]) -> Schema:
+    """The schema of a dialect's refusal that has one of these codes."""
+    found: Schema = {"enum": [dialect.code(code) for code in codes]}
+    for member in reversed(dialect.error_code_at):
+        found = {"properties": {member: found}}
+    return {"allOf": [{"$ref": f"{AT}{dialect.error_schema.__name__}"}, {"type": "object", **found}]}
 
 
 def _named(name: str) -> str:

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
+from perdure.engine.audit.pin_check import PinCheck
 from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, differences, remembered_flaw
 from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
 from perdure.engine.core import ids
@@ -123,7 +124,7 @@ class _Audit:
         self.streams = 0
         self.events = 0
         self.breaks: list[Break] = []
-        self._pins: dict[int, tuple[bytes, Break]] = {}
+        self._pins = PinCheck()
 
     # --- streams ----------------------------------------------------------------------------------------------
 
@@ -151,7 +152,8 @@ class _Audit:
             found = _unreadable(walk.stream, walk.verifier.seq, error)
         found = found or walk.differing()
         if found is None:
-            self._pins.update(walk.pins)
+            for row in walk.pins:
+                self._pins.add(row)
         self._count(walk, found)
 
     def _count(self, walk: _Walk, found: Break | None) -> None:
@@ -268,14 +270,12 @@ class _Audit:
             self.breaks.append(Break(NO_STREAM, 0, reason))
         else:
             if self._organization_id is None:
-                self.breaks += [broken for _, broken in self._pins.values()]
+                self.breaks += self._pins.breaks()
 
     def _place(self, previous: int, position: int, row: EventRow) -> None:
         if position != previous + 1:
             self._note(row, f"{_gap(previous, position)} before it")
-        pin = self._pins.get(position)
-        if pin is not None and row.hash == pin[0]:
-            del self._pins[position]  # what is left in the end does not hold
+        self._pins.feed(position, row.hash)
 
     async def strays(self) -> None:
         """Note what is no part of a database of Perdure's, and rows of which no stream tells.
@@ -314,35 +314,23 @@ class _Walk:
         self.verifier = StreamVerifier(seen.stream.stream_id)
         self.count = 0
         self.telling: list[EventRow] = []
-        self.pins: dict[int, tuple[bytes, Break]] = {}
+        self.pins: list[EventRow] = []
         self._fold: RowFold | None = FOLDS[self.stream.kind](self.stream) if self.stream.kind in FOLDS else None
         self._failure: Exception | None = None
 
     def feed(self, some: list[StoredEvent]) -> None:
         self.verifier.feed(some)
         self.count += len(some)
-        for _, row in some:
-            if row.type == LogPinned.__name__ and self.stream.kind == "organization":
-                self._pin(row)
         tells = [row for _, row in some if row.seq == 1 or row.type in {"VersionAdded", "VersionPublished"}]
         self.telling += [row._replace(payload=None) for row in tells]
         if self._fold is not None and self._failure is None and not self.verifier.is_broken:
             try:
-                self._fold.feed([row for _, row in some if row.seq <= self.stream.seq])
+                seen = [row for _, row in some if row.seq <= self.stream.seq]
+                self._fold.feed(seen)
             except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
                 self._failure = error
-
-    def _pin(self, row: EventRow) -> None:
-        """Note what a pin says, and the fault that it is if no such event stands there."""
-        try:
-            data = decode_json(row.data)
-            position, sha256 = int(data["position"]), bytes.fromhex(data["sha256"])
-        except (KeyError, TypeError, ValueError):  # its fold says so
-            return
-        reason = (
-            f"another event than was pinned stands at position {position}: some before it were taken away or put in"
-        )
-        self.pins[position] = (sha256, Break(row.stream_id, row.seq, reason))
+            else:
+                self.pins += [row for row in seen if row.type == LogPinned.__name__]
 
     def differing(self) -> Break | None:
         """What the rows say that the fold does not; asked for if there is no other fault."""
@@ -361,11 +349,18 @@ class _Walk:
 
 
 def _malformed(stream: StreamRow) -> Break | None:
-    """A row of streams with a value of another type, which anybody can write to a SQLite file."""
+    """A row of streams with a value of another type, which anybody can write to a SQLite file, or that none may have.
+
+    Owner and epoch are part of the head that each append expects, and in no event: one that is not as it must be would
+    have every append refused.
+    """
     types = (bytes, str, bytes, bytes | None, int, bytes)
-    if all(map(isinstance, stream, types)):
-        return None
-    return Break(stream.stream_id, 1, "streams holds what no row is written with")
+    if not all(map(isinstance, stream, types)):
+        return Break(stream.stream_id, 1, "streams holds what no row is written with")
+    if (stream.owner, stream.epoch, type(stream.epoch)) != (None, 0, int):
+        reason = "streams says that a node owns it, or an epoch that is not 0: one node owns all, at epoch 0"
+        return Break(stream.stream_id, stream.seq, reason)
+    return None
 
 
 def _unreadable(stream: StreamRow, seq: int, error: StoreError) -> Break:

@@ -130,6 +130,7 @@ execution.
 
 Where to look: `state` (all of the words above), `transitions` (which event may follow in which status), `events`,
 `decide` (a module for each kind of command, and `enter`, `leave`, `fail`, `fork` for what they share), `evolve` (with
-`frames` and `forks`), `refs`, `numbering` (what AWS's history would have come to), `upcast` (versions of events).
+`frames` and `forks`), `refs`, `numbering` (what AWS's history would have come to), `upcast` (versions of events) and
+`dispatch` (all tables of functions by type: an event, command or effect without a row is an error on import).
 `workflow` and `organization` are two small streams with rules of their own, in the same form.
 """

@@ -13,13 +13,14 @@ outside must answer and nothing else will happen by itself (`_status`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Final, TypeAlias, cast
 
 from msgspec.structs import replace
 
 from perdure.engine.core import events as e
 from perdure.engine.core import numbering
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from perdure.engine.core.frames import arrive, cancel_all_waits, end_wait, expect, put, stay
 from perdure.engine.core.persistent import EMPTY
@@ -44,6 +45,9 @@ from perdure.engine.core.state import (
 )
 from perdure.engine.core.transitions import TRANSITIONS, IllegalTransition, Status
 
+_Leaving: TypeAlias = e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.TimerFired | e.StateExited
+_Failing: TypeAlias = e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed
+
 
 class OutOfOrder(Exception):
     """The events do not follow each other by 1: the log is damaged, or read wrongly."""
@@ -67,7 +71,8 @@ def evolve(state: State, recorded: e.Recorded) -> State:
         message = f"event {seq} follows event {state.seq}"
         raise OutOfOrder(message)
     event = recorded.event
-    name = type(event).__name__
+    kind = type(event)
+    name = kind.__name__
     allowed = TRANSITIONS.get((state.status, name))
     if allowed is None:
         raise IllegalTransition(state.status, name)
@@ -75,11 +80,11 @@ def evolve(state: State, recorded: e.Recorded) -> State:
     # Who changed it last is somebody from outside: neither what goes on by itself, nor a command that was refused.
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by, after.modified_at = recorded.actor, recorded.recorded_at
-    numbering.begin(after, name, event)
-    told = numbering.count(after, name, recorded)
-    _EVOLVE[name](after, event, recorded)
+    numbering.begin(after, kind, event)
+    told = numbering.count(after, kind, recorded)
+    _EVOLVE[kind](after, event, recorded)
     after.told += told  # only now: the entry that the event makes is the first of what AWS tells of it
-    if after.ended_at is None and name not in _BESIDE:
+    if after.ended_at is None and kind not in _BESIDE:
         after.status = _status(after)
     if after.status not in allowed:
         raise IllegalTransition(state.status, name, after.status)
@@ -93,10 +98,9 @@ def _status(state: State) -> Status:
     return "waiting" if state.waits else "running"
 
 
-def _leave(state: State, event: Any, _: e.Recorded) -> None:
+def _leave(state: State, event: _Leaving, _: e.Recorded) -> None:
     """Leave a state by an event with an output: on to the next one, or to the end of the scope."""
-    output: Ref | None = event.output
-    scope: str = event.scope
+    output, scope = event.output, event.scope
     if output is None:  # it could not be computed: the failure is the next event
         stay(state, scope, None)
         return
@@ -120,10 +124,9 @@ def _assign(state: State, scope: str, assigned: dict[str, Ref]) -> None:
     state.frames = state.frames.set(scope, replace(frame, variables=variables))
 
 
-def _fail(state: State, event: Any, recorded: e.Recorded) -> None:
+def _fail(state: State, event: _Failing, recorded: e.Recorded) -> None:
     """A state has failed: it is tried again, caught, or its scope fails."""
-    scope: str = event.scope
-    then: e.Then | None = event.then
+    scope, then = event.scope, event.then
     if isinstance(then, e.Retry):
         # Each retrier counts for itself, and a count lasts as long as the frame: arriving anywhere, also at the same
         # state again, makes a new one.
@@ -245,7 +248,7 @@ def _task(state: State, scope: str) -> InTask:
     return cast("InTask", state.frames[scope].phase)  # of anything else, `replace` cannot set a task's fields
 
 
-def _task_failed(state: State, event: Any, recorded: e.Recorded) -> None:
+def _task_failed(state: State, event: e.TaskFailed, recorded: e.Recorded) -> None:
     end_wait(state, event.scope, "cancelled" if event.wait is None else "failed")
     _fail(state, event, recorded)
 
@@ -396,38 +399,40 @@ def _result_ignored(_state: State, _event: e.ResultIgnored, _: e.Recorded) -> No
     """Nothing changes: the execution went on without it."""
 
 
-_EVOLVE: dict[str, Callable[[State, Any, e.Recorded], None]] = {
-    "ExecutionStarted": _execution_started,
-    "StatePassed": _leave,
-    "TaskScheduled": _task_scheduled,
-    "TaskQueued": _task_queued,
-    "TaskStarted": _task_started,
-    "TaskSucceeded": _task_succeeded,
-    "TaskSubmitted": _task_submitted,
-    "TaskFailed": _task_failed,
-    "TaskTimedOut": _fail,
-    "TaskHeartbeat": _task_heartbeat,
-    "TaskInterrupted": _task_interrupted,
-    "TaskRedispatched": _task_redispatched,
-    "WaitOpened": _wait_opened,
-    "WaitResumed": _wait_resumed,
-    "WaitExpired": _wait_expired,
-    "TimerSet": _timer_set,
-    "TimerFired": _leave,
-    "BranchesStarted": _branches_started,
-    "MapStarted": _map_started,
-    "IterationStarted": _iteration_started,
-    "StateExited": _state_exited,
-    "StateFailed": _state_failed,
-    "ExecutionSucceeded": _execution_succeeded,
-    "ExecutionFailed": _execution_failed,
-    "ExecutionTimedOut": _execution_timed_out,
-    "ExecutionTerminated": _execution_terminated,
-    "ExecutionQuarantined": _execution_quarantined,
-    "ExecutionReleased": _execution_released,
-    "CommandRefused": _command_refused,
-    "ResultIgnored": _result_ignored,
-}
+_EVOLVE: Final = (
+    Dispatch[State, [e.Recorded], None](__name__)
+    .on(e.ExecutionStarted, _execution_started)
+    .on(e.StatePassed, _leave)
+    .on(e.TaskScheduled, _task_scheduled)
+    .on(e.TaskQueued, _task_queued)
+    .on(e.TaskStarted, _task_started)
+    .on(e.TaskSucceeded, _task_succeeded)
+    .on(e.TaskSubmitted, _task_submitted)
+    .on(e.TaskFailed, _task_failed)
+    .on(e.TaskTimedOut, _fail)
+    .on(e.TaskHeartbeat, _task_heartbeat)
+    .on(e.TaskInterrupted, _task_interrupted)
+    .on(e.TaskRedispatched, _task_redispatched)
+    .on(e.WaitOpened, _wait_opened)
+    .on(e.WaitResumed, _wait_resumed)
+    .on(e.WaitExpired, _wait_expired)
+    .on(e.TimerSet, _timer_set)
+    .on(e.TimerFired, _leave)
+    .on(e.BranchesStarted, _branches_started)
+    .on(e.MapStarted, _map_started)
+    .on(e.IterationStarted, _iteration_started)
+    .on(e.StateExited, _state_exited)
+    .on(e.StateFailed, _state_failed)
+    .on(e.ExecutionSucceeded, _execution_succeeded)
+    .on(e.ExecutionFailed, _execution_failed)
+    .on(e.ExecutionTimedOut, _execution_timed_out)
+    .on(e.ExecutionTerminated, _execution_terminated)
+    .on(e.ExecutionQuarantined, _execution_quarantined)
+    .on(e.ExecutionReleased, _execution_released)
+    .on(e.CommandRefused, _command_refused)
+    .on(e.ResultIgnored, _result_ignored)
+    .over(e.EXECUTION_EVENTS)
+)
 
-_BESIDE = frozenset({"ExecutionQuarantined", "ExecutionReleased", "CommandRefused", "ResultIgnored"})
+_BESIDE: Final = frozenset({e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored})
 """Events that move nothing."""

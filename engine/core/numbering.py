@@ -11,10 +11,10 @@ is cancelled below a fork is one each), and less of others.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from perdure.engine.core import events as e
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.refs import seq_of
 from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
 from perdure.engine.language.errors import QUERY_EVALUATION_ERROR, RUNTIME
@@ -22,32 +22,32 @@ from perdure.engine.language.model.resources import WAIT
 
 _FROM_OUTSIDE: Final = frozenset(
     {
-        "TaskQueued",
-        "TaskStarted",
-        "TaskSubmitted",
-        "TaskSucceeded",
-        "TaskFailed",
-        "TaskTimedOut",
-        "TaskHeartbeat",
-        "WaitResumed",
-        "WaitExpired",
-        "TimerFired",
+        e.TaskQueued,
+        e.TaskStarted,
+        e.TaskSubmitted,
+        e.TaskSucceeded,
+        e.TaskFailed,
+        e.TaskTimedOut,
+        e.TaskHeartbeat,
+        e.WaitResumed,
+        e.WaitExpired,
+        e.TimerFired,
     }
 )
 
 
-def begin(state: State, name: str, event: e.Event) -> None:
+def begin(state: State, kind: type[e.Event], event: e.Event) -> None:
     """Count, before an event that begins anew, the starts of all that was scheduled in one go: they come last."""
-    if state.untold and (name in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
+    if state.untold and (kind in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
         state.told += state.untold
         state.untold = 0
     if not state.untold:  # what is scheduled from here on belongs to this go
         state.untold_after = state.seq - 1
 
 
-def count(state: State, name: str, recorded: e.Recorded) -> int:
-    """How many events AWS tells of this one. What has no row here is told nothing of, or is an end."""
-    counted = _COUNT.get(name)
+def count(state: State, kind: type[e.Event], recorded: e.Recorded) -> int:
+    """How many events AWS tells of this one. What has no row is `_UNCOUNTED`."""
+    counted = _COUNT.get(kind)
     return 0 if counted is None else counted(state, recorded.event, recorded)
 
 
@@ -167,24 +167,35 @@ def _unstarted(state: State, frame: Frame) -> int:
     return 1 if isinstance(phase, InTask) else 2
 
 
-_COUNT: Final[dict[str, Callable[[State, Any, e.Recorded], int]]] = {
-    "ExecutionStarted": _one,
-    "StatePassed": _done,
-    "TaskScheduled": _scheduled,
-    "TaskQueued": _unstarted_again,
-    "TaskStarted": _one,
-    "TaskSubmitted": _one,
-    "TaskSucceeded": _done,
-    "TaskFailed": _task_failed,
-    "TaskTimedOut": _timed_out,
-    "WaitOpened": _opened,
-    "WaitResumed": _done,
-    "WaitExpired": _timed_out,
-    "TimerSet": _one,
-    "TimerFired": _left,
-    "BranchesStarted": _forked,
-    "MapStarted": _forked,
-    "IterationStarted": _one,
-    "StateExited": _done,
-    "StateFailed": _state_failed,
-}
+_UNCOUNTED: Final = frozenset(
+    {
+        *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched),
+        *(e.ExecutionSucceeded, e.ExecutionFailed, e.ExecutionTimedOut, e.ExecutionTerminated),
+        *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
+    }
+)
+"""What AWS tells nothing of, and the ends."""
+
+_COUNT: Final = (
+    Dispatch[State, [e.Recorded], int](__name__)
+    .on(e.ExecutionStarted, _one)
+    .on(e.StatePassed, _done)
+    .on(e.TaskScheduled, _scheduled)
+    .on(e.TaskQueued, _unstarted_again)
+    .on(e.TaskStarted, _one)
+    .on(e.TaskSubmitted, _one)
+    .on(e.TaskSucceeded, _done)
+    .on(e.TaskFailed, _task_failed)
+    .on(e.TaskTimedOut, _timed_out)
+    .on(e.WaitOpened, _opened)
+    .on(e.WaitResumed, _done)
+    .on(e.WaitExpired, _timed_out)
+    .on(e.TimerSet, _one)
+    .on(e.TimerFired, _left)
+    .on(e.BranchesStarted, _forked)
+    .on(e.MapStarted, _forked)
+    .on(e.IterationStarted, _one)
+    .on(e.StateExited, _done)
+    .on(e.StateFailed, _state_failed)
+    .over(e.EXECUTION_EVENTS, beside=_UNCOUNTED)
+)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 import msgspec
 from msgspec.structs import replace
 
 from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.persistent import PersistentMap
@@ -57,11 +58,14 @@ class KeyRevoked(Event, frozen=True):
 class LogPinned(Event, frozen=True):
     """What stands at a position of the whole log: so this stream's hash says where all events before it stand.
 
-    `sha256` is the hash of the event there.
+    `sha256` is the hash of the event there. `log_sha256` is the digest of the log above `after` up to there: SHA-256
+    of `perdure-log-1`, a line feed, and the hashes of the events at those positions, in their order.
     """
 
     position: int
     sha256: str
+    after: int | None = None
+    log_sha256: str | None = None
 
 
 EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
@@ -107,10 +111,12 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class PinLog(msgspec.Struct, frozen=True, gc=False):
-    """Tell what stands at a position of the log, which is on disk."""
+    """Tell what stands at a position of the log, which is on disk, and the digest of the log from `after` up to it."""
 
     position: int
     sha256: str
+    after: int
+    log_sha256: str
 
 
 Command: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
@@ -152,27 +158,40 @@ class OrganizationState(msgspec.Struct, gc=False):
 def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
     """The state after one more event."""
     after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
-    event = recorded.event
-    match event:
-        case OrganizationCreated() | LogPinned():
-            pass
-        case WorkspaceCreated():
-            after.workspaces = {**state.workspaces, event.workspace: recorded.seq}
-        case KeyCreated():
-            key = ApiKey(recorded.seq, event, recorded.recorded_at, recorded.actor)
-            after.keys = state.keys.set(event.key, key)
-            others = state.children.get(recorded.actor, PersistentMap[str, None]())
-            after.children = state.children.set(recorded.actor, others.set(event.key, None))
-            if OPERATOR in event.scopes:
-                after.operators = state.operators | {event.key}
-        case KeyRevoked():
-            key = replace(state.keys[event.key], revoked_at=recorded.recorded_at)
-            after.keys = state.keys.set(event.key, key)
-            after.operators = state.operators - {event.key}
-        case _:
-            message = f"{type(event).__name__} is no event of an organization"
-            raise TypeError(message)
+    _EVOLVE[type(recorded.event)](after, recorded.event, recorded)
     return after
+
+
+def _workspace_created(state: OrganizationState, event: WorkspaceCreated, recorded: Recorded) -> None:
+    state.workspaces = {**state.workspaces, event.workspace: recorded.seq}
+
+
+def _key_created(state: OrganizationState, event: KeyCreated, recorded: Recorded) -> None:
+    state.keys = state.keys.set(event.key, ApiKey(recorded.seq, event, recorded.recorded_at, recorded.actor))
+    others = state.children.get(recorded.actor, PersistentMap[str, None]())
+    state.children = state.children.set(recorded.actor, others.set(event.key, None))
+    if OPERATOR in event.scopes:
+        state.operators |= {event.key}
+
+
+def _key_revoked(state: OrganizationState, event: KeyRevoked, recorded: Recorded) -> None:
+    state.keys = state.keys.set(event.key, replace(state.keys[event.key], revoked_at=recorded.recorded_at))
+    state.operators -= {event.key}
+
+
+def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned, _: Recorded) -> None:
+    """What it says is read from the log."""
+
+
+_EVOLVE: Final = (
+    Dispatch[OrganizationState, [Recorded], None](__name__)
+    .on(OrganizationCreated, _nothing)
+    .on(WorkspaceCreated, _workspace_created)
+    .on(KeyCreated, _key_created)
+    .on(KeyRevoked, _key_revoked)
+    .on(LogPinned, _nothing)
+    .over(EVENTS)
+)
 
 
 def decide(
@@ -180,23 +199,29 @@ def decide(
 ) -> Decision | Rejection:
     """Answer a command. Creating a workspace under a name that is taken answers with the one that has it."""
     draft = Draft(state, evolve, now=now, actor=actor)
-    if isinstance(command, CreateOrganization):
-        if state.seq:
-            return Rejection("CONFLICT", "the organization exists already")
-        digest = hashlib.sha256(command.secret).hexdigest()
-        draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
-        return Decision(tuple(draft.steps), ())
-    if not state.seq:
+    if not (state.seq or isinstance(command, CreateOrganization)):
         return Rejection("NOT_FOUND", "there is no such organization")
-    if isinstance(command, PinLog):
-        draft.emit(LogPinned(command.position, command.sha256))
-        return Decision(tuple(draft.steps), ())
-    if isinstance(command, CreateWorkspace):
-        taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
-        if command.name not in taken:
-            draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
-        return Decision(tuple(draft.steps), (), taken.get(command.name, command.workspace))
-    return _revoke(draft, command) if isinstance(command, RevokeKey) else _create_key(draft, command)
+    answer = None
+    match command:
+        case CreateOrganization():
+            if state.seq:
+                return Rejection("CONFLICT", "the organization exists already")
+            digest = hashlib.sha256(command.secret).hexdigest()
+            draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
+        case PinLog():
+            draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
+        case CreateWorkspace():
+            taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
+            if command.name not in taken:
+                draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
+            answer = taken.get(command.name, command.workspace)
+        case CreateKey():
+            return _create_key(draft, command)
+        case RevokeKey():
+            return _revoke(draft, command)
+        case _:
+            assert_never(command)
+    return Decision(tuple(draft.steps), (), answer)
 
 
 def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision | Rejection:

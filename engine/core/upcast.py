@@ -8,22 +8,25 @@ verified so. A struct here is as frozen as the bytes that it reads: an unknown m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from msgspec.structs import asdict
 
 from perdure.engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
+from perdure.engine.core.organization import LogPinned
 from perdure.engine.core.refs import Ref
+
+E = TypeVar("E", bound=Event)
 
 Upcast: TypeAlias = Callable[[Any, int, int], Event]
 """`upcast(event, seq, recorded_at)` makes the next version of an event."""
 
 
-class Earlier(NamedTuple):
+class Earlier(NamedTuple, Generic[E]):
     """One version of an event: its form, and what brings it up to the next."""
 
-    form: type[Event]
-    upcast: Upcast
+    form: type[E]
+    upcast: Callable[[E, int, int], Event]
 
 
 class TaskScheduled1(Event, frozen=True):
@@ -90,6 +93,16 @@ class WaitOpened1(Event, frozen=True):
     scope: str = ""
 
 
+class LogPinned1(Event, frozen=True):
+    """It had no digest of the log before it, only the event at that position.
+
+    Read as the next version: without one.
+    """
+
+    position: int
+    sha256: str
+
+
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
     members = asdict(event)
     del members["keyed"]
@@ -103,10 +116,11 @@ def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpen
     return WaitOpened(**asdict(event), heartbeat_due_at=first_at)
 
 
-EARLIER: Final[Mapping[str, tuple[Earlier, ...]]] = {
+EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
     "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
     "WaitOpened": (Earlier(WaitOpened1, _with_heartbeat),),
+    "LogPinned": (Earlier(LogPinned1, lambda event, _seq, _at: LogPinned(**asdict(event))),),
 }
 """By the event's name, the versions before the one of today, from version 1 on."""

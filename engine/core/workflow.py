@@ -10,12 +10,13 @@ is final: nothing starts, nothing changes, all can be read.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 import msgspec
 from msgspec.structs import replace
 
 from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded, ResumeRule
 from perdure.engine.core.refs import Ref, ref
@@ -112,10 +113,13 @@ class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     The same definition makes the next version, too, if a name in it means another workflow than when it was published.
     A name that means none goes on meaning what it did.
 
-    `current` is the definition of the latest version, as whoever asks has seen it.
+    `version` is the latest version as whoever asks has seen it, with its definition, `current`, and `was_published`. A
+    version never changes but by being published, so that is all that the change can have been made from.
     """
 
+    version: int
     current: Definition
+    was_published: bool
 
     name: str | None = None
     description: str | None = None
@@ -165,49 +169,70 @@ class WorkflowState(msgspec.Struct, gc=False):
 def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
     """The state after one more event."""
     after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at, modified_by=recorded.actor)
-    event = recorded.event
-    match event:
-        case WorkflowCreated():
-            after.status, after.workspace = "draft", event.workspace
-            after.created_at, after.created_by = recorded.recorded_at, recorded.actor
-            after.name, after.description = event.name, event.description
-        case VersionAdded():
-            published_at = recorded.recorded_at if event.is_published else None
-            version = Version(
-                event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume, event.calls
-            )
-            after.versions = {**state.versions, event.version: version}
-            if event.is_published:
-                after.status = "published"
-        case VersionPublished():
-            version = replace(state.versions[event.version], published_at=recorded.recorded_at, calls=event.calls)
-            after.versions = {**state.versions, event.version: version}
-            after.status = "published"
-        case WorkflowDescribed():
-            after.name = event.name or state.name
-            after.description = event.description or state.description
-        case WorkflowArchived():
-            after.status = "archived"
-        case _:
-            message = f"{type(event).__name__} is no event of a workflow"
-            raise TypeError(message)
+    _EVOLVE[type(recorded.event)](after, recorded.event, recorded)
     return after
+
+
+def _created(state: WorkflowState, event: WorkflowCreated, recorded: Recorded) -> None:
+    state.status, state.workspace = "draft", event.workspace
+    state.created_at, state.created_by = recorded.recorded_at, recorded.actor
+    state.name, state.description = event.name, event.description
+
+
+def _version_added(state: WorkflowState, event: VersionAdded, recorded: Recorded) -> None:
+    published_at = recorded.recorded_at if event.is_published else None
+    version = Version(
+        event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume, event.calls
+    )
+    state.versions = {**state.versions, event.version: version}
+    if event.is_published:
+        state.status = "published"
+
+
+def _version_published(state: WorkflowState, event: VersionPublished, recorded: Recorded) -> None:
+    version = replace(state.versions[event.version], published_at=recorded.recorded_at, calls=event.calls)
+    state.versions = {**state.versions, event.version: version}
+    state.status = "published"
+
+
+def _described(state: WorkflowState, event: WorkflowDescribed, _: Recorded) -> None:
+    state.name = event.name or state.name
+    state.description = event.description or state.description
+
+
+def _archived(state: WorkflowState, _event: WorkflowArchived, _: Recorded) -> None:
+    state.status = "archived"
+
+
+_EVOLVE: Final = (
+    Dispatch[WorkflowState, [Recorded], None](__name__)
+    .on(WorkflowCreated, _created)
+    .on(VersionAdded, _version_added)
+    .on(VersionPublished, _version_published)
+    .on(WorkflowDescribed, _described)
+    .on(WorkflowArchived, _archived)
+    .over(EVENTS)
+)
 
 
 def decide(state: WorkflowState, command: Command, *, now: int, actor: str) -> Decision | Rejection:
     """Answer a command; the answer of a decision is the number of the version it is about."""
     draft = Draft(state, evolve, now=now, actor=actor)
     refused = None
-    if isinstance(command, CreateWorkflow):
-        if state.status != "new":
-            return Rejection("CONFLICT", "the workflow exists already")
-        _create(draft, command)
-    elif state.status == "new":
+    if state.status == "new" and not isinstance(command, CreateWorkflow):
         return Rejection("NOT_FOUND", "there is no such workflow")
-    elif isinstance(command, ChangeWorkflow):
-        refused = _change(draft, command)
-    elif state.status != "archived":
-        draft.emit(WorkflowArchived())
+    match command:
+        case CreateWorkflow():
+            if state.status != "new":
+                return Rejection("CONFLICT", "the workflow exists already")
+            _create(draft, command)
+        case ChangeWorkflow():
+            refused = _change(draft, command)
+        case ArchiveWorkflow():
+            if state.status != "archived":
+                draft.emit(WorkflowArchived())
+        case _:
+            assert_never(command)
     return refused or Decision(tuple(draft.steps), (), draft.state.latest)
 
 
@@ -235,14 +260,17 @@ def _mock(definition: Definition) -> dict[str, str] | None:
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
     if draft.state.status == "archived":
         return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
-    # Whoever asks has read the latest version before: what they want to change must still be that. (The row that goes
-    # with the events needs its text, which no state holds.)
+    # Whoever asks has read the latest version before: what they want to change must still be that, and not only its
+    # definition, since the next version takes over what they do not name. (The row that goes with the events needs its
+    # text, which no state holds.)
     latest = draft.state.versions[draft.state.latest]
-    if command.current.sha256 != latest.definition_sha256:
-        return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
     given = command.definition
     is_new = given is not None and _differs(latest, given, may_publish=command.is_published is not False)
-    if command.is_published is False and not is_new and latest.published_at is not None:
+    takes_status_over = is_new and command.is_published is None
+    is_published_now = latest.published_at is not None
+    if command.version != draft.state.latest or (takes_status_over and command.was_published != is_published_now):
+        return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
+    if command.is_published is False and not is_new and is_published_now:
         message = "status: a published version never changes; a draft needs a new definition beside it"
         return Rejection("CONFLICT", message)
     payload = {
@@ -257,9 +285,9 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
         if given.sha256 == latest.definition_sha256:
             given = replace(given, calls={**latest.calls, **given.calls})
         wants = command.is_published
-        is_published = latest.published_at is not None if wants is None else wants
+        is_published = is_published_now if wants is None else wants
         draft.emit(_added(draft.state.latest + 1, given, is_published=is_published), _mock(given))
-    elif command.is_published and latest.published_at is None:  # of what is published already it is a no-op
+    elif command.is_published and not is_published_now:  # of what is published already it is a no-op
         calls = command.current.calls if given is None else given.calls
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256, calls))
     return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from perdure.engine.core import events as e
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.state import TOP
 from perdure.engine.history import failing
 from perdure.engine.history.fold import HistoryFold
@@ -214,37 +215,39 @@ def _state_exited(fold: HistoryFold, event: e.StateExited, recorded: e.Recorded)
     _leave(fold, visit, event, recorded)
 
 
-TELL: Final[dict[type[e.Event], Callable[[HistoryFold, Any, e.Recorded], None]]] = {
-    e.ExecutionStarted: _execution_started,
-    e.StatePassed: _state_passed,
-    e.TaskScheduled: _task_scheduled,
-    e.TaskQueued: _task_queued,
-    e.TaskStarted: _task_started,
-    e.TaskSubmitted: _task_submitted,
-    e.TaskSucceeded: _task_succeeded,
-    e.TaskFailed: failing.task_failed,
-    e.TaskTimedOut: failing.task_timed_out,
-    e.TaskHeartbeat: _task_heartbeat,
-    e.WaitOpened: _wait_opened,
-    e.WaitResumed: _wait_resumed,
-    e.WaitExpired: failing.task_timed_out,
-    e.TimerSet: _timer_set,
-    e.TimerFired: _timer_fired,
-    e.BranchesStarted: _branches_started,
-    e.MapStarted: _map_started,
-    e.IterationStarted: _iteration_started,
-    e.StateExited: _state_exited,
-    e.StateFailed: failing.state_failed,
-    e.ExecutionSucceeded: _execution_succeeded,
-    e.ExecutionFailed: failing.execution_failed,
-    e.ExecutionTimedOut: _execution_timed_out,
-    e.ExecutionTerminated: _execution_terminated,
-}
-
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
         *(e.CommandRefused, e.ResultIgnored),
     }
 )
-"""Events that tell nothing of the way through the states. Every type is either here or in `TELL`."""
+"""Events that tell nothing of the way through the states. All others are in `TELL`."""
+
+TELL: Final = (
+    Dispatch[HistoryFold, [e.Recorded], None](__name__)
+    .on(e.ExecutionStarted, _execution_started)
+    .on(e.StatePassed, _state_passed)
+    .on(e.TaskScheduled, _task_scheduled)
+    .on(e.TaskQueued, _task_queued)
+    .on(e.TaskStarted, _task_started)
+    .on(e.TaskSubmitted, _task_submitted)
+    .on(e.TaskSucceeded, _task_succeeded)
+    .on(e.TaskFailed, failing.task_failed)
+    .on(e.TaskTimedOut, failing.task_timed_out)
+    .on(e.TaskHeartbeat, _task_heartbeat)
+    .on(e.WaitOpened, _wait_opened)
+    .on(e.WaitResumed, _wait_resumed)
+    .on(e.WaitExpired, failing.task_timed_out)
+    .on(e.TimerSet, _timer_set)
+    .on(e.TimerFired, _timer_fired)
+    .on(e.BranchesStarted, _branches_started)
+    .on(e.MapStarted, _map_started)
+    .on(e.IterationStarted, _iteration_started)
+    .on(e.StateExited, _state_exited)
+    .on(e.StateFailed, failing.state_failed)
+    .on(e.ExecutionSucceeded, _execution_succeeded)
+    .on(e.ExecutionFailed, failing.execution_failed)
+    .on(e.ExecutionTimedOut, _execution_timed_out)
+    .on(e.ExecutionTerminated, _execution_terminated)
+    .over(e.EXECUTION_EVENTS, beside=BESIDE)
+)

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.engine.core import events
-from perdure.engine.core.events import Event, Recorded
+from perdure.engine.core.events import EXECUTION_EVENTS, Event, Recorded
 from perdure.engine.core.upcast import EARLIER, Earlier, Upcast
 from perdure.store.records import EventRow, NewEvent, StoredEvent
 
@@ -33,7 +32,7 @@ class UnknownEvent(Exception):
 class Vocabulary:
     """The event types of one kind of stream, by name and version: those of today, and the versions before them."""
 
-    def __init__(self, types: Iterable[type[Event]], earlier: Mapping[str, tuple[Earlier, ...]] = EARLIER) -> None:
+    def __init__(self, types: Iterable[type[Event]], earlier: Mapping[str, tuple[Earlier[Any], ...]] = EARLIER) -> None:
         self._decoders: dict[tuple[str, int], msgspec.json.Decoder[Any]] = {}
         self._upcasts: dict[tuple[str, int], tuple[Upcast, ...]] = {}
         for cls in types:
@@ -77,8 +76,5 @@ def new_events(events: Iterable[Recorded], random: Callable[[int], bytes]) -> li
     return drafts
 
 
-EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = tuple(
-    cls for cls in vars(events).values() if isinstance(cls, type) and issubclass(cls, Event) and cls is not Event
-)
 EXECUTION: Final = Vocabulary(EXECUTION_EVENTS)
 """What the streams of executions are written in."""

@@ -26,7 +26,7 @@ class Clock(Protocol):
         """Milliseconds since the epoch."""
         ...
 
-    def call_at(self, instant: int, callback: Callable[[], None]) -> Handle:
+    def call_at(self, instant: int, callback: Callable[[], object]) -> Handle:
         """Call once when the clock has reached `instant`, never earlier."""
         ...
 
@@ -34,7 +34,7 @@ class Clock(Protocol):
         """Milliseconds that have passed since some moment: whoever sets the clock does not change them."""
         ...
 
-    def call_later(self, ms: int, callback: Callable[[], None]) -> Handle:
+    def call_later(self, ms: int, callback: Callable[[], object]) -> Handle:
         """Call once after so many milliseconds, however the clock is set meanwhile."""
         ...
 
@@ -64,10 +64,10 @@ class SystemClock:
     def ticks(self) -> int:
         return time.monotonic_ns() // 1_000_000
 
-    def call_later(self, ms: int, callback: Callable[[], None]) -> Handle:
+    def call_later(self, ms: int, callback: Callable[[], object]) -> Handle:
         return asyncio.get_running_loop().call_later(ms / 1000, callback)
 
-    def call_at(self, instant: int, callback: Callable[[], None]) -> Handle:
+    def call_at(self, instant: int, callback: Callable[[], object]) -> Handle:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what waits in one that is over never comes
             self._begin(loop)
@@ -111,7 +111,7 @@ class _Alarm(msgspec.Struct, eq=False):
     """One call to come; without a callback it is `ringing` or was called, or it was called off."""
 
     clock: SystemClock
-    callback: Callable[[], None] | None
+    callback: Callable[[], object] | None
     context: contextvars.Context
     ringing: asyncio.Handle | None = None
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, Final, NamedTuple
 
 import structlog
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import effects as fx
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.holds import Holds
@@ -101,7 +101,7 @@ class Node:
         self.draining = parts.draining
         self.send = parts.sender.send
         self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
-        self.id = self.processor.new_id()
+        self.id = parts.sender.id
         self.crash_loop: CrashLoop | None = None
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -178,46 +178,46 @@ class Node:
     def run_effect(self, hot: HotStream, effect: fx.Effect) -> None:
         """Do what an effect says, unless the engine has failed."""
         if self.processor.failure is None:
-            self._effects[type(effect)](hot, effect)
+            self._EFFECTS[type(effect)](self, effect, hot)
 
     def halt(self) -> None:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
 
-    @cached_property
-    def _effects(self) -> Mapping[type, Callable[[HotStream, Any], Any]]:
-        """What is done for each kind of effect; also by who records without a start (`Engine.recorder`)."""
-        return {
-            fx.RunTask: self.tasks.run,
-            fx.CancelTask: lambda hot, effect: self.tasks.cancel(hot, effect.seq),
-            fx.SetTimer: lambda _, effect: self.timers.arm(effect.due_at),
-            fx.Continue: lambda hot, _: self._go_on(hot),
-            fx.TakeUp: lambda hot, _: self._take_up(hot),
-            fx.HoldSuspect: self._hold,
-            fx.StartChild: self.children.start,
-            fx.FollowChild: self.children.follow,
-            fx.EndChild: lambda hot, effect: self.children.end(hot, effect.child),
-            fx.TellParent: self.children.tell_parent,
-            fx.FollowParent: self.children.follow_parent,
-        }
-
-    def _go_on(self, hot: HotStream) -> None:
+    def _go_on(self, _: fx.Continue, hot: HotStream) -> None:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
         if not self.draining.is_set() and self.processor.failure is None:
             self.parts.sender.post(hot.stream_id, c.Advance())
 
-    def _hold(self, hot: HotStream, held: fx.HoldSuspect) -> None:
+    def _hold(self, held: fx.HoldSuspect, hot: HotStream) -> None:
         self.suspects.hold(hot, held)
         self.recovery.go_on()
 
-    def _take_up(self, hot: HotStream) -> None:
+    def _take_up(self, _: fx.TakeUp, hot: HotStream) -> None:
         """Try an execution again that was set aside, with nothing of what was in memory of it."""
         self.timers.free(hot.stream_id)
         self.parts.loader.distrust(hot.stream_id)
         self.processor.hot.forget(hot)
         if not self.draining.is_set():
             self.parts.sender.post(hot.stream_id, c.Recover(died=False))
+
+    _EFFECTS: ClassVar = (
+        Dispatch["Node", [HotStream], object](__name__)
+        .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
+        .on(fx.CancelTask, lambda node, effect, hot: node.tasks.cancel(hot, effect.seq))
+        .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
+        .on(fx.Continue, _go_on)
+        .on(fx.TakeUp, _take_up)
+        .on(fx.HoldSuspect, _hold)
+        .on(fx.StartChild, lambda node, effect, hot: node.children.start(hot, effect))
+        .on(fx.FollowChild, lambda node, effect, hot: node.children.follow(hot, effect))
+        .on(fx.EndChild, lambda node, effect, hot: node.children.end(hot, effect.child))
+        .on(fx.TellParent, lambda node, effect, hot: node.children.tell_parent(hot, effect))
+        .on(fx.FollowParent, lambda node, effect, hot: node.children.follow_parent(hot, effect))
+        .over(fx.Effect)
+    )
+    """What is done for each kind of effect; also by who records without a start (`Engine.recorder`)."""
 
     def complete(self, hot: HotStream, command: c.CompleteTask) -> None:
         """Record the outcome of a step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -19,6 +20,7 @@ from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.key_uses import KeyUses
+from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import key_names
 from perdure.engine.services.sending import send
 from perdure.store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
@@ -36,7 +38,9 @@ SCOPES: Final = (
     "organization.view",
     "operator",
 )
+KEY_PREFIX: Final = "pk_"
 KEY_BYTES: Final = 32
+_FORM: Final = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{{-(-KEY_BYTES * 4 // 3)}}}")
 NAME_MAX: Final = 120
 
 
@@ -70,17 +74,24 @@ class MadeKey(NamedTuple):
 
 
 class Principals(Cache[bytes, Principal]):
-    """Whom keys speak for, by the digests of the keys."""
+    """Whom keys speak for, by the digests of the keys; `known` are those that are in use."""
+
+    def __init__(self, known: KnownKeys) -> None:
+        super().__init__()
+        self.known = known
 
     def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed an organization: whoever acts by a key that it revoked stops here."""
         for event in events:
-            if event.type == organization.KeyRevoked.__name__:
+            if event.type == organization.KeyCreated.__name__:
+                self.known.made(bytes.fromhex(decode_json(event.data)["sha256"]))
+            elif event.type == organization.KeyRevoked.__name__:
                 state: organization.OrganizationState = hot.state
                 revoked = state.keys[decode_json(event.data)["key"]].created
                 self._end(bytes.fromhex(revoked.sha256))
 
     def _end(self, digest: bytes) -> None:
+        self.known.ended(digest)
         for principal in self.forget(lambda key: key == digest):
             if principal.caller.grant is not None:
                 principal.caller.grant.revoke()
@@ -96,13 +107,15 @@ class Access:
         # Names of organizations are unique over streams, which no stream's state can say: one at a time.
         self._making = asyncio.Lock()
         self._revoking = asyncio.Lock()
+        self._known = principals.known
         self._uses = KeyUses(node.store, node.clock)
 
     # --- who asks ------------------------------------------------------------------------------------------------
 
-    def is_known(self, key: str) -> bool:
-        """Whether a key is at hand, so that nobody need be asked who it is."""
-        return self._keys.get(_digest(key)) is not None
+    async def is_known(self, key: str) -> bool:
+        """Whether a key is one that is in use, as far as that can be told without asking the database each time."""
+        digest = _digest(key)
+        return self._keys.get(digest) is not None or await self._known.has(digest)
 
     async def principal(self, key: str) -> Principal | None:
         """Who a key speaks for; null for a key that is unknown, revoked or expired."""
@@ -112,6 +125,7 @@ class Access:
             try:
                 found = await self._keys.read(digest, lambda: self._read_principal(digest))
             except NotFound:
+                self._known.ended(digest)
                 return None
         if found.has_ended(self._node.clock):
             return None
@@ -190,8 +204,10 @@ class Access:
 
         Nobody grants a scope that they lack, or for longer than they have it: without `expires_at` a key expires with
         the one that makes it. Only an operator may name another organization or workspace, which is made if it is not
-        there.
+        there. Raises `Invalid` if it would have expired already.
         """
+        if expires_at is not None and expires_at <= self._node.clock.now():
+            raise Invalid("expires_at: it is in the past; it must be a time to come", {"field": "expires_at"})
         principal.require("keys.manage")
         _check_scopes(principal, scopes)
         expires_at = _expiry(principal, expires_at)
@@ -226,7 +242,7 @@ class Access:
         text: str | None = None,
     ) -> MadeKey:
         """Make a key in the caller's workspace, without asking whether the caller may."""
-        text = text or "pk_" + urlsafe_b64encode(self._node.random(KEY_BYTES)).decode().rstrip("=")
+        text = text or KEY_PREFIX + urlsafe_b64encode(self._node.random(KEY_BYTES)).decode().rstrip("=")
         digest = _digest(text)
         key_id = self._node.processor.new_id()
         command = organization.CreateKey(
@@ -306,6 +322,11 @@ class Access:
     async def close(self) -> None:
         """Write down what is not on disk yet."""
         await self._uses.close()
+
+
+def has_form(key: str) -> bool:
+    """Whether a text may be a key that we have made; one that somebody has chosen may have any form."""
+    return _FORM.fullmatch(key) is not None
 
 
 def _digest(key: str) -> bytes:

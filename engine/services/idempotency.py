@@ -1,8 +1,9 @@
-"""Memory: answers that are kept under an idempotency key, so that a repeated request gets its first one again."""
+"""Idempotency: answers that are kept under a key, so that a repeated request gets its first one again."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from perdure.engine.errors import Conflict, Unavailable
 from perdure.engine.log.codec import decode_json
@@ -13,7 +14,10 @@ from perdure.engine.runtime.processing.requests import ClaimConflict, Idempotenc
 from perdure.engine.services.batched_lookups import BatchedLookups
 from perdure.engine.services.sending import send
 
-TRIES: Final = 20
+TURNS_MAX: Final = 20
+"""So often a request is tried that others are faster than."""
+
+BUSY: Final = "too many requests carry this idempotency key at once; repeat the call"
 
 
 class Answered(NamedTuple):
@@ -24,6 +28,10 @@ class Answered(NamedTuple):
     position: int
 
 
+Attempt: TypeAlias = Callable[[IdempotencyClaim | None], Awaitable[Answered | None]]
+"""One try to have a request answered, which carries the claim to its key; null: things have changed, so look again."""
+
+
 class Idempotency:
     """The answers that requests with an idempotency key got."""
 
@@ -31,7 +39,43 @@ class Idempotency:
         self._node = node
         self._kept = BatchedLookups(node.store.idempotency_of)
 
-    async def lookup(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
+    async def run_once(
+        self,
+        caller: Caller,
+        idempotency: IdempotencyKey | None,
+        attempt: Attempt,
+        *,
+        turns_max: int = TURNS_MAX,
+        busy: str = BUSY,
+    ) -> Answered:
+        """Answer a request once: with what it was answered before, or else with what `attempt` comes to.
+
+        An answer and its claim come to disk together, or neither does. So who loses the claim has been given no answer,
+        and finds the winner's: it was the same request, or another one, which is a `Conflict`. Raises `Unavailable`,
+        with what `busy` says, after too many turns, and whatever `attempt` raises.
+        """
+        for _ in range(turns_max):
+            answered = await self._lookup(caller, idempotency)
+            if answered is None:
+                answered = await attempt(self._claim(caller, idempotency))
+            if answered is not None:
+                return answered
+        raise Unavailable(busy)
+
+    async def send_once(
+        self, caller: Caller, execution_id: bytes, command: object, idempotency: IdempotencyKey | None
+    ) -> Answered:
+        """Send a command to an execution, once. Raises the exception of its refusal, and what `run_once` raises."""
+
+        async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
+            reply = await send(self._node, caller, "execution", execution_id, command, remembered=claim)
+            if isinstance(reply, ClaimConflict):
+                return None
+            return Answered(reply.answer, execution_id, reply.position)
+
+        return await self.run_once(caller, idempotency, attempt)
+
+    async def _lookup(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
         """The answer that this request got before. Raises `Conflict` if the key belongs to another request."""
         if idempotency is None:
             return None
@@ -45,27 +89,10 @@ class Idempotency:
             raise Conflict(message, position=position)
         return Answered(decode_json(row.answer), row.stream_id, position)
 
-    def claim(self, caller: Caller, idempotency: IdempotencyKey | None) -> IdempotencyClaim | None:
-        """What an order must carry so that its answer is kept."""
+    def _claim(self, caller: Caller, idempotency: IdempotencyKey | None) -> IdempotencyClaim | None:
+        """What a request to the processor must carry so that its answer is kept."""
         if idempotency is None:
             return None
         salt = self._node.random(16)
         digest = request_digest(salt, idempotency.request)
         return IdempotencyClaim(caller.workspace_id, idempotency.key, salt, digest)
-
-    async def send_once(
-        self, caller: Caller, execution_id: bytes, command: object, idempotency: IdempotencyKey | None
-    ) -> Answered:
-        """Send a command to an execution, unless this request was answered before: then that answer is given.
-
-        Raises the exception of the command's refusal, and `Conflict` if the key belongs to another request.
-        """
-        for _ in range(TRIES):
-            known = await self.lookup(caller, idempotency)
-            if known is not None:
-                return known
-            kept = self.claim(caller, idempotency)
-            reply = await send(self._node, caller, "execution", execution_id, command, remembered=kept)
-            if not isinstance(reply, ClaimConflict):
-                return Answered(reply.answer, execution_id, reply.position)
-        raise Unavailable("too many requests carry this idempotency key at once; repeat the call")

@@ -10,22 +10,24 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
-from perdure.engine.errors import Conflict, NotFound, Unavailable
+from perdure.engine.errors import Conflict, NotFound
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import canonical, is_same_request
-from perdure.engine.runtime.callers import Caller, Grant, IdempotencyKey
+from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import ClaimConflict, Rejected
+from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim, Rejected
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups
-from perdure.engine.services.idempotency import TRIES, Answered, Idempotency
+from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
-from perdure.engine.services.workflows import Workflows
-from perdure.store.records import ExecutionRow, ProcessIdRow
+from perdure.engine.services.workflows import Published, Workflows
 
 TERMINATION_REASON: Final = "Workflow execution terminated by user."
+
+_TRIGGER_BUSY: Final = "too many requests claim this process id or idempotency key at once; repeat the call"
+_RESUME_BUSY: Final = "the execution changes too fast to be resumed; repeat the call"
 
 
 class Runs:
@@ -60,30 +62,33 @@ class Runs:
         if process_id is not None:
             check_process_id(process_id)
         request = _Trigger(workflow_id, version, run_input, process_id, trigger, is_test)
-        for _ in range(TRIES):
-            answered = await self._memory.lookup(caller, idempotency)
-            if answered is None:
-                answered = await self._try_trigger(caller, request, idempotency)
-            if answered is not None:
-                return answered
-        raise Unavailable("too many requests claim this process id or idempotency key at once; repeat the call")
+        return await self._memory.run_once(
+            caller, idempotency, lambda claim: self._try_trigger(caller, request, claim), busy=_TRIGGER_BUSY
+        )
 
-    async def _try_trigger(
-        self, caller: Caller, request: _Trigger, idempotency: IdempotencyKey | None
+    async def _try_trigger(self, caller: Caller, request: _Trigger, claim: IdempotencyClaim | None) -> Answered | None:
+        """Start the execution, or answer from the one that has its process id."""
+        holder = await self._implied_holder(caller, request)
+        if holder is None:
+            try:
+                found = await self._workflows.runnable(
+                    caller, request.workflow_id, request.version, is_test=request.is_test
+                )
+            except Conflict:  # archived since: a repeated trigger still gets its run
+                holder = await self._holder(caller, request)
+                if holder is None:
+                    raise
+            else:
+                started = await self._start(caller, found, request, claim)
+                holder = await self._holder(caller, request) if started is None else None
+                if holder is None:  # it has started, or only the idempotency key was lost
+                    return started
+        return await self._answer_of(caller, holder, request, claim)
+
+    async def _start(
+        self, caller: Caller, found: Published, request: _Trigger, claim: IdempotencyClaim | None
     ) -> Answered | None:
-        """Start the execution, or answer from the one that has its process id; null: look again."""
-        row = await implied(self._store, caller, request.process_id)
-        if row is not None:
-            return await self._named_by_id(caller, row, request, idempotency)
-        try:
-            found = await self._workflows.runnable(
-                caller, request.workflow_id, request.version, is_test=request.is_test
-            )
-        except Conflict:  # archived since: a repeated trigger still gets its run
-            existing = await self._existing(caller, request)
-            if existing is None:
-                raise
-            return await self._again(caller, existing, request, idempotency)
+        """Start the execution; null if its process id or idempotency key was claimed before."""
         execution_id = self._node.processor.new_id()
         bind_execution(ids.text(execution_id), request.process_id)
         start = Start(found, request.input, request.process_id, request.trigger, request.is_test)
@@ -95,74 +100,52 @@ class Runs:
             start.command(caller),
             machine=found.machine,
             process_id=start.claim(caller, execution_id, self._node.random(16)),
-            remembered=self._memory.claim(caller, idempotency),
+            remembered=claim,
         )
-        if not isinstance(reply, ClaimConflict):
-            return Answered(reply.answer, execution_id, reply.position)
-        existing = await self._existing(caller, request)
-        return None if existing is None else await self._again(caller, existing, request, idempotency)
+        return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
 
-    async def _existing(self, caller: Caller, request: _Trigger) -> ProcessIdRow | None:
+    async def _holder(self, caller: Caller, request: _Trigger) -> _Holder | None:
+        """The execution that was started under the process id."""
         if request.process_id is None:
             return None
-        return await self._named.get((caller.organization_id, caller.workspace_id, request.process_id))
-
-    async def _again(
-        self,
-        caller: Caller,
-        existing: ProcessIdRow,
-        request: _Trigger,
-        idempotency: IdempotencyKey | None,
-    ) -> Answered | None:
-        """The process id is taken: by the same request, or by another."""
+        row = await self._named.get((caller.organization_id, caller.workspace_id, request.process_id))
+        if row is None:
+            return None
         is_same = (
-            existing.workflow_id == request.workflow_id
-            and request.version in (None, existing.workflow_version)
-            and is_same_request(existing.salt, existing.request_digest, request.input)
+            row.workflow_id == request.workflow_id
+            and request.version in (None, row.workflow_version)
+            and is_same_request(row.salt, row.request_digest, request.input)
         )
-        return await self._settle(caller, request, existing.stream_id, idempotency, is_same=is_same)
+        return _Holder(row.stream_id, is_same)
 
-    async def _settle(
-        self,
-        caller: Caller,
-        request: _Trigger,
-        execution_id: bytes,
-        idempotency: IdempotencyKey | None,
-        *,
-        is_same: bool,
-    ) -> Answered | None:
-        """Answer from the run that has the process id: remembered under an idempotency key, or refused for the log."""
-        shown = ids.text(execution_id)
-        bind_execution(shown, request.process_id)
-        if not is_same:
-            message = f"process_id: it belongs to execution {shown}, which has another workflow, version or input"
-            await send(self._node, caller, "execution", execution_id, c.Refuse("trigger", message))
-        if idempotency is None:
-            return Answered(shown, execution_id, self._node.processor.position)
-        reply = await send(
-            self._node,
-            caller,
-            "execution",
-            execution_id,
-            c.Confirm(shown),
-            remembered=self._memory.claim(caller, idempotency),
-        )
-        return None if isinstance(reply, ClaimConflict) else Answered(shown, execution_id, reply.position)
-
-    async def _named_by_id(
-        self, caller: Caller, row: ExecutionRow, request: _Trigger, idempotency: IdempotencyKey | None
-    ) -> Answered | None:
-        """The process id is the id of an execution, which is its process id too if it has chosen none."""
-        execution_id = row.execution_id
-        started = (await self._store.events_at(execution_id, [1]))[0].row
+    async def _implied_holder(self, caller: Caller, request: _Trigger) -> _Holder | None:
+        """The execution whose id the process id is: that is its process id, too, if it has chosen none."""
+        row = await implied(self._store, caller, request.process_id)
+        if row is None:
+            return None
+        started = (await self._store.events_at(row.execution_id, [1]))[0].row
         is_same = (
             row.workflow_id == request.workflow_id
             and request.version in (None, row.workflow_version)
             and started.payload is not None
             and canonical(decode_json(started.payload)["input"]) == canonical(request.input)
-            and not await self._store.process_ids_of([execution_id])
+            and not await self._store.process_ids_of([row.execution_id])
         )
-        return await self._settle(caller, request, execution_id, idempotency, is_same=is_same)
+        return _Holder(row.execution_id, is_same)
+
+    async def _answer_of(
+        self, caller: Caller, holder: _Holder, request: _Trigger, claim: IdempotencyClaim | None
+    ) -> Answered | None:
+        """Answer from the run that has the process id: kept under an idempotency key, or refused for the log."""
+        execution_id, shown = holder.execution_id, ids.text(holder.execution_id)
+        bind_execution(shown, request.process_id)
+        if not holder.is_same:
+            message = f"process_id: it belongs to execution {shown}, which has another workflow, version or input"
+            await send(self._node, caller, "execution", execution_id, c.Refuse("trigger", message))
+        if claim is None:
+            return Answered(shown, execution_id, self._node.processor.position)
+        reply = await send(self._node, caller, "execution", execution_id, c.Confirm(shown), remembered=claim)
+        return None if isinstance(reply, ClaimConflict) else Answered(shown, execution_id, reply.position)
 
     # --- resume and terminate ------------------------------------------------------------------------------------
 
@@ -183,45 +166,38 @@ class Runs:
         `NotWaiting`, `AmbiguousWait`, `UnnamedWait`, `WaitExpired`, `Conflict` (a terminated run), `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        deadline = self._node.clock.ticks() + hold_ms
         with self._node.processor.watchers.watch(execution_id) as watch:
-            for _ in range(TRIES * (1 + hold_ms)):
-                watch.clear()
-                known = await self._memory.lookup(caller, idempotency)
-                if known is not None:
-                    return known
-                may_hold = self._node.clock.ticks() < deadline
-                command = c.Resume(payload, wait_id, state, may_hold, idempotency is not None)
-                reply = await ask(
-                    self._node,
-                    caller,
-                    "execution",
-                    execution_id,
-                    command,
-                    remembered=self._memory.claim(caller, idempotency),
-                )
+            hold = _Hold(watch, self._node.clock.ticks() + hold_ms)
+
+            async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
+                may_hold = self._node.clock.ticks() < hold.deadline
+                command = c.Resume(payload, wait_id, state, may_hold, claim is not None)
+                reply = await ask(self._node, caller, "execution", execution_id, command, remembered=claim)
                 if isinstance(reply, ClaimConflict):
-                    continue
+                    return None
                 if not isinstance(reply, Rejected):
                     return Answered(reply.answer, execution_id, reply.position)
                 if not reply.rejection.is_early:
                     raise refused(reply.rejection, reply.position)
-                with self._node.holds.hold(caller.workspace_id) as is_held:
-                    if is_held:
-                        with self._node.metrics.hold():
-                            await self._hold(caller.grant, watch, deadline)
-                    else:
-                        deadline = 0
-        raise Unavailable("the execution changes too fast to be resumed; repeat the call")
+                await self._hold(caller, hold)
+                return None
 
-    async def _hold(self, grant: Grant | None, watch: Watch, deadline: int) -> None:
+            turns_max = TURNS_MAX * (1 + hold_ms)
+            return await self._memory.run_once(caller, idempotency, attempt, turns_max=turns_max, busy=_RESUME_BUSY)
+
+    async def _hold(self, caller: Caller, hold: _Hold) -> None:
         """Wait until the execution changes, or the caller may not wait any longer; whoever asks again is told why."""
-        clock = self._node.clock
-        if grant is None:
-            await watch.wait(clock, deadline)
-            return
-        with grant.held(watch):
-            await watch.wait(clock, grant.until(clock, deadline))
+        clock, watch = self._node.clock, hold.watch
+        with self._node.holds.hold(caller.workspace_id) as is_held:
+            if not is_held:
+                hold.deadline = 0
+            elif caller.grant is None:
+                with self._node.metrics.hold():
+                    await watch.wait(clock, hold.deadline)
+            else:
+                with self._node.metrics.hold(), caller.grant.held(watch):
+                    await watch.wait(clock, caller.grant.until(clock, hold.deadline))
+        watch.clear()  # before anything is looked at again, so that no change falls between
 
     async def terminate(
         self,
@@ -263,6 +239,23 @@ class Runs:
                 bind_execution(process_id)
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
+
+
+class _Holder(NamedTuple):
+    """The execution that has a process id, and whether it was started by the same request as this one."""
+
+    execution_id: bytes
+    is_same: bool
+
+
+class _Hold:
+    """How long a call may be held (until `deadline`, in ticks), and what ends that sooner."""
+
+    __slots__ = ("deadline", "watch")
+
+    def __init__(self, watch: Watch, deadline: int) -> None:
+        self.watch = watch
+        self.deadline = deadline
 
 
 class _Trigger(NamedTuple):

@@ -129,7 +129,34 @@ class Workflows:
         So does the same definition, given again, if a name in it means another workflow by now.
         """
         row = await self.workflow(caller, workflow_id)
-        current = _as_definition(await self.version(caller, workflow_id, row.latest_version))
+        latest = await self.version(caller, workflow_id, row.latest_version)
+        return await self._change(
+            caller,
+            (row, latest),
+            name=name,
+            description=description,
+            definition=definition,
+            mock_payload=mock_payload,
+            is_published=is_published,
+            resume=resume,
+        )
+
+    async def _change(
+        self,
+        caller: Caller,
+        seen: tuple[WorkflowRow, WorkflowVersionRow],
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        definition: Any = None,
+        mock_payload: Any = None,
+        is_published: bool | None = None,
+        resume: ResumeRule | None = None,
+    ) -> Saved:
+        """Change a workflow that was read, with its latest version; what is not given is taken from there."""
+        row, latest = seen
+        workflow_id = row.workflow_id
+        current = _as_definition(latest)
         changed = None
         if definition is not None:
             changed = await self._definition(definition, mock_payload, resume or current.resume)
@@ -143,7 +170,13 @@ class Workflows:
         elif is_published:
             current = await self._with_calls(caller, current, own)
         command = workflow.ChangeWorkflow(
-            current=current, name=name, description=description, definition=changed, is_published=is_published
+            version=latest.version,
+            current=current,
+            was_published=latest.published_at is not None,
+            name=name,
+            description=description,
+            definition=changed,
+            is_published=is_published,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
@@ -195,9 +228,9 @@ class Workflows:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         wanted = await self._definition(definition, None, resume or before.resume)
         is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
-        saved = await self.change(
+        saved = await self._change(
             caller,
-            row.workflow_id,
+            (row, before),
             description=None if description == row.description else description,
             definition=definition if is_published or is_new else None,
             resume=resume,
@@ -294,6 +327,14 @@ class Workflows:
                 key, lambda: self._read_runnable(caller, workflow_id, version, is_test=is_test)
             )
         return found
+
+    async def input_unsaid(self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool) -> Any:
+        """What runs if no input is given: an empty object, or for a test the version's mock payload if there is one."""
+        if not is_test:
+            return {}
+        found = await self.runnable(caller, workflow_id, version, is_test=True)
+        mock = found.version.mock_payload
+        return {} if mock is None else decode_json(mock)
 
     async def _read_runnable(
         self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool

@@ -25,10 +25,10 @@ class ManualClock:
     def ticks(self) -> int:
         return self._now
 
-    def call_later(self, ms: int, callback: Callable[[], None]) -> _Alarm:
+    def call_later(self, ms: int, callback: Callable[[], object]) -> _Alarm:
         return self.call_at(self._now + ms, callback)
 
-    def call_at(self, instant: int, callback: Callable[[], None]) -> _Alarm:
+    def call_at(self, instant: int, callback: Callable[[], object]) -> _Alarm:
         alarm = _Alarm(instant, next(self._numbers), callback)
         heapq.heappush(self._alarms, alarm)
         if instant <= self._now:
@@ -54,7 +54,7 @@ class ManualClock:
 class _Alarm:
     """One call to come; in the heap by instant, then by the order of asking."""
 
-    def __init__(self, instant: int, number: int, callback: Callable[[], None]) -> None:
+    def __init__(self, instant: int, number: int, callback: Callable[[], object]) -> None:
         self.instant = instant
         self._number = number
         self._callback = callback

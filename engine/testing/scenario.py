@@ -27,8 +27,10 @@ EXECUTION: Final = "01900000-0000-7000-8000-000000000001"
 WORKFLOW: Final = "01900000-0000-7000-8000-000000000002"
 WORKSPACE: Final = "01900000-0000-7000-8000-000000000003"
 
-Sent: TypeAlias = c.Command | Callable[[State], c.Command]
-"""A command, or a function from the state that it will meet to one."""
+Later: TypeAlias = Callable[[State], c.Command]
+"""A command that depends on the state that it will meet."""
+
+Sent: TypeAlias = c.Command | Later
 
 
 class Scenario:
@@ -214,12 +216,12 @@ def given(
     return Scenario(definition, {} if input is None else input, process_id)
 
 
-def succeeded(state: str, result: Any = None, *, scope: str | None = None) -> Sent:
+def succeeded(state: str, result: Any = None, *, scope: str | None = None) -> Later:
     """The step of the task in this state gives a result; of several iterations in it, that of the scope."""
     return lambda at: _complete(at, state, scope, c.TaskSuccess(result))
 
 
-def failed(state: str, error: str | None, cause: str | None = None, *, scope: str | None = None) -> Sent:
+def failed(state: str, error: str | None, cause: str | None = None, *, scope: str | None = None) -> Later:
     """The step of the task in this state fails."""
     return lambda at: _complete(at, state, scope, c.TaskFailure(error, cause))
 
@@ -234,21 +236,21 @@ def _complete(at: State, state: str, scope: str | None, outcome: c.TaskSuccess |
     raise AssertionError(message)
 
 
-def due(scope: str = TOP) -> Sent:
+def due(scope: str = TOP) -> Later:
     """The timer of a Wait state, a retry delay or a time limit comes due (let time pass first)."""
     return lambda at: c.FireTimer(at.frames[scope].phase.timer)  # type: ignore[union-attr,arg-type]  # a test knows its phase
 
 
-def resumed(payload: Any = None, *, wait: str | None = None, state: str | None = None) -> Sent:
+def resumed(payload: Any = None, *, wait: str | None = None, state: str | None = None) -> c.Resume:
     """An outside party answers: to the wait of that id, or at that state, or the only one that is open."""
     return c.Resume({} if payload is None else payload, wait, state)
 
 
-def terminated(reason: str = "no longer needed") -> Sent:
+def terminated(reason: str = "no longer needed") -> c.Terminate:
     """Somebody ends the execution."""
     return c.Terminate(reason)
 
 
-def recovered(*, died: bool = True) -> Sent:
+def recovered(*, died: bool = True) -> c.Recover:
     """The process is gone, uncleanly unless said otherwise, and its successor takes the execution up."""
     return c.Recover(died)

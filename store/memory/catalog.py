@@ -56,6 +56,11 @@ class MemoryCatalog:
         rows = [self._api_keys.rows[key_id,] for key_id in self._keys_of.all(organization_id) if key_id > after]
         return [row for row in rows if workspace_id is None or row.workspace_id == workspace_id][:limit]
 
+    async def latest_keys(self, limit: int) -> list[bytes]:
+        live = (row for row in self._api_keys.rows.values() if row.revoked_at is None)
+        latest = sorted(live, key=lambda row: (self._key_uses.get(row.key_id, row.created_at), row.key_id))
+        return [row.key_digest for row in reversed(latest)][:limit]
+
     async def has_operator(self, besides: bytes, now: int) -> bool:
         return any(
             "operator" in row.scopes.split()

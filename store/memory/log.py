@@ -101,6 +101,12 @@ class MemoryLog:
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         return {stream_id: list(self._events.get(stream_id, ())) for stream_id in stream_ids}
 
+    async def hashes(self, after: int, through: int) -> list[bytes]:
+        return [each.row.hash for each in self._log[after:through]]
+
+    async def last_of_type(self, type_: str, *, after: int = 0) -> StoredEvent | None:
+        return next((each for each in reversed(self._log[after:]) if each.row.type == type_), None)
+
     async def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
         # Positions are 1, 2, 3 … here, so the event at position p is the p-th. It sees what is appended meanwhile.
         while after < len(self._log):

@@ -37,6 +37,13 @@ _KEYS_IN: Final = _KEYS_OF.where(api_keys.c.workspace_id == bindparam("workspace
 _NO_LIMIT: Final = 2**63 - 1
 _KEY_USES: Final = select(key_uses).where(key_uses.c.key_id.in_(bindparam("key_ids", expanding=True)))
 _KEY_BY_DIGEST: Final = select(api_keys).where(api_keys.c.key_digest == bindparam("digest"))
+_LATEST_KEYS: Final = (
+    select(api_keys.c.key_digest)
+    .outerjoin(key_uses, key_uses.c.key_id == api_keys.c.key_id)
+    .where(api_keys.c.revoked_at.is_(None))
+    .order_by(func.coalesce(key_uses.c.used_at, api_keys.c.created_at).desc(), api_keys.c.key_id.desc())
+    .limit(bindparam("limit"))
+)
 _OPERATOR: Final = (
     select(api_keys.c.key_id)
     .where(
@@ -124,6 +131,9 @@ class SqlCatalog(SqlSession):
         else:
             rows = await self._all(_KEYS_IN, **wanted, workspace_id=workspace_id)
         return [ApiKeyRow._make(row) for row in rows]
+
+    async def latest_keys(self, limit: int) -> list[bytes]:
+        return [row[0] for row in await self._all(_LATEST_KEYS, limit=limit)]
 
     async def has_operator(self, besides: bytes, now: int) -> bool:
         below = await self._one(_OPERATOR_BELOW, besides=besides, now=now)

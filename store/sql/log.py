@@ -35,6 +35,16 @@ _LAST_OF_STREAMS: Final = (
     .order_by(streams.c.stream_id, events.c.seq)
 )
 _LOG: Final = _EVENTS.where(events.c.position > bindparam("after")).order_by(events.c.position).limit(_LOG_PAGE)
+_HASHES: Final = (
+    select(events.c.hash)
+    .where(events.c.position > bindparam("after"), events.c.position <= bindparam("through"))
+    .order_by(events.c.position)
+)
+_LAST_OF_TYPE: Final = (
+    _EVENTS.where(events.c.position > bindparam("after"), events.c.type == bindparam("type"))
+    .order_by(events.c.position.desc())
+    .limit(1)
+)
 _OF_ORGANIZATION: Final = (
     _EVENTS.where(
         events.c.position > bindparam("after"),
@@ -158,6 +168,13 @@ class SqlLog(SqlSession):
                 event = stored_event(row)
                 found[event.row.stream_id].append(event)
         return found
+
+    async def hashes(self, after: int, through: int) -> list[bytes]:
+        return [row[0] for row in await self._all(_HASHES, after=after, through=through)]
+
+    async def last_of_type(self, type_: str, *, after: int = 0) -> StoredEvent | None:
+        row = await self._one(_LAST_OF_TYPE, type=type_, after=after)
+        return None if row is None else stored_event(row)
 
     async def log(self, *, after: int = 0) -> AsyncIterator[StoredEvent]:
         while page := await self._all(_LOG, after=after):

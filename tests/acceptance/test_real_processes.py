@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ IN_A_TIMER = {"StartAt": "Rest", "States": {"Rest": {"Type": "Wait", "Seconds": 
 WAITING = {"StartAt": "Ask", "States": {"Ask": task("wait_for_resume")}}
 
 
-async def many(calls: list[Callable[[], Awaitable[Any]]], at_once: int = 32) -> list[Any]:
+async def many(calls: Sequence[Callable[[], Awaitable[Any]]], at_once: int = 32) -> list[Any]:
     """Make calls, so many at once."""
     places = asyncio.Semaphore(at_once)
 
@@ -75,9 +76,7 @@ async def test_runs_in_every_phase_survive_a_kill(server: Server) -> None:
         for name, definition in (("task", IN_A_TASK), ("timer", IN_A_TIMER), ("wait", WAITING))
     }
     calls = [
-        lambda name=name, n=n: server.client.trigger(  # type: ignore[misc]
-            workflows[name], {"n": n}, process_id=f"{name}-{n}"
-        )
+        partial(server.client.trigger, workflows[name], {"n": n}, process_id=f"{name}-{n}")
         for n, name in itertools.product(range(RUNS), workflows)
     ]
     await many(calls)

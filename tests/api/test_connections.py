@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -281,7 +282,7 @@ async def test_who_does_not_read_is_cut_off(listening: Listening, monkeypatch: p
     monkeypatch.setattr(connections, "READING_S", 0.02)
     _, server, connect = await listening()
     peer = await connect()
-    peer._reader._transport.pause_reading()  # type: ignore[attr-defined]
+    peer._reader._transport.pause_reading()
     ask = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
     for _ in range(400):
         peer.send(ask)
@@ -310,9 +311,13 @@ async def test_of_too_many_connections_those_whose_body_does_not_come_make_room(
     _, server, connect = await listening(connections_max=2)
     head = f"POST /v1/workflows HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nX-Api-Key: {key}\r\n\r\n".encode()
     first, second = await connect(), await connect()
+
+    def has_unread(number: int) -> bool:
+        return len(server.door.unread) == number
+
     for number, peer in enumerate((first, second), 1):
         peer.send(head)
-        await eventually(lambda number=number: len(server.door.unread) == number)
+        await eventually(partial(has_unread, number))
     latest = await connect()
     latest.send(LIVE)
     assert (await latest.told()).status == 200
@@ -374,11 +379,12 @@ async def test_a_burst_of_connections_takes_no_more_files_than_are_kept_back(
     """They are accepted some at a time, so that those that are too many are closed before the next come in."""
     counts: list[int] = []
     enter = connections.Door.enter
-    monkeypatch.setattr(
-        connections.Door,
-        "enter",
-        lambda door, connection, count: counts.append(count) or enter(door, connection, count),
-    )
+
+    def entered(door: connections.Door, connection: Any, count: int) -> Any:
+        counts.append(count)
+        return enter(door, connection, count)
+
+    monkeypatch.setattr(connections.Door, "enter", entered)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     burst = [socket.create_connection(listener.getsockname()) for _ in range(400)]
     server = Server(api.engine, Settings(connections_max=10))

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from perdure.api.app import ROUTES
-from perdure.api.dialects.resource import events
+from perdure.api.dialects.resource import schemas
 from perdure.api.http import connections, paging, routing
 from perdure.api.http import json_body as bodies
 from perdure.api.http.headers import HOLD_DEFAULT_MS, HOLD_MAX_S, KEY_MAX
@@ -19,6 +19,7 @@ from perdure.engine.language.evaluate.sizes import LEVELS_MAX
 from perdure.engine.runtime.processing.processor import PENDING_MAX
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.event_log import PAGE_BYTES_MAX
+from perdure.engine.services.known_keys import KNOWN_MAX
 from perdure.engine.services.starting import PROCESS_ID_MAX
 
 PAGE = (Path(__file__).parents[2] / "api" / "CONTRACT.md").read_text(encoding="utf-8")
@@ -77,6 +78,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     """Limits, as they are written there."""
     for number, words in (
         (WRONG_MAX, "After {} wrong keys"),
+        (KNOWN_MAX, "The {:,} keys"),
         (bodies.DEPTH_MAX, "more than {} levels"),
         (LEVELS_MAX, "{} levels |"),
         (KEY_MAX, "1 to {} printable ASCII"),
@@ -86,7 +88,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         (HOLD_DEFAULT_MS // 1000, "(default {}); answered"),
         (connections.HEAD_BYTES_MAX // 1024, "headers | {} KiB"),
         (paging.LIMIT_DEFAULT, "1 to 30, default {}."),
-        (events.LIMIT_DEFAULT, "1 to 1,000, default {};"),
+        (schemas.EVENTS_DEFAULT, "1 to 1,000, default {};"),
         (PAGE_BYTES_MAX // 1024**2, "at most {} MiB of text"),
         (PENDING_MAX, "not on disk | {:,} |"),
     ):

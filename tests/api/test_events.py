@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 from typing import Any
 
 import httpx2
 import pytest
 
+from perdure.engine.core import ids
 from perdure.engine.services import event_log
-from tests.api.conftest import ENDING, TWO_QUESTIONS, WAITING, Api, eventually
+from tests.api.conftest import ENDING, TWO_QUESTIONS, WAITING, WITH_TOKEN, Api, eventually
 
 LOG = "/v1/events"
 
@@ -55,6 +58,19 @@ async def test_a_run_s_events_are_told_whole(api: Api) -> None:
     digests, _ = await page(api, f"/v1/executions/{execution_id}/events", payloads="digest")
     assert "payload" not in digests[0]
     assert digests[0]["payload_digest"] == events[0]["payload_digest"]
+
+
+async def test_what_the_server_does_by_itself_tells_nobody_where_it_runs(api: Api) -> None:
+    """Its actor is the node's id, which its own table, and its log lines, map to host and process."""
+    node = api.engine.node
+    execution_id = await api.trigger(await api.workflow(WITH_TOKEN))
+    await api.settled()
+    await api.push(3_600_000)
+    events, _ = await page(api, f"/v1/executions/{execution_id}/events")
+    own = {event["actor"] for event in events if event["actor"].startswith("engine:")}
+    assert own == {f"engine:{ids.text(node.id)}"}
+    assert api.store._nodes[node.id].name == node.parts.sender.name == f"{platform.node()}:{os.getpid()}"
+    assert not any(node.parts.sender.name in (event["actor_name"] or "") for event in events)
 
 
 async def test_a_run_is_walked_in_either_direction(api: Api) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import Any
 
 import freezegun
@@ -14,11 +15,14 @@ from perdure.api.http import throttle
 from perdure.api.http.problems import RateLimited
 from perdure.api.settings import Settings
 from perdure.engine import Engine
-from perdure.engine.core import organization
+from perdure.engine.core import ids, organization
 from perdure.engine.core.events import Recorded
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.services import key_uses as uses
+from perdure.engine.services import known_keys
 from perdure.engine.services.access import SCOPES
+from perdure.engine.services.known_keys import KnownKeys
+from perdure.store.errors import StoreError
 from perdure.store.memory import MemoryStore
 from tests.api.conftest import KEY, PROCESS, Api
 
@@ -65,6 +69,30 @@ async def test_without_a_known_key_there_is_no_answer(api: Api, headers: dict[st
     assert enveloped.json()["success"] is False
     assert process.json()["message"] == enveloped.json()["error"]["message"]
     assert enveloped.headers["www-authenticate"].startswith("Bearer")
+
+
+POSITIONED = [(route.method, route.path) for route in ROUTES if route.tells_position]
+
+
+@pytest.mark.parametrize(("method", "path"), POSITIONED)
+async def test_who_has_no_key_is_not_told_how_far_the_log_is(
+    api: Api, method: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by 401, nor 405, nor 503 because the keys cannot be read; who has one, may it do this or not, is."""
+    url = path.replace("{process_id}", "A").replace("{token}", "T")
+    weak = await api.new_key("credentials.manage")
+    assert "x-log-position" in (await api.send(method, url, key=weak)).headers
+    assert "x-log-position" not in (await api.send("TRACE", url)).headers
+    for key in (None, "unknown"):
+        assert "x-log-position" not in (await api.send(method, url, key=key)).headers
+
+    async def unreadable(_digest: bytes) -> None:
+        message = "the disk does not answer"
+        raise StoreError(message)
+
+    monkeypatch.setattr(api.store, "api_key_by_digest", unreadable)
+    refused = await api.send(method, url, key="another")
+    assert (refused.status_code, "x-log-position" in refused.headers) == (503, False)
 
 
 async def test_the_key_is_asked_for_before_anything_is_looked_at(api: Api) -> None:
@@ -303,6 +331,7 @@ def test_making_a_key_costs_the_same_however_many_there_are() -> None:
     state = organization.OrganizationState()
     recorded = [organization.OrganizationCreated("organization"), organization.WorkspaceCreated("w")]
     recorded += [organization.KeyCreated(f"k{n}", "w", "0" * 64, ("runs.view",)) for n in range(10_000)]
+    before = state
     for seq, event in enumerate(recorded, 1):
         before, state = state, organization.evolve(state, Recorded(seq, 0, "key:a", None, event, None))
     assert len(list(state.keys.changes_from(before.keys))) == 1
@@ -332,23 +361,77 @@ async def from_address(api: Api, address: str | None, key: str) -> httpx2.Respon
 async def test_an_address_that_sends_wrong_keys_is_throttled(
     api: Api, address: str, alike: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """429 with Retry-After, before the database is asked; others, and keys in use, go on; time takes it back."""
-    unused = await api.new_key("runs.view")
+    """429 with Retry-After, before the database is asked; others, and good keys, go on; time takes it back."""
     for n in range(throttle.WRONG_MAX):
         assert (await from_address(api, address, f"guess-{n}")).status_code == 401
     asked: list[Any] = []
     original = api.store.api_key_by_digest
-    monkeypatch.setattr(api.store, "api_key_by_digest", lambda digest: asked.append(digest) or original(digest))
+
+    async def noting(digest: bytes) -> Any:
+        asked.append(digest)
+        return await original(digest)
+
+    monkeypatch.setattr(api.store, "api_key_by_digest", noting)
     refused = await from_address(api, alike, "another guess")
     assert refused.status_code == 429
     assert refused.json()["error"]["code"] == "RATE_LIMITED"
     assert refused.headers["retry-after"] == "1"
-    assert (await from_address(api, address, unused)).status_code == 429
     assert asked == []
     assert (await from_address(api, address, KEY)).status_code == 200
     assert (await from_address(api, other, "a guess")).status_code == 401
     await api.push(throttle.REFILL_MS)
-    assert (await from_address(api, address, unused)).status_code == 200
+    assert (await from_address(api, address, "a guess")).status_code == 401
+
+
+async def throttled(api: Api, address: str) -> None:
+    """Send wrong keys until the address is not listened to."""
+    for n in range(throttle.WRONG_MAX):
+        assert (await from_address(api, address, f"guess-{n}")).status_code == 401
+    assert (await from_address(api, address, "another guess")).status_code == 429
+
+
+def forgetful(api: Api) -> None:
+    """Let its engine know no key, as after a start."""
+    access = api.engine.services.access
+    access._keys._values.clear()
+    access._keys.known = access._known = KnownKeys(api.store)
+
+
+async def test_a_good_key_is_let_through_though_it_was_not_used_since_the_start(api: Api) -> None:
+    """Who guesses behind the same address locks nobody out: of no key that there was, and of none that is new."""
+    old, revoked = [await api.new_key("runs.view") for _ in range(2)]
+    row = await api.store.api_key_by_digest(hashlib.sha256(revoked.encode()).digest())
+    assert row is not None
+    await api.ok("DELETE", f"/v1/keys/{ids.text(row.key_id)}")
+    forgetful(api)
+    await throttled(api, "192.0.2.1")
+
+    assert (await from_address(api, "192.0.2.1", old)).status_code == 200
+    assert (await from_address(api, "192.0.2.1", await api.new_key("runs.view"))).status_code == 200
+    assert (await from_address(api, "192.0.2.1", revoked)).status_code == 401
+    assert (await from_address(api, "192.0.2.1", "a guess")).status_code == 429
+
+
+async def test_of_very_many_keys_those_not_known_are_looked_up_at_a_bounded_rate(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a guess in the form of a key costs the database little, and a good key comes through."""
+    unknown = await api.new_key("runs.view")
+    monkeypatch.setattr(known_keys, "KNOWN_MAX", 1)
+    forgetful(api)
+    await from_address(api, "192.0.2.9", KEY)
+    await throttled(api, "192.0.2.1")
+    await api.new_key("runs.view")
+    guesses = ["pk_" + f"{n:043}" for n in range(throttle.DOUBTED_MAX + 5)]
+    answers = [(await from_address(api, "192.0.2.1", guess)).status_code for guess in guesses]
+    assert answers == [401] * throttle.DOUBTED_MAX + [429] * 5
+    assert (await from_address(api, "192.0.2.1", unknown)).status_code == 429
+
+    await api.push(throttle.DOUBTED_REFILL_MS)
+
+    assert (await from_address(api, "192.0.2.1", unknown)).status_code == 200
+    refused = await from_address(api, "192.0.2.1", guesses[0])
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
 
 
 async def test_throttled_addresses_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from starlette.datastructures import Headers
 
+from perdure.api.app import DIALECTS
 from perdure.api.http.headers import preferred_wait_s
 from perdure.api.http.middleware import RequestLog, canonical_path
 from tests.api.conftest import APPROVED, KEY, PROCESS, Api
@@ -26,7 +27,7 @@ async def test_another_gets_one_of_ours(api: Api, given: str | None) -> None:
     """A UUID."""
     headers = [] if given is None else [("X-Request-Id", given.encode("latin-1"))]
     response = await api.get("/health/live", headers=headers)
-    assert uuid.UUID(response.headers["x-request-id"])
+    assert str(uuid.UUID(response.headers["x-request-id"])) == response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,11 @@ async def test_a_failure_outside_every_handler_is_answered(api: Api) -> None:
         raise RuntimeError("secret")
 
     scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    await RequestLog(fails)(dict(scope), receive, send)
+    await RequestLog(fails, DIALECTS)(dict(scope), receive, send)
     assert sent[0]["status"] == 500
     assert b"secret" not in sent[1]["body"]
     with pytest.raises(RuntimeError):
-        await RequestLog(fails_late)(dict(scope), receive, send)
+        await RequestLog(fails_late, DIALECTS)(dict(scope), receive, send)
 
 
 @pytest.mark.parametrize(

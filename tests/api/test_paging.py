@@ -134,12 +134,12 @@ async def test_a_last_key_works_behind_what_is_there(api: Api, url: str) -> None
     for _ in range(2):
         await api.trigger(workflow_id)
     query = f"limit=1&workflow_id={workflow_id}" if url == HISTORY else "limit=1"
-    for number in range(2):
-        page = await api.ok("GET", f"{url}?{query}")
-        assert page["count"] == 1
-        if number == 0:
-            query += "".join(f"&{name}={value}" for name, value in page["lastKey"].items())
-    assert "lastKey" not in page
+    first = await api.ok("GET", f"{url}?{query}")
+    assert first["count"] == 1
+    query += "".join(f"&{name}={value}" for name, value in first["lastKey"].items())
+    last = await api.ok("GET", f"{url}?{query}")
+    assert last["count"] == 1
+    assert "lastKey" not in last
 
 
 async def test_versions_are_paged_by_workflow_and_version(api: Api) -> None:

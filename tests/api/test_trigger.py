@@ -29,7 +29,8 @@ async def test_a_run_starts_with_the_body_as_its_input(api: Api) -> None:
 async def test_without_a_body_the_input_is_an_empty_object(api: Api) -> None:
     """No body and white space alone both mean `{}`."""
     workflow_id = await api.workflow()
-    for more in ({}, {"content": b" \n"}):
+    bodies: tuple[dict[str, Any], ...] = ({}, {"content": b" \n"})
+    for more in bodies:
         execution_id = await api.trigger(workflow_id, **more)
         assert (await api.item(workflow_id, execution_id))["workflow_input_payload"] == {}
 

@@ -112,6 +112,20 @@ async def test_a_changed_definition_makes_the_next_version(api: Api) -> None:
     assert [step["name"] for step in old["item"]["workflow_steps"]] == ["Done"]
 
 
+async def test_of_two_changes_at_once_none_undoes_the_other(api: Api) -> None:
+    """Each makes a version that takes over what it does not name: so the second is 409 unless it has seen the first."""
+    for _ in range(10):
+        path = f"/v1/workflows/{await api.workflow(WAITING)}"
+        answers = await asyncio.gather(
+            api.send("PATCH", path, json={"settings": {"resume": "named"}}),
+            api.send("PATCH", path, json={"definition": {**WAITING, "Comment": "changed"}}),
+        )
+        latest = (await api.ok("GET", path))["data"]
+        accepted = [answer.status_code == 200 for answer in answers]
+        assert [latest["settings"]["resume"] == "named", "Comment" in latest["definition"]] == accepted
+        assert {answer.status_code for answer in answers} <= {200, 409}
+
+
 async def test_a_draft_is_published(api: Api) -> None:
     """By a change of its status; a published version is no draft again."""
     workflow_id = await api.workflow(status="draft")
@@ -167,7 +181,8 @@ async def test_workflows_are_listed(api: Api) -> None:
 
 async def test_a_workflow_that_is_not_there_is_404(api: Api) -> None:
     """And an id that is none 400."""
-    for method, more in (("GET", {}), ("PATCH", {"json": {}}), ("DELETE", {})):
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (("GET", {}), ("PATCH", {"json": {}}), ("DELETE", {}))
+    for method, more in calls:
         assert (await api.send(method, f"/v1/workflows/{UNKNOWN}", **more)).status_code == 404
         assert (await api.send(method, "/v1/workflows/x", **more)).status_code == 400
 

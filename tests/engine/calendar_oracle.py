@@ -121,7 +121,7 @@ def differences(name: str, corpus: Sequence[str] = CORPUS, changes_max: int | No
 
 def main() -> int:
     """Check all zones; gives an exit status."""
-    alike = {}
+    alike: dict[object, str] = {}
     for name in sorted(zone_names()):  # many are other names of the same zone
         zone = ZoneInfo(name)
         offsets = [(change, change.astimezone(zone).utcoffset()) for change in [BEGIN, *changes(zone)]]

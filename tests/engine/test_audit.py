@@ -231,7 +231,8 @@ async def test_a_stream_that_is_removed_whole_leaves_a_gap(store):
     found = await broken(store, [item for item in log if item.row.stream_id != gone])
     assert any("missing before it" in item.reason for item in found)
     left_over = (gone, "the snapshot: there is no such execution")
-    assert all("missing before it" in item.reason or (item.stream_id, item.reason) == left_over for item in found)
+    found = [item for item in found if (item.stream_id, item.reason) != left_over]
+    assert all("missing before it" in item.reason or "not those that were pinned" in item.reason for item in found)
 
 
 async def test_damage_far_inside_a_long_stream_is_found(store):
@@ -494,7 +495,7 @@ FORGERIES = {
     "seq": ["seq + 100000", "-seq", "'x' || seq"],
     "organization_id": ["zeroblob(16)", "substr(organization_id, 2)"],
     "type": ["type || 'x'", "CAST(type AS BLOB)", "'StatePassed '"],
-    "version": ["2", "'one'"],
+    "version": ["9", "'one'"],
     "recorded_at": ["recorded_at + 1", "recorded_at + 0.5", "'now'"],
     "actor": ["'key:forged'", "CAST(actor AS BLOB)", "actor || char(0)"],
     "caused_by": ["ifnull(caused_by, 0) + 1", "CASE WHEN caused_by IS NULL THEN 1 END", "'x'"],

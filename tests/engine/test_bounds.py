@@ -40,7 +40,10 @@ def chain(parameters: dict[str, Any], count: int) -> dict[str, Any]:
     return {"StartAt": "S0", "States": {**states, f"S{count}": {"Type": "Succeed"}}}
 
 
-LOOP = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Parameters": DOUBLE, "Next": "B"}, "B": {"Type": "Choice"}}}
+LOOP: dict[str, Any] = {
+    "StartAt": "A",
+    "States": {"A": {"Type": "Pass", "Parameters": DOUBLE, "Next": "B"}, "B": {"Type": "Choice"}},
+}
 LOOP["States"]["B"] |= {"Choices": [{"Variable": "$.never", "IsPresent": True, "Next": "Z"}], "Default": "A"}
 LOOP["States"]["Z"] = {"Type": "Succeed"}
 ARRAYS = {"l.$": "States.Array($.l, $.l, $.l, $.l)"}

@@ -27,6 +27,7 @@ from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.chain import event_hash, payload_digest
 from perdure.store.records import NO_HASH, EventRow, StoredEvent
 from tests.chained import chained
+from tests.present import present
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "events-1"
 ORGANIZATION = bytes.fromhex("0190000000007000800000000000000a")
@@ -49,6 +50,7 @@ VERSIONS = {name: max(version for other, version in FORMS if other == name) for 
 # --- golden files ----------------------------------------------------------------------------------------------------
 
 MEMBERS: dict[str, Any] = {
+    "after": 60_000,
     "assigned": {"total": "7/assigned/total"},
     "attempt": 2,
     "beside": 3,
@@ -86,6 +88,7 @@ MEMBERS: dict[str, Any] = {
     "key": "01900000-0000-7000-8000-00000000000b",
     "keyed": 1,
     "left_ms": 45_000,
+    "log_sha256": "c" * 64,
     "name": "7/name",
     "next": "Book “it”",
     "output": "7/output",
@@ -182,8 +185,8 @@ CASES = [
 
 def row_of(case: dict[str, Any]) -> EventRow:
     binary = {"stream_id", "organization_id", "payload_salt", "payload_digest", "hash"}
-    values = {name: case[name] for name in EventRow._fields}
-    return EventRow(**{name: bytes.fromhex(v) if name in binary and v is not None else v for name, v in values.items()})
+    values: dict[str, Any] = {name: case[name] for name in EventRow._fields}
+    return EventRow(**values | {name: bytes.fromhex(values[name]) for name in binary if values[name] is not None})
 
 
 def vocabulary_of(case: dict[str, Any]) -> Any:
@@ -201,6 +204,7 @@ SINCE: dict[tuple[str, int], Any] = {
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},
+    ("LogPinned", 1): lambda members: members | {"after": None, "log_sha256": None},
     ("WaitOpened", 1): lambda members: (
         members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}
     ),
@@ -262,7 +266,7 @@ def test_a_golden_hash_is_what_the_format_says(case):
     row = row_of(case)
     assert stranger_hash(row, bytes.fromhex(case["previous_hash"])) == row.hash
     if row.payload is not None:
-        assert hashlib.sha256(row.payload_salt + row.payload.encode("utf-8")).digest() == row.payload_digest
+        assert hashlib.sha256(present(row.payload_salt) + row.payload.encode("utf-8")).digest() == row.payload_digest
 
 
 def stranger_hash(row: EventRow, previous: bytes) -> bytes:
@@ -279,7 +283,7 @@ def stranger_hash(row: EventRow, previous: bytes) -> bytes:
             tag, encoded = 3, value
         return bytes([tag]) + len(encoded).to_bytes(8, "big") + encoded
 
-    fields = [
+    fields: list[int | str | bytes | None] = [
         row.organization_id,
         row.stream_id,
         row.seq,
@@ -343,7 +347,7 @@ def test_every_payload_has_a_salt_of_its_own():
     assert one.payload == two.payload == '{"a":1}'
     assert len({one.payload_salt, two.payload_salt}) == len({one.payload_digest, two.payload_digest}) == 2
     assert (none.payload, none.payload_salt, none.payload_digest) == (None, None, None)
-    assert one.payload_digest == payload_digest(one.payload_salt, b'{"a":1}')
+    assert one.payload_digest == payload_digest(present(one.payload_salt), b'{"a":1}')
 
 
 @pytest.mark.parametrize("change", [{"type": "StateSkipped"}, {"version": 2}, {"type": "VersionAdded"}])
@@ -631,10 +635,11 @@ def test_an_erasure_that_names_nothing_erases_nothing(data):
 def test_an_erasure_is_whole():
     """Half of a payload gone is a fault, and so is a digest that went with it."""
     stored = with_erased_event(stored_events(), '{"seqs":[1,3]}')
-    for change in ({"payload": None}, {"payload_salt": None}):
+    changes: tuple[dict[str, Any], ...] = ({"payload": None}, {"payload_salt": None})
+    for change in changes:
         broken = [item._replace(row=item.row._replace(**change)) if item.row.seq == 3 else item for item in stored]
         assert broken_at(broken) == 3
-    gone = {"payload": None, "payload_salt": None, "payload_digest": None}
+    gone: dict[str, Any] = {"payload": None, "payload_salt": None, "payload_digest": None}
     broken = [item._replace(row=item.row._replace(**gone)) if item.row.seq == 3 else item for item in stored]
     assert broken_at(broken) == 3
 

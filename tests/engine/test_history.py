@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import json
 import pathlib
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,15 +16,16 @@ from msgspec.structs import replace
 from perdure.engine import testing
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
+from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.refs import ref
 from perdure.engine.history import condensed, event_log, outline, schema_of, states_history
 from perdure.engine.history.handlers import BESIDE, TELL
 from perdure.engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut
-from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.testing import START, due, failed, given, simulate, succeeded
+from tests.present import present
 
 CHARGE = {"Type": "Task", "Resource": "charge", "ResultPath": "$.charge"}
-LOOP = {
+LOOP: dict[str, Any] = {
     "StartAt": "Charge",
     "States": {
         "Charge": {**CHARGE, "Next": "Enough"},
@@ -107,7 +109,7 @@ def test_a_lambda_function_has_words_of_its_own():
 @pytest.mark.parametrize("state", ["Fail", "Wait", "Choice", "Succeed"])
 def test_every_state_is_entered_under_its_type(state):
     """A state that takes time, or ends the run, is entered and, unless it fails, exited."""
-    shapes = {
+    shapes: dict[str, tuple[dict[str, Any], list[str]]] = {
         "Fail": ({"Type": "Fail", "Error": "No"}, ["FailStateEntered", "ExecutionFailed"]),
         "Wait": ({"Type": "Wait", "Seconds": 1, "End": True}, ["WaitStateEntered", "WaitStateExited"]),
         "Choice": (
@@ -240,9 +242,9 @@ NOT_RUN = {"activities/test_activities.py::TestActivities::test_activity_task_on
 def recorded_cases():
     if not HAS_CASES:
         return None, []
-    spec = importlib.util.spec_from_file_location("run_asl", CONFORMANCE / "run_asl.py")
+    spec = present(importlib.util.spec_from_file_location("run_asl", CONFORMANCE / "run_asl.py"))
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    present(spec.loader).exec_module(module)
     options = argparse.Namespace(kind="execution", include_distributed=False, only="", core=False)
     cases = [case for case in module.load(CONFORMANCE / "asl", "execution") if module.is_chosen(case, options)]
     return module, [case for case in cases if case["expected"].get("events") and case["id"] not in NOT_RUN]

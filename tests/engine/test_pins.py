@@ -1,6 +1,9 @@
 """Pins: positions get into what is chained, so that a run cannot be taken out of the log and the rest numbered anew."""
 
 import asyncio
+import hashlib
+import itertools
+import json
 import shutil
 import sqlite3
 
@@ -10,6 +13,7 @@ from perdure.engine import Engine
 from perdure.engine.audit.store_audit import verify
 from perdure.engine.runtime.workers import pins
 from perdure.engine.testing import ManualClock
+from perdure.store.errors import StoreError
 from perdure.store.memory import MemoryStore
 from perdure.store.sqlite import open_sqlite
 
@@ -83,6 +87,31 @@ async def test_a_run_that_is_removed_whole_is_found(database, number):
     assert reason.startswith("another event than was pinned stands at position ")
 
 
+async def test_two_runs_whose_positions_are_exchanged_are_found(database):
+    """Each run keeps its own order, and no position is missing: the digest of what was pinned is another."""
+    path, connection = database
+    places = "SELECT position FROM events JOIN process_ids USING (stream_id) WHERE process_id = ? ORDER BY seq"
+    first, second = ([place for (place,) in connection.execute(places, [name])] for name in ("P-0", "P-1"))
+    for place in first + second:
+        connection.execute("UPDATE events SET position = ? WHERE position = ?", (-place, place))
+    for old, new in zip(first + second, second + first, strict=True):
+        connection.execute("UPDATE events SET position = ? WHERE position = ?", (new, -old))
+
+    (reason,) = await reasons(path)
+
+    assert reason.startswith("the events at positions 1 to ")
+
+
+@pytest.mark.parametrize("change", ["epoch = 'x'", "epoch = 1", "owner = zeroblob(16)"])
+async def test_a_head_that_no_append_would_expect_is_found(database, change):
+    """Owner and epoch are in no event; with others than these every append to the stream would be refused."""
+    path, connection = database
+    connection.execute(f"UPDATE streams SET {change} WHERE kind = 'execution'")  # noqa: S608 as above
+    found = await reasons(path)
+    assert len(found) == RUNS
+    assert set(found) == {"streams says that a node owns it, or an epoch that is not 0: one node owns all, at epoch 0"}
+
+
 async def test_an_event_that_is_cut_off_an_older_run_is_found(database):
     """With the head set back, the row of the run as the fold says, and the positions renumbered."""
     path, connection = database
@@ -152,7 +181,15 @@ async def test_a_node_pins_when_it_stops():
     await fill(store)
     (pin,) = pinned(store)
     last = len(store._log)
-    assert pin == (last, f'{{"position":{last - 1},"sha256":"{store._log[-2].row.hash.hex()}"}}')
+    hashes = [row.hash for _, row in store._log[:-1]]
+    digest = hashlib.sha256(b"perdure-log-1\n" + b"".join(hashes)).hexdigest()
+    assert pin[0] == last
+    assert json.loads(pin[1]) == {
+        "position": last - 1,
+        "sha256": hashes[-1].hex(),
+        "after": 0,
+        "log_sha256": digest,
+    }
 
     store._closed = False
     await (await Engine.start(store, clock=ManualClock())).close()
@@ -197,15 +234,49 @@ async def test_a_node_that_goes_on_pins_now_and_then(monkeypatch):
     await engine.close()
 
 
+async def test_each_pin_goes_on_where_the_last_one_ended(monkeypatch):
+    """So no event is covered twice, and none is left out; a log without a pin is covered as far as is affordable."""
+    monkeypatch.setattr(pins, "PIN_EVERY", 10)
+    monkeypatch.setattr(pins, "HASHES_AT_ONCE", 3)
+    monkeypatch.setattr(pins, "COVERED_MAX", 4)
+    store = MemoryStore()
+    for _ in range(3):
+        engine = await Engine.start(store, clock=ManualClock())
+        await engine.create_workflow("steps", STEPS)
+        await engine.close()
+        store._closed = False
+    told = [json.loads(data) for _, data in pinned(store)]
+    assert len(told) == 3
+    for before, pin in itertools.pairwise(told):
+        assert pin["after"] == max(before["position"], pin["position"] - 4)
+    assert (await verify(store)).breaks == []
+
+
+async def test_two_pins_that_are_made_at_once_both_hold():
+    """A node that stops while its next pin is under way makes both from the same position on."""
+    store = MemoryStore()
+    engine = await Engine.start(store, clock=ManualClock())
+    await engine.create_workflow("steps", STEPS)
+    await asyncio.gather(engine.node.pins.pin(), engine.node.pins.pin())
+    await engine.node.processor.settle()
+    await engine.create_workflow("more steps", STEPS)
+    await engine.close()
+    store._closed = False
+
+    assert [json.loads(data)["after"] for _, data in pinned(store)][:2] == [0, 0]
+    assert len(pinned(store)) == 3
+    assert (await verify(store)).breaks == []
+
+
 async def test_a_pin_that_cannot_be_made_stops_nobody():
     """If the log cannot be read, the node stops all the same; the next pin covers it."""
     store = MemoryStore()
 
     async def close(engine):
         async def unreadable():
-            raise pins.StoreError("the disk does not answer")
+            raise StoreError("the disk does not answer")
 
-        store.position = unreadable
+        store.position = unreadable  # type: ignore[method-assign]
         await engine.close()
 
     await fill(store, close=close)

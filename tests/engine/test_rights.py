@@ -21,6 +21,7 @@ from perdure.store.records import (
     WorkspaceRow,
 )
 from perdure.store.sqlite import open_sqlite
+from tests.present import present
 
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}
 APPROVAL = {"StartAt": "Ask", "States": {"Ask": ASK}}
@@ -32,7 +33,7 @@ async def fill(database):
     async with Engine.open(database, clock=ManualClock()) as engine:
         caller = await engine._caller()
         first = await engine.services.access.make_key(caller, "first", SCOPES)
-        principal = await engine.services.access.principal(first.text)
+        principal = present(await engine.services.access.principal(first.text))
         second = await engine.services.access.make_key(caller, "second", ("runs.view",), expires_at=2**45)
         await engine.services.access.revoke_key(principal, second.row.key_id)
         archived = await engine.create_workflow("archived", APPROVAL)

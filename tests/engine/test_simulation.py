@@ -137,7 +137,9 @@ def test_a_stuck_run_says_where() -> None:
     assert [(each.state, each.waits_for) for each in run.stuck_at] == [("Ask", "an answer with its task token")]
 
 
-@pytest.mark.parametrize("answer", [{"ok": 1}, {"Charge": [{"result": 1}]}, succeeded({"ok": 1}), Succeeded, None])
+@pytest.mark.parametrize(
+    "answer", [{"ok": 1}, {"Charge": [{"result": 1}]}, succeeded("Charge", {"ok": 1}), Succeeded, None]
+)
 def test_an_answer_of_another_kind_is_refused(answer: Any) -> None:
     """What is no answer is refused at once, naming the state and what is accepted."""
     with pytest.raises(TypeError, match=r"state 'Charge'.*Succeeded\(output\), Failed"):

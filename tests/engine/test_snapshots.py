@@ -27,6 +27,7 @@ from perdure.store.memory import MemoryStore
 from perdure.store.records import Head, SnapshotRow, StoredEvent
 from perdure.store.sqlite import open_sqlite
 from tests.engine.core import generated
+from tests.engine.core.checked import wait_id
 
 # --- any run -------------------------------------------------------------------------------------------------
 
@@ -35,7 +36,7 @@ class Run(Scenario):
     """A scenario with what `generated` asks of a run."""
 
     def wait_id(self, number: int) -> str:
-        return generated.wait_id(number)
+        return wait_id(number)
 
     @property
     def wait(self) -> str:

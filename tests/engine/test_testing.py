@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from perdure.engine.core import events as e
@@ -33,8 +35,12 @@ def test_a_clock_moves_only_when_it_is_pushed():
 def test_alarms_ring_at_their_own_instant_and_in_order():
     """Those of one instant in the order in which they were asked for; each rings once."""
     clock, rung = ManualClock(0), []
+
+    def ring(name):
+        rung.append((name, clock.now()))
+
     for name, instant in (("late", 20), ("first", 10), ("second", 10), ("never", 99)):
-        clock.call_at(instant, lambda name=name: rung.append((name, clock.now())))
+        clock.call_at(instant, partial(ring, name))
     clock.push(15)
     clock.push(15)
     assert rung == [("first", 10), ("second", 10), ("late", 20)]

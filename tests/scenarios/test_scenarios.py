@@ -54,7 +54,7 @@ class Transcript:
     def __init__(self, definition: dict[str, Any]) -> None:
         self.definition = definition
         self.lines: list[str] = []
-        self.run: Scenario | None = None
+        self.run: Scenario  # from the first command on, which is the trigger
         self.calls: dict[str, c.CompleteTask] = {}
         self.due: list[int] = []
         self.suspects: list[str] = []
@@ -232,7 +232,7 @@ def given_back(does: str) -> c.TaskSuccess | c.TaskFailure | None:
     if does.startswith("returns "):
         return c.TaskSuccess(json.loads(does.removeprefix("returns ")))
     failed = re.fullmatch(r"fails with (\S+): (.+)", does)
-    return c.TaskFailure(*failed.groups()) if failed else None
+    return c.TaskFailure(failed[1], failed[2]) if failed else None
 
 
 COMMANDS: list[tuple[str, Callable[..., None]]] = [

@@ -90,6 +90,8 @@ class Database:
             recorded_at = event["recorded_at"]
         if (seq, previous) != (stream["seq"], stream["hash"]):
             found.append("its head is another")
+        if (stream["owner"], stream["epoch"]) != (None, 0):
+            found.append("its owner or epoch is one that no row has")
         return found + [f"the payload of event {each} is missing" for each in sorted(missing)]
 
     def _payload(self, event: dict[str, Any], missing: set[int]) -> list[str]:
@@ -123,19 +125,28 @@ class Database:
 
     def _log(self, streams: dict[bytes, dict[str, Any]]) -> list[str]:
         found: list[str] = []
-        hashes: dict[int, bytes] = {}
+        hashes: dict[int, bytes] = {0: b"perdure-log-1\n"}
         pins: list[dict[str, Any]] = []
         for event in self._rows("SELECT position, stream_id, type, data, hash FROM events ORDER BY position"):
             hashes[event["position"]] = event["hash"]
-            if event["position"] != len(hashes):
-                found.append(f"position {len(hashes)} is missing")
+            if event["position"] != len(hashes) - 1:
+                found.append(f"position {len(hashes) - 1} is missing")
                 break
             if event["stream_id"] not in streams:
                 found.append(f"position {event['position']} is of no stream")
             if event["type"] == "LogPinned":
                 pins.append(json.loads(event["data"]))
-        held = [pin for pin in pins if hashes.get(pin["position"]) == bytes.fromhex(pin["sha256"])]
+        held = [pin for pin in pins if self._holds(pin, hashes)]
         return found if len(held) == len(pins) else [*found, "a pin does not hold"]
+
+    def _holds(self, pin: dict[str, Any], hashes: dict[int, bytes]) -> bool:
+        position, after = pin["position"], pin.get("after")
+        if position < 1 or hashes.get(position) != bytes.fromhex(pin["sha256"]):
+            return False
+        if after is None:
+            return True
+        covered = [hashes[0], *(hashes.get(each, b"") for each in range(after + 1, position + 1))]
+        return hashlib.sha256(b"".join(covered)).hexdigest() == pin["log_sha256"]
 
 
 if __name__ == "__main__":

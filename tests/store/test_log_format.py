@@ -24,8 +24,8 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import events as e
 from perdure.engine.core import organization, workflow
+from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.upcast import EARLIER
-from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.testing import ManualClock
 from perdure.store import schema
 from perdure.store.chain import seal
@@ -314,6 +314,17 @@ def test_a_stranger_finds_a_run_that_was_taken_out(database: tuple[str, sqlite3.
     assert verify(path) == ["a pin does not hold"]
 
 
+def test_a_stranger_finds_two_runs_that_changed_places(database: tuple[str, sqlite3.Connection]) -> None:
+    """Each in its own order, on the positions of the other: the digest of the pin is another."""
+    path, connection = database
+    runs = connection.execute("SELECT stream_id FROM streams WHERE kind = 'execution' LIMIT 2").fetchall()
+    query = "SELECT position FROM events WHERE stream_id = ? ORDER BY seq LIMIT 1"
+    (first,), (second,) = (connection.execute(query, run).fetchone() for run in runs)
+    for new, old in ((-1, first), (first, second), (second, -1)):
+        connection.execute("UPDATE events SET position = ? WHERE position = ?", (new, old))
+    assert "a pin does not hold" in verify(path)
+
+
 def test_a_stranger_accepts_an_erased_payload() -> None:
     """What the format reserves: a payload may be missing if a later event of its stream says that it was erased."""
     salt, data = bytes(16), '{"seqs":[1]}'
@@ -330,6 +341,7 @@ def problems_of(rows: list[Any]) -> list[str]:
     """What a stranger says of one stream of these rows."""
     connection = sqlite3.connect(":memory:")
     stream = {"kind": "workflow", "workspace_id": None, "organization_id": rows[0].organization_id}
+    stream |= {"owner": None, "epoch": 0}
     events = [{"position": number, **row._asdict()} for number, row in enumerate(rows, start=1)]
     return Database(connection)._stream({**stream, "seq": rows[-1].seq, "hash": rows[-1].hash}, events)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Table
@@ -108,14 +108,14 @@ READS = {
 class Watched(SqliteStore):
     """Notes the statements that it runs."""
 
-    seen: list[tuple[Any, dict[str, Any]]]
+    ran: list[tuple[Any, dict[str, Any]]]
 
     async def _all(self, statement: Any, **parameters: Any) -> Any:
-        self.seen.append((statement, parameters))
+        self.ran.append((statement, parameters))
         return await super()._all(statement, **parameters)
 
     async def _query(self, statement: Any, parameters: Any = None) -> Any:
-        self.seen.append((statement, parameters or {}))
+        self.ran.append((statement, parameters or {}))
         return await super()._query(statement, parameters)
 
 
@@ -123,8 +123,9 @@ class Watched(SqliteStore):
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
     store = await open_sqlite(tmp_path / "perdure.db")
     store.__class__ = Watched
-    store.seen = []
-    yield store
+    watched = cast("Watched", store)
+    watched.ran = []
+    yield watched
     await store.close()
 
 
@@ -145,7 +146,7 @@ async def test_no_read_goes_through_a_whole_table(watched: Watched, tmp_path: Pa
     """Every read finds its rows by an index, and in their order."""
     await READS[read](watched)
 
-    steps = [step for seen in watched.seen for step in plan(tmp_path / "perdure.db", *seen)]
+    steps = [step for seen in watched.ran for step in plan(tmp_path / "perdure.db", *seen)]
     assert steps
     slow = [step for step in steps if step.startswith("SCAN") and step != "SCAN CONSTANT ROW"]
     assert not slow + [step for step in steps if "TEMP B-TREE" in step], steps

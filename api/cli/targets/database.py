@@ -28,16 +28,15 @@ from perdure.api.cli.targets.reader import (
     reader,
 )
 from perdure.api.cli.targets.target import ResumeRule
-from perdure.api.dialects.process.routes import Terminate, Termination, said_beside
-from perdure.api.dialects.resource.routes import AppliedWorkflow, Named, NewKey, NewWorkflow
-from perdure.api.dialects.resource.tasks import TaskFailure, TaskSuccess, failed_json
-from perdure.api.http.auth import plain_scopes
+from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
+from perdure.api.dialects.resource.tasks import failed_json
+from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
 from perdure.engine.embedded import Engine
-from perdure.engine.errors import Invalid
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
+from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry, load_registry
 from perdure.store.records import WorkflowRow
@@ -191,13 +190,13 @@ class Direct:
         given = {"name": name, "scopes": scopes, "expires_at": expires_at}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
+            from perdure.api.app import DIALECTS  # noqa: PLC0415 all routes, which no other command here needs
+
             body = read(NewKey, given)
             expiry = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
-            if expiry is not None and expiry <= engine.now():
-                raise Invalid("expires_at: it is in the past; it must be a time to come")
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
             made = await engine.services.access.create_key(
-                everything, body.name, plain_scopes(body.scopes), expires_at=expiry
+                everything, body.name, DIALECTS.plain_scopes(body.scopes), expires_at=expiry
             )
             return _made(made)
 
@@ -241,13 +240,13 @@ def _made(made: MadeKey) -> dict[str, Any]:
 
 
 def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:
-    """The process id that an option or the input has; both may, if it is the same (as in the process API)."""
-    in_input = run_input.get("process_id", given)
-    if in_input is not None and not isinstance(in_input, str):
-        raise click.UsageError("--input: its process_id must be a text")
-    if given is not None and in_input != given:
-        raise click.UsageError("--process-id: the input has another one; give one of them")
-    return in_input
+    """The process id that an option or the input has."""
+    try:
+        return chosen_process_id(given, run_input)
+    except ProcessIdNoText:
+        raise click.UsageError("--input: its process_id must be a text") from None
+    except ProcessIdsDiffer:
+        raise click.UsageError("--process-id: the input has another one; give one of them") from None
 
 
 def _user() -> str:

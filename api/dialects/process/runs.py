@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from perdure.api.dialects import schemas as answers
-from perdure.api.http.paging import LIMIT_DEFAULT, Limit, page_of, position
-from perdure.api.http.problems import PROCESS_PREFIX
+from perdure.api.dialects.process import schemas
+from perdure.api.dialects.process.dialect import route
+from perdure.api.http.paging import page_of, position
 from perdure.api.http.routing import Reply, Route, RouteCall
-from perdure.api.validation import Request, Uuid, Uuid7, id_of
+from perdure.api.validation import id_of
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded
 from perdure.engine.embedded import Engine
@@ -25,30 +25,7 @@ EVENTS_MAX: Final = 1000
 LISTED_EVENTS: Final = 10
 
 
-class RunQuery(Request, frozen=True):
-    """One run of one workflow."""
-
-    workflow_id: Uuid
-    workflow_execution_id: Uuid
-
-
-class HistoryQuery(Request, frozen=True):
-    """A page of a workflow's runs; `workflow_execution_id` is the position from `lastKey`."""
-
-    workflow_id: Uuid
-    workflow_execution_id: Uuid7 | None = None
-    limit: Limit = LIMIT_DEFAULT
-
-
-class OrganizationQuery(Request, frozen=True):
-    """A page of all runs. The ids are the position from `lastKey`; they filter nothing."""
-
-    workflow_id: Uuid | None = None
-    workflow_execution_id: Uuid7 | None = None
-    limit: Limit = LIMIT_DEFAULT
-
-
-async def execution(call: RouteCall[RunQuery, None]) -> Reply:
+async def execution(call: RouteCall[schemas.RunQuery, None]) -> Reply:
     """A run's state, input, output and logs."""
     workflow_id = id_of("workflow_id", call.query.workflow_id)
     execution_id = id_of("workflow_execution_id", call.query.workflow_execution_id)
@@ -77,7 +54,7 @@ async def _events(engine: Engine, row: ExecutionRow) -> list[Recorded]:
     return [*first, *await engine.services.queries.last_events(row.execution_id, EVENTS_MAX // 2)]
 
 
-async def history(call: RouteCall[HistoryQuery, None]) -> Reply:
+async def history(call: RouteCall[schemas.HistoryQuery, None]) -> Reply:
     """The runs of a workflow, newest first."""
     workflow_id = id_of("workflow_id", call.query.workflow_id)
     before = position("workflow_execution_id", call.query.workflow_execution_id)
@@ -88,7 +65,7 @@ async def history(call: RouteCall[HistoryQuery, None]) -> Reply:
     return await _page(call.engine, rows, has_more=has_more)
 
 
-async def organization_executions(call: RouteCall[OrganizationQuery, None]) -> Reply:
+async def organization_executions(call: RouteCall[schemas.OrganizationQuery, None]) -> Reply:
     """The runs of the key's workspace, or with `organization.view` of its organization; newest first."""
     query = call.query
     if query.workflow_id is not None:
@@ -154,30 +131,21 @@ def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowExecutionById",
-        scope="runs.view",
-        query=RunQuery,
-        handler=execution,
-        answer=answers.RunShown,
+    route(
+        *("GET", "getWorkflowExecutionById", "runs.view", execution),
+        query=schemas.RunQuery,
+        answer=schemas.RunShown,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowExecutionHistory",
-        scope="runs.view",
-        query=HistoryQuery,
-        handler=history,
-        answer=answers.RunPage,
+    route(
+        *("GET", "getWorkflowExecutionHistory", "runs.view", history),
+        query=schemas.HistoryQuery,
+        answer=schemas.RunPage,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getOrganizationExecutions",
-        scope="runs.view",
-        query=OrganizationQuery,
-        handler=organization_executions,
-        answer=answers.RunPage,
+    route(
+        *("GET", "getOrganizationExecutions", "runs.view", organization_executions),
+        query=schemas.OrganizationQuery,
+        answer=schemas.RunPage,
     ),
 )

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Any, Final
 
-import msgspec
-
-from perdure.api.dialects import schemas as answers
-from perdure.api.http.paging import LIMIT_DEFAULT, Limit, page_of
-from perdure.api.http.problems import PROCESS_PREFIX
+from perdure.api.dialects.process import schemas
+from perdure.api.dialects.process.dialect import route
+from perdure.api.http.paging import page_of
 from perdure.api.http.routing import Reply, Route, RouteCall
-from perdure.api.validation import Request, Uuid, id_of
+from perdure.api.validation import id_of
 from perdure.engine.core import ids
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.history import outline, schema_of
 from perdure.engine.log.codec import decode_json
 from perdure.store.records import WorkflowRow, WorkflowVersionRow
 
-VERSION_MAX: Final = 2**31 - 1
-
-Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
-
 STATUS: Final = {"draft": "DRAFT", "published": "ACTIVE", "archived": "ARCHIVED"}
 """The process API's words for a status. (`PAUSED` comes with schedules.)"""
 
 
-class VersionQuery(Request, frozen=True):
-    """One version of one workflow."""
-
-    workflow_id: Uuid
-    workflow_version: Version
-
-
-class VersionsQuery(Request, frozen=True):
-    """A page of versions; the last three are the position from `lastKey`."""
-
-    limit: Limit = LIMIT_DEFAULT
-    workflow_id: Uuid | None = None
-    workflow_version: Version | None = None
-    organization_id: Uuid | None = None
-
-
-async def workflow(call: RouteCall[VersionQuery, None]) -> Reply:
+async def workflow(call: RouteCall[schemas.VersionQuery, None]) -> Reply:
     """All data of a version."""
     row, version = await _found(call)
     mock = await _mock(call, version)
@@ -55,7 +33,7 @@ async def workflow(call: RouteCall[VersionQuery, None]) -> Reply:
     return Reply({"message": "success", "item": item})
 
 
-async def schema(call: RouteCall[VersionQuery, None]) -> Reply:
+async def schema(call: RouteCall[schemas.VersionQuery, None]) -> Reply:
     """An example of a version's input, and a JSON Schema for it."""
     row, version = await _found(call)
     mock = await _mock(call, version)
@@ -66,7 +44,7 @@ async def schema(call: RouteCall[VersionQuery, None]) -> Reply:
     return Reply({"message": "success", "item": item})
 
 
-async def _found(call: RouteCall[VersionQuery, None]) -> tuple[WorkflowRow, WorkflowVersionRow]:
+async def _found(call: RouteCall[schemas.VersionQuery, None]) -> tuple[WorkflowRow, WorkflowVersionRow]:
     workflow_id = id_of("workflow_id", call.query.workflow_id)
     row = await call.engine.services.workflows.workflow(call.caller, workflow_id)
     return row, await call.engine.services.workflows.version(call.caller, workflow_id, call.query.workflow_version)
@@ -85,7 +63,7 @@ def _schema(mock: Any) -> dict[str, Any]:
     return {} if mock is None else schema_of(mock)
 
 
-async def organization_workflows(call: RouteCall[VersionsQuery, None]) -> Reply:
+async def organization_workflows(call: RouteCall[schemas.VersionsQuery, None]) -> Reply:
     """The versions of the key's workspace, or with `organization.view` of its organization; newest first."""
     query = call.query
     _check_organization(call)
@@ -99,7 +77,7 @@ async def organization_workflows(call: RouteCall[VersionsQuery, None]) -> Reply:
     return Reply(page_of(items, _last_key(rows[-1][1]) if has_more else None))
 
 
-def _check_organization(call: RouteCall[VersionsQuery, None]) -> None:
+def _check_organization(call: RouteCall[schemas.VersionsQuery, None]) -> None:
     """A position belongs to an organization, and only its own key may send it back."""
     given = call.query.organization_id
     if given is not None and id_of("organization_id", given) != call.caller.organization_id:
@@ -146,31 +124,22 @@ def _described(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowById",
-        scope="workflows.view",
-        query=VersionQuery,
-        handler=workflow,
-        answer=answers.VersionShown,
+    route(
+        *("GET", "getWorkflowById", "workflows.view", workflow),
+        query=schemas.VersionQuery,
+        answer=schemas.VersionShown,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getOrganizationWorkflows",
-        scope="workflows.view",
-        query=VersionsQuery,
-        handler=organization_workflows,
-        answer=answers.VersionPage,
+    route(
+        *("GET", "getOrganizationWorkflows", "workflows.view", organization_workflows),
+        query=schemas.VersionsQuery,
+        answer=schemas.VersionPage,
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path=f"{PROCESS_PREFIX}getWorkflowSchemaById",
-        scope="workflows.view",
-        query=VersionQuery,
-        handler=schema,
-        answer=answers.SchemaShown,
+    route(
+        *("GET", "getWorkflowSchemaById", "workflows.view", schema),
+        query=schemas.VersionQuery,
+        answer=schemas.SchemaShown,
         refusals=frozenset({"NOT_FOUND"}),
     ),
 )

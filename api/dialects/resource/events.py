@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
-from perdure.api.dialects import schemas as answers
+from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
+from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource.dialect import EXECUTIONS, LOG, route
 from perdure.api.dialects.resource.executions import PREFIX
 from perdure.api.http.event_json import event_json
-from perdure.api.http.headers import HOLD_MAX_S
 from perdure.api.http.routing import Reply, Route, RouteCall
-from perdure.api.validation import Request, shown
 from perdure.engine.core import ids
+from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.errors import Invalid
-from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.runtime.callers import KEY_ACTOR
+from perdure.engine.shown import shown
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.records import StoredEvent
-
-LIMIT_DEFAULT: Final = 100
-
-EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
-Payloads: TypeAlias = Literal["full", "digest"]
 
 _TYPES: Final = tuple(sorted(each.__name__ for each in EXECUTION_EVENTS))
 _HIDDEN: Final = {"KeyCreated": "sha256", "OrganizationCreated": "secret_sha256"}
 """Members that are shown to nobody: digests of what only its owner, or nobody, may know."""
 
 
-class EventsQuery(Request, frozen=True):
-    """A page of a run's events, beyond the seq `after`; `types` are names of events, separated by commas."""
-
-    after: Position | None = None
-    limit: EventLimit = LIMIT_DEFAULT
-    order: Literal["asc", "desc"] = "asc"
-    types: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
-    payloads: Payloads = "full"
-    wait: Seconds = 0
-
-
-class LogQuery(Request, frozen=True):
-    """A page of the log, above the position `after`."""
-
-    after: Position = 0
-    limit: EventLimit = LIMIT_DEFAULT
-    payloads: Payloads = "full"
-    wait: Seconds = 0
-
-
-async def list_execution_events(call: RouteCall[EventsQuery, None]) -> Reply:
+async def list_execution_events(call: RouteCall[schemas.EventsQuery, None]) -> Reply:
     """A run's events as they stand in the log, whole; with `wait` the call is held until there is one."""
     query = call.query
     found = await call.engine.services.event_log.of_execution(
@@ -75,7 +50,7 @@ async def list_execution_events(call: RouteCall[EventsQuery, None]) -> Reply:
     return await _page(call, found.page.events, query.payloads, meta)
 
 
-async def list_events(call: RouteCall[LogQuery, None]) -> Reply:
+async def list_events(call: RouteCall[schemas.LogQuery, None]) -> Reply:
     """The log of the key's workspace, or with `organization.view` of its organization, without a gap.
 
     Sent back as `after`, the position of an answer gives what came later; with `wait` the call is held until there is
@@ -105,14 +80,13 @@ def _types(given: str | None) -> Sequence[str]:
 
 
 async def _page(
-    call: RouteCall[Any, None], events: Sequence[StoredEvent], payloads: Payloads, meta: dict[str, Any]
+    call: RouteCall[Any, None], events: Sequence[StoredEvent], payloads: schemas.Payloads, meta: dict[str, Any]
 ) -> Reply:
     names = await call.engine.services.access.key_names(call.caller, {stored.row.actor for stored in events})
-    data = [_event(stored, payloads, names) for stored in events]
-    return Reply({"success": True, "data": data, "meta": meta})
+    return data([_event(stored, payloads, names) for stored in events], meta=meta)
 
 
-def _event(stored: StoredEvent, payloads: Payloads, names: Mapping[str, str]) -> dict[str, Any]:
+def _event(stored: StoredEvent, payloads: schemas.Payloads, names: Mapping[str, str]) -> dict[str, Any]:
     """An event; data and payload are the text that the log has."""
     event = event_json(stored, names, _raw)
     if stored.row.actor.startswith(KEY_ACTOR) and stored.row.actor not in names:
@@ -130,21 +104,15 @@ def _raw(text: str) -> msgspec.Raw:
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="GET",
-        path=f"{PREFIX}/events",
-        scope="runs.view",
-        query=EventsQuery,
-        handler=list_execution_events,
-        answer=answers.Page[answers.EventStored, answers.AfterSeq],
+    route(
+        *(EXECUTIONS, "GET", f"{PREFIX}/events", "runs.view", list_execution_events),
+        query=schemas.EventsQuery,
+        answer=common.Page[schemas.EventStored, schemas.AfterSeq],
         refusals=frozenset({"NOT_FOUND"}),
     ),
-    Route(
-        method="GET",
-        path="/v1/events",
-        scope="audit.read",
-        query=LogQuery,
-        handler=list_events,
-        answer=answers.Page[answers.EventStored, answers.AfterPosition],
+    route(
+        *(LOG, "GET", "events", "audit.read", list_events),
+        query=schemas.LogQuery,
+        answer=common.Page[schemas.EventStored, schemas.AfterPosition],
     ),
 )

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from perdure.api.dialects import schemas as answers
+from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
+from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource.dialect import EXECUTIONS, route
 from perdure.api.http.routing import Reply, Route, RouteCall
 
 
 async def release_execution(call: RouteCall[Any, None]) -> Reply:
     """Try a run again that was set aside: it is read anew from its events, and what was under way is taken up."""
     answered = await call.engine.services.runs.release(call.caller, call.path["process_id"])
-    return Reply({"success": True, "data": {"message": answered.answer}}, position=answered.position)
+    return data({"message": answered.answer}, position=answered.position)
 
 
 ROUTES: Final[Sequence[Route]] = (
-    Route(
-        method="POST",
-        path="/v1/executions/{process_id}/release",
-        scope="runs.terminate",
-        handler=release_execution,
-        answer=answers.Data[answers.Released],
+    route(
+        *(EXECUTIONS, "POST", "executions/{process_id}/release", "runs.terminate", release_execution),
+        answer=common.Data[schemas.Released],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
         tells_position=True,
     ),

@@ -10,8 +10,7 @@ come back (the seq of an event, the id of a wait), and only then does anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from perdure.engine.core import commands as c
 from perdure.engine.core.decide.answer import answer_task, beat
@@ -23,29 +22,32 @@ from perdure.engine.core.decide.resume import resume
 from perdure.engine.core.decide.start import trigger
 from perdure.engine.core.decide.turn import queue_task, start_task
 from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.refs import PayloadMissing
 from perdure.engine.core.state import State
 from perdure.engine.language.errors import TooSlow
 
-_DECIDE: Final[dict[type, Callable[[State, Any, Facts], Outcome]]] = {
-    c.Trigger: trigger,
-    c.Advance: go_on,
-    c.QueueTask: queue_task,
-    c.StartTask: start_task,
-    c.CompleteTask: complete_task,
-    c.ChildStarted: start_child,
-    c.AnswerTask: answer_task,
-    c.Beat: beat,
-    c.FireTimer: fire_timer,
-    c.Resume: resume,
-    c.Terminate: terminate,
-    c.Recover: recover,
-    c.Redispatch: redispatch,
-    c.Quarantine: quarantine,
-    c.Release: release,
-    c.Refuse: lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message),
-    c.Confirm: lambda _state, command, _facts: Decision((), (), command.answer),
-}
+_DECIDE: Final = (
+    Dispatch[State, [Facts], Outcome](__name__)
+    .on(c.Trigger, trigger)
+    .on(c.Advance, go_on)
+    .on(c.QueueTask, queue_task)
+    .on(c.StartTask, start_task)
+    .on(c.CompleteTask, complete_task)
+    .on(c.ChildStarted, start_child)
+    .on(c.AnswerTask, answer_task)
+    .on(c.Beat, beat)
+    .on(c.FireTimer, fire_timer)
+    .on(c.Resume, resume)
+    .on(c.Terminate, terminate)
+    .on(c.Recover, recover)
+    .on(c.Redispatch, redispatch)
+    .on(c.Quarantine, quarantine)
+    .on(c.Release, release)
+    .on(c.Refuse, lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message))
+    .on(c.Confirm, lambda _state, command, _facts: Decision((), (), command.answer))
+    .over(c.Command)
+)
 
 
 def decide(state: State, command: c.Command, facts: Facts) -> Outcome:

@@ -46,7 +46,7 @@ class _Call(msgspec.Struct, gc=False):
     heartbeat_due_at: int | None = None
 
 
-def enter_task(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState) -> None:
+def enter_task(draft: ExecutionDraft, state: TaskState, scope: str, frame: Frame) -> None:
     """Schedule the step; if it goes with a wait, open that first, so that no answer can come before it."""
     resource = state.resource
     attempt = frame.attempt

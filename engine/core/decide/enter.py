@@ -7,8 +7,7 @@ event is emitted, and is caught in `enter`; the state then fails, as one that wa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 from perdure.engine.core import events as e
 from perdure.engine.core.decide.call import enter_task
@@ -18,9 +17,22 @@ from perdure.engine.core.decide.fail import end_if_long, fail_by_definition, fai
 from perdure.engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
 from perdure.engine.core.decide.leave import leave
 from perdure.engine.core.decision import ITERATIONS_AHEAD
+from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.effects import Continue, SetTimer
 from perdure.engine.core.state import Frame, State
-from perdure.engine.language import ChoiceState, FailState, Left, PassState, StatesError, SucceedState, WaitState
+from perdure.engine.language import (
+    ChoiceState,
+    FailState,
+    Left,
+    MapState,
+    ParallelState,
+    PassState,
+    StatesError,
+    SucceedState,
+    TaskState,
+    WaitState,
+)
+from perdure.engine.language import State as Definition
 
 
 def advance(draft: ExecutionDraft) -> None:
@@ -73,12 +85,12 @@ def enter(draft: ExecutionDraft, scope: str) -> None:
     """Enter the state that a scope has come to, or try it again."""
     state = draft.state_of(scope)
     try:
-        _ENTER[state.type](draft, scope, draft.state.frames[scope], state)
+        _ENTER[type(state)](draft, state, scope, draft.state.frames[scope])
     except StatesError as problem:
         fail_state(draft, scope, problem)
 
 
-def _enter_pass(draft: ExecutionDraft, scope: str, _frame: Frame, state: PassState) -> None:
+def _enter_pass(draft: ExecutionDraft, state: PassState, scope: str, _frame: Frame) -> None:
     env = environment(draft, scope)
     leave(
         draft,
@@ -89,7 +101,7 @@ def _enter_pass(draft: ExecutionDraft, scope: str, _frame: Frame, state: PassSta
     )
 
 
-def _enter_choice(draft: ExecutionDraft, scope: str, _frame: Frame, state: ChoiceState) -> None:
+def _enter_choice(draft: ExecutionDraft, state: ChoiceState, scope: str, _frame: Frame) -> None:
     chosen = state.choose(environment(draft, scope))
     leave(
         draft,
@@ -102,7 +114,7 @@ def _enter_choice(draft: ExecutionDraft, scope: str, _frame: Frame, state: Choic
     )
 
 
-def _enter_succeed(draft: ExecutionDraft, scope: str, _frame: Frame, state: SucceedState) -> None:
+def _enter_succeed(draft: ExecutionDraft, state: SucceedState, scope: str, _frame: Frame) -> None:
     env = environment(draft, scope)
     leave(
         draft,
@@ -113,23 +125,25 @@ def _enter_succeed(draft: ExecutionDraft, scope: str, _frame: Frame, state: Succ
     )
 
 
-def _enter_fail(draft: ExecutionDraft, scope: str, _frame: Frame, state: FailState) -> None:
+def _enter_fail(draft: ExecutionDraft, state: FailState, scope: str, _frame: Frame) -> None:
     fail_by_definition(draft, scope, *state.failure(environment(draft, scope)))
 
 
-def _enter_wait(draft: ExecutionDraft, scope: str, _frame: Frame, state: WaitState) -> None:
+def _enter_wait(draft: ExecutionDraft, state: WaitState, scope: str, _frame: Frame) -> None:
     due_at = state.due_ms(environment(draft, scope), draft.facts.now)
     draft.emit(e.TimerSet(state.name, due_at, scope))
     draft.effects.append(SetTimer(due_at))
 
 
-_ENTER: dict[str, Callable[[ExecutionDraft, str, Frame, Any], None]] = {
-    "Pass": _enter_pass,
-    "Choice": _enter_choice,
-    "Succeed": _enter_succeed,
-    "Fail": _enter_fail,
-    "Wait": _enter_wait,
-    "Task": enter_task,
-    "Parallel": enter_parallel,
-    "Map": enter_map,
-}
+_ENTER: Final = (
+    Dispatch[ExecutionDraft, [str, Frame], None](__name__)
+    .on(PassState, _enter_pass)
+    .on(ChoiceState, _enter_choice)
+    .on(SucceedState, _enter_succeed)
+    .on(FailState, _enter_fail)
+    .on(WaitState, _enter_wait)
+    .on(TaskState, enter_task)
+    .on(ParallelState, enter_parallel)
+    .on(MapState, enter_map)
+    .over(Definition)
+)

@@ -23,7 +23,7 @@ from perdure.engine.language import MapState, ParallelState, StatesError
 from perdure.engine.language.errors import TooLarge
 
 
-def enter_parallel(draft: ExecutionDraft, scope: str, frame: Frame, state: ParallelState) -> None:
+def enter_parallel(draft: ExecutionDraft, state: ParallelState, scope: str, frame: Frame) -> None:
     """Begin all branches, each with the same input."""
     arguments = state.arguments(environment(draft, scope))
     draft.bound(scope, arguments)
@@ -33,7 +33,7 @@ def enter_parallel(draft: ExecutionDraft, scope: str, frame: Frame, state: Paral
     draft.emit(e.BranchesStarted(state.name, reference, starts, frame.visit, frame.attempt, scope), payload)
 
 
-def enter_map(draft: ExecutionDraft, scope: str, frame: Frame, state: MapState) -> None:
+def enter_map(draft: ExecutionDraft, state: MapState, scope: str, frame: Frame) -> None:
     """Settle what is iterated over, and how; the iterations begin one by one."""
     env = environment(draft, scope)
     arguments = state.arguments(env)

@@ -6,7 +6,7 @@ A new field is a row here: not a branch somewhere.
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, get_args
 
 from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.jsonata.compile import is_jsonata
@@ -26,6 +26,8 @@ from perdure.engine.language.model.states import (
 from perdure.engine.language.parse import choice_fields, fields, handler_fields, map_fields, quantities
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, exactly_one, not_both
 from perdure.engine.language.values import Json
+
+S = TypeVar("S", bound=State)
 
 Build: TypeAlias = Callable[[dict[str, Json], dict[str, Any]], State]
 """Makes a state of its JSON and the attributes parsed from it."""
@@ -78,17 +80,17 @@ def _mentions_context(value: Json) -> bool:
     return any(_mentions_context(member) for member in members)
 
 
-def _flowing(kind: Callable[..., State]) -> Build:
+def _flowing(kind: Callable[..., S]) -> Callable[[dict[str, Json], dict[str, Any]], S]:
     """Make the builder of a type of which everything is said by its fields and its data flow."""
 
-    def build(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
+    def build(_source: dict[str, Json], attributes: dict[str, Any]) -> S:
         flow, rest = split_flow(attributes["query_language"], attributes)
         return kind(flow=flow, **rest)
 
     return build
 
 
-def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> TaskState:
     resource = attributes["resource"]
     return _flowing(TaskState)(
         source,
@@ -102,19 +104,19 @@ def _build_task(source: dict[str, Json], attributes: dict[str, Any]) -> State:
     )
 
 
-def _build_choice(_source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_choice(_source: dict[str, Json], attributes: dict[str, Any]) -> ChoiceState:
     flow, rest = split_flow(attributes["query_language"], attributes)
     rest["rules"] = tuple(choice_fields.flowing(rule, flow) for rule in rest["rules"])
     return ChoiceState(flow=flow, **rest)
 
 
-def _build_map(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_map(source: dict[str, Json], attributes: dict[str, Any]) -> MapState:
     field = "ItemProcessor" if "ItemProcessor" in source else "Iterator"
     given = {**attributes, "items_ref": map_fields.items_ref(source), "processor_field": field}
     return _flowing(MapState)(source, given)
 
 
-def _build_fail(source: dict[str, Json], attributes: dict[str, Any]) -> State:
+def _build_fail(source: dict[str, Json], attributes: dict[str, Any]) -> FailState:
     error = source.get("Error")
     is_literal = error is not None and not (attributes["query_language"] == "JSONata" and is_jsonata(error))
     return FailState(**attributes, literal_error=error if is_literal else None)
@@ -250,3 +252,7 @@ STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
         ),
     }
 )
+
+_MISSING: Final = [kind.__name__ for kind in get_args(State) if kind.type not in STATE_TYPES]
+if _MISSING:
+    raise TypeError(f"{__name__} has no row for {', '.join(_MISSING)}")

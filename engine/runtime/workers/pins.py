@@ -1,13 +1,15 @@
 """Pins: now and then an organization's stream tells what stands at a position of the whole log.
 
-An event's hash does not cover its position. So whoever takes a run away and numbers the rest anew would leave chains
-that hold; a pin, which is chained, would then find another event at its position. It costs one event in a hundred
-thousand, and one when a node stops or follows one that did not stop.
+An event's hash does not cover its position. So whoever takes a run away and numbers the rest anew, or lets two events
+change places, would leave chains that hold. A pin, which is chained, has the hash of the event at its position and a
+digest of all since the pin before it, by position. It costs one event in a hundred thousand, and one when a node stops
+or follows one that did not stop; the hashes are read beside what goes on, in parts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from typing import Final
 
@@ -15,8 +17,10 @@ import structlog
 
 from perdure.engine.core.organization import LogPinned, PinLog
 from perdure.engine.errors import PerdureError
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.processing.processor import Processor
 from perdure.engine.runtime.processing.requests import CommandRequest
+from perdure.store.chain import LOG_DOMAIN
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import StoredEvent
@@ -25,6 +29,11 @@ _log = structlog.get_logger("perdure.pins")
 
 PIN_EVERY: Final = 100_000
 """Positions between two pins of a node that goes on."""
+
+COVERED_MAX: Final = 10 * PIN_EVERY
+"""A pin's digest goes back so far at the most: a log from before there were pins may be long."""
+
+HASHES_AT_ONCE: Final = 4096
 
 
 class Pins:
@@ -53,18 +62,34 @@ class Pins:
             position = await self._store.position()
             last = await anext(self._store.log(after=position - 1), None) if position else None
             if last is not None and last.row.type != LogPinned.__name__:
-                self._processor.post(self._request(last))
+                after = await self._begin_of(position)
+                self._processor.post(self._request(last, after, await self._digest(after, position)))
         except (StoreError, PerdureError) as error:  # the next one covers what this one would have
             _log.error("log_not_pinned", error=str(error))
 
-    def _request(self, last: StoredEvent) -> CommandRequest:
+    async def _begin_of(self, position: int) -> int:
+        """Behind which position the digest begins: behind what the last pin has pinned."""
+        earliest = max(0, position - COVERED_MAX)
+        pin = await self._store.last_of_type(LogPinned.__name__, after=earliest)
+        if pin is None:
+            return earliest
+        pinned = decode_json(pin.row.data).get("position")
+        return pinned if isinstance(pinned, int) and earliest <= pinned < position else earliest
+
+    async def _digest(self, after: int, through: int) -> str:
+        digest = hashlib.sha256(LOG_DOMAIN)
+        for start in range(after, through, HASHES_AT_ONCE):
+            digest.update(b"".join(await self._store.hashes(start, min(start + HASHES_AT_ONCE, through))))
+        return digest.hexdigest()
+
+    def _request(self, last: StoredEvent, after: int, log_sha256: str) -> CommandRequest:
         organization_id = last.row.organization_id
         return CommandRequest(
             kind="organization",
             stream_id=organization_id,
             organization_id=organization_id,
             workspace_id=None,
-            command=PinLog(last.position, last.row.hash.hex()),
+            command=PinLog(last.position, last.row.hash.hex(), after, log_sha256),
             actor=self._actor,
             is_internal=True,
         )

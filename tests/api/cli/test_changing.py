@@ -241,6 +241,8 @@ def test_what_cannot_be_done(mode: Mode, perdure: Perdure, command: list[str], s
         (["trigger", NAME, "--input", '{"a": 1, "a": 2}'], "stands twice"),
         (["trigger", NAME, "--input", '{"a": NaN}'], "NaN"),
         (["trigger", NAME, "--input", "@nowhere.json"], "cannot be read"),
+        (["trigger", NAME, "--input", '{"process_id": null}'], "its process_id must be a text"),
+        (["trigger", NAME, "--input", '{"process_id": "A"}', "--process-id", "B"], "another one"),
         (["resume", "INV-7", "--source", "SAP", "--payload", "[1]"], "no JSON object"),
         (["terminate", "INV-7", "--payload", "[1]"], "must be a JSON object"),
         (["terminate", "INV-7", "--reason", "a", "--payload", '{"termination_reason": "b"}'], "another one"),

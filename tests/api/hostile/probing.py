@@ -9,7 +9,7 @@ import httpx2
 from jsonschema_rs import validator_for
 
 from perdure.api.app import ROUTES
-from perdure.api.http.problems import PROCESS_PREFIX
+from perdure.api.dialects.process.dialect import PROCESS
 from perdure.api.http.routing import Route
 from perdure.api.openapi import document
 from tests.api.conftest import KEY, Api
@@ -90,7 +90,7 @@ class Probe(NamedTuple):
         operation = DOCUMENT["paths"][route.path][route.method.lower()]
         declared = resolved(operation["responses"][str(response.status_code)])
         assert accepts(declared["content"]["application/json"]["schema"], response.json()), response.text
-        assert ("message" in response.json()) is route.path.startswith(PROCESS_PREFIX)
+        assert ("message" in response.json()) is (route.dialect is PROCESS)
 
     async def cut(self, route: Route, body: bytes) -> None:
         """Send a body that is cut before its end."""

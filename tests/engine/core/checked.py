@@ -37,6 +37,7 @@ from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.testing import EXECUTION, Scenario
 from perdure.store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
 from tests.chained import chained
+from tests.present import present
 
 from .invariants import check_event, check_numbers, check_snapshot, meaning, references
 
@@ -76,6 +77,23 @@ class Checked(Scenario):
 
     def wait_id(self, number: int) -> str:
         return wait_id(number)
+
+    def event(self, at: int) -> Any:
+        """The event at a place; the test knows of which type it is."""
+        return self.events[at].event
+
+    @property
+    def refused(self) -> Rejection:
+        """How the last command was refused."""
+        assert self.rejection is not None
+        return self.rejection
+
+    @property
+    def calls(self) -> list[RunTask]:
+        """The effects of the last command, all of which call a step."""
+        calls = [effect for effect in self.effects if isinstance(effect, RunTask)]
+        assert len(calls) == len(self.effects)
+        return calls
 
     @property
     def wait(self) -> str:
@@ -199,7 +217,7 @@ class Checked(Scenario):
         gone = [task for task in tasks_of(before).values() if task.seq not in left]
         for task in gone:
             is_awaited = task.child is not None and task.is_awaited
-            given_up = EndChild(task.child) if is_awaited else CancelTask(task.seq)
+            given_up = EndChild(present(task.child)) if is_awaited else CancelTask(task.seq)
             if isinstance(command, c.FireTimer | c.Terminate) and (is_awaited or task.child is None):
                 assert self.effects.count(given_up) == 1
         once = [repr(effect) for effect in self.effects if not isinstance(effect, SetTimer)]
@@ -209,8 +227,8 @@ class Checked(Scenario):
             parent = self.state.parent
             is_told = parent is not None and parent.is_awaited and not before.is_over
             assert [effect for effect in self.effects if isinstance(effect, TellParent)] == [
-                TellParent(parent)
-            ] * is_told
+                TellParent(present(parent)) for _ in range(is_told)
+            ]
 
     # --- the whole log -----------------------------------------------------------------------------------------------
 

@@ -72,9 +72,7 @@ def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     _check_frame(before, recorded.event, after)
     if after.is_over:
         assert after.status == before.status or not before.is_over
-        assert not any(
-            map(len, (after.frames, after.forks, after.waits, after.timers, after.ready, after.actionable_forks))
-        )
+        assert not any((after.frames, after.forks, after.waits, after.timers, after.ready, after.actionable_forks))
         assert (after.active, after.delayed, after.is_idle) == (0, 0, True)
     else:
         check_state(after)

@@ -44,7 +44,7 @@ def test_a_child_that_is_not_awaited_is_started_and_left():
     """The id of the child is in the event, so that every repetition starts the same one."""
     run = given(calling(""), {"n": 1})
     run.then_effects(StartChild(wait_id(1), parent(pattern=""), {"StateMachineArn": "child", "Input": {"n": 1}}))
-    scheduled = run.events[1].event
+    scheduled = run.event(1)
     assert (scheduled.child, scheduled.is_awaited, scheduled.wait) == (wait_id(1), False, None)
     run.when(started()).then("TaskSucceeded", "ExecutionSucceeded").then_effects()
     run.then_is("completed", output={"ExecutionArn": "the child"})
@@ -56,7 +56,7 @@ def test_a_child_that_is_awaited_ends_the_task(pattern):
     run = given(calling(pattern)).then_effects(
         StartChild(wait_id(1), parent(pattern=pattern[1:]), {"StateMachineArn": "child", "Input": {}})
     )
-    assert run.events[1].event.is_awaited
+    assert run.event(1).is_awaited
     run.when(started()).then(e.TaskSubmitted("Sell", "3/result")).then_is("running").then_effects()
     assert run.state.is_idle
     run.when(ended(TaskSuccess({"Output": "{}"}))).then("TaskSucceeded", "ExecutionSucceeded")
@@ -156,7 +156,7 @@ def test_an_awaited_child_has_no_token_if_none_is_sent_to_it():
     """Looking at the context for something else opens no wait."""
     run = given(calling(".sync:2", Parameters={"StateMachineArn": "child", "Name.$": "$$.State.Name"}))
     assert [type(r.event).__name__ for r in run.events] == ["ExecutionStarted", "TaskScheduled"]
-    assert run.events[1].event.wait is None
+    assert run.event(1).wait is None
     run.then_is("running").check()
 
 
@@ -175,7 +175,7 @@ CHARGE = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "charge",
 def test_a_child_tells_its_parent_of_its_end(end):
     """However it ended; after that there is nothing more to tell."""
     run = given(CHARGE, parent=parent())
-    assert run.events[0].event.parent == parent()
+    assert run.event(0).parent == parent()
     run.when(end)
     assert run.effects[-1] == TellParent(parent())
     run.when(terminated()).then_effects()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure.engine.core import events as e
@@ -10,6 +12,7 @@ from perdure.engine.core.commands import (
     AnswerTask,
     Beat,
     ChildStarted,
+    Command,
     CompleteTask,
     Confirm,
     FireTimer,
@@ -29,6 +32,8 @@ from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import initial_state
 from perdure.engine.testing import WORKFLOW, WORKSPACE, failed, recovered, resumed, succeeded, terminated
 from perdure.engine.testing import given as plainly_given
+from perdure.engine.testing.scenario import Sent
+from tests.present import present
 
 from .checked import given, tasks_of
 
@@ -39,20 +44,20 @@ def one(state):
     return {"StartAt": "A", "States": {"A": {**state, "End": True}}}
 
 
-SELL = {
+SELL: dict[str, Any] = {
     "Type": "Task",
     "Resource": "arn:aws:states:::states:startExecution.sync:2",
     "Parameters": {"StateMachineArn": "child"},
 }
-INNER = {
-    name: {"StartAt": name, "States": {name: {**state, "End": True}}}
-    for name, state in {
-        "C1": CHARGE,
-        "C2": CHARGE,
-        "Ask": {"Type": "Task", "Resource": "charge.waitForResume"},
-        "Pause": {"Type": "Wait", "Seconds": 60},
-        "Sell": SELL,
-    }.items()
+STATES: dict[str, dict[str, Any]] = {
+    "C1": CHARGE,
+    "C2": CHARGE,
+    "Ask": {"Type": "Task", "Resource": "charge.waitForResume"},
+    "Pause": {"Type": "Wait", "Seconds": 60},
+    "Sell": SELL,
+}
+INNER: dict[str, Any] = {
+    name: {"StartAt": name, "States": {name: {**state, "End": True}}} for name, state in STATES.items()
 }
 BOTH = {"Type": "Parallel", "Branches": list(INNER.values())}
 """All at once."""
@@ -60,7 +65,7 @@ BOTH = {"Type": "Parallel", "Branches": list(INNER.values())}
 SPIN = {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Pass", "Next": "A"}}}
 """A loop that never ends by itself, and pauses for breath."""
 
-PHASES = {
+PHASES: dict[str, tuple[Any, list[Sent]]] = {
     "in a task": (one(CHARGE), []),
     "in a wait": (one({"Type": "Task", "Resource": "wait_for_resume"}), []),
     "in a timer": (one({"Type": "Wait", "Seconds": 60}), []),
@@ -109,7 +114,7 @@ def test_a_second_termination_is_told_so(alive):
 
 def test_after_a_termination_nothing_moves(alive):
     """Whatever was under way gives what it gives: it is ignored, stale or refused."""
-    late = []
+    late: list[Command] = []
     for scope, task in tasks_of(alive.state).items():
         name = alive.state.frames[scope].state
         late += [
@@ -133,7 +138,7 @@ def test_a_run_that_has_ended_by_itself_cannot_be_terminated(definition, command
     """409, recorded; the end stays what it was."""
     run = given(definition).when(command).when(terminated())
     run.then(e.CommandRefused("terminate", "CONFLICT", 1)).then_refuses("CONFLICT").then_is(status)
-    assert run.rejection.details == {"status": status}
+    assert run.refused.details == {"status": status}
 
 
 def test_a_terminated_run_is_recovered_by_nobody():
@@ -160,7 +165,7 @@ def test_an_execution_that_waits_can_be_set_aside_too():
 def test_what_nests_is_set_aside_as_a_whole():
     """No branch goes on while another one cannot be decided; the termination lets go of all of them."""
     run = given(one(BOTH))
-    late = [succeeded("C1")(run.state), ChildStarted("2.4", run.state.task("2.4").seq, {}), FireTimer(7)]
+    late = [succeeded("C1")(run.state), ChildStarted("2.4", present(run.state.task("2.4")).seq, {}), FireTimer(7)]
     before = run.state.frames
     run.when(Quarantine("CompleteTask", "KeyError"), *late, Beat("x"), AnswerTask("x", TaskSuccess(1))).then(
         "ExecutionQuarantined"
@@ -228,7 +233,15 @@ def test_only_what_is_in_quarantine_can_be_released():
 def test_a_command_about_nothing_finds_nothing():
     """Before its first event there is no execution."""
     facts = given(one(CHARGE))._facts()
-    commands = [resumed(), terminated(), recovered(), Advance(), Redispatch(""), Quarantine("", ""), Confirm(1)]
+    commands: list[Command] = [
+        resumed(),
+        terminated(),
+        recovered(),
+        Advance(),
+        Redispatch(""),
+        Quarantine("", ""),
+        Confirm(1),
+    ]
     for command in [*commands, Refuse("trigger", "taken"), succeeded("A")(given(one(CHARGE)).state)]:
         outcome = decide(initial_state(), command, facts)
         assert isinstance(outcome, Rejection)

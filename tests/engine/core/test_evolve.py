@@ -11,12 +11,12 @@ from perdure.engine.core import snapshots
 from perdure.engine.core.commands import FireTimer, Recover, Resume
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Need
+from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.evolve import OutOfOrder, evolve, replay
 from perdure.engine.core.snapshots import decode_state, encode_state
 from perdure.engine.core.state import Timer, initial_state
 from perdure.engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
 from perdure.engine.core.workflow import WorkflowArchived
-from perdure.engine.log.codec import EXECUTION_EVENTS
 from perdure.engine.testing import START, WORKFLOW, WORKSPACE, recovered, resumed, succeeded, terminated
 
 from .checked import given
@@ -119,7 +119,7 @@ def test_the_table_knows_every_event_and_every_status():
     assert set().union(*TRANSITIONS.values()) <= statuses
     for (before, event), after in TRANSITIONS.items():
         if before in TERMINAL:
-            assert (event in {"CommandRefused", "ResultIgnored"}, after) == (True, {before})
+            assert (event in {"CommandRefused", "ResultIgnored"}, after) == (True, frozenset({before}))
 
 
 def test_the_diagram_is_drawn_from_the_table():

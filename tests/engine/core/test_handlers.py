@@ -68,7 +68,7 @@ def test_the_key_is_the_same_over_attempts():
     assert first.idempotency_key == again.idempotency_key == f"{EXECUTION}/A/-/1"
     assert (first.parameters, first.attempt) == ({"n": 1}, 0)
     assert (again.parameters, again.attempt) == ({"n": 1}, 1)
-    assert run.events[-1].event == e.TaskScheduled("A", "charge", "2/parameters", attempt=1)
+    assert run.event(-1) == e.TaskScheduled("A", "charge", "2/parameters", attempt=1)
 
 
 KEPT = re.compile(f"{EXECUTION}/A/-/1/[0-9a-f]{{32}}")
@@ -85,7 +85,7 @@ def test_parameters_that_change_have_another_key():
     assert [call.parameters for call in (first, second)] == [{"tried": 0}, {"tried": 1}]
     assert first.idempotency_key != second.idempotency_key
     assert all(KEPT.fullmatch(call.idempotency_key) for call in (first, second))
-    assert run.events[-1].event == e.TaskScheduled("A", "charge", "4/parameters", attempt=1)
+    assert run.event(-1) == e.TaskScheduled("A", "charge", "4/parameters", attempt=1)
     run.when(recovered(died=False)).then_nothing()
     assert run.duty(RunTask) == second
 
@@ -96,7 +96,7 @@ def test_parameters_that_look_at_the_context_and_stay_the_same_keep_their_key():
     first = run.duty(RunTask)
     run.when(failed("A", "Busy")).after(1000).when(due())
     assert run.duty(RunTask).idempotency_key == first.idempotency_key
-    assert run.events[-1].event == e.TaskScheduled("A", "charge", "2/parameters", attempt=1)
+    assert run.event(-1) == e.TaskScheduled("A", "charge", "2/parameters", attempt=1)
 
 
 def test_parameters_that_change_and_come_back_have_their_key_again():
@@ -177,7 +177,7 @@ def test_the_next_visit_begins_with_no_retries():
     again = {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericEquals": 1, "Next": "A"}], "Default": "Done"}
     run = given(one(Retry=[{**ALL, "IntervalSeconds": 1, "MaxAttempts": 1}], Next="Again", also={"Again": again}))
     run.when(failed("A", "Busy")).after(1000).when(due(), succeeded("A", {"n": 1}))
-    assert run.events[-1].event == e.TaskScheduled("A", "charge", "5/result", visit=2)
+    assert run.event(-1) == e.TaskScheduled("A", "charge", "5/result", visit=2)
     run.when(failed("A", "Busy")).then_is("running").after(1000).when(due(), succeeded("A", {"n": 2}))
     run.then_is("completed")
 
@@ -186,11 +186,11 @@ def test_a_state_that_fails_as_it_is_entered_is_retried():
     """The failure is an event of its own, and the attempts are counted."""
     retry = [{"ErrorEquals": ["States.IntrinsicFailure"], "IntervalSeconds": 1, "MaxAttempts": 1}]
     run = given(one(Retry=retry, Parameters={"x.$": "States.ArrayLength('none')"}))
-    assert run.events[-1].event == e.StateFailed(
+    assert run.event(-1) == e.StateFailed(
         "A", "Task", "States.IntrinsicFailure", None, "2/cause", is_entry=True, then=e.Retry(0, START + 1000)
     )
     run.after(1000).when(due()).then("ExecutionFailed").then_is("failed", error="States.IntrinsicFailure")
-    assert run.events[-1].event.entered is None
+    assert run.event(-1).entered is None
 
 
 ENTRY = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3, "BackoffRate": 1}]
@@ -205,7 +205,7 @@ def test_a_state_that_can_be_entered_only_at_the_second_attempt_is_entered(resou
     keys = []
     for number in (1, 2):
         run.after(1000).when(due())
-        scheduled = run.events[-1].event
+        scheduled = run.event(-1)
         assert (scheduled.visit, scheduled.attempt) == (number, 1)
         keys.append(run.duty(RunTask).idempotency_key)
         run.when(resumed({"n": number}) if "wait" in resource else succeeded("A", {"n": number}))
@@ -220,7 +220,7 @@ def test_a_wait_that_is_retried_is_another_wait():
     run.when(succeeded("A")).after(60_000).when(due()).then("WaitExpired")
     run.when(resumed(wait=wait_id(1))).then_refuses("WAIT_EXPIRED")
     run.after(1000).when(due()).then("WaitOpened", "TaskScheduled")
-    assert (run.events[-1].event.wait, run.events[-1].event.attempt) == (wait_id(2), 1)
+    assert (run.event(-1).wait, run.event(-1).attempt) == (wait_id(2), 1)
     run.when(resumed(wait=wait_id(1))).then_refuses("WAIT_EXPIRED")
     run.when(resumed({"ok": 1})).then_is("completed", output={"ok": 1})
 
@@ -282,7 +282,7 @@ def test_a_catcher_sets_variables():
     tell = {"Type": "Pass", "Parameters": {"because.$": "$why"}, "End": True}
     run = given(one(Catch=catch, also={"Tell": tell}))
     run.when(failed("A", "NoMoney")).then_is("completed", output={"because": "NoMoney"})
-    assert run.events[2].event.then == e.Caught(0, "Tell", "1/input", {"why": "3/assigned/why"})
+    assert run.event(2).then == e.Caught(0, "Tell", "1/input", {"why": "3/assigned/why"})
 
 
 def test_a_jsonata_catcher_computes_its_output():
@@ -297,7 +297,7 @@ def test_a_catcher_that_cannot_be_computed_fails():
     catch = [{**ALL, "ResultPath": "$.text.below", "Next": "Mend"}]
     run = given(one(Catch=catch), {"text": "t"}).when(failed("A", "NoMoney"))
     run.then("TaskFailed", e.ExecutionFailed("States.ResultPathMatchFailure", None, "4/cause", "A"))
-    assert run.events[2].event.then == e.Caught(0, "Mend")
+    assert run.event(2).then == e.Caught(0, "Mend")
     assert "(entered at the event id #2)" in run.value(run.state.cause)
 
 
@@ -308,8 +308,8 @@ def test_a_catcher_that_cannot_be_computed_fails_its_branch():
     both = {"Type": "Parallel", "Branches": [branch], "Catch": [{**ALL, "Next": "Done"}], "Next": "Done"}
     run = given({"StartAt": "Both", "States": {"Both": both, "Done": DONE}}, {"text": "t"}).when(failed("A", "NoMoney"))
     run.then("TaskFailed", "StateFailed", "StateFailed", "StatePassed", "ExecutionSucceeded").then_is("completed")
-    assert run.events[4].event.then is None
-    assert run.events[4].event.error == "States.ResultPathMatchFailure"
+    assert run.event(4).then is None
+    assert run.event(4).error == "States.ResultPathMatchFailure"
 
 
 def test_a_result_that_cannot_be_used_is_caught():
@@ -358,4 +358,4 @@ def test_an_error_that_the_definition_names_stands_in_the_open():
     run = given(one(Retry=[{"ErrorEquals": ["Busy"]}], Catch=[{"ErrorEquals": ["Broken"], "Next": "Mend"}]))
     run.when(failed("A", "Busy")).then(e.TaskFailed("A", "Busy", then=e.Retry(0, START + 1000)))
     run.after(1000).when(due()).when(failed("A", "Broken"))
-    assert run.events[4].event.error == "Broken"
+    assert run.event(4).error == "Broken"

@@ -49,7 +49,7 @@ def test_each_item_has_an_iteration():
     ]
     assert [r.payload for r in run.events[1:]] == [None] * 5
     assert [r.caused_by for r in run.events[2:4]] == [2, 2]
-    assert [effect.idempotency_key for effect in run.effects] == [f"{EXECUTION}/Each/M:1:{n}/1" for n in (0, 1)]
+    assert [effect.idempotency_key for effect in run.calls] == [f"{EXECUTION}/Each/M:1:{n}/1" for n in (0, 1)]
 
 
 def test_the_outputs_stand_in_the_order_of_the_items():
@@ -80,8 +80,8 @@ def test_of_nothing_nothing_is_made():
 def test_the_items_may_stand_in_the_input():
     """They are referred to where they are, however deep; ResultPath places the result beside them."""
     run = given(machine(ItemsPath="$.order.lines", ResultPath="$.paid"), {"order": {"lines": [7]}})
-    assert run.events[1].event.items == "1/input/order/lines"
-    assert run.events[2].event.input == "1/input/order/lines/0"
+    assert run.event(1).items == "1/input/order/lines"
+    assert run.event(2).input == "1/input/order/lines/0"
     run.when(succeeded("Each", "ok")).then_is("completed", output={"order": {"lines": [7]}, "paid": ["ok"]})
 
 
@@ -89,7 +89,7 @@ def test_the_items_may_be_an_earlier_output():
     """A reference again: they are written once, by the state that made them."""
     each = {"Type": "Map", "ItemProcessor": {"StartAt": "Each", "States": {"Each": CHARGE}}, "End": True}
     run = given({"StartAt": "P", "States": {"P": {"Type": "Pass", "Result": [5], "Next": "M"}, "M": each}})
-    assert run.events[2].event.items == "2/output"
+    assert run.event(2).items == "2/output"
     assert run.events[2].payload is None
     assert called(run) == [5]
 
@@ -105,7 +105,7 @@ def test_items_that_are_computed_are_written_once():
         "End": True,
     }
     run = given({"StartAt": "M", "States": {"M": state}})
-    assert run.events[1].event.items == "2/items"
+    assert run.event(1).items == "2/items"
     assert run.events[1].payload == {"items": [1, 2]}
     assert called(run) == [1, 2]
 
@@ -115,7 +115,7 @@ def test_the_input_of_an_iteration_may_be_made():
     selector = {"item.$": "$$.Map.Item.Value", "at.$": "$$.Map.Item.Index", "of.$": "$.name"}
     run = given(machine(ItemsPath="$.items", ItemSelector=selector), {"name": "N", "items": ["a", "b"]})
     assert called(run) == [{"item": "a", "at": 0, "of": "N"}, {"item": "b", "at": 1, "of": "N"}]
-    assert run.events[2].event.input == "3/input"
+    assert run.event(2).input == "3/input"
 
 
 def test_an_item_that_is_selected_as_it_is_stays_a_reference():
@@ -147,7 +147,7 @@ def test_a_nested_iteration_sees_the_innermost_item():
 def test_what_is_no_list_is_not_mapped():
     """The state fails as it is entered."""
     run = given(machine(ItemsPath="$.n"), {"n": 1}).then_is("failed", error="States.Runtime").check()
-    assert run.events[-1].event.entered == "Map"
+    assert run.event(-1).entered == "Map"
 
 
 # --- how many at once ------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_a_failure_may_be_tolerated():
 def test_one_failure_too_many_fails_the_state():
     """The last one gives error and cause."""
     run = given(machine(ToleratedFailurePercentage=34), list("abc"))
-    assert run.events[1].event.tolerated == 1
+    assert run.event(1).tolerated == 1
     run.when(failed("Each", "First", scope="2.0"), failed("Each", "Second", scope="2.1")).then_effects(CancelTask(8))
     run.then_is("failed", error="Second")
 
@@ -224,11 +224,11 @@ def test_the_whole_may_be_retried():
     """All items again, in new scopes."""
     run = given(machine(Retry=[{**ALL, "IntervalSeconds": 3, "MaxAttempts": 1}]), ["a", "b"])
     run.when(succeeded("Each", "A", scope="2.0"), failed("Each", "Busy", scope="2.1"))
-    assert run.events[-1].event.then == e.Retry(0, START + 3000)
+    assert run.event(-1).then == e.Retry(0, START + 3000)
     run.after(3000).when(due()).then(
         e.MapStarted("M", "1/input", 2, "Each", attempt=1), *["IterationStarted"] * 2, *["TaskScheduled"] * 2
     )
-    assert [effect.scope for effect in run.effects] == ["10.0", "10.1"]
+    assert [effect.scope for effect in run.calls] == ["10.0", "10.1"]
 
 
 def test_an_iteration_that_cannot_begin_fails_the_state():

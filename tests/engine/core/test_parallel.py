@@ -9,7 +9,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core.commands import Advance
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Need
-from perdure.engine.core.effects import CancelTask, Continue, EndChild
+from perdure.engine.core.effects import CancelTask, Continue, EndChild, RunTask
 from perdure.engine.core.state import TOP
 from perdure.engine.testing import EXECUTION, START, due, failed, recovered, resumed, succeeded, terminated
 
@@ -46,7 +46,7 @@ def test_all_branches_begin_with_the_same_input():
         e.TaskScheduled("A", "charge", "1/input", scope="2.0"),
         e.TaskScheduled("B", "charge", "1/input", scope="2.1"),
     ]
-    assert [effect.idempotency_key for effect in run.effects] == [
+    assert [effect.idempotency_key for effect in run.calls] == [
         f"{EXECUTION}/A/Both:1:0/1",
         f"{EXECUTION}/B/Both:1:1/1",
     ]
@@ -128,7 +128,7 @@ def test_a_failure_is_caught_by_the_parallel_state():
     run.when(failed("A", "NoMoney", "none")).then("TaskFailed", "StateFailed", "StatePassed", "ExecutionSucceeded")
     error = {"Error": "NoMoney", "Cause": "none"}
     run.then_is("completed", output={"all": {"n": 1, "error": error}, "why": "NoMoney"})
-    assert run.events[5].event.then == e.Caught(0, "Mend", "6/output", {"why": "6/assigned/why"})
+    assert run.event(5).then == e.Caught(0, "Mend", "6/output", {"why": "6/assigned/why"})
 
 
 def test_a_failure_is_retried_with_new_branches():
@@ -136,12 +136,12 @@ def test_a_failure_is_retried_with_new_branches():
     run = given(machine(parallel(branch("A"), branch("B"), Retry=[{**ALL, "IntervalSeconds": 5, "MaxAttempts": 1}])))
     late = succeeded("B", "old")(run.state)
     run.when(succeeded("A", 1), failed("B", "Busy"))
-    assert run.events[-1].event.then == e.Retry(0, START + 5000)
+    assert run.event(-1).then == e.Retry(0, START + 5000)
     assert (run.state.frames[TOP].state, len(run.state.frames), len(run.state.forks)) == ("Both", 1, 0)
     run.after(5000).when(due()).then(
         e.BranchesStarted("Both", "1/input", ("A", "B"), attempt=1), "TaskScheduled", "TaskScheduled"
     )
-    assert [effect.scope for effect in run.effects] == ["8.0", "8.1"]
+    assert [effect.scope for effect in run.calls] == ["8.0", "8.1"]
     run.when(late).then("ResultIgnored").when(succeeded("A", 3), succeeded("B", 4)).then_is("completed", output=[3, 4])
 
 
@@ -173,7 +173,7 @@ def test_a_fail_state_in_a_branch_fails_it_before_its_siblings_begin():
         "StateFailed",
         "ExecutionFailed",
     ]
-    assert run.events[2].event == e.StateFailed("F", "Fail", "Bad", None, "3/cause", is_entry=True, scope="2.0")
+    assert run.event(2) == e.StateFailed("F", "Fail", "Bad", None, "3/cause", is_entry=True, scope="2.0")
     run.then_effects().then_is("failed", error="Bad").check()
 
 
@@ -189,6 +189,7 @@ def test_what_is_cancelled_as_it_begins_is_not_called():
     rest = {"Type": "Task", "Resource": "charge", "End": True}
     run = given(machine(parallel(*branches, Catch=[{**ALL, "Next": "Rest"}]), Rest=rest)).then_is("running")
     run.then_effects(CancelTask(3), EndChild(wait_id(1)), "RunTask")
+    assert isinstance(run.effects[-1], RunTask)
     assert run.effects[-1].state == "Rest"
 
 
@@ -216,7 +217,7 @@ def test_three_levels_fail_from_the_inside_and_nothing_stays():
     """A failure that nobody handles goes outward level by level, and each cancels what is below it."""
     run = given(NESTED)
     run.when(failed("In", "NoMoney")).then("TaskFailed", *["StateFailed"] * 3, "ExecutionFailed")
-    assert [r.event.state for r in run.events[-5:]] == ["In", "Mid", "Outer", "Both", "Both"]
+    assert [run.event(at).state for at in range(-5, 0)] == ["In", "Mid", "Outer", "Both", "Both"]
     run.then_effects(CancelTask(7), CancelTask(5)).then_is("failed", error="NoMoney")
 
 
@@ -239,7 +240,7 @@ def test_nested_tasks_are_recovered():
     """All of them, wherever they are, under their keys."""
     run = given(NESTED)
     run.when(recovered(died=False)).then_nothing().then_effects("RunTask", "RunTask", "RunTask")
-    assert {effect.idempotency_key for effect in run.effects} == {
+    assert {effect.idempotency_key for effect in run.calls} == {
         f"{EXECUTION}/{n}/{s}/1"
         for n, s in (
             ("Mid2", "Both:1:0:Outer:1:1"),
@@ -257,7 +258,7 @@ def test_a_result_that_cannot_be_placed_is_recorded_all_the_same():
     selected = parallel(branch("A"), ResultSelector={"x.$": "States.ArrayLength('')"}, Catch=[{**ALL, "Next": "Done"}])
     run = given(machine(selected)).when(succeeded("A", 1))
     run.then("TaskSucceeded", "StateExited", "StateFailed", "StatePassed", "ExecutionSucceeded")
-    assert not run.events[5].event.is_entry
+    assert not run.event(5).is_entry
 
 
 def test_a_result_that_is_too_large_fails_the_state():

@@ -64,7 +64,7 @@ def test_it_tells_what_has_changed(start, changes):
 
 def test_it_grows_and_shrinks():
     """From none to thousands and back, by single changes; its parts stay small all the way."""
-    mapping, plain = PersistentMap(), {}
+    mapping, plain = PersistentMap[int, int](), dict[int, int]()
     for number in range(3000):
         mapping = mapping.set(number, number)
         plain[number] = number
@@ -88,7 +88,7 @@ def test_a_change_copies_one_part_only():
 def test_what_is_not_there_is_an_error_or_changes_nothing():
     """As with a dict; deleting it gives the mapping itself."""
     for size in (0, 1000):
-        mapping = PersistentMap(dict.fromkeys(range(size)))
+        mapping = PersistentMap[object, None](dict.fromkeys(range(size)))
         with pytest.raises(KeyError):
             mapping["none"]
         assert mapping.delete("none") is mapping

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perdure.engine.core import events as e
 from perdure.engine.core.commands import Redispatch
 from perdure.engine.core.decide.recover import DEATHS_ALONE_MAX, FORGIVEN_MS, SUSPECT_DEATHS, WATCH_MS, watch_ms
 from perdure.engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
 from perdure.engine.testing import START, due, recovered, resumed, succeeded
+from tests.present import present
 
 from .checked import given, wait_id
 
@@ -54,7 +57,7 @@ def test_from_the_third_death_on_a_task_is_a_suspect():
     """It is held until it is its turn, through any number of restarts, which count nothing while it is held."""
     run = given(CHARGE).when(DEATH, DEATH, DEATH)
     assert SUSPECT_DEATHS == 3
-    assert run.events[-1].event == e.TaskInterrupted("A", 3, 0, is_held=True)
+    assert run.event(-1) == e.TaskInterrupted("A", 3, 0, is_held=True)
     run.then_effects(held("", "A", 2))
     for again in (DEATH, CLEANLY, DEATH):
         run.when(again).then_nothing().then_effects(held("", "A", 2))
@@ -95,7 +98,7 @@ def test_blame_does_not_last():
 def test_a_suspect_is_not_alone_with_others_beside_it_or_after_its_watch():
     """Then its death is one of several; and one that comes late counts, but not as one that was watched."""
     run = given(CHARGE).when(DEATH, DEATH, DEATH, Redispatch("", beside=1))
-    assert run.events[-1].event == e.TaskRedispatched("A", beside=1)
+    assert run.event(-1) == e.TaskRedispatched("A", beside=1)
     run.when(DEATH).then(interrupted(4, watched=1)).then_effects(held("", "A", 2, deaths=4, watched=1))
     run.when(NEXT).after(2 * WATCH_MS + 1).when(DEATH).then(interrupted(5, watched=1))
     run.when(NEXT).after(4 * WATCH_MS).when(DEATH).then(interrupted(6, watched=2, alone=1))
@@ -125,7 +128,7 @@ def test_a_next_visit_begins_with_a_clean_record():
         },
     }
     run = given(definition).when(DEATH, DEATH, succeeded("A"), DEATH)
-    assert run.events[-1].event == e.TaskInterrupted("B", 1)
+    assert run.event(-1) == e.TaskInterrupted("B", 1)
 
 
 def test_a_step_whose_wait_is_open_is_called_again_with_the_same_wait():
@@ -199,7 +202,7 @@ def both(*names, **fields):
 
 def test_every_task_of_an_execution_is_taken_up():
     """Each by its own record: the one is called again, the other one, which has died before, is held."""
-    first = {"StartAt": "First", "States": {"First": {**CALL, "Next": "B"}, "B": CALL}}
+    first: dict[str, Any] = {"StartAt": "First", "States": {"First": {**CALL, "Next": "B"}, "B": CALL}}
     del first["States"]["First"]["End"]
     second = {"StartAt": "Second", "States": {"Second": CALL}}
     branches = {"Type": "Parallel", "Branches": [first, second], "End": True}
@@ -216,7 +219,7 @@ def test_every_task_of_an_execution_is_taken_up():
 def test_a_task_is_called_in_its_scope():
     """The key of a branch or iteration says which one it is, and is the same after a crash."""
     run = given(both("A", "B"))
-    first = run.effects
+    first = run.calls
     assert [effect.idempotency_key.split("/")[1:] for effect in first] == [
         ["A", "Both:1:0", "1"],
         ["B", "Both:1:1", "1"],
@@ -230,7 +233,7 @@ def test_suspects_of_several_scopes_have_their_turns():
     run = given(both("A", "B", "C")).when(DEATH, DEATH, DEATH)
     run.then_effects(held("2.0", "A", 3), held("2.1", "B", 4), held("2.2", "C", 5))
     run.when(Redispatch("2.1")).then(e.TaskRedispatched("B", "2.1")).then_effects("RunTask")
-    assert [run.state.task(scope).is_held for scope in ("2.0", "2.1", "2.2")] == [True, False, True]
+    assert [present(run.state.task(scope)).is_held for scope in ("2.0", "2.1", "2.2")] == [True, False, True]
     run.when(DEATH).then(interrupted(4, 1, 1, state="B", scope="2.1"))
     for scope, name in (("2.0", "A"), ("2.1", "B"), ("2.2", "C")):
         run.when(Redispatch(scope), succeeded(name, name))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure.engine.core.refs import PayloadMissing, ref, resolve, seq_of
 
-PAYLOADS = {1: {"input": {"a/b": [10, {"m~n": "x"}], "": 0}}, 2: {"result": None}, 3: None}
+PAYLOADS: dict[int, Any] = {1: {"input": {"a/b": [10, {"m~n": "x"}], "": 0}}, 2: {"result": None}, 3: None}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_the_first_refusals_are_recorded_one_by_one_then_one_at_each_power_of_tw
     run = given(CHARGE)
     for _ in range(300):
         run.when(resumed()).then_refuses("NOT_WAITING")
-        assert run.rejection.is_counted
+        assert run.refused.is_counted
     assert RECORDED_REFUSALS == 32
     assert counts(run) == [*range(1, 33), 64, 128, 256]
 
@@ -33,7 +33,7 @@ def test_refusals_of_all_commands_count_together():
     """Also those that were refused before they could be decided, and those after the end."""
     run = given(CHARGE).when(resumed(), Refuse("trigger", "the process id is taken"))
     assert run.rejection == Rejection(
-        "CONFLICT", "the process id is taken", {}, run.rejection.steps, is_early=False, is_counted=True
+        "CONFLICT", "the process id is taken", {}, run.refused.steps, is_early=False, is_counted=True
     )
     run.when(succeeded("A"), terminated()).check()
     refused = [r.event for r in run.events if isinstance(r.event, e.CommandRefused)]
@@ -54,7 +54,9 @@ def test_the_count_goes_on_from_what_was_not_recorded():
     for since, is_recorded in ((30, False), (31, True), (32, False), (0, False), (95, True)):
         outcome = decide(run.state, resumed(), replace(facts, refusals=since))
         assert isinstance(outcome, Rejection)
-        assert [step.recorded.event.count for step in outcome.steps] == ([33 + since] if is_recorded else [])
+        assert [step.recorded.event for step in outcome.steps] == (
+            [e.CommandRefused("resume", "NOT_WAITING", 33 + since)] if is_recorded else []
+        )
         assert outcome.is_counted
 
 

@@ -73,13 +73,13 @@ def test_of_two_resumes_one_wins():
     run = given(ONE).when(resumed({"ok": 1})).then_answers("restarted")
     run.when(resumed({"ok": 2})).then_nothing().then_answers("already restarted")
     assert run.effects == ()
-    assert run.value(run.events[2].event.result) == {"ok": 1}
+    assert run.value(run.event(2).result) == {"ok": 1}
 
 
 def test_a_winner_names_what_it_ended():
     """The event says which wait it was; the wait is its cause."""
     run = given(ONE).when(resumed({"ok": 1}))
-    assert run.events[2].event == e.WaitResumed("Ask", wait_id(1), "3/result", "3/result", "Charge")
+    assert run.event(2) == e.WaitResumed("Ask", wait_id(1), "3/result", "3/result", "Charge")
     assert run.events[2].caused_by == 2
 
 
@@ -133,8 +133,8 @@ def test_a_workflow_may_want_every_resume_to_name_its_wait(named):
     """A call that names none is refused at once, also if it may be held, and is told what is open; nothing ends."""
     run = given(TWO, resume="named").when(Resume({}, **named)).then(e.CommandRefused("resume", "NAME_THE_WAIT", 1))
     waits = [{"wait_id": wait_id(1), "state": "First"}]
-    assert run.rejection.details == {"status": "waiting", "state": "First", "waits": waits}
-    assert "open: 'First'" in run.rejection.message
+    assert run.refused.details == {"status": "waiting", "state": "First", "waits": waits}
+    assert "open: 'First'" in run.refused.message
     run.when(Resume({"n": 1}, state="First")).then_answers("restarted")
     run.when(Resume({"n": 1}, state="First")).then_answers("already restarted")
     run.when(Resume({"n": 2}, wait=wait_id(2))).then_answers("restarted").then_is("completed", output={"n": 2})
@@ -152,8 +152,8 @@ def test_a_call_that_nobody_asked_for_is_refused_and_recorded():
     """Nothing waits: the refusal says how the run stands, and its payload is not kept."""
     run = given(LATER).when(resumed({"early": 1}))
     run.then(e.CommandRefused("resume", "NOT_WAITING", 1)).then_refuses("NOT_WAITING").then_is("running")
-    assert run.rejection.details == {"status": "running", "state": "Charge"}
-    assert not run.rejection.is_early
+    assert run.refused.details == {"status": "running", "state": "Charge"}
+    assert not run.refused.is_early
     assert run.events[-1].payload is None
 
 
@@ -161,10 +161,10 @@ def test_a_call_that_nobody_asked_for_is_refused_and_recorded():
 def test_a_call_that_may_be_held_is_early_while_its_wait_may_still_open(named):
     """It is refused without a record: its caller waits with it, and asks again."""
     run = given(LATER).when(held(**named)).then_nothing().then_refuses("NOT_WAITING")
-    assert run.rejection.is_early
-    assert not run.rejection.is_counted
+    assert run.refused.is_early
+    assert not run.refused.is_counted
     run.when(succeeded("Charge")).after(1000).when(held(**named)).then_nothing()
-    assert run.rejection.is_early
+    assert run.refused.is_early
     run.when(due(), held(**named)).then_answers("restarted").then_is("completed")
 
 
@@ -172,21 +172,21 @@ def test_a_call_that_may_be_held_is_early_while_its_wait_may_still_open(named):
 def test_a_call_for_a_state_that_never_waits_is_not_held(state):
     """No time would help."""
     run = given(LATER).when(held(state=state)).then("CommandRefused").then_refuses("NOT_WAITING")
-    assert not run.rejection.is_early
-    assert repr(state) in run.rejection.message
+    assert not run.refused.is_early
+    assert repr(state) in run.refused.message
 
 
 def test_a_call_for_a_wait_that_is_not_there_is_not_held():
     """An id is made when the wait opens, so one that is unknown stays unknown."""
     run = given(LATER).when(held(wait=wait_id(99))).then("CommandRefused").then_refuses("NOT_WAITING")
-    assert not run.rejection.is_early
-    assert wait_id(99) in run.rejection.message
+    assert not run.refused.is_early
+    assert wait_id(99) in run.refused.message
 
 
 def test_a_call_for_a_later_question_is_held_while_another_is_open():
     """It names its state, so it does not answer the one that is open."""
     run = given(TWO).when(held(state="Second")).then_nothing().then_refuses("NOT_WAITING")
-    assert run.rejection.is_early
+    assert run.refused.is_early
     run.when(resumed(state="First"), held(state="Second")).then_answers("restarted").then_is("completed")
 
 
@@ -198,8 +198,8 @@ def test_a_call_whose_id_and_state_do_not_fit_ends_nothing():
 def test_a_held_call_is_answered_as_soon_as_the_run_is_over():
     """Nothing will open any more."""
     run = given(LATER).when(failed("Charge", "No"), held()).then_refuses("NOT_WAITING")
-    assert not run.rejection.is_early
-    assert run.rejection.details == {"status": "failed", "state": "Charge"}
+    assert not run.refused.is_early
+    assert run.refused.details == {"status": "failed", "state": "Charge"}
 
 
 # --- a wait that nobody knows --------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_a_cancelled_wait_is_over_for_late_answers(named):
     """The step failed, and took its wait with it: 409, and not the answer of a winner."""
     run = given(TELL).when(failed("Tell", "NoMail")).then("TaskFailed", "ExecutionFailed")
     run.when(resumed(**named)).then("CommandRefused").then_refuses("WAIT_EXPIRED")
-    assert "cancelled" in run.rejection.message
+    assert "cancelled" in run.refused.message
 
 
 @pytest.mark.parametrize("outcome", ["expired", "cancelled"])
@@ -308,11 +308,11 @@ def test_of_several_open_waits_one_must_be_named():
     """The refusal lists them in the order in which they were opened, and is recorded."""
     run = given(BOTH).when(Resume({}, may_hold=True))
     run.then(e.CommandRefused("resume", "AMBIGUOUS_WAIT", 1)).then_refuses("AMBIGUOUS_WAIT").then_is("waiting")
-    assert not run.rejection.is_early
-    assert run.rejection.details == {
+    assert not run.refused.is_early
+    assert run.refused.details == {
         "waits": [{"wait_id": wait_id(1), "state": "First"}, {"wait_id": wait_id(2), "state": "Second"}]
     }
-    assert run.rejection.message == "2 waits are open; name one with wait_id or state"
+    assert run.refused.message == "2 waits are open; name one with wait_id or state"
 
 
 def test_of_very_many_open_waits_some_are_named():
@@ -320,9 +320,9 @@ def test_of_very_many_open_waits_some_are_named():
     ask = {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}}
     run = given({"StartAt": "M", "States": {"M": {"Type": "Map", "ItemProcessor": ask, "End": True}}}, [0] * 130)
     run.when(Advance(), resumed(state="Ask")).then_refuses("AMBIGUOUS_WAIT")
-    assert run.rejection.message.startswith("130 waits are open")
-    assert len(run.rejection.details["waits"]) == 100
-    assert [wait["wait_id"] for wait in run.rejection.details["waits"]] == [wait_id(n) for n in range(1, 101)]
+    assert run.refused.message.startswith("130 waits are open")
+    assert len(run.refused.details["waits"]) == 100
+    assert [wait["wait_id"] for wait in run.refused.details["waits"]] == [wait_id(n) for n in range(1, 101)]
 
 
 @pytest.mark.parametrize("named", [{"wait": wait_id(1)}, {"state": "First"}])
@@ -376,7 +376,7 @@ def test_a_wait_of_a_scope_that_was_cancelled_is_over(named):
     run = given({"StartAt": "Both", "States": {"Both": both, "Pause": {"Type": "Wait", "Seconds": 9, "End": True}}})
     run.when(failed("Charge", "NoMoney")).then("TaskFailed", "StateFailed", "TimerSet").then_is("running")
     run.when(Resume({}, may_hold=True, **named)).then("CommandRefused").then_refuses("WAIT_EXPIRED")
-    assert "cancelled" in run.rejection.message
+    assert "cancelled" in run.refused.message
 
 
 # --- a run that was terminated -------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_parameters_are_written_with_the_wait_only():
     definition = {"StartAt": "Tell", "States": {"Tell": {**NOTIFY, "Parameters": {"to": "boss"}, "End": True}}}
     run = given(definition)
     assert [r.payload for r in run.events[1:]] == [{"parameters": {"to": "boss"}}, None]
-    assert run.events[2].event.parameters == "2/parameters"
+    assert run.event(2).parameters == "2/parameters"
 
 
 def test_a_step_that_returns_first_leaves_the_wait_open():
@@ -466,7 +466,7 @@ def test_the_wait_of_a_second_visit_is_another_one():
     run = given(definition)
     first = succeeded("Tell", 1)(run.state)
     run.when(resumed())
-    assert (run.effects[0].visit, run.effects[0].wait) == (2, wait_id(2))
+    assert (run.calls[0].visit, run.calls[0].wait) == (2, wait_id(2))
     run.when(first).then(e.ResultIgnored("Tell", "succeeded", 0, 1))
     run.when(succeeded("Tell", 2)).then("TaskSubmitted").then_is("waiting")
     run.when(resumed({"end": 1}, wait=wait_id(2))).then_is("completed")

@@ -75,4 +75,4 @@ def test_a_run_that_ends_before_is_not_concerned(most: int):
     states: dict[str, Any] = {f"S{n}": {"Type": "Pass", "Next": f"S{n + 1}"} for n in range(most)}
     run = Limited({"StartAt": "S0", "States": {**states, f"S{most}": {"Type": "Succeed"}}}, {})
     run.then_is("completed")
-    assert isinstance(run.events[-1].event, e.ExecutionSucceeded)
+    assert isinstance(run.event(-1), e.ExecutionSucceeded)

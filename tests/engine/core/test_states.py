@@ -89,7 +89,7 @@ def test_a_pass_at_the_end_ends_the_execution():
     """Its output is the execution's."""
     run = given(machine({"Type": "Pass", "Parameters": {"y.$": "$.x"}}), {"x": 1})
     run.then_is("completed", output={"y": 1}).check()
-    assert run.events[-2].event == e.StatePassed("A", "Pass", "2/output")
+    assert run.event(-2) == e.StatePassed("A", "Pass", "2/output")
 
 
 def test_a_choice_goes_where_its_rule_says():
@@ -101,7 +101,7 @@ def test_a_choice_goes_where_its_rule_says():
     }
     for x, chosen, rule in ((9, "B", 0), (1, "C", None)):
         run = given(machine(choice, B=END, C=END), {"x": x}).check()
-        assert run.events[1].event == e.StatePassed("A", "Choice", "1/input", chosen, rule=rule)
+        assert run.event(1) == e.StatePassed("A", "Choice", "1/input", chosen, rule=rule)
 
 
 def test_a_succeed_filters_the_output():
@@ -114,7 +114,7 @@ def test_a_fail_ends_the_execution_with_the_definition_s_error():
     """An error name that stands in the definition is no business data; its cause is payload all the same."""
     run = given(machine({"Type": "Fail", "Error": "Overdrawn", "Cause": "no money"}))
     run.then_is("failed", error="Overdrawn", output=None).check()
-    assert run.events[-1].event == e.ExecutionFailed("Overdrawn", None, "2/cause", "A", "Fail")
+    assert run.event(-1) == e.ExecutionFailed("Overdrawn", None, "2/cause", "A", "Fail")
     assert run.events[-1].payload == {"cause": "no money"}
 
 
@@ -122,7 +122,7 @@ def test_a_fail_without_a_word_ends_the_execution_all_the_same():
     """Error and Cause may both be left out."""
     run = given(machine({"Type": "Pass", "Next": "B"}, B={"Type": "Fail"}))
     run.then_is("failed", error=None).check()
-    assert run.events[-1].event == e.ExecutionFailed(state="B", entered="Fail")
+    assert run.event(-1) == e.ExecutionFailed(state="B", entered="Fail")
     assert run.events[-1].payload is None
 
 
@@ -130,7 +130,7 @@ def test_the_error_that_a_path_finds_is_business_data():
     """What ErrorPath finds stands in the payload."""
     run = given(machine({"Type": "Fail", "ErrorPath": "$.e", "CausePath": "$.c"}), {"e": "Secret", "c": "why"})
     run.then_is("failed", error="Secret").check()
-    assert run.events[-1].event == e.ExecutionFailed(None, "2/error", "2/cause", "A", "Fail")
+    assert run.event(-1) == e.ExecutionFailed(None, "2/error", "2/cause", "A", "Fail")
     assert run.events[-1].payload == {"error": "Secret", "cause": "why"}
 
 
@@ -160,7 +160,7 @@ def test_a_state_whose_entry_fails_leaves_the_failure_only(state, error):
     run = given(machine(state), {"text": "t"})
     run.then_effects().then_is("failed", error=error, output=None).check()
     assert names(run) == ["ExecutionStarted", "ExecutionFailed"]
-    failure = run.events[-1].event
+    failure = run.event(-1)
     assert (failure.state, failure.entered) == ("A", state["Type"])
     where = "An error occurred while executing the state 'A' (entered at the event id #2). "
     assert run.value(failure.cause).startswith(where)
@@ -185,7 +185,7 @@ def test_a_wait_sets_a_timer_and_goes_on_when_it_is_due():
     """The due instant is in the log; the effect arms the timer."""
     run = given(machine({"Type": "Wait", "Seconds": 60, "Next": "B"}, B=END), {"x": 1})
     run.then_is("running").then_effects(SetTimer(START + 60_000))
-    assert run.events[-1].event == e.TimerSet("A", START + 60_000)
+    assert run.event(-1) == e.TimerSet("A", START + 60_000)
     run.after(60_000).when(due()).then(
         e.TimerFired("A", 2, "1/input", "B"), "StatePassed", "ExecutionSucceeded"
     ).then_is("completed", output={"x": 1})
@@ -213,8 +213,8 @@ def test_a_timer_that_fires_is_recorded_even_if_its_state_then_fails():
     """TimerFired with no output, and then the failure."""
     run = given(machine({"Type": "Wait", "Seconds": 1, "OutputPath": "$.none"}))
     run.after(1000).when(due()).then(e.TimerFired("A", 2), "ExecutionFailed").then_is("failed", error=RUNTIME)
-    assert run.events[-1].event.state == "A"
-    assert run.events[-1].event.entered is None
+    assert run.event(-1).state == "A"
+    assert run.event(-1).entered is None
 
 
 # --- Task ----------------------------------------------------------------------------------------------------------
@@ -235,14 +235,14 @@ def test_a_task_calls_its_step_with_its_parameters_under_a_key():
             idempotency_key=f"{EXECUTION}/A/-/1",
         )
     ).then_is("running")
-    assert run.events[-1].event == e.TaskScheduled("A", "charge", "2/parameters")
+    assert run.event(-1) == e.TaskScheduled("A", "charge", "2/parameters")
     assert run.events[-1].payload == {"parameters": {"n": 1}}
 
 
 def test_a_state_s_name_is_encoded_in_the_key():
     """The parts of a key stay apart, whatever a state is called."""
     run = given({"StartAt": "a/b ü", "States": {"a/b ü": {**CHARGE, "End": True}}})
-    assert run.effects[0].idempotency_key == f"{EXECUTION}/a%2Fb%20%C3%BC/-/1"
+    assert run.calls[0].idempotency_key == f"{EXECUTION}/a%2Fb%20%C3%BC/-/1"
 
 
 def test_a_result_is_the_output_and_is_written_once():
@@ -262,7 +262,7 @@ def test_a_result_and_another_output_are_both_written():
     run = given(machine({**CHARGE, "ResultPath": "$.r"}), {"x": 1})
     run.when(succeeded("A", 2)).then_is("completed", output={"x": 1, "r": 2})
     assert run.events[2].payload == {"result": 2, "output": {"x": 1, "r": 2}}
-    assert run.events[2].event == e.TaskSucceeded("A", "3/result", "3/output")
+    assert run.event(2) == e.TaskSucceeded("A", "3/result", "3/output")
 
 
 def test_a_discarded_result_is_written_all_the_same():
@@ -286,7 +286,7 @@ def test_a_result_is_recorded_even_if_no_output_can_be_made_of_it(fields, error)
     run.when(succeeded("A", {"paid": 3})).then(e.TaskSucceeded("A", "3/result"), "ExecutionFailed")
     run.then_is("failed", error=error, output=None).then_effects()
     assert run.events[2].payload == {"result": {"paid": 3}}
-    assert (run.events[3].caused_by, run.events[3].event.state, run.events[3].event.entered) == (3, "A", None)
+    assert (run.events[3].caused_by, run.event(3).state, run.event(3).entered) == (3, "A", None)
     where = "An error occurred while executing the state 'A' (entered at the event id #2). "
     assert run.value(run.state.cause).startswith(where)
 
@@ -315,8 +315,8 @@ def test_a_state_that_is_entered_again_is_visited_again():
     again = {"Type": "Choice", "Choices": [{"Variable": "$.more", "BooleanEquals": True, "Next": "A"}], "Default": "C"}
     run = given(machine({**CHARGE, "Next": "B"}, B=again, C=END))
     run.when(succeeded("A", {"more": True})).then("TaskSucceeded", "StatePassed", "TaskScheduled")
-    assert run.events[-1].event.visit == 2
-    assert run.effects[0].idempotency_key == f"{EXECUTION}/A/-/2"
+    assert run.event(-1).visit == 2
+    assert run.calls[0].idempotency_key == f"{EXECUTION}/A/-/2"
     run.when(succeeded("A", {"more": False})).then_is("completed")
 
 
@@ -348,7 +348,7 @@ def test_a_wait_for_resume_opens_a_wait_and_calls_nobody():
     """The execution waits, and is nothing but rows."""
     run = given(machine({**ASK, "Parameters": {"q": "ok?"}, "Next": "B"}, B=END))
     run.then_is("waiting").then_effects()
-    assert run.events[-1].event == e.WaitOpened("A", wait_id(1), "wait_for_resume", "2/parameters")
+    assert run.event(-1) == e.WaitOpened("A", wait_id(1), "wait_for_resume", "2/parameters")
     assert run.events[-1].payload == {"parameters": {"q": "ok?"}}
 
 
@@ -360,7 +360,7 @@ def test_the_payload_of_the_resume_is_the_result():
     run.then_answers("restarted").then_is("running")
     assert run.events[2].payload == {"result": answer, "output": {"n": 1, "answer": answer}}
     assert run.events[2].caused_by == 2
-    assert run.effects[0].parameters == {"n": 1, "answer": answer}
+    assert run.calls[0].parameters == {"n": 1, "answer": answer}
 
 
 def test_a_wait_at_the_end_ends_with_the_answer():
@@ -409,12 +409,13 @@ def test_the_execution_s_name_is_the_process_id_if_one_was_chosen():
     assert context_of({}, process_id="INV-7")["Execution"]["Name"] == "INV-7"
 
 
-def test_the_names_may_be_given_from_outside():
+def test_the_names_may_be_given_from_outside(monkeypatch):
     """A simulation reproduces what was recorded elsewhere."""
     run = given(
         machine({**CHARGE, "ResultSelector": {"name.$": "$$.Execution.Name", "role.$": "$$.Execution.RoleArn"}})
     )
-    run._facts = lambda inner=run._facts: replace(inner(), names={"execution_name": "N", "role_arn": "R"})
+    facts = run._facts
+    monkeypatch.setattr(run, "_facts", lambda: replace(facts(), names={"execution_name": "N", "role_arn": "R"}))
     run.when(succeeded("A")).then_is("completed", output={"name": "N", "role": "R"})
 
 
@@ -445,7 +446,7 @@ def test_a_state_that_waits_sees_the_wait_s_id(resource):
             }
         )
     )
-    assert run.value(run.events[1].event.parameters) == {"reply_to": wait_id(1)}
+    assert run.value(run.event(1).parameters) == {"reply_to": wait_id(1)}
     run.when(resumed({})).then_is("completed", output={"was": wait_id(1)})
 
 

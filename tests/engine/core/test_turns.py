@@ -9,6 +9,7 @@ from perdure.engine.core.commands import Beat, QueueTask, Redispatch, StartTask
 from perdure.engine.core.effects import CancelTask, HoldSuspect, RunTask, SetTimer
 from perdure.engine.history import states_history
 from perdure.engine.testing import due, failed, recovered, resumed, succeeded, terminated
+from tests.present import present
 
 from .checked import given, wait_id
 
@@ -89,7 +90,7 @@ def test_an_attempt_begins_with_a_limit_of_its_own():
     retry = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1}]
     run = queued(given(one({"Type": "Task", "Resource": "charge", "TimeoutSeconds": 60, "Retry": retry})))
     run.when(started).when(failed("A", "Down")).after(1000).when(due()).then("TaskScheduled")
-    assert run.events[-1].event.due_at == run.now + 60_000
+    assert run.event(-1).due_at == run.now + 60_000
     assert run.state.task("").queued is None
 
 
@@ -133,7 +134,7 @@ def test_a_history_tells_the_start_when_it_was():
         },
         [1, 2],
     )
-    seqs = [run.state.task(scope).seq for scope in ("2.0", "2.1")]
+    seqs = [present(run.state.task(scope)).seq for scope in ("2.0", "2.1")]
     run.when(QueueTask("2.1", seqs[1], run.now), succeeded("A", 1, scope="2.0"))
     assert [name for name, _ in told(run)].count("TaskStarted") == 1
     run.when(StartTask("2.1", seqs[1]))

@@ -24,9 +24,7 @@ def test_a_variable_is_set_by_a_state_and_seen_by_the_next():
     """The event says so: a computed value is payload, one that stands there already is a reference."""
     first = {"Type": "Pass", "Assign": {"v": 5, "all.$": "$"}, "Next": "See"}
     run = given(machine(First=first, See=SEE), {"n": 1}).then_is("completed", output={"v": 5}).check()
-    assert run.events[1].event == e.StatePassed(
-        "First", "Pass", "1/input", "See", {"v": "2/assigned/v", "all": "1/input"}
-    )
+    assert run.event(1) == e.StatePassed("First", "Pass", "1/input", "See", {"v": "2/assigned/v", "all": "1/input"})
     assert run.events[1].payload == {"assigned": {"v": 5}}
 
 
@@ -40,7 +38,7 @@ def test_what_is_assigned_holds_from_the_next_state_on():
         "Next": "See",
     }
     run = given(machine(First={"Type": "Pass", "Assign": {"v": 1}, "Next": "Again"}, Again=again, See=SEE))
-    assert run.value(run.events[2].event.output) == 1
+    assert run.value(run.event(2).output) == 1
     run.then_is("completed", output={"v": 2})
 
 
@@ -148,5 +146,5 @@ def test_the_state_keeps_no_value():
 def test_a_variable_that_is_the_input_is_not_written_again():
     """A reference suffices; the event has no payload."""
     run = given(machine(First={"Type": "Pass", "Assign": {"v.$": "$"}, "Next": "See"}, See=SEE), {"n": 1})
-    assert (run.events[1].event.assigned, run.events[1].payload) == ({"v": "1/input"}, None)
+    assert (run.event(1).assigned, run.events[1].payload) == ({"v": "1/input"}, None)
     run.then_is("completed", output={"v": {"n": 1}}).check()

@@ -169,8 +169,7 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
     yield from ways_for_tasks_and_timers(node, is_crowded=not CROWDED.isdisjoint(machine.states))
     yield from ways_for_waits(node, machine)
     yield c.Terminate("enough"), START
-    for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()):
-        yield command, START
+    yield from ((command, START) for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()))
     for scope in node.state.frames:
         yield c.Redispatch(scope), START
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):

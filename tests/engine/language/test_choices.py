@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdure.engine.language import DefinitionError, StatesError, compile_state
-from tests.engine.language.worlds import env
+from perdure.engine.language import DefinitionError, StatesError
+from tests.engine.language.worlds import compiled, env
 
 CONTEXT = {"State": {"Name": "S"}, "Execution": {"Input": {"v": 5}}}
 EARLY, LATE = "2012-10-09T19:00:55Z", "2012-10-09T19:00:56Z"
@@ -15,7 +15,7 @@ SAME = "2012-10-09T21:00:55+02:00"
 
 
 def choice(*rules, **fields):
-    return compile_state({"Type": "Choice", "Choices": list(rules), "Default": "no", **fields})
+    return compiled({"Type": "Choice", "Choices": list(rules), "Default": "no", **fields})
 
 
 def matches(rule, value, context=CONTEXT):
@@ -163,7 +163,7 @@ def test_rules_are_asked_in_order_then_the_default():
 
 def test_a_choice_without_match_and_default_fails():
     """There is nowhere to go."""
-    state = compile_state({"Type": "Choice", "Choices": [{"Variable": "$.v", "IsNull": True, "Next": "x"}]})
+    state = compiled({"Type": "Choice", "Choices": [{"Variable": "$.v", "IsNull": True, "Next": "x"}]})
     with pytest.raises(StatesError) as failure:
         state.choose(env({"v": 1}, CONTEXT))
     assert failure.value.error == "States.NoChoiceMatched"
@@ -301,7 +301,7 @@ def test_a_wrong_rule_is_found_where_it_is_wrong(rule, pointer, message):
 def test_a_choice_needs_rules(rules):
     """Choices is a list of at least one rule."""
     with pytest.raises(DefinitionError, match="one or more rules"):
-        compile_state({"Type": "Choice", "Choices": rules})
+        compiled({"Type": "Choice", "Choices": rules})
 
 
 def test_a_top_rule_needs_a_next():

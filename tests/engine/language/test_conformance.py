@@ -4,19 +4,21 @@ import importlib.util
 import json
 import pathlib
 import types
+from typing import Any
 
 import pytest
 
 from perdure.engine.language import StatesError, compile_machine, problems, unsupported
 from tests.engine.language.interpreter import Failed, Interpreter, Variables
+from tests.present import present
 
 CONFORMANCE = pathlib.Path(__file__).resolve().parents[3].parent / "shared" / "conformance"
 if not (CONFORMANCE / "run_asl.py").exists():
     pytest.skip("the recorded cases are not beside this checkout", allow_module_level=True)
 
-_spec = importlib.util.spec_from_file_location("run_asl", CONFORMANCE / "run_asl.py")
+_spec = present(importlib.util.spec_from_file_location("run_asl", CONFORMANCE / "run_asl.py"))
 run_asl = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(run_asl)
+present(_spec.loader).exec_module(run_asl)
 
 OTHERS = {
     # AWS knows that nobody serves the activity; here a registry does, which this package has not got.
@@ -40,7 +42,7 @@ def ended(status, output=None, error=None, cause=None):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_a_recorded_execution_ends_as_recorded(case):
     """Status, output, error and the parameters of every task agree with what AWS recorded."""
-    asked = []
+    asked: list[Any] = []
     machine = compile_machine(case["definition"], express=case["machine_type"] == "EXPRESS")
     try:
         got = ended("SUCCEEDED", Interpreter(case, asked).run(machine, case["input"], Variables()))

@@ -1,15 +1,17 @@
 """Data flows: what goes into a state and what comes out of it, in both query languages."""
 
+from typing import Any
+
 import pytest
 
-from perdure.engine.language import StatesError, compile_state
-from tests.engine.language.worlds import env
+from perdure.engine.language import StatesError
+from tests.engine.language.worlds import compiled, env
 
 CONTEXT = {"State": {"Name": "S"}}
 
 
 def task(**fields):
-    return compile_state({"Type": "Task", "Resource": "ship", "End": True, **fields})
+    return compiled({"Type": "Task", "Resource": "ship", "End": True, **fields})
 
 
 def jsonata(**fields):
@@ -31,7 +33,7 @@ def test_assign_sees_what_result_selector_made_and_the_output_what_result_path_m
 
 def test_output_path_sees_the_variables_as_they_were():
     """What is assigned holds from the next state on (recorded: BASE_EVALUATION_ORDER_PASS_STATE)."""
-    state = compile_state({"Type": "Pass", "End": True, "Assign": {"v": "new"}, "OutputPath": "$v"})
+    state = compiled({"Type": "Pass", "End": True, "Assign": {"v": "new"}, "OutputPath": "$v"})
     assert state.leave({}, env({}, variables={"v": "old"})) == ("old", {"v": "new"})
 
 
@@ -130,26 +132,26 @@ def test_a_time_that_is_none_fails(value):
 def test_a_wait_and_a_fail_are_written_in_jsonata_too():
     """Seconds, Timestamp, Error and Cause may be expressions; other texts stand for themselves."""
     fields = {"QueryLanguage": "JSONata", "End": True}
-    assert compile_state({"Type": "Wait", **fields, "Seconds": "{% $states.input + 1 %}"}).due_ms(env(2), 0) == 3000
+    assert compiled({"Type": "Wait", **fields, "Seconds": "{% $states.input + 1 %}"}).due_ms(env(2), 0) == 3000
     at = {"Type": "Wait", **fields, "Timestamp": "{% $states.input %}"}
-    assert compile_state(at).due_ms(env("1970-01-01T00:00:01Z"), 0) == 1000
+    assert compiled(at).due_ms(env("1970-01-01T00:00:01Z"), 0) == 1000
     with pytest.raises(StatesError) as failure:
-        compile_state(at).due_ms(env("soon"), 0)
+        compiled(at).due_ms(env("soon"), 0)
     assert failure.value.error == "States.QueryEvaluationError"
-    fail = compile_state({"Type": "Fail", "QueryLanguage": "JSONata", "Error": "{% 'E' & '1' %}", "Cause": "$c"})
+    fail = compiled({"Type": "Fail", "QueryLanguage": "JSONata", "Error": "{% 'E' & '1' %}", "Cause": "$c"})
     assert fail.failure(env()) == ("E1", "$c")
     assert fail.literal_error is None
 
 
 def test_a_fail_may_compute_its_texts_with_intrinsic_functions():
     """ErrorPath and CausePath take a path or a call."""
-    fail = compile_state({"Type": "Fail", "ErrorPath": "$e", "CausePath": "States.Format('no {}', $.what)"})
+    fail = compiled({"Type": "Fail", "ErrorPath": "$e", "CausePath": "States.Format('no {}', $.what)"})
     assert fail.failure(env({"what": "luck"}, variables={"e": "E"})) == ("E", "no luck")
 
 
 def test_the_data_of_each_step_are_noted_on_request():
     """The names are those of TestState's inspection data."""
-    trace = {}
+    trace: dict[str, Any] = {}
     state = task(InputPath="$.a", Parameters={"b.$": "$"}, ResultSelector={"c.$": "$"}, ResultPath="$.r")
     surroundings = env({"a": 1}, trace=trace)
     state.arguments(surroundings)
@@ -164,7 +166,7 @@ def test_the_data_of_each_step_are_noted_on_request():
     jsonata(Arguments={"x": 1}).arguments(surroundings)
     assert trace == {"afterArguments": {"x": 1}}
     trace.clear()
-    compile_state(
+    compiled(
         {
             "Type": "Map",
             "End": True,
@@ -173,7 +175,7 @@ def test_the_data_of_each_step_are_noted_on_request():
     ).items([1], surroundings)
     assert trace == {"afterItemsPath": [1]}
     trace.clear()
-    fixed = compile_state({"Type": "Pass", "End": True, "Result": 5})
+    fixed = compiled({"Type": "Pass", "End": True, "Result": 5})
     fixed.result(fixed.arguments(surroundings), surroundings)
     assert trace["result"] == 5
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 import uuid
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -258,7 +259,7 @@ def test_json_may_have_as_many_levels_as_any_value():
 
 def test_arguments_that_are_nested_too_deeply_are_refused():
     """Values can grow a level with every state of a loop; in the end they fail, and not as a bug."""
-    deep = []
+    deep: list[Any] = []
     for _ in range(20_000):
         deep = [deep]
     with pytest.raises(StatesError, match="at most 256 levels"):
@@ -406,15 +407,27 @@ def test_any_text_compiles_or_is_refused(text):
         assert failure.error in {"States.IntrinsicFailure", "States.Runtime"}  # noqa: PT017 it need not fail
 
 
-def nested(levels):
-    value = "x"
+def wrapped(levels):
+    value: Any = "x"
     for _ in range(levels):
         value = [value]
     return value
 
 
-ODD = [2**31, -(2**31) - 1, 2**53 + 1, 2**64, 10**309, -(10**309), 10**4000, 5e-324, 1e308, -0.0, 2147483647.5]
-ODD += ["", "\ud800", "{}", "\\", "x" * 10_001, "9" * 5_000, "[" * 100, nested(60), nested(3_000), list(range(2_000))]
+ODD: list[Any] = [
+    2**31,
+    -(2**31) - 1,
+    2**53 + 1,
+    2**64,
+    10**309,
+    -(10**309),
+    10**4000,
+    5e-324,
+    1e308,
+    -0.0,
+    2147483647.5,
+]
+ODD += ["", "\ud800", "{}", "\\", "x" * 10_001, "9" * 5_000, "[" * 100, wrapped(60), wrapped(3_000), list(range(2_000))]
 
 JSON = st.recursive(
     st.none()

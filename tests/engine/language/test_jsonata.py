@@ -4,6 +4,7 @@ import hashlib
 import json
 import threading
 import time
+from typing import Any
 
 import jlens
 import pytest
@@ -18,6 +19,7 @@ from perdure.engine.language.evaluate.jsonata.compile import TEXT_MAX, compile_j
 from perdure.engine.language.parse.jsonata_fields import compile_jsonata_field, compile_jsonata_template, field_of
 from perdure.engine.language.parse.tables import FieldScope
 from perdure.engine.language.values import MISSING
+from tests.present import present
 
 
 class World:
@@ -45,10 +47,15 @@ class World:
 INPUT = {"items": [{"price": 1.5}, {"price": 2}], "name": "Ada", "none": None, "one": [1]}
 
 
+def no_machine(*_):
+    """None of these fields holds a machine."""
+    raise AssertionError
+
+
 def scope(diagnostics=None, **parts):
     """What a field is told of the state around it."""
     diagnostics = diagnostics or Diagnostics()
-    return FieldScope(diagnostics=diagnostics, names=frozenset(), parse_nested=None, language="JSONata", **parts)
+    return FieldScope(diagnostics=diagnostics, names=frozenset(), parse_nested=no_machine, language="JSONata", **parts)
 
 
 def within(env, parts):
@@ -331,7 +338,7 @@ def test_a_template_evaluates_the_texts_that_are_expressions():
     }
     before = json.dumps(source)
     diagnostics = Diagnostics()
-    expression = compile_jsonata_template(source, pointer("States", "A", "Output"), scope(diagnostics))
+    expression = present(compile_jsonata_template(source, pointer("States", "A", "Output"), scope(diagnostics)))
     found = expression.evaluate(None, Environment(World(), INPUT))
     assert found == {**source, "who": "Ada", "list": [1, 2, {"deep": None}]}
     assert list(found) == list(source)
@@ -344,8 +351,10 @@ def test_a_template_may_be_one_expression_or_none():
     """Any JSON is a template; one without expressions gives itself."""
     diagnostics = Diagnostics()
     environment = Environment(World(), INPUT)
-    for source, found in [("{% [1] %}", [1]), ("plain", "plain"), (None, None), ([], []), (1.5, 1.5)]:
-        assert compile_jsonata_template(source, pointer(), scope(diagnostics)).evaluate(None, environment) == found
+    templates: list[tuple[Any, Any]] = [("{% [1] %}", [1]), ("plain", "plain"), (None, None), ([], []), (1.5, 1.5)]
+    for source, found in templates:
+        expression = present(compile_jsonata_template(source, pointer(), scope(diagnostics)))
+        assert expression.evaluate(None, environment) == found
 
 
 def test_a_template_tells_every_expression_that_is_wrong():
@@ -357,7 +366,9 @@ def test_a_template_tells_every_expression_that_is_wrong():
 
 def test_an_expression_in_a_template_fails_under_its_own_field():
     """The cause names the member, not the template."""
-    expression = compile_jsonata_template({"a": [1, "{% $no %}"]}, pointer("States", "A", "Arguments"), scope())
+    expression = present(
+        compile_jsonata_template({"a": [1, "{% $no %}"]}, pointer("States", "A", "Arguments"), scope())
+    )
     with pytest.raises(StatesError, match=r"for the field 'Arguments/a\[1\]' returned nothing \(undefined\)\."):
         expression.evaluate(None, Environment(World(), INPUT))
 
@@ -367,7 +378,9 @@ def test_a_field_tells_its_findings_or_demands_its_kind():
     diagnostics = Diagnostics()
     assert compile_jsonata_field("{% + %}", pointer("Seconds"), scope(diagnostics)) is None
     assert [problem.path for problem in diagnostics.problems] == ["/Seconds"]
-    expression = compile_jsonata_field("{% 'a' %}", pointer("States", "W", "Seconds"), scope(diagnostics), "number")
+    expression = present(
+        compile_jsonata_field("{% 'a' %}", pointer("States", "W", "Seconds"), scope(diagnostics), "number")
+    )
     with pytest.raises(StatesError, match="for the field 'Seconds' returned an unexpected result type"):
         expression.evaluate(None, Environment(World(), INPUT))
 
@@ -460,7 +473,7 @@ def test_an_input_may_be_larger_than_what_an_expression_may_make():
 
 def test_values_that_jsonata_cannot_take_fail_as_errors():
     """An integer beyond all doubles that is computed with, and a value of a thousand levels."""
-    deep = []
+    deep: list[Any] = []
     for _ in range(2_000):
         deep = [deep]
     assert "threw an error during evaluation" in cause_of("$states.input * 1", given=10**400)
@@ -510,4 +523,4 @@ def test_distinct_is_that_of_jsonata(items):
     """Our $distinct gives what JSONata's gives."""
     theirs = jlens.Expression("$distinct($x)").evaluate_json(None, {"x": items})
     ours = evaluate("{'r': $distinct($states.input.x)}", given={"x": items})
-    assert ours["r"] == json.loads(theirs)
+    assert ours["r"] == json.loads(present(theirs))

@@ -1,5 +1,7 @@
 """JSONata that reads what is never there: refused when a definition is created, and only then."""
 
+from typing import Any
+
 import pytest
 
 from perdure.engine.language import compile_machine, problems
@@ -132,7 +134,7 @@ def test_a_member_of_states_is_accepted_where_it_is():
     catch = [{"ErrorEquals": ["E"], "Next": "Last", "Output": CAUGHT, "Assign": {"e": CAUGHT}}]
     task = {**TASK, "Output": RESULT, "Assign": {"v": RESULT}, "Catch": catch}
     assert not problems(machine(task))
-    inner = {"StartAt": "T", "States": {"T": {**TASK, "End": True, "Output": RESULT}}}
+    inner: dict[str, Any] = {"StartAt": "T", "States": {"T": {**TASK, "End": True, "Output": RESULT}}}
     inner["States"]["T"].pop("Next")
     mapped = {"Type": "Map", "Next": "Last", "ItemProcessor": inner, "Output": RESULT}
     assert not problems(machine(mapped))

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import Any
 
 import pytest
 
@@ -9,13 +10,12 @@ from perdure.engine.language import (
     DefinitionError,
     StatesError,
     compile_machine,
-    compile_state,
     problems,
     steps_of,
     unsupported,
 )
-from perdure.engine.language.model.states import nested_in
-from tests.engine.language.worlds import env
+from perdure.engine.language.model.states import MapState, nested_in
+from tests.engine.language.worlds import compiled, env
 
 INNER = {"StartAt": "i", "States": {"i": {"Type": "Pass", "End": True}}}
 CONFIG = {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
@@ -27,7 +27,7 @@ def inner(name, **fields):
 
 
 def a_map(**fields):
-    return compile_state({"Type": "Map", "End": True, "ItemProcessor": INNER, **fields})
+    return compiled({"Type": "Map", "End": True, "ItemProcessor": INNER, **fields})
 
 
 def found(state, *, express=False, **top):
@@ -42,10 +42,10 @@ def map_problems(express=False, **fields):
 
 def test_the_machines_of_a_parallel_and_of_a_map_are_compiled_with_it():
     """Branches keep their order; Iterator is the processor's former name."""
-    state = compile_state({"Type": "Parallel", "End": True, "Branches": [inner("a"), inner("b", Comment="c")]})
+    state = compiled({"Type": "Parallel", "End": True, "Branches": [inner("a"), inner("b", Comment="c")]})
     assert [list(machine.states) for machine in state.branches] == [["a"], ["b"]]
     assert nested_in(state) == state.branches
-    former = compile_state({"Type": "Map", "End": True, "Iterator": INNER})
+    former = compiled({"Type": "Map", "End": True, "Iterator": INNER})
     assert (former.processor, former.processor_field) == (a_map().processor, "Iterator")
     assert nested_in(former) == (former.processor,)
     assert nested_in(former.processor.states["i"]) == ()
@@ -255,7 +255,8 @@ def test_a_wrong_map_is_found_where_it_is_wrong(fields, pointer, message):
 
 def test_a_parallel_needs_branches():
     """A list of at least one machine, each of which is checked."""
-    for branches in ([], {}, None, 5):
+    malformed: tuple[Any, ...] = ([], {}, None, 5)
+    for branches in malformed:
         assert found({"Type": "Parallel", "End": True, "Branches": branches}) == [
             ("/Branches", "must be a list of one or more machines")
         ]
@@ -287,8 +288,8 @@ def test_a_variable_of_an_enclosing_scope_cannot_be_assigned():
     assert found(state) == []
     told = [("/Branches/1/States/j/Assign/x.$", "'x' is a variable of an enclosing scope already")]
     assert found({**state, "Assign": {"x": 1}}) == told
-    deeper = {"Type": "Parallel", "End": True, "Branches": [INNER, {"StartAt": "p", "States": {"p": state}}]}
-    assert [path for path, _ in found({**deeper, "Branches": deeper["Branches"][1:], "Assign": {"x": 1}})] == [
+    deeper = {"Type": "Parallel", "End": True, "Branches": [{"StartAt": "p", "States": {"p": state}}]}
+    assert [path for path, _ in found({**deeper, "Assign": {"x": 1}})] == [
         "/Branches/0/States/p/Branches/1/States/j/Assign/x.$"
     ]
     assert map_problems(Assign={"x": 1}, ItemProcessor={**nested, "ProcessorConfig": CONFIG}) == []
@@ -318,7 +319,9 @@ def test_nested_states_speak_the_language_of_the_definition():
             "States": {"s": {"Type": "Map", "End": True, "ItemProcessor": INNER}},
         }
     )
-    assert whole.states["s"].processor.states["i"].query_language == "JSONata"
+    mapping = whole.states["s"]
+    assert isinstance(mapping, MapState)
+    assert mapping.processor.states["i"].query_language == "JSONata"
     told = found(
         {"Type": "Map", "End": True, "ItemProcessor": inner("i", QueryLanguage="JSONPath")}, QueryLanguage="JSONata"
     )
@@ -356,7 +359,7 @@ def test_what_is_malformed_needs_nothing(value):
     """Problems tell what is wrong with it."""
     assert unsupported(value) == []
     with pytest.raises(DefinitionError):
-        compile_state(value)
+        compiled(value)
 
 
 def test_steps_and_errors_of_nested_machines_are_found():

@@ -3,6 +3,7 @@
 import copy
 import json
 import time
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from perdure.engine.language import DefinitionError, compile_machine, problems, unsupported
 from perdure.engine.language.diagnostics import PROBLEMS_MAX
 
-VALID = {
+VALID: dict[str, Any] = {
     "Comment": "all states that there are",
     "Version": "1.0",
     "QueryLanguage": "JSONPath",
@@ -171,7 +172,7 @@ def test_an_object_that_is_no_json_is_a_problem(value):
 
 def test_an_object_that_holds_itself_is_a_problem():
     """A cycle is deeper than any limit."""
-    cyclic = {}
+    cyclic: dict[str, Any] = {}
     cyclic["States"] = cyclic
     assert found(cyclic) == [("", "the definition is more than 64 levels deep")]
 
@@ -640,7 +641,7 @@ def test_a_mutated_definition_is_either_valid_and_compiles_or_has_problems(mutat
     definition = copy.deepcopy(VALID)
     for way, value in mutations:
         *above, last = way
-        target = definition
+        target: Any = definition
         try:
             for key in above:
                 target = target[key]

@@ -9,26 +9,26 @@ from perdure.engine.language import (
     FailState,
     StatesError,
     compile_machine,
-    compile_state,
     format_instant,
     parse_instant,
 )
-from tests.engine.language.worlds import env
+from tests.engine.language.worlds import compiled, env
+from tests.present import present
 
 CONTEXT = {"State": {"Name": "S"}, "Execution": {"Input": {"at": "2024-01-01T00:00:00Z"}}}
-ENTERED = parse_instant("2024-06-01T00:00:00Z")
+ENTERED = present(parse_instant("2024-06-01T00:00:00Z"))
 
 
 def wait(**fields):
-    return compile_state({"Type": "Wait", "End": True, **fields})
+    return compiled({"Type": "Wait", "End": True, **fields})
 
 
 def test_a_pass_gives_its_result_or_passes_its_effective_input_on():
     """Result is literal, even where it looks like a template; null is a result."""
-    assert compile_state({"Type": "Pass", "End": True}).result([1], env([1])) == [1]
+    assert compiled({"Type": "Pass", "End": True}).result([1], env([1])) == [1]
     fixed = {"a.$": "$.b"}
-    assert compile_state({"Type": "Pass", "End": True, "Result": fixed}).result([1], env([1])) is fixed
-    assert compile_state({"Type": "Pass", "End": True, "Result": None}).result([1], env([1])) is None
+    assert compiled({"Type": "Pass", "End": True, "Result": fixed}).result([1], env([1])) is fixed
+    assert compiled({"Type": "Pass", "End": True, "Result": None}).result([1], env([1])) is None
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_a_wait_that_is_given_no_time_fails(fields, value):
 def test_a_fail_gives_what_its_definition_gives():
     """Error and Cause are optional, literal or from a path, also of the context object."""
     fail = {"Type": "Fail"}
-    assert compile_state(fail).failure(env({}, CONTEXT)) == (None, None)
-    assert compile_state({**fail, "Error": "E", "Cause": "C"}).failure(env({}, CONTEXT)) == ("E", "C")
-    state = compile_state({**fail, "ErrorPath": "$.e", "CausePath": "$$.State.Name"})
+    assert compiled(fail).failure(env({}, CONTEXT)) == (None, None)
+    assert compiled({**fail, "Error": "E", "Cause": "C"}).failure(env({}, CONTEXT)) == ("E", "C")
+    state = compiled({**fail, "ErrorPath": "$.e", "CausePath": "$$.State.Name"})
     assert state.failure(env({"e": "E"}, CONTEXT)) == ("E", "S")
 
 
@@ -102,7 +102,7 @@ def test_a_fail_gives_what_its_definition_gives():
 def test_a_path_to_an_error_that_is_not_there_is_named(path, cause):
     """As AWS has it (localstack/localstack, issue 11951)."""
     with pytest.raises(StatesError) as failure:
-        compile_state({"Type": "Fail", "ErrorPath": path}).failure(env({"o": 1}, CONTEXT))
+        compiled({"Type": "Fail", "ErrorPath": path}).failure(env({"o": 1}, CONTEXT))
     assert (failure.value.error, failure.value.cause) == ("States.Runtime", cause)
 
 
@@ -118,7 +118,7 @@ def test_a_path_to_a_time_that_is_not_there_is_named(field):
 def test_a_fail_whose_path_gives_no_string_fails_with_states_runtime(value):
     """An error name is a string."""
     with pytest.raises(StatesError) as failure:
-        compile_state({"Type": "Fail", "ErrorPath": "$.e"}).failure(env(value, CONTEXT))
+        compiled({"Type": "Fail", "ErrorPath": "$.e"}).failure(env(value, CONTEXT))
     assert failure.value.error == "States.Runtime"
 
 
@@ -134,7 +134,7 @@ def test_a_fail_whose_path_gives_no_string_fails_with_states_runtime(value):
 )
 def test_lambda_invoke_calls_the_function_that_its_parameters_name(parameters, step, step_at_run):
     """A literal name is known when the definition is compiled, a path's when it runs."""
-    state = compile_state(
+    state = compiled(
         {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": parameters, "End": True}
     )
     assert state.step == step
@@ -144,7 +144,7 @@ def test_lambda_invoke_calls_the_function_that_its_parameters_name(parameters, s
 @pytest.mark.parametrize("function", [None, 5, {}])
 def test_lambda_invoke_without_a_name_at_run_time_fails(function):
     """There is nothing to call."""
-    state = compile_state(
+    state = compiled(
         {
             "Type": "Task",
             "Resource": "arn:aws:states:::lambda:invoke",
@@ -158,8 +158,8 @@ def test_lambda_invoke_without_a_name_at_run_time_fails(function):
 
 def test_a_task_has_one_step_whatever_its_input():
     """A named step does not depend on the input; a mere wait has none."""
-    assert compile_state({"Type": "Task", "Resource": "ship", "End": True}).step_for(5) == "ship"
-    assert compile_state({"Type": "Task", "Resource": "wait_for_resume", "End": True}).step_for(5) is None
+    assert compiled({"Type": "Task", "Resource": "ship", "End": True}).step_for(5) == "ship"
+    assert compiled({"Type": "Task", "Resource": "wait_for_resume", "End": True}).step_for(5) is None
 
 
 def test_states_are_frozen_and_know_what_follows():
@@ -176,7 +176,7 @@ def test_states_are_frozen_and_know_what_follows():
     assert isinstance(machine.states["b"], FailState)
     assert [state.type for state in machine.states.values()] == ["Pass", "Fail"]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        machine.states["a"].next = "c"
+        machine.states["a"].next = "c"  # type: ignore[misc]
 
 
 def test_a_definition_with_problems_does_not_compile():

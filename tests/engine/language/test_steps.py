@@ -1,5 +1,7 @@
 """What a definition needs from outside, and what is valid but unwise."""
 
+from typing import Any
+
 from perdure.engine.language import compile_machine, context_object, literal_errors, steps_of, warnings
 from perdure.engine.language.evaluate.paths import compile_path
 from tests.engine.language.worlds import env
@@ -31,13 +33,14 @@ def test_the_steps_of_a_definition_and_of_its_machine_are_the_same():
 
 def test_the_steps_of_a_malformed_definition_are_those_that_can_be_read():
     """Whatever is malformed is left out, and nothing raises."""
-    for states in (
+    malformed: tuple[Any, ...] = (
         None,
         [],
         {"a": 1},
         {"a": {"Type": "Task", "Resource": 5}},
         {"a": {"Type": "Task", "Resource": "x y"}},
-    ):
+    )
+    for states in malformed:
         assert list(steps_of({"States": states})) == []
         assert warnings({"States": states}) == []
     assert list(steps_of({})) == []

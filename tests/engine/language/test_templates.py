@@ -1,6 +1,7 @@
 """Payload templates and ResultPath: what goes into a task, and where its result goes."""
 
 import copy
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -142,7 +143,7 @@ def test_a_result_path_that_does_not_fit_the_input_fails(path, raw):
 
 def test_result_path_shares_what_it_does_not_touch():
     """Copies are made along the way only."""
-    raw = {"a": {"b": {}}, "c": {}}
+    raw: dict[str, Any] = {"a": {"b": {}}, "c": {}}
     output = task(ResultPath="$.a.r").leave("R", env(raw, CONTEXT)).output
     assert output["c"] is raw["c"]
     assert output["a"]["b"] is raw["a"]["b"]

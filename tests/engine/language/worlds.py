@@ -1,6 +1,8 @@
 """Environments for tests: what an execution lends to the expressions of one state."""
 
-from perdure.engine.language import Environment
+from typing import Any
+
+from perdure.engine.language import Environment, compile_state
 from perdure.engine.language.values import MISSING
 
 
@@ -22,6 +24,11 @@ class World:
 
     def random_bytes(self, count):
         return bytes(range(count))
+
+
+def compiled(source: Any) -> Any:
+    """A compiled state; the test knows of which type it is."""
+    return compile_state(source)
 
 
 def env(value=None, context=None, variables=None, **parts):

@@ -80,7 +80,9 @@ class Bench:
         processor.failure = RuntimeError("killed")
         processor.commits.stop()
         commits = [] if processor.commits.appending is None else [processor.commits.appending]
-        for job in (*commits, *processor._jobs, *engine.node.tasks._jobs.values(), *engine.node.children._jobs):
+        tasks: Any = engine.node.tasks
+        children: Any = engine.node.children
+        for job in (*commits, *processor._jobs, *tasks._jobs.values(), *children._jobs):
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()
@@ -110,7 +112,8 @@ async def rest(engine: Engine) -> None:
     for _ in range(5):
         await asyncio.sleep(0)
         await engine.node.processor.settle()
-        jobs = {engine.node.timers._job, *engine.node.children._jobs}
+        children: Any = engine.node.children
+        jobs = {engine.node.timers._job, *children._jobs}
         alive = [job for job in jobs if job is not None and not job.done()]
         if alive:
             await asyncio.wait(alive, timeout=0.05)  # they may wait for a store that is tried again later

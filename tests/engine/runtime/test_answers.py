@@ -16,6 +16,7 @@ from perdure.engine.errors import Conflict, EngineFailed, NotFound, NotWaiting, 
 from perdure.engine.steps import Registry
 from perdure.store.errors import CommitUnknown, StoreFull
 from perdure.store.memory import MemoryStore
+from tests.present import present
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -485,7 +486,7 @@ async def test_a_result_is_told_although_the_next_batch_only_remembers_something
     commits = len(bench.store.attempts)
     first = asyncio.create_task(engine.terminate("P-1"))
     await eventually(lambda: len(bench.store.attempts) > commits)
-    hot = engine.node.processor.hot.get(ids.parse(execution_id))
+    hot = present(engine.node.processor.hot.get(ids.parse(execution_id)))
     before = hot.batch
     again = asyncio.create_task(engine.terminate("P-1", idempotency_key="K"))
     await eventually(lambda: hot.batch is not before)

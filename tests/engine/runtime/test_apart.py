@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ QUICK = {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}}
 
 @pytest.fixture
 async def engine(bench: Any) -> Engine:
-    return await bench.start()  # type: ignore[no-any-return]
+    return await bench.start()
 
 
 async def test_a_hostile_expression_ends_in_its_error_while_others_go_on(engine: Engine) -> None:
@@ -67,7 +68,7 @@ async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
     }
     workflow = await engine.create_workflow("both", definition)
     execution = await engine.trigger(workflow.id, {}, process_id="P-1")
-    answers = await asyncio.gather(*(_said(lambda n=n: engine.resume("P-1", {"n": n})) for n in range(8)))
+    answers = await asyncio.gather(*(_said(partial(engine.resume, "P-1", {"n": n})) for n in range(8)))
     assert sorted(answers) == ["already restarted"] * 7 + ["restarted"]
     result = await engine.result(execution.id)
     assert (result.status, result.output) == ("completed", 1600040000)

@@ -55,7 +55,7 @@ class Nested:
         states: dict[str, Any] = {}
         for index, part in enumerate(parts):
             is_asking = index == asking
-            made = (
+            made: dict[str, Any] = (
                 part if not is_asking else {"Type": "Parallel"} if depth and self.chance.random() < 0.7 else dict(ASK)
             )
             if made["Type"] == "Parallel":

@@ -21,6 +21,7 @@ from perdure.engine.services import child_executions as nesting
 from perdure.engine.testing import START
 from perdure.engine.views import Execution, Result
 from perdure.store.errors import StoreFull
+from tests.present import present
 
 from .conftest import WAITING, Bench, eventually, rest
 
@@ -28,6 +29,10 @@ UNKNOWN = "01977420-0000-7000-8000-000000000000"
 ECHO: dict[str, Any] = {"StartAt": "Echo", "States": {"Echo": {"Type": "Succeed"}}}
 FAILING: dict[str, Any] = {"StartAt": "No", "States": {"No": {"Type": "Fail", "Error": "Paper.Jam", "Cause": "wet"}}}
 SLEEPING: dict[str, Any] = {"StartAt": "Sleep", "States": {"Sleep": {"Type": "Wait", "Seconds": 60, "End": True}}}
+
+
+THEIR_INPUT: dict[str, Any] = {"Input.$": "$"}
+BY_NAME: dict[str, Any] = {"Name.$": "$"}
 
 
 def parent_of(
@@ -209,7 +214,7 @@ async def test_what_cannot_be_started_fails_the_task(
     is_caught = error != "States.Runtime"  # which no Catch catches, whatever it names
     caught = result.output if is_caught else {"Error": result.error, "Cause": result.cause}
     assert caught["Error"] == error
-    assert says in caught["Cause"]
+    assert says in present(caught["Cause"])
     assert await engine.store.execution(ids.parse(await child_of(engine, execution.id))) is None
 
 
@@ -382,7 +387,7 @@ async def test_many_children_of_one_map(bench: Bench) -> None:
     """Each iteration awaits its own; the results are in order."""
     engine = await bench.start()
     workflow = await engine.create_workflow("child", ECHO)
-    task = parent_of(workflow.id, ".sync:2", **{"Input.$": "$"})["States"]["Call"]
+    task = parent_of(workflow.id, ".sync:2", **THEIR_INPUT)["States"]["Call"]
     definition = {
         "StartAt": "Each",
         "States": {
@@ -665,13 +670,14 @@ async def test_parents_and_children_on_a_disk(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'runs.db'}"
     async with Engine.open(database) as engine:
         child = await engine.create_workflow("child", WAITING)
-        call = parent_of("child", ".sync:2", **{"Name.$": "$"})["States"]["Call"]
+        call = parent_of("child", ".sync:2", **BY_NAME)["States"]["Call"]
         iteration = {"StartAt": "Call", "States": {"Call": {**call, "OutputPath": "$.Output.answer"}}}
         definition = {"StartAt": "Each", "States": {"Each": {"Type": "Map", "ItemProcessor": iteration, "End": True}}}
         made = await engine.create_workflow("parent", definition)
         names_given = [f"C{n}" for n in range(20)]
         parent = await engine.trigger(made.id, names_given)
-        await eventually(lambda: not engine.node.children._jobs and len(engine.node.processor.hot) <= 1)
+        children: Any = engine.node.children
+        await eventually(lambda: not children._jobs and len(engine.node.processor.hot) <= 1)
     async with Engine.open(database) as engine:
         for name in names_given:
             assert await engine.resume(name, name, hold=10) == "restarted"

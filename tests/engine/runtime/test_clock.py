@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ async def test_alarms_ring_by_instant_and_never_early():
     """In the order of their instants, whatever the order of asking; those of one instant in that order."""
     clock, rung, started = SystemClock(), Rung(), SystemClock().now()
     for name, ms in (("last", 9), ("first", 1), ("second", 3), ("third", 3)):
-        clock.call_at(started + ms, lambda name=name: rung.note(name))
+        clock.call_at(started + ms, partial(rung.note, name))
 
     assert await rung.all() == ["first", "second", "third", "last"]
     assert clock.now() >= started + 9
@@ -67,7 +68,12 @@ async def test_one_alarm_can_call_off_another_of_the_same_instant():
     """Whoever calls it off can rely on it, also in the very turn in which it would have rung."""
     clock, rung, instant = SystemClock(), Rung(), SystemClock().now() + 1
     others: list[Handle] = []
-    clock.call_at(instant, lambda: [other.cancel() for other in others])
+
+    def cancel_others() -> None:
+        for other in others:
+            other.cancel()
+
+    clock.call_at(instant, cancel_others)
     others.append(clock.call_at(instant, lambda: rung.note("never")))
     clock.call_at(instant, lambda: rung.note("last"))
 
@@ -96,7 +102,7 @@ async def test_one_that_fails_does_not_keep_the_others_from_ringing():
 
 async def test_an_alarm_rings_in_the_context_that_it_was_set_in():
     """So that it is nobody else's request that a line of the log names."""
-    clock, rung, name = SystemClock(), Rung(), ContextVar("name")
+    clock, rung, name = SystemClock(), Rung(), ContextVar[str]("name")
     for value in ("first", "last"):
         name.set(value)
         clock.call_at(clock.now() + 1, lambda: rung.note(name.get()))

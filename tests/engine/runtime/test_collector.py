@@ -34,7 +34,7 @@ async def test_a_run_whose_step_runs_is_few_objects_to_the_collector(bench: Benc
     engine = await bench.start(steps=steps)
     workflow = await engine.create_workflow("w", waiting())
 
-    async def begin(count: int) -> list[bytes]:
+    async def begin(count: int) -> list[str]:
         expected = running + count
         begun = [(await engine.trigger(workflow.id, {})).id for _ in range(count)]
         await eventually(lambda: running == expected, seconds=60)

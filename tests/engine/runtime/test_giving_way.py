@@ -147,7 +147,8 @@ async def test_the_end_of_a_wide_run_is_little_to_write(bench: Bench, of: str) -
     assert await engine.waits("P") == []
     assert await engine.node.store.timers_of(run) == []
     assert {row.outcome for row in await engine.node.store.waits_of(run)} <= {"cancelled"}
-    await eventually(lambda: not engine.node.tasks.queued and not engine.node.tasks.running)
+    tasks: Any = engine.node.tasks
+    await eventually(lambda: not tasks.queued and not tasks.running)
     assert await compare_projections(engine.node.store) == []
 
 
@@ -196,5 +197,6 @@ async def test_steps_of_a_run_that_is_over_are_not_called(bench: Bench) -> None:
     await eventually(lambda: width(engine, run) == 2000 and engine.node.processor.pending == 0)
     begun = len(called)
     await engine.terminate("P")
-    await eventually(lambda: not engine.node.tasks.queued and not engine.node.tasks.running)
+    tasks: Any = engine.node.tasks
+    await eventually(lambda: not tasks.queued and not tasks.running)
     assert len(called) == begun

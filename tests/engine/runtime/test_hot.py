@@ -28,7 +28,7 @@ ASK_EACH = {
 
 @pytest.fixture
 async def engine(bench: Any) -> Engine:
-    return await bench.start()  # type: ignore[no-any-return]
+    return await bench.start()
 
 
 async def test_a_wide_run_stays_until_newer_ones_push_it_out(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

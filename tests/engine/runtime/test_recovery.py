@@ -12,6 +12,7 @@ from perdure.engine.core import decide as decide_module
 from perdure.engine.core.commands import Resume
 from perdure.engine.core.events import WaitResumed
 from perdure.engine.errors import EngineFailed, Unavailable
+from perdure.engine.log.codec import new_events
 from perdure.engine.runtime.processing import processor
 from perdure.engine.runtime.streams.execution import ExecutionStreamType
 from perdure.engine.runtime.streams.stream import HotStream
@@ -282,7 +283,7 @@ async def test_an_event_that_cannot_be_written_harms_nobody_else(bench: Bench, m
     workflow = await engine.create_workflow("ask", WAITING)
     sick = await engine.trigger(workflow.id, process_id="sick")
     await engine.trigger(workflow.id, process_id="well")
-    real = processor.new_events
+    real = new_events
 
     def broken(events: Any, random: Any) -> Any:
         if any(isinstance(recorded.event, WaitResumed) and "bad" in str(recorded.payload) for recorded in events):

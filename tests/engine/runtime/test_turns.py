@@ -120,12 +120,11 @@ async def test_who_is_terminated_on_its_turn_gives_its_place_back(bench: Bench, 
     engine, _, second = await crowd(bench, work)
     await bench.push(engine, PATIENCE_MS)
     bench.store.gate.clear()
-    if is_first:
-        ending = asyncio.ensure_future(engine.terminate(second))
-        await asyncio.sleep(0.01)
+    ending = asyncio.ensure_future(engine.terminate(second)) if is_first else None
+    await asyncio.sleep(0.01)
     work.gate.set()
     await eventually(lambda: engine.node.tasks._starting)  # type: ignore[attr-defined]
-    if not is_first:
+    if ending is None:
         ending = asyncio.ensure_future(engine.terminate(second))
         await asyncio.sleep(0.01)
     bench.store.gate.set()

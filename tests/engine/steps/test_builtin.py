@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from perdure.engine.steps import StepContext, StepFailed
 from perdure.engine.steps.builtin import builtin_steps
 from perdure.engine.steps.http import HttpClient
+from tests.present import present
 
 CONTEXT = StepContext(execution_id="e1", state="S", attempt=0, idempotency_key="e1/S/-/1")
 
 
 async def call(name, value):
-    step = builtin_steps(HttpClient()).get(name)
+    step = present(builtin_steps(HttpClient()).get(name))
     return await step.call(value, CONTEXT)
 
 
@@ -32,7 +33,7 @@ def test_the_built_in_steps():
     """There are three, all async, so that none needs a thread; making them opens nothing."""
     registry = builtin_steps(HttpClient())
     assert registry.names() == ["http_request", "log", "transform"]
-    assert all(registry.get(name).is_async for name in registry.names())
+    assert all(present(registry.get(name)).is_async for name in registry.names())
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])

@@ -22,6 +22,7 @@ from perdure.engine.language.errors import StatesError
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.steps import StepFailed
 from perdure.engine.steps.invoke import CAUSE_MAX, ERROR_MAX, RESULT_MAX, call_for, failure_of, fresh, outcome_of
+from tests.present import present
 
 
 class Point(NamedTuple):
@@ -44,7 +45,7 @@ class Ratio(float):
     pass
 
 
-class Odd(dict):
+class Odd(dict[str, Any]):
     """A dict whose methods cannot be trusted."""
 
     def items(self):
@@ -54,18 +55,26 @@ class Odd(dict):
 class Liar:
     """Claims to be text."""
 
-    __class__ = str
+    __class__ = str  # type: ignore[assignment]
 
 
 class Meddler(int):
     """Changes an object when it is looked at, as a thread might at that moment."""
 
-    target: dict
+    target: dict[str, Any]
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):
         self.target["more"] = 1
         return Meddler
+
+
+def refusal_of(value: Any, name: str = "") -> Any:
+    """The failure that a value is, whose cause is there."""
+    outcome = outcome_of(value, name)
+    assert isinstance(outcome, TaskFailure)
+    assert outcome.cause is not None
+    return outcome
 
 
 # --- calls --------------------------------------------------------------------------------
@@ -207,7 +216,7 @@ def test_whatever_is_returned_ends_as_json_or_as_a_failure(value):
         assert decode_json(encode_json(outcome.result)) == outcome.result
     else:
         assert outcome.error == "States.TaskFailed"
-        assert "'mine'" in outcome.cause
+        assert "'mine'" in present(outcome.cause)
         encode_json(outcome)
 
 
@@ -259,14 +268,14 @@ def test_what_is_nearly_json_becomes_json(value, result):
 )
 def test_what_is_not_json_fails_and_says_where(value, problem):
     """The cause names the step, what is wrong, and the way to it."""
-    outcome = outcome_of(value, "mine")
+    outcome = refusal_of(value, "mine")
     assert outcome.error == "States.TaskFailed"
     assert outcome.cause.startswith("Step 'mine' returned " + problem)
 
 
 def test_a_value_that_lies_about_its_class_is_refused():
     """What only claims to be JSON, as mocks do, is not."""
-    outcome = outcome_of([Liar()], "mine")
+    outcome = refusal_of([Liar()], "mine")
     assert outcome.error == "States.TaskFailed"
     assert outcome.cause.startswith("Step 'mine' returned a value that cannot be read (")
 
@@ -277,7 +286,7 @@ def test_a_coroutine_is_no_result():
     async def later():
         """Never runs."""
 
-    outcome = outcome_of(later())
+    outcome = refusal_of(later())
     assert outcome.error == "States.TaskFailed"
     assert "async def" in outcome.cause
 
@@ -289,13 +298,13 @@ def test_nesting_ends_at_64_levels(wrap):
     for _ in range(64):
         value = wrap(value)
     assert isinstance(outcome_of(value), TaskSuccess)
-    refused = outcome_of(wrap(value))
+    refused = refusal_of(wrap(value))
     assert refused.error == "States.TaskFailed"
     assert "64 levels" in refused.cause
     assert len(refused.cause) < 400
-    circle = []
+    circle: list[Any] = []
     circle.append(wrap(circle))
-    assert "64 levels" in outcome_of(circle).cause
+    assert "64 levels" in refusal_of(circle).cause
 
 
 @pytest.mark.parametrize(
@@ -313,7 +322,7 @@ def test_a_result_has_at_most_one_mebibyte(fill):
     value = fill(RESULT_MAX)
     assert len(encode_json(value)) <= RESULT_MAX
     assert isinstance(outcome_of(value), TaskSuccess)
-    refused = outcome_of(fill(RESULT_MAX + 2), "mine")
+    refused = refusal_of(fill(RESULT_MAX + 2), "mine")
     assert refused == TaskFailure(
         "States.DataLimitExceeded",
         "The state/task 'mine' returned a result with a size exceeding the maximum number of bytes service limit.",
@@ -322,7 +331,7 @@ def test_a_result_has_at_most_one_mebibyte(fill):
 
 def test_escapes_count_too():
     """A text that only JSON's escapes make too long is too long."""
-    assert outcome_of("\x00" * (RESULT_MAX // 2)).error == "States.DataLimitExceeded"
+    assert refusal_of("\x00" * (RESULT_MAX // 2)).error == "States.DataLimitExceeded"
 
 
 @pytest.mark.parametrize(
@@ -340,20 +349,20 @@ def test_a_value_that_holds_itself_many_times_over_is_refused_at_once(value, wra
     """What would be many gigabytes is refused for its size without being written out."""
     for _ in range(60):
         value = wrap(value)
-    assert outcome_of(value).error == "States.DataLimitExceeded"
+    assert refusal_of(value).error == "States.DataLimitExceeded"
 
 
 def test_the_closer_look_has_the_same_limit():
     """A value of an unusual type is bounded like any other."""
     assert outcome_of(Odd(a=["a" * (RESULT_MAX - 10)])) == TaskSuccess({"a": ["a" * (RESULT_MAX - 10)]})
-    assert outcome_of(Odd(a=["a" * RESULT_MAX])).error == "States.DataLimitExceeded"
+    assert refusal_of(Odd(a=["a" * RESULT_MAX])).error == "States.DataLimitExceeded"
 
 
 def test_a_value_that_changes_while_it_is_read_is_refused():
     """A thread of the step's that still works on its result ends in a failure."""
     meddler = Meddler(1)
     value = meddler.target = {"a": meddler}
-    outcome = outcome_of(value)
+    outcome = refusal_of(value)
     assert outcome.error == "States.TaskFailed"
     assert "changed size during iteration" in outcome.cause
 
@@ -378,7 +387,7 @@ class Unmade(StepFailed):
 
 class Meta(type):
     @property
-    def __name__(cls):
+    def __name__(cls):  # type: ignore[override]
         raise AssertionError
 
 
@@ -403,7 +412,7 @@ exceptions = st.one_of(
 def test_any_exception_becomes_a_failure_that_can_be_kept(exception):
     """No exception gets through: there is an error name and text that JSON can write."""
     failure = failure_of(exception)
-    assert 0 < len(failure.error.encode()) <= ERROR_MAX
+    assert 0 < len(present(failure.error).encode()) <= ERROR_MAX
     assert failure.cause is None or len(failure.cause.encode()) <= CAUSE_MAX
     kept = decode_json(encode_json(failure))
     assert (kept["error"], kept["cause"]) == (failure.error, failure.cause)
@@ -436,8 +445,8 @@ def test_what_a_failure_says(exception, error, cause):
 def test_long_texts_are_cut():
     """A cause keeps 32 KiB, an error name 256 bytes, both whole characters."""
     failure = failure_of(StepFailed("é" * 1000, "😀" * 100_000))
-    assert len(failure.error.encode()) in range(ERROR_MAX - 2, ERROR_MAX + 1)
-    assert len(failure.cause.encode()) in range(CAUSE_MAX - 4, CAUSE_MAX + 1)
-    assert failure.cause.endswith("😀…")
+    assert len(present(failure.error).encode()) in range(ERROR_MAX - 2, ERROR_MAX + 1)
+    assert len(present(failure.cause).encode()) in range(CAUSE_MAX - 4, CAUSE_MAX + 1)
+    assert present(failure.cause).endswith("😀…")
     kept = "a" * CAUSE_MAX
     assert failure_of(ValueError(kept)).cause == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ async def test_each_of_seq_hash_and_epoch_must_be_as_expected(store: Store, miss
     """One of the three that differs is enough to be refused, and nothing of the stream's part is written."""
     first = part(A, events=2)
     await store.append([first])
-    wrong = {"seq": 1, "hash": digest("another"), "epoch": 1}
+    wrong: dict[str, Any] = {"seq": 1, "hash": digest("another"), "epoch": 1}
     expected = head_of(first)._replace(**{missed: wrong[missed]})
     refused = part(A, expected, events=events, puts=[execution(A)], branch="late")
 

@@ -125,6 +125,23 @@ async def test_uses_of_keys_are_noted(store: Store) -> None:
     assert await store.key_uses([uid(1), uid(2), uid(3)]) == {uid(1): NOW + 5, uid(2): NOW}
 
 
+async def test_the_latest_keys_are_those_that_are_in_use(store: Store) -> None:
+    """By their last use, or when they were made; those that were revoked are left out."""
+    await put(
+        store,
+        1,
+        api_key(uid(1)),
+        api_key(uid(2), created_at=NOW + 7),
+        api_key(uid(3), created_at=NOW + 9, revoked_at=NOW + 10),
+        api_key(uid(4)),
+    )
+    await store.keys_used({uid(1): NOW + 8})
+
+    latest = [digest(uid(1)), digest(uid(2)), digest(uid(4))]
+    assert await store.latest_keys(10) == latest
+    assert await store.latest_keys(2) == latest[:2]
+
+
 async def test_versions_of_a_workflow(store: Store) -> None:
     """Versions ascend; the latest published one is not always the latest."""
     versions = [version(WORKFLOW, number) for number in (1, 2, 10)]
@@ -154,7 +171,7 @@ async def named(store: Store) -> Store:
     return store
 
 
-async def names(store: Store, **wanted: object) -> tuple[list[str], int]:
+async def names(store: Store, **wanted: Any) -> tuple[list[str], int]:
     rows, count = await store.workflows(WORKSPACE, **wanted)
     return [row.name for row in rows], count
 
@@ -182,7 +199,7 @@ async def test_workflows_are_listed_newest_first(named: Store) -> None:
         ("x" * 100_000, []),
     ],
 )
-async def test_workflows_are_searched_by_a_part_of_the_name(named: Store, search: str, found: list) -> None:
+async def test_workflows_are_searched_by_a_part_of_the_name(named: Store, search: str, found: list[str]) -> None:
     """A search is without case, in all alphabets; what LIKE would take for a wildcard means itself."""
     assert await names(named, search=search) == (found, len(found))
 
@@ -228,7 +245,7 @@ async def test_pages_of_versions(store: Store) -> None:
     rows += [workflow(uid(4), organization_id=OTHER_ORG), version(uid(4), 1, organization_id=OTHER_ORG)]
     await put(store, 1, *rows)
 
-    async def page(**wanted: object) -> list[tuple[int, int]]:
+    async def page(**wanted: Any) -> list[tuple[int, int]]:
         found = await store.workflow_version_page(ORG, **wanted)
         assert all(parent.workflow_id == row.workflow_id for parent, row in found)
         return [(int.from_bytes(row.workflow_id, "big"), row.version) for _, row in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure.store.protocols import Store
-from perdure.store.records import Refusal
+from perdure.store.records import Claim, Refusal
 from tests.store.builders import (
     ORG,
     OTHER_ORG,
@@ -22,7 +22,7 @@ A, B, C = uid(1), uid(2), uid(3)
 
 async def test_a_claim_is_won_and_kept(store: Store) -> None:
     """The row of a claim is there with its stream's events."""
-    claims = [process_id("invoice/7", A), idempotency("key-1", A)]
+    claims: list[Claim] = [process_id("invoice/7", A), idempotency("key-1", A)]
 
     assert (await store.append([part(A, claims=claims)]))[:2] == (1, {})
     assert await store.process_id(ORG, WORKSPACE, "invoice/7") == claims[0]

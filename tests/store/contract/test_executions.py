@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from perdure.store.protocols import Store
@@ -44,7 +46,11 @@ async def test_what_an_execution_is_never_changes(store: Store) -> None:
     (added,) = await add(store, first)
     later = first._replace(status="completed", state="B", seq=2, modified_at=9, modified_by="key:1", ended_at=9)
     other = later._replace(
-        **dict.fromkeys(("organization_id", "workspace_id", "workflow_id", "parent_id", "awaited_by"), uid(9)),
+        organization_id=uid(9),
+        workspace_id=uid(9),
+        workflow_id=uid(9),
+        parent_id=uid(9),
+        awaited_by=uid(9),
         workflow_version=7,
         trigger_type="OTHER",
         created_at=1,
@@ -63,7 +69,10 @@ async def test_what_a_wait_is_never_changes(store: Store) -> None:
     await store.append([added])
     later = first._replace(due_at=8, outcome="resumed", ended_seq=4, ended_at=9)
     other = later._replace(
-        **dict.fromkeys(("execution_id", "organization_id", "workspace_id", "workflow_id"), uid(9)),
+        execution_id=uid(9),
+        organization_id=uid(9),
+        workspace_id=uid(9),
+        workflow_id=uid(9),
         state="Other",
         opened_seq=3,
         opened_at=1,
@@ -111,7 +120,7 @@ async def test_pages_are_of_a_workflow_a_workspace_or_an_organization(store: Sto
 
 
 @pytest.mark.parametrize("scope", [{}, {"workflow_id": WORKFLOW, "workspace_id": WORKSPACE}])
-async def test_a_page_is_of_exactly_one_scope(store: Store, scope: dict[str, bytes]) -> None:
+async def test_a_page_is_of_exactly_one_scope(store: Store, scope: dict[str, Any]) -> None:
     """None or two of the three is a bug of the caller's."""
     with pytest.raises(ValueError, match="exactly one"):
         await store.execution_page(**scope)
@@ -156,9 +165,9 @@ async def test_a_page_goes_on_behind_an_id_that_is_not_there(store: Store) -> No
 async def test_live_executions_are_pending_or_running(store: Store) -> None:
     """What only waits or has ended is not live; an execution moves in and out as its status changes."""
     statuses = ["pending", "running", "waiting", "completed", "failed", "timed_out", "terminated", "running"]
-    parts = await add(*(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses))))
+    parts = await add(store, *(execution(uid(number), status=word) for number, word in enumerate(statuses)))
 
-    async def live(**wanted: object) -> list[bytes]:
+    async def live(**wanted: Any) -> list[bytes]:
         return [row.execution_id for row in await store.live_executions(**wanted)]
 
     assert await live() == [uid(0), uid(1), uid(7)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure.store.protocols import Store
-from perdure.store.records import StreamRow
+from perdure.store.records import StoredEvent, StreamRow
 from tests.store import builders
 from tests.store.builders import ORG, WORKSPACE, head_of, part, uid
 
@@ -23,7 +23,7 @@ async def filled(store: Store) -> Store:
     return store
 
 
-def places(events: list) -> list[tuple[int, int]]:
+def places(events: list[StoredEvent]) -> list[tuple[int, int]]:
     return [(event.position, event.row.seq) for event in events]
 
 
@@ -185,3 +185,20 @@ async def test_streams_are_listed_by_id(store: Store) -> None:
     assert ids(await store.streams(kind="workflow", after=uid(0))) == [4]
     assert ids(await store.streams(kind="execution", limit=1)) == [1]
     assert ids(await store.streams(kind="organization")) == [2]
+
+
+async def test_hashes_are_read_by_position(filled: Store) -> None:
+    """Those above a position up to another, in the order of the log."""
+    every = [row.hash async for _, row in filled.log()]
+    assert await filled.hashes(0, 9) == every
+    assert await filled.hashes(2, 5) == every[2:5]
+    assert await filled.hashes(7, 100) == every[7:]
+    assert await filled.hashes(5, 5) == []
+
+
+async def test_the_last_event_of_a_type_is_found(filled: Store) -> None:
+    """Above a position; null if there is none."""
+    (last,) = [event async for event in filled.log(after=8)]
+    assert await filled.last_of_type(last.row.type) == last
+    assert await filled.last_of_type(last.row.type, after=9) is None
+    assert await filled.last_of_type("Another") is None

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import Projected, TimerRow
+from perdure.store.records import Projected, Row, TimerRow
 from tests.store.builders import ORG, execution, head_of, node, part, process_id, snapshot, uid, wait
 
 A, B, C = uid(1), uid(2), uid(3)
@@ -18,7 +18,7 @@ TIMER = TimerRow(5, A, 2)
 @pytest.fixture
 async def filled(store: Store) -> Store:
     """A run with a wait, a timer, a snapshot and a process id."""
-    puts = [execution(A), wait(uid(11), A), TIMER, snapshot(A)]
+    puts: list[Row] = [execution(A), wait(uid(11), A), TIMER, snapshot(A)]
     await store.append([part(A, claims=[process_id("INV-7", A)], puts=puts)])
     return store
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perdure.store.protocols import Store
 from perdure.store.records import Ending, Row, TimerRow, WaitRow
 from tests.store.builders import (
@@ -58,7 +60,7 @@ async def test_open_waits_are_paged_and_limited(store: Store) -> None:
     ]
     await put(store, 1, *rows)
 
-    async def ids(**wanted: object) -> list[int]:
+    async def ids(**wanted: Any) -> list[int]:
         found = await store.open_waits(WORKSPACE, **wanted)
         return [int.from_bytes(row.wait_id, "big") for row in found]
 
@@ -107,7 +109,7 @@ async def wide(store: Store, count: int) -> None:
     """A run with so many waits, opened by its events from 2 on, and as many timers; another run beside it."""
     waits = [wait(uid(n, space=7), A, opened_seq=n, due_at=NOW) for n in range(2, count + 2)]
     timers = [TimerRow(NOW, A, n) for n in range(2, count + 2)]
-    beside = [wait(uid(1, space=8), B), TimerRow(NOW, B, 2)]
+    beside: list[Row] = [wait(uid(1, space=8), B), TimerRow(NOW, B, 2)]
     answered = wait(uid(1, space=9), A, opened_seq=2, outcome="resumed", ended_seq=3, ended_at=NOW)
     run = TimerRow(NOW + 5, A, 1)
     await store.append([part(A, puts=[*waits, *timers, answered, run, execution(A)]), part(B, puts=beside)])
@@ -118,11 +120,11 @@ async def test_much_ends_at_once(store: Store) -> None:
     await wide(store, MANY)
     start = await store.stream(A)
     assert start is not None
-    later = [wait(uid(1, space=0xA), A, opened_seq=MANY + 9), TimerRow(NOW, A, MANY + 9)]
+    later: list[Row] = [wait(uid(1, space=0xA), A, opened_seq=MANY + 9), TimerRow(NOW, A, MANY + 9)]
     ending = part(A, start.head, puts=later)._replace(endings=[Ending(MANY + 5, NOW + 7)])
     await store.append([ending])
 
-    over = {"outcome": "cancelled", "ended_seq": MANY + 5, "ended_at": NOW + 7}
+    over: dict[str, Any] = {"outcome": "cancelled", "ended_seq": MANY + 5, "ended_at": NOW + 7}
     for _ in range(2):  # at once, and when the store has come to rest
         waits = await store.waits_of(A)
         assert [row.opened_seq for row in waits if row.outcome is None] == [MANY + 9]

@@ -19,7 +19,7 @@ from perdure.store.sqlite.writer.writer import Writer
 from tests.store.builders import NOW, WORKSPACE, part, uid, wait
 
 RUN, MANY = uid(1), 250
-OVER = {"outcome": "cancelled", "ended_seq": 900, "ended_at": NOW}
+OVER: dict[str, Any] = {"outcome": "cancelled", "ended_seq": 900, "ended_at": NOW}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,8 @@ async def seen(store: SqliteStore) -> None:
     rows = await store.waits_of(RUN)
     assert [row._replace(**OVER) for row in rows] == rows
     assert len(rows) == MANY
-    assert await store.timers_of(RUN) == await store.open_waits(WORKSPACE) == []
+    assert await store.timers_of(RUN) == []
+    assert await store.open_waits(WORKSPACE) == []
     assert await store.next_due() is None
 
 

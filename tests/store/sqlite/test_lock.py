@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable
@@ -47,7 +48,7 @@ async def test_a_second_process_is_refused(database: Path) -> None:
 def test_a_lock_file_that_was_removed_locks_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the holder removes the file between our opening and our locking it, a new one is locked."""
     first = FileLock.acquire(str(database))
-    opened = []
+    opened: list[int] = []
     really_open = os.open
 
     def open_then_lose_it(path: str, *arguments: int) -> int:
@@ -177,7 +178,7 @@ async def test_a_file_system_without_such_locks_has_the_lock_file(
     def unknown(*_: object) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(inode.fcntl, "fcntl", unknown)
+    monkeypatch.setattr(fcntl, "fcntl", unknown)
     store = await open_sqlite(database)
     with pytest.raises(DatabaseInUse, match="process"):
         await open_sqlite(database)

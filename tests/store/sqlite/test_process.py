@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -100,7 +101,7 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
             assert [type(row) for row in rows] == [type(row) for row in same]
 
 
-def as_lists(item: Any) -> dict[str, list[Any]]:
+def as_lists(item: Any) -> dict[str, Any]:
     return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes", "endings")}
 
 
@@ -232,7 +233,7 @@ async def test_without_descriptors_nothing_is_taken(database: Path, monkeypatch:
     def too_many(*_: Any) -> Any:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(process.socket, "socketpair", too_many)
+    monkeypatch.setattr(socket, "socketpair", too_many)
     with pytest.raises(StoreUnavailable, match="Too many open files"):
         await open_sqlite(database, writer="process")
 

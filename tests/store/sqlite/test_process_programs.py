@@ -83,7 +83,7 @@ def nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def popen(*_: Any, **__: Any) -> None:
         raise AssertionError("a process was started")
 
-    monkeypatch.setattr(process.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
 
 
 @pytest.mark.parametrize(

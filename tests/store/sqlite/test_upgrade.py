@@ -1,4 +1,7 @@
-"""Databases that an earlier release has made: they come up to this one, with all that is in them."""
+"""Databases that an earlier release has made: they come up to this one, with all that is in them.
+
+Those in `tests/golden/databases` were made by the programs of their time: they are added to, never changed.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,16 @@ from alembic.config import Config
 from sqlalchemy import create_engine
 
 import perdure.store.migrate
+from perdure.engine import Engine
+from perdure.engine.audit.store_audit import verify
+from perdure.engine.testing import ManualClock
 from perdure.store.chain import sealed
 from perdure.store.errors import SchemaError
 from perdure.store.sqlite import open_sqlite
 from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, event, execution, part, uid, workflow
 from tests.store.sqlite.conftest import content
 
+GOLDEN = sorted((Path(__file__).parents[2] / "golden" / "databases").glob("*.sql"))
 PARENT = uid(9, space=5)
 AWAITED, STARTED, TOP = uid(1), uid(2), uid(3)
 CHILD = """{"kind":"execution","parent":{"execution":"00000000-0005-0000-0000-000000000009","pattern":"sync"%s}}"""
@@ -34,8 +41,8 @@ def made_by_0001(database: Path) -> None:
     engine = create_engine(f"sqlite:///{database}")
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(Path(perdure.store.migrate.__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
+    with engine.begin() as transaction:
+        config.attributes["connection"] = transaction
         command.upgrade(config, "perdure_0001")
     engine.dispose()
     run = (ORG, WORKSPACE, WORKFLOW, 1, "REQUEST", "waiting", "Ask", 2, NOW, NOW, None, None, "1/input")
@@ -92,3 +99,23 @@ async def test_who_only_reads_does_not_bring_it_up(database: Path) -> None:
         await open_sqlite(database, read_only=True)
 
     assert content(database) == before
+
+
+@pytest.mark.parametrize("made", [path.read_text(encoding="utf-8") for path in GOLDEN], ids=[p.stem for p in GOLDEN])
+async def test_what_an_earlier_program_wrote_is_verified_and_goes_on(made: str, database: Path) -> None:
+    """Every row says what a fold of today says: a migration fills what it, or the program with it, has changed."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(made)
+    assert await faults(database) == []
+
+    async with Engine.open(f"sqlite:///{database}", clock=ManualClock(1_750_000_200_000)) as engine:
+        await engine.resume("INV-0", {"source": "SAP"})
+
+    assert await faults(database) == []
+
+
+async def faults(database: Path) -> list[str]:
+    opened = await open_sqlite(database)
+    found = [found.reason for found in (await verify(opened)).breaks]
+    await opened.close()
+    return found

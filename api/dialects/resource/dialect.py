@@ -1,0 +1,54 @@
+"""The resource API: all that there is, as things with ids."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from perdure.api.dialects.envelopes import failure
+from perdure.api.dialects.schemas import Refusal
+from perdure.api.http.dialect import Dialect, ScopeSpelling
+from perdure.api.http.routing import Route
+
+WORKFLOWS: Final = "Workflows"
+KEYS: Final = "Keys"
+TRIALS: Final = "Trials"
+WAITS: Final = "Waits"
+LOG: Final = "Log"
+EXECUTIONS: Final = "Executions"
+TASKS: Final = "Tasks"
+
+RESOURCE: Final = Dialect(
+    name="resource",
+    prefix="/v1/",
+    error_envelope=failure,
+    error_schema=Refusal,
+    # The service API's spelling, which has no routes yet: `service.workflows.runs.view` is `runs.view`.
+    scope_spelling=ScopeSpelling(prefix="service.workflows."),
+    tags={
+        WORKFLOWS: "Workflows as they are written: definitions in Amazon States Language.",
+        KEYS: "Who may call, and what.",
+        TRIALS: "One state by itself: nothing is called, started or kept.",
+        WAITS: "Pauses that somebody outside must end.",
+        LOG: "All that happens, in the order in which it is on disk.",
+        EXECUTIONS: "Runs as programs see them: by process id or execution id, event by event.",
+        TASKS: "Tasks that wait for whoever was handed their token.",
+    },
+)
+
+
+def route(tag: str, method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:
+    """A route of the resource API, under this heading of the document."""
+    return Route(
+        dialect=RESOURCE,
+        tag=tag,
+        method=method,
+        path=f"{RESOURCE.prefix}{path}",
+        scope=scope,
+        handler=handler,
+        **more,
+    )
+
+
+def page_meta(limit: int, *, has_more: bool, last: Any) -> dict[str, Any]:
+    """Where a page stands whose position is the id of its last item."""
+    return {"limit": limit, "has_more": has_more, "after": last if has_more else None}

@@ -1,0 +1,84 @@
+"""Keys (part of the resource API): made, listed and revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
+from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource.dialect import KEYS, page_meta, route
+from perdure.api.http.instants import iso
+from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.api.validation import id_of, milliseconds
+from perdure.engine.core import ids
+from perdure.store.records import ApiKeyRow
+
+
+async def create_key(call: RouteCall[Any, schemas.NewKey]) -> Reply:
+    """Make a key. Its text is in this answer and nowhere else."""
+    body = call.body
+    expires_at = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
+    made = await call.engine.services.access.create_key(
+        call.principal,
+        body.name,
+        call.dialects.plain_scopes(body.scopes),
+        organization_name=body.organization,
+        workspace_name=body.workspace,
+        expires_at=expires_at,
+    )
+    return data({**_key(made.row), "key": made.text}, status=201)
+
+
+async def list_keys(call: RouteCall[schemas.KeysQuery, None]) -> Reply:
+    """The keys of the workspace, without their texts, oldest first; an operator's key sees its organization's."""
+    query = call.query
+    after = b"" if query.after is None else id_of("after", query.after)
+    rows, uses = await call.engine.services.access.keys(call.principal, after=after, limit=query.limit + 1)
+    keys = [_key(row, uses.get(row.key_id)) for row in rows[: query.limit]]
+    return data(keys, meta=page_meta(query.limit, has_more=len(rows) > query.limit, last=keys and keys[-1]["id"]))
+
+
+async def revoke_key(call: RouteCall[schemas.RevokeQuery, None]) -> Reply:
+    """Revoke a key, at once and for ever, and with it the keys that it made."""
+    key_id, access = call.path_id("id"), call.engine.services.access
+    row = await access.revoke_key(call.principal, key_id, with_children=call.query.with_children)
+    uses = await access.last_uses([key_id])
+    return data(_key(row, uses.get(key_id)))
+
+
+def _key(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
+    # Not who made it: an operator's key may belong to another organization.
+    return {
+        "id": ids.text(row.key_id),
+        "name": row.name,
+        "scopes": row.scopes.split(),
+        "organization_id": ids.text(row.organization_id),
+        "workspace_id": ids.text(row.workspace_id),
+        "created_at": iso(row.created_at),
+        "expires_at": iso(row.expires_at),
+        "revoked_at": iso(row.revoked_at),
+        "last_used_at": iso(used_at),
+    }
+
+
+ROUTES: Final[Sequence[Route]] = (
+    route(
+        *(KEYS, "POST", "keys", "keys.manage", create_key),
+        body=schemas.NewKey,
+        status=201,
+        answer=common.Data[schemas.KeyMade],
+    ),
+    route(
+        *(KEYS, "GET", "keys", "keys.manage", list_keys),
+        query=schemas.KeysQuery,
+        answer=common.Page[schemas.KeyShown, schemas.After],
+    ),
+    route(
+        *(KEYS, "DELETE", "keys/{id}", "keys.manage", revoke_key),
+        query=schemas.RevokeQuery,
+        answer=common.Data[schemas.KeyShown],
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
+    ),
+)

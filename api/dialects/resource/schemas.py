@@ -1,0 +1,443 @@
+"""The resource API's requests and answers, as types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from perdure.api.dialects.schemas import (
+    Count,
+    Instant,
+    JsonObject,
+    Number,
+    RunStatus,
+    Scope,
+    Shape,
+    Version,
+    Warned,
+)
+from perdure.api.http.headers import HOLD_MAX_S
+from perdure.api.http.paging import LIMIT_DEFAULT, PageNumber, WideLimit
+from perdure.api.validation import Request, Uuid
+from perdure.engine.services.task_tokens import CAUSE_MAX, ERROR_MAX
+
+EVENTS_DEFAULT: Final = 100
+RETRIES_MAX: Final = 10_000
+
+# A name is one line; a description may have more.
+Name: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=120,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z",
+        extra={"accepts": "a text of 1 to 120 characters, none of them a control character"},
+    ),
+]
+Description: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(max_length=500, pattern=r"^[^\x00]*\Z", extra={"accepts": "a text of at most 500 characters"}),
+]
+Definition: TypeAlias = Annotated[
+    dict[str, Any], msgspec.Meta(extra={"accepts": "an object in Amazon States Language"})
+]
+ScopeName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ""})]
+"""A scope in any dialect's spelling; the document shows those of the server's dialects."""
+Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
+EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
+Payloads: TypeAlias = Literal["full", "digest"]
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+class Numbered(Shape, frozen=True):
+    """Which page this is, and how many items there are on all of them."""
+
+    page: Number
+    limit: Number
+    total: Count
+
+
+class After(Shape, frozen=True):
+    """`after`: the position of the next page, if there is one."""
+
+    limit: Number
+    has_more: bool
+    after: Uuid | None
+
+
+# --- workflows ---------------------------------------------------------------------------------------------------
+
+
+class Named(Request, frozen=True):
+    """A name in a path."""
+
+    name: Name
+
+
+class RunSettings(Request, frozen=True):
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})] = "any"
+
+    not_yet: ClassVar[Mapping[str, str]] = {"timeoutMs": "", "concurrencyLimit": ""}
+
+
+class NewWorkflow(Request, frozen=True):
+    """A workflow and its first version."""
+
+    name: Name
+    definition: Definition
+    description: Description | None = None
+    status: Annotated[Literal["published", "draft"], msgspec.Meta(extra={"accepts": "'published' or 'draft'"})] = (
+        "published"
+    )
+    settings: RunSettings = RunSettings()
+    trigger_type: Annotated[
+        Literal["manual"], msgspec.Meta(extra={"accepts": "'manual' ('schedule' is not supported yet)"})
+    ] = "manual"
+    mock_payload: dict[str, Any] | None = None
+
+    not_yet: ClassVar[Mapping[str, str]] = {
+        "cron_expression": "",
+        "timezone": "",
+        "nodes": "send a definition in Amazon States Language",
+        "edges": "send a definition in Amazon States Language",
+        "steps": "send a definition in Amazon States Language",
+    }
+
+
+class AppliedWorkflow(Request, frozen=True):
+    """The definition that the workflow of a name is to have; what is not said stays as it is."""
+
+    definition: Definition
+    description: Description | None = None
+    status: Annotated[Literal["published", "draft"], msgspec.Meta(extra={"accepts": "'published' or 'draft'"})] = (
+        "published"
+    )
+    settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+
+
+class WorkflowChange(Request, frozen=True):
+    """What is to be changed; the rest stays."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+    definition: Definition | msgspec.UnsetType = msgspec.UNSET
+    status: (
+        Annotated[
+            Literal["published", "draft"],
+            msgspec.Meta(extra={"accepts": "'published' or 'draft' (DELETE archives)"}),
+        ]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
+
+    settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+
+    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+
+
+class WorkflowsQuery(Request, frozen=True):
+    """A page of workflows; `search` is a part of the name, without regard to case."""
+
+    page: PageNumber = 1
+    limit: WideLimit = LIMIT_DEFAULT
+    status: WorkflowStatus | None = None
+    search: Annotated[str, msgspec.Meta(min_length=1, max_length=120)] | None = None
+
+
+class WorkflowQuery(Request, frozen=True):
+    """Which version of a workflow."""
+
+    version: Version | None = None
+
+
+class WorkflowShown(Shape, frozen=True):
+    """A workflow."""
+
+    id: Uuid
+    name: str
+    description: str | None
+    status: Literal["draft", "published", "archived"]
+    version: Number
+    trigger_type: Literal["manual"]
+    created_at: Instant
+    created_by: str
+    updated_at: Instant
+    updated_by: str | None
+
+
+class SettingsShown(Shape, frozen=True):
+    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+
+    resume: Literal["any", "named"]
+
+
+class WorkflowWhole(WorkflowShown, frozen=True):
+    """A workflow with its latest version, or with the one that was asked for: `shown_version`."""
+
+    definition: JsonObject
+    mock_payload: JsonObject | None
+    shown_version: Number
+    published_at: Instant | None
+    settings: SettingsShown
+
+
+class WorkflowSaved(WorkflowWhole, frozen=True):
+    """A workflow after a change."""
+
+    warnings: list[Warned]
+
+
+class WorkflowApplied(WorkflowSaved, frozen=True):
+    """A workflow after a definition was applied, and what that came to."""
+
+    outcome: Literal["created", "changed", "unchanged"]
+
+
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+class NewKey(Request, frozen=True):
+    """A key. Organization and workspace are given by name, and only an operator may name others than its own."""
+
+    name: Name
+    scopes: Annotated[list[ScopeName], msgspec.Meta(min_length=1, max_length=64)]
+    organization: Name | None = None
+    workspace: Name | None = None
+    expires_at: Moment | None = None
+
+
+class KeysQuery(Request, frozen=True):
+    """A page of keys; `after` is the last key's id before it."""
+
+    limit: WideLimit = LIMIT_DEFAULT
+    after: Uuid | None = None
+
+
+class RevokeQuery(Request, frozen=True):
+    """`with_children`: the keys that it made, too; without it: unless it has the scope operator."""
+
+    with_children: bool | None = None
+
+
+class KeyShown(Shape, frozen=True):
+    """A key, without its text. `last_used_at` is noted once a minute, some seconds late."""
+
+    id: Uuid
+    name: str
+    scopes: list[Scope]
+    organization_id: Uuid
+    workspace_id: Uuid
+    created_at: Instant
+    expires_at: Instant | None
+    revoked_at: Instant | None
+    last_used_at: Instant | None
+
+
+class KeyMade(KeyShown, frozen=True):
+    """A key with its text, which is shown only now."""
+
+    key: str
+
+
+# --- executions, and their waits ---------------------------------------------------------------------------------
+
+
+class ResumeAny(Request, frozen=True):
+    """What becomes the output of the state that waited: any JSON value, null too."""
+
+    payload: Any
+
+
+class Released(Shape, frozen=True):
+    """`released`: it is tried again. If that fails as before, it is set aside again."""
+
+    message: Literal["released"]
+
+
+class WaitsQuery(Request, frozen=True):
+    """A page of open waits, of one process or workflow if it is named; `after` is the last wait's id before it."""
+
+    process_id: str | None = None
+    workflow_id: Uuid | None = None
+    limit: WideLimit = LIMIT_DEFAULT
+    after: Uuid | None = None
+
+
+class WaitShown(Shape, frozen=True):
+    """A wait that is open."""
+
+    wait_id: Uuid
+    process_id: str
+    execution_id: Uuid
+    workflow_id: Uuid
+    state: str
+    opened_at: Instant
+    due_at: Instant | None
+
+
+# --- tasks -------------------------------------------------------------------------------------------------------
+
+
+class TaskSuccess(Request, frozen=True):
+    """What the task gives: any JSON value, null too."""
+
+    output: Any
+
+
+class TaskCompleted(Shape, frozen=True):
+    """The answer is on disk, and the run goes on."""
+
+    message: Literal["completed"]
+
+
+class TaskFailure(Request, frozen=True):
+    """Why the task failed: an error name, which Retry and Catch can name, and a cause for a person."""
+
+    error: Annotated[str, msgspec.Meta(max_length=ERROR_MAX)] | None = None
+    cause: Annotated[str, msgspec.Meta(max_length=CAUSE_MAX)] | None = None
+
+
+class Following(Shape, frozen=True):
+    """What follows a failure: the task is tried again, its Catch leads to another state, or its state has failed."""
+
+    kind: Literal["retry", "catch", "end"]
+    retry_at: Instant | UnsetType = UNSET
+    next: str | UnsetType = UNSET
+
+
+class TaskFailed(TaskCompleted, frozen=True):
+    """The answer is on disk, and this is what follows."""
+
+    then: Following
+
+
+class TaskHeartbeat(Request, frozen=True):
+    """Nothing needs to be said."""
+
+
+class TaskAlive(Shape, frozen=True):
+    """The task has its time again, up to its time limit."""
+
+    message: Literal["alive"]
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+class EventsQuery(Request, frozen=True):
+    """A page of a run's events, beyond the seq `after`; `types` are names of events, separated by commas."""
+
+    after: Position | None = None
+    limit: EventLimit = EVENTS_DEFAULT
+    order: Literal["asc", "desc"] = "asc"
+    types: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    payloads: Payloads = "full"
+    wait: Seconds = 0
+
+
+class LogQuery(Request, frozen=True):
+    """A page of the log, above the position `after`."""
+
+    after: Position = 0
+    limit: EventLimit = EVENTS_DEFAULT
+    payloads: Payloads = "full"
+    wait: Seconds = 0
+
+
+class EventStored(Shape, frozen=True):
+    """An event as it stands in the log; `payload` is left out if digests were asked for.
+
+    `data` is what an auditor must always see, and refers to the payload by `SEQ/POINTER`; `payload` is business data.
+    `actor_name` is the name of the key that acted. An operator of another organization is `operator:elsewhere`.
+    """
+
+    position: Number
+    stream_id: Uuid
+    seq: Number
+    type: str
+    version: Number
+    at: Instant
+    actor: str
+    actor_name: str | None
+    caused_by: Number | None
+    data: JsonObject
+    payload_digest: str | None
+    hash: str
+    payload: JsonObject | UnsetType | None = UNSET
+
+
+class AfterSeq(Shape, frozen=True):
+    """Where the next page goes on, if there is one, and the run as it was just before this one was read."""
+
+    limit: Number
+    has_more: bool
+    after: Count
+    execution_id: Uuid
+    workflow_id: Uuid
+    status: RunStatus
+
+
+class AfterPosition(Shape, frozen=True):
+    """`after`: the position up to which nothing is left out."""
+
+    limit: Number
+    has_more: bool
+    after: Count
+
+
+# --- trials ------------------------------------------------------------------------------------------------------
+
+
+class MockedError(Request, frozen=True):
+    """How the state's step fails."""
+
+    error: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    cause: Annotated[str, msgspec.Meta(max_length=32_768)] | None = None
+
+
+class StateTrial(Request, frozen=True):
+    """A state, or a machine and the name of one of its states; what goes in, and what its step gives.
+
+    `result` or `error` is for Task, Parallel and Map states; without either, only the input is processed. `context` is
+    the whole context object, `retry_count` how often the state has been tried again.
+    """
+
+    definition: dict[str, Any]
+    input: Any = msgspec.field(default_factory=dict)
+    state: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
+    result: Any = msgspec.UNSET
+    error: MockedError | None = None
+    context: dict[str, Any] | None = None
+    variables: dict[str, Any] | None = None
+    retry_count: Annotated[int, msgspec.Meta(ge=0, le=RETRIES_MAX)] = 0
+
+
+class StateTried(Shape, frozen=True):
+    """What a state came to that was tried out by itself.
+
+    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState. Of a
+    Task, Parallel or Map state for which neither `result` nor `error` was sent, only the input is processed:
+    NEEDS_RESULT.
+    """
+
+    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR", "NEEDS_RESULT"]
+    output: Any
+    error: str | None
+    cause: str | None
+    next_state: str | None
+    assigned: dict[str, Any]
+    retry_delay_ms: Count | None
+    wait_until: Instant | None
+    inspection: dict[str, Any]

@@ -1,0 +1,165 @@
+"""Workflows (part of the resource API): written, changed, published and archived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from perdure.api.dialects import schemas as common
+from perdure.api.dialects.envelopes import data
+from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource.dialect import WORKFLOWS, route
+from perdure.api.http.instants import iso
+from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.api.validation import read
+from perdure.engine.core import ids
+from perdure.engine.log.codec import decode_json
+from perdure.engine.services.workflows import Saved
+from perdure.store.records import WorkflowRow, WorkflowVersionRow
+
+
+async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
+    """Make a workflow; its first version is published unless it is to be a draft."""
+    body = call.body
+    saved = await call.engine.services.workflows.create(
+        call.caller,
+        body.name,
+        body.definition,
+        description=body.description,
+        is_published=body.status == "published",
+        mock_payload=body.mock_payload,
+        resume=body.settings.resume,
+    )
+    return data(_saved(saved), status=201)
+
+
+async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply:
+    """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
+    body, name = call.body, read(schemas.Named, {"name": call.path["name"]}).name
+    settings = _given(body.settings)
+    applied = await call.engine.services.workflows.apply(
+        call.caller,
+        name,
+        body.definition,
+        description=body.description,
+        is_published=body.status == "published",
+        resume=None if settings is None else settings.resume,
+    )
+    return data({**_saved(applied.saved), "outcome": applied.outcome})
+
+
+async def list_workflows(call: RouteCall[schemas.WorkflowsQuery, None]) -> Reply:
+    """The workflows of the key's workspace, newest first."""
+    query = call.query
+    rows, total = await call.engine.services.queries.workflow_page(
+        call.caller, page=query.page, limit=query.limit, status=query.status, search=query.search
+    )
+    meta = {"page": query.page, "limit": query.limit, "total": total}
+    return data([_workflow(row) for row in rows], meta=meta)
+
+
+async def get_workflow(call: RouteCall[schemas.WorkflowQuery, None]) -> Reply:
+    """A workflow with its latest version, or another one."""
+    workflow_id = call.path_id("id")
+    row = await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    version = await call.engine.services.workflows.version(
+        call.caller, workflow_id, call.query.version or row.latest_version
+    )
+    return data(_with_definition(row, version))
+
+
+async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply:
+    """Change a workflow. A published version never changes: another definition or setting makes the next version."""
+    body = call.body
+    status, settings = _given(body.status), _given(body.settings)
+    saved = await call.engine.services.workflows.change(
+        call.caller,
+        call.path_id("id"),
+        name=_given(body.name),
+        description=_given(body.description),
+        definition=_given(body.definition),
+        is_published=None if status is None else status == "published",
+        resume=None if settings is None else settings.resume,
+    )
+    return data(_saved(saved))
+
+
+async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
+    """Let no run start any more; history stays readable."""
+    return data(_workflow(await call.engine.services.workflows.archive(call.caller, call.path_id("id"))))
+
+
+def _given(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+def _saved(saved: Saved) -> dict[str, Any]:
+    warnings = [{"path": warning.path, "message": warning.message} for warning in saved.warnings]
+    return {**_with_definition(saved.workflow, saved.version), "warnings": warnings}
+
+
+def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
+    mock = version.mock_payload
+    return {
+        **_workflow(row),
+        "definition": decode_json(version.definition),
+        "mock_payload": None if mock is None else decode_json(mock),
+        "shown_version": version.version,
+        "published_at": iso(version.published_at),
+        "settings": {"resume": version.resume},
+    }
+
+
+def _workflow(row: WorkflowRow) -> dict[str, Any]:
+    return {
+        "id": ids.text(row.workflow_id),
+        "name": row.name,
+        "description": row.description,
+        "status": row.status,
+        "version": row.latest_version,
+        "trigger_type": "manual",
+        "created_at": iso(row.created_at),
+        "created_by": row.created_by,
+        "updated_at": iso(row.modified_at),
+        "updated_by": row.modified_by,
+    }
+
+
+ROUTES: Final[Sequence[Route]] = (
+    route(
+        *(WORKFLOWS, "POST", "workflows", "workflows.manage", create_workflow),
+        body=schemas.NewWorkflow,
+        status=201,
+        answer=common.Data[schemas.WorkflowSaved],
+    ),
+    route(
+        *(WORKFLOWS, "GET", "workflows", "workflows.view", list_workflows),
+        query=schemas.WorkflowsQuery,
+        answer=common.Page[schemas.WorkflowShown, schemas.Numbered],
+    ),
+    route(
+        *(WORKFLOWS, "GET", "workflows/{id}", "workflows.view", get_workflow),
+        query=schemas.WorkflowQuery,
+        answer=common.Data[schemas.WorkflowWhole],
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    route(
+        *(WORKFLOWS, "PUT", "workflows/by-name/{name}", "workflows.manage", apply_workflow),
+        body=schemas.AppliedWorkflow,
+        answer=common.Data[schemas.WorkflowApplied],
+        refusals=frozenset({"CONFLICT"}),
+    ),
+    route(
+        *(WORKFLOWS, "PATCH", "workflows/{id}", "workflows.manage", change_workflow),
+        body=schemas.WorkflowChange,
+        answer=common.Data[schemas.WorkflowSaved],
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
+    ),
+    route(
+        *(WORKFLOWS, "DELETE", "workflows/{id}", "workflows.manage", archive_workflow),
+        answer=common.Data[schemas.WorkflowShown],
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+)
