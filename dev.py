@@ -26,7 +26,10 @@ COMPILE = (
 )
 # name: (what it does, its commands). ARGS go to a single command; of several, all run, and each must succeed.
 TASKS = {
-    "demo": ("the engine on SQLite: runs a sample workflow, shows its history", ["python -m perdure.api.demo"]),
+    "demo": (
+        "the engine on SQLite: runs a sample workflow, shows its history; then serves until Ctrl-C (--once: ends)",
+        ["python -m perdure.api.demo"],
+    ),
     "serve": ("the server", ["perdure serve"]),
     "test": ("the whole test suite, two at a time unless ARGS have -n or -p", ["python -m pytest"]),
     "fuzz": (

@@ -17,6 +17,7 @@ from perdure.api.dialects import health
 from perdure.api.dialects.process import routes as process
 from perdure.api.dialects.resource import routes as resource
 from perdure.api.http import metrics
+from perdure.api.http.body_budget import BodyBudget
 from perdure.api.http.dialect import Dialects
 from perdure.api.http.middleware import DropRest, RawPath, RequestLog
 from perdure.api.http.problems import refusal
@@ -54,8 +55,9 @@ def create_app(
     for route in routes:
         by_path.setdefault(route.path, []).append(route)
     throttle = Throttle(engine.clock)
+    budget = BodyBudget(settings.body_max_bytes)
     served = Served(engine, settings, dialects)
-    endpoints = {path: Endpoint(those, served, throttle) for path, those in by_path.items()}
+    endpoints = {path: Endpoint(those, served, throttle, budget) for path, those in by_path.items()}
 
     async def refuse(request: Request, error: Exception) -> Response:
         """Answer what no route could: an unknown path, a method that it does not have."""

@@ -328,7 +328,8 @@ def main(*, once: bool, database: str | None) -> None:
 
 
 def _play(server: DemoServer, console: Console, *, once: bool) -> None:
-    console.print("[bold]Perdure: an invoice waits for its approval, and the wait survives a kill -9[/bold]\n")
+    then = "" if once else "; then it serves until Ctrl-C"
+    console.print(f"[bold]Perdure: an invoice waits for its approval, and the wait survives a kill -9[/bold]{then}\n")
     story = Story(server, console)
     story.tell()
     heading = "With the server still running (without --once) you could go on:" if once else "Go on from here:"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import os
 import resource
 import signal
@@ -24,6 +23,7 @@ from typing import Any, Final, cast
 import structlog
 import uvicorn
 
+from perdure.api.actor import terminal_actor
 from perdure.api.app import ROUTES, create_app
 from perdure.api.http.connections import Door, HttpConnection, refuse
 from perdure.api.http.dialect import Dialects
@@ -247,16 +247,9 @@ def _bind(host: str, port: int) -> socket.socket:
 
 async def _bootstrap(engine: Engine, settings: Settings) -> None:
     """In an empty database make the first key: the one of the setting, or a new one, which is shown once."""
-    made = await engine.services.access.bootstrap(settings.bootstrap_key, actor=f"cli:{_user()}")
+    made = await engine.services.access.bootstrap(settings.bootstrap_key, actor=terminal_actor())
     if made is not None and settings.bootstrap_key is None:
         say(f"perdure: this database is new. Its first key, with all scopes, is shown only now:\n\n    {made.text}\n")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in many containers
-        return str(os.getuid())
 
 
 def say(text: str) -> None:

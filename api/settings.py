@@ -9,7 +9,7 @@ import msgspec
 from msgspec import inspect as types
 
 from perdure.api.validation import accepts, from_text, members
-from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, TRANSITIONS_MAX
+from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, RUN_PAYLOADS_MAX, TRANSITIONS_MAX
 from perdure.engine.limits import CHILD_DEPTH_MAX, COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.protocols import WriterPlace
@@ -71,6 +71,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     payload_max_bytes: Annotated[int, msgspec.Meta(ge=1024, le=PAYLOAD_MAX)] = PAYLOAD_MAX
     """The most JSON text that a value of a run may have, in bytes."""
+
+    run_payloads_max_bytes: Annotated[int, msgspec.Meta(ge=PAYLOAD_MAX, le=2**40)] = RUN_PAYLOADS_MAX
+    """The most JSON text that all values together have that a run holds at once, in bytes."""
 
     resume_sources: Annotated[
         str,

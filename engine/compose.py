@@ -207,8 +207,8 @@ class NoTasks:
     def run(self, hot: HotStream, task: RunTask) -> None:
         pass
 
-    def cancel(self, hot: HotStream, seq: int) -> None:
-        pass
+    def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002 nothing runs
+        return False
 
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
         return False

@@ -10,6 +10,7 @@ PerdureError
 │   ├── UnnamedWait         NAME_THE_WAIT      the workflow wants every resume to name its wait; `details` likewise
 │   └── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
 ├── Unauthorized            UNAUTHORIZED       there is no key, or it is unknown, revoked or expired
+├── RateLimited             RATE_LIMITED       somebody asks for too much at once; nothing was done
 ├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
 └── EngineFailed            UNAVAILABLE        a commit failed and may be durable or not: the engine has stopped
 """
@@ -83,6 +84,16 @@ class Unauthorized(PerdureError):
     """There is no key, or it is unknown, revoked or expired; a key may end while its request is under way."""
 
     code = "UNAUTHORIZED"
+
+
+class RateLimited(PerdureError):
+    """Somebody asks for too much at once. Nothing was done; repeat the call after so many seconds."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(PerdureError):

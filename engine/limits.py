@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, TRANSITIONS_MAX
+from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, RUN_PAYLOADS_MAX, TRANSITIONS_MAX
 
 STEPS_MAX: Final = 1000
 STEP_THREADS: Final = 32
@@ -23,6 +23,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         step_threads: So many plain steps run at once, each in a thread.
         payload_max_bytes: The most JSON text that a value of a run may have, at most PAYLOAD_MAX: an input or a payload
             that has more is refused, and a state that makes more fails with `States.DataLimitExceeded`.
+        run_payloads_max_bytes: The most JSON text that all values together have that a run holds at once: what would
+            make it more fails with `States.DataLimitExceeded`.
         run_events_max: So many events a run has at the most: one that comes to them fails with `States.Runtime`.
         transitions_max: So many states a run passes in a row before others have their turn.
         child_depth_max: So deep children are nested in children.
@@ -33,6 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     steps_max: int = STEPS_MAX
     step_threads: int = STEP_THREADS
     payload_max_bytes: int = PAYLOAD_MAX
+    run_payloads_max_bytes: int = RUN_PAYLOADS_MAX
     run_events_max: int = EVENTS_MAX
     transitions_max: int = TRANSITIONS_MAX
     child_depth_max: int = CHILD_DEPTH_MAX

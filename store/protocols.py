@@ -99,6 +99,10 @@ class LogReader(Protocol):
         """The events with these seqs, ascending; those that do not exist are left out."""
         ...
 
+    async def payload_sizes(self, stream_id: bytes, seqs: Sequence[int]) -> dict[int, int]:
+        """How many bytes the payloads of these events have, by seq; those that have none are left out."""
+        ...
+
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
         ...
@@ -283,8 +287,8 @@ class Executions(Protocol):
         """Timers due at or before `now`, by (due, execution, timer)."""
         ...
 
-    async def next_due(self) -> int | None:
-        """When the earliest timer is due."""
+    async def next_due(self, *, after: int | None = None) -> int | None:
+        """When the earliest timer is due, of those that are due after this instant."""
         ...
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...

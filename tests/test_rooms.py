@@ -28,7 +28,7 @@ ROOMS = {
         api
     """,
     "engine": """
-        errors shown suggestions
+        errors fairness shown suggestions
         calendar language yaml_text
         core
         limits log

@@ -53,9 +53,9 @@ COMMANDS: Final = {
 def main() -> None:
     """Perdure: a durable state-machine engine.
 
-    Commands that read open the --database for reading only, also beside a running server. Commands that change
-    something go to a --server, or straight to a --database that no server holds. Data goes to stdout, words about it to
-    stderr.
+    Commands that read ask a --server, or open the --database for reading only, also beside a running server. Commands
+    that change something go to a --server, or straight to a --database that no server holds. Data goes to stdout, words
+    about it to stderr.
 
     Exit status: 0 done; 1 what was asked for is bad, not there, or failed; 2 not run: wrong usage, a database that
     cannot be used or is in use, a server that cannot be reached or refuses the key.

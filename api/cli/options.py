@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -29,6 +30,20 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: Sequence[str] = (), **more: Any) -> None:
         super().__init__(*args, **more)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Of what is too much say where it goes: a JSON value to the option that takes one."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            extra = [each for each in given if each.startswith(("{", "["))]
+            takes = next((each for each in self.params if str(each.metavar).startswith("JSON")), None)
+            if "extra argument" in error.message and extra and takes is not None:
+                option = max(takes.opts, key=len)
+                said = f"{error.message.rstrip('.')}. Did you mean {option} {shlex.quote(extra[-1])}?"
+                raise click.UsageError(said, ctx) from None
+            raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
@@ -160,15 +175,6 @@ def limit(highest: int, default: int = 20) -> Callable[[F], F]:
     return click.option(
         "--limit", type=click.IntRange(1, highest), default=default, show_default=True, help="How many at most."
     )
-
-
-def reads(function: F) -> F:
-    """Give a command that reads a database `scope` and `as_json`, and the options that they come from."""
-
-    def command(*args: Any, database: str, organization: str | None, workspace: str | None, **more: Any) -> Any:
-        return function(*args, scope=DatabaseScope(database, organization, workspace), **more)
-
-    return _with(function, command, as_json, _WORKSPACE, _ORGANIZATION, _DATABASE)
 
 
 def anywhere(function: F) -> F:

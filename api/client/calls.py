@@ -46,6 +46,9 @@ class Call(msgspec.Struct, Generic[T], frozen=True):
     held_s: int = 0
     """So long the server may hold it on purpose, beyond any time-out."""
 
+    is_patient: bool = False
+    """Whether a server that has no room for it, and says when it may have some, is asked until it has."""
+
     def __repr__(self) -> str:  # what stands in it may be a token, or somebody's data
         return f"Call({self.method} {self.path})"
 

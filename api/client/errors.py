@@ -16,7 +16,7 @@ ClientError                       all of them; `retryable`: the same call may do
     │   ├── UnnamedWait           NAME_THE_WAIT        the workflow wants every resume to name its wait: likewise
     │   └── WaitExpired           WAIT_EXPIRED         that wait timed out or was cancelled
     ├── PayloadTooLarge           PAYLOAD_TOO_LARGE
-    ├── RateLimited               RATE_LIMITED         too many wrong keys came from this address
+    ├── RateLimited               RATE_LIMITED         too many wrong keys, or too much at once; nothing was done
     ├── Internal                  INTERNAL_ERROR       a defect of the server's; its log has it under `request_id`
     └── Unavailable               UNAVAILABLE          the server drains, restarts, or its disk does not answer
 
@@ -136,7 +136,7 @@ class PayloadTooLarge(Refusal):
 
 
 class RateLimited(Refusal):
-    """Too many wrong keys came from this address; nothing was looked at."""
+    """Too many wrong keys came from this address, or the workspace asks for too much at once; nothing was done."""
 
 
 class Internal(Refusal):

@@ -7,7 +7,7 @@ A call is repeated if that can do no harm. Nothing was done if no connection was
 Otherwise (no whole answer, 503, or a gateway's 502 and 504) it may have been done: then only what changes nothing, what
 comes to the same a second time, and what carries an idempotency key is sent again. Pauses grow exponentially with full
 jitter, so that many clients of one server do not come back together, and are never shorter than the server's
-`Retry-After`.
+`Retry-After`. Who follows events is told to come again for as long as the server is full: that counts as no try.
 """
 
 from __future__ import annotations
@@ -89,9 +89,12 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
         """How long to wait before the next try after so many; null: there is none. `chance` is from 0 to 1."""
         if attempts >= self.attempts_max:
             return None
-        drawn = chance * min(self.pause_max_s, self.pause_base_s * 2.0 ** min(attempts - 1, 60))
-        pause = drawn + (error.retry_after_s or 0.0)
+        pause = self.drawn(attempts, chance) + (error.retry_after_s or 0.0)
         return pause if elapsed_s + pause <= self.elapsed_max_s else None
+
+    def drawn(self, attempts: int, chance: float) -> float:
+        """The part of that pause which is not the server's word."""
+        return chance * min(self.pause_max_s, self.pause_base_s * 2.0 ** min(attempts - 1, 60))
 
 
 class Outside(NamedTuple):
@@ -120,7 +123,7 @@ def exchange(call: Call[T], settings: Settings) -> Generator[Request | Pause, An
     request = _request(call, settings)
     is_safe = call.is_safe or "Idempotency-Key" in request.headers
     began = outside.now_s()
-    attempts = 0
+    attempts = refusals = 0
     while True:
         attempts += 1
         try:
@@ -130,7 +133,11 @@ def exchange(call: Call[T], settings: Settings) -> Generator[Request | Pause, An
         except ClientError as error:
             error.request_id = error.request_id or request.headers["X-Request-Id"]
             pause = None
-            if _may_repeat(error, is_safe=is_safe):
+            if call.is_patient and isinstance(error, Unavailable | RateLimited) and error.retry_after_s is not None:
+                refusals += 1
+                pause = settings.retries.drawn(refusals, outside.chance()) + error.retry_after_s
+                attempts, began = 0, outside.now_s() + pause
+            elif _may_repeat(error, is_safe=is_safe):
                 pause = settings.retries.pause(error, attempts, outside.now_s() - began, outside.chance())
             if pause is None:
                 raise

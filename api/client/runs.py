@@ -258,6 +258,7 @@ class Runs:
         """A run's events in order, beyond the seq `after`; to follow it goes on until the run has ended.
 
         Without `types` their seqs have no gap; after an error go on after the last one seen. Raises `NotFound`.
+        While the server holds too many calls, or restarts, it is asked again when it says so, whatever `Retries` say.
         """
         query = {"limit": 500, "types": ",".join(types) or None}
 
@@ -265,7 +266,7 @@ class Runs:
             if not page.meta.has_more and (not follow or page.meta.status in ENDED):
                 return None
             wait_s = 0 if page.meta.has_more else HELD_S
-            return _run_events(process_id, {**query, "after": page.meta.after}, wait_s)
+            return _run_events(process_id, {**query, "after": page.meta.after}, wait_s, is_patient=follow)
 
         return Walk(_run_events(process_id, {**query, "after": after}, 0), lambda page: page.data, then)
 
@@ -294,7 +295,8 @@ class Runs:
         def then(page: results.LogEvents) -> Call[results.LogEvents] | None:
             if not page.meta.has_more and not follow:
                 return None
-            return _log({"after": page.meta.after, "limit": 500}, 0 if page.meta.has_more else HELD_S)
+            wait_s = 0 if page.meta.has_more else HELD_S
+            return _log({"after": page.meta.after, "limit": 500}, wait_s, is_patient=follow)
 
         return Walk(_log({"after": after, "limit": 500}, 0), lambda page: page.data, then)
 
@@ -334,7 +336,9 @@ def _executions(after: str | None, limit: int | None) -> Call[results.RunPage]:
     return Call("GET", f"{_PROCESS}/getOrganizationExecutions", results.RunPage, query=query, is_safe=True)
 
 
-def _run_events(process_id: str, query: Mapping[str, Any], wait_s: int) -> Call[results.RunEvents]:
+def _run_events(
+    process_id: str, query: Mapping[str, Any], wait_s: int, *, is_patient: bool = False
+) -> Call[results.RunEvents]:
     return Call(
         "GET",
         f"{_RUN}/events",
@@ -343,12 +347,13 @@ def _run_events(process_id: str, query: Mapping[str, Any], wait_s: int) -> Call[
         query={**query, "wait": wait_s or None},
         is_safe=True,
         held_s=wait_s,
+        is_patient=is_patient,
     )
 
 
-def _log(query: Mapping[str, Any], wait_s: int) -> Call[results.LogEvents]:
+def _log(query: Mapping[str, Any], wait_s: int, *, is_patient: bool = False) -> Call[results.LogEvents]:
     query = {**query, "wait": wait_s or None}
-    return Call("GET", "/v1/events", results.LogEvents, query=query, is_safe=True, held_s=wait_s)
+    return Call("GET", "/v1/events", results.LogEvents, query=query, is_safe=True, held_s=wait_s, is_patient=is_patient)
 
 
 def _waits(

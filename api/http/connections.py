@@ -23,7 +23,9 @@ from perdure.engine.errors import Invalid, PerdureError, Unavailable
 _log = structlog.get_logger("perdure.connections")
 
 HEAD_BYTES_MAX: Final = 64 * 1024
-"""A request's line and headers may have so many bytes."""
+"""A request's line and headers may have so many bytes, and so may what frames a body (lengths and trailers)."""
+
+_AROUND: Final = len(": \r\n")
 
 READING_S: Final = 30.0
 """Who does not take an answer for so long is cut off."""
@@ -81,6 +83,7 @@ class HttpConnection(HttpToolsProtocol):
         self._phase = _HEAD
         self._count = 0
         self._head_bytes = 0
+        self._unused_bytes = 0
         self._hosts = 0
         self._timed: tuple[int, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -118,7 +121,7 @@ class HttpConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_over:
             return
-        self._head_bytes += len(data)
+        self._unused_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # answered as if it had not asked; what follows is no HTTP of ours
@@ -127,8 +130,8 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._break(self._problem or Invalid(f"this is no HTTP: {_said(error)}"))
         else:
-            if self._phase == _HEAD and self._head_bytes > HEAD_BYTES_MAX:
-                self.refuse(HeadersTooLarge(f"the headers are longer than {HEAD_BYTES_MAX} bytes, which is the most"))
+            if self._phase != _NOTHING and self._unused_bytes > HEAD_BYTES_MAX:
+                self._break(_too_long())
         self._watch()
 
     def on_message_begin(self) -> None:
@@ -136,17 +139,22 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._phase = _HEAD
         self._count += 1
-        self._head_bytes = self._hosts = 0
+        self._head_bytes = self._unused_bytes = self._hosts = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._phase != _HEAD:  # a trailer, of which nobody asked for any
             return
+        self._head_bytes += len(name) + len(value) + _AROUND
         super().on_header(name, value)
         if self.headers[-1][0] == b"host":
             self._hosts += 1
 
     def on_headers_complete(self) -> None:
-        self._problem = self._framing()
+        self._problem = _too_long() if self._head_bytes > HEAD_BYTES_MAX else self._framing()
         if self._problem is not None:
             raise self._problem
         super().on_headers_complete()
@@ -168,6 +176,10 @@ class HttpConnection(HttpToolsProtocol):
         if self._parser.should_upgrade() and (codings or lengths not in ([], [b"0"])):
             return Invalid("Upgrade: there is nothing to upgrade to; send the request without it")
         return None
+
+    def on_body(self, body: bytes) -> None:
+        self._unused_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -254,6 +266,10 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     """The application that answers what no request could be made of."""
     del receive, send
     raise scope["state"]["broken"]
+
+
+def _too_long() -> HeadersTooLarge:
+    return HeadersTooLarge(f"the headers are longer than {HEAD_BYTES_MAX} bytes, which is the most")
 
 
 def _said(error: Exception) -> str:

@@ -7,12 +7,11 @@ may be YAML: then it is the JSON text that it means, under the same rules.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +20,7 @@ from starlette.types import Receive
 
 from perdure.api.http.problems import PayloadTooLarge, UnsupportedType
 from perdure.engine.errors import Invalid
+from perdure.engine.fairness import FairThread
 from perdure.engine.log.codec import encode_json
 from perdure.engine.shown import shown, shown_name
 from perdure.engine.yaml_text import read_yaml
@@ -38,6 +38,12 @@ take a third of that, but it lets a member pass that stands twice. (The collecto
 to 0.2 s; to turn it off meanwhile would concern the whole process.)
 """
 
+WAITING_MAX: Final = 64
+
+_JSON_THREAD: Final = FairThread("perdure-json")
+_YAML_THREAD: Final = FairThread("perdure-yaml")
+"""Another one: YAML takes a hundred times as long."""
+
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _AT_BYTE = re.compile(r"(?:JSON is malformed: )?(?P<problem>.*) \(byte (?P<at>\d+)\)")
@@ -46,16 +52,20 @@ _YAML_TYPE = re.compile(r"\s*(?:(?:application|text)/(?:x-)?yaml|application/[\w
 _CHARSET = re.compile(r"charset\s*=\s*\"?(?P<name>[^\s;\"]+)", re.IGNORECASE)
 
 
-async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The bytes of a body of at most `limit`. Raises `PayloadTooLarge`; whoever answers drops the rest."""
+async def read_body(receive: Receive, headers: Headers, limit: int, take: Callable[[int], None]) -> bytes:
+    """The bytes of a body of at most `limit`, each of them taken from a budget before it is kept.
+
+    Raises `PayloadTooLarge` and what `take` raises; whoever answers drops the rest.
+    """
     declared = headers.get("content-length", "0")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     body = bytearray()
     async for chunk in _chunks(receive):
-        body += chunk
-        if len(body) > limit:
+        if len(body) + len(chunk) > limit:
             raise _too_large(limit)
+        take(len(chunk))
+        body += chunk
     return bytes(body)
 
 
@@ -73,18 +83,26 @@ def _too_large(limit: int) -> PayloadTooLarge:
     return PayloadTooLarge(f"the body is longer than {limit} bytes, which is the most", {"limit": limit})
 
 
-async def parse_object(raw: bytes, headers: Headers, *, limit: int, may_be_yaml: bool = False) -> dict[str, Any] | None:
-    """The JSON object that a body holds; null if there is no body. Raises `Invalid`, `UnsupportedType`.
+async def parse_object(
+    raw: bytes, headers: Headers, *, limit: int, whose: bytes = b"", may_be_yaml: bool = False
+) -> dict[str, Any] | None:
+    """The JSON object that a body holds; null if there is no body. Raises `Invalid`, `UnsupportedType`, `RateLimited`.
 
-    What YAML means has at most `limit` bytes as JSON, as a body has: else `PayloadTooLarge`.
+    `whose`: the workspace that it came from. What YAML means has at most `limit` bytes as JSON, as a body has: else
+    `PayloadTooLarge`.
     """
     if not raw.strip(b" \t\r\n"):
         return None
     is_yaml = _check_type(headers.get("content-type"), may_be_yaml=may_be_yaml)
     _check_coding(headers.get("content-encoding"))
     if is_yaml:
-        raw = await asyncio.to_thread(json_of, raw, limit)
-    value = parse(raw) if len(raw) <= IN_LOOP_MAX else await asyncio.to_thread(parse, raw)
+        _YAML_THREAD.check(whose, WAITING_MAX)
+        raw = await _YAML_THREAD.do(whose, json_of, raw, limit)
+    if len(raw) <= IN_LOOP_MAX:
+        value = parse(raw)
+    else:
+        _JSON_THREAD.check(whose, WAITING_MAX)
+        value = await _JSON_THREAD.do(whose, parse, raw)
     if not isinstance(value, dict):
         raise Invalid(f"the body is {_kind_of(value)}; it must be a JSON object")
     return value

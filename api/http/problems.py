@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from perdure.api.http.dialect import Dialect
 from perdure.engine.core.transitions import TERMINAL
-from perdure.engine.errors import EngineFailed, Invalid, NotFound, PerdureError, Unauthorized, Unavailable
+from perdure.engine.errors import EngineFailed, Invalid, NotFound, PerdureError, RateLimited, Unauthorized, Unavailable
 from perdure.store.errors import StoreError
 
 _log = structlog.get_logger("perdure.api")
@@ -76,16 +76,6 @@ class HeadersTooLarge(_OfHttp):
     """The headers are longer than is taken."""
 
     status = 431
-
-
-class RateLimited(PerdureError):
-    """Too many wrong keys came from an address."""
-
-    code = "RATE_LIMITED"
-
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class Internal(PerdureError):

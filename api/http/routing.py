@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from perdure.api.http.auth import NOBODY, authenticate
+from perdure.api.http.body_budget import BodyBudget, CountedBody
 from perdure.api.http.dialect import Dialect, Dialects
 from perdure.api.http.headers import idempotency_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
@@ -166,10 +167,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """All methods of one path."""
 
-    def __init__(self, routes: Sequence[Route], served: Served, throttle: Throttle) -> None:
+    def __init__(self, routes: Sequence[Route], served: Served, throttle: Throttle, budget: BodyBudget) -> None:
         self._routes = {route.method: route for route in routes}
         self._served = served
         self._throttle = throttle
+        self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.respond(HttpRequest(scope, receive))
@@ -216,22 +218,26 @@ class Endpoint:
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))
         query = read(route.query, dict(parameters), what=QUERY)
-        given = await self._given(route, request)
-        if principal.caller.grant is not None:  # a body may have taken its time
-            principal.caller.grant.check(self._served.engine.clock)
-        body = _body(route, given)
-        call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
-        return await route.handler(call)
+        whose = principal.caller.workspace_id
+        with CountedBody(self._budget, whose) as counted:
+            given = await self._given(route, request, whose, counted)
+            if principal.caller.grant is not None:  # a body may have taken its time
+                principal.caller.grant.check(self._served.engine.clock)
+            body = _body(route, given)
+            call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
+            return await route.handler(call)
 
-    async def _given(self, route: Route, request: HttpRequest) -> dict[str, Any] | None:
+    async def _given(
+        self, route: Route, request: HttpRequest, whose: bytes, counted: CountedBody
+    ) -> dict[str, Any] | None:
         if route.body is None:
             return None
         limit = self._served.settings.body_max_bytes
-        raw = await read_body(request.receive, request.headers, limit)
+        raw = await read_body(request.receive, request.headers, limit, counted.take)
         broken = getattr(request.state, "broken", None)  # told by `api.http.connections`
         if broken is not None:
             raise broken
-        return await parse_object(raw, request.headers, limit=limit, may_be_yaml=route.may_be_yaml)
+        return await parse_object(raw, request.headers, limit=limit, whose=whose, may_be_yaml=route.may_be_yaml)
 
 
 def _decoded(name: str, value: str) -> str:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from perdure.api.http.problems import RateLimited
+from perdure.engine.errors import RateLimited
 from perdure.engine.runtime.clock import Clock
 
 WRONG_MAX: Final = 20

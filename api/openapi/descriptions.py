@@ -97,7 +97,7 @@ CODES: Final[Mapping[str, str]] = {
     "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
-    "RATE_LIMITED": "Too many wrong keys came from this address.",
+    "RATE_LIMITED": "Too many wrong keys came from this address, or its workspace asks for too much at once.",
     "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }

@@ -126,10 +126,15 @@ class Recover(msgspec.Struct, frozen=True, gc=False):
     """The process that owned the execution is gone; `died` says that it did not stop cleanly.
 
     `seq` is where the execution stood then: a task that was scheduled later runs already. Null: none was.
+
+    With `bytes_max` only so many tasks are taken up as have parameters of so many bytes, and one at least; the answer
+    is then the scope of the last of them, with which to go on `after` it. Null: that was all.
     """
 
     died: bool
     seq: int | None = None
+    after: str | None = None
+    bytes_max: int | None = None
 
 
 class Redispatch(msgspec.Struct, frozen=True, gc=False):

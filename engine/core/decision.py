@@ -74,6 +74,10 @@ PAYLOAD_MAX: Final = 1024 * 1024
 """Bytes of JSON text that a value of a run may have, unless a setting says otherwise (AWS: 262,144)."""
 
 
+RUN_PAYLOADS_MAX: Final = 64 * 1024 * 1024
+"""Bytes of JSON text that all payloads together may have that a run holds at once, unless a setting says otherwise."""
+
+
 EVENTS_MAX: Final = 1_000_000
 """So many events a run has at the most, unless a setting says otherwise (AWS: 25,000, which are more to a state)."""
 
@@ -97,6 +101,9 @@ class Facts(msgspec.Struct, frozen=True):
     left it stops between two states; null: as long as it takes. `moves_max` is how many states it passes at the most.
     `trial` is set where one state is tried out by itself. `payload_max` is how many bytes of JSON any value of the run
     may have, `events_max` how many events the run.
+
+    `payload_sizes` has the bytes of the payloads that are live, loaded or not, by seq, and maybe of some that are not
+    live any more; `payload_bytes` is their sum. `run_payloads_max` is how many those that are live may have together.
     """
 
     execution: str
@@ -114,6 +121,9 @@ class Facts(msgspec.Struct, frozen=True):
     trial: Trial | None = None
     payload_max: int = PAYLOAD_MAX
     events_max: int = EVENTS_MAX
+    payload_sizes: Mapping[int, int] = {}
+    payload_bytes: int = 0
+    run_payloads_max: int = RUN_PAYLOADS_MAX
 
 
 RECORDED_REFUSALS: Final = 32

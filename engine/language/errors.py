@@ -87,3 +87,15 @@ class TooLarge(StatesError):
         """Say whose result it is: a state's name, or a task's resource."""
         excess = "a result with a size exceeding the maximum number of bytes service limit"
         super().__init__(DATA_LIMIT_EXCEEDED, f"The state/task '{what}' returned {excess}.")
+
+
+class RunTooLarge(TooLarge):
+    """With what a state makes, all values that a run holds at once are larger than they may be together."""
+
+    def __init__(self, state: str, limit: int) -> None:
+        """Say which state it was, and how much a run may hold."""
+        super().__init__(state)
+        self.cause = (
+            f"The state '{state}' would make the run hold more than {limit} bytes of JSON text at once: the inputs, "
+            "parameters and variables of all that is under way count together, each copy for itself."
+        )

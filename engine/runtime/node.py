@@ -102,6 +102,7 @@ class Node:
         self.send = parts.sender.send
         self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
         self.id = parts.sender.id
+        self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -185,6 +186,12 @@ class Node:
         self.tasks.halt()
         self.timers.halt()
 
+    def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
+        """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
+        if self.tasks.cancel(hot, cancelled.seq):
+            hot.pin()
+            self._cancelled[TaskKey(hot.stream_id, cancelled.seq)] = hot
+
     def _go_on(self, _: fx.Continue, hot: HotStream) -> None:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
         if not self.draining.is_set() and self.processor.failure is None:
@@ -205,7 +212,7 @@ class Node:
     _EFFECTS: ClassVar = (
         Dispatch["Node", [HotStream], object](__name__)
         .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
-        .on(fx.CancelTask, lambda node, effect, hot: node.tasks.cancel(hot, effect.seq))
+        .on(fx.CancelTask, _cancel)
         .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
         .on(fx.Continue, _go_on)
         .on(fx.TakeUp, _take_up)
@@ -224,11 +231,21 @@ class Node:
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.TaskFailure) else "succeeded")
         if self.processor.failure is not None:
             return
-        ended = self.suspects.ending(TaskKey(hot.stream_id, command.seq))
-        if ended is None:
+        key = TaskKey(hot.stream_id, command.seq)
+        ended, kept = self.suspects.ending(key), self._cancelled.pop(key, None)
+        if ended is None and kept is None:
             self.parts.sender.post(hot.stream_id, command)
-        else:
-            self.send(hot.stream_id, command).add_done_callback(lambda _: _done(ended))
+            return
+        told = self.send(hot.stream_id, command)
+        if ended is not None:
+            told.add_done_callback(lambda _: _done(ended))
+        if kept is not None:
+            told.add_done_callback(lambda _: self._let_go(kept))
+
+    def _let_go(self, hot: HotStream) -> None:
+        hot.unpin()
+        if not hot.pins:
+            self.processor.hot.settle(hot)
 
     async def fire(self, due: list[TimerRow]) -> list[TimerRow]:
         """Fire timers; gives those that could not be fired."""

@@ -79,7 +79,7 @@ class Calls:
         """What the names in a definition, as its text, mean now; an id is no name."""
         found = Meant({}, {})
         known: dict[str, Called | str | None] = {}
-        for pointer, state, target in await _executions_of(definition):
+        for pointer, state, target in await _executions_of(caller, definition):
             if target not in known:
                 known[target] = await self._meaning(caller, target, own)
             meaning = known[target]
@@ -110,7 +110,7 @@ class Calls:
         recorded = await self.recorded(own.workflow_id, version)
         unclear = (await self.meant(caller, definition, own)).unclear
         found = [problem for state, problem in unclear.items() if state not in recorded]
-        for pointer, state, target in await _executions_of(definition):
+        for pointer, state, target in await _executions_of(caller, definition):
             called = recorded.get(state)
             row = None if called is None else await self._store.workflow(ids.parse(called.workflow))
             if row is not None and row.status == "archived":
@@ -134,5 +134,8 @@ async def named(store: Store, caller: Caller, name: str) -> list[WorkflowRow]:
     return await store.workflows_named(caller.workspace_id, name)
 
 
-async def _executions_of(definition: str) -> list[tuple[str, str, str]]:
-    return await apart_if_bulky(len(definition), lambda: list(executions_of(decode_json(definition))))
+async def _executions_of(caller: Caller, definition: str) -> list[tuple[str, str, str]]:
+    def found() -> list[tuple[str, str, str]]:
+        return list(executions_of(decode_json(definition)))
+
+    return await apart_if_bulky(caller.workspace_id, len(definition), found)

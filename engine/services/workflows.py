@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -16,7 +17,7 @@ from perdure.engine.language import Machine, Problem, opens_several_waits, probl
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.streams.bulky import apart_if_bulky
+from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import Calls, Own
@@ -85,7 +86,7 @@ class Workflows:
         self._calls = calls
         self._published = published
         # Names are unique over streams, which no stream's state can say: one at a time.
-        self._applying = asyncio.Lock()
+        self._applying = WeakValueDictionary[tuple[bytes, str], asyncio.Lock]()
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -105,7 +106,7 @@ class Workflows:
         Raises `Invalid` with every problem of the definition in `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        given = await self._definition(definition, mock_payload, resume)
+        given = await self._definition(caller, definition, mock_payload, resume)
         if is_published:
             given = await self._with_calls(caller, given, Own(workflow_id, name))
         command = workflow.CreateWorkflow(ids.text(caller.workspace_id), name, description, given, is_published)
@@ -159,7 +160,7 @@ class Workflows:
         current = _as_definition(latest)
         changed = None
         if definition is not None:
-            changed = await self._definition(definition, mock_payload, resume or current.resume)
+            changed = await self._definition(caller, definition, mock_payload, resume or current.resume)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
         elif resume is not None and resume != current.resume:
@@ -197,7 +198,7 @@ class Workflows:
         before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and what
         `create` does.
         """
-        async with self._applying:
+        async with self._applying.setdefault((caller.workspace_id, name), asyncio.Lock()):
             rows = await self._store.workflows_named(caller.workspace_id, name)
             in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
@@ -226,7 +227,7 @@ class Workflows:
         is_published: bool,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        wanted = await self._definition(definition, None, resume or before.resume)
+        wanted = await self._definition(caller, definition, None, resume or before.resume)
         is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
         saved = await self._change(
             caller,
@@ -249,11 +250,14 @@ class Workflows:
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
 
-    async def _definition(self, definition: Any, mock_payload: Any, resume: ResumeRule) -> workflow.Definition:
-        """What is stored of a definition. Raises `Invalid` with every problem in it."""
+    async def _definition(
+        self, caller: Caller, definition: Any, mock_payload: Any, resume: ResumeRule
+    ) -> workflow.Definition:
+        """What is stored of a definition. Raises `Invalid` with every problem in it, and `RateLimited`."""
         mock = None if mock_payload is None else encode_json(mock_payload).decode()
         size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
-        encoded = await apart_if_bulky(size, self._encoded, definition)
+        check_bulky(caller.workspace_id, size)
+        encoded = await apart_if_bulky(caller.workspace_id, size, self._encoded, definition)
         return workflow.Definition(encoded.decode(), hashlib.sha256(encoded).hexdigest(), mock, _checked(resume))
 
     def _encoded(self, definition: Any) -> bytes:
@@ -282,7 +286,7 @@ class Workflows:
     async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        found = await apart_if_bulky(len(version.definition), _warnings, version)
+        found = await apart_if_bulky(caller.workspace_id, len(version.definition), _warnings, version)
         found += await self._calls.warnings(caller, version.definition, Own(workflow_id, row.name), version.version)
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)

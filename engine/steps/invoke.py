@@ -37,13 +37,18 @@ class StepCall(NamedTuple):
 
     Attributes:
         step_name: Name of the step; a registry may have none of that name.
-        input: What to give it: a copy, which the step may change.
+        parameters: What to give it a copy of.
         wrap: Makes the state's result of the step's result, when that is JSON; None if they are the same.
     """
 
     step_name: str
-    input: Any
+    parameters: Any
     wrap: Callable[[Any], Any] | None = None
+
+    @property
+    def input(self) -> Any:
+        """What to give the step: each time a copy, which it may change. Made when it is called, as many may wait."""
+        return fresh(self.parameters)
 
     def outcome(self, value: Any, called: str = "?", size_max: int = RESULT_MAX) -> Outcome:
         """The outcome of a call that returned this value: checked, copied, wrapped. Never raises.
@@ -71,14 +76,14 @@ def call_for(resource_text: str, parameters: Any) -> StepCall:
         name = f"{resource.service}:{resource.action.partition('.')[0]}"
     if name is None:
         raise ValueError(f"{resource_text} is a wait: there is no step to call")
-    return StepCall(name, fresh(parameters))
+    return StepCall(name, parameters)
 
 
 def _lambda_call(parameters: Any) -> StepCall:
     function = parameters.get("FunctionName") if type(parameters) is dict else None
     if type(function) is not str:
         raise StatesError(errors.RUNTIME, "The parameters of lambda:invoke must hold a FunctionName.")
-    return StepCall(step_of_function(function), fresh(parameters.get("Payload", {})), _lambda_result)
+    return StepCall(step_of_function(function), parameters.get("Payload", {}), _lambda_result)
 
 
 def _lambda_result(result: Any) -> Any:

@@ -168,8 +168,9 @@ class _Answers:
             return c.TaskFailure(answer.error, answer.cause)
         return outcome_of(answer.output, called, self.node.limits.payload_max_bytes)
 
-    def cancel(self, hot: HotStream, seq: int) -> None:
+    def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002
         """Nothing runs."""
+        return False
 
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002
         """Nothing runs."""

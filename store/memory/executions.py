@@ -111,8 +111,8 @@ class MemoryExecutions(MemoryLog):
         due: list[TimerRow] = self._due.above(True, (), limit)  # noqa: FBT003
         return [row for row in due if row.due_at <= now]
 
-    async def next_due(self) -> int | None:
-        first = self._due.above(True, (), 1)  # noqa: FBT003
+    async def next_due(self, *, after: int | None = None) -> int | None:
+        first = self._due.above(True, () if after is None else (after + 1,), 1)  # noqa: FBT003
         return first[0].due_at if first else None
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]:

@@ -98,6 +98,10 @@ class MemoryLog:
         events = self._events.get(stream_id, [])
         return [events[seq - 1] for seq in sorted(set(seqs)) if 0 < seq <= len(events)]
 
+    async def payload_sizes(self, stream_id: bytes, seqs: Sequence[int]) -> dict[int, int]:
+        found = await self.events_at(stream_id, seqs)
+        return {row.seq: len(row.payload.encode()) for _, row in found if row.payload is not None}
+
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         return {stream_id: list(self._events.get(stream_id, ())) for stream_id in stream_ids}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, literal, select, union
+from sqlalchemy import bindparam, func, select, union
 
 from perdure.store.batch import execution_scope
 from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
@@ -84,10 +84,7 @@ _DUE: Final = (
     .limit(bindparam("limit"))
 )
 _NEXT_DUE: Final = (
-    select(timers.c.due_at)
-    .where(timers.c.due_at > literal(-(2**63)), IS_CURRENT)  # any: so the index is searched, not gone through
-    .order_by(timers.c.due_at)
-    .limit(1)
+    select(timers.c.due_at).where(timers.c.due_at > bindparam("after"), IS_CURRENT).order_by(timers.c.due_at).limit(1)
 )
 _TIMERS_OF: Final = (
     select(timers).where(timers.c.execution_id == bindparam("id"), IS_CURRENT).order_by(timers.c.due_at, timers.c.timer)
@@ -182,8 +179,9 @@ class SqlExecutions(SqlSession):
     async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
         return [TimerRow._make(row) for row in await self._all(_DUE, now=now, limit=limit)]
 
-    async def next_due(self) -> int | None:
-        row = await self._one(_NEXT_DUE)
+    async def next_due(self, *, after: int | None = None) -> int | None:
+        # Any, if none is given: so the index is searched, not gone through.
+        row = await self._one(_NEXT_DUE, after=-(2**63) if after is None else after)
         return None if row is None else row[0]
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import LargeBinary, bindparam, cast, func, select
 
 from perdure.store.protocols import LOG_PAGE_MAX
 from perdure.store.records import EventRow, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
@@ -23,6 +23,11 @@ _BACKWARD_PAGE: Final = _OF_STREAM.order_by(events.c.seq.desc()).limit(bindparam
 _AT: Final = _EVENTS.where(
     events.c.stream_id == bindparam("stream_id"), events.c.seq.in_(bindparam("seqs", expanding=True))
 ).order_by(events.c.seq)
+_SIZES: Final = select(events.c.seq, func.length(cast(events.c.payload, LargeBinary))).where(
+    events.c.stream_id == bindparam("stream_id"),
+    events.c.seq.in_(bindparam("seqs", expanding=True)),
+    events.c.payload.is_not(None),
+)
 _OF_STREAMS: Final = _EVENTS.where(events.c.stream_id.in_(bindparam("stream_ids", expanding=True))).order_by(
     events.c.stream_id, events.c.seq
 )
@@ -159,6 +164,12 @@ class SqlLog(SqlSession):
         for some in in_parts(sorted(set(seqs))):
             rows = await self._all(_AT, stream_id=stream_id, seqs=some)
             found += [stored_event(row) for row in rows]
+        return found
+
+    async def payload_sizes(self, stream_id: bytes, seqs: Sequence[int]) -> dict[int, int]:
+        found: dict[int, int] = {}
+        for some in in_parts(sorted(set(seqs))):
+            found |= {row[0]: row[1] for row in await self._all(_SIZES, stream_id=stream_id, seqs=some)}
         return found
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:

@@ -220,6 +220,30 @@ async def test_long_headers_are_refused(listening: Listening) -> None:
     assert (told.status, told.body["error"]["code"]) == (431, "VALIDATION_ERROR")
 
 
+async def test_a_head_is_measured_when_it_is_whole_too(listening: Listening) -> None:
+    """One that comes in a single piece, or behind another request, and is a byte too long; not one that just fits."""
+    _, _, connect = await listening()
+    fits = connections.HEAD_BYTES_MAX - len(b"/health/live" + b"Host: a\r\n" + b"X: \r\n")
+    for before in (b"", LIVE):
+        for length, status in ((fits, 200), (fits + 1, 431)):
+            peer = await connect()
+            peer.send(before + LIVE[:-2] + b"X: " + b"a" * length + b"\r\n\r\n")
+            if before:
+                assert (await peer.told()).status == 200
+            assert (await peer.told()).status == status
+
+
+@pytest.mark.parametrize("framing", [b"0\r\nX: ", b"1;"], ids=["a trailer", "an extension of a length"])
+async def test_what_frames_a_body_is_bounded_too(listening: Listening, framing: bytes) -> None:
+    """Nobody looks at it, and it would be kept until it ends."""
+    _, _, connect = await listening()
+    peer = await connect()
+    peer.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + framing)
+    for _ in range(40):
+        peer.send(b"a" * connections.HEAD_BYTES_MAX)
+    assert (await peer.told()).status == 431
+
+
 # --- who sends nothing, or reads nothing -------------------------------------------------------------------------
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from perdure.api.app import ROUTES, create_app
 from perdure.api.http import throttle
-from perdure.api.http.problems import RateLimited
 from perdure.api.settings import Settings
 from perdure.engine import Engine
 from perdure.engine.core import ids, organization
 from perdure.engine.core.events import Recorded
+from perdure.engine.errors import RateLimited
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.services import key_uses as uses
 from perdure.engine.services import known_keys

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perdure.engine.steps import Registry, StepFailed
-from tests.api.conftest import ENDING, PROCESS, WAITING, Api, Start
+from tests.api.conftest import ENDING, PROCESS, WAITING, Api, Start, eventually
 
+CONTRACT = (Path(__file__).parents[2] / "api" / "CONTRACT.md").read_text(encoding="utf-8")
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
 SEED_ITEM = {
     *("workflow_current_state", "organization_id", "workspace_id", "workflow_execution_id", "workflow_id"),
@@ -50,6 +53,20 @@ async def test_a_run_is_shown_with_all_fields_of_the_seed(api: Api) -> None:
     assert item["workflow_current_state"] == "Done"
     assert item["modified_on"] - item["created_on"] == 5_000
     assert item["modified_by"].startswith("key:")
+
+
+async def test_a_run_that_went_on_by_itself_ended_later_than_it_was_modified(api: Api) -> None:
+    """As the contract and the document say; the last event tells when that was."""
+    pausing = {"StartAt": "Pause", "States": {"Pause": {"Type": "Wait", "Seconds": 5, "End": True}}}
+    workflow_id = await api.workflow(pausing)
+    execution_id = await api.trigger(workflow_id)
+    await api.push(5_000)
+    item = await api.item(workflow_id, execution_id)
+    assert (item["status"], item["modified_on"]) == ("completed", item["created_on"])
+    assert item["workflow_event_log"]["events"][-1]["at"] - item["modified_on"] == 5_000
+    described = (await api.get("/openapi.json", key=None)).json()["components"]["schemas"]["RunItem"]["description"]
+    assert "`modified_on`" in described
+    assert "## Who changed a run last" in CONTRACT
 
 
 async def test_a_live_run_shows_the_output_of_the_last_state_left(api: Api) -> None:
@@ -190,3 +207,25 @@ async def test_a_listed_run_has_the_fields_of_the_seed(api: Api, path: str) -> N
     log = newest["workflow_event_log"]
     assert (log["count"], log["truncated"], len(log["events"])) == (14, True, 10)
     assert log["events"][-1]["seq"] == 14
+
+
+async def test_slow_expressions_of_one_workspace_hold_up_no_other(api: Api) -> None:
+    """They are decided in one thread, in turns: another's comes after the one that runs."""
+    pattern = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
+    slow = {
+        "StartAt": "Compute",
+        "States": {"Compute": {"Type": "Pass", "QueryLanguage": "JSONata", "Output": pattern, "End": True}},
+    }
+    other = await api.new_key("workflows.manage", "workflows.run", organization="B")
+    mine, theirs = await api.workflow(slow), await api.workflow(slow, key=other)
+    ended: list[str] = []
+
+    async def run(workflow_id: str, name: str, **key: str) -> None:
+        response = await api.post(f"{PROCESS}/triggerworkflow/{workflow_id}", json={}, **key)
+        assert response.status_code == 200
+        ended.append(name)
+
+    many = [asyncio.ensure_future(run(mine, "mine")) for _ in range(5)]
+    await eventually(lambda: api.engine.node.processor._detours.waiting == 5)
+    await asyncio.gather(run(theirs, "theirs", key=other), *many)
+    assert ended.index("theirs") <= 1

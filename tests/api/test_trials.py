@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
+from perdure.api.dialects.resource import trials
+from perdure.engine.fairness import FairThread
+from tests.api.conftest import Api, eventually
 
 CHARGE: dict[str, Any] = {
     "Type": "Task",
@@ -58,3 +62,30 @@ async def test_a_hostile_expression_is_an_error_of_the_state(api: Api) -> None:
     state = {"Type": "Pass", "QueryLanguage": "JSONata", "Output": "{% [1..1e9] %}", "End": True}
     data = (await api.post("/v1/test-state", json={"definition": state})).json()["data"]
     assert (data["status"], data["error"]) == ("FAILED", "States.QueryEvaluationError")
+
+
+async def test_the_trials_of_one_workspace_hold_up_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one's turn comes after the one that runs; of one's own some wait, and beyond that it is 429."""
+    gate, thread, order = threading.Event(), FairThread("trials"), list[str]()
+
+    def slow(body: Any, payload_max: int) -> Any:
+        assert gate.wait(10)
+        order.append(body.definition["Type"])
+        return tested(body, payload_max)
+
+    tested = trials._tested
+    monkeypatch.setattr(trials, "_tested", slow)
+    monkeypatch.setattr(trials, "_APART", thread)
+    other = await api.new_key("workflows.view", organization="B")
+    mine, theirs = {"definition": {"Type": "Pass", "End": True}}, {"definition": {"Type": "Fail"}}
+    many = [asyncio.ensure_future(api.post("/v1/test-state", json=mine)) for _ in range(trials.WAITING_MAX + 1)]
+    await eventually(lambda: [len(each) for each in thread._waiting._queues.values()] == [trials.WAITING_MAX])
+    refused = await api.post("/v1/test-state", json=mine)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "RATE_LIMITED")
+    assert int(refused.headers["Retry-After"]) > 0
+    many.append(asyncio.ensure_future(api.post("/v1/test-state", json=theirs, key=other)))
+    await eventually(lambda: len(thread._waiting._queues) == 2)
+    gate.set()
+    assert {each.status_code for each in await asyncio.gather(*many)} == {200}
+    assert order.index("Fail") == 1
+    thread.close()

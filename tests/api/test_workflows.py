@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
+from perdure.engine import language
+from perdure.engine.runtime.streams.bulky import IN_LOOP_MAX
+from perdure.engine.services import workflows as catalog
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -365,3 +369,27 @@ async def test_an_earlier_version_is_shown(api: Api) -> None:
     shown = (await api.ok("GET", f"/v1/workflows/{made['id']}?version=1"))["data"]
     assert (shown["version"], shown["shown_version"], shown["definition"]) == (2, 1, WAITING)
     assert (await api.get(f"/v1/workflows/{made['id']}?version=3")).status_code == 404
+
+
+async def test_an_apply_that_takes_long_holds_up_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those under its own name wait for it."""
+    gate, problems = threading.Event(), language.problems
+
+    def slow(definition: Any) -> Any:
+        assert "Comment" not in definition or gate.wait(10)
+        return problems(definition)
+
+    monkeypatch.setattr(catalog, "problems", slow)
+    path, other = "/v1/workflows/by-name/one", await api.new_key(organization="B")
+    large = {"Comment": "a" * IN_LOOP_MAX, "StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
+    small = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
+    first = asyncio.ensure_future(api.send("PUT", path, json={"definition": large}))
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        assert (await api.send("PUT", path, json={"definition": small}, key=other)).status_code == 200
+        assert (await api.send("PUT", f"{path}-more", json={"definition": small})).status_code == 200
+    second = asyncio.ensure_future(api.send("PUT", path, json={"definition": small}))
+    await asyncio.sleep(0.05)
+    assert not second.done()
+    gate.set()
+    assert [each.json()["data"]["version"] for each in await asyncio.gather(first, second)] == [1, 2]

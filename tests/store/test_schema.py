@@ -59,6 +59,7 @@ READS = {
     "position": lambda store: store.position(),
     "snapshot": lambda store: store.snapshot(uid(1)),
     "snapshots": lambda store: store.snapshots(after=uid(1)),
+    "payload_sizes": lambda store: store.payload_sizes(uid(1), [1, 2]),
     "streams_of": lambda store: store.streams_of([uid(1), uid(2)]),
     "organization": lambda store: store.organization(ORG),
     "organization_named": lambda store: store.organization_named("a"),
@@ -100,6 +101,7 @@ READS = {
     "open_waits of a workflow": lambda store: store.open_waits(WORKSPACE, workflow_id=WORKFLOW),
     "due_timers": lambda store: store.due_timers(1),
     "next_due": lambda store: store.next_due(),
+    "next_due after an instant": lambda store: store.next_due(after=1),
     "timers_of": lambda store: store.timers_of(uid(1)),
     "remembered": lambda store: store.remembered(after=idempotency("a", uid(1))),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import click
 
@@ -15,16 +15,15 @@ from perdure.api.cli.runner import CommandFailed, CommandRefused, run
 from perdure.api.cli.targets.reader import open_database
 from perdure.engine.audit.store_audit import administrative_streams, verify_streams
 from perdure.engine.core import ids
-from perdure.engine.language import steps_of
 from perdure.engine.log.codec import decode_json
-from perdure.engine.steps import Registry, load_registry
-from perdure.engine.steps.builtin import builtin_steps
-from perdure.engine.steps.http import HttpClient
 from perdure.store.errors import StoreError
 from perdure.store.migrate import REVISIONS
 from perdure.store.protocols import Store
 from perdure.store.records import ExecutionRow
 from perdure.store.sqlite.checkup import WAL_RESET_BUG, Checkup, check_up
+
+if TYPE_CHECKING:
+    from perdure.engine.steps import Registry
 
 Status: TypeAlias = Literal["ok", "warn", "fail"]
 
@@ -84,6 +83,10 @@ def _worst(checks: list[Check]) -> Status:
 def _registry(steps: str | None) -> Registry | None:
     if not steps:
         return None
+    from perdure.engine.steps import load_registry  # noqa: PLC0415 a third of the time, and only --steps needs it
+    from perdure.engine.steps.builtin import builtin_steps  # noqa: PLC0415 likewise
+    from perdure.engine.steps.http import HttpClient  # noqa: PLC0415 likewise
+
     try:
         return builtin_steps(HttpClient()).merged(load_registry(steps))
     except ValueError as error:
@@ -215,6 +218,8 @@ async def _steps(store: Store, registry: Registry) -> list[Check]:
 
 async def _missing(store: Store, registry: Registry, workflow_id: bytes, number: int) -> dict[str, str]:
     """The states of a version that call what is not registered, and what they call."""
+    from perdure.engine.language import steps_of  # noqa: PLC0415 likewise
+
     version = await store.workflow_version(workflow_id, number)
     if version is None:
         return {}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from perdure.api.cli import output
-from perdure.api.cli.options import DatabaseScope, Group, Where, anywhere, as_json, database, reads
+from perdure.api.cli.options import Group, Where, anywhere, as_json, database
 from perdure.api.cli.output import readable
 from perdure.api.cli.runner import run
 from perdure.api.cli.targets.choice import no_elsewhere, target
-from perdure.api.cli.targets.reader import key_json, view
+from perdure.api.cli.targets.reading import runs_of
 
 
 @click.group(
@@ -57,10 +55,13 @@ def create(name: str, scopes: tuple[str, ...], expires_at: str | None, where: Wh
 
 
 @keys.command("list", examples=["perdure keys list", "perdure keys list --json"])
-@reads
-def list_(scope: DatabaseScope, *, as_json: bool) -> None:
-    """List the keys of a workspace, without their texts, which nobody has any more."""
-    found = run(_listed(scope))
+@anywhere
+def list_(where: Where, *, as_json: bool) -> None:
+    """List the keys of a workspace, without their texts, which nobody has any more.
+
+    A server lists those that its key may see: with the scope operator, all of its organization.
+    """
+    found = runs_of(where).keys()
     if as_json:
         output.document(found)
         return
@@ -79,13 +80,6 @@ def list_(scope: DatabaseScope, *, as_json: bool) -> None:
             for each in found["items"]
         ],
     )
-
-
-async def _listed(scope: DatabaseScope) -> dict[str, Any]:
-    async with view(scope) as seen:
-        rows = await seen.store.api_keys(seen.caller.organization_id, seen.caller.workspace_id)
-        uses = await seen.store.key_uses([row.key_id for row in rows])
-        return {"items": [key_json(row, uses.get(row.key_id)) for row in rows]}
 
 
 @keys.command(examples=["perdure keys revoke ci", "perdure keys revoke ci --json"])

@@ -9,12 +9,9 @@ import click
 from perdure.api.cli import output
 from perdure.api.cli.arguments import id_option
 from perdure.api.cli.event_lines import EventLines
-from perdure.api.cli.options import Command, DatabaseScope, Where, anywhere, limit, reads
-from perdure.api.cli.output import compact, instant, readable
-from perdure.api.cli.runner import run
-from perdure.api.cli.targets.reader import find_execution, find_workflow, view
+from perdure.api.cli.options import Command, Where, anywhere, limit
+from perdure.api.cli.output import compact, readable
 from perdure.api.cli.targets.reading import runs_of
-from perdure.engine.core import ids
 
 AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="Go on after this one.")
 
@@ -149,10 +146,12 @@ def events(run_id: str, where: Where, *, follow: bool, as_json: bool) -> None:
 @click.option("--process-id", metavar="PROCESS_ID", help="Only those of this run.")
 @limit(1000, default=100)
 @AFTER
-@reads
-def waits(scope: DatabaseScope, *, as_json: bool, **query: Any) -> None:
+@anywhere
+def waits(
+    workflow: str | None, process_id: str | None, where: Where, *, limit: int, after: str | None, as_json: bool
+) -> None:
     """List the waits that are open, oldest first: who may resume what."""
-    page = run(_waits(scope, **query))
+    page = runs_of(where).waits(workflow, process_id, limit, after)
     if as_json:
         output.document(page)
         return
@@ -171,36 +170,3 @@ def waits(scope: DatabaseScope, *, as_json: bool, **query: Any) -> None:
         ],
     )
     _say_more(page)
-
-
-async def _waits(
-    scope: DatabaseScope, workflow: str | None, process_id: str | None, limit: int, after: str | None
-) -> dict[str, Any]:
-    async with view(scope) as seen:
-        workflow_id = execution_id = None
-        if workflow is not None:
-            workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
-        if process_id is not None:
-            execution_id = (await find_execution(seen.store, seen.caller, process_id)).execution_id
-        found = await seen.reading.open_waits(
-            seen.caller,
-            execution_id=execution_id,
-            workflow_id=workflow_id,
-            after=b"" if after is None else ids.parse(after),
-            limit=limit + 1,
-        )
-        workflows = await seen.store.workflows_of(list({row.workflow_id for row, _ in found}))
-        items = [
-            {
-                "wait_id": ids.text(row.wait_id),
-                "process_id": name,
-                "execution_id": ids.text(row.execution_id),
-                "workflow_id": ids.text(row.workflow_id),
-                "workflow_name": workflows[row.workflow_id].name if row.workflow_id in workflows else None,
-                "state": row.state,
-                "opened_at": instant(row.opened_at),
-                "due_at": instant(row.due_at),
-            }
-            for row, name in found[:limit]
-        ]
-        return {"items": items, "after": items[-1]["wait_id"] if len(found) > limit else None}

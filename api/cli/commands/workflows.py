@@ -11,13 +11,11 @@ import click
 
 from perdure.api.cli import output
 from perdure.api.cli.arguments import read_definition
-from perdure.api.cli.options import DatabaseScope, Group, Where, anywhere, limit, reads, steps
+from perdure.api.cli.options import Group, Where, anywhere, limit, steps
 from perdure.api.cli.output import readable
-from perdure.api.cli.runner import CommandFailed, run
-from perdure.api.cli.targets.choice import no_elsewhere, server_of, target
-from perdure.api.cli.targets.reader import find_workflow, view, workflow_json
+from perdure.api.cli.targets.choice import no_elsewhere, target
+from perdure.api.cli.targets.reading import Status, runs_of
 from perdure.api.cli.targets.target import ResumeRule
-from perdure.engine.log.codec import decode_json
 
 
 @click.group(
@@ -160,7 +158,7 @@ def diff(file: str, where: Where, *, name: str | None, as_json: bool) -> None:
     no_elsewhere(where)
     wanted = _name(file, name)
     definition = read_definition(file, "FILE")
-    shown = run(_shown(where.scope, wanted, None)) if where.server is None else server_of(where).workflow(wanted)
+    shown = runs_of(where).workflow(wanted, None)
     old, new = (
         json.dumps(each, indent=2, ensure_ascii=False).splitlines() for each in (shown["definition"], definition)
     )
@@ -178,12 +176,10 @@ def diff(file: str, where: Where, *, name: str | None, as_json: bool) -> None:
 @click.option("--status", type=click.Choice(["draft", "published", "archived"]), help="Only these.")
 @limit(1000, default=100)
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which page.")
-@reads
-def list_(
-    scope: DatabaseScope, *, search: str | None, status: str | None, limit: int, page: int, as_json: bool
-) -> None:
+@anywhere
+def list_(where: Where, *, search: str | None, status: Status | None, limit: int, page: int, as_json: bool) -> None:
     """List workflows, newest first."""
-    found = run(_listed(scope, search, status, limit, page))
+    found = runs_of(where).workflows(search, status, limit, page)
     if as_json:
         output.document(found)
         return
@@ -198,16 +194,6 @@ def list_(
         output.say(f"there are {found['total']}: --page {page + 1}")
 
 
-async def _listed(
-    scope: DatabaseScope, search: str | None, status: str | None, limit: int, page: int
-) -> dict[str, Any]:
-    async with view(scope) as seen:
-        rows, total = await seen.reading.workflow_page(
-            seen.caller, page=page, limit=limit, status=status, search=search
-        )
-        return {"items": [workflow_json(row) for row in rows], "total": total, "page": page}
-
-
 @workflows.command(
     examples=[
         'perdure workflows show "invoice approval"',
@@ -218,10 +204,10 @@ async def _listed(
 @click.argument("workflow")
 @click.option("--version", type=click.IntRange(1, 2**31 - 1), help="Which.  [default: the latest]")
 @click.option("--diagram", is_flag=True, help="Draw the definition instead, as Mermaid.")
-@reads
-def show(workflow: str, version: int | None, scope: DatabaseScope, *, diagram: bool, as_json: bool) -> None:
+@anywhere
+def show(workflow: str, version: int | None, where: Where, *, diagram: bool, as_json: bool) -> None:
     """Show a workflow and its definition, by its name or id."""
-    shown = run(_shown(scope, workflow, version))
+    shown = runs_of(where).workflow(workflow, version)
     if diagram:
         from perdure.engine.language.analysis.drawing import mermaid  # noqa: PLC0415 what lists workflows need not know the language
 
@@ -243,18 +229,3 @@ def show(workflow: str, version: int | None, scope: DatabaseScope, *, diagram: b
         )
         click.echo()
         output.document(shown["definition"])
-
-
-async def _shown(scope: DatabaseScope, wanted: str, number: int | None) -> dict[str, Any]:
-    async with view(scope) as seen:
-        row = await find_workflow(seen.store, seen.caller, wanted)
-        version = await seen.store.workflow_version(row.workflow_id, number or row.latest_version)
-        if version is None:
-            raise CommandFailed(f"workflow {wanted!r} has no version {number}; its latest is {row.latest_version}")
-        return {
-            **workflow_json(row),
-            "shown_version": version.version,
-            "published_at": output.instant(version.published_at),
-            "definition_sha256": version.definition_digest.hex(),
-            "definition": decode_json(version.definition),
-        }

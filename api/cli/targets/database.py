@@ -7,14 +7,13 @@ steps would be done before they are, and would need everybody's registry.)
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import click
 
+from perdure.api.actor import terminal_actor
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandRefused, run
@@ -58,7 +57,7 @@ class Direct:
         except ValueError as error:
             raise CommandRefused(f"steps: {error}") from None
         self._scope = scope
-        self._actor = f"cli:{_user()}"
+        self._actor = terminal_actor()
 
     def _do(self, work: Callable[[Engine, Caller], Awaitable[dict[str, Any]]], *, makes: bool = False) -> Any:
         return run(self._done(work, makes=makes))
@@ -231,7 +230,7 @@ async def recovered(database: str, name: str) -> dict[str, Any]:
     async with reader(database):
         pass
     async with recorder(database, Registry()) as engine:
-        return _made(await engine.services.access.recover(name, f"cli:{_user()}"))
+        return _made(await engine.services.access.recover(name, terminal_actor()))
 
 
 def _made(made: MadeKey) -> dict[str, Any]:
@@ -247,10 +246,3 @@ def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:
         raise click.UsageError("--input: its process_id must be a text") from None
     except ProcessIdsDiffer:
         raise click.UsageError("--process-id: the input has another one; give one of them") from None
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in many containers
-        return str(os.getuid())

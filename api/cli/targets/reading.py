@@ -1,17 +1,22 @@
-"""Where runs are read: over HTTP from a server, or beside it in its database."""
+"""Where runs, workflows and keys are read: over HTTP from a server, or beside it in its database."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import click
 
 from perdure.api.cli.options import Where
 
+Status: TypeAlias = Literal["draft", "published", "archived"]
+
 
 class RunReader(Protocol):
-    """Runs that can be looked at. Answers are JSON values, alike everywhere. Raises `Failed`, `Refused`."""
+    """Runs, and what belongs to them, as they can be looked at. Answers are JSON values, alike everywhere.
+
+    Raises `Failed`, `Refused`.
+    """
 
     def shown(self, run_id: str) -> dict[str, Any]:
         """A run with its values, its steps and its open waits, by process id or execution id."""
@@ -29,9 +34,25 @@ class RunReader(Protocol):
         """Tell a run's events, in order; to follow it goes on with those that are added until the run has ended."""
         ...
 
+    def waits(self, workflow: str | None, process_id: str | None, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of open waits, oldest first: `items`, and `after`, which asks for the next one."""
+        ...
+
+    def workflows(self, search: str | None, status: Status | None, limit: int, page: int) -> dict[str, Any]:
+        """A page of workflows, newest first: `items`, `page`, and the `total` of all pages."""
+        ...
+
+    def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
+        """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
+        ...
+
+    def keys(self) -> dict[str, Any]:
+        """The keys that are to be seen: `items`."""
+        ...
+
 
 def runs_of(where: Where) -> RunReader:
-    """The runs of the server if one is named, else of the database."""
+    """What the server has if one is named, else the database."""
     if where.server is None:
         from perdure.api.cli.targets.stored_runs import StoredRuns  # noqa: PLC0415 the store, which a client has no use for
 

@@ -131,10 +131,6 @@ class Remote:
             raise CommandFailed(f"there is no key {key!r}.{did_you_mean(key, [row['name'] for row in rows])}")
         return _members(self.client.revoke_key(found["id"]), ("id", "name", "revoked_at"))
 
-    def workflow(self, wanted: str) -> dict[str, Any]:
-        """A workflow with its latest version, by name or id."""
-        return _members(self.client.workflow(self.workflow_id(wanted)))
-
     # --- names ---------------------------------------------------------------------------------------------------
 
     def workflow_id(self, wanted: str) -> str:

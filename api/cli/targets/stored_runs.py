@@ -1,4 +1,4 @@
-"""Runs as they stand in a database: beside a server, after one that was killed, or at rest."""
+"""Runs, workflows and keys as they stand in a database: beside a server, after one that was killed, or at rest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from typing import Any, Final
 
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
-from perdure.api.cli.runner import run
-from perdure.api.cli.targets.reader import View, find_execution, find_workflow, run_json, values_json, view
+from perdure.api.cli.runner import CommandFailed, run
+from perdure.api.cli.targets.reader import (
+    View,
+    find_execution,
+    find_workflow,
+    key_json,
+    run_json,
+    values_json,
+    view,
+    workflow_json,
+)
+from perdure.api.cli.targets.reading import Status
 from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
@@ -25,7 +35,7 @@ POLL_S: Final = 0.2
 
 
 class StoredRuns:
-    """The runs of a workspace of a database. Implements `api.cli.targets.reading.RunReader`."""
+    """A workspace of a database. Implements `api.cli.targets.reading.RunReader`."""
 
     def __init__(self, scope: DatabaseScope) -> None:
         self._scope = scope
@@ -41,6 +51,18 @@ class StoredRuns:
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
         run(_events(self._scope, run_id, tell, follow=follow))
+
+    def waits(self, workflow: str | None, process_id: str | None, limit: int, after: str | None) -> dict[str, Any]:
+        return run(_waits(self._scope, workflow, process_id, limit, after))
+
+    def workflows(self, search: str | None, status: Status | None, limit: int, page: int) -> dict[str, Any]:
+        return run(_workflows(self._scope, search, status, limit, page))
+
+    def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
+        return run(_workflow(self._scope, wanted, version))
+
+    def keys(self) -> dict[str, Any]:
+        return run(_keys(self._scope))
 
 
 async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
@@ -110,3 +132,68 @@ async def _pages(seen: View, execution_id: bytes, *, follow: bool) -> AsyncItera
         if not follow or row is None or (row.status in TERMINAL and row.seq <= after):
             return
         await asyncio.sleep(POLL_S)
+
+
+async def _waits(
+    scope: DatabaseScope, workflow: str | None, process_id: str | None, limit: int, after: str | None
+) -> dict[str, Any]:
+    async with view(scope) as seen:
+        workflow_id = execution_id = None
+        if workflow is not None:
+            workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
+        if process_id is not None:
+            execution_id = (await find_execution(seen.store, seen.caller, process_id)).execution_id
+        found = await seen.reading.open_waits(
+            seen.caller,
+            execution_id=execution_id,
+            workflow_id=workflow_id,
+            after=b"" if after is None else ids.parse(after),
+            limit=limit + 1,
+        )
+        workflows = await seen.store.workflows_of(list({row.workflow_id for row, _ in found}))
+        items = [
+            {
+                "wait_id": ids.text(row.wait_id),
+                "process_id": name,
+                "execution_id": ids.text(row.execution_id),
+                "workflow_id": ids.text(row.workflow_id),
+                "workflow_name": workflows[row.workflow_id].name if row.workflow_id in workflows else None,
+                "state": row.state,
+                "opened_at": instant(row.opened_at),
+                "due_at": instant(row.due_at),
+            }
+            for row, name in found[:limit]
+        ]
+        return {"items": items, "after": items[-1]["wait_id"] if len(found) > limit else None}
+
+
+async def _workflows(
+    scope: DatabaseScope, search: str | None, status: Status | None, limit: int, page: int
+) -> dict[str, Any]:
+    async with view(scope) as seen:
+        rows, total = await seen.reading.workflow_page(
+            seen.caller, page=page, limit=limit, status=status, search=search
+        )
+        return {"items": [workflow_json(row) for row in rows], "total": total, "page": page}
+
+
+async def _workflow(scope: DatabaseScope, wanted: str, number: int | None) -> dict[str, Any]:
+    async with view(scope) as seen:
+        row = await find_workflow(seen.store, seen.caller, wanted)
+        version = await seen.store.workflow_version(row.workflow_id, number or row.latest_version)
+        if version is None:
+            raise CommandFailed(f"workflow {wanted!r} has no version {number}; its latest is {row.latest_version}")
+        return {
+            **workflow_json(row),
+            "shown_version": version.version,
+            "published_at": instant(version.published_at),
+            "definition_sha256": version.definition_digest.hex(),
+            "definition": decode_json(version.definition),
+        }
+
+
+async def _keys(scope: DatabaseScope) -> dict[str, Any]:
+    async with view(scope) as seen:
+        rows = await seen.store.api_keys(seen.caller.organization_id, seen.caller.workspace_id)
+        uses = await seen.store.key_uses([row.key_id for row in rows])
+        return {"items": [key_json(row, uses.get(row.key_id)) for row in rows]}

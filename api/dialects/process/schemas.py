@@ -205,7 +205,7 @@ class RunListed(RunDescribed, frozen=True):
 
 
 class RunItem(RunDescribed, frozen=True):
-    """A run with its input, its output and its logs."""
+    """A run with its values and logs. `modified_on`: when somebody outside changed it last, so it may end later."""
 
     workflow_input_payload: Any
     workflow_output_payload: Any

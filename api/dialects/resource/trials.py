@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
@@ -15,19 +13,22 @@ from perdure.api.dialects.resource import schemas
 from perdure.api.dialects.resource.dialect import TRIALS, route
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.errors import Invalid
+from perdure.engine.fairness import FairThread
 from perdure.engine.language import DefinitionError
 from perdure.engine.testing.answers import Failed, Succeeded
 from perdure.engine.testing.state import NoSuchState, StateOutcome, test_state
 
-_APART: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-trial")
-"""An expression may take a second and much memory: whoever tries one out holds up nobody but others who do."""
+WAITING_MAX: Final = 16
+
+_APART: Final = FairThread("perdure-trial")
+"""An expression may take a second and much memory: whoever tries many out waits for them, and others for one."""
 
 
 async def try_state(call: RouteCall[Any, schemas.StateTrial]) -> Reply:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
-    tested = await asyncio.get_running_loop().run_in_executor(
-        _APART, _tested, call.body, call.engine.limits.payload_max_bytes
-    )
+    workspace_id = call.caller.workspace_id
+    _APART.check(workspace_id, WAITING_MAX)
+    tested = await _APART.do(workspace_id, _tested, call.body, call.engine.limits.payload_max_bytes)
     return data(tested.document())
 
 

@@ -9,12 +9,13 @@ from perdure.engine.core.decision import Decision, Facts
 from perdure.engine.core.draft import Draft as BaseDraft
 from perdure.engine.core.effects import AFTER_THE_END, CancelTask, Effect, EndChild, HoldSuspect, RunTask, StartChild
 from perdure.engine.core.evolve import evolve
+from perdure.engine.core.live import live_seqs
 from perdure.engine.core.refs import PayloadMissing, Ref, below, ref, resolve, seq_of
 from perdure.engine.core.state import TOP, InTask, State, fork_and_index
 from perdure.engine.language import Left, Machine, MapState, ParallelState
 from perdure.engine.language import State as Definition
-from perdure.engine.language.errors import TooLarge
-from perdure.engine.language.evaluate.sizes import exceeds
+from perdure.engine.language.errors import RunTooLarge, TooLarge
+from perdure.engine.language.evaluate.sizes import measured, size_of
 
 D = TypeVar("D", bound=Definition)
 
@@ -22,7 +23,7 @@ D = TypeVar("D", bound=Definition)
 class ExecutionDraft(BaseDraft[State]):
     """What a decision says so far, with the facts that it rests on."""
 
-    __slots__ = ("_has_given_up", "_values", "effects", "facts")
+    __slots__ = ("_has_given_up", "_held", "_sizes", "_values", "effects", "facts")
 
     def __init__(self, state: State, facts: Facts, caused_by: int | None = None) -> None:
         super().__init__(state, evolve, facts.now, facts.actor, caused_by)
@@ -30,6 +31,8 @@ class ExecutionDraft(BaseDraft[State]):
         self.effects: list[Effect] = []
         self._has_given_up = False
         self._values: dict[Ref, Any] = {}  # one decision asks for the same few values again and again
+        self._held = facts.payload_bytes  # at the most: what is live, and what was made here
+        self._sizes: dict[int, int] = {}
 
     # --- definitions ---------------------------------------------------------------------------------------------
 
@@ -70,14 +73,34 @@ class ExecutionDraft(BaseDraft[State]):
         return values[reference]
 
     def values(self, references: Iterable[Ref]) -> list[Any]:
-        """The values behind references, in order. Raises `Missing` for all that are not loaded at once."""
+        """The values behind references, in order. Raises `PayloadMissing` for all that are not loaded at once."""
         wanted = list(references)
-        # Of what this draft has emitted itself the payloads are at hand; the rest is the driver's to load.
-        loaded = (self.payloads, self.facts.payloads)
-        missing = {seq for seq in map(seq_of, wanted) if not any(seq in payloads for payloads in loaded)}
+        missing = self._missing(wanted)
         if missing:
             raise PayloadMissing(*sorted(missing))
-        return [resolve(reference, *loaded) for reference in wanted]
+        return [resolve(reference, self.payloads, self.facts.payloads) for reference in wanted]
+
+    def values_within(self, scope: str, references: Iterable[Ref]) -> list[Any]:
+        """The same for values that are to stand in one; `TooLarge` if those that are loaded are too large for that.
+
+        The driver may load some at a time: of a gigabyte nobody needs more than the first of them.
+        """
+        wanted = list(references)
+        missing = self._missing(wanted)
+        if missing:
+            left = self.facts.payload_max
+            for value in self.values(reference for reference in wanted if seq_of(reference) not in missing):
+                size = measured(value, left)
+                if size is None:
+                    raise TooLarge(self.state.frames[scope].state)
+                left -= size
+            raise PayloadMissing(*sorted(missing))
+        return self.values(wanted)
+
+    def _missing(self, references: Iterable[Ref]) -> set[int]:
+        """Of what this draft has emitted itself the payloads are at hand; the rest is the driver's to load."""
+        loaded = (self.payloads, self.facts.payloads)
+        return {seq for seq in map(seq_of, references) if not any(seq in payloads for payloads in loaded)}
 
     def variable(self, scope: str, name: str) -> Ref | None:
         """Where the value of a variable stands: of this scope, or of the nearest one around it that has it."""
@@ -125,20 +148,48 @@ class ExecutionDraft(BaseDraft[State]):
     def bound(self, scope: str, *values: Any) -> None:
         """Raise `TooLarge` if one of these values, which the state of a scope has made, is larger than any may be.
 
-        What the state was given is bounded already.
+        What the state was given is bounded already. It is `RunTooLarge` if the run would hold too much with them.
         """
+        made = self._made(scope, values)
+        if made:
+            self._hold(scope, made, {})
+
+    def _made(self, scope: str, values: Iterable[Any]) -> int:
+        """How many bytes these values have that are not what the state of a scope was given. Raises `TooLarge`."""
         frame = self.state.frames[scope]
         given = self._values.get(frame.input)
+        made = 0
         for value in values:
-            if value is not given and exceeds(value, self.facts.payload_max):
-                raise TooLarge(frame.state)
+            if value is not given:
+                size = measured(value, self.facts.payload_max)
+                if size is None:
+                    raise TooLarge(frame.state)
+                made += size
+        return made
+
+    def _hold(self, scope: str, made: int, payload: Mapping[str, Any]) -> None:
+        """Count what the next event brings: so much that was `made`, and what came from outside, in its `payload`.
+
+        Raises `RunTooLarge`. What is not live any more is looked for only when the sum with that comes to the limit.
+        """
+        limit, seq = self.facts.run_payloads_max, self.next_seq
+        size = made + sum(map(size_of, payload.values()))
+        if self._held + size > limit:
+            drafted, known = self._sizes, self.facts.payload_sizes
+            self._held = sum(drafted.get(live) or known.get(live, 0) for live in live_seqs(self.state))
+            if self._held + size > limit:
+                raise RunTooLarge(self.state.frames[scope].state, limit)
+        self._held += size
+        self._sizes[seq] = self._sizes.get(seq, 0) + size
 
     def bound_left(self, scope: str, left: Left, payload: Mapping[str, Any]) -> None:
         """The same of what a state is left with, of which what is in the event's payload is bounded already."""
-        if not any(left.output is each for each in payload.values()):
-            self.bound(scope, left.output)
+        values = [] if any(left.output is each for each in payload.values()) else [left.output]
         if left.assigned:
-            self.bound(scope, left.assigned)
+            values.append(left.assigned)
+        made = self._made(scope, values)
+        if made or payload:
+            self._hold(scope, made, payload)
 
     # --- the end -------------------------------------------------------------------------------------------------
 

@@ -89,7 +89,13 @@ def end_fork(draft: ExecutionDraft, fork: Fork) -> None:
         return
     # In the order of the definition or the items, whoever came first. They may be many: all that are not loaded are
     # asked for at once.
-    outputs = draft.values(fork.outputs[index] for index in range(fork.count) if index in fork.outputs)
+    references = (fork.outputs[index] for index in range(fork.count) if index in fork.outputs)
+    try:
+        outputs = draft.values_within(fork.scope, references)
+    except TooLarge as problem:
+        draft.caused_by = fork.seq
+        fail_state(draft, fork.scope, problem)
+        return
     leave_fork(draft, fork, outputs)
 
 

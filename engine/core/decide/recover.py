@@ -19,7 +19,8 @@ from perdure.engine.core.decide.fail import fail_task
 from perdure.engine.core.decide.refuse import stale
 from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.effects import FollowChild, FollowParent, HoldSuspect, SetTimer
-from perdure.engine.core.state import InTask, State
+from perdure.engine.core.refs import Ref, seq_of
+from perdure.engine.core.state import InTask, State, scope_order
 
 SUSPECT_DEATHS: Final = 3
 DEATHS_ALONE_MAX: Final = 5
@@ -48,12 +49,17 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     # Scopes in the order in which they began, so that two recoveries of one log do the same. The draft's own state is
     # asked each time: a task that is given up may have taken its siblings with it.
     draft = ExecutionDraft(state, facts)
-    for scope in state.scopes():
+    scopes, last = _portion(state, command, facts)
+    # What they are called with is asked for at once, if it is not loaded.
+    draft.values(reference for scope in scopes if (reference := _called_with(state, scope)) is not None)
+    for scope in scopes:
         task = draft.state.task(scope)
         if task is not None and (command.seq is None or task.seq <= command.seq):
             _recover_task(draft, scope, task, died=command.died)
         if draft.state.is_over:
             break
+    if last is not None and not draft.state.is_over:
+        return draft.decision(last)
     if state.parent is not None and state.parent.is_awaited:
         draft.effects.append(FollowParent(state.parent))
     # What was ready when the process died, or paused for breath, goes on. Timers come last, and all of them: also those
@@ -61,6 +67,32 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
     advance(draft)
     draft.effects.extend(map(SetTimer, sorted({timer.due_at for timer in draft.state.timers.values()})))
     return draft.decision()
+
+
+def _portion(state: State, command: Recover, facts: Facts) -> tuple[list[str], str | None]:
+    """The scopes whose tasks are taken up now, and the last of them if others follow."""
+    scopes = state.scopes()
+    if command.after is not None:
+        done = scope_order(command.after)
+        scopes = [scope for scope in scopes if scope_order(scope) > done]
+    if command.bytes_max is None:
+        return scopes, None
+    left, seen = command.bytes_max, set[int]()
+    for count, scope in enumerate(scopes):
+        reference = _called_with(state, scope)
+        if reference is None or (seq := seq_of(reference)) in seen:
+            continue
+        left -= facts.payload_sizes.get(seq, 0)
+        if left < 0 and seen:
+            return scopes[:count], scopes[count - 1]
+        seen.add(seq)
+    return scopes, None
+
+
+def _called_with(state: State, scope: str) -> Ref | None:
+    """Where the parameters stand of a step or a child that is to be called or started again."""
+    task = state.task(scope)
+    return None if task is None or task.is_held or task.is_submitted else state.frames[scope].parameters
 
 
 def _recover_task(draft: ExecutionDraft, scope: str, task: InTask, *, died: bool) -> None:

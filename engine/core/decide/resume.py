@@ -11,8 +11,9 @@ ever); one that ended otherwise makes it late; and if there was none the call is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from heapq import nsmallest
+from itertools import islice
 from typing import Any
 
 from perdure.engine.core import events as e
@@ -25,12 +26,16 @@ from perdure.engine.core.decision import Code, Decision, Facts, Need, Outcome, R
 from perdure.engine.core.refs import ref
 from perdure.engine.core.state import OpenWait, State
 from perdure.engine.language import Machine, TaskState, nested_in
+from perdure.engine.suggestions import did_you_mean
 
 RESTARTED = "restarted"
 ALREADY_RESTARTED = "already restarted"
 
 WAITS_NAMED_MAX = 100
 """So many open waits a refusal names."""
+
+NEAR_AMONG_MAX = 100
+"""Among so many states one of a similar name is looked for."""
 
 PLACES_NAMED_MAX = 5
 """So many states the message of a refusal names."""
@@ -130,24 +135,22 @@ def _not_waiting(state: State, command: Resume, facts: Facts) -> Rejection:
     message = f"no wait{named}{place} has opened; the execution is {state.status} in state {state.current!r}"
     # Only a call that names no wait may be held: the id of a wait is made when it opens, so an unknown one stays
     # unknown.
-    if command.may_hold and not state.is_over and command.wait is None and _may_open(command, facts):
+    is_known = command.state is None or command.state in _waiting_states(facts.machine)
+    if command.may_hold and not state.is_over and command.wait is None and is_known:
         return Rejection("NOT_WAITING", message, details, is_early=True)
+    if not is_known:
+        near = did_you_mean(command.state or "", islice(_waiting_states(facts.machine), NEAR_AMONG_MAX))
+        message = f"{message}; the workflow has no state of that name that waits for a resume.{near}"
     return _refuse(state, facts, "NOT_WAITING", message, details)
 
 
-def _may_open(command: Resume, facts: Facts) -> bool:
-    """Whether a wait that the call could mean can still open: the state that it names, if any, must be one."""
-    if command.state is None:
-        return True
-    return _waits_at(facts.machine, command.state)
-
-
-def _waits_at(machine: Machine, name: str) -> bool:
-    """Whether the state of that name, in a machine or in a branch or iteration of it, opens a wait."""
-    state = machine.states.get(name)
-    if state is not None:
-        return isinstance(state, TaskState) and state.resource.waits
-    return any(_waits_at(inner, name) for each in machine.states.values() for inner in nested_in(each))
+def _waiting_states(machine: Machine) -> Iterator[str]:
+    """The states that open a wait, in a machine and in the branches and iterations of it."""
+    for name, state in machine.states.items():
+        if isinstance(state, TaskState) and state.resource.waits:
+            yield name
+        for inner in nested_in(state):
+            yield from _waiting_states(inner)
 
 
 def _unnamed(state: State, facts: Facts) -> Rejection:

@@ -16,7 +16,7 @@ import re
 from typing import Final, NamedTuple
 
 from perdure.engine.language import errors
-from perdure.engine.language.errors import StatesError
+from perdure.engine.language.errors import StatesError, TooSlow
 from perdure.engine.language.evaluate.environment import Environment
 from perdure.engine.language.evaluate.expressions import Evaluate, Expression
 from perdure.engine.language.evaluate.intrinsic_functions import FUNCTIONS, ArgumentRefused, Function
@@ -251,6 +251,9 @@ def _bind(function: Function, arguments: list[Evaluate]) -> Evaluate:
 
     def evaluate(value: Json, env: Environment) -> Json:
         given = [argument(value, env) for argument in arguments]
+        patience_s = env.world.expression_timeout_s
+        if patience_s is not None and patience_s <= 0:  # there may be many such calls, with much each
+            raise TooSlow
         if exceeds(given, SIZE_MAX):
             raise ArgumentRefused(
                 f"its arguments must have at most {SIZE_MAX} bytes of JSON, and at most {LEVELS_MAX} levels"

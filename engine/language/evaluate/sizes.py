@@ -25,13 +25,26 @@ def exceeds(value: Json, limit: int) -> bool:
 
     It takes no longer than a value of `limit` bytes takes, however large this one is.
     """
+    return measured(value, limit) is None
+
+
+def measured(value: Json, limit: int) -> int | None:
+    """How many bytes of JSON text a value has at the least; null if `exceeds` says that it is too large.
+
+    It has more only for characters that JSON or UTF-8 writes longer.
+    """
     kind = type(value)
     if kind is not dict and kind is not list and kind is not str:
-        return False
+        return 1
     least, most = _bounds(value, limit)
-    if least > limit or most <= limit:
-        return least > limit
-    return len(_encode(value)) > limit
+    if least <= limit < most:
+        least = len(_encode(value))
+    return None if least > limit else least
+
+
+def size_of(value: Json) -> int:
+    """How many bytes of JSON text a value has that is bounded already."""
+    return len(_encode(value))
 
 
 def is_longer(value: Json, limit: int) -> bool:

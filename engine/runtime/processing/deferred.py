@@ -7,10 +7,8 @@ found to the processor, which goes on with the request.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import chain
 from typing import Final
 
@@ -18,6 +16,7 @@ from msgspec.structs import replace
 
 from perdure.engine.core import ids
 from perdure.engine.core.decision import Facts, Need, Outcome
+from perdure.engine.fairness import FairLock, FairThread
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
@@ -39,7 +38,8 @@ class Deferred:
         self._loading: dict[bytes, list[CommandRequest]] = {}
         self._loading_count = 0
         self._deciding: dict[int, CommandRequest] = {}
-        self._thread: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-apart")
+        self._turns: Final = FairLock()
+        self._thread: Final = FairThread("perdure-apart")
 
     @property
     def is_loading(self) -> bool:
@@ -101,18 +101,33 @@ class Deferred:
         unknown = {} if is_in_flight else dict.fromkeys(need.waits)
         request.known_waits = {**request.known_waits, **unknown, **waits}
 
+    def is_next(self, hot: HotStream, request: CommandRequest) -> bool:
+        """Whether a request waits for the thread untried: others of its workflow do, which have proved to be slow.
+
+        To try it first would hold up everybody, and gain its workflow little. A caller from outside is not kept waiting
+        for them.
+        """
+        return request.is_internal and self._turns.is_awaited_by(getattr(hot.state, "workflow", ""))
+
+    def turn(self, hot: HotStream) -> AbstractAsyncContextManager[None]:
+        """Wait for the thread. Workflows have one turn each.
+
+        One decision is made at a time: an expression may need much memory before it meets its limit.
+        """
+        return self._turns.held_by(getattr(hot.state, "workflow", ""))
+
     async def decide(self, hot: HotStream, request: CommandRequest, facts: Facts) -> Outcome:
         """Decide in a thread what takes long; it holds if the stream has not moved meanwhile. Raises what that raises.
 
-        One at a time: an expression may need much memory before it meets its limit.
+        To be called in one's turn.
         """
         request.seed = request.seed or self._random(32)
         drawn = len(request.chances)
         request.chances = [*request.chances, *(ids.text(self._new_id()) for _ in range(drawn, OFFLOADED_RANDOM_MAX))]
         facts = replace(facts, expression_timeout_s=None, transitions_max=OFFLOADED_TRANSITIONS_MAX)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, hot.kind.decide, hot, request.command, facts)
+        whose = hot.workspace_id or hot.organization_id
+        return await self._thread.do(whose, hot.kind.decide, hot, request.command, facts)
 
     def close(self) -> None:
         """Let go of the thread; called when nothing is decided any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()

@@ -1,15 +1,20 @@
-"""The inbox: the requests that wait to be decided, and whose turn it is."""
+"""The inbox: the requests that wait to be decided, and whose turn it is.
+
+Workflows have one turn each, in a circle: a decision may take all the time that any may (`TURN_S`), and who has two
+hundred such must not keep all others waiting for them. What is not in memory is nobody's yet, and a turn of it is
+short: it is loaded, and then queued as its workflow's.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
 from perdure.engine.core.commands import Advance
+from perdure.engine.fairness import FairQueue
 from perdure.engine.runtime.processing.batch import Batch
 from perdure.engine.runtime.processing.requests import CommandRequest
 
@@ -30,12 +35,20 @@ TURNS_BESIDE: Final = 64
 
 
 class Inbox:
-    """Requests in the order in which they came. Runs that go on by themselves wait apart, and have one turn a time."""
+    """Requests in the order in which they came. Runs that go on by themselves wait apart, and have one turn a time.
 
-    def __init__(self) -> None:
-        self._requests: deque[CommandRequest] = deque()
-        self._going_on: deque[CommandRequest] = deque()
+    `workflow_of` says which workflow a stream in memory is of.
+    """
+
+    def __init__(self, workflow_of: Callable[[bytes], str] = lambda _: "") -> None:
+        def owner_of(request: CommandRequest) -> object:
+            return workflow_of(request.stream_id) or getattr(request.command, "workflow", "")
+
+        self._requests: FairQueue[CommandRequest] = FairQueue(owner_of)
+        self._going_on: FairQueue[CommandRequest] = FairQueue(owner_of)
         self._turns_alone = 0
+        self.is_closed = False
+        """Whether nothing is taken any more."""
 
     def __len__(self) -> int:
         return len(self._requests) + len(self._going_on)
@@ -46,30 +59,33 @@ class Inbox:
     def put(self, request: CommandRequest) -> None:
         """Queue a request."""
         if type(request.command) is Advance:
-            self._going_on.append(request)
+            self._going_on.put(request)
         else:
-            self._requests.append(request)
+            self._requests.put(request)
             self._turns_alone = 0
 
     def put_first(self, requests: Sequence[CommandRequest]) -> None:
-        """Queue requests before all others: they have waited for something that is there now."""
-        self._requests.extendleft(reversed(requests))
+        """Queue requests before all others of theirs: they have waited for something that is there now."""
+        for request in reversed(requests):
+            self._requests.put_first(request)
 
     def take(self, batch: Batch) -> Iterator[CommandRequest]:
         """The requests to be decided now, as long as the batch has room for what they come to, and for a moment."""
+        if self.is_closed:
+            return
         until = time.perf_counter() + TURN_S
         for _ in range(min(len(self._requests), REQUESTS_AT_ONCE)):
             if batch.is_full or time.perf_counter() > until:
                 break
-            yield self._requests.popleft()
+            yield self._requests.take()
         if self._may_go_on(batch):
             self._turns_alone += 1
             batch.has_gone_on = True
-            yield self._going_on.popleft()
+            yield self._going_on.take()
 
     def has_next(self, batch: Batch) -> bool:
         """Whether `take` would give something: if not, the end of the commit under way goes on."""
-        return self._may_go_on(batch) or (bool(self._requests) and not batch.is_full)
+        return not self.is_closed and (self._may_go_on(batch) or (bool(self._requests) and not batch.is_full))
 
     def _may_go_on(self, batch: Batch) -> bool:
         """One of them has a turn in each batch, however much the others come to."""
@@ -88,5 +104,5 @@ class Inbox:
     def drop_outside(self) -> list[CommandRequest]:
         """Take out what came from outside."""
         dropped = [request for request in self._requests if not request.is_internal]
-        self._requests = deque(request for request in self._requests if request.is_internal)
+        self._requests.replace([request for request in self._requests if request.is_internal])
         return dropped

@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from perdure.engine.core import ids
-from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection
+from perdure.engine.core.decision import Decision, Need, Outcome, Rejection
 from perdure.engine.errors import EngineFailed, Unavailable
 from perdure.engine.limits import Limits
 from perdure.engine.log.codec import new_events
@@ -26,12 +26,13 @@ from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.batch import PendingReply
 from perdure.engine.runtime.processing.commits import Commits, PutOff
 from perdure.engine.runtime.processing.deferred import Deferred
+from perdure.engine.runtime.processing.facts import FactsSource
 from perdure.engine.runtime.processing.failures import Failures
 from perdure.engine.runtime.processing.group_commit import GroupCommit, WayBack
 from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.ports import Ports
 from perdure.engine.runtime.processing.replies import Replies
-from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest, RecordedRandomness
+from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, HotStreams
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
@@ -48,8 +49,7 @@ PENDING_MAX: Final = 10_000
 HOT_MAX: Final = 10_000
 """So many streams stay in memory, those not counted of which something is in flight."""
 
-PATIENCE_S: Final = 0.02
-"""Seconds that one decision may hold up everybody: then it goes on later, or it is made in a thread."""
+CLOSED: Final = "the engine is closed; repeat the call later"
 
 
 class Processor:
@@ -71,13 +71,12 @@ class Processor:
         self._context = contextvars.copy_context()
         self._clock = clock
         self._random = random
-        self._names = names
-        self._limits = limits
         self._ids = ids.IdGenerator(random)
         self._detours = Deferred(loader, self.new_id, random)
         self.hot = HotStreams(HOT_MAX)
         self.teller = Replies(self.hot, metrics, ports.effect)
-        self._inbox = Inbox()
+        self._inbox = Inbox(self.hot.workflow_of)
+        self._facts = FactsSource(limits, names, self.new_id, random, self.hot.refusals, self._inbox.moves_max)
         self._put_off = PutOff(clock, self._put)
         self._failures = Failures(self.hot, self.teller, self._put_off, self._put, metrics)
         self.commits = GroupCommit(
@@ -212,8 +211,11 @@ class Processor:
 
     def _decide(self, hot: HotStream, request: CommandRequest) -> None:
         now = self._clock.now()
+        if self._detours.is_next(hot, request):
+            self._conclude(hot, request, Need(patience=True), now)
+            return
         try:
-            outcome = hot.kind.decide(hot, request.command, self._facts(hot, request, now))
+            outcome = hot.kind.decide(hot, request.command, self._facts.of(hot, request, now))
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._failures.not_decided(hot, request, defect)
             return
@@ -239,33 +241,16 @@ class Processor:
             self.commits.tell(PendingReply(request, hot, outcome))
             self.hot.settle(hot)
 
-    def _facts(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
-        chance = RecordedRandomness(request, self.new_id, self._random)
-        deadline = time.perf_counter() + PATIENCE_S
-        return Facts(
-            hot.text,
-            hot.machine,
-            hot.payloads,
-            now,
-            request.actor,
-            chance.draw,
-            chance.entropy,
-            request.known_waits,
-            self.hot.refusals(hot.stream_id),
-            self._names,
-            lambda: deadline - time.perf_counter(),
-            payload_max=self._limits.payload_max_bytes,
-            events_max=self._limits.run_events_max,
-            transitions_max=min(self._limits.transitions_max, self._inbox.moves_max(request)),
-        )
-
     async def _detour(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
         """Wait for what a decision needs, then go on with it, before all others."""
         state, now, outcome = hot.state, self._clock.now(), None
         try:
             with self._detours.taken(request):
                 if need.patience:
-                    outcome = await self._detours.decide(hot, request, self._facts(hot, request, now))
+                    async with self._detours.turn(hot):
+                        state, now = hot.state, self._clock.now()
+                        if not self._inbox.is_closed and self.failure is None:
+                            outcome = await self._detours.decide(hot, request, self._facts.of(hot, request, now))
                 else:
                     await self._detours.fetch(hot, request, need)
         except StoreError as error:
@@ -280,6 +265,8 @@ class Processor:
         has_moved = hot.state is not state or self.hot.get(hot.stream_id) is not hot
         if self.failure is not None:
             request.fail(EngineFailed("the engine has stopped after a failed commit; restart it"))
+        elif self._inbox.is_closed:
+            request.fail(Unavailable(CLOSED))
         elif outcome is None or has_moved:
             self._inbox.put_first([request])
         elif request.grant and self._is_held_back(request):
@@ -300,7 +287,7 @@ class Processor:
         batch = self.commits.open
         if request.claims and isinstance(outcome, Decision):
             claims = batch.claim(request, hot, outcome.answer, now)
-        hot.move(steps)
+        hot.move(steps, events)
         batch.add(hot, events, changed, claims)
         if isinstance(outcome, Rejection):
             self.hot.count_refusal(hot.stream_id, recorded=True)
@@ -379,16 +366,28 @@ class Processor:
         await self._idle.wait()
 
     async def bring_home(self, patience_s: float) -> bool:
-        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed."""
+        """Wait, so long at most, until all is on disk, what was put off too; whether nothing is being committed.
+
+        If that is too long nothing more is decided, and what is decided has as long again to come to disk.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                while self._put_off.requests or not self._idle.is_set():  # what was put off may be on its way again
+                # What was put off may be on its way again.
+                while not self._inbox.is_closed and (self._put_off.requests or not self._idle.is_set()):
                     await self._put_off.wait()
                     await self._idle.wait()
         if self._put_off.requests:
             _log.error("results_not_written", count=len(self._put_off.requests), problem=self.commits.problem)
+        if not self._idle.is_set():
+            self._halt()
+        end = time.monotonic() + patience_s
+        while not self.commits.is_idle and self.failure is None and time.monotonic() < end:  # noqa: ASYNC110 rare
+            await asyncio.sleep(0.01)
         return self.commits.under_way is None or self.failure is not None
 
-    def is_hot(self, stream_id: bytes) -> bool:
-        """Whether a stream is in memory."""
-        return self.hot.get(stream_id) is not None
+    def _halt(self) -> None:
+        """Decide nothing more, and tell who waits outside."""
+        self._inbox.is_closed = True
+        for request in (*self._inbox.drop_outside(), *self._detours.requests):
+            if not request.is_internal:
+                self.teller.fail(request, Unavailable(CLOSED))

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
+
+from perdure.engine.fairness import FairThread
 
 T = TypeVar("T")
 
 IN_LOOP_MAX: Final = 8192
 """Characters of a definition that is looked at where it is asked for: some 20 ms of work at most."""
 
-_APART: Final = ThreadPoolExecutor(1, thread_name_prefix="perdure-definitions")
-"""One: whoever sends many large definitions holds up nobody but others who do."""
+WAITING_MAX: Final = 256
+
+_APART: Final = FairThread("perdure-definitions")
 
 
-async def apart_if_bulky(size: int, work: Callable[..., T], *arguments: Any) -> T:
+def check_bulky(workspace_id: bytes, size: int) -> None:
+    """Raise `RateLimited` if a definition of that size is too many for its workspace; asked before anything is done."""
+    if size > IN_LOOP_MAX:
+        _APART.check(workspace_id, WAITING_MAX)
+
+
+async def apart_if_bulky(workspace_id: bytes, size: int, work: Callable[..., T], *arguments: Any) -> T:
     """What `work` gives for these arguments, which nobody else may change meanwhile; `size` is of the definition."""
     if size <= IN_LOOP_MAX:
         return work(*arguments)
-    return await asyncio.get_running_loop().run_in_executor(_APART, work, *arguments)
+    return await _APART.do(workspace_id, work, *arguments)

@@ -11,7 +11,7 @@ from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.events import Recorded
 from perdure.engine.core.evolve import evolve
-from perdure.engine.core.refs import seq_of
+from perdure.engine.core.live import live_seqs
 from perdure.engine.core.state import State, initial_state
 from perdure.engine.log import projections
 from perdure.engine.log.codec import EXECUTION
@@ -53,15 +53,7 @@ class ExecutionStreamType:
         return projections.execution_row(stream_id, organization_id, state)
 
     def live_seqs(self, state: State) -> frozenset[int] | None:
-        ends = (state.input, state.output, state.error_ref, state.cause)
-        references = [reference for reference in ends if reference]
-        for frame in state.frames.values():
-            references.append(frame.input)
-            references.extend(frame.variables.values())
-            if frame.parameters is not None:
-                references.append(frame.parameters)
-        references.extend(fork.items for fork in state.forks.values() if fork.items is not None)
-        return frozenset(map(seq_of, references))
+        return live_seqs(state)
 
     def width(self, state: State) -> int:
         return len(state.frames)

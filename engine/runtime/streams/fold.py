@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.snapshots import due_after, restore
-from perdure.engine.runtime.streams.stream import HotStream, StreamType
+from perdure.engine.runtime.streams.stream import HotStream, StreamType, bytes_of
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.protocols import Store
 from perdure.store.records import NEW_STREAM, EventRow, Head, SnapshotRow, StoredEvent, StreamRow
 
 EVENTS_AT_ONCE: Final = 1000
 """So many events are held at a time; of those before, the payloads that are live."""
+
+BYTES_READ_MAX: Final = 16 * 1024 * 1024
+"""Of more bytes of payloads the rest is not read from its text before a decision asks for it."""
 
 
 class StreamFold:
@@ -25,6 +29,9 @@ class StreamFold:
         self.state: Any = self.kind.initial()
         self.head = NEW_STREAM
         self.texts: dict[int, str] = {}
+        self.sizes: dict[int, int] = {}
+        """Bytes of live payloads that are not at hand as texts."""
+        self._added = 0
         self.snapshot_due = self.kind.snapshot_due
         self._prune_above = 0
 
@@ -34,15 +41,17 @@ class StreamFold:
         for _, row in events:
             if row.payload is not None:
                 texts[row.seq] = row.payload
+                self._added += len(row.payload)
             state = kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))  # a fold reads none
             self.head = Head(row.seq, row.hash, self.row.epoch)
         self.state = state
-        if len(texts) > self._prune_above:
+        if len(texts) > self._prune_above or self._added > BYTES_READ_MAX:
             self._prune()
 
     def _prune(self) -> None:
         """Let go of payloads that are not live; of a wide state as rarely as `HotStream` does, for the same reason."""
         live = self.kind.live_seqs(self.state)
+        self._added = 0
         if live is not None:
             self.texts = {seq: text for seq, text in self.texts.items() if seq in live}
             width = self.kind.width(self.state)
@@ -77,6 +86,13 @@ class StreamFold:
             raise LookupError(message)
         self._prune()
         hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
-        payloads = {seq: decode_json(text) for seq, text in self.texts.items()}
-        hot.restore(self.state, self.head, payloads, self.snapshot_due)
+        payloads: dict[int, Any] = {}
+        left = BYTES_READ_MAX if self.kind.live_seqs(self.state) is not None else sys.maxsize
+        for seq, text in self.texts.items():
+            left -= len(text)
+            if left < 0:
+                break
+            payloads[seq] = decode_json(text)
+        sizes = self.sizes | {seq: bytes_of(text) for seq, text in self.texts.items()}
+        hot.restore(self.state, self.head, payloads, sizes, self.snapshot_due)
         return hot

@@ -14,7 +14,7 @@ from perdure.engine.language import Machine, compile_machine
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.snapshots import EVERY, Unusable, check
 from perdure.engine.runtime.streams.bulky import apart_if_bulky
-from perdure.engine.runtime.streams.fold import EVENTS_AT_ONCE, StreamFold
+from perdure.engine.runtime.streams.fold import BYTES_READ_MAX, EVENTS_AT_ONCE, StreamFold
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.store.errors import StoreError
@@ -27,6 +27,9 @@ STREAMS_AT_ONCE: Final = 128
 
 PAYLOADS_AHEAD: Final = 64
 """So many payloads from before a snapshot are read with it; else each would be asked for by a decision in turn."""
+
+PAYLOADS_AT_ONCE: Final = 16
+"""So many payloads are loaded at once, however large they are; of more, as many as come to BYTES_READ_MAX."""
 
 DEFINITIONS_MAX: Final = 512
 
@@ -51,7 +54,7 @@ class Definitions:
         if row is None:
             message = f"workflow {ids.text(workflow_id)} has no version {version}"
             raise LookupError(message)
-        return self._keep(key, await apart_if_bulky(len(row.definition), _compiled, row.definition))
+        return self._keep(key, await apart_if_bulky(row.workspace_id, len(row.definition), _compiled, row.definition))
 
     def put(self, workflow_id: bytes, version: int, definition: str) -> Machine:
         """Compile a definition that is at hand."""
@@ -175,6 +178,8 @@ class Loader:
         if len(missing) <= PAYLOADS_AHEAD:  # of more, those that a decision needs are read when it needs them
             known = await self._store.events_at(row.stream_id, missing)
             fold.texts |= {row.seq: row.payload for _, row in known if row.payload is not None}
+        else:
+            fold.sizes = await self._store.payload_sizes(row.stream_id, missing)
         return fold
 
     def _refuse(self, snapshot: SnapshotRow, flaw: Unusable) -> None:
@@ -184,16 +189,28 @@ class Loader:
         self._metrics.snapshots_refused.add(flaw.flaw)
 
     async def payloads(self, stream_id: bytes, seqs: Sequence[int]) -> dict[int, Any]:
-        """Payloads of events of a stream. Raises `LookupError` if one is erased."""
+        """Payloads of events of a stream; of very many bytes the first. Raises `LookupError` if one is erased."""
         if not seqs:
             return {}
         found = {}
-        for _, row in await self._store.events_at(stream_id, seqs):
+        for _, row in await self._store.events_at(stream_id, await self._first_of(stream_id, seqs)):
             if row.payload is None:
                 message = f"the payload of event {row.seq} is gone"
                 raise LookupError(message)
             found[row.seq] = decode_json(row.payload)
         return found
+
+    async def _first_of(self, stream_id: bytes, seqs: Sequence[int]) -> Sequence[int]:
+        """As many of these as are loaded at once: whoever needs the others asks again."""
+        if len(seqs) <= PAYLOADS_AT_ONCE:
+            return seqs
+        sizes = await self._store.payload_sizes(stream_id, seqs)
+        left = BYTES_READ_MAX
+        for count, seq in enumerate(seqs):
+            left -= sizes.get(seq, 0)
+            if left < 0:
+                return seqs[: count or 1]
+        return seqs
 
     async def wait_outcomes(self, stream_id: bytes, waits: Sequence[str]) -> dict[str, str | None]:
         """How these waits of an execution ended; null for what is none of its waits.

@@ -12,7 +12,7 @@ from perdure.engine.core.events import Recorded
 from perdure.engine.log import snapshots
 from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.letting_go import let_go
-from perdure.store.records import NEW_STREAM, Ending, Head, Row, SnapshotRow, StreamKind, TimerRow
+from perdure.store.records import NEW_STREAM, Ending, Head, NewEvent, Row, SnapshotRow, StreamKind, TimerRow
 
 if TYPE_CHECKING:  # the language, which commands that read have no use for, comes with them
     from perdure.engine.core.decision import Facts, Outcome
@@ -29,6 +29,9 @@ SNAPSHOT_WIDTH_MAX: Final = 8192
 
 PAYLOADS_AT_EASE: Final = 8
 """With no more payloads than this a stream is not looked through for those that could go."""
+
+BYTES_AT_EASE: Final = 4 * 1024 * 1024
+"""Likewise with no more bytes of them than this."""
 
 
 class Rows(NamedTuple):
@@ -96,7 +99,9 @@ class HotStream:
 
     `head` is where the stream ends on disk, and `stored` the state there. `batch` is the last batch, not yet committed,
     that an event of it is in; `pins` keep it in memory. Once the head has come to seq `snapshot_due`, the next commit
-    brings a snapshot of what is stored. All of it is read by others, and set by its own methods alone.
+    brings a snapshot of what is stored. `payload_sizes` has the bytes of JSON text of the payloads that are live, also
+    of those that are not loaded, and maybe of some others; `payload_bytes` is their sum. All of it is read by others,
+    and set by its own methods alone.
     """
 
     __slots__ = (
@@ -105,9 +110,12 @@ class HotStream:
         "kind",
         "machine",
         "organization_id",
+        "payload_bytes",
+        "payload_sizes",
         "payloads",
         "pins",
         "prune_above",
+        "prune_above_bytes",
         "shown",
         "snapshot_due",
         "state",
@@ -134,17 +142,23 @@ class HotStream:
         self.state: Any = kind.initial()
         self.stored: Any = self.state
         self.payloads: dict[int, Any] = {}
+        self.payload_sizes: dict[int, int] = {}
+        self.payload_bytes = 0
         self.machine: Any = machine  # of an execution
         self.batch: InFlight | None = None
         self.pins = 0
         self.prune_above = PAYLOADS_AT_EASE
+        self.prune_above_bytes = BYTES_AT_EASE
         self.shown: dict[str, str] | None = None
         self.snapshot_due = kind.snapshot_due
 
     # --- from the disk, and to it --------------------------------------------------------------------------------
 
-    def restore(self, state: Any, head: Head, payloads: dict[int, Any], snapshot_due: int) -> None:
+    def restore(
+        self, state: Any, head: Head, payloads: dict[int, Any], sizes: dict[int, int], snapshot_due: int
+    ) -> None:
         """Be as the store has it."""
+        self.payload_sizes, self.payload_bytes = sizes, sum(sizes.values())
         self.state = self.stored = state
         self.head, self.snapshot_due = head, snapshot_due
         self.payloads = payloads
@@ -190,31 +204,36 @@ class HotStream:
 
     # --- decided -------------------------------------------------------------------------------------------------
 
-    def move(self, steps: Sequence[DraftedEvent]) -> None:
+    def move(self, steps: Sequence[DraftedEvent], events: Sequence[NewEvent]) -> None:
         """Move on by the events of a decision, which the store is about to have. After an error it has not moved."""
         state = steps[-1].state
-        for step in steps:
-            recorded = step.recorded
-            if recorded.payload is not None:
-                self.payloads[recorded.seq] = recorded.payload
-        if len(self.payloads) > self.prune_above:
-            self._prune(state)
+        for step, event in zip(steps, events, strict=True):
+            if event.payload is not None:
+                seq = step.recorded.seq
+                self.payloads[seq] = step.recorded.payload
+                self.payload_sizes[seq] = size = bytes_of(event.payload)
+                self.payload_bytes += size
+        if len(self.payloads) > self.prune_above or self.payload_bytes > self.prune_above_bytes:
+            self.prune(state)
         self.state = state
 
     def add_payloads(self, payloads: Mapping[int, Any]) -> None:
         """Have payloads at hand that a decision asked for."""
         self.payloads.update(payloads)
 
-    def _prune(self, state: Any) -> None:
+    def prune(self, state: Any) -> None:
         """Let go of payloads that no later decision looks at.
 
         It is done when twice as many have come together as are needed, and more than there are places to look for what
-        is needed: so it costs little for each payload, however wide a Map is.
+        is needed: so it costs little for each payload, however wide a Map is. Likewise of their bytes.
         """
         live = self.kind.live_seqs(state)
         if live is not None:
             self.payloads = {seq: value for seq, value in self.payloads.items() if seq in live}
+            self.payload_sizes = {seq: size for seq, size in self.payload_sizes.items() if seq in live}
+            self.payload_bytes = sum(self.payload_sizes.values())
             self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads), self.kind.width(state))
+            self.prune_above_bytes = max(BYTES_AT_EASE, 2 * self.payload_bytes)
 
     # --- told ----------------------------------------------------------------------------------------------------
 
@@ -228,6 +247,11 @@ class HotStream:
                 shown["process_id"] = (self.payloads[1] or {}).get("process_id") or self.text
                 self.shown = shown
         return shown
+
+
+def bytes_of(text: str) -> int:
+    """How many bytes a text has in the log."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class HotStreams:
@@ -247,6 +271,11 @@ class HotStreams:
         if hot is not None:
             self._streams.move_to_end(stream_id)
         return hot
+
+    def workflow_of(self, stream_id: bytes) -> str:
+        """Which workflow an execution is of; an empty text if that is not known, or for another stream."""
+        hot = self._streams.get(stream_id)
+        return "" if hot is None else getattr(hot.state, "workflow", "")
 
     def will_tell_end(self, stream_id: bytes) -> bool:
         """Whether a commit is still to tell of an execution's end: it is in memory, and its end is not on disk.

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from perdure.engine.core.commands import Quarantine, Recover
+from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
 from perdure.engine.runtime.workers.suspects import Suspects
@@ -22,6 +23,9 @@ from perdure.store.protocols import Store
 _log = structlog.get_logger("perdure.recovery")
 
 AT_ONCE: Final = 256
+
+PORTION_BYTES: Final = 8 * 1024 * 1024
+"""So many bytes of parameters are read for the steps of one run before others have their turn."""
 
 
 class Recovery:
@@ -76,8 +80,17 @@ class Recovery:
         """Take up streams, as far as they are orphans, some at a time."""
         for start in range(0, len(streams), AT_ONCE):
             some = [stream_id for stream_id in streams[start : start + AT_ONCE] if stream_id in orphans]
-            orders = (self._send(stream_id, Recover(died, orphans[stream_id])) for stream_id in some)
+            orders = (self._recover(stream_id, orphans[stream_id], died=died) for stream_id in some)
             await asyncio.gather(*orders, return_exceptions=True)
+
+    async def _recover(self, stream_id: bytes, seq: int, *, died: bool) -> None:
+        """Take up one stream, its steps in portions: what they are called with is not read all at once."""
+        after = None
+        while True:
+            reply = await self._send(stream_id, Recover(died, seq, after, PORTION_BYTES))
+            if not isinstance(reply, Accepted) or reply.answer is None:
+                return
+            after = reply.answer
 
     async def _take_up_carefully(self, orphans: Mapping[bytes, int], loop: CrashLoop) -> None:
         """Take up what was under way, and what is due, in groups that are noted before, without what is guilty."""

@@ -39,8 +39,8 @@ class TaskRunner(Protocol):
         """Call the task's step, and complete it some time later, never within this call."""
         ...
 
-    def cancel(self, hot: HotStream, seq: int) -> None:
-        """Stop the step that was called for the `TaskScheduled` of that seq, if it can be; nobody waits for it."""
+    def cancel(self, hot: HotStream, seq: int) -> bool:
+        """Stop the step that was called for the `TaskScheduled` of that seq, if it can be; whether it tells its end."""
         ...
 
     def knows(self, key: TaskKey) -> bool:
@@ -124,7 +124,7 @@ class Tasks:
         if places.is_queued(key) and not task.is_queued:
             self._turns.wait(key, task.scope, is_queued=False)
 
-    def cancel(self, hot: HotStream, seq: int) -> None:
+    def cancel(self, hot: HotStream, seq: int) -> bool:
         """Stop a step, or never start it; that it was cancelled is recorded as an ignored result.
 
         A plain function goes on in its thread, to nobody's use.
@@ -132,13 +132,14 @@ class Tasks:
         key = TaskKey(hot.stream_id, seq)
         job = self._jobs.get(key)
         if job is not None:
-            job.cancel()
-        elif key in self._starting:
+            return job.cancel()
+        if key in self._starting:
             self._on_not_started(key)
         else:
             self._turns.forget(key)
             if self._on_loop.forget(key) is None:
                 self._in_threads.forget(key)
+        return False
 
     def knows(self, key: TaskKey) -> bool:
         """Whether the step of that `TaskScheduled` runs here, or waits for a place."""

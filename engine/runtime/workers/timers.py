@@ -125,9 +125,9 @@ class Timers:
         while self._rang_again and not self._is_closed:
             self._rang_again = False
             try:
-                await self._fire_due()
+                looked_at = await self._fire_due()
                 self._next = None
-                await self._arm_next()
+                await self._arm_next(looked_at)
             except StoreError as error:
                 self._on_not_read(error)
                 self._next = None
@@ -137,13 +137,18 @@ class Timers:
         _log.error("timers_not_read", error=str(error))
         self._metrics.fail("timers_not_read")
 
-    async def _fire_due(self) -> None:
-        """Fire what is due in rounds; one that takes its time, as a slow decision may, goes on beside the next ones."""
+    async def _fire_due(self) -> int | None:
+        """Fire what is due in rounds; one that takes its time, as a slow decision may, goes on beside the next ones.
+
+        Gives the instant at which nothing more was due; null if it did not come to that.
+        """
         while not self._is_closed and len(self._rounds) < ROUNDS_MAX:
-            found = await self._due()
+            now = self._clock.now()
+            found = await self._due(now)
             due = [timer for timer in found if timer not in self._stuck and timer not in self._firing]
             if not due:
-                return
+                self._stuck.intersection_update(found)  # of what was mended or ended meanwhile none is due
+                return now
             self._firing.update(due)
             job = asyncio.get_running_loop().create_task(self._round(due))
             self._rounds.add(job)
@@ -151,10 +156,11 @@ class Timers:
             await asyncio.wait([job], timeout=PATIENCE_S)
             if job.done():
                 job.result()
+        return None
 
-    async def _due(self) -> Sequence[TimerRow]:
+    async def _due(self, now: int) -> Sequence[TimerRow]:
         known = len(self._stuck) + len(self._firing)
-        return await self._store.due_timers(self._clock.now(), limit=AT_ONCE + known)
+        return await self._store.due_timers(now, limit=AT_ONCE + known)
 
     async def _round(self, due: list[TimerRow]) -> None:
         try:
@@ -178,16 +184,19 @@ class Timers:
         """Those that are still set: what became of the others made them void, as when one branch fails for all."""
         if not unfired:
             return []
-        found = set(await self._due())
+        found = set(await self._due(self._clock.now()))
         return [timer for timer in unfired if timer in found]
 
-    async def _arm_next(self) -> None:
+    async def _arm_next(self, looked_at: int | None) -> None:
+        """Arm for the earliest timer after the instant up to which all are fired, being fired, or stuck.
+
+        Of a timer that is set meanwhile, and due before that, `arm` is told.
+        """
         self._is_waiting = bool(self._rounds)
-        if not (self._stuck or self._rounds):
-            await self.start()
-            return
-        # The earliest row may be one that is stuck, or being fired: look again in a while instead.
-        self._look_later()
+        if looked_at is None:  # as many rounds are under way as may be: the end of one looks again
+            self._look_later()
+        elif (due_at := await self._store.next_due(after=looked_at)) is not None:
+            self.arm(due_at)
 
     def _look_later(self) -> None:
         if self._retry is None and self._is_started and not self._is_closed:

@@ -202,7 +202,9 @@ def test_a_key_elsewhere(mode: Mode, perdure: Perdure) -> None:
     """An operator, or who can write the file, makes keys of another organization, which is made with them."""
     elsewhere = ("--organization", "acme", "--workspace", "billing")
     perdure("keys", "create", "clerk", "--scope", "runs.view", *elsewhere)
-    assert [key["name"] for key in perdure.json("keys", "list", *elsewhere)["items"]] == ["clerk"]
+    assert [
+        key["name"] for key in perdure.json("keys", "list", *elsewhere, "--database", "sqlite:///runs.db")["items"]
+    ] == ["clerk"]
     assert "clerk" not in perdure("keys", "list").stdout
 
 

@@ -155,7 +155,7 @@ STORING = {
     "perdure.store.sqlite.writer.writer",
 }
 READING = ("history", "events INV-7", "waits", "workflows list", "keys list", "show INV-7")
-SERVED = ("history", "events INV-7", "show INV-7")
+SERVED = ("history", "events INV-7", "waits", "workflows list", "keys list", "show INV-7")
 
 IMPORTED = """
 import sys
@@ -189,6 +189,11 @@ def test_commands_that_read_import_little(folder: Path) -> None:
     assert found == {line: set() for line in READING}
 
 
+def test_doctor_imports_no_migrations_and_no_steps(folder: Path) -> None:
+    """A sound database is looked at without them, which would take most of the time."""
+    assert imported(["doctor"], {"alembic", "aiohttp", "perdure.engine.steps.http"}) == {"doctor": set()}
+
+
 def test_commands_that_ask_a_server_import_no_store(served: str) -> None:
     """They start without the engine, the language, and all that opens a database."""
     unwanted = (SERVING - {"http.client"}) | LANGUAGE | {"aiosqlite", "sqlalchemy", "sqlite3"}
@@ -204,6 +209,9 @@ def test_commands_that_ask_a_server_import_no_store(served: str) -> None:
         (["history", "--limt", "3"], "--limit"),
         (["keys", "lst"], "list"),
         (["show", "INV-7", "--jsn"], "--json"),
+        (["resume", "INV-7", '{"y": 2}'], """--payload '{"y": 2}'"""),
+        (["trigger", "invoice approval", '{"y": 2}'], """--input '{"y": 2}'"""),
+        (["terminate", "INV-7", "--reason", "x", '{"y": 2}'], """--payload '{"y": 2}'"""),
     ],
 )
 def test_a_slip_of_the_finger_is_understood(perdure: Perdure, arguments: list[str], meant: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from perdure.api.cli.targets import served_runs
 from perdure.api.client import Client
 from perdure.engine import Engine
 from perdure.engine.core import ids
@@ -48,6 +49,15 @@ SERVED = [
     ["show", "INV-7", "--diagram"],
     ["events", "INV-7"],
     ["events", "INV-6", "--follow"],
+    ["waits"],
+    ["waits", "--workflow", NAME, "--limit", "1"],
+    ["waits", "--process-id", "INV-6"],
+    ["workflows", "list"],
+    ["workflows", "list", "--search", "nobody"],
+    ["workflows", "list", "--limit", "1000", "--page", "2"],
+    ["workflows", "show", NAME],
+    ["workflows", "show", NAME, "--version", "1"],
+    ["workflows", "show", NAME, "--diagram"],
 ]
 
 
@@ -62,11 +72,36 @@ def test_a_server_shows_what_its_database_has(perdure: Perdure, served: str) -> 
     assert perdure("history", "--json", *there).stdout == perdure("history", "--json").stdout
     first = perdure.json("history", "--limit", "1", *there)
     assert perdure.json("history", "--after", first["after"], *there)["items"][0]["process_id"] == "INV-6"
-    for command in (["show", "INV-8"], ["events", "INV-8"], ["history", "invoice aproval"]):
+    for command in (
+        *(["show", "INV-8"], ["events", "INV-8"], ["history", "invoice aproval"]),
+        *(["waits", "--process-id", "INV-8"], ["waits", "--workflow", "invoice aproval"]),
+        ["workflows", "show", "invoice aproval"],
+    ):
         said = perdure(*command, *there, exits=1).stderr
         assert "there is no" in said
         assert "Did you mean '" in said
     assert "wants a key" in perdure("show", "INV-7", "--server", served, exits=2).stderr
+
+
+def test_a_server_s_keys_and_waits_are_listed(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PERDURE_SERVER is enough, without any database; by pages, and also with a key that sees no workflows."""
+    monkeypatch.setattr(served_runs, "ITEMS_AT_ONCE", 1)
+    keys = perdure.json("keys", "list")["items"]
+    wanted = [perdure.json(*each) for each in (["waits"], ["workflows", "list"])]
+    first = perdure.json("workflows", "list", "--limit", "1", "--page", "2")
+    monkeypatch.setenv("PERDURE_SERVER", served)
+    monkeypatch.setenv("PERDURE_DATABASE", "sqlite:///nowhere.db")
+    monkeypatch.setenv("PERDURE_KEY", KEY)
+    told = perdure.json("keys", "list")["items"]
+    assert [{name: each[name] for name in row} for each, row in zip(keys, told, strict=True)] == [
+        {**row, "last_used_at": each["last_used_at"]} for each, row in zip(keys, told, strict=True)
+    ]
+    assert [perdure.json(*each) for each in (["waits"], ["workflows", "list"])] == wanted
+    assert perdure.json("workflows", "list", "--limit", "1", "--page", "2") == first
+    assert "--database" in perdure("waits", "--workspace", "x", exits=2).stderr
+    monkeypatch.setenv("PERDURE_KEY", perdure.json("keys", "create", "v", "--scope", "runs.view")["key"])
+    (wait,) = perdure.json("waits")["items"]
+    assert wait == {**wanted[0]["items"][0], "workflow_name": None}
 
 
 def test_a_server_s_run_is_followed(perdure: Perdure, served: str) -> None:

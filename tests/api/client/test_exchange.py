@@ -128,6 +128,19 @@ def test_a_retry_after_is_honoured() -> None:
         assert Run(CHANGING, refused(429, "RATE_LIMITED", **{"retry-after": odd}), OK, chance=0.0).pauses == [0]
 
 
+@pytest.mark.parametrize(("status", "code"), [(503, "UNAVAILABLE"), (429, "RATE_LIMITED")])
+def test_who_follows_comes_again_for_as_long_as_the_server_is_full(status: int, code: str) -> None:
+    """When it says so; that is no try, so that something else that goes wrong afterwards is tried as often as ever."""
+    following = Call[Any]("GET", "/x", dict[str, Any], is_safe=True, is_patient=True)
+    full = refused(status, code, **{"retry-after": "1"})
+    run = Run(following, *[full] * 200, *[NoAnswer("lost")] * 3, OK, attempts_max=4, elapsed_max_s=5, chance=0.0)
+    assert run.result is not None
+    assert run.pauses == [1] * 200 + [0] * 3
+    assert max(Run(following, *[full] * 20, OK).pauses) == 11
+    assert isinstance(Run(following, *[refused(status, code)] * 9).error, Refusal)
+    assert isinstance(Run(READING, *[full] * 9).error, Refusal)
+
+
 def test_errors_say_what_the_server_says() -> None:
     """In both envelopes; of a code that is newer than the client the status says the kind."""
     process = Run(READING, Answer(409, {}, b'{"message":"m","error":{"code":"CONFLICT","details":{"a":1}}}')).error

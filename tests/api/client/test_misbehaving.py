@@ -266,12 +266,16 @@ def test_a_path_and_a_proxy(connect: Connect, monkeypatch: pytest.MonkeyPatch) -
 
 
 @contextlib.contextmanager
-def losing(url: str, *, answers: int) -> Iterator[Misbehaving]:
-    """A server in front of another one: it passes requests on, and loses so many answers."""
-    left = [answers]
+def losing(url: str, *, answers: int, full: int = 0) -> Iterator[Misbehaving]:
+    """A server in front of another one: it passes requests on, and loses so many answers, or holds no call at first."""
+    left, refused = [answers], [full]
     where = urlsplit(url)
 
     def pass_on(connection: socket.socket, request: bytes) -> None:
+        if b"wait=" in request and refused[0] > 0:
+            refused[0] -= 1
+            connection.sendall(UNAVAILABLE)
+            return
         with socket.create_connection((where.hostname, where.port)) as behind:
             behind.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
             answer = b""
@@ -338,6 +342,25 @@ def test_changes_whose_answers_are_lost_come_to_the_same(connect: Connect, serve
         assert connect(server.url, sleep=Slept()).revoke_key(key.id).revoked_at
     with losing(served, answers=1) as server:
         assert connect(server.url, sleep=Slept()).archive_workflow(workflow.id).status == "archived"
+
+
+def test_following_goes_on_when_the_server_has_room_again(connect: Connect, served: str) -> None:
+    """The call that would be held is one too many at first; it is made again when the server says, and not sooner."""
+    slept = Slept()
+    with losing(served, answers=0, full=9) as server:
+        following = connect(server.url, sleep=slept).iter_execution_events("INV-7", follow=True)
+        seqs = [next(following).seq]
+        with Client(served, KEY) as direct:
+            there = len(list(direct.iter_execution_events("INV-7")))
+            seqs += [next(following).seq for _ in range(there - 1)]
+            later = threading.Timer(0.1, direct.resume, ("INV-7", {"ok": True}), {"state": "Ask"})
+            later.start()
+            seqs += [each.seq for each in following]
+            later.join()
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) > there
+    assert len(slept.seconds) == 9
+    assert min(slept.seconds) >= 3
 
 
 def test_following_goes_on_after_a_lost_answer(connect: Connect, served: str) -> None:

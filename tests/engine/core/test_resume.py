@@ -174,6 +174,13 @@ def test_a_call_for_a_state_that_never_waits_is_not_held(state):
     run = given(LATER).when(held(state=state)).then("CommandRefused").then_refuses("NOT_WAITING")
     assert not run.refused.is_early
     assert repr(state) in run.refused.message
+    assert "no state of that name that waits for a resume" in run.refused.message
+
+
+def test_a_call_for_a_state_of_a_similar_name_is_told_which_there_is():
+    """The names of all states that wait are looked at, and of no others."""
+    assert given(TWO).when(held(state="secnd")).refused.message.endswith("Did you mean 'Second'?")
+    assert "Did you mean" not in given(LATER).when(held(state="Chargee")).refused.message
 
 
 def test_a_call_for_a_wait_that_is_not_there_is_not_held():

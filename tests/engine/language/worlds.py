@@ -10,7 +10,7 @@ class World:
     """A world of constants."""
 
     now_ms = 1_704_067_200_000
-    expression_timeout_s = None
+    expression_timeout_s: float | None = None
 
     def __init__(self, context=None, variables=None):
         self._context = {} if context is None else context

@@ -472,7 +472,7 @@ async def test_a_result_is_told_however_the_ended_run_came_into_memory(bench: Be
     await rest(engine)
     bench.store.gate.clear()
     again = asyncio.create_task(engine.terminate("P-1", idempotency_key="K"))
-    await eventually(lambda: engine.node.processor.is_hot(ids.parse(execution_id)))
+    await eventually(lambda: engine.node.processor.hot.get(ids.parse(execution_id)))
     assert (await asyncio.wait_for(engine.result(execution_id), 5)).status == "terminated"
     bench.store.gate.set()
     assert await again == "already terminated"

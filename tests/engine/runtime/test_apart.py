@@ -13,7 +13,7 @@ import pytest
 
 from perdure.engine import Engine
 from perdure.engine.core import ids
-from perdure.engine.runtime.processing import processor
+from perdure.engine.runtime.processing import facts
 
 BACKTRACKING = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
 HEAVY = "{% $sum([1..40000].($ * 2)) %}"
@@ -58,7 +58,7 @@ async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decided in a thread from a state that is no more is thrown away, and decided again."""
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.0001)
+    monkeypatch.setattr(facts, "PATIENCE_S", 0.0001)
     definition = {
         "StartAt": "Ask",
         "States": {

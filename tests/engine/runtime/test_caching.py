@@ -10,7 +10,7 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict, Unauthorized, Unavailable
-from perdure.engine.runtime.processing import processor
+from perdure.engine.runtime.processing import facts
 from perdure.engine.services.access import SCOPES, Principal
 from perdure.engine.services.cache import Cache
 from perdure.engine.views import Execution, Workflow
@@ -253,7 +253,7 @@ async def test_what_is_decided_apart_while_its_key_is_revoked_is_refused(
 ) -> None:
     """Its decision took long, and is thrown away: no run begins, and nothing of it stays in memory."""
     engine, node = revoking.engine, revoking.engine.node
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.0001)
+    monkeypatch.setattr(facts, "PATIENCE_S", 0.0001)
     decide = Held(node.processor._detours, "decide", monkeypatch)
     caller = revoking.erp.caller
     trigger = asyncio.create_task(

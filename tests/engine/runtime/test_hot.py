@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from itertools import pairwise
 from typing import Any
@@ -13,11 +14,16 @@ from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import Frame, State
+from perdure.engine.limits import Limits
 from perdure.engine.runtime.streams import stream as hot
+from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
-from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE
+from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE, HotStream
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.engine.steps import Registry
 from perdure.store.records import Head
+
+from .conftest import eventually, rest
 
 ASK = {"Type": "Task", "Resource": "wait_for_resume", "End": True}
 ASK_EACH = {
@@ -37,11 +43,11 @@ async def test_a_wide_run_stays_until_newer_ones_push_it_out(engine: Engine, mon
     runs = [await engine.trigger(workflow.id, list(range(WIDE + 1))) for _ in range(RESTING_MAX + 3)]
     await engine.node.processor.settle()
     processor = engine.node.processor
-    assert [processor.is_hot(ids.parse(run.id)) for run in runs] == [False] * 3 + [True] * RESTING_MAX
+    assert [processor.hot.get(ids.parse(run.id)) is not None for run in runs] == [False] * 3 + [True] * RESTING_MAX
     monkeypatch.setattr(hot, "WIDE", WIDE + 2)
     narrow = await engine.trigger(workflow.id, list(range(WIDE + 1)))
     await engine.node.processor.settle()
-    assert not processor.is_hot(ids.parse(narrow.id))
+    assert processor.hot.get(ids.parse(narrow.id)) is None
 
 
 async def test_an_answer_to_a_resting_run_counts_like_any_other(engine: Engine) -> None:
@@ -56,7 +62,42 @@ async def test_an_answer_to_a_resting_run_counts_like_any_other(engine: Engine) 
     result = await engine.result(run.id)
     assert sorted(answer["n"] for answer in result.output) == list(range(WIDE + 1))
     await engine.node.processor.settle()
-    assert not engine.node.processor.is_hot(ids.parse(run.id))
+    assert engine.node.processor.hot.get(ids.parse(run.id)) is None
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_run_that_was_ended_stays_until_its_steps_have_told_their_ends(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, *, is_async: bool
+) -> None:
+    """What hundreds of cancelled steps give is recorded batch by batch, and the run is not read anew for each."""
+    steps, count, go = Registry(), 200, threading.Event()
+
+    async def slow(_: Any) -> None:
+        await asyncio.Event().wait()
+
+    steps.step("slow")(slow if is_async else lambda _: go.wait(10))
+    engine = await bench.start(steps=steps, limits=Limits(steps_max=1000, step_threads=300))
+    task = {"Type": "Task", "Resource": "slow", "End": True}
+    each = {"Type": "Map", "End": True, "ItemProcessor": {"StartAt": "A", "States": {"A": task}}}
+    workflow = await engine.create_workflow("slow", {"StartAt": "Each", "States": {"Each": each}})
+    run = await engine.trigger(workflow.id, list(range(count)))
+    await eventually(lambda: engine.node.tasks.running == count)
+    folds, real = list[str](), StreamFold.hot
+
+    def noted(fold: StreamFold) -> HotStream:
+        folds.append(fold.kind.name)
+        return real(fold)
+
+    monkeypatch.setattr(StreamFold, "hot", noted)
+    await engine.terminate(run.id)
+    go.set()
+    await eventually(lambda: not engine.node.tasks.running)
+    await rest(engine)
+    told = [type(each.event).__name__ async for each in engine.events(run.id)]
+    assert told.count("ResultIgnored") == count
+    assert not folds
+    assert not engine.node._cancelled
+    assert engine.node.processor.hot.get(ids.parse(run.id)) is None
 
 
 class Thing:
@@ -86,8 +127,8 @@ def test_a_very_wide_state_is_worth_no_snapshot(monkeypatch: pytest.MonkeyPatch)
     stream = hot.HotStream(STREAM_TYPES["execution"], bytes(16), bytes(16), None)
     frames = {str(number): Frame("A", "1/input", 1) for number in range(3)}
     head = Head(9, bytes(32), 0)
-    stream.restore(State(frames=PersistentMap(frames)), head, {}, head.seq)
+    stream.restore(State(frames=PersistentMap(frames)), head, {}, {}, head.seq)
     assert stream.due_snapshot() is None
-    stream.restore(State(frames=PersistentMap(frames).delete("0")), head, {}, head.seq)
+    stream.restore(State(frames=PersistentMap(frames).delete("0")), head, {}, {}, head.seq)
     assert stream.due_snapshot() is not None
     assert stream.due_snapshot() is None, "the next one is due later"

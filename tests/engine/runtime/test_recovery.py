@@ -328,19 +328,19 @@ async def test_a_state_that_the_log_does_not_have_is_never_built_on(
     execution = await engine.trigger(workflow.id, process_id="P")
     real, moves = HotStream.move, 0
 
-    def broken(self: HotStream, steps: Any) -> None:
+    def broken(self: HotStream, steps: Any, events: Any) -> None:
         nonlocal moves
         moves += self.kind.name == "execution"
         if moves != 2:
-            real(self, steps)
+            real(self, steps, events)
         elif has_moved:
-            real(self, steps)
+            real(self, steps, events)
             raise RuntimeError
         else:
             monkeypatch.setattr(ExecutionStreamType, "live_seqs", unable)
             self.prune_above = 0
             try:
-                real(self, steps)
+                real(self, steps, events)
             finally:
                 monkeypatch.undo()
 

@@ -13,6 +13,7 @@ from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.requests import from_inside
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.timers import Timers
+from perdure.engine.testing import ManualClock
 from perdure.store.records import TimerRow
 from tests.engine.runtime.conftest import eventually
 
@@ -26,8 +27,36 @@ class Rows:
     async def due_timers(self, now: int, *, limit: int) -> list[TimerRow]:
         return [row for row in sorted(self.rows) if row.due_at <= now][:limit]
 
-    async def next_due(self) -> int | None:
-        return min((row.due_at for row in self.rows), default=None)
+    async def next_due(self, *, after: int | None = None) -> int | None:
+        return min((row.due_at for row in self.rows if after is None or row.due_at > after), default=None)
+
+
+async def test_a_timer_that_cannot_be_fired_makes_nobody_look_again() -> None:
+    """It is left alone: nothing is read until the next one comes due, and it is forgotten when it is gone."""
+    clock, fired = ManualClock(), list[int]()
+    now = clock.now()
+    stuck, later = TimerRow(now, b"aside", 1), TimerRow(now + 60_000, b"well", 2)
+    store = Rows(stuck, later)
+
+    async def fire(due: list[TimerRow]) -> list[TimerRow]:
+        fired.extend(row.timer for row in due)
+        failed = [row for row in due if row == stuck]
+        store.rows = [row for row in store.rows if row not in due or row in failed]
+        return failed
+
+    timers = Timers(store, clock, fire, Metrics())  # type: ignore[arg-type]
+    await timers.start()
+    clock.push(0)
+    await timers.settle()
+    assert fired == [1]
+    assert clock.next_due() == later.due_at
+    store.rows.remove(stuck)  # the run was terminated
+    clock.push(60_000)
+    await timers.settle()
+    assert fired == [1, 2]
+    assert not timers._stuck
+    assert clock.next_due() is None
+    await timers.close()
 
 
 async def test_a_round_that_takes_its_time_holds_up_no_other() -> None:

@@ -65,6 +65,15 @@ async def test_events_at_some_seqs(filled: Store) -> None:
     assert await filled.events_at(A, []) == []
 
 
+async def test_the_sizes_of_some_payloads(filled: Store) -> None:
+    """They are told in bytes, without what has no payload and what does not exist."""
+    stored = {row.seq: row.payload for _, row in await filled.events_at(A, range(1, 20))}
+    sized = {seq: len(text.encode()) for seq, text in stored.items() if text is not None}
+    assert sized
+    assert await filled.payload_sizes(A, [*stored, 5, 99, 0, -1]) == sized
+    assert await filled.payload_sizes(A, []) == {}
+
+
 async def test_very_many_events_at_once(store: Store) -> None:
     """A decision may need more payloads than a statement takes parameters."""
     await store.append([part(A, events=11_000)])

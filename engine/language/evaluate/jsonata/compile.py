@@ -31,7 +31,7 @@ from perdure.engine.language.evaluate.jsonata.integers import (
     packed,
     unpacked,
 )
-from perdure.engine.language.evaluate.jsonata.text import readable, tokens
+from perdure.engine.language.evaluate.jsonata.text import PICTURED, Token, readable, tokens, with_costly_pictures
 from perdure.engine.language.values import JSON_TYPES, MISSING, Json, cut, quoted
 
 OPENING: Final = "{%"
@@ -61,6 +61,20 @@ ARRAY_MAX: Final = 100_000
 
 RESULT_MAX: Final = 1_000_000
 """Bytes of JSON of a result: four times what a state may give on."""
+
+# While others wait for an evaluation (`expression_timeout_s`), it may make and read only so much: jlens looks at the
+# time once in some 250 steps, and a step may copy all that there is. Beyond it the expression is evaluated again, where
+# it holds up nobody, under the limits above (`TooSlow`). So these change nothing of what a definition means.
+
+HASTY_STRING_MAX: Final = 16 * 1024
+
+HASTY_ARRAY_MAX: Final = 4_000
+
+HASTY_INPUT_MAX: Final = 32 * 1024
+"""Bytes of JSON of what an expression reads, unless it does nothing but read a part of it."""
+
+_TOO_LARGE: Final = "U1001"
+"""jlens's code for what would be larger than it may be."""
 
 _LIMITS: Final = frozenset({"U1001", "U1006", "D1011", "D1012"})
 """jlens's codes for a limit: AWS has none for these, and writes its causes without one."""
@@ -106,7 +120,7 @@ def compile_jsonata(text: str, field: str = "") -> Expression:
         try:
             found = query.evaluate(env)
         except jlens.JlensError as error:
-            if error.code == _TIMED_OUT and env.world.expression_timeout_s is not None:
+            if error.code in (_TIMED_OUT, _TOO_LARGE) and env.world.expression_timeout_s is not None:
                 raise TooSlow from None
             reason = f": {error}" if error.code in _LIMITS else f". {error.code}: {error}"
             reason = explained(reason, query.given(env))
@@ -167,9 +181,11 @@ class _Query:
         found = list(tokens(source))
         source = exact_literals(source, found)
         self._is_moving = moves_only(found, BUILT_IN | FUNCTIONS.keys() | PRELUDES.keys())
+        self._only_reads = _only_reads(found)
         names = {match.group(1) for match in _NAME.finditer(source)}
+        left_alone = PICTURED - with_costly_pictures(found)
         for name, prelude in PRELUDES.items():
-            if name in names:
+            if name in names and name not in left_alone:
                 source = f"({prelude};({source}\n))"
                 names |= {match.group(1) for match in _NAME.finditer(prelude)}
         self._source = source
@@ -210,15 +226,20 @@ class _Query:
             timeout=TIME_MAX_S if patience_s is None else patience_s,
             max_depth=CALLS_MAX,
             max_steps=STEPS_MAX,
-            max_string_length=STRING_MAX,
-            max_array_length=ARRAY_MAX,
+            max_string_length=STRING_MAX if patience_s is None else HASTY_STRING_MAX,
+            max_array_length=ARRAY_MAX if patience_s is None else HASTY_ARRAY_MAX,
             max_result_size=RESULT_MAX,
             now=env.world.now_ms,
             seed=int.from_bytes(env.world.random_bytes(8)) if "shuffle" in self._names else 0,
         )
 
     def _bindings(self, env: Environment) -> Bindings:
-        values = packed(self.given(env), is_moving=self._is_moving)
+        values = self.given(env)
+        if values:
+            text = msgspec.json.encode(values)
+            if len(text) > HASTY_INPUT_MAX and not self._only_reads and env.world.expression_timeout_s is not None:
+                raise TooSlow
+            values = packed(values, text, is_moving=self._is_moving)
         return {**bound_functions(self._names, env.world), **values}
 
     def given(self, env: Environment) -> Bindings:
@@ -231,6 +252,13 @@ class _Query:
         if self._states is not None:
             values["states"] = _states(env, self._states)
         return values
+
+
+def _only_reads(found: list[Token]) -> bool:
+    """Say whether an expression is nothing but a way into what it is given: ``$states.input.items``."""
+    kinds = [token.kind for token in found if token.text != "."]
+    wild = any(token.text in ("*", "**", "%") for token in found)
+    return kinds[:1] == ["variable"] and all(kind == "name" for kind in kinds[1:]) and not wild
 
 
 def _states(env: Environment, read: Json) -> Bindings:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
+from perdure.engine.language.errors import TooSlow
 from perdure.engine.language.evaluate.environment import EvaluationContext
 from perdure.engine.language.evaluate.intrinsic_functions import (
     ArgumentRefused,
@@ -35,6 +36,15 @@ WORK_MAX: Final = 500_000
 it does, and looks at the time only now and then. An estimate, not a measurement, so that it is met at the same place
 each time."""
 
+HASTY_WORK_MAX: Final = 20_000
+"""So much of that while others wait; beyond it the expression is evaluated where it holds up nobody (`TooSlow`)."""
+
+WORDS_COST: Final = 200
+"""What a character of a picture costs with which `$toMillis` reads numbers in words: all of them go into a pattern."""
+
+PICTURE_SQUARE: Final = 500
+"""The square of a picture's length costs one for so many: `$formatNumber` takes 2 µs for a thousand of them."""
+
 CALL_COST: Final = 20
 """What a call costs beside an item of an array, or CHARACTERS_PER_UNIT characters of a text, that it is handed."""
 
@@ -46,15 +56,18 @@ HostFunction: TypeAlias = Callable[..., Json]
 class _Work:
     """One evaluation: what lends it chance, and what its functions may still do."""
 
-    __slots__ = ("left", "world")
+    __slots__ = ("is_hasty", "left", "world")
 
     def __init__(self, world: EvaluationContext) -> None:
         self.world = world
-        self.left = WORK_MAX
+        self.is_hasty = world.expression_timeout_s is not None
+        self.left = HASTY_WORK_MAX if self.is_hasty else WORK_MAX
 
     def spend(self, cost: int) -> None:
         self.left -= cost
         if self.left < 0:
+            if self.is_hasty:
+                raise TooSlow
             raise ArgumentRefused("The functions of this expression have too much to do")
 
 
@@ -156,6 +169,14 @@ def _exact(arguments: list[Json], _work: _Work) -> Json:
     return None
 
 
+def _picture(arguments: list[Json], work: _Work) -> Json:
+    """Charge for a picture: jlens takes quadratic time for one, or a pattern of all words, and is not interrupted."""
+    length = len(arguments[0]) if type(arguments[0]) is str else 0
+    has_words = len(arguments) > 1 and length and "w" in str(arguments[0]).lower()
+    work.spend(length * length // PICTURE_SQUARE + length * (WORDS_COST if has_words else 1))
+    return None
+
+
 def _random(arguments: list[Json], work: _Work) -> Json:
     return seeded_random(_floor(arguments[0], "the seed")) if arguments else drawn_random(work.world)
 
@@ -191,6 +212,7 @@ FUNCTIONS: Final[Mapping[str, _Function]] = {
     "eval": _Function(0, 2, _eval),
     "_exact": _Function(1, 1, _exact),
     "_fits": _Function(2, 2, _fits),
+    "_picture": _Function(1, 2, _picture),
     "_distinct": _Function(1, 1, _distinct),
     "keys": _Function(1, 1, _keys),
 }
@@ -206,14 +228,29 @@ BUILT_IN: Final[frozenset[str]] = frozenset({
 })  # fmt: skip
 """The names of JSONata's own functions."""
 
+
+def _pictured(name: str, parameters: str, signature: str, more: str = "") -> str:
+    """A function of JSONata's that is charged for its picture."""
+    body = f"($_picture($picture{more});$_{name}({parameters}))"
+    return f"$_{name}:=${name};${name}:=function({parameters}){signature}{{{body}}}"
+
+
 PRELUDES: Final[Mapping[str, str]] = {
     "parse": "$parse:=function($text){$_parse_json($text)[0]}",
     "distinct": "$distinct:=function($items){$type($items)='array'?$_distinct($items):$items}",
     "number": "$_number:=$number;$number:=function($text)<(nsb)-:n>{($_exact($text);$_number($text))}",
     RANGE: f"${RANGE}:=function($first,$last){{($_fits($first,$last);[$first..$last])}}",
+    "fromMillis": _pictured("fromMillis", "$number,$picture,$zone", "<n-s?s?:s>"),
+    "toMillis": _pictured("toMillis", "$text,$picture", "<s-s?:n>", ",true"),
+    "formatNumber": _pictured("formatNumber", "$number,$picture,$options", "<n-so?:s>"),
+    "formatInteger": _pictured("formatInteger", "$number,$picture", "<n-s:s>"),
+    "parseInteger": _pictured("parseInteger", "$text,$picture", "<s-s:n>"),
     DIVISOR: f"${DIVISOR}:=function($number){{$number=0?$error('Division by zero'):$number}}",
 }
-"""By name, functions that are written in JSONata; each may call those of FUNCTIONS, to which null is undefined."""
+"""By name, functions that are written in JSONata; each may call those of FUNCTIONS, to which null is undefined.
+
+Those of `text.PICTURED` are left to JSONata itself where a short picture stands in the expression.
+"""
 
 SHOWN: Final[Mapping[str, str]] = {"_parse_json": "parse", "_distinct": "distinct", "_exact": "number"}
 """How messages name a function that has another name for whoever writes an expression."""

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-import msgspec
-
 from perdure.engine.language.evaluate.jsonata.text import Token
 from perdure.engine.language.values import Json, cut
 
@@ -103,13 +101,13 @@ def moves_only(found: Iterable[Token], functions: Iterable[str]) -> bool:
     )
 
 
-def packed(values: dict[str, Json], *, is_moving: bool) -> dict[str, Json]:
-    """Give the values with a text in the place of each such integer; they themselves, if there is none.
+def packed(values: dict[str, Json], text: bytes, *, is_moving: bool) -> dict[str, Json]:
+    """Give the values, whose JSON ``text`` is, with a text in the place of each such integer; or they themselves.
 
     Raises:
         Inexact: There is one, and the expression does more than move and compare.
     """
-    if not values or not _LONG.search(msgspec.json.encode(values)):
+    if not _LONG.search(text):
         return values
     found = first_inexact(values)
     if found is None:

@@ -19,6 +19,12 @@ RANGE: Final = "_range"
 SHORT_MAX: Final = 1000
 """A range between two numbers that are not further apart is left as it is."""
 
+PICTURED: Final = frozenset({"fromMillis", "toMillis", "formatNumber", "formatInteger", "parseInteger"})
+"""Functions whose second argument is a picture."""
+
+PICTURE_MAX: Final = 64
+"""A picture of so many characters costs next to nothing, unless it has words."""
+
 _TOKEN: Final = re.compile(
     r"""(?P<blank>\s+ | /\*.*?(?:\*/|\Z))
       | (?P<text>"(?:[^"\\]|\\.)*"? | '(?:[^'\\]|\\.)*'? | `[^`]*`?)
@@ -215,3 +221,35 @@ def _closing(found: list[Token], index: int) -> int | None:
         if not waiting:
             return position + 1
     return None
+
+
+def with_costly_pictures(found: list[Token]) -> set[str]:
+    """Name the functions of PICTURED that an expression does not only call with a short picture that stands in it."""
+    return {
+        token.text[1:]
+        for index, token in enumerate(found)
+        if token.kind == "variable" and token.text[1:] in PICTURED and not _has_short_picture(found, index)
+    }
+
+
+def _has_short_picture(found: list[Token], index: int) -> bool:
+    """Say whether the function that stands here is called, with a short picture or none."""
+    if index + 1 >= len(found) or found[index + 1].text != "(" or (index and found[index - 1].text == "~>"):
+        return False
+    depth, commas, picture = 0, 0, list[Token]()
+    for token in found[index + 2 :]:
+        if token.kind == "operator" and token.text in _PAIRS:
+            depth += 1
+        elif token.kind == "operator" and token.text in (")", "]", "}"):
+            depth -= 1
+            if depth < 0:
+                break
+        elif token.text == "," and depth == 0:
+            commas += 1
+            continue
+        if commas == 1:
+            picture.append(token)
+    if not picture:
+        return True
+    is_short = len(picture) == 1 and picture[0].kind == "text" and len(picture[0].text) <= PICTURE_MAX
+    return is_short and "w" not in picture[0].text.lower()
