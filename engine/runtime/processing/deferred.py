@@ -95,7 +95,7 @@ class Deferred:
         is_in_flight = hot.batch is not None
         payloads = await self._loader.payloads(hot.stream_id, need.seqs)
         waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
-        hot.payloads.update(payloads)
+        hot.add_payloads(payloads)
         # A wait that is open on disk and unknown to the state: its end is on its way to the disk, so look again. With
         # nothing on the way the two will never agree, and it is none of the execution's waits.
         unknown = {} if is_in_flight else dict.fromkeys(need.waits)
