@@ -54,7 +54,7 @@ def create_app(
     by_path: dict[str, list[Route]] = {}
     for route in routes:
         by_path.setdefault(route.path, []).append(route)
-    throttle = Throttle(engine.node.clock)
+    throttle = Throttle(engine.clock)
     budget = BodyBudget(settings.body_max_bytes)
     served = Served(engine, settings, dialects)
     endpoints = {path: Endpoint(those, served, throttle, budget) for path, those in by_path.items()}

@@ -31,7 +31,6 @@ from perdure.api.http.metrics import HttpMetrics
 from perdure.api.http.middleware import RequestLog
 from perdure.api.http.routing import Route
 from perdure.api.settings import Settings
-from perdure.engine.core import ids
 from perdure.engine.embedded import Engine
 from perdure.engine.errors import EngineFailed
 from perdure.engine.runtime.tuning import tune_interpreter
@@ -98,19 +97,14 @@ class Server(uvicorn.Server):
             ws="none",
         )
         super().__init__(config)
-        self._node = engine.node
-        self._node.holds.most = max(1, self.door.connections_max // 2)
-        self._node.processor.on_failure = self._on_failure
-
-    def _on_failure(self, _failure: Exception) -> None:
-        _watch_over_the_end(FAILED)
-        self.stop()
+        self._engine = engine
+        engine.hold_at_most(max(1, self.door.connections_max // 2))
 
     def stop(self) -> None:
         """Take nothing new, answer what is held, and shut down; again: without waiting for answers under way."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._node.begin_drain()
+        self._engine.begin_drain()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,7 +119,7 @@ class Server(uvicorn.Server):
 
     async def _announce(self, host: str, port: int) -> None:
         """Say where we are, once what was under way has been taken up again."""
-        await self._node.recovery.is_done.wait()
+        await self._engine.recovered()
         say(f"perdure: ready at http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
@@ -145,6 +139,7 @@ async def serve(settings: Settings, steps: Registry | None) -> int:
             allow_private_addresses=settings.allow_private_addresses,
             writer=settings.writer,
             limits=settings.limits,
+            on_failure=stop.on_failure,
         )
         return await _serve(engine, settings, listener, stop)
     finally:
@@ -155,10 +150,10 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
     """Serve an engine that has been started, and close it. From here on nothing is raised: a status always comes."""
     status = 0
     try:
-        _log.info("node_started", node_id=ids.text(engine.node.id), node=engine.node.name)
+        _log.info("node_started", node_id=engine.node_id, node=engine.node_name)
         await _bootstrap(engine, settings)
         stop.server = Server(engine, settings)
-        if not stop.is_asked and engine.node.processor.failure is None:
+        if not stop.is_asked and engine.condition.failure is None:
             await stop.server.serve([listener])
     except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
         _log.critical("server_failed", exc_info=True)
@@ -171,7 +166,7 @@ async def _serve(engine: Engine, settings: Settings, listener: socket.socket, st
     except Exception:  # noqa: BLE001 whatever it is, the log and the status tell it
         _log.critical("closing_failed", exc_info=True)
         status = FAILED
-    return status or (0 if engine.node.processor.failure is None else FAILED)
+    return status or (0 if engine.condition.failure is None else FAILED)
 
 
 def connections_max(wanted: int) -> int:
@@ -216,6 +211,12 @@ class _Stop:
         if self.server is not None:
             self.server.stop()
 
+    def on_failure(self, _failure: Exception) -> None:
+        """A commit has failed: answer nothing more that rests on it, and end."""
+        if self.server is not None:
+            _watch_over_the_end(FAILED)
+            self.server.stop()
+
 
 def _watch_over_the_end(status: int) -> None:
     """End the process if it does not end by itself: a loop that is blocked keeps no promise of its own."""
@@ -246,7 +247,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 async def _bootstrap(engine: Engine, settings: Settings) -> None:
     """In an empty database make the first key: the one of the setting, or a new one, which is shown once."""
-    made = await engine.access.bootstrap(settings.bootstrap_key, actor=terminal_actor())
+    made = await engine.services.access.bootstrap(settings.bootstrap_key, actor=terminal_actor())
     if made is not None and settings.bootstrap_key is None:
         say(f"perdure: this database is new. Its first key, with all scopes, is shown only now:\n\n    {made.text}\n")
 

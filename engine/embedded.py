@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Self
 
+from perdure.engine.compose import Composed, Surroundings, compose
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded, ResumeRule
 from perdure.engine.core.state import State
@@ -17,22 +18,15 @@ from perdure.engine.errors import EngineFailed, NotFound
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.runtime.clock import Clock, SystemClock
-from perdure.engine.runtime.node import Node
 from perdure.engine.runtime.processing import incoming
+from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.watch import Watch
-from perdure.engine.runtime.workers.tasks import Tasks
-from perdure.engine.services.access import Access
-from perdure.engine.services.child_executions import ChildExecutions
-from perdure.engine.services.event_log import EventLog
-from perdure.engine.services.idempotency import Idempotency
-from perdure.engine.services.queries import Queries
-from perdure.engine.services.runs import TERMINATION_REASON, Runs
-from perdure.engine.services.task_tokens import TaskTokens
-from perdure.engine.services.workflows import Workflows
+from perdure.engine.services.runs import TERMINATION_REASON
 from perdure.engine.steps import Registry
 from perdure.engine.steps.builtin import builtin_steps
 from perdure.engine.steps.http import HttpClient
 from perdure.engine.views import (
+    Condition,
     Execution,
     ExecutionSummary,
     Page,
@@ -57,20 +51,12 @@ class Engine:
     Every call that changes something returns after the change is on disk. What it raises is in `engine.errors`.
     """
 
-    def __init__(self, store: Store, node: Node, registry: Registry, http: HttpClient) -> None:
+    def __init__(self, composed: Composed, http: HttpClient) -> None:
+        self.node, self.services = composed
+        self.store = self.node.store
         self._http = http
         self._default: Caller | None = None
         self._is_closed = False
-        self.store = store
-        self.node = node
-        self.catalog = Workflows(node, registry)
-        memory = Idempotency(node)
-        self.runs = Runs(node, self.catalog, memory)
-        self.tokens = TaskTokens(node, memory)
-        self.reading = Queries(store)
-        self.log = EventLog(node)
-        self.access = Access(node)
-        node.children = ChildExecutions(node, self.catalog)
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -116,25 +102,39 @@ class Engine:
         allow_private_addresses: bool = False,
         writer: WriterPlace = "thread",
         limits: Limits = DEFAULT_LIMITS,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> Self:
-        """Open without a block; `close` must be called in the end."""
+        """Open without a block; `close` must be called in the end.
+
+        `on_failure` is called once, on the loop, if the engine stops after a failed commit.
+        """
         store = await open_store(database, writer=writer) if isinstance(database, str) else database
         http = HttpClient(allow_private=allow_private_addresses)
         registry = builtin_steps(http).merged(steps or Registry())
-        clock = clock or SystemClock()
-        node = Node(
-            store,
-            clock,
-            lambda complete, send: Tasks(registry, complete, send, clock, limits),
-            limits=limits,
-        )
-        engine = cls(store, node, registry, http)
+        around = Surroundings(store, clock or SystemClock(), limits, on_failure=on_failure)
+        engine = cls(compose(around, registry), http)
         try:
-            await node.start()
+            await engine.node.start()
         except BaseException:
             await engine.close()
             raise
         return engine
+
+    @classmethod
+    @asynccontextmanager
+    async def recorder(cls, store: Store, steps: Registry) -> AsyncIterator[Self]:
+        """An engine that records and does nothing else: it calls no step, fires no timer and takes nothing up.
+
+        The store is closed with it. An engine that is started on it goes on from there.
+        """
+        http = HttpClient()
+        around = Surroundings(store, SystemClock())
+        engine = cls(compose(around, builtin_steps(http).merged(steps), is_recorder=True), http)
+        try:
+            await engine.node.look()
+            yield engine
+        finally:
+            await engine.close(0)
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Drain and close. Steps that run have `grace_s` seconds to end; then they run again at the next start.
@@ -148,7 +148,7 @@ class Engine:
             self._is_closed = True
             self.node.processor.watchers.notify_all()
             if is_home:
-                await self.access.close()
+                await self.services.access.close()
         finally:
             try:
                 await self._http.close()
@@ -157,10 +157,68 @@ class Engine:
         if not is_home:
             raise EngineFailed("the engine was closed while a commit was under way; the next start reads what it wrote")
 
+    # --- how it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def condition(self) -> Condition:
+        """How the engine is now."""
+        node = self.node
+        loop = node.crash_loop
+        return Condition(
+            failure=node.processor.failure,
+            is_draining=node.draining.is_set(),
+            is_recovering=not node.recovery.is_done.is_set(),
+            deaths=loop.crashes if loop is not None and loop.is_careful else 0,
+            problem=node.processor.commits.problem,
+        )
+
+    @property
+    def position(self) -> int:
+        """Where the log stands on disk."""
+        return self.node.processor.position
+
+    @property
+    def node_id(self) -> str:
+        return ids.text(self.node.id)
+
+    @property
+    def node_name(self) -> str:
+        """The host, and the process on it."""
+        return self.node.parts.sender.name
+
+    @property
+    def clock(self) -> Clock:
+        return self.node.clock
+
+    @property
+    def limits(self) -> Limits:
+        return self.node.limits
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it measures of itself since it was started."""
+        return self.node.metrics
+
+    def now(self) -> int:
+        """Milliseconds since the epoch, by its clock."""
+        return self.node.clock.now()
+
+    def hold_at_most(self, calls: int) -> None:
+        """Hold so many calls at once until something happens: each keeps a connection of whoever serves it."""
+        self.node.holds.most = calls
+
+    def begin_drain(self) -> None:
+        """Refuse what is new from now on, and answer the calls that are held; `close` follows."""
+        self.node.begin_drain()
+
+    async def recovered(self) -> None:
+        """Wait until what was under way at the start has been taken up again."""
+        await self.node.recovery.is_done.wait()
+
     async def _caller(self) -> Caller:
         if self._default is None:
             actor = f"embedded:{os.getpid()}"
-            self._default = await self.access.default_caller(actor)
+            self._default = await self.services.access.default_caller(actor)
         return self._default
 
     def _json(self, field: str, value: Any) -> Any:
@@ -184,7 +242,7 @@ class Engine:
         With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
         every problem in `details["errors"]`.
         """
-        saved = await self.catalog.create(
+        saved = await self.services.workflows.create(
             await self._caller(),
             name,
             self._definition(name, definition, description),
@@ -207,7 +265,7 @@ class Engine:
         Applied again it changes nothing, so a program may do so at each start. Raises `Invalid` as `create_workflow`
         does, `Conflict` if several workflows have the name.
         """
-        applied = await self.catalog.apply(
+        applied = await self.services.workflows.apply(
             await self._caller(),
             name,
             self._definition(name, definition, description),
@@ -233,7 +291,7 @@ class Engine:
         incoming.texts(workflow_id=workflow_id, process_id=process_id, idempotency_key=idempotency_key)
         value = {} if run_input is None else self._json("run_input", run_input)
         request = ["trigger", workflow_id, version, process_id, value]
-        answered = await self.runs.trigger(
+        answered = await self.services.runs.trigger(
             await self._caller(),
             ids.parse(workflow_id),
             value,
@@ -261,7 +319,7 @@ class Engine:
         """
         incoming.texts(process_id=process_id, wait_id=wait_id, state=state, idempotency_key=idempotency_key)
         payload = self._json("payload", payload)
-        answered = await self.runs.resume(
+        answered = await self.services.runs.resume(
             await self._caller(),
             process_id,
             payload,
@@ -286,7 +344,7 @@ class Engine:
         """
         incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
         data = None if data is None else self._json("data", data)
-        answered = await self.runs.terminate(
+        answered = await self.services.runs.terminate(
             await self._caller(),
             process_id,
             reason,
@@ -301,7 +359,7 @@ class Engine:
         Raises `Conflict` if it is not quarantined, `NotFound`.
         """
         incoming.texts(process_id=process_id)
-        await self.runs.release(await self._caller(), process_id)
+        await self.services.runs.release(await self._caller(), process_id)
 
     async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
         """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.
@@ -311,7 +369,7 @@ class Engine:
         incoming.texts(token=token, idempotency_key=idempotency_key)
         output = self._json("output", output)
         key = _key(idempotency_key, ["complete_task", token, output])
-        await self.tokens.complete(await self._caller(), token, output, idempotency=key)
+        await self.services.task_tokens.complete(await self._caller(), token, output, idempotency=key)
 
     async def fail_task(
         self, token: str, error: str | None = None, cause: str | None = None, *, idempotency_key: str | None = None
@@ -319,17 +377,17 @@ class Engine:
         """Fail the task that a task token was made for, as Retry and Catch see it. Raises what `complete_task` does."""
         incoming.texts(token=token, error=error, cause=cause, idempotency_key=idempotency_key)
         key = _key(idempotency_key, ["fail_task", token, error, cause])
-        await self.tokens.fail(await self._caller(), token, error, cause, idempotency=key)
+        await self.services.task_tokens.fail(await self._caller(), token, error, cause, idempotency=key)
 
     async def heartbeat(self, token: str) -> None:
         """Say that the task is alive, which HeartbeatSeconds asks for. Raises what `complete_task` does."""
-        await self.tokens.beat(await self._caller(), token)
+        await self.services.task_tokens.beat(await self._caller(), token)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     async def workflows(self, *, search: str | None = None, page: int = 1, limit: int = 100) -> list[WorkflowSummary]:
         """A page of workflows, newest first; `search` is a part of the name."""
-        rows, _ = await self.reading.workflow_page(await self._caller(), page=page, limit=limit, search=search)
+        rows, _ = await self.services.queries.workflow_page(await self._caller(), page=page, limit=limit, search=search)
         return [
             WorkflowSummary(ids.text(row.workflow_id), row.name, row.status, row.latest_version, row.modified_at)
             for row in rows
@@ -338,9 +396,9 @@ class Engine:
     async def waits(self, process_id: str | None = None, *, limit: int = 100, after: str | None = None) -> list[Wait]:
         """The open waits, oldest first, of one execution if it is named; `after` is the id of the last one before."""
         caller = await self._caller()
-        found = await self.reading.open_waits(
+        found = await self.services.queries.open_waits(
             caller,
-            execution_id=None if process_id is None else await self.runs.find(caller, process_id),
+            execution_id=None if process_id is None else await self.services.runs.find(caller, process_id),
             after=b"" if after is None else ids.parse(after),
             limit=limit,
         )
@@ -352,7 +410,7 @@ class Engine:
     async def status(self, process_id: str) -> ExecutionSummary:
         """The status of an execution, by process id or execution id. Raises `NotFound`."""
         caller = await self._caller()
-        view = await self.reading.execution(caller, await self.runs.find(caller, process_id))
+        view = await self.services.queries.execution(caller, await self.services.runs.find(caller, process_id))
         return summary_of(view.row, view.process_id)
 
     async def result(self, execution_id: str, timeout: float | None = None) -> Result:  # noqa: ASYNC109 our clock
@@ -401,7 +459,7 @@ class Engine:
             return result_of(state, watch.payloads) if state.is_over else None
         if self.node.processor.hot.will_tell_end(stream_id):
             return None
-        view = await self.reading.execution(caller, stream_id)
+        view = await self.services.queries.execution(caller, stream_id)
         if view.row.status not in TERMINAL:
             return None
         return Result(view.row.status, view.output, view.error, view.cause)
@@ -409,18 +467,18 @@ class Engine:
     async def events(self, execution_id: str, *, follow: bool = False) -> AsyncIterator[Recorded]:
         """The events of an execution in order; with `follow` also those to come, until it has ended."""
         stream_id = ids.parse(execution_id)
-        await self.reading.execution(await self._caller(), stream_id)
+        await self.services.queries.execution(await self._caller(), stream_id)
         after = 0
         with self.node.processor.watchers.watch(stream_id) as watch:
             while True:
                 watch.clear()
                 with self._failing_closed():
-                    found = await self.reading.events(stream_id, after=after)
+                    found = await self.services.queries.events(stream_id, after=after)
                 for recorded in found:
                     after = recorded.seq
                     yield recorded
                 with self._failing_closed():
-                    view = await self.reading.execution(await self._caller(), stream_id)
+                    view = await self.services.queries.execution(await self._caller(), stream_id)
                 if not follow or (view.row.status in TERMINAL and view.row.seq <= after):
                     return
                 if view.row.seq <= after:
@@ -435,7 +493,7 @@ class Engine:
         after: str | None = None,
     ) -> Page:
         """A page of executions, newest first. `after` is the `last_key` of the page before."""
-        rows, has_more = await self.reading.page(
+        rows, has_more = await self.services.queries.page(
             await self._caller(),
             workflow_id=None if workflow_id is None else ids.parse(workflow_id),
             before=None if after is None else ids.parse(after),

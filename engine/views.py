@@ -12,6 +12,20 @@ from perdure.engine.steps.invoke import fresh
 from perdure.store.records import ExecutionRow
 
 
+class Condition(NamedTuple):
+    """How an engine is.
+
+    `failure` is what has stopped it, and `problem` what keeps writes from being answered soon; both null if nothing
+    does. `deaths`: of so many nodes in a row before it, if it takes up bit by bit what was under way; else 0.
+    """
+
+    failure: Exception | None
+    is_draining: bool
+    is_recovering: bool
+    deaths: int
+    problem: str | None
+
+
 class Workflow(NamedTuple):
     """A workflow, as `create_workflow` gives it."""
 

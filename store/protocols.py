@@ -332,13 +332,14 @@ class Nodes(Protocol):
 
 
 class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
-    """A store: all reads, and the one way to write.
+    """All of it, and the one way to write."""
 
-    `on_failure` is called if the store finds that it will never write again, though nobody asked it to: the process
-    must stop, as after `CommitUnknown`.
-    """
+    def watch(self, on_failure: Callable[[StoreError], None]) -> None:
+        """Have this called if the store finds that it will never write again, though nobody asked it to.
 
-    on_failure: Callable[[StoreError], None]
+        The process must stop then, as after `CommitUnknown`.
+        """
+        ...
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         """Append in one durable transaction. The batch is taken before this returns, and not changed afterwards.

@@ -28,7 +28,7 @@ PURE = ("engine/core", "engine/language")
 IMPURE = (
     *("asyncio", "logging", "os", "random", "secrets", "socket", "time", "uuid.uuid1", "uuid.uuid4"),
     *("aiohttp", "aiosqlite", "sqlalchemy", "starlette", "structlog"),
-    *("api", "perdure.engine.runtime", "perdure.engine.steps", "store"),
+    *("perdure.api", "perdure.engine.runtime", "perdure.engine.steps", "perdure.store"),
 )
 IMPURE_CALLS = ("now", "today", "utcnow", "uuid1", "uuid4")
 # Where: what must not be imported there, and what to do instead.
@@ -38,11 +38,11 @@ ARROWS = {
         (*IMPURE, "perdure.engine.core"),
         "the language knows no executions: move what both need into perdure.engine.language, or pass it in",
     ),
-    "engine": (("api",), "the engine serves any caller: let api import it"),
+    "engine": (("perdure.api",), "the engine serves any caller: let api import it"),
     "api/client": (
         (
-            "engine",
-            "store",
+            "perdure.engine",
+            "perdure.store",
             "starlette",
             "click",
             "perdure.api.cli.commands",
@@ -64,7 +64,10 @@ ARROWS = {
         ("perdure.api.dialects.process",),
         "a dialect knows no other: move what both need into api/dialects, or into a service",
     ),
-    "store": (("api", "engine"), "the store takes and gives records: let perdure.engine.runtime translate"),
+    "store": (
+        ("perdure.api", "perdure.engine"),
+        "the store takes and gives records: let perdure.engine.runtime translate",
+    ),
 }
 
 
@@ -201,6 +204,34 @@ def test_the_core_makes_nothing_that_the_collector_looks_at() -> None:
             found = re.match(r"class (\w+)\(msgspec\.Struct", line)
             if found and found[1] not in tracked:
                 assert "gc=False" in line, f"{path.relative_to(ROOT)}: {found[1]} lacks gc=False (see events.Event)"
+
+
+def slots_of(path: str, name: str) -> set[str]:
+    """Return what stands in the `__slots__` of a class."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    slots = [node.value for node in classes[0].body if isinstance(node, ast.Assign)]
+    return set(ast.literal_eval(slots[0]))
+
+
+def written(tree: ast.Module) -> Iterator[ast.Attribute]:
+    """Yield every attribute that is assigned to, or deleted."""
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    return (node for node in nodes if isinstance(node.ctx, ast.Store | ast.Del))
+
+
+def test_a_hot_stream_is_written_by_itself_alone() -> None:
+    """Nobody assigns to an attribute of what is called `hot`: the class has a method for whatever happens to it."""
+    slots = slots_of("engine/runtime/streams/stream.py", "HotStream")
+    assert "stored" in slots
+    report(
+        [
+            f"{module.path}:{target.lineno}: must not assign to {ast.unparse(target)}: give HotStream a method for it"
+            for module in modules(*SHIPPED)
+            for target in written(module.tree)
+            if target.attr in slots and ast.unparse(target.value).split(".")[-1] == "hot"
+        ]
+    )
 
 
 def test_imports_follow_the_arrows() -> None:

@@ -28,17 +28,16 @@ async def ready(call: RouteCall[Any, Any]) -> Reply:
 
 def why_not_ready(engine: Engine) -> str | None:
     """What keeps the engine from being ready; null if nothing does."""
-    processor = engine.node.processor
-    if processor.failure is not None:
+    condition = engine.condition
+    if condition.failure is not None:
         return "has stopped after a failed commit"
-    if engine.node.draining.is_set():
+    if condition.is_draining:
         return "is draining"
-    if not engine.node.recovery.is_done.is_set():
-        loop = engine.node.crash_loop
-        if loop is not None and loop.is_careful:
-            return f"takes up what was under way bit by bit, after {loop.crashes} deaths in a row"
+    if condition.is_recovering and condition.deaths:
+        return f"takes up what was under way bit by bit, after {condition.deaths} deaths in a row"
+    if condition.is_recovering:
         return "is still taking up what was under way"
-    return processor.commits.problem
+    return condition.problem
 
 
 ROUTES: Final[Sequence[Route]] = (

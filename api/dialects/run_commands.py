@@ -21,7 +21,7 @@ async def resumed(call: RouteCall[ResumeQuery, Any], payload: Any) -> tuple[Answ
     """End a wait of the process in the path with this payload; the answer, and the headers that go with it."""
     wait_id = call.query.wait_id
     preferred_s = preferred_wait_s(call.headers)
-    answered = await call.engine.runs.resume(
+    answered = await call.engine.services.runs.resume(
         call.caller,
         call.path["process_id"],
         payload,
@@ -36,7 +36,7 @@ async def resumed(call: RouteCall[ResumeQuery, Any], payload: Any) -> tuple[Answ
 async def terminated(call: RouteCall[Any, Terminate | None]) -> Answered:
     """End the process in the path."""
     body = call.body or Terminate()
-    return await call.engine.runs.terminate(
+    return await call.engine.services.runs.terminate(
         call.caller,
         call.path["process_id"],
         body.payload.termination_reason,

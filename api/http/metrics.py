@@ -55,10 +55,10 @@ def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throt
         request.state.route = PATH
         if settings.metrics != "open":
             try:
-                (await authenticate(engine.access, throttle, request)).require(OPERATOR)
+                (await authenticate(engine.services.access, throttle, request)).require(OPERATOR)
             except PerdureError as error:
                 return refusal(dialect, error)
-        metrics = engine.node.metrics
+        metrics = engine.metrics
         try:
             await metrics.count_live(engine.store)
         except StoreError as error:  # all else can still be told, and now it matters

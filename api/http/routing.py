@@ -206,13 +206,13 @@ class Endpoint:
         if not route.tells_position:
             return {}
         if position is None:
-            position = self._served.engine.node.processor.position
+            position = self._served.engine.position
         return {"X-Log-Position": str(position)}
 
     async def _answer(self, route: Route, request: HttpRequest) -> Reply:
         principal = NOBODY
         if route.scope is not None:
-            principal = await authenticate(self._served.engine.access, self._throttle, request)
+            principal = await authenticate(self._served.engine.services.access, self._throttle, request)
             request.state.actor = principal.caller.actor
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
@@ -222,7 +222,7 @@ class Endpoint:
         with CountedBody(self._budget, whose) as counted:
             given = await self._given(route, request, whose, counted)
             if principal.caller.grant is not None:  # a body may have taken its time
-                principal.caller.grant.check(self._served.engine.node.clock)
+                principal.caller.grant.check(self._served.engine.clock)
             body = _body(route, given)
             call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
             return await route.handler(call)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from perdure.engine.core.organization import LogPinned
+from perdure.engine.core.pinned import LogPinned
 from perdure.engine.log.verification import Break
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.chain import LOG_DOMAIN

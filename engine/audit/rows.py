@@ -16,7 +16,9 @@ from perdure.engine.core.state import State
 from perdure.engine.log import projections
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
-from perdure.engine.runtime.streams.stream_types import STREAM_TYPES, key_row, version_row, workflow_row
+from perdure.engine.runtime.streams.organization import key_row
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
+from perdure.engine.runtime.streams.workflow import version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
     EventRow,

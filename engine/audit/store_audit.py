@@ -16,7 +16,7 @@ from perdure.engine.audit.pin_check import PinCheck
 from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, answer_flaw, differences
 from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
 from perdure.engine.core import ids
-from perdure.engine.core.organization import LogPinned
+from perdure.engine.core.pinned import LogPinned
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.verification import Break, StreamVerifier
 from perdure.store.errors import StoreError

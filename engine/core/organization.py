@@ -22,6 +22,7 @@ from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.pinned import LogPinned
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -53,20 +54,6 @@ class KeyRevoked(Event, frozen=True):
     """The key was revoked, and is rejected from here on."""
 
     key: str
-
-
-class LogPinned(Event, frozen=True):
-    """A pin: the position of an event in the whole log, and that event's hash (`sha256`).
-
-    So the hash chain of this stream also fixes where all events before that position stand. `log_sha256` is the digest
-    of the log above `after` up to there: SHA-256 of `perdure-log-1`, a line feed, and the hashes of the events at those
-    positions, in their order.
-    """
-
-    position: int
-    sha256: str
-    after: int | None = None
-    log_sha256: str | None = None
 
 
 EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)

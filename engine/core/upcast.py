@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from msgspec.structs import asdict
 
 from perdure.engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
-from perdure.engine.core.organization import LogPinned
+from perdure.engine.core.pinned import LogPinned
 from perdure.engine.core.refs import Ref
 
 E = TypeVar("E", bound=Event)

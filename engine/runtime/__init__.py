@@ -39,7 +39,7 @@ due, children, a recovery. The states of a request:
                DETOUR
     BATCHED    DECIDING    there are events or claims; or there are none, but the state it was decided from is not yet
                            on disk: then it waits for the same batch as that (`_record`, `_conclude`)
-    COMMITTING BATCHED     no other batch is (`_commit`): the next one is opened
+    COMMITTING BATCHED     no other batch is (`GroupCommit.begin`): the next one is opened
     TOLD,      DECIDING    nothing is to be written, and all that it read is on disk
     DENIED     COMMITTING  the batch is on disk; then its effects are run
                LOADING     there is no such stream (DENIED)
@@ -53,8 +53,8 @@ due, children, a recovery. The states of a request:
                DETOUR
     FAILED     the same    and it is from outside: 503
                QUEUED      the key that it was sent with has ended: 401
-               DECIDING    it raised, a defect of ours: 503, and the execution is set aside (`_on_defect`)
-               any         the fate of a commit is unknown: 503 for all, and the engine stops (`_stop`)
+               DECIDING    it raised, a defect of ours: 503, and the execution is set aside (`Failures.not_decided`)
+               any         the fate of a commit is unknown: 503 for all, and the engine stops (`stop`)
 
 The order in which things happen
 --------------------------------

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Callable
+from typing import ClassVar, Final, NamedTuple
 
 import structlog
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import effects as fx
-from perdure.engine.core import ids
 from perdure.engine.core.dispatch import Dispatch
-from perdure.engine.limits import DEFAULT_LIMITS, Limits
+from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.holds import Holds
 from perdure.engine.runtime.processing.processor import Processor
-from perdure.engine.runtime.processing.requests import Accepted, CommandReply, from_inside
+from perdure.engine.runtime.processing.requests import Accepted
+from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
-from perdure.engine.runtime.workers.pins import PIN_EVERY, Pins
+from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
-from perdure.engine.runtime.workers.tasks import Complete, TaskRunner
+from perdure.engine.runtime.workers.tasks import TaskRunner
 from perdure.engine.runtime.workers.timers import Timers
-from perdure.engine.runtime.workers.turns import Send
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import NodeRow, TimerRow
@@ -61,89 +59,79 @@ class Randomness:
         return self._bytes[self._at - count : self._at]
 
 
-class Node:
-    """One process that serves a store. `start` before use; `drain` at the end, once.
+class NodeParts(NamedTuple):
+    """What everything that works in a node, and every service, has in common."""
 
-    `tasks` makes what runs steps, given what to call with their outcomes, and what sends a command about their runs.
-    `children` starts and follows child executions; it is set once, before `start`. `names` are those that the context
-    object shows (`engine.core.decision.Facts`).
-    """
+    store: Store
+    clock: Clock
+    limits: Limits
+    random: Callable[[int], bytes]
+    definitions: Definitions
+    loader: Loader
+    metrics: Metrics
+    processor: Processor
+    holds: Holds
+    draining: asyncio.Event
+    sender: Sender
 
+
+class Workers(NamedTuple):
+    """What acts on its own."""
+
+    tasks: TaskRunner
+    timers: Timers
+    suspects: Suspects
+    recovery: Recovery
+    pins: Pins
     children: ChildRunner
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        tasks: Callable[[Complete, Send], TaskRunner],
-        *,
-        random: Callable[[int], bytes] | None = None,
-        names: Mapping[str, str] | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-    ) -> None:
-        random = random or Randomness().draw
-        self.store = store
-        self.clock = clock
-        self.limits = limits
-        self.definitions = Definitions(store)
-        self.metrics = Metrics()
-        self._loader = loader = Loader(store, self.definitions, self.metrics)
-        self.processor = Processor(
-            store,
-            loader,
-            clock,
-            random,
-            metrics=self.metrics,
-            names=names or {},
-            limits=limits,
-        )
-        self.processor.teller.on_effect = self._on_effect
-        self.processor.on_stop = self._halt
-        self.tasks = tasks(self._complete, self.send)
-        self.metrics.tasks_running.read = lambda: self.tasks.running
-        self.timers = Timers(store, clock, self._fire, self.metrics)
-        self.suspects = Suspects(self.send, clock, self.tasks, self.metrics)
-        self.recovery = Recovery(store, self.send, self.timers, self.suspects, self.metrics)
-        self.recovery.on_done = self._open
-        self.random = random
+
+class Node:
+    """One process that serves a store. `start` before use; `drain` at the end, once. `engine.compose` builds it."""
+
+    def __init__(self, parts: NodeParts, workers: Workers) -> None:
+        self.parts = parts
+        self.store = parts.store
+        self.clock = parts.clock
+        self.limits = parts.limits
+        self.definitions = parts.definitions
+        self.metrics = parts.metrics
+        self.processor = parts.processor
+        self.holds = parts.holds
+        self.draining = parts.draining
+        self.send = parts.sender.send
+        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
+        self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
-        self.id = self.processor.new_id()
-        self.name = f"{platform.node() or 'node'}:{os.getpid()}"
-        self.actor = f"engine:{ids.text(self.id)}"  # every tenant reads it: `nodes` and our log lines know the host
-        self.pins = Pins(store, self.processor, self.actor)
         self.crash_loop: CrashLoop | None = None
-        self.holds = Holds()
-        self.draining = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Take up what was under way; from here on requests are taken in."""
-        await self._seed_ids()
+        await self.look()
         await self.recovery.survey()
         now = self.clock.now()
-        row = NodeRow(self.id, self.name, now, now, None)
+        row = NodeRow(self.id, self.parts.sender.name, now, now, None)
         dead = await self.store.node_started(row)
         self.crash_loop = loop = CrashLoop(self.store, row, dead)
         await loop.begin(self.clock)
-        self.processor.position = await self.store.position()
-        self.processor.pin_due = self.processor.position + PIN_EVERY
+        self.pins.begin()
         if dead:
             await self.pins.pin()
-        self.processor.is_careful = loop.is_careful
+        self.processor.be_careful(is_careful=loop.is_careful)
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
 
-    def _open(self) -> None:
-        """All had their turns: from here on nobody is alone."""
-        self.processor.is_careful = False
-
-    async def _seed_ids(self) -> None:
-        """New ids sort above all that exist, wherever the clock has been since."""
-        for organization in await self.store.organizations():
-            for row in await self.store.execution_page(organization_id=organization.organization_id, limit=1):
-                self.processor.seed_ids(row.execution_id)
+    async def look(self) -> None:
+        """See where the log stands, and which ids there are: new ones sort above, wherever the clock has been since."""
+        seen = [
+            row.execution_id
+            for organization in await self.store.organizations()
+            for row in await self.store.execution_page(organization_id=organization.organization_id, limit=1)
+        ]
+        self.processor.resume_at(await self.store.position(), seen)
 
     def begin_drain(self) -> None:
         """Refuse what is new from now on, and wake the calls that are held."""
@@ -186,19 +174,14 @@ class Node:
         await self.pins.pin()
         return await self.processor.bring_home(HOME_S)
 
-    # --- sending -------------------------------------------------------------------------------------------------
-
-    def send(self, stream_id: bytes, command: Any) -> asyncio.Future[CommandReply]:
-        """Send a command of the engine's own about an execution that exists."""
-        return self.processor.submit(from_inside(stream_id, command, self.actor))
-
     # --- effects -------------------------------------------------------------------------------------------------
 
-    def _on_effect(self, hot: HotStream, effect: fx.Effect) -> None:
+    def run_effect(self, hot: HotStream, effect: fx.Effect) -> None:
+        """Do what an effect says, unless the engine has failed."""
         if self.processor.failure is None:
             self._EFFECTS[type(effect)](self, effect, hot)
 
-    def _halt(self) -> None:
+    def halt(self) -> None:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
@@ -206,13 +189,13 @@ class Node:
     def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
         """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
         if self.tasks.cancel(hot, cancelled.seq):
-            hot.pins += 1
+            hot.pin()
             self._cancelled[TaskKey(hot.stream_id, cancelled.seq)] = hot
 
     def _go_on(self, _: fx.Continue, hot: HotStream) -> None:
         """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
         if not self.draining.is_set() and self.processor.failure is None:
-            self.processor.post(from_inside(hot.stream_id, c.Advance(), self.actor))
+            self.parts.sender.post(hot.stream_id, c.Advance())
 
     def _hold(self, held: fx.HoldSuspect, hot: HotStream) -> None:
         self.suspects.hold(hot, held)
@@ -221,10 +204,10 @@ class Node:
     def _take_up(self, _: fx.TakeUp, hot: HotStream) -> None:
         """Try an execution again that was set aside, with nothing of what was in memory of it."""
         self.timers.free(hot.stream_id)
-        self._loader.distrust(hot.stream_id)
+        self.parts.loader.distrust(hot.stream_id)
         self.processor.hot.forget(hot)
         if not self.draining.is_set():
-            self.processor.post(from_inside(hot.stream_id, c.Recover(died=False), self.actor))
+            self.parts.sender.post(hot.stream_id, c.Recover(died=False))
 
     _EFFECTS: ClassVar = (
         Dispatch["Node", [HotStream], object](__name__)
@@ -241,30 +224,30 @@ class Node:
         .on(fx.FollowParent, lambda node, effect, hot: node.children.follow_parent(hot, effect))
         .over(fx.Effect)
     )
-    """What is done for each kind of effect; also by who records without a start (`api.cli.targets.database`)."""
+    """What is done for each kind of effect; also by who records without a start (`Engine.recorder`)."""
 
-    def _complete(self, hot: HotStream, command: c.CompleteTask) -> None:
+    def complete(self, hot: HotStream, command: c.CompleteTask) -> None:
+        """Record the outcome of a step."""
         self.metrics.steps.add("failed" if isinstance(command.outcome, c.TaskFailure) else "succeeded")
         if self.processor.failure is not None:
             return
-        order = from_inside(hot.stream_id, command, self.actor)
         key = TaskKey(hot.stream_id, command.seq)
         ended, kept = self.suspects.ending(key), self._cancelled.pop(key, None)
         if ended is None and kept is None:
-            self.processor.post(order)
+            self.parts.sender.post(hot.stream_id, command)
             return
-        told = self.processor.submit(order)
+        told = self.send(hot.stream_id, command)
         if ended is not None:
             told.add_done_callback(lambda _: _done(ended))
         if kept is not None:
             told.add_done_callback(lambda _: self._let_go(kept))
 
     def _let_go(self, hot: HotStream) -> None:
-        hot.pins -= 1
+        hot.unpin()
         if not hot.pins:
             self.processor.hot.settle(hot)
 
-    async def _fire(self, due: list[TimerRow]) -> list[TimerRow]:
+    async def fire(self, due: list[TimerRow]) -> list[TimerRow]:
         """Fire timers; gives those that could not be fired."""
         replies = await asyncio.gather(
             *(self.send(timer.execution_id, c.FireTimer(timer.timer)) for timer in due),

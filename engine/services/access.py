@@ -15,7 +15,7 @@ from perdure.engine.language import format_instant
 from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import DEFAULT, KEY_ACTOR, Caller, Grant
 from perdure.engine.runtime.clock import Clock
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
@@ -73,18 +73,41 @@ class MadeKey(NamedTuple):
     text: str
 
 
+class Principals(Cache[bytes, Principal]):
+    """Whom keys speak for, by the digests of the keys; `known` are those that are in use."""
+
+    def __init__(self, known: KnownKeys) -> None:
+        super().__init__()
+        self.known = known
+
+    def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        """A commit has changed an organization: whoever acts by a key that it revoked stops here."""
+        for event in events:
+            if event.type == organization.KeyCreated.__name__:
+                self.known.made(bytes.fromhex(decode_json(event.data)["sha256"]))
+            elif event.type == organization.KeyRevoked.__name__:
+                state: organization.OrganizationState = hot.state
+                revoked = state.keys[decode_json(event.data)["key"]].created
+                self._end(bytes.fromhex(revoked.sha256))
+
+    def _end(self, digest: bytes) -> None:
+        self.known.ended(digest)
+        for principal in self.forget(lambda key: key == digest):
+            if principal.caller.grant is not None:
+                principal.caller.grant.revoke()
+
+
 class Access:
     """Organizations, workspaces and keys: authentication, creation and revocation."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodeParts, principals: Principals) -> None:
         self._node = node
         self._store = node.store
-        self._keys: Cache[bytes, Principal] = Cache()
-        node.processor.on_administered.append(self._on_changed)
+        self._keys = principals
         # Names of organizations are unique over streams, which no stream's state can say: one at a time.
         self._making = asyncio.Lock()
         self._revoking = asyncio.Lock()
-        self._known = KnownKeys(node.store)
+        self._known = principals.known
         self._uses = KeyUses(node.store, node.clock)
 
     # --- who asks ------------------------------------------------------------------------------------------------
@@ -121,22 +144,6 @@ class Access:
     async def key_names(self, caller: Caller, actors: Iterable[str]) -> dict[str, str]:
         """The names of the keys among these actors, as far as they are of the caller's organization."""
         return await key_names(self._store, caller.organization_id, actors)
-
-    def _on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
-        """A commit has changed an organization: whoever acts by a key that it revoked stops here."""
-        state: organization.OrganizationState = hot.state
-        for event in events:
-            if event.type == organization.KeyCreated.__name__:
-                self._known.made(bytes.fromhex(decode_json(event.data)["sha256"]))
-            elif event.type == organization.KeyRevoked.__name__:
-                revoked = state.keys[decode_json(event.data)["key"]].created
-                self._forget(bytes.fromhex(revoked.sha256))
-
-    def _forget(self, digest: bytes) -> None:
-        self._known.ended(digest)
-        for principal in self._keys.forget(lambda key: key == digest):
-            if principal.caller.grant is not None:
-                principal.caller.grant.revoke()
 
     async def default_caller(self, actor: str) -> Caller:
         """A caller in the organization and workspace `default`, which are made if they are not there."""

@@ -6,29 +6,27 @@ the workflow's stream, and nothing else has to agree with it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from perdure.engine.core import ids
 from perdure.engine.core.workflow import Called, WorkflowState
 from perdure.engine.language import Problem, executions_of
 from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.steps.executions import readings_of
+from perdure.store.protocols import Store
 from perdure.store.records import NewEvent, WorkflowRow
 
 WORKFLOWS_MAX: Final = 1024
 """The calls of so many workflows are kept at hand."""
 
 LATER: Final = "the name is looked up whenever the state is entered, until the definition is applied again"
-
-FindByName: TypeAlias = Callable[[Caller, str], Awaitable[Sequence[WorkflowRow]]]
-"""The workflow of the caller's workspace with this id, or those with this name, of which two are enough."""
 
 
 class CallingWorkflow(NamedTuple):
@@ -45,17 +43,23 @@ class ResolvedCalls(NamedTuple):
     unclear: dict[str, Problem]
 
 
+class RecordedCalls(Cache[bytes, Mapping[int, Mapping[str, Called]]]):
+    """What the names in the versions of workflows meant when they were published, by workflow."""
+
+    def __init__(self) -> None:
+        super().__init__(WORKFLOWS_MAX)
+
+    def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+        """A commit has changed a workflow: it may have a version more."""
+        self.forget(lambda workflow_id: workflow_id == hot.stream_id)
+
+
 class Calls:
     """Resolves the workflow names that definitions call."""
 
-    def __init__(self, node: Node, named: FindByName) -> None:
+    def __init__(self, node: NodeParts, recorded: RecordedCalls) -> None:
         self._store = node.store
-        self._named = named
-        self._recorded: Cache[bytes, Mapping[int, Mapping[str, Called]]] = Cache(WORKFLOWS_MAX)
-        node.processor.on_administered.append(self._on_changed)
-
-    def _on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
-        self._recorded.forget(lambda workflow_id: workflow_id == hot.stream_id)
+        self._recorded = recorded
 
     async def recorded(self, workflow_id: bytes, version: int) -> Mapping[str, Called]:
         """The workflows that the names in a version resolved to when it was published, by state."""
@@ -88,7 +92,7 @@ class Calls:
     async def _meaning(self, caller: Caller, target: str, own: CallingWorkflow) -> Called | str | None:
         """What a text means, or why nothing; null if it is an id."""
         for name, version in readings_of(target):
-            rows = [row for row in await self._named(caller, name) if row.workflow_id != own.workflow_id]
+            rows = [row for row in await named(self._store, caller, name) if row.workflow_id != own.workflow_id]
             meant = [row.workflow_id for row in rows if row.status != "archived"]
             if own.name == name or ids.text(own.workflow_id) == name:
                 meant.append(own.workflow_id)
@@ -116,6 +120,18 @@ class Calls:
                 )
                 found.append(Problem(pointer, message))
         return found
+
+
+async def named(store: Store, caller: Caller, name: str) -> list[WorkflowRow]:
+    """The workflow of the caller's workspace with this id, or those with this name, of which two are enough.
+
+    Archived ones only if there are no others.
+    """
+    if ids.is_id(name):
+        row = await store.workflow(ids.parse(name))
+        if row is not None and row.workspace_id == caller.workspace_id:
+            return [row]
+    return await store.workflows_named(caller.workspace_id, name)
 
 
 async def _executions_of(caller: Caller, definition: str) -> list[tuple[str, str, str]]:

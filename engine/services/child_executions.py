@@ -26,11 +26,12 @@ from perdure.engine.core.workflow import Called
 from perdure.engine.errors import Conflict, EngineFailed, Invalid, NotFound, Unavailable
 from perdure.engine.language.errors import RUNTIME
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict, CommandReply, Rejected, from_inside
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.services.calls import Calls, named
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
@@ -75,10 +76,11 @@ class _Lane:
 class ChildExecutions:
     """The child executions of a node. Implements `engine.runtime.workers.children.ChildRunner`."""
 
-    def __init__(self, node: Node, workflows: Workflows) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows
+        self._calls = calls
         self._reading = Queries(node.store)
         self._loader = Loader(node.store, node.definitions, node.metrics)
         self._lanes: dict[str, _Lane] = {}
@@ -179,7 +181,7 @@ class ChildExecutions:
             message = f"execution {wanted.child} was started and cannot be found"
             raise LookupError(message)
         told = c.ChildStarted(parent.scope, parent.seq, started(wanted.child, row.created_at))
-        await self._node.send(hot.stream_id, told)
+        await self._node.sender.send(hot.stream_id, told)
         await self._tell(lane, parent)  # it may have ended before the crash after which it is started again
 
     async def _trigger(self, hot: HotStream, child: bytes, wanted: fx.StartChild) -> None:
@@ -223,7 +225,7 @@ class ChildExecutions:
     async def _called(self, hot: HotStream, parent: Parent) -> Called | None:
         """What the task's state calls by name, if that was settled when its version was published."""
         state: State = hot.state
-        calls = await self._workflows.calls.recorded(ids.parse(state.workflow), state.workflow_version)
+        calls = await self._calls.recorded(ids.parse(state.workflow), state.workflow_version)
         return calls.get(parent.state)
 
     async def _target(self, caller: Caller, target: str, called: Called | None) -> Published:
@@ -232,7 +234,7 @@ class ChildExecutions:
             said = f"{target!r} means the workflow that had this name when the calling version was published"
             return await self._runnable(caller, ids.parse(called.workflow), called.version, said)
         for name, version in readings_of(target):
-            rows = await self._workflows.named(caller, name)
+            rows = await named(self._store, caller, name)
             if len(rows) > 1:
                 raise StepFailed(INVALID_ARN, f"There are several workflows named {name!r}: name one by its id.")
             if rows:
@@ -281,7 +283,7 @@ class ChildExecutions:
 
     async def _complete(self, parent: Parent, outcome: c.TaskSuccess | c.TaskFailure) -> None:
         command = c.CompleteTask(parent.scope, parent.state, parent.seq, parent.attempt, parent.visit, outcome)
-        await self._node.send(ids.parse(parent.execution), command)
+        await self._node.sender.send(ids.parse(parent.execution), command)
 
     async def _end(self, child: str, parent: str) -> None:
         """Terminate a child, unless it never began or is over: a refusal in its log would mean nothing."""

@@ -13,7 +13,7 @@ from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.errors import Invalid, NotFound, Unavailable
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.watch import Watch
 from perdure.store.records import ExecutionRow, StoredEvent
 
@@ -42,7 +42,7 @@ class RunEvents(NamedTuple):
 class EventLog:
     """Pages of events, limited to what a caller may see."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodeParts) -> None:
         self._node = node
         self._store = node.store
 

@@ -9,7 +9,7 @@ from perdure.engine.errors import Conflict, Unavailable
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import is_same_request, request_digest
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim
 from perdure.engine.services.batched_lookups import BatchedLookups
 from perdure.engine.services.sending import send
@@ -35,7 +35,7 @@ Attempt: TypeAlias = Callable[[IdempotencyClaim | None], Awaitable[Answered | No
 class Idempotency:
     """Looks up stored answers by idempotency key, and makes the claims that store new ones."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodeParts) -> None:
         self._node = node
         self._kept = BatchedLookups(node.store.idempotency_of)
 

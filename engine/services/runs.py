@@ -14,7 +14,7 @@ from perdure.engine.errors import Conflict, NotFound
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import canonical, is_same_request
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim, Rejected
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
@@ -33,7 +33,7 @@ _RESUME_BUSY: Final = "the execution changes too fast to be resumed; repeat the 
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: Node, workflows: Workflows, memory: Idempotency) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, memory: Idempotency) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows

@@ -8,7 +8,7 @@ from perdure.engine.core.decision import Rejection
 from perdure.engine.errors import REFUSALS, PerdureError, Unavailable
 from perdure.engine.language import Machine
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import (
     Accepted,
     ClaimConflict,
@@ -20,7 +20,7 @@ from perdure.store.records import ProcessIdRow, StreamKind
 
 
 async def send(
-    node: Node,
+    node: NodeParts,
     caller: Caller,
     kind: StreamKind,
     stream_id: bytes,
@@ -40,7 +40,7 @@ async def send(
 
 
 async def ask(
-    node: Node,
+    node: NodeParts,
     caller: Caller,
     kind: StreamKind,
     stream_id: bytes,

@@ -16,7 +16,7 @@ from perdure.engine.core.events import WaitOpened
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.language.evaluate.sizes import exceeds
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.services.idempotency import Answered, Idempotency
@@ -29,7 +29,7 @@ CAUSE_MAX: Final = 32_768
 class TaskTokens:
     """Commands that are authorized by a task token."""
 
-    def __init__(self, node: Node, memory: Idempotency) -> None:
+    def __init__(self, node: NodeParts, memory: Idempotency) -> None:
         self._node = node
         self._store = node.store
         self._idempotency = memory

@@ -16,7 +16,7 @@ from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.node import Node
+from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
@@ -65,16 +65,26 @@ class Applied(NamedTuple):
     outcome: Literal["created", "changed", "unchanged"]
 
 
+class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published]):
+    """Versions that can be run."""
+
+    def __init__(self) -> None:
+        super().__init__(PUBLISHED_MAX)
+
+    def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+        """A commit has changed a workflow: another version may be the one that runs, or none."""
+        self.forget(lambda key: key[0] == hot.stream_id)
+
+
 class Workflows:
     """Workflows and their versions, limited to what a caller may see."""
 
-    def __init__(self, node: Node, registry: Registry) -> None:
+    def __init__(self, node: NodeParts, registry: Registry, calls: Calls, published: PublishedVersions) -> None:
         self._node = node
         self._store = node.store
         self._registry = registry
-        self.calls = Calls(node, self.named)
-        self._published: Cache[tuple[bytes, bytes, int | None, bool], Published] = Cache(PUBLISHED_MAX)
-        node.processor.on_administered.append(self._on_changed)
+        self._calls = calls
+        self._published = published
         # Names are unique over streams, which no stream's state can say: one at a time.
         self._applying = WeakValueDictionary[tuple[bytes, str], asyncio.Lock]()
 
@@ -230,10 +240,8 @@ class Workflows:
         is_same = (saved.workflow, saved.version) == (row, before)
         return Applied(saved, "unchanged" if is_same else "changed")
 
-    async def _with_calls(
-        self, caller: Caller, given: workflow.Definition, own: CallingWorkflow
-    ) -> workflow.Definition:
-        meant = await self.calls.meant(caller, given.text, own)
+    async def _with_calls(self, caller: Caller, given: workflow.Definition, own: Own) -> workflow.Definition:
+        meant = await self._calls.meant(caller, given.text, own)
         return replace(given, calls=meant.calls)
 
     async def archive(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
@@ -279,9 +287,7 @@ class Workflows:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
         found = await apart_if_bulky(caller.workspace_id, len(version.definition), _warnings, version)
-        found += await self.calls.warnings(
-            caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
-        )
+        found += await self._calls.warnings(caller, version.definition, Own(workflow_id, row.name), version.version)
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
 
@@ -293,9 +299,6 @@ class Workflows:
         ]
         return others[:1]
 
-    def _on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
-        self._published.forget(lambda key: key[0] == hot.stream_id)
-
     # --- finding -------------------------------------------------------------------------------------------------
 
     async def workflow(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
@@ -304,17 +307,6 @@ class Workflows:
         if row is None or row.workspace_id != caller.workspace_id:
             raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
         return row
-
-    async def named(self, caller: Caller, name: str) -> list[WorkflowRow]:
-        """The workflow of the caller's workspace with this id, or those with this name, of which two are enough.
-
-        Archived ones only if there are no others.
-        """
-        if ids.is_id(name):
-            row = await self._store.workflow(ids.parse(name))
-            if row is not None and row.workspace_id == caller.workspace_id:
-                return [row]
-        return await self._store.workflows_named(caller.workspace_id, name)
 
     async def version(self, caller: Caller, workflow_id: bytes, version: int | None) -> WorkflowVersionRow:
         """A version of a workflow of the caller's workspace; without a number the latest published one."""

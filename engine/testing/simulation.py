@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from perdure.engine.compose import Surroundings, compose_node
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
 from perdure.engine.core.decision import PAYLOAD_MAX
@@ -329,8 +330,8 @@ class _Run:
         store = MemoryStore()
         answers = _Answers(self._tasks)
         names = _context_names(self._names)
-        node = Node(store, self._clock, lambda *_: answers, names=names, limits=self._limits)
-        answers.node, node.children = node, answers
+        around = Surroundings(store, self._clock, self._limits, names=names)
+        answers.node = node = compose_node(around, lambda *_: answers, lambda _: answers)
         await node.start()
         try:
             execution_id = node.processor.new_id()
@@ -361,7 +362,7 @@ class _Run:
             trigger="MANUAL",
             input=self._input,
         )
-        await send(node, caller, "execution", execution_id, command, machine=self._machine)
+        await send(node.parts, caller, "execution", execution_id, command, machine=self._machine)
 
     async def _to_rest(self, node: Node, execution_id: bytes, answers: _Answers, watch: Watch) -> str:
         """Jump from one due instant to the next until the run is over or nothing is due; gives its status."""

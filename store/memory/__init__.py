@@ -49,7 +49,6 @@ class MemoryStore(MemoryAudit):
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
         self._closed = False
-        self.on_failure: Callable[[StoreError], None] = lambda _failure: None
         self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
             OrganizationRow: self._organizations,
@@ -62,6 +61,9 @@ class MemoryStore(MemoryAudit):
             TimerRow: self._timers,
             SnapshotRow: self._snapshots,
         }
+
+    def watch(self, on_failure: Callable[[StoreError], None]) -> None:
+        """Do nothing: memory is never lost."""
 
     async def append(self, batch: Sequence[StreamAppend]) -> Appended:
         self._check_open()

@@ -55,7 +55,10 @@ class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlAudit):
         self._writer = writer
         self._closing: asyncio.Future[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self.on_failure: Callable[[StoreError], None] = lambda _failure: None
+
+    def watch(self, on_failure: Callable[[StoreError], None]) -> None:
+        if self._writer is not None:
+            self._writer.watch(on_failure)
 
     def append(self, batch: Sequence[StreamAppend]) -> Awaitable[Appended]:
         try:
@@ -213,6 +216,5 @@ async def _open_to_write(path: str, place: WriterPlace) -> SqliteStore:
     except BaseException:
         await writer.close()
         raise
-    writer.watch(lambda failure: store.on_failure(failure))  # noqa: PLW0108 whatever it is by then
     store.sweep()
     return store

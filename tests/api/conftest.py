@@ -152,13 +152,13 @@ class Api:
 
     async def token_of(self, execution_id: str) -> str:
         """The last task token that a run handed out."""
-        recorded = await self.engine.reading.events(ids.parse(execution_id))
+        recorded = await self.engine.services.queries.events(ids.parse(execution_id))
         payloads = [each.payload for each in recorded if each.payload and "parameters" in each.payload]
         return str(payloads[-1]["parameters"]["value"]["token"])
 
     async def set_aside(self, process_id: str) -> None:
         """Quarantine a run, as a decision about it would that raises."""
-        execution_id = await self.engine.runs.find(await self.engine._caller(), process_id)
+        execution_id = await self.engine.services.runs.find(await self.engine._caller(), process_id)
         order = from_inside(execution_id, Quarantine("Resume", "KeyError"), "engine:processor")
         await self.engine.node.processor.submit(order)
 
@@ -177,7 +177,7 @@ class Api:
 
     async def events(self, execution_id: str) -> list[str]:
         """The names of an execution's events."""
-        recorded = await self.engine.reading.events(ids.parse(execution_id))
+        recorded = await self.engine.services.queries.events(ids.parse(execution_id))
         return [type(each.event).__name__ for each in recorded]
 
     async def held(self, process_id: str, execution_id: str | None = None, **more: Any) -> asyncio.Task[Any]:
@@ -244,7 +244,7 @@ async def start() -> AsyncIterator[Start]:
 
     async def make(settings: Settings | None = None, steps: Registry | None = None, store: Any = None) -> Api:
         engine = await Engine.start(store or MemoryStore(), steps=steps, clock=ManualClock())
-        await engine.access.bootstrap(KEY, "cli:test")
+        await engine.services.access.bootstrap(KEY, "cli:test")
         await engine.node.recovery.is_done.wait()
         api = Api(engine, settings or Settings())
         started.append(api)

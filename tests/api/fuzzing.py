@@ -180,7 +180,7 @@ def rows_of(store: MemoryStore) -> dict[str, Any]:
 
 async def started(seed: int) -> Fuzzed:
     engine = await Engine.start(MemoryStore(), clock=ManualClock())
-    await engine.access.bootstrap(KEY, "cli:fuzz")
+    await engine.services.access.bootstrap(KEY, "cli:fuzz")
     await engine.node.recovery.is_done.wait()
     return Fuzzed(engine, seed)
 

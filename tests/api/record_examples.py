@@ -112,7 +112,7 @@ async def record() -> None:
     missing = {name_of(route) for route in ROUTES} - set(ORDER) - set(OWN)
     assert not missing, missing
     engine = await Engine.start(MemoryStore(), clock=ManualClock())
-    await engine.access.bootstrap(KEY, "cli:example")
+    await engine.services.access.bootstrap(KEY, "cli:example")
     api = Api(engine, Settings())
     story, told = Story(api), {}
     for name in ORDER:

@@ -376,7 +376,7 @@ async def test_when_all_connections_are_busy_another_is_told_so(listening: Liste
 
 async def test_calls_that_are_held_leave_connections_to_others(listening: Listening) -> None:
     """Half of the connections are held at most, half of those for one workspace; another call is told so at once."""
-    api, server, connect = await listening(connections_max=8)
+    api, _, connect = await listening(connections_max=8)
     workflow_id = await api.workflow({"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 60, "End": True}}})
     run = await api.trigger(workflow_id)
     key = f"Host: a\r\nX-Api-Key: {KEY}\r\n"
@@ -385,16 +385,16 @@ async def test_calls_that_are_held_leave_connections_to_others(listening: Listen
     resumes = f"POST {PROCESS}/resumeWorkflow/{run} HTTP/1.1\r\n{key}Content-Length: {len(body)}\r\n\r\n{body}".encode()
     for _ in range(2):
         (await connect()).send(polls)
-    await eventually(lambda: server._node.holds._counts.total() == 2)
+    await eventually(lambda: api.engine.node.holds._counts.total() == 2)
     refused = await connect()
     for call, status, code in ((polls, 503, "UNAVAILABLE"), (resumes, 409, "NOT_WAITING")):
         refused.send(call)
         told = await refused.told()
         assert (told.status, told.body["error"]["code"]) == (status, code)
         assert told.headers["retry-after"]
-    assert server._node.holds.most == 4
+    assert api.engine.node.holds.most == 4
     await api.push(60_000)
-    await eventually(lambda: not server._node.holds._counts)
+    await eventually(lambda: not api.engine.node.holds._counts)
 
 
 async def test_a_burst_of_connections_takes_no_more_files_than_are_kept_back(

@@ -74,7 +74,7 @@ async def make_thing(call: RouteCall[Any, NewThing]) -> Reply:
 
 async def get_thing(call: RouteCall[Any, None]) -> Reply:
     """A thing: those that have the id of a workflow are there."""
-    await call.engine.catalog.workflow(call.caller, call.path_id("id"))
+    await call.engine.services.workflows.workflow(call.caller, call.path_id("id"))
     return Reply({"thingSize": 1})
 
 

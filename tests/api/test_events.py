@@ -69,8 +69,8 @@ async def test_what_the_server_does_by_itself_tells_nobody_where_it_runs(api: Ap
     events, _ = await page(api, f"/v1/executions/{execution_id}/events")
     own = {event["actor"] for event in events if event["actor"].startswith("engine:")}
     assert own == {f"engine:{ids.text(node.id)}"}
-    assert api.store._nodes[node.id].name == node.name == f"{platform.node()}:{os.getpid()}"
-    assert not any(node.name in (event["actor_name"] or "") for event in events)
+    assert api.store._nodes[node.id].name == node.parts.sender.name == f"{platform.node()}:{os.getpid()}"
+    assert not any(node.parts.sender.name in (event["actor_name"] or "") for event in events)
 
 
 async def test_a_run_is_walked_in_either_direction(api: Api) -> None:

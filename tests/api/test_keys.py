@@ -20,7 +20,8 @@ from perdure.engine.errors import RateLimited
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.services import key_uses as uses
 from perdure.engine.services import known_keys
-from perdure.engine.services.access import SCOPES, Access
+from perdure.engine.services.access import SCOPES
+from perdure.engine.services.known_keys import KnownKeys
 from perdure.store.errors import StoreError
 from perdure.store.memory import MemoryStore
 from tests.api.conftest import KEY, PROCESS, Api
@@ -321,7 +322,7 @@ async def test_uses_that_were_not_yet_written_are_at_the_end(api: Api) -> None:
     """A clean stop loses none."""
     key = await api.new_key("runs.view")
     await api.get("/v1/waits", key=key)
-    await api.engine.access.close()
+    await api.engine.services.access.close()
     assert (await api.ok("GET", "/v1/keys"))["data"][-1]["last_used_at"] is not None
 
 
@@ -389,14 +390,20 @@ async def throttled(api: Api, address: str) -> None:
     assert (await from_address(api, address, "another guess")).status_code == 429
 
 
+def forgetful(api: Api) -> None:
+    """Let its engine know no key, as after a start."""
+    access = api.engine.services.access
+    access._keys._values.clear()
+    access._keys.known = access._known = KnownKeys(api.store)
+
+
 async def test_a_good_key_is_let_through_though_it_was_not_used_since_the_start(api: Api) -> None:
     """Who guesses behind the same address locks nobody out: of no key that there was, and of none that is new."""
     old, revoked = [await api.new_key("runs.view") for _ in range(2)]
     row = await api.store.api_key_by_digest(hashlib.sha256(revoked.encode()).digest())
     assert row is not None
     await api.ok("DELETE", f"/v1/keys/{ids.text(row.key_id)}")
-    access = Access(api.engine.node)  # as after a start
-    api.engine.access = access
+    forgetful(api)
     await throttled(api, "192.0.2.1")
 
     assert (await from_address(api, "192.0.2.1", old)).status_code == 200
@@ -411,7 +418,7 @@ async def test_of_very_many_keys_those_not_known_are_looked_up_at_a_bounded_rate
     """So a guess in the form of a key costs the database little, and a good key comes through."""
     unknown = await api.new_key("runs.view")
     monkeypatch.setattr(known_keys, "KNOWN_MAX", 1)
-    api.engine.access = Access(api.engine.node)
+    forgetful(api)
     await from_address(api, "192.0.2.9", KEY)
     await throttled(api, "192.0.2.1")
     await api.new_key("runs.view")
@@ -443,7 +450,7 @@ async def test_a_key_expires_by_the_computers_clock() -> None:
     """The same through the engine's own clock, which is the computer's."""
     with freezegun.freeze_time("2025-06-15T12:00:00", real_asyncio=True, tick=False) as frozen:
         engine = await Engine.start(MemoryStore())
-        await engine.access.bootstrap(KEY, "cli:test")
+        await engine.services.access.bootstrap(KEY, "cli:test")
         transport = httpx2.ASGITransport(create_app(engine, Settings()))
         async with httpx2.AsyncClient(transport=transport, base_url="http://perdure.test") as client:
             body = {"name": "k", "scopes": ["runs.view"], "expires_at": "2025-06-15T14:00:00+02:00"}

@@ -18,8 +18,8 @@ UNKNOWN = "01977420-0000-7000-8000-000000000000"
 
 
 async def many_runs(api: Api, workflow_id: str, count: int) -> list[str]:
-    caller = (await api.engine.access.principal(api.key)).caller  # type: ignore[union-attr]
-    runs = api.engine.runs
+    caller = (await api.engine.services.access.principal(api.key)).caller  # type: ignore[union-attr]
+    runs = api.engine.services.runs
     return [(await runs.trigger(caller, ids.parse(workflow_id), {"n": n})).answer for n in range(count)]
 
 

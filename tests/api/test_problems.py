@@ -40,7 +40,7 @@ async def test_an_ambiguous_wait_lists_what_could_be_meant(api: Api) -> None:
         message = "2 waits are open"
         raise AmbiguousWait(message, {"waits": waits}, position=3)
 
-    api.engine.runs.resume = ambiguous  # type: ignore[method-assign]
+    api.engine.services.runs.resume = ambiguous  # type: ignore[method-assign]
     response = await api.resume("A")
     assert response.status_code == 409
     assert response.json() == {
@@ -69,8 +69,8 @@ async def test_what_nobody_expected_is_logged_and_hidden(api: Api, error: Except
     async def fail(*_: Any, **__: Any) -> Any:
         raise error
 
-    api.engine.reading.page = fail  # type: ignore[method-assign]
-    api.engine.reading.workflow_page = fail  # type: ignore[method-assign]
+    api.engine.services.queries.page = fail  # type: ignore[method-assign]
+    api.engine.services.queries.workflow_page = fail  # type: ignore[method-assign]
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
         response = await api.get(url)
     assert response.status_code == status
@@ -91,7 +91,7 @@ async def test_an_answer_that_cannot_be_written_is_an_error_of_ours(api: Api) ->
     async def broken(*_: Any, **__: Any) -> Any:
         return [], "\ud800"
 
-    api.engine.reading.workflow_page = broken  # type: ignore[method-assign]
+    api.engine.services.queries.workflow_page = broken  # type: ignore[method-assign]
     response = await api.get("/v1/workflows")
     assert response.status_code == 500
     assert response.json()["error"]["code"] == "INTERNAL_ERROR"

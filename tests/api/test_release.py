@@ -20,7 +20,7 @@ async def test_a_run_that_was_set_aside_goes_on(api: Api) -> None:
         await api.settled()
     assert (await api.resume("INV%2F7")).status_code == 200
     assert (await api.events(execution_id)).count("ExecutionReleased") == 2
-    recorded = await api.engine.reading.events(ids.parse(execution_id))
+    recorded = await api.engine.services.queries.events(ids.parse(execution_id))
     assert {each.actor[:4] for each in recorded if isinstance(each.event, ExecutionReleased)} == {"key:"}
 
 

@@ -210,7 +210,7 @@ async def test_a_listed_run_has_the_fields_of_the_seed(api: Api, path: str) -> N
 
 
 async def test_slow_expressions_of_one_workspace_hold_up_no_other(api: Api) -> None:
-    """They are decided in one thread, in turns: another's comes after the one that runs."""
+    """They are decided in one thread, in turns: before another's come the one that runs, and one that is next."""
     pattern = '{% $match("' + "a" * 40 + 'b", /^(a+)+$/) %}'
     slow = {
         "StartAt": "Compute",
@@ -228,4 +228,4 @@ async def test_slow_expressions_of_one_workspace_hold_up_no_other(api: Api) -> N
     many = [asyncio.ensure_future(run(mine, "mine")) for _ in range(5)]
     await eventually(lambda: api.engine.node.processor._detours.waiting == 5)
     await asyncio.gather(run(theirs, "theirs", key=other), *many)
-    assert ended.index("theirs") <= 1
+    assert ended.index("theirs") <= 2

@@ -29,7 +29,7 @@ async def answer(api: Api, token: str, what: str = "success", body: Any = ..., *
 
 
 async def status(api: Api, execution_id: str) -> tuple[str, Any]:
-    view = await api.engine.reading.execution(await api.engine._caller(), ids.parse(execution_id))
+    view = await api.engine.services.queries.execution(await api.engine._caller(), ids.parse(execution_id))
     return view.row.status, view.output
 
 
@@ -48,7 +48,7 @@ async def test_the_log_says_which_token_it_was_and_not_what_it_says(api: Api) ->
     execution_id, token = await api.token()
     wait, secret = token.split(".")
     await answer(api, token)
-    recorded = await api.engine.reading.events(ids.parse(execution_id))
+    recorded = await api.engine.services.queries.events(ids.parse(execution_id))
     assert [each.actor for each in recorded if type(each.event).__name__ == "WaitResumed"] == [f"token:{wait}"]
     keeping = [type(each.event).__name__ for each in recorded if secret in str(each.payload)]
     assert keeping == ["WaitOpened", "TaskSubmitted"]  # the parameters, and what the step gave back

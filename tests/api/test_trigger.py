@@ -276,11 +276,11 @@ async def test_what_a_termination_says_beside_its_reason_is_kept(api: Api, path:
     execution_id = await api.trigger(workflow_id, {"process_id": "A"})
     said = {"termination_reason": "expired", "ticket": {"id": 4711}, "": [None]}
     assert (await api.post(path, json={"payload": said})).status_code == 200
-    ended = (await api.engine.reading.last_events(ids.parse(execution_id), 1))[0]
+    ended = (await api.engine.services.queries.last_events(ids.parse(execution_id), 1))[0]
     assert ended.payload == {"reason": "expired", "data": {"ticket": {"id": 4711}, "": [None]}}
     other = await api.trigger(workflow_id)
     await api.terminate(other, json={"payload": {"termination_reason": "expired"}})
-    assert (await api.engine.reading.last_events(ids.parse(other), 1))[0].payload == {"reason": "expired"}
+    assert (await api.engine.services.queries.last_events(ids.parse(other), 1))[0].payload == {"reason": "expired"}
 
 
 async def test_what_has_ended_is_not_terminated(api: Api) -> None:

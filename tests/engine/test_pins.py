@@ -222,7 +222,7 @@ async def test_a_node_that_goes_on_pins_now_and_then(monkeypatch):
     monkeypatch.setattr(pins, "PIN_EVERY", 10)
     store = MemoryStore()
     engine = await Engine.start(store, clock=ManualClock())
-    engine.node.processor.pin_due = 10
+    engine.node.pins.due = 10
     workflow = await engine.create_workflow("steps", STEPS)
     for _ in range(12):
         await engine.trigger(workflow.id)

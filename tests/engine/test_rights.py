@@ -32,15 +32,15 @@ async def fill(database):
     """Make something of everything: keys, one of them revoked, workflows, one archived, drafts, names, answers."""
     async with Engine.open(database, clock=ManualClock()) as engine:
         caller = await engine._caller()
-        first = await engine.access.make_key(caller, "first", SCOPES)
-        principal = present(await engine.access.principal(first.text))
-        second = await engine.access.make_key(caller, "second", ("runs.view",), expires_at=2**45)
-        await engine.access.revoke_key(principal, second.row.key_id)
+        first = await engine.services.access.make_key(caller, "first", SCOPES)
+        principal = present(await engine.services.access.principal(first.text))
+        second = await engine.services.access.make_key(caller, "second", ("runs.view",), expires_at=2**45)
+        await engine.services.access.revoke_key(principal, second.row.key_id)
         archived = await engine.create_workflow("archived", APPROVAL)
-        await engine.catalog.archive(caller, ids.parse(archived.id))
+        await engine.services.workflows.archive(caller, ids.parse(archived.id))
         workflow = await engine.create_workflow("approval", APPROVAL, description="asks")
         changed = {**APPROVAL, "Comment": "again"}
-        await engine.catalog.change(
+        await engine.services.workflows.change(
             caller, ids.parse(workflow.id), definition=changed, is_published=False, mock_payload={"of": "everything"}
         )
         for name in ("P-1", "P-2", "P-3"):

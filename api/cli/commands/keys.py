@@ -8,8 +8,8 @@ from perdure.api.cli import output
 from perdure.api.cli.options import Group, Where, anywhere, as_json, database
 from perdure.api.cli.output import readable
 from perdure.api.cli.runner import run
+from perdure.api.cli.targets.choice import no_elsewhere, target
 from perdure.api.cli.targets.reading import runs_of
-from perdure.api.cli.targets.target import no_elsewhere, target
 
 
 @click.group(

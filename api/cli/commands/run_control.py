@@ -6,8 +6,8 @@ import click
 
 from perdure.api.cli import output
 from perdure.api.cli.arguments import id_option, read_json, read_object
-from perdure.api.cli.options import ExampledCommand, Where, anywhere
-from perdure.api.cli.targets.target import no_elsewhere, target
+from perdure.api.cli.options import Command, Where, anywhere
+from perdure.api.cli.targets.choice import no_elsewhere, target
 
 
 @click.command(

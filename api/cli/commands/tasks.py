@@ -10,7 +10,7 @@ from perdure.api.cli import output
 from perdure.api.cli.arguments import read_json
 from perdure.api.cli.options import Group, Where, anywhere
 from perdure.api.cli.output import readable
-from perdure.api.cli.targets.target import no_elsewhere, target
+from perdure.api.cli.targets.choice import no_elsewhere, target
 
 
 @click.group(

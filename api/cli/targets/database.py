@@ -32,58 +32,20 @@ from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
-from perdure.engine.core.effects import RunTask
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.runtime.clock import SystemClock
-from perdure.engine.runtime.node import Node
-from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry, load_registry
-from perdure.engine.steps.builtin import builtin_steps
-from perdure.engine.steps.http import HttpClient
 from perdure.store.records import WorkflowRow
-
-
-class _NoTasks:
-    """Calls nothing: the task stays scheduled. Implements `engine.runtime.workers.tasks.TaskRunner`."""
-
-    running = 0
-
-    def run(self, hot: HotStream, task: RunTask) -> None:
-        pass
-
-    def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002 nothing runs
-        return False
-
-    def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
-        return False
-
-    def halt(self) -> None:
-        pass
-
-    async def close(self, grace_s: float) -> None:
-        pass
 
 
 @asynccontextmanager
 async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
     """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
-    store = await open_database(database, read_only=False)
-    http = HttpClient()
-    node = Node(store, SystemClock(), lambda *_: _NoTasks())
-    engine = Engine(store, node, builtin_steps(http).merged(registry), http)
-    try:
-        for organization in await store.organizations():
-            for row in await store.execution_page(organization_id=organization.organization_id, limit=1):
-                node.processor.seed_ids(row.execution_id)  # new ids sort above all that are there
-        node.processor.position = await store.position()
+    async with Engine.recorder(await open_database(database, read_only=False), registry) as engine:
         yield engine
-    finally:
-        await engine.close(0)
 
 
 class Direct:
@@ -115,7 +77,7 @@ class Direct:
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
-            saved = await engine.catalog.create(
+            saved = await engine.services.workflows.create(
                 caller,
                 body.name,
                 body.definition,
@@ -134,7 +96,7 @@ class Direct:
 
         async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(AppliedWorkflow, {"definition": definition, "description": description, **settings})
-            applied = await engine.catalog.apply(
+            applied = await engine.services.workflows.apply(
                 caller,
                 read(Named, {"name": name}).name,
                 body.definition,
@@ -149,14 +111,14 @@ class Direct:
     def publish_workflow(self, workflow: str) -> dict[str, Any]:
         async def publish(engine: Engine, caller: Caller) -> dict[str, Any]:
             row = await find_workflow(engine.store, caller, workflow)
-            return _saved(await engine.catalog.change(caller, row.workflow_id, is_published=True))
+            return _saved(await engine.services.workflows.change(caller, row.workflow_id, is_published=True))
 
         return dict(self._do(publish))
 
     def archive_workflow(self, workflow: str) -> dict[str, Any]:
         async def archive(engine: Engine, caller: Caller) -> dict[str, Any]:
             row = await find_workflow(engine.store, caller, workflow)
-            return _brief(await engine.catalog.archive(caller, row.workflow_id))
+            return _brief(await engine.services.workflows.archive(caller, row.workflow_id))
 
         return dict(self._do(archive))
 
@@ -167,7 +129,7 @@ class Direct:
 
         async def trigger(engine: Engine, caller: Caller) -> dict[str, Any]:
             row = await find_workflow(engine.store, caller, workflow)
-            answered = await engine.runs.trigger(
+            answered = await engine.services.runs.trigger(
                 caller, row.workflow_id, run_input, version=version, process_id=name, trigger="MANUAL"
             )
             return {
@@ -185,7 +147,9 @@ class Direct:
 
         async def resume(engine: Engine, caller: Caller) -> dict[str, Any]:
             await find_execution(engine.store, caller, process_id)
-            answered = await engine.runs.resume(caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0)
+            answered = await engine.services.runs.resume(
+                caller, process_id, payload, wait_id=wait_id, state=state, hold_ms=0
+            )
             return {"message": answered.answer}
 
         return dict(self._do(resume))
@@ -194,7 +158,7 @@ class Direct:
         async def terminate(engine: Engine, caller: Caller) -> dict[str, Any]:
             await find_execution(engine.store, caller, process_id)
             asked: Termination = read(Terminate, {"payload": payload}).payload
-            answered = await engine.runs.terminate(
+            answered = await engine.services.runs.terminate(
                 caller, process_id, asked.termination_reason, data=said_beside(payload)
             )
             return {"message": answered.answer}
@@ -203,13 +167,13 @@ class Direct:
 
     def release(self, process_id: str) -> dict[str, Any]:
         async def release(engine: Engine, caller: Caller) -> dict[str, Any]:
-            return {"message": (await engine.runs.release(caller, process_id)).answer}
+            return {"message": (await engine.services.runs.release(caller, process_id)).answer}
 
         return dict(self._do(release))
 
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
-            tokens = engine.tokens
+            tokens = engine.services.task_tokens
             if what == "failure":
                 failure = read(TaskFailure, body)
                 return failed_json((await tokens.fail(caller, token, failure.error, failure.cause)).answer)
@@ -230,7 +194,7 @@ class Direct:
             body = read(NewKey, given)
             expiry = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
-            made = await engine.access.create_key(
+            made = await engine.services.access.create_key(
                 everything, body.name, DIALECTS.plain_scopes(body.scopes), expires_at=expiry
             )
             return _made(made)
@@ -241,7 +205,7 @@ class Direct:
         async def revoke(engine: Engine, caller: Caller) -> dict[str, Any]:
             row = await find_key(engine.store, caller, key)
             everything = Principal(caller, frozenset(SCOPES))
-            revoked = await engine.access.revoke_key(everything, row.key_id)
+            revoked = await engine.services.access.revoke_key(everything, row.key_id)
             return {"id": ids.text(row.key_id), "name": row.name, "revoked_at": instant(revoked.revoked_at)}
 
         return dict(self._do(revoke))
@@ -266,7 +230,7 @@ async def recovered(database: str, name: str) -> dict[str, Any]:
     async with reader(database):
         pass
     async with recorder(database, Registry()) as engine:
-        return _made(await engine.access.recover(name, terminal_actor()))
+        return _made(await engine.services.access.recover(name, terminal_actor()))
 
 
 def _made(made: MadeKey) -> dict[str, Any]:

@@ -120,8 +120,8 @@ async def find_for(engine: Engine, scope: DatabaseScope, actor: str, *, is_made:
     """The caller that acts through an engine; `is_made`: organization and workspace are made if they are not there."""
     if not is_made:
         return await find_caller(engine.store, scope, actor)
-    organization = await engine.access.organization(scope.organization or DEFAULT, actor)
-    workspace = await engine.access.workspace(organization.organization_id, scope.workspace or DEFAULT, actor)
+    organization = await engine.services.access.organization(scope.organization or DEFAULT, actor)
+    workspace = await engine.services.access.workspace(organization.organization_id, scope.workspace or DEFAULT, actor)
     return Caller(organization.organization_id, workspace.workspace_id, actor)
 
 

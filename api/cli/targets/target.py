@@ -1,15 +1,8 @@
-"""Targets of changes: a server over HTTP, or a database that no server holds."""
+"""What can be changed, wherever it is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
-
-import click
-
-from perdure.api.cli.options import Where
-
-if TYPE_CHECKING:
-    from perdure.api.cli.targets.server import Remote
+from typing import Any, Literal, Protocol, TypeAlias
 
 ResumeRule: TypeAlias = Literal["any", "named"]
 
@@ -51,29 +44,3 @@ class Target(Protocol):
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]: ...
 
     def revoke_key(self, key: str) -> dict[str, Any]: ...
-
-
-def target(where: Where, steps: str | None = None) -> Target:
-    """The server if one is named, else the database. `steps`: a registry of steps, which a server has its own of."""
-    if where.server is None:
-        from perdure.api.cli.targets.database import Direct  # noqa: PLC0415 the engine, which a client has no use for
-
-        return Direct(where.scope, steps)
-    return server_of(where)
-
-
-def server_of(where: Where) -> Remote:
-    """The server that is named. Raises `click.UsageError` without a key for it."""
-    from perdure.api.cli.targets.server import Remote  # noqa: PLC0415 the client, which who writes directly has no use for
-
-    if where.server is None or not where.key:
-        raise click.UsageError("a server wants a key: set PERDURE_KEY, or give --key")
-    remote = Remote(where.server, where.key, where.scope)
-    click.get_current_context().call_on_close(remote.client.close)
-    return remote
-
-
-def no_elsewhere(where: Where) -> None:
-    """A key acts in its own workspace: refuse another one to be named with it. Raises `click.UsageError`."""
-    if where.server is not None and (where.scope.organization or where.scope.workspace):
-        raise click.UsageError("--organization, --workspace: a key acts in its own; they go with --database")

@@ -25,8 +25,10 @@ async def trigger(call: RouteCall[schemas.TriggerQuery, dict[str, Any] | None]) 
     idempotency = call.idempotency(implied if call.given is None else call.given)
     run_input = call.given
     if run_input is None:
-        run_input = await call.engine.catalog.input_unsaid(call.caller, workflow_id, version, is_test=call.query.test)
-    answered = await call.engine.runs.trigger(
+        run_input = await call.engine.services.workflows.input_unsaid(
+            call.caller, workflow_id, version, is_test=call.query.test
+        )
+    answered = await call.engine.services.runs.trigger(
         call.caller,
         workflow_id,
         run_input,

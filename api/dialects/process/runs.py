@@ -29,12 +29,12 @@ async def execution(call: RouteCall[schemas.RunQuery, None]) -> Reply:
     """A run's state, input, output and logs."""
     workflow_id = id_of("workflow_id", call.query.workflow_id)
     execution_id = id_of("workflow_execution_id", call.query.workflow_execution_id)
-    view = await call.engine.reading.execution(call.caller, execution_id)
+    view = await call.engine.services.queries.execution(call.caller, execution_id)
     row = view.row
     if row.workflow_id != workflow_id:
         raise NotFound(f"workflow {ids.text(workflow_id)} has no execution {ids.text(execution_id)}")
-    workflow = await call.engine.catalog.workflow(call.caller, workflow_id)
-    version = await call.engine.catalog.version(call.caller, workflow_id, row.workflow_version)
+    workflow = await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    version = await call.engine.services.workflows.version(call.caller, workflow_id, row.workflow_version)
     events = await _events(call.engine, row)
     item = {
         **_described(view),
@@ -49,17 +49,17 @@ async def execution(call: RouteCall[schemas.RunQuery, None]) -> Reply:
 
 async def _events(engine: Engine, row: ExecutionRow) -> list[Recorded]:
     if row.seq <= EVENTS_MAX:
-        return await engine.reading.events(row.execution_id, limit=EVENTS_MAX)
-    first = await engine.reading.events(row.execution_id, limit=EVENTS_MAX // 2)
-    return [*first, *await engine.reading.last_events(row.execution_id, EVENTS_MAX // 2)]
+        return await engine.services.queries.events(row.execution_id, limit=EVENTS_MAX)
+    first = await engine.services.queries.events(row.execution_id, limit=EVENTS_MAX // 2)
+    return [*first, *await engine.services.queries.last_events(row.execution_id, EVENTS_MAX // 2)]
 
 
 async def history(call: RouteCall[schemas.HistoryQuery, None]) -> Reply:
     """The runs of a workflow, newest first."""
     workflow_id = id_of("workflow_id", call.query.workflow_id)
     before = position("workflow_execution_id", call.query.workflow_execution_id)
-    await call.engine.catalog.workflow(call.caller, workflow_id)
-    rows, has_more = await call.engine.reading.page(
+    await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    rows, has_more = await call.engine.services.queries.page(
         call.caller, workflow_id=workflow_id, before=before, limit=call.query.limit
     )
     return await _page(call.engine, rows, has_more=has_more)
@@ -75,7 +75,7 @@ async def organization_executions(call: RouteCall[schemas.OrganizationQuery, Non
                 "workflow_id: alone it is no position; send it with workflow_execution_id, as lastKey has them",
                 {"field": "workflow_id"},
             )
-    rows, has_more = await call.engine.reading.page(
+    rows, has_more = await call.engine.services.queries.page(
         call.caller,
         whole_organization="organization.view" in call.principal.scopes,
         before=position("workflow_execution_id", query.workflow_execution_id),
@@ -85,9 +85,9 @@ async def organization_executions(call: RouteCall[schemas.OrganizationQuery, Non
 
 
 async def _page(engine: Engine, rows: list[ExecutionRow], *, has_more: bool) -> Reply:
-    names = await engine.reading.workflow_names(rows)
-    process_ids = await engine.reading.process_ids(rows)
-    last_events = await engine.reading.last_events_of(rows, LISTED_EVENTS)
+    names = await engine.services.queries.workflow_names(rows)
+    process_ids = await engine.services.queries.process_ids(rows)
+    last_events = await engine.services.queries.last_events_of(rows, LISTED_EVENTS)
     items = []
     for row in rows:
         events = last_events[row.execution_id]

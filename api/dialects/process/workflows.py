@@ -46,8 +46,8 @@ async def schema(call: RouteCall[schemas.VersionQuery, None]) -> Reply:
 
 async def _found(call: RouteCall[schemas.VersionQuery, None]) -> tuple[WorkflowRow, WorkflowVersionRow]:
     workflow_id = id_of("workflow_id", call.query.workflow_id)
-    row = await call.engine.catalog.workflow(call.caller, workflow_id)
-    return row, await call.engine.catalog.version(call.caller, workflow_id, call.query.workflow_version)
+    row = await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    return row, await call.engine.services.workflows.version(call.caller, workflow_id, call.query.workflow_version)
 
 
 async def _mock(call: RouteCall[Any, None], version: WorkflowVersionRow) -> Any:
@@ -56,7 +56,7 @@ async def _mock(call: RouteCall[Any, None], version: WorkflowVersionRow) -> Any:
         return decode_json(version.mock_payload)
     if "runs.view" not in call.principal.scopes:
         return None
-    return await call.engine.reading.latest_input(call.caller, version.workflow_id, version.version)
+    return await call.engine.services.queries.latest_input(call.caller, version.workflow_id, version.version)
 
 
 def _schema(mock: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ async def organization_workflows(call: RouteCall[schemas.VersionsQuery, None]) -
     """The versions of the key's workspace, or with `organization.view` of its organization; newest first."""
     query = call.query
     _check_organization(call)
-    rows, has_more = await call.engine.reading.version_page(
+    rows, has_more = await call.engine.services.queries.version_page(
         call.caller,
         whole_organization="organization.view" in call.principal.scopes,
         before=_position(query.workflow_id, query.workflow_version),

@@ -30,9 +30,9 @@ _HIDDEN: Final = {"KeyCreated": "sha256", "OrganizationCreated": "secret_sha256"
 async def list_execution_events(call: RouteCall[schemas.EventsQuery, None]) -> Reply:
     """A run's events as they stand in the log, whole; with `wait` the call is held until there is one."""
     query = call.query
-    found = await call.engine.log.of_execution(
+    found = await call.engine.services.event_log.of_execution(
         call.caller,
-        await call.engine.runs.find(call.caller, call.path["process_id"]),
+        await call.engine.services.runs.find(call.caller, call.path["process_id"]),
         after=query.after,
         limit=query.limit,
         types=_types(query.types),
@@ -57,7 +57,7 @@ async def list_events(call: RouteCall[schemas.LogQuery, None]) -> Reply:
     something. A page may be empty and have a next one: what it has looked at was others'.
     """
     query = call.query
-    page = await call.engine.log.of_organization(
+    page = await call.engine.services.event_log.of_organization(
         call.caller,
         whole="organization.view" in call.principal.scopes,
         after=query.after,
@@ -82,7 +82,7 @@ def _types(given: str | None) -> Sequence[str]:
 async def _page(
     call: RouteCall[Any, None], events: Sequence[StoredEvent], payloads: schemas.Payloads, meta: dict[str, Any]
 ) -> Reply:
-    names = await call.engine.access.key_names(call.caller, {stored.row.actor for stored in events})
+    names = await call.engine.services.access.key_names(call.caller, {stored.row.actor for stored in events})
     return data([_event(stored, payloads, names) for stored in events], meta=meta)
 
 

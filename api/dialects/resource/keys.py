@@ -20,7 +20,7 @@ async def create_key(call: RouteCall[Any, schemas.NewKey]) -> Reply:
     """Make a key. Its text is in this answer and nowhere else."""
     body = call.body
     expires_at = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
-    made = await call.engine.access.create_key(
+    made = await call.engine.services.access.create_key(
         call.principal,
         body.name,
         call.dialects.plain_scopes(body.scopes),
@@ -35,14 +35,14 @@ async def list_keys(call: RouteCall[schemas.KeysQuery, None]) -> Reply:
     """The keys of the workspace, without their texts, oldest first; an operator's key sees its organization's."""
     query = call.query
     after = b"" if query.after is None else id_of("after", query.after)
-    rows, uses = await call.engine.access.keys(call.principal, after=after, limit=query.limit + 1)
+    rows, uses = await call.engine.services.access.keys(call.principal, after=after, limit=query.limit + 1)
     keys = [_key(row, uses.get(row.key_id)) for row in rows[: query.limit]]
     return data(keys, meta=page_meta(query.limit, has_more=len(rows) > query.limit, last=keys and keys[-1]["id"]))
 
 
 async def revoke_key(call: RouteCall[schemas.RevokeQuery, None]) -> Reply:
     """Revoke a key, at once and for ever, and with it the keys that it made."""
-    key_id, access = call.path_id("id"), call.engine.access
+    key_id, access = call.path_id("id"), call.engine.services.access
     row = await access.revoke_key(call.principal, key_id, with_children=call.query.with_children)
     uses = await access.last_uses([key_id])
     return data(_key(row, uses.get(key_id)))

@@ -14,7 +14,7 @@ from perdure.api.http.routing import Reply, Route, RouteCall
 
 async def release_execution(call: RouteCall[Any, None]) -> Reply:
     """Try a run again that was set aside: it is read anew from its events, and what was under way is taken up."""
-    answered = await call.engine.runs.release(call.caller, call.path["process_id"])
+    answered = await call.engine.services.runs.release(call.caller, call.path["process_id"])
     return data({"message": answered.answer}, position=answered.position)
 
 

@@ -21,7 +21,7 @@ async def complete_task(call: RouteCall[Any, schemas.TaskSuccess]) -> Reply:
     """End the task that waits for this token; a token is good for one answer."""
     body = call.body
     return _told(
-        await call.engine.tokens.complete(
+        await call.engine.services.task_tokens.complete(
             call.caller, call.path["token"], body.output, idempotency=call.idempotency(call.given)
         )
     )
@@ -33,7 +33,7 @@ async def fail_task(call: RouteCall[Any, schemas.TaskFailure | None]) -> Reply:
     A token is good for one answer.
     """
     body = call.body or schemas.TaskFailure()
-    answered = await call.engine.tokens.fail(
+    answered = await call.engine.services.task_tokens.fail(
         call.caller, call.path["token"], body.error, body.cause, idempotency=call.idempotency(call.given or {})
     )
     return data(failed_json(answered.answer), position=answered.position)
@@ -50,7 +50,9 @@ def failed_json(answer: dict[str, Any]) -> dict[str, Any]:
 async def keep_task_alive(call: RouteCall[Any, schemas.TaskHeartbeat | None]) -> Reply:
     """Say that the task is alive, before its HeartbeatSeconds have passed."""
     return _told(
-        await call.engine.tokens.beat(call.caller, call.path["token"], idempotency=call.idempotency(call.given or {}))
+        await call.engine.services.task_tokens.beat(
+            call.caller, call.path["token"], idempotency=call.idempotency(call.given or {})
+        )
     )
 
 

@@ -28,7 +28,7 @@ async def try_state(call: RouteCall[Any, schemas.StateTrial]) -> Reply:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
     workspace_id = call.caller.workspace_id
     _APART.check(workspace_id, WAITING_MAX)
-    tested = await _APART.do(workspace_id, _tested, call.body, call.engine.node.limits.payload_max_bytes)
+    tested = await _APART.do(workspace_id, _tested, call.body, call.engine.limits.payload_max_bytes)
     return data(tested.document())
 
 

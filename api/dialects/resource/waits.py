@@ -20,11 +20,11 @@ async def list_waits(call: RouteCall[schemas.WaitsQuery, None]) -> Reply:
     """The open waits of the key's workspace, oldest first."""
     query, execution_id, workflow_id = call.query, None, None
     if query.process_id is not None:
-        execution_id = await call.engine.runs.find(call.caller, query.process_id)
+        execution_id = await call.engine.services.runs.find(call.caller, query.process_id)
     if query.workflow_id is not None:
         workflow_id = id_of("workflow_id", query.workflow_id)
-        await call.engine.catalog.workflow(call.caller, workflow_id)
-    found = await call.engine.reading.open_waits(
+        await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    found = await call.engine.services.queries.open_waits(
         call.caller,
         execution_id=execution_id,
         workflow_id=workflow_id,

@@ -23,7 +23,7 @@ from perdure.store.records import WorkflowRow, WorkflowVersionRow
 async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
     """Make a workflow; its first version is published unless it is to be a draft."""
     body = call.body
-    saved = await call.engine.catalog.create(
+    saved = await call.engine.services.workflows.create(
         call.caller,
         body.name,
         body.definition,
@@ -39,7 +39,7 @@ async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply
     """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
     body, name = call.body, read(schemas.Named, {"name": call.path["name"]}).name
     settings = _given(body.settings)
-    applied = await call.engine.catalog.apply(
+    applied = await call.engine.services.workflows.apply(
         call.caller,
         name,
         body.definition,
@@ -53,7 +53,7 @@ async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply
 async def list_workflows(call: RouteCall[schemas.WorkflowsQuery, None]) -> Reply:
     """The workflows of the key's workspace, newest first."""
     query = call.query
-    rows, total = await call.engine.reading.workflow_page(
+    rows, total = await call.engine.services.queries.workflow_page(
         call.caller, page=query.page, limit=query.limit, status=query.status, search=query.search
     )
     meta = {"page": query.page, "limit": query.limit, "total": total}
@@ -63,8 +63,10 @@ async def list_workflows(call: RouteCall[schemas.WorkflowsQuery, None]) -> Reply
 async def get_workflow(call: RouteCall[schemas.WorkflowQuery, None]) -> Reply:
     """A workflow with its latest version, or another one."""
     workflow_id = call.path_id("id")
-    row = await call.engine.catalog.workflow(call.caller, workflow_id)
-    version = await call.engine.catalog.version(call.caller, workflow_id, call.query.version or row.latest_version)
+    row = await call.engine.services.workflows.workflow(call.caller, workflow_id)
+    version = await call.engine.services.workflows.version(
+        call.caller, workflow_id, call.query.version or row.latest_version
+    )
     return data(_with_definition(row, version))
 
 
@@ -72,7 +74,7 @@ async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply
     """Change a workflow. A published version never changes: another definition or setting makes the next version."""
     body = call.body
     status, settings = _given(body.status), _given(body.settings)
-    saved = await call.engine.catalog.change(
+    saved = await call.engine.services.workflows.change(
         call.caller,
         call.path_id("id"),
         name=_given(body.name),
@@ -86,7 +88,7 @@ async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply
 
 async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
     """Let no run start any more; history stays readable."""
-    return data(_workflow(await call.engine.catalog.archive(call.caller, call.path_id("id"))))
+    return data(_workflow(await call.engine.services.workflows.archive(call.caller, call.path_id("id"))))
 
 
 def _given(value: Any) -> Any:

@@ -11,13 +11,10 @@ from perdure.engine.core import ids
 from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.core.organization import KeyRevoked
 from perdure.engine.errors import Unauthorized
-from perdure.engine.log import snapshots
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
-from perdure.engine.runtime.streams.letting_go import let_go
-from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.streams.stream_types import NO_ROWS, Rows
+from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
 from perdure.store.records import Claim, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
 
@@ -72,9 +69,8 @@ class Part(msgspec.Struct, eq=False):
         row = hot.kind.row(hot.state, hot.stream_id, hot.organization_id)
         if row is not None:
             self.puts = _with(self.puts, (row,))
-        if hot.head.seq >= hot.snapshot_due and hot.is_worth_a_snapshot:  # of what is on disk: it has a hash
-            snapshot = snapshots.take(hot.stream_id, hot.head, hot.stored)
-            hot.snapshot_due = snapshots.due_after(snapshot)
+        snapshot = hot.due_snapshot()
+        if snapshot is not None:
             self.puts = _with(self.puts, (snapshot,))
 
 
@@ -125,7 +121,7 @@ class Batch:
             part.endings = _with(part.endings, rows.endings)
             if hot.kind.name == "organization":
                 self._note_revoked(hot, events)
-        hot.batch = self
+        hot.join(self)
 
     def _note_revoked(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """Note the keys that are revoked. It goes last: what was decided under them stands before that in the log."""
@@ -175,10 +171,8 @@ class Batch:
             if part.events:
                 if hot.kind.name == "execution":
                     runs.moved(hot.stored, part.state)
-                let_go(hot.stored)
-                hot.head, hot.stored = heads[stream_id], part.state
-            if hot.batch is self:
-                hot.batch = None
+                hot.commit(heads[stream_id], part.state)
+            hot.leave(self)
 
     def remove(self, stream_ids: Iterable[bytes]) -> list[CommandRequest]:
         """Remove streams; returns the requests that must be decided again."""

@@ -95,7 +95,7 @@ class Deferred:
         is_in_flight = hot.batch is not None
         payloads = await self._loader.payloads(hot.stream_id, need.seqs)
         waits = await self._loader.wait_outcomes(hot.stream_id, need.waits)
-        hot.payloads.update(payloads)
+        hot.add_payloads(payloads)
         # A wait that is open on disk and unknown to the state: its end is on its way to the disk, so look again. With
         # nothing on the way the two will never agree, and it is none of the execution's waits.
         unknown = {} if is_in_flight else dict.fromkeys(need.waits)
@@ -107,14 +107,14 @@ class Deferred:
         To try it first would hold up everybody, and gain its workflow little. A caller from outside is not kept waiting
         for them.
         """
-        return request.is_internal and self._turns.is_awaited_by(getattr(hot.state, "workflow", ""))
+        return request.is_internal and self._turns.is_awaited_by(_owner_of(hot))
 
     def turn(self, hot: HotStream) -> AbstractAsyncContextManager[None]:
         """Wait for the thread. Workflows have one turn each.
 
         One decision is made at a time: an expression may need much memory before it meets its limit.
         """
-        return self._turns.held_by(getattr(hot.state, "workflow", ""))
+        return self._turns.held_by(_owner_of(hot))
 
     async def decide(self, hot: HotStream, request: CommandRequest, facts: Facts) -> Outcome:
         """Decide in a thread what takes long; it holds if the stream has not moved meanwhile. Raises what that raises.
@@ -131,3 +131,8 @@ class Deferred:
     def close(self) -> None:
         """Let go of the thread; called when nothing is decided any more."""
         self._thread.close()
+
+
+def _owner_of(hot: HotStream) -> object:
+    """Whose turn it is: a workspace's, for a workflow; a run that is about to start has none of its own yet."""
+    return hot.workspace_id or hot.organization_id, getattr(hot.state, "workflow", "")

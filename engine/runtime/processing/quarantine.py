@@ -11,7 +11,6 @@ from perdure.engine.core.commands import Quarantine, Recover
 from perdure.engine.runtime.processing.requests import Accepted, CommandReply, CommandRequest, from_inside
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
-from perdure.engine.runtime.telemetry.request_context import described
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -38,7 +37,7 @@ def compensation_request(
 
     If memory was short it is done again, as after a restart; else the execution is set aside. Null if nothing can be.
     """
-    _log.error("effect_failed", **described(hot), request_id=request.request_id, exc_info=defect)
+    _log.error("effect_failed", **hot.described(), request_id=request.request_id, exc_info=defect)
     metrics.fail("effect_failed")
     if isinstance(defect, MemoryError):
         return from_inside(hot.stream_id, Recover(died=False), ACTOR, request.request_id)

@@ -22,12 +22,12 @@ CANCELLED_AT_ONCE: Final = 256
 
 
 class Replies:
-    """Tells outcomes, and counts them. `on_effect` runs an effect; it is set by whoever knows how."""
+    """Tells outcomes, and counts them. `run_effect` is what runs an effect."""
 
-    def __init__(self, hot: HotStreams, metrics: Metrics) -> None:
+    def __init__(self, hot: HotStreams, metrics: Metrics, run_effect: Callable[[HotStream, Effect], None]) -> None:
         self._hot = hot
         self._metrics = metrics
-        self.on_effect: Callable[[HotStream, Effect], None] = lambda _hot, _effect: None
+        self._run_effect = run_effect
 
     def tell(self, item: PendingReply, position: int) -> None:
         """Tell what a request came to, and run its effects; the log stands at `position`."""
@@ -57,14 +57,14 @@ class Replies:
             cancelled = [effect for effect in effects if isinstance(effect, CancelTask)]
             effects = [effect for effect in effects if not isinstance(effect, CancelTask)]
         for effect in effects:
-            self.on_effect(hot, effect)
+            self._run_effect(hot, effect)
         if cancelled:
             self._cancel(hot, cancelled)
 
     def _cancel(self, hot: HotStream, left: list[Effect]) -> None:
         """Let go of some steps, the latest first: what waits for a place is gone before one is given back."""
         for effect in reversed(left[-CANCELLED_AT_ONCE:]):
-            self.on_effect(hot, effect)
+            self._run_effect(hot, effect)
         del left[-CANCELLED_AT_ONCE:]
         if left:
             asyncio.get_running_loop().call_soon(self._cancel, hot, left)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.snapshots import due_after, restore
-from perdure.engine.runtime.streams.stream import HotStream, bytes_of
-from perdure.engine.runtime.streams.stream_types import STREAM_TYPES, StreamType
+from perdure.engine.runtime.streams.stream import HotStream, StreamType, bytes_of
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.protocols import Store
 from perdure.store.records import NEW_STREAM, EventRow, Head, SnapshotRow, StoredEvent, StreamRow
 
@@ -86,14 +86,13 @@ class StreamFold:
             raise LookupError(message)
         self._prune()
         hot = HotStream(self.kind, row.stream_id, row.organization_id, row.workspace_id)
-        hot.state = hot.stored = self.state
-        hot.head, hot.snapshot_due = self.head, self.snapshot_due
-        hot.payload_sizes = self.sizes | {seq: bytes_of(text) for seq, text in self.texts.items()}
-        hot.payload_bytes = sum(hot.payload_sizes.values())
+        payloads: dict[int, Any] = {}
         left = BYTES_READ_MAX if self.kind.live_seqs(self.state) is not None else sys.maxsize
         for seq, text in self.texts.items():
             left -= len(text)
             if left < 0:
                 break
-            hot.payloads[seq] = decode_json(text)
+            payloads[seq] = decode_json(text)
+        sizes = self.sizes | {seq: bytes_of(text) for seq, text in self.texts.items()}
+        hot.restore(self.state, self.head, payloads, sizes, self.snapshot_due)
         return hot

@@ -140,7 +140,7 @@ class Loader:
             hot = fold.hot()
             if row.kind == "execution":
                 workflow_id = ids.parse(hot.state.workflow)
-                hot.machine = await self._definitions.machine(workflow_id, hot.state.workflow_version)
+                hot.use(await self._definitions.machine(workflow_id, hot.state.workflow_version))
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 an unknown event, a damaged row: this stream stops, no other

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.events import Recorded
+from perdure.engine.log import snapshots
+from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.letting_go import let_go
-from perdure.store.records import NEW_STREAM, Head, NewEvent
+from perdure.store.records import NEW_STREAM, Ending, Head, NewEvent, Row, SnapshotRow, StreamKind, TimerRow
 
-if TYPE_CHECKING:
-    from perdure.engine.runtime.processing.batch import Batch
-    from perdure.engine.runtime.streams.stream_types import StreamType
-
+if TYPE_CHECKING:  # the language, which commands that read have no use for, comes with them
+    from perdure.engine.core.decision import Facts, Outcome
+    from perdure.engine.language import Machine
 
 WIDE: Final = 64
 """A stream's state is wide that has more places of control."""
@@ -32,13 +34,74 @@ BYTES_AT_EASE: Final = 4 * 1024 * 1024
 """Likewise with no more bytes of them than this."""
 
 
+class Rows(NamedTuple):
+    """Rows that go with a stream's events."""
+
+    puts: Sequence[Row]
+    deletes: Sequence[TimerRow] = ()
+    endings: Sequence[Ending] = ()
+
+
+NO_ROWS = Rows(())
+
+
+class StreamType(Protocol):
+    """One kind of stream; `stream_types.STREAM_TYPES` has them all.
+
+    From seq `snapshot_due` on a stream is worth its first snapshot.
+    """
+
+    name: StreamKind
+    vocabulary: Vocabulary
+    snapshot_due: int
+
+    def initial(self) -> Any:
+        """The state before the first event."""
+        ...
+
+    def evolve(self, state: Any, recorded: Recorded) -> Any: ...
+
+    def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome: ...
+
+    def creates(self, command: Any) -> bool:
+        """Whether the command is the first of a new stream."""
+        ...
+
+    def rows(self, hot: HotStream, steps: Sequence[DraftedEvent], command: Any) -> Rows:
+        """The rows that one decision's events ask for; `hot` is still as before. The state's own row is `row`'s."""
+        ...
+
+    def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:
+        """The row that shows the whole state, put once a batch."""
+        ...
+
+    def live_seqs(self, state: Any) -> frozenset[int] | None:
+        """Seqs of the payloads that a later decision may look at; `None`: all."""
+        ...
+
+    def width(self, state: Any) -> int:
+        """How many places `live_seqs` looks at."""
+        ...
+
+    def is_idle(self, state: Any) -> bool:
+        """Whether the stream only waits, so that nothing of it needs to stay in memory."""
+        ...
+
+
+class InFlight(Protocol):
+    """What is on its way to the disk together, and who waits for it: a `Batch`."""
+
+    waiting: list[Any]
+
+
 class HotStream:
     """A stream in memory: its state as decided, which may be ahead of the disk by the batches in flight.
 
     `head` is where the stream ends on disk, and `stored` the state there. `batch` is the last batch, not yet committed,
     that an event of it is in; `pins` keep it in memory. Once the head has come to seq `snapshot_due`, the next commit
     brings a snapshot of what is stored. `payload_sizes` has the bytes of JSON text of the payloads that are live, also
-    of those that are not loaded, and maybe of some others; `payload_bytes` is their sum.
+    of those that are not loaded, and maybe of some others; `payload_bytes` is their sum. All of it is read by others,
+    and set by its own methods alone.
     """
 
     __slots__ = (
@@ -62,7 +125,14 @@ class HotStream:
         "workspace_id",
     )
 
-    def __init__(self, kind: StreamType, stream_id: bytes, organization_id: bytes, workspace_id: bytes | None) -> None:
+    def __init__(
+        self,
+        kind: StreamType,
+        stream_id: bytes,
+        organization_id: bytes,
+        workspace_id: bytes | None,
+        machine: Machine | None = None,
+    ) -> None:
         self.kind = kind
         self.stream_id = stream_id
         self.text = ids.text(stream_id)
@@ -74,21 +144,65 @@ class HotStream:
         self.payloads: dict[int, Any] = {}
         self.payload_sizes: dict[int, int] = {}
         self.payload_bytes = 0
-        self.machine: Any = None  # a `Machine`, of an execution
-        self.batch: Batch | None = None
+        self.machine: Any = machine  # of an execution
+        self.batch: InFlight | None = None
         self.pins = 0
         self.prune_above = PAYLOADS_AT_EASE
         self.prune_above_bytes = BYTES_AT_EASE
-        self.shown: dict[str, str] | None = None  # in the log (`bound.described`), once it is known
+        self.shown: dict[str, str] | None = None
         self.snapshot_due = kind.snapshot_due
 
-    @property
-    def is_worth_a_snapshot(self) -> bool:
-        """Whether to read the stream back from a snapshot of what is on disk is better than from its events.
+    # --- from the disk, and to it --------------------------------------------------------------------------------
 
-        A very wide one is not: it is made and read in one go, while a fold gives way to others.
+    def restore(
+        self, state: Any, head: Head, payloads: dict[int, Any], sizes: dict[int, int], snapshot_due: int
+    ) -> None:
+        """Be as the store has it."""
+        self.payload_sizes, self.payload_bytes = sizes, sum(sizes.values())
+        self.state = self.stored = state
+        self.head, self.snapshot_due = head, snapshot_due
+        self.payloads = payloads
+
+    def use(self, machine: Machine) -> None:
+        """Run this definition: it is the one that the execution was started with."""
+        self.machine = machine
+
+    def commit(self, head: Head, state: Any) -> None:
+        """The stream ends there on disk now, with this state, which may be behind the one that was decided."""
+        let_go(self.stored)
+        self.head, self.stored = head, state
+
+    def due_snapshot(self) -> SnapshotRow | None:
+        """The snapshot that the next commit brings, if one is due. It is of what is on disk, which has a hash.
+
+        To read a very wide state back from a snapshot is no better than from its events: it is made and read in one
+        go, while a fold gives way to others.
         """
-        return self.kind.width(self.stored) <= SNAPSHOT_WIDTH_MAX
+        if self.head.seq < self.snapshot_due or self.kind.width(self.stored) > SNAPSHOT_WIDTH_MAX:
+            return None
+        snapshot = snapshots.take(self.stream_id, self.head, self.stored)
+        self.snapshot_due = snapshots.due_after(snapshot)
+        return snapshot
+
+    # --- in flight -----------------------------------------------------------------------------------------------
+
+    def join(self, batch: InFlight) -> None:
+        """Something of it is in this batch, which is not on disk."""
+        self.batch = batch
+
+    def leave(self, batch: InFlight) -> None:
+        """That batch is on disk; a later one may have something of it."""
+        if self.batch is batch:
+            self.batch = None
+
+    def pin(self) -> None:
+        """Stay in memory until `unpin`."""
+        self.pins += 1
+
+    def unpin(self) -> None:
+        self.pins -= 1
+
+    # --- decided -------------------------------------------------------------------------------------------------
 
     def move(self, steps: Sequence[DraftedEvent], events: Sequence[NewEvent]) -> None:
         """Move on by the events of a decision, which the store is about to have. After an error it has not moved."""
@@ -103,6 +217,10 @@ class HotStream:
             self.prune(state)
         self.state = state
 
+    def add_payloads(self, payloads: Mapping[int, Any]) -> None:
+        """Have payloads at hand that a decision asked for."""
+        self.payloads.update(payloads)
+
     def prune(self, state: Any) -> None:
         """Let go of payloads that no later decision looks at.
 
@@ -116,6 +234,19 @@ class HotStream:
             self.payload_bytes = sum(self.payload_sizes.values())
             self.prune_above = max(PAYLOADS_AT_EASE, 2 * len(self.payloads), self.kind.width(state))
             self.prune_above_bytes = max(BYTES_AT_EASE, 2 * self.payload_bytes)
+
+    # --- told ----------------------------------------------------------------------------------------------------
+
+    def described(self) -> dict[str, str]:
+        """It for a line of the log: `execution_id` and `process_id`, or `workflow_id`, or `organization_id`."""
+        shown = self.shown
+        if shown is None:
+            shown = {f"{self.kind.name}_id": self.text}
+            if self.kind.name == "execution" and 1 in self.payloads:
+                # The first event's payload has the process id that the caller chose; without one it is the execution's.
+                shown["process_id"] = (self.payloads[1] or {}).get("process_id") or self.text
+                self.shown = shown
+        return shown
 
 
 def bytes_of(text: str) -> int:

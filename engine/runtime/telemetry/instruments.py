@@ -48,11 +48,11 @@ class Counter:
 
 
 class Gauge:
-    """A number that goes up and down, read where it is when somebody asks: `read` is set by who has it."""
+    """A number that goes up and down, sampled at scrape time through `read`."""
 
-    def __init__(self, name: str, what: str) -> None:
+    def __init__(self, name: str, what: str, read: Callable[[], float]) -> None:
         self._name, self._what = name, what
-        self.read: Callable[[], float] = lambda: 0
+        self.read = read
 
     def family(self) -> Metric:
         from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415

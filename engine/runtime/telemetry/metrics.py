@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from perdure.engine.core.state import State
 from perdure.engine.log.snapshots import FLAWS
@@ -61,20 +61,37 @@ class RunCounts(Counter):
         return workflow
 
 
-class Metrics(Instruments):
-    """The metrics of one node. Who has the number behind a gauge sets the gauge's `read`."""
+def _nothing() -> int:
+    return 0
 
-    def __init__(self) -> None:
+
+class Sampled(NamedTuple):
+    """Where the numbers behind a node's gauges are."""
+
+    queue_length: Callable[[], int] = _nothing
+    hot_streams: Callable[[], int] = _nothing
+    tasks_running: Callable[[], int] = _nothing
+    suspects_held: Callable[[], int] = _nothing
+
+
+NOTHING: Final = Sampled()
+
+
+class Metrics(Instruments):
+    """The metrics of one node."""
+
+    def __init__(self, sampled: Sampled = NOTHING) -> None:
         self._fresh_until = 0.0
         self._reading = asyncio.Lock()
         self._holding = 0
 
-        self.queue_length = Gauge("queue_length", "Orders that wait to be decided.")
-        self.hot_streams = Gauge("hot_streams", "Streams in memory.")
-        self.tasks_running = Gauge("tasks_running", "Steps that run now.")
-        self.suspects_held = Gauge("suspects_held", "Tasks that were there at several deaths, and wait for their turn.")
-        self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.")
-        self.resumes_held.read = lambda: self._holding
+        self.queue_length = Gauge("queue_length", "Orders that wait to be decided.", sampled.queue_length)
+        self.hot_streams = Gauge("hot_streams", "Streams in memory.", sampled.hot_streams)
+        self.tasks_running = Gauge("tasks_running", "Steps that run now.", sampled.tasks_running)
+        self.suspects_held = Gauge(
+            "suspects_held", "Tasks that were there at several deaths, and wait for their turn.", sampled.suspects_held
+        )
+        self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.", lambda: self._holding)
         self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
 
         self.runs = RunCounts()

@@ -6,14 +6,11 @@ sets going (a step, and what follows from its outcome) carries it on. Nobody's r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 import structlog
-
-from perdure.engine.runtime.streams.stream import HotStream
 
 _request: ContextVar[str | None] = ContextVar("perdure_request", default=None)
 
@@ -46,22 +43,10 @@ def bind_execution(execution_id: str, process_id: str | None = None) -> None:
         structlog.contextvars.bind_contextvars(execution_id=execution_id, process_id=process_id or execution_id)
 
 
-def bind_step(hot: HotStream, state: str) -> None:
-    """Bind a step's own task: all that it logs, also through loggers that know nothing of us."""
+def bind_step(run: Mapping[str, str], state: str) -> None:
+    """Bind a step's own task to its run and state: all that it logs, also through loggers that know nothing of us."""
     request_id = _request.get()
     if request_id is None:
-        structlog.contextvars.bind_contextvars(**described(hot), state=state)
+        structlog.contextvars.bind_contextvars(**run, state=state)
     else:
-        structlog.contextvars.bind_contextvars(**described(hot), state=state, request_id=request_id)
-
-
-def described(hot: HotStream) -> dict[str, Any]:
-    """A stream for a line of the log: `execution_id` and `process_id`, or `workflow_id`, or `organization_id`."""
-    shown = hot.shown
-    if shown is None:
-        shown = {f"{hot.kind.name}_id": hot.text}
-        if hot.kind.name == "execution" and 1 in hot.payloads:
-            # The first event's payload has the process id that the caller chose; without one it is the execution's own.
-            shown["process_id"] = (hot.payloads[1] or {}).get("process_id") or hot.text
-            hot.shown = shown
-    return shown
+        structlog.contextvars.bind_contextvars(**run, state=state, request_id=request_id)

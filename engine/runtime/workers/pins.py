@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 from typing import Final
 
 import structlog
 
-from perdure.engine.core.organization import LogPinned, PinLog
+from perdure.engine.core.organization import PinLog
+from perdure.engine.core.pinned import LogPinned
 from perdure.engine.errors import PerdureError
 from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.processing.processor import Processor
@@ -36,22 +38,27 @@ HASHES_AT_ONCE: Final = 4096
 
 
 class Pins:
-    """Pins the log of a node's store."""
+    """Pins the log of a node's store. Before `begin` nothing is due: what is there is for the start to look at."""
 
     def __init__(self, store: Store, processor: Processor, actor: str) -> None:
         self._store = store
         self._processor = processor
         self._actor = actor
         self._job: asyncio.Task[None] | None = None
-        processor.on_far = self._begin
+        self.due = sys.maxsize
 
-    def _begin(self) -> None:
-        if self._job is None or self._job.done():
+    def begin(self) -> None:
+        """Count from where the log stands."""
+        self.due = self._processor.position + PIN_EVERY
+
+    def on_moved(self, position: int) -> None:
+        """Pin, if the log has come far enough since the last one."""
+        if position >= self.due and (self._job is None or self._job.done()):
             self._job = asyncio.get_running_loop().create_task(self.pin())
 
     async def pin(self) -> None:
         """Pin the last event that is on disk, unless that is a pin. The pin is on disk once the processor is idle."""
-        self._processor.pin_due = self._processor.position + PIN_EVERY
+        self.begin()
         try:
             position = await self._store.position()
             last = await anext(self._store.log(after=position - 1), None) if position else None

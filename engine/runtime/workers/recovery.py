@@ -29,9 +29,17 @@ PORTION_BYTES: Final = 8 * 1024 * 1024
 
 
 class Recovery:
-    """Takes executions up again, suspects last."""
+    """Takes executions up again, suspects last. `on_done` is called once all others had their turns."""
 
-    def __init__(self, store: Store, send: Send, timers: Timers, suspects: Suspects, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        send: Send,
+        timers: Timers,
+        suspects: Suspects,
+        metrics: Metrics,
+        on_done: Callable[[], None],
+    ) -> None:
         self._metrics = metrics
         self._store = store
         self._send = send
@@ -40,7 +48,7 @@ class Recovery:
         self._orphans: dict[bytes, int] = {}
         self._job: asyncio.Task[None] | None = None
         self.is_done = asyncio.Event()
-        self.on_done: Callable[[], None] = lambda: None
+        self._on_done = on_done
 
     async def survey(self) -> None:
         """List what was alive, and where it stood: what is scheduled from here on is not to be recovered."""
@@ -63,7 +71,7 @@ class Recovery:
         if orphans:
             _log.info("recovered", executions=len(orphans), died=died, suspects=len(self._suspects))
         self.is_done.set()
-        self.on_done()
+        self._on_done()
         if loop.is_careful:
             self._timers.begin()
         await self._suspects.release()

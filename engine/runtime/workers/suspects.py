@@ -23,7 +23,6 @@ from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
-from perdure.engine.runtime.telemetry.request_context import described
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.tasks import TaskRunner
 from perdure.engine.runtime.workers.turns import Send
@@ -48,7 +47,6 @@ class Suspects:
         self._clock = clock
         self._tasks = tasks
         self._metrics = metrics
-        metrics.suspects_held.read = lambda: len(self)
         self._held: list[_Suspect] = []
         self._watched: dict[TaskKey, asyncio.Future[None]] = {}
 
@@ -79,14 +77,14 @@ class Suspects:
 
     async def _run_round(self, some: list[_Suspect], longest_ms: int) -> None:
         for hot, held in some:
-            _log.warning("suspect_dispatched", **described(hot), state=held.state, deaths=held.deaths, of=len(some))
+            _log.warning("suspect_dispatched", **hot.described(), state=held.state, deaths=held.deaths, of=len(some))
         self._watched = {each.key: asyncio.get_running_loop().create_future() for each in some}
         ended = list(self._watched.values())
         orders = [self._send(hot.stream_id, Redispatch(held.scope, len(some) - 1)) for hot, held in some]
         replies = await asyncio.gather(*orders, return_exceptions=True)
         for each, reply in zip(some, replies, strict=True):
             if isinstance(reply, PerdureError):  # it is set aside: the others have their turn
-                _log.error("suspect_not_dispatched", **described(each.hot), state=each.held.state, error=str(reply))
+                _log.error("suspect_not_dispatched", **each.hot.described(), state=each.held.state, error=str(reply))
             if not isinstance(reply, Accepted) or not self._tasks.knows(each.key):
                 future = self.ending(each.key)  # unless its end is being recorded nothing of it runs here
                 if future is not None:

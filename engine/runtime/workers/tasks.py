@@ -21,7 +21,7 @@ from perdure.engine.core.effects import RunTask
 from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.telemetry.request_context import bind_step, current_request, described
+from perdure.engine.runtime.telemetry.request_context import bind_step, current_request
 from perdure.engine.runtime.workers.step_slots import StepSlots, TaskKey, Tenant
 from perdure.engine.runtime.workers.turns import Send, Turns
 from perdure.engine.steps import Registry, Step, StepContext, StepFailed
@@ -117,7 +117,7 @@ class Tasks:
             return
         tenant = Tenant(hot.state.workspace, hot.state.workflow)
         context = contextvars.copy_context()
-        context.run(bind_step, hot, task.state)
+        context.run(bind_step, hot.described(), task.state)
         if task.is_queued:
             self._turns.wait(key, task.scope, is_queued=True)
         places.enter(key, tenant, _Work(hot, task, step, call, context))
@@ -234,7 +234,7 @@ class Tasks:
             return
         self._turns.wait(TaskKey(hot.stream_id, task.seq), task.scope, is_queued=task.is_queued)
         _log.error(
-            "step_missing", step=call.step_name, **described(hot), state=task.state, request_id=current_request()
+            "step_missing", step=call.step_name, **hot.described(), state=task.state, request_id=current_request()
         )
 
     def _finish(self, hot: HotStream, task: RunTask, outcome: TaskSuccess | TaskFailure) -> None:
@@ -295,7 +295,7 @@ def _context_of(work: _Work) -> StepContext:
 
 def _note(work: _Work, problem: BaseException) -> None:
     """A line for a step that failed; what it says of its own accord is no defect, and needs no traceback."""
-    told = {**described(work.hot), "state": work.task.state}
+    told = {**work.hot.described(), "state": work.task.state}
     if isinstance(problem, StepFailed):
         _log.warning("step_failed", **told, error=str(problem))
     else:

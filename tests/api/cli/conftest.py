@@ -77,9 +77,9 @@ async def fill(database: str) -> None:
         done = await engine.trigger(workflow.id, {"amount": 50}, process_id="INV-6")
         await engine.result(done.id, timeout=30)
         await engine.trigger(workflow.id, {"amount": 120}, process_id="INV-7")
-        caller = await engine.access.default_caller("cli:test")
-        await engine.access.make_key(caller, "operator", SCOPES, text=KEY)
-        await engine.access.make_key(caller, "ci", ("runs.view",))
+        caller = await engine.services.access.default_caller("cli:test")
+        await engine.services.access.make_key(caller, "operator", SCOPES, text=KEY)
+        await engine.services.access.make_key(caller, "ci", ("runs.view",))
 
 
 async def handed_out(database: str) -> str:

@@ -355,7 +355,7 @@ def test_a_run_that_was_set_aside_is_released(perdure: Perdure, folder: Path) ->
 async def set_aside(database: str, process_id: str) -> None:
     """Quarantine a run, as a decision about it would that raises."""
     async with Engine.open(database) as engine:
-        execution_id = await engine.runs.find(await engine._caller(), process_id)
+        execution_id = await engine.services.runs.find(await engine._caller(), process_id)
         await engine.node.send(execution_id, Quarantine("Resume", "KeyError"))
 
 

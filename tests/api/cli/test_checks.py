@@ -62,8 +62,8 @@ def test_streams_that_do_not_hold_are_counted_once_each(perdure: Perdure, folder
     found = perdure.json("verify", exits=1)
     assert len(found["breaks"]) > found["broken_streams"]
     total = 4  # an organization, a workflow, two runs
-    assert (found["broken_streams"], found["streams"]) == (2, total)
-    assert f"2 of {total} streams do not hold" in perdure("verify", exits=1).stderr
+    assert (found["broken_streams"], found["streams"]) == (3, total)  # the runs, and the organization: its pin fails
+    assert f"3 of {total} streams do not hold" in perdure("verify", exits=1).stderr
 
 
 def test_rights_that_the_log_does_not_give(perdure: Perdure, folder: Path) -> None:

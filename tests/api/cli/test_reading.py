@@ -256,8 +256,8 @@ async def plant() -> str:
         workflow = await engine.create_workflow("evil" + EVIL, definition, description=EVIL)
         run = await engine.trigger(workflow.id, {"x" + EVIL: EVIL})
         await engine.result(run.id, timeout=30)
-        caller = await engine.access.default_caller("cli:test" + EVIL)
-        await engine.access.make_key(caller, "key" + EVIL, ("runs.view",))
+        caller = await engine.services.access.default_caller("cli:test" + EVIL)
+        await engine.services.access.make_key(caller, "key" + EVIL, ("runs.view",))
     return run.id
 
 

@@ -10,6 +10,7 @@ import pytest
 from perdure.engine.core import organization as o
 from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.core.events import CommandRefused, Recorded
+from perdure.engine.core.pinned import LogPinned
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from tests.chained import chained
 
@@ -165,5 +166,5 @@ def test_a_pin_changes_nothing_else():
     stream = Stream(CREATE)
     before = stream.state
     stream.send(o.PinLog(7, "a" * 64, 3, "b" * 64))
-    assert stream.new == [o.LogPinned(7, "a" * 64, 3, "b" * 64)]
+    assert stream.new == [LogPinned(7, "a" * 64, 3, "b" * 64)]
     assert (stream.state.workspaces, stream.state.keys) == (before.workspaces, before.keys)

@@ -78,9 +78,11 @@ class Bench:
         self.engines.remove(engine)
         processor = engine.node.processor
         processor.failure = RuntimeError("killed")
+        processor.commits.stop()
+        commits = [] if processor.commits.appending is None else [processor.commits.appending]
         tasks: Any = engine.node.tasks
         children: Any = engine.node.children
-        for job in (*processor._jobs, *tasks._jobs.values(), *children._jobs):
+        for job in (*commits, *processor._jobs, *tasks._jobs.values(), *children._jobs):
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()

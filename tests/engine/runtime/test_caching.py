@@ -51,8 +51,8 @@ async def engine(bench: Bench) -> Engine:
 
 
 async def operator(engine: Engine) -> Principal:
-    made = await engine.access.make_key(await engine._caller(), "operator", SCOPES)
-    found = await engine.access.principal(made.text)
+    made = await engine.services.access.make_key(await engine._caller(), "operator", SCOPES)
+    found = await engine.services.access.principal(made.text)
     assert found is not None
     return found
 
@@ -62,14 +62,14 @@ async def test_a_key_that_was_read_before_it_was_revoked_is_not_kept(
 ) -> None:
     """The read that began before the revocation is made again, so the key is unknown at once and for ever."""
     who = await operator(engine)
-    made = await engine.access.make_key(who.caller, "worker", ("runs.view",))
+    made = await engine.services.access.make_key(who.caller, "worker", ("runs.view",))
     held = Held(engine.store, "api_key_by_digest", monkeypatch)
-    reading = asyncio.create_task(engine.access.principal(made.text))
+    reading = asyncio.create_task(engine.services.access.principal(made.text))
     await held.has_read.wait()
-    await engine.access.revoke_key(who, made.row.key_id)
+    await engine.services.access.revoke_key(who, made.row.key_id)
     held.go.set()
     assert await reading is None
-    assert await engine.access.principal(made.text) is None
+    assert await engine.services.access.principal(made.text) is None
 
 
 @pytest.mark.parametrize("version", [None, 1])
@@ -82,7 +82,7 @@ async def test_a_workflow_that_was_read_before_it_was_archived_is_not_kept(
     held = Held(engine.store, "workflow", monkeypatch)
     first = asyncio.create_task(engine.trigger(made.id, version=version))
     await held.has_read.wait()
-    await engine.catalog.archive(caller, workflow_id)
+    await engine.services.workflows.archive(caller, workflow_id)
     held.go.set()
     with pytest.raises(Conflict, match="archived"):
         await first
@@ -99,7 +99,7 @@ async def test_a_version_that_was_read_before_the_next_is_not_kept(
     held = Held(engine.store, "latest_published", monkeypatch)
     first = asyncio.create_task(engine.trigger(made.id))
     await held.has_read.wait()
-    await engine.catalog.change(caller, workflow_id, definition=FAILS)
+    await engine.services.workflows.change(caller, workflow_id, definition=FAILS)
     held.go.set()
     await first
     later = await engine.trigger(made.id)
@@ -109,21 +109,21 @@ async def test_a_version_that_was_read_before_the_next_is_not_kept(
 async def test_what_was_changed_by_a_caller_that_went_away_is_forgotten_too(bench: Bench, engine: Engine) -> None:
     """It is the commit that tells the caches, not whoever asked for it."""
     who = await operator(engine)
-    made = await engine.access.make_key(who.caller, "worker", ("runs.view",))
-    assert await engine.access.principal(made.text) is not None
+    made = await engine.services.access.make_key(who.caller, "worker", ("runs.view",))
+    assert await engine.services.access.principal(made.text) is not None
     workflow = await engine.create_workflow("done", DONE)
     await engine.trigger(workflow.id)
     bench.store.gate.clear()
     leaving = [
-        asyncio.create_task(engine.access.revoke_key(who, made.row.key_id)),
-        asyncio.create_task(engine.catalog.archive(who.caller, ids.parse(workflow.id))),
+        asyncio.create_task(engine.services.access.revoke_key(who, made.row.key_id)),
+        asyncio.create_task(engine.services.workflows.archive(who.caller, ids.parse(workflow.id))),
     ]
-    await eventually(lambda: engine.node.processor._committing is not None and not engine.node.processor._inbox)
+    await eventually(lambda: engine.node.processor.commits.under_way is not None and not engine.node.processor._inbox)
     for call in leaving:
         call.cancel()
     bench.store.gate.set()
     await engine.node.processor.settle()
-    assert await engine.access.principal(made.text) is None
+    assert await engine.services.access.principal(made.text) is None
     with pytest.raises(Conflict, match="archived"):
         await engine.trigger(workflow.id)
 
@@ -133,19 +133,19 @@ async def test_a_command_is_refused_if_its_key_ended_before_it_was_decided(
 ) -> None:
     """A resume whose run is still being loaded when the key is revoked ends no wait, and is told so."""
     who = await operator(engine)
-    made = await engine.access.make_key(who.caller, "erp", ("runs.resume",))
-    erp = await engine.access.principal(made.text)
+    made = await engine.services.access.make_key(who.caller, "erp", ("runs.resume",))
+    erp = await engine.services.access.principal(made.text)
     assert erp is not None
     run = await engine.trigger((await engine.create_workflow("ask", WAITING)).id)
     await engine.node.processor.settle()
     held = Held(engine.store, "events_of", monkeypatch)
-    resuming = asyncio.create_task(engine.runs.resume(erp.caller, run.process_id, {"approved": True}))
+    resuming = asyncio.create_task(engine.services.runs.resume(erp.caller, run.process_id, {"approved": True}))
     await held.has_read.wait()
-    assert await engine.access.revoke_key(who, made.row.key_id)
+    assert await engine.services.access.revoke_key(who, made.row.key_id)
     held.go.set()
     with pytest.raises(Unauthorized, match="revoked or has expired"):
         await resuming
-    assert (await engine.reading.execution(who.caller, ids.parse(run.id))).row.status == "waiting"
+    assert (await engine.services.queries.execution(who.caller, ids.parse(run.id))).row.status == "waiting"
 
 
 class Revoking(NamedTuple):
@@ -159,29 +159,31 @@ class Revoking(NamedTuple):
     slow: Workflow
 
     def resume(self) -> asyncio.Task[Any]:
-        return asyncio.create_task(self.engine.runs.resume(self.erp.caller, self.run.process_id, {"approved": True}))
+        return asyncio.create_task(
+            self.engine.services.runs.resume(self.erp.caller, self.run.process_id, {"approved": True})
+        )
 
     def revoke(self) -> asyncio.Task[Any]:
-        return asyncio.create_task(self.engine.access.revoke_key(self.who, self.key_id))
+        return asyncio.create_task(self.engine.services.access.revoke_key(self.who, self.key_id))
 
     async def decided(self, count: int) -> None:
         """Wait until so many requests are decided into the batch behind the one that is held."""
-        await eventually(lambda: len(self.engine.node.processor._open.waiting) == count)
+        await eventually(lambda: len(self.engine.node.processor.commits.open.waiting) == count)
 
     async def position_of(self, kind: str) -> int:
         log = [each.row for each in self.engine.store._log]  # type: ignore[attr-defined]
         return max(at for at, row in enumerate(log) if row.type == kind)
 
     async def is_open(self) -> bool:
-        row = (await self.engine.reading.execution(self.who.caller, ids.parse(self.run.id))).row
+        row = (await self.engine.services.queries.execution(self.who.caller, ids.parse(self.run.id))).row
         return row.status == "waiting"
 
 
 @pytest.fixture
 async def revoking(bench: Bench, engine: Engine) -> Revoking:
     who = await operator(engine)
-    made = await engine.access.make_key(who.caller, "erp", ("runs.resume",))
-    erp = await engine.access.principal(made.text)
+    made = await engine.services.access.make_key(who.caller, "erp", ("runs.resume",))
+    erp = await engine.services.access.principal(made.text)
     assert erp is not None
     workflow = await engine.create_workflow("ask", WAITING)
     slow = await engine.create_workflow("slow", SLOW)
@@ -189,7 +191,7 @@ async def revoking(bench: Bench, engine: Engine) -> Revoking:
     await engine.node.processor.settle()
     bench.store.gate.clear()
     held = asyncio.create_task(engine.trigger(workflow.id))
-    await eventually(lambda: engine.node.processor._committing is not None)
+    await eventually(lambda: engine.node.processor.commits.under_way is not None)
     held.add_done_callback(lambda task: task.exception())
     return Revoking(engine, who, erp, made.row.key_id, run, slow)
 
@@ -221,9 +223,9 @@ async def test_what_comes_while_a_revocation_is_being_committed_is_refused(bench
     bench.store.before_append = hold
     bench.store.gate.set()
     await again.wait()
-    assert deciding._committing is not None
+    assert deciding.commits.under_way is not None
     resume = revoking.resume()
-    await eventually(lambda: deciding._committing is not None and len(deciding._committing.waiting) == 2)
+    await eventually(lambda: deciding.commits.under_way is not None and len(deciding.commits.under_way.waiting) == 2)
     bench.store.gate.set()
     await revoke
     with pytest.raises(Unauthorized, match="revoked or has expired"):
@@ -255,7 +257,7 @@ async def test_what_is_decided_apart_while_its_key_is_revoked_is_refused(
     decide = Held(node.processor._detours, "decide", monkeypatch)
     caller = revoking.erp.caller
     trigger = asyncio.create_task(
-        engine.runs.trigger(caller, ids.parse(revoking.slow.id), {}, process_id="SLOW", trigger="MANUAL")
+        engine.services.runs.trigger(caller, ids.parse(revoking.slow.id), {}, process_id="SLOW", trigger="MANUAL")
     )
     await decide.has_read.wait()
     revoke = revoking.revoke()
@@ -272,7 +274,7 @@ async def test_what_is_decided_apart_while_its_key_is_revoked_is_refused(
 
 async def test_what_was_decided_before_a_revocation_stands_before_it(bench: Bench, revoking: Revoking) -> None:
     """In the log, too, if the organization had something in that batch already."""
-    other = asyncio.create_task(revoking.engine.access.make_key(revoking.who.caller, "other", ("runs.view",)))
+    other = asyncio.create_task(revoking.engine.services.access.make_key(revoking.who.caller, "other", ("runs.view",)))
     await revoking.decided(1)
     resume = revoking.resume()
     await revoking.decided(2)

@@ -45,11 +45,11 @@ async def recorded(engine: Engine, workflow: Workflow) -> list[tuple[str, Any]]:
 
 
 async def rename(engine: Engine, workflow: Workflow, name: str) -> None:
-    await engine.catalog.change(await engine._caller(), ids.parse(workflow.id), name=name)
+    await engine.services.workflows.change(await engine._caller(), ids.parse(workflow.id), name=name)
 
 
 async def archive(engine: Engine, workflow: Workflow) -> None:
-    await engine.catalog.archive(await engine._caller(), ids.parse(workflow.id))
+    await engine.services.workflows.archive(await engine._caller(), ids.parse(workflow.id))
 
 
 async def test_a_name_goes_on_meaning_the_same_workflow(bench: Bench) -> None:
@@ -186,14 +186,14 @@ async def test_a_workflow_may_call_itself_by_its_name(bench: Bench) -> None:
     await engine.create_workflow("again", FAILING)
     assert await called(engine, own) == own.id
     caller = await engine._caller()
-    saved = await engine.catalog.change(
+    saved = await engine.services.workflows.change(
         caller, ids.parse(own.id), name="a third", definition={**RECURSIVE, "Comment": "renamed"}
     )
     assert saved.version.version == 2
     assert (await failed(engine, own)).status == "failed"  # "again" means the other one in this version
     definition = copy.deepcopy(RECURSIVE)
     definition["States"]["Call"]["Parameters"]["StateMachineArn"] = "a fourth"
-    await engine.catalog.change(caller, ids.parse(own.id), name="a fourth", definition=definition)
+    await engine.services.workflows.change(caller, ids.parse(own.id), name="a fourth", definition=definition)
     assert await called(engine, own) == own.id
 
 
@@ -206,7 +206,7 @@ async def test_a_draft_is_settled_when_it_is_published(bench: Bench) -> None:
     await rename(engine, first, "old")
     second = await engine.create_workflow("ship", ECHO)
     caller = await engine._caller()
-    tried = await engine.runs.trigger(caller, ids.parse(parent.id), {}, trigger="MANUAL", is_test=True)
+    tried = await engine.services.runs.trigger(caller, ids.parse(parent.id), {}, trigger="MANUAL", is_test=True)
     await ended(engine, tried.answer)
     row = await engine.store.execution(ids.parse(await child_of(engine, tried.answer)))
     assert row is not None
@@ -253,7 +253,7 @@ async def test_applied_again_it_is_another_version_if_a_name_means_another_workf
     second = await engine.create_workflow("ship", ECHO)
     assert (await engine.apply_workflow("parent", parent_of("ship"), draft=True)).version == 2
     caller, parent_id = await engine._caller(), ids.parse(parent.id)
-    assert (await engine.catalog.change(caller, parent_id, resume="any", name="parent")).version.version == 2
+    assert (await engine.services.workflows.change(caller, parent_id, resume="any", name="parent")).version.version == 2
     anew = await engine.apply_workflow("parent", parent_of("ship"))
     assert (anew.version, anew.warnings) == (3, [])
     assert await called(engine, parent) == second.id

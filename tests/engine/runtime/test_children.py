@@ -155,7 +155,7 @@ async def test_what_names_a_workflow(bench: Bench) -> None:
     engine = await bench.start()
     workflow = await engine.create_workflow("the: child:2", ECHO)
     again = {**ECHO, "Comment": "the second version"}
-    await engine.catalog.change(await engine._caller(), ids.parse(workflow.id), definition=again)
+    await engine.services.workflows.change(await engine._caller(), ids.parse(workflow.id), definition=again)
     arn = "arn:aws:states:us-east-1:111111111111:stateMachine:"
     for target, version in (
         (workflow.id, 2),
@@ -201,8 +201,8 @@ async def test_what_cannot_be_started_fails_the_task(
         await engine.create_workflow(name, ECHO)
     old = await engine.create_workflow("old", ECHO)
     caller = await engine._caller()
-    await engine.catalog.archive(caller, ids.parse(old.id))
-    await engine.catalog.create(caller, "draft", ECHO, is_published=False)
+    await engine.services.workflows.archive(caller, ids.parse(old.id))
+    await engine.services.workflows.create(caller, "draft", ECHO, is_published=False)
     sleeping = await engine.create_workflow("sleeping", SLEEPING)
     await engine.trigger(sleeping.id, process_id="TAKEN")
     catch = {"Catch": [{"ErrorEquals": [error], "Next": "Caught"}]}
@@ -244,8 +244,8 @@ async def test_a_workflow_of_another_workspace_is_not_there(bench: Bench) -> Non
     """Neither by its id nor by its name."""
     engine = await bench.start()
     mine = await engine._caller()
-    workspace = await engine.access.workspace(mine.organization_id, "other", "cli:test")
-    saved = await engine.catalog.create(mine._replace(workspace_id=workspace.workspace_id), "theirs", ECHO)
+    workspace = await engine.services.access.workspace(mine.organization_id, "other", "cli:test")
+    saved = await engine.services.workflows.create(mine._replace(workspace_id=workspace.workspace_id), "theirs", ECHO)
     for target in ("theirs", ids.text(saved.workflow.workflow_id)):
         made = await engine.create_workflow("parent", parent_of(target))
         result = await ended(engine, (await engine.trigger(made.id)).id)
@@ -545,7 +545,8 @@ async def crashed_after(bench: Bench, engine: Engine, event: str, work: Any) -> 
         appended = await real(batch)
         if any(row.type == event for part in batch for row in part.events):
             node.processor.failure = RuntimeError("killed")
-            node.processor.teller.on_effect = lambda _hot, _effect: None
+            node.processor.commits.stop()
+            node.processor.teller._run_effect = lambda _hot, _effect: None
         return appended
 
     bench.store.append = append  # type: ignore[method-assign]
@@ -593,7 +594,8 @@ async def crashed_after_second(bench: Bench, engine: Engine, workflow_id: str) -
         appended = await real(batch)
         if starts == 2 and engine.node.processor.failure is None:
             engine.node.processor.failure = RuntimeError("killed")
-            engine.node.processor.teller.on_effect = lambda _hot, _effect: None
+            engine.node.processor.commits.stop()
+            engine.node.processor.teller._run_effect = lambda _hot, _effect: None
         return appended
 
     bench.store.append = append  # type: ignore[method-assign]
@@ -716,7 +718,7 @@ async def test_a_child_whose_parent_was_answered_by_its_token_goes_on(bench: Ben
     execution = await engine.trigger(made.id)
     await rest(engine)
     child = await child_of(engine, execution.id)
-    view = await engine.reading.execution(await engine._caller(), ids.parse(child))
+    view = await engine.services.queries.execution(await engine._caller(), ids.parse(child))
     await engine.complete_task(view.input["token"], {"told": True})
     assert (await ended(engine, execution.id)).output == {"told": True}
     await bench.crash(engine)

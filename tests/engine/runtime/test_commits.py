@@ -22,8 +22,8 @@ from perdure.engine.runtime.processing import processor as processors
 from perdure.engine.runtime.processing.batch import Batch, PendingReply
 from perdure.engine.runtime.processing.deferred import Deferred
 from perdure.engine.runtime.processing.requests import CommandRequest, from_inside
-from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.streams.stream_types import NO_ROWS, STREAM_TYPES
+from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream
+from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.services.starting import Start
 from perdure.engine.steps import Registry
 from perdure.store.errors import StoreFull
@@ -69,7 +69,7 @@ async def test_a_batch_has_a_largest_size(bench: Bench, monkeypatch: pytest.Monk
     bench.store.gate.clear()
     calls = [asyncio.create_task(engine.trigger(workflow.id, {"n": number})) for number in range(200)]
     await turns(100)
-    open_batch = engine.node.processor._open
+    open_batch = engine.node.processor.commits.open
     assert 20 <= open_batch.event_count < 25
     before = len(bench.store.attempts)
     bench.store.gate.set()
@@ -174,7 +174,7 @@ async def test_a_trigger_of_an_execution_that_exists_is_refused(bench: Bench) ->
     run = await engine.trigger(workflow.id)
     await rest(engine)
     caller = await engine._caller()
-    found = await engine.catalog.runnable(caller, ids.parse(workflow.id), None)
+    found = await engine.services.workflows.runnable(caller, ids.parse(workflow.id), None)
     order = from_inside(ids.parse(run.id), Start(found, {}, None, "REQUEST").command(caller), "engine:other")
     order.organization_id, order.workspace_id = caller.organization_id, caller.workspace_id
     order.machine = found.machine
@@ -228,7 +228,7 @@ async def test_an_effect_that_raises_keeps_nobody_else_from_being_told(bench: Be
         "w", {"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 9, "End": True}}}
     )
     node, raised = engine.node, 0
-    real = node.processor.teller.on_effect
+    real = node.processor.teller._run_effect
 
     def failing(hot: Any, effect: Any) -> None:
         nonlocal raised
@@ -237,7 +237,7 @@ async def test_an_effect_that_raises_keeps_nobody_else_from_being_told(bench: Be
             raise ValueError("a defect")
         real(hot, effect)
 
-    node.processor.teller.on_effect = failing
+    node.processor.teller._run_effect = failing
     bench.store.gate.clear()
     calls = [asyncio.create_task(engine.trigger(workflow.id, {"n": n})) for n in range(5)]
     await turns(100)
@@ -266,7 +266,7 @@ async def test_an_effect_that_lacks_memory_is_tried_again(bench: Bench) -> None:
         "w", {"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 9, "End": True}}}
     )
     teller, raised = engine.node.processor.teller, 0
-    real = teller.on_effect
+    real = teller._run_effect
 
     def failing(hot: Any, effect: Any) -> None:
         nonlocal raised
@@ -275,7 +275,7 @@ async def test_an_effect_that_lacks_memory_is_tried_again(bench: Bench) -> None:
             raise MemoryError
         real(hot, effect)
 
-    teller.on_effect = failing
+    teller._run_effect = failing
     run = await engine.trigger(workflow.id)
     assert raised == 1
     await bench.push(engine, 1_000)

@@ -10,8 +10,8 @@ from perdure.api.dialects.health import why_not_ready
 from perdure.engine import Engine
 from perdure.engine.core.commands import FireTimer, Recover
 from perdure.engine.errors import Unavailable
+from perdure.engine.runtime.streams.execution import ExecutionStreamType
 from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
 from perdure.engine.runtime.workers.crash_loop import CALM_MS, CRASHES_MAX, GROUP, CrashLoop
 from perdure.store.errors import StoreUnavailable
 from perdure.store.memory import MemoryStore

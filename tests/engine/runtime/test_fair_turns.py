@@ -122,9 +122,9 @@ async def test_a_close_waits_for_the_commit_that_is_under_way(bench: Any, monkey
     workflow = await engine.create_workflow("w", WAITING)
     bench.store.gate.clear()
     first = asyncio.ensure_future(engine.trigger(workflow.id))
-    await eventually(lambda: engine.node.processor._committing)
+    await eventually(lambda: engine.node.processor.commits.under_way)
     second = asyncio.ensure_future(engine.trigger(workflow.id))
-    await eventually(lambda: engine.node.processor._open)
+    await eventually(lambda: engine.node.processor.commits.open)
     asyncio.get_running_loop().call_later(0.45, bench.store.gate.set)
     bench.engines.remove(engine)
     await engine.close(0)  # it raises if a commit is still under way

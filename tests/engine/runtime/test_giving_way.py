@@ -16,7 +16,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.processing.batch import Batch
 from perdure.engine.runtime.processing.inbox import ADVANCE_BESIDE_MAX, ADVANCE_EVENTS_MAX, TURNS_BESIDE, Inbox
 from perdure.engine.runtime.processing.requests import CommandRequest, from_inside
-from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
+from perdure.engine.runtime.streams.execution import ExecutionStreamType
 from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench, eventually
 from tests.engine.runtime.test_step_slots import calling

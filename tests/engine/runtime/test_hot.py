@@ -21,6 +21,7 @@ from perdure.engine.runtime.streams.letting_go import WIDE_MIN, let_go
 from perdure.engine.runtime.streams.stream import RESTING_MAX, WIDE, HotStream
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.steps import Registry
+from perdure.store.records import Head
 
 from .conftest import eventually, rest
 
@@ -125,7 +126,9 @@ def test_a_very_wide_state_is_worth_no_snapshot(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hot, "SNAPSHOT_WIDTH_MAX", 2)
     stream = hot.HotStream(STREAM_TYPES["execution"], bytes(16), bytes(16), None)
     frames = {str(number): Frame("A", "1/input", 1) for number in range(3)}
-    stream.stored = State(frames=PersistentMap(frames))
-    assert not stream.is_worth_a_snapshot
-    stream.stored = State(frames=PersistentMap(frames).delete("0"))
-    assert stream.is_worth_a_snapshot
+    head = Head(9, bytes(32), 0)
+    stream.restore(State(frames=PersistentMap(frames)), head, {}, {}, head.seq)
+    assert stream.due_snapshot() is None
+    stream.restore(State(frames=PersistentMap(frames).delete("0")), head, {}, {}, head.seq)
+    assert stream.due_snapshot() is not None
+    assert stream.due_snapshot() is None, "the next one is due later"

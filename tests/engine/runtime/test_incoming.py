@@ -160,8 +160,8 @@ async def test_a_command_that_cannot_be_written_sets_nothing_aside(bench: Bench)
     workflow = await engine.create_workflow("ask", WAITING)
     execution = await engine.trigger(workflow.id, process_id="P")
     for value in (object(), {"x": [HALF]}):
-        for call in (engine.runs.resume, engine.runs.trigger):
-            target: Any = "P" if call == engine.runs.resume else ids.parse(workflow.id)
+        for call in (engine.services.runs.resume, engine.services.runs.trigger):
+            target: Any = "P" if call == engine.services.runs.resume else ids.parse(workflow.id)
             with pytest.raises(Invalid, match="cannot be written as JSON"):
                 await call(await engine._caller(), target, value)
     assert len((await engine.executions()).items) == 1

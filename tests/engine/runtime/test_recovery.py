@@ -14,8 +14,8 @@ from perdure.engine.core.events import WaitResumed
 from perdure.engine.errors import EngineFailed, Unavailable
 from perdure.engine.log.codec import new_events
 from perdure.engine.runtime.processing import processor
+from perdure.engine.runtime.streams.execution import ExecutionStreamType
 from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.runtime.streams.stream_types import ExecutionStreamType
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.tasks import Tasks
 from perdure.engine.steps import Registry, StepContext

@@ -25,9 +25,9 @@ async def names(engine: Engine, execution_id: str) -> list[str]:
     return [type(recorded.event).__name__ async for recorded in engine.events(execution_id)]
 
 
-async def waiting(bench: Bench) -> tuple[Engine, str]:
+async def waiting(bench: Bench, **settings: Any) -> tuple[Engine, str]:
     """An engine with one execution that waits."""
-    engine = await bench.start()
+    engine = await bench.start(**settings)
     workflow = await engine.create_workflow("ask", WAITING)
     execution = await engine.trigger(workflow.id, {"n": 1}, process_id="P-1")
     return engine, execution.id
@@ -107,7 +107,7 @@ async def test_nothing_more_is_handed_over_after_a_failure(bench: Bench) -> None
     for _ in range(50):
         await asyncio.sleep(0)
     handed_over = handing_over(bench)
-    engine.node.processor._stop(RuntimeError("a defect elsewhere"))
+    engine.node.processor.stop(RuntimeError("a defect elsewhere"))
     bench.store.gate.set()
     for _ in range(50):
         await asyncio.sleep(0)
@@ -205,9 +205,8 @@ async def test_a_step_result_survives_a_full_disk(bench: Bench) -> None:
 
 async def test_a_commit_of_unknown_fate_stops_the_engine(bench: Bench) -> None:
     """After an error from COMMIT nothing more is said: calls in flight and calls to come fail."""
-    engine, _ = await waiting(bench)
     failures: list[Exception] = []
-    engine.node.processor.on_failure = failures.append
+    engine, _ = await waiting(bench, on_failure=failures.append)
     bench.store.fail_next = [CommitUnknown("EIO")]
     with pytest.raises(EngineFailed):
         await engine.resume("P-1", {})
@@ -513,7 +512,7 @@ async def test_who_waits_for_a_run_hears_that_the_engine_is_gone(*, is_closed: b
     ]
     await rest(engine)
     if not is_closed:
-        engine.node.processor._stop(CommitUnknown("the disk is gone"))
+        engine.node.processor.stop(CommitUnknown("the disk is gone"))
         await asyncio.wait(waiting, timeout=5)
     await engine.close(0)
     for each in waiting:

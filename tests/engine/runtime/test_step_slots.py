@@ -302,7 +302,7 @@ async def test_nothing_is_called_after_the_engine_has_failed(bench: Bench) -> No
     await engine.trigger(workflow.id, {"items": list(range(1200))})
     await eventually(lambda: engine.node.tasks.running + engine.node.tasks.queued == 1200)  # type: ignore[attr-defined]
     before = calls
-    engine.node.processor._stop(CommitUnknown("x"))
+    engine.node.processor.stop(CommitUnknown("x"))
     gate.set()
     await eventually(lambda: engine.node.tasks.running == 0)
     assert calls == before == 800

@@ -133,7 +133,7 @@ async def test_a_failed_commit_is_no_steps_fault(bench: Bench) -> None:
     """An engine that stops by itself says so, if the store still can be written: no death is counted."""
     work = Work()
     engine, (run,) = await begin(bench, work, "long")
-    engine.node.processor._stop(RuntimeError("a defect"))
+    engine.node.processor.stop(RuntimeError("a defect"))
     await bench.stop(engine)
     work.gate.set()
     engine = await bench.start(work.steps)

@@ -70,10 +70,10 @@ async def test_no_key_is_made_that_has_expired() -> None:
     """Whoever makes it, and by whichever way: it must have some time to come."""
     clock = ManualClock()
     async with Engine.open(MemoryStore(), clock=clock) as engine:
-        owner = Principal(await engine.access.default_caller("cli:test"), frozenset(SCOPES))
+        owner = Principal(await engine.services.access.default_caller("cli:test"), frozenset(SCOPES))
         for past in (clock.now(), clock.now() - 1):
             with pytest.raises(Invalid, match="expires_at: it is in the past; it must be a time to come") as refused:
-                await engine.access.create_key(owner, "k", ("runs.view",), expires_at=past)
+                await engine.services.access.create_key(owner, "k", ("runs.view",), expires_at=past)
             assert refused.value.details == {"field": "expires_at"}
-        made = await engine.access.create_key(owner, "k", ("runs.view",), expires_at=clock.now() + 1)
+        made = await engine.services.access.create_key(owner, "k", ("runs.view",), expires_at=clock.now() + 1)
         assert made.row.expires_at == clock.now() + 1

@@ -298,9 +298,9 @@ async def test_a_writer_that_dies_leaves_its_commits_unknown(store: SqliteStore,
 
 async def test_the_death_of_an_idle_writer_is_told_at_once(database: Path) -> None:
     """The engine stops although nobody asked for anything; closed, it leaves no process and no lock behind."""
-    async with Engine.open(f"sqlite:///{database}", writer="process") as engine:
-        failed = asyncio.Event()
-        engine.node.processor.on_failure = lambda _failure: failed.set()
+    failed = asyncio.Event()
+    engine = await Engine.start(f"sqlite:///{database}", writer="process", on_failure=lambda _failure: failed.set())
+    try:
         await engine.create_workflow("w", {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
         os.kill(writer_of(cast("SqliteStore", engine.store)), signal.SIGKILL)
 
@@ -310,6 +310,8 @@ async def test_the_death_of_an_idle_writer_is_told_at_once(database: Path) -> No
         assert isinstance(engine.node.processor.failure, CommitUnknown)
         with pytest.raises(EngineFailed):
             await engine.create_workflow("w", {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}})
+    finally:
+        await engine.close()
     assert not exists(Path(f"{database}.lock"))
     assert children_of(os.getpid()) == []
 
@@ -320,7 +322,7 @@ async def test_an_engine_that_cannot_say_goodbye_is_closed_all_the_same(
     """The writer dies after the last look at it: the next start sees an unclean end, and nothing is left open."""
     async with Engine.open(f"sqlite:///{database}", writer="process") as engine:
         store = cast("SqliteStore", engine.store)
-        monkeypatch.setattr(store, "on_failure", lambda _failure: None)
+        store.watch(lambda _failure: None)
         os.kill(writer_of(store), signal.SIGKILL)
     assert not exists(Path(f"{database}.lock"))
     assert children_of(os.getpid()) == []

@@ -1,0 +1,220 @@
+"""The composition root: whatever serves a store is built here, each part with all that it needs, and nowhere else.
+
+Everything is given to constructors but in one place. What the processor sets going (a step, a timer, a child) sends to
+the processor, which is a circle: `_Circle` closes it, once the node is there and before anything moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from perdure.engine.core.commands import CompleteTask
+from perdure.engine.core.effects import Effect, RunTask
+from perdure.engine.limits import DEFAULT_LIMITS, Limits
+from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.holds import Holds
+from perdure.engine.runtime.node import Node, NodeParts, Randomness, Workers
+from perdure.engine.runtime.processing.ports import Ports
+from perdure.engine.runtime.processing.processor import Processor
+from perdure.engine.runtime.processing.sender import Sender
+from perdure.engine.runtime.streams.loader import Definitions, Loader
+from perdure.engine.runtime.streams.stream import HotStream
+from perdure.engine.runtime.telemetry.metrics import Metrics, Sampled
+from perdure.engine.runtime.workers.children import ChildRunner
+from perdure.engine.runtime.workers.pins import Pins
+from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.step_slots import TaskKey
+from perdure.engine.runtime.workers.suspects import Suspects
+from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
+from perdure.engine.runtime.workers.timers import Timers
+from perdure.engine.runtime.workers.turns import Send
+from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.calls import Calls, RecordedCalls
+from perdure.engine.services.child_executions import ChildExecutions
+from perdure.engine.services.event_log import EventLog
+from perdure.engine.services.idempotency import Idempotency
+from perdure.engine.services.known_keys import KnownKeys
+from perdure.engine.services.queries import Queries
+from perdure.engine.services.runs import Runs
+from perdure.engine.services.task_tokens import TaskTokens
+from perdure.engine.services.workflows import PublishedVersions, Workflows
+from perdure.engine.steps import Registry
+from perdure.store.protocols import Store
+from perdure.store.records import NewEvent, TimerRow
+
+MakeTasks = Callable[[Complete, Send], TaskRunner]
+"""Makes what runs steps, given what to call with their outcomes, and what sends a command about their runs."""
+
+MakeChildren = Callable[[NodeParts], ChildRunner]
+"""Makes what starts and follows child executions."""
+
+Changed = Callable[[HotStream, Sequence[NewEvent]], None]
+
+
+class Surroundings(NamedTuple):
+    """What a node is put into.
+
+    `names` are those that the context object shows (`engine.core.decision.Facts`). `on_failure` is called once, when
+    the engine has stopped after a failed commit.
+    """
+
+    store: Store
+    clock: Clock
+    limits: Limits = DEFAULT_LIMITS
+    random: Callable[[int], bytes] | None = None
+    names: Mapping[str, str] = {}
+    on_failure: Callable[[Exception], None] | None = None
+
+
+class Services(NamedTuple):
+    """What callers ask of an engine, whatever way they come in."""
+
+    runs: Runs
+    workflows: Workflows
+    access: Access
+    queries: Queries
+    task_tokens: TaskTokens
+    event_log: EventLog
+    idempotency: Idempotency
+    calls: Calls
+
+
+class Composed(NamedTuple):
+    """A node, and the services over it."""
+
+    node: Node
+    services: Services
+
+
+def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
+    """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
+    principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
+    caches = (recorded.on_changed, published.on_changed, principals.on_changed)
+    circle = _Circle()
+    parts = _parts(around, circle, caches)
+    calls = Calls(parts, recorded)
+    workflows = Workflows(parts, registry, calls, published)
+    idempotency = Idempotency(parts)
+    services = Services(
+        runs=Runs(parts, workflows, idempotency),
+        workflows=workflows,
+        access=Access(parts, principals),
+        queries=Queries(around.store),
+        task_tokens=TaskTokens(parts, idempotency),
+        event_log=EventLog(parts),
+        idempotency=idempotency,
+        calls=calls,
+    )
+    children = ChildExecutions(parts, workflows, calls)
+    tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
+    return Composed(_node(parts, circle, tasks, children), services)
+
+
+def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:
+    """A node alone, with what stands in for steps and children."""
+    circle = _Circle()
+    parts = _parts(around, circle, ())
+    return _node(parts, circle, tasks(circle.complete, parts.sender.send), children(parts))
+
+
+class _Circle:
+    """Stands for the node, while what leads to it is built."""
+
+    node: Node
+
+    def run_effect(self, hot: HotStream, effect: Effect) -> None:
+        self.node.run_effect(hot, effect)
+
+    def complete(self, hot: HotStream, command: CompleteTask) -> None:
+        self.node.complete(hot, command)
+
+    async def fire(self, due: list[TimerRow]) -> list[TimerRow]:
+        return await self.node.fire(due)
+
+    def moved(self, position: int) -> None:
+        self.node.pins.on_moved(position)
+
+    def halt(self) -> None:
+        self.node.halt()
+
+    @property
+    def sampled(self) -> Sampled:
+        return Sampled(
+            queue_length=lambda: self.node.processor.queue_length,
+            hot_streams=lambda: len(self.node.processor.hot),
+            tasks_running=lambda: self.node.tasks.running,
+            suspects_held=lambda: len(self.node.suspects),
+        )
+
+
+def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) -> NodeParts:
+    store = around.store
+    random = around.random or Randomness().draw
+    metrics = Metrics(circle.sampled)
+    definitions = Definitions(store)
+    loader = Loader(store, definitions, metrics)
+    failed = around.on_failure or (lambda _failure: None)
+    processor = Processor(
+        store,
+        loader,
+        around.clock,
+        random,
+        metrics=metrics,
+        limits=around.limits,
+        names=around.names,
+        ports=Ports(circle.run_effect, circle.moved, partial(_tell_all, changed), circle.halt, failed),
+    )
+    store.watch(processor.stop)
+    return NodeParts(
+        store=store,
+        clock=around.clock,
+        limits=around.limits,
+        random=random,
+        definitions=definitions,
+        loader=loader,
+        metrics=metrics,
+        processor=processor,
+        holds=Holds(),
+        draining=asyncio.Event(),
+        sender=Sender(processor),
+    )
+
+
+def _tell_all(changed: Sequence[Changed], hot: HotStream, events: Sequence[NewEvent]) -> None:
+    for tell in changed:
+        tell(hot, events)
+
+
+def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner) -> Node:
+    store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
+    timers = Timers(store, clock, circle.fire, metrics)
+    suspects = Suspects(send, clock, tasks, metrics)
+    all_had_turns = partial(parts.processor.be_careful, is_careful=False)
+    recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)
+    pins = Pins(store, parts.processor, parts.sender.actor)
+    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children))
+    return node
+
+
+class NoTasks:
+    """Calls nothing: the task stays scheduled. Implements `engine.runtime.workers.tasks.TaskRunner`."""
+
+    running: Final = 0
+
+    def run(self, hot: HotStream, task: RunTask) -> None:
+        pass
+
+    def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002 nothing runs
+        return False
+
+    def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
+        return False
+
+    def halt(self) -> None:
+        pass
+
+    async def close(self, grace_s: float) -> None:
+        pass

@@ -1,0 +1,26 @@
+"""What the streams of workflows and of organizations share."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from perdure.store.records import Row
+
+
+class AdministrativeStreamType:
+    """What workflows and organizations share: they are rare, and keep all their payloads at hand."""
+
+    snapshot_due = sys.maxsize
+
+    def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:  # noqa: ARG002 one of a kind
+        return None
+
+    def live_seqs(self, state: Any) -> frozenset[int] | None:  # noqa: ARG002
+        return None
+
+    def width(self, state: Any) -> int:  # noqa: ARG002
+        return 0
+
+    def is_idle(self, state: Any) -> bool:  # noqa: ARG002
+        return True

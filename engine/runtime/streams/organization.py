@@ -1,0 +1,72 @@
+"""Organizations as streams, with their workspaces and keys: their decider, and the rows that show them."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Sequence
+from typing import Any
+
+from perdure.engine.core import events, ids
+from perdure.engine.core import organization as organizations
+from perdure.engine.core.decision import Facts, Outcome
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.refs import Payloads
+from perdure.engine.log.codec import Vocabulary
+from perdure.engine.runtime.streams.administrative import AdministrativeStreamType
+from perdure.engine.runtime.streams.stream import HotStream, Rows
+from perdure.store.records import ApiKeyRow, OrganizationRow, Row, StreamKind, WorkspaceRow
+
+
+class OrganizationStreamType(AdministrativeStreamType):
+    """Organizations. They stay in memory: to fold all their keys anew for each further one would cost the more."""
+
+    name: StreamKind = "organization"
+    vocabulary = Vocabulary(organizations.EVENTS)
+
+    def initial(self) -> organizations.OrganizationState:
+        return organizations.OrganizationState()
+
+    def evolve(
+        self, state: organizations.OrganizationState, recorded: events.Recorded
+    ) -> organizations.OrganizationState:
+        return organizations.evolve(state, recorded)
+
+    def creates(self, command: Any) -> bool:
+        return isinstance(command, organizations.CreateOrganization)
+
+    def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome:
+        return organizations.decide(hot.state, command, now=facts.now, actor=facts.actor, payloads=facts.payloads)
+
+    def rows(self, hot: HotStream, steps: Sequence[DraftedEvent], command: Any) -> Rows:
+        before: organizations.OrganizationState = hot.state
+        state: organizations.OrganizationState = steps[-1].state
+        payloads: Payloads = ChainMap({s.recorded.seq: s.recorded.payload for s in steps}, hot.payloads)
+        organization, at = hot.organization_id, state.recorded_at
+        puts: list[Row] = []
+        if not before.seq:
+            puts.append(OrganizationRow(organization, command.name, command.secret, at))
+        for workspace, seq in state.workspaces.items():
+            if workspace not in before.workspaces:
+                puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
+        keys = (change.after for change in state.keys.changes_from(before.keys))
+        puts += [key_row(key, organization, payloads) for key in keys if key is not None]
+        return Rows(puts)
+
+    def is_idle(self, state: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def key_row(key: organizations.ApiKey, organization: bytes, payloads: Payloads) -> ApiKeyRow:
+    """A key as its events show it."""
+    return ApiKeyRow(
+        key_id=ids.parse(key.created.key),
+        organization_id=organization,
+        workspace_id=ids.parse(key.created.workspace),
+        name=payloads[key.seq]["name"],
+        key_digest=bytes.fromhex(key.created.sha256),
+        scopes=" ".join(key.created.scopes),
+        created_at=key.created_at,
+        created_by=key.created_by,
+        expires_at=key.created.expires_at,
+        revoked_at=key.revoked_at,
+    )
