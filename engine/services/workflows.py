@@ -240,7 +240,9 @@ class Workflows:
         is_same = (saved.workflow, saved.version) == (row, before)
         return Applied(saved, "unchanged" if is_same else "changed")
 
-    async def _with_calls(self, caller: Caller, given: workflow.Definition, own: Own) -> workflow.Definition:
+    async def _with_calls(
+        self, caller: Caller, given: workflow.Definition, own: CallingWorkflow
+    ) -> workflow.Definition:
         meant = await self._calls.meant(caller, given.text, own)
         return replace(given, calls=meant.calls)
 
@@ -287,7 +289,9 @@ class Workflows:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
         found = await apart_if_bulky(caller.workspace_id, len(version.definition), _warnings, version)
-        found += await self._calls.warnings(caller, version.definition, Own(workflow_id, row.name), version.version)
+        found += await self._calls.warnings(
+            caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
+        )
         found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
 

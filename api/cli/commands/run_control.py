@@ -6,7 +6,7 @@ import click
 
 from perdure.api.cli import output
 from perdure.api.cli.arguments import id_option, read_json, read_object
-from perdure.api.cli.options import Command, Where, anywhere
+from perdure.api.cli.options import ExampledCommand, Where, anywhere
 from perdure.api.cli.targets.choice import no_elsewhere, target
 
 

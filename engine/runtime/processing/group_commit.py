@@ -25,7 +25,7 @@ from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.watch import Watchers
 from perdure.store.errors import CommitUnknown, StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import Appended, Refusal
+from perdure.store.records import Appended, RefusedAppend
 
 _log = structlog.get_logger("perdure.processor")
 
@@ -161,7 +161,7 @@ class GroupCommit:
         self._back.schedule()
         self._tell_of(batch)
 
-    def _on_refused(self, batch: Batch, refused: Mapping[bytes, Refusal]) -> None:
+    def _on_refused(self, batch: Batch, refused: Mapping[bytes, RefusedAppend]) -> None:
         """Another writer was faster: forget what was decided from the streams, read them again and decide again."""
         self._metrics.refused.add(by=len(refused))
         again = [*batch.remove(refused), *self.open.remove(refused)]
