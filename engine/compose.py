@@ -55,7 +55,7 @@ Changed = Callable[[HotStream, Sequence[NewEvent]], None]
 
 
 class Surroundings(NamedTuple):
-    """What a node is put into.
+    """The environment of a node.
 
     `names` are those that the context object shows (`engine.core.decision.Facts`). `on_failure` is called once, when
     the engine has stopped after a failed commit.
@@ -70,7 +70,7 @@ class Surroundings(NamedTuple):
 
 
 class Services(NamedTuple):
-    """What callers ask of an engine, whatever way they come in."""
+    """The services of an engine: all that callers ask of it, whatever way they come in."""
 
     runs: Runs
     workflows: Workflows

@@ -26,7 +26,7 @@ from perdure.engine.steps import Registry
 from perdure.engine.steps.builtin import builtin_steps
 from perdure.engine.steps.http import HttpClient
 from perdure.engine.views import (
-    Condition,
+    EngineStatus,
     Execution,
     ExecutionSummary,
     Page,
@@ -57,8 +57,6 @@ class Engine:
         self._http = http
         self._default: Caller | None = None
         self._is_closed = False
-
-    # --- life ----------------------------------------------------------------------------------------------------
 
     @classmethod
     @asynccontextmanager
@@ -157,14 +155,12 @@ class Engine:
         if not is_home:
             raise EngineFailed("the engine was closed while a commit was under way; the next start reads what it wrote")
 
-    # --- how it is -----------------------------------------------------------------------------------------------
-
     @property
-    def condition(self) -> Condition:
+    def condition(self) -> EngineStatus:
         """How the engine is now."""
         node = self.node
         loop = node.crash_loop
-        return Condition(
+        return EngineStatus(
             failure=node.processor.failure,
             is_draining=node.draining.is_set(),
             is_recovering=not node.recovery.is_done.is_set(),
@@ -231,8 +227,6 @@ class Engine:
         if isinstance(definition, str | bytes):
             return definition
         return incoming.json_value("definition", definition, DEFINITION_MAX)
-
-    # --- commands ------------------------------------------------------------------------------------------------
 
     async def create_workflow(
         self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
@@ -382,8 +376,6 @@ class Engine:
     async def heartbeat(self, token: str) -> None:
         """Say that the task is alive, which HeartbeatSeconds asks for. Raises what `complete_task` does."""
         await self.services.task_tokens.beat(await self._caller(), token)
-
-    # --- reading -------------------------------------------------------------------------------------------------
 
     async def workflows(self, *, search: str | None = None, page: int = 1, limit: int = 100) -> list[WorkflowSummary]:
         """A page of workflows, newest first; `search` is a part of the name."""

@@ -12,8 +12,8 @@ from perdure.engine.steps.invoke import fresh
 from perdure.store.records import ExecutionRow
 
 
-class Condition(NamedTuple):
-    """How an engine is.
+class EngineStatus(NamedTuple):
+    """The status of an engine.
 
     `failure` is what has stopped it, and `problem` what keeps writes from being answered soon; both null if nothing
     does. `deaths`: of so many nodes in a row before it, if it takes up bit by bit what was under way; else 0.

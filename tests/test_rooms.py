@@ -28,8 +28,8 @@ ROOMS = {
         api
     """,
     "engine": """
-        errors fairness shown suggestions
-        calendar language yaml_text
+        errors shown suggestions
+        calendar fairness language yaml_text
         core
         limits log
         history steps
@@ -71,7 +71,7 @@ ROOMS = {
         store
     """,
     "api": """
-        client logging validation
+        actor client logging validation
         settings
         http
         dialects

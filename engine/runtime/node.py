@@ -60,7 +60,7 @@ class Randomness:
 
 
 class NodeParts(NamedTuple):
-    """What everything that works in a node, and every service, has in common."""
+    """The parts of a node that all its workers and services share."""
 
     store: Store
     clock: Clock
@@ -76,7 +76,7 @@ class NodeParts(NamedTuple):
 
 
 class Workers(NamedTuple):
-    """What acts on its own."""
+    """The workers of a node: each acts on its own."""
 
     tasks: TaskRunner
     timers: Timers

@@ -44,7 +44,7 @@ class ResolvedCalls(NamedTuple):
 
 
 class RecordedCalls(Cache[bytes, Mapping[int, Mapping[str, Called]]]):
-    """What the names in the versions of workflows meant when they were published, by workflow."""
+    """A cache of the meanings that names in versions of workflows had when they were published, by workflow."""
 
     def __init__(self) -> None:
         super().__init__(WORKFLOWS_MAX)

@@ -37,6 +37,7 @@ from perdure.store.errors import StoreError
 @click.option("--connections-max", metavar="N", help="How many connections are open at once.  [default: 1000]")
 @click.option("--receive-timeout-s", metavar="S", help="How long a head or body may take.  [default: 20]")
 @click.option("--run-events-max", metavar="N", help="How many events a run has at the most.  [default: 1000000]")
+@click.option("--run-payloads-max-bytes", metavar="N", help="Bytes of payloads that a run holds.  [default: 64 MiB]")
 @click.option("--transitions-max", metavar="N", help="So many states a run passes in a row.  [default: 256]")
 @click.option("--child-depth-max", metavar="N", help="How deep children are nested.  [default: 1000]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")

@@ -14,7 +14,8 @@ from perdure.api.cli.arguments import read_definition
 from perdure.api.cli.options import Group, Where, anywhere, limit, steps
 from perdure.api.cli.output import readable
 from perdure.api.cli.targets.choice import no_elsewhere, target
-from perdure.api.cli.targets.reading import ListedStatus, runs_of
+from perdure.api.cli.targets.reading import runs_of
+from perdure.api.cli.targets.run_reader import ListedStatus
 from perdure.api.cli.targets.target import ResumeRule
 
 

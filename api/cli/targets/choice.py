@@ -1,4 +1,4 @@
-"""Where a change goes: over HTTP to a server, or straight into a database that no server holds."""
+"""The target of a change: over HTTP to a server, or straight into a database that no server holds."""
 
 from __future__ import annotations
 

@@ -2,53 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, TypeAlias
-
 import click
 
 from perdure.api.cli.options import Where
-
-ListedStatus: TypeAlias = Literal["draft", "published", "archived"]
-
-
-class RunReader(Protocol):
-    """Runs, and what belongs to them, as they can be looked at. Answers are JSON values, alike everywhere.
-
-    Raises `Failed`, `Refused`.
-    """
-
-    def shown(self, run_id: str) -> dict[str, Any]:
-        """A run with its values, its steps and its open waits, by process id or execution id."""
-        ...
-
-    def drawn(self, run_id: str) -> str:
-        """The drawing of its definition, with the way that it took."""
-        ...
-
-    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        """A page of runs, newest first: `items`, and `after`, which asks for the next one."""
-        ...
-
-    def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
-        """Tell a run's events, in order; to follow it goes on with those that are added until the run has ended."""
-        ...
-
-    def waits(self, workflow: str | None, process_id: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        """A page of open waits, oldest first: `items`, and `after`, which asks for the next one."""
-        ...
-
-    def workflows(self, search: str | None, status: ListedStatus | None, limit: int, page: int) -> dict[str, Any]:
-        """A page of workflows, newest first: `items`, `page`, and the `total` of all pages."""
-        ...
-
-    def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
-        """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
-        ...
-
-    def keys(self) -> dict[str, Any]:
-        """The keys that are to be seen: `items`."""
-        ...
+from perdure.api.cli.targets.run_reader import RunReader
 
 
 def runs_of(where: Where) -> RunReader:

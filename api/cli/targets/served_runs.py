@@ -11,7 +11,7 @@ from msgspec import json, to_builtins
 
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed
-from perdure.api.cli.targets.reading import ListedStatus
+from perdure.api.cli.targets.run_reader import ListedStatus
 from perdure.api.cli.targets.server import Remote
 from perdure.api.client.results import EventStored, RunListed, WorkflowShown
 from perdure.api.client.runs import ENDED
@@ -31,7 +31,7 @@ _KEY: Final = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at",
 
 
 class ServedRuns(Remote):
-    """The runs that a key may see. Implements `api.cli.targets.reading.RunReader`."""
+    """The runs that a key may see. Implements `api.cli.targets.run_reader.RunReader`."""
 
     def shown(self, run_id: str) -> dict[str, Any]:
         from perdure.api.cli.targets.folded_runs import shown  # noqa: PLC0415 the core, which who lists and follows has no use for

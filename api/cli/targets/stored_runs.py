@@ -19,7 +19,7 @@ from perdure.api.cli.targets.reader import (
     view,
     workflow_json,
 )
-from perdure.api.cli.targets.reading import ListedStatus
+from perdure.api.cli.targets.run_reader import ListedStatus
 from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
@@ -35,7 +35,7 @@ POLL_S: Final = 0.2
 
 
 class StoredRuns:
-    """A workspace of a database. Implements `api.cli.targets.reading.RunReader`."""
+    """A workspace of a database. Implements `api.cli.targets.run_reader.RunReader`."""
 
     def __init__(self, scope: DatabaseScope) -> None:
         self._scope = scope

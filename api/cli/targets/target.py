@@ -1,4 +1,4 @@
-"""What can be changed, wherever it is."""
+"""Targets: the changes that any place of a log can make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a request that could not be loaded, decided or carried out: nobody else suffers by it."""
+"""Failures: the end of a request that could not be loaded, decided or carried out: nobody else suffers by it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _log = structlog.get_logger("perdure.processor")
 
 
 class WayBack(NamedTuple):
-    """What a commit asks of the processor.
+    """The part of the processor that a commit needs.
 
     `put`: decide this request again. `schedule`: there may be something to decide. `start`: do this beside. `stop`:
     nobody knows what is on disk.

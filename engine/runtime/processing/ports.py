@@ -1,4 +1,4 @@
-"""What a processor sets going outside itself. Whoever builds it says what that is (`engine.compose`)."""
+"""The ports of a processor: calls that it makes outside itself, given by whoever builds it (`engine.compose`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the streams of workflows and of organizations share."""
+"""Administrative streams: the part that workflows and organizations share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perdure.store.records import Row
 
 
 class AdministrativeStreamType:
-    """What workflows and organizations share: they are rare, and keep all their payloads at hand."""
+    """A stream type of workflows or organizations: they are rare, and keep all their payloads at hand."""
 
     snapshot_due = sys.maxsize
 

@@ -89,7 +89,7 @@ class StreamType(Protocol):
 
 
 class InFlight(Protocol):
-    """What is on its way to the disk together, and who waits for it: a `Batch`."""
+    """A batch on its way to the disk, and whoever waits for it: a `Batch`."""
 
     waiting: list[Any]
 
