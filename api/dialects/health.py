@@ -27,7 +27,7 @@ async def ready(call: RouteCall[Any, Any]) -> Reply:
 
 
 def why_not_ready(engine: Engine) -> str | None:
-    """What keeps the engine from being ready; null if nothing does."""
+    """The reason why the engine is not ready; null if it is."""
     condition = engine.condition
     if condition.failure is not None:
         return "has stopped after a failed commit"

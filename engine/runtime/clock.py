@@ -1,4 +1,4 @@
-"""The clock port: time is asked for, and waited for, here only. Tests push a clock of their own."""
+"""The clock port: the only place that reads the time or waits for it. Tests push a clock of their own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import msgspec
 
 
 class Handle(Protocol):
-    """Something that can be called off."""
+    """A callback that can be cancelled."""
 
     def cancel(self) -> None: ...
 
 
 class Clock(Protocol):
-    """Tells the time and calls back."""
+    """Tells the time, and schedules callbacks."""
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -31,11 +31,11 @@ class Clock(Protocol):
         ...
 
     def ticks(self) -> int:
-        """Milliseconds that have passed since some moment: whoever sets the clock does not change them."""
+        """Milliseconds on a monotonic clock, unaffected by changes of the system's time."""
         ...
 
     def call_later(self, ms: int, callback: Callable[[], object]) -> Handle:
-        """Call once after so many milliseconds, however the clock is set meanwhile."""
+        """Call once after so many milliseconds on the monotonic clock."""
         ...
 
 

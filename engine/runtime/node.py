@@ -193,7 +193,7 @@ class Node:
             self._cancelled[TaskKey(hot.stream_id, cancelled.seq)] = hot
 
     def _go_on(self, _: fx.Continue, hot: HotStream) -> None:
-        """Let an execution go on that has stopped for breath; while this node drains, leave it to the next one."""
+        """Continue an execution that stopped at the limit of transitions; while draining, leave it to the next node."""
         if not self.draining.is_set() and self.processor.failure is None:
             self.parts.sender.post(hot.stream_id, c.Advance())
 
@@ -202,7 +202,7 @@ class Node:
         self.recovery.go_on()
 
     def _take_up(self, _: fx.TakeUp, hot: HotStream) -> None:
-        """Try an execution again that was set aside, with nothing of what was in memory of it."""
+        """Load an execution anew and recover it: it was released from quarantine."""
         self.timers.free(hot.stream_id)
         self.parts.loader.distrust(hot.stream_id)
         self.processor.hot.forget(hot)

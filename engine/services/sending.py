@@ -60,7 +60,7 @@ async def ask(
         actor=caller.actor,
         machine=machine,
         process_id=process_id,
-        remembered=remembered,
+        idempotency=remembered,
         grant=caller.grant,
     )
     return await node.processor.submit(request)

@@ -226,6 +226,6 @@ async def test_slow_expressions_of_one_workspace_hold_up_no_other(api: Api) -> N
         ended.append(name)
 
     many = [asyncio.ensure_future(run(mine, "mine")) for _ in range(5)]
-    await eventually(lambda: api.engine.node.processor._detours.waiting == 5)
+    await eventually(lambda: api.engine.node.processor._deferred.waiting == 5)
     await asyncio.gather(run(theirs, "theirs", key=other), *many)
     assert ended.index("theirs") <= 2

@@ -1,4 +1,4 @@
-"""Detours: what a request waits for before it can be decided.
+"""Deferred requests: they wait for a stream, payloads, ends of waits, or a decision in a thread.
 
 Its stream may have to be loaded, its decision may ask for payloads and for the ends of waits, or it may take so long
 that it is better made in a thread. The others go on meanwhile. No stream is changed here: each detour gives what it has
@@ -29,7 +29,7 @@ OFFLOADED_RANDOM_MAX: Final = 100
 
 
 class Deferred:
-    """The detours of one processor. All methods are called on its event loop."""
+    """The deferred requests of a processor. All methods are called on its event loop."""
 
     def __init__(self, loader: Loader, new_id: Callable[[], bytes], random: Callable[[int], bytes]) -> None:
         self._loader = loader
@@ -47,17 +47,17 @@ class Deferred:
 
     @property
     def waiting(self) -> int:
-        """How many requests are on a detour."""
+        """The number of deferred requests."""
         return self._loading_count + len(self._deciding)
 
     @property
     def requests(self) -> Iterator[CommandRequest]:
-        """The requests that are on one."""
+        """The deferred requests."""
         return chain(chain.from_iterable(self._loading.values()), self._deciding.values())
 
     @contextmanager
     def taken(self, request: CommandRequest) -> Iterator[None]:
-        """Count a request that has its stream, and waits for something else, as long as it does."""
+        """Count a request whose stream is loaded as deferred while it waits for something else."""
         self._deciding[id(request)] = request
         try:
             yield
@@ -65,7 +65,7 @@ class Deferred:
             del self._deciding[id(request)]
 
     def want(self, request: CommandRequest) -> bool:
-        """Queue a request behind the loading of its stream; whether it takes a call of `load` to begin it.
+        """Queue a request until its stream is loaded; returns whether a call of `load` is needed.
 
         All streams that are wanted in one go are read together, by one call.
         """
@@ -80,7 +80,7 @@ class Deferred:
         return is_first
 
     async def load(self) -> AsyncIterator[tuple[HotStream | Exception | None, list[CommandRequest]]]:
-        """Load what is wanted: each stream, null if there is none, or why it cannot be read; and who waited for it."""
+        """Load the queued streams; gives each with its requests: null if it does not exist, or the error."""
         async for found in self._loader.load():
             for stream_id, result in found.items():
                 requests = self._loading.pop(stream_id, [])
@@ -88,7 +88,7 @@ class Deferred:
                 yield result, requests
 
     async def fetch(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
-        """Load what a decision asked for, so that it can be made again with all else the same.
+        """Load the data that a decision needs, so that it can be made again with all else the same.
 
         Raises `StoreError`, and whatever payloads and rows that do not hold are read with.
         """
@@ -117,7 +117,7 @@ class Deferred:
         return self._turns.held_by(_owner_of(hot))
 
     async def decide(self, hot: HotStream, request: CommandRequest, facts: Facts) -> Outcome:
-        """Decide in a thread what takes long; it holds if the stream has not moved meanwhile. Raises what that raises.
+        """Make a slow decision in a thread; it is valid if the stream has not moved meanwhile.
 
         To be called in one's turn.
         """
@@ -129,7 +129,7 @@ class Deferred:
         return await self._thread.do(whose, hot.kind.decide, hot, request.command, facts)
 
     def close(self) -> None:
-        """Let go of the thread; called when nothing is decided any more."""
+        """Shut the thread down; called when no more decisions are made."""
         self._thread.close()
 
 

@@ -11,7 +11,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.processing.requests import CommandRequest, RecordedRandomness
 from perdure.engine.runtime.streams.stream import HotStream
 
-PATIENCE_S: Final = 0.02
+DECISION_TIME_S: Final = 0.02
 """Seconds that one decision may hold up everybody: then it goes on later, or it is made in a thread."""
 
 
@@ -37,7 +37,7 @@ class FactsSource:
     def of(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
         """The facts for a decision that is about to be made."""
         chance = RecordedRandomness(request, self._new_id, self._random)
-        deadline = time.perf_counter() + PATIENCE_S
+        deadline = time.perf_counter() + DECISION_TIME_S
         limits = self._limits
         return Facts(
             hot.text,
@@ -46,7 +46,7 @@ class FactsSource:
             now,
             request.actor,
             chance.draw,
-            chance.entropy,
+            chance.random_bytes,
             request.known_waits,
             self._refusals(hot.stream_id),
             self._names,

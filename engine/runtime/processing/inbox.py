@@ -1,4 +1,4 @@
-"""The inbox: the requests that wait to be decided, and whose turn it is.
+"""The inbox: the queue of requests to be decided, and their order.
 
 Workflows have one turn each, in a circle: a decision may take all the time that any may (`TURN_S`), and who has two
 hundred such must not keep all others waiting for them. What is not in memory is nobody's yet, and a turn of it is
@@ -70,7 +70,7 @@ class Inbox:
             self._requests.put_first(request)
 
     def take(self, batch: Batch) -> Iterator[CommandRequest]:
-        """The requests to be decided now, as long as the batch has room for what they come to, and for a moment."""
+        """The requests to be decided now, limited by the room in the batch and by time."""
         if self.is_closed:
             return
         until = time.perf_counter() + TURN_S
@@ -84,7 +84,7 @@ class Inbox:
             yield self._going_on.take()
 
     def has_next(self, batch: Batch) -> bool:
-        """Whether `take` would give something: if not, the end of the commit under way goes on."""
+        """Whether `take` would return a request; if not, the end of the current commit goes first."""
         return not self.is_closed and (self._may_go_on(batch) or (bool(self._requests) and not batch.is_full))
 
     def _may_go_on(self, batch: Batch) -> bool:
@@ -93,7 +93,7 @@ class Inbox:
             batch.event_count < self._advance_max or not (batch.has_gone_on or batch.is_full)
         )
 
-    def moves_max(self, request: CommandRequest) -> int:
+    def transitions_max(self, request: CommandRequest) -> int:
         """So many states a request that was taken may pass."""
         return self._advance_max if type(request.command) is Advance else sys.maxsize
 
@@ -102,7 +102,7 @@ class Inbox:
         return ADVANCE_BESIDE_MAX if self._turns_alone <= TURNS_BESIDE else ADVANCE_EVENTS_MAX
 
     def drop_outside(self) -> list[CommandRequest]:
-        """Take out what came from outside."""
+        """Remove and return the requests from outside."""
         dropped = [request for request in self._requests if not request.is_internal]
         self._requests.replace([request for request in self._requests if request.is_internal])
         return dropped

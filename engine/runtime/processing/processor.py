@@ -72,18 +72,18 @@ class Processor:
         self._clock = clock
         self._random = random
         self._ids = ids.IdGenerator(random)
-        self._detours = Deferred(loader, self.new_id, random)
+        self._deferred = Deferred(loader, self.new_id, random)
         self.hot = HotStreams(HOT_MAX)
-        self.teller = Replies(self.hot, metrics, ports.effect)
+        self.replies = Replies(self.hot, metrics, ports.effect)
         self._inbox = Inbox(self.hot.workflow_of)
-        self._facts = FactsSource(limits, names, self.new_id, random, self.hot.refusals, self._inbox.moves_max)
+        self._facts = FactsSource(limits, names, self.new_id, random, self.hot.refusals, self._inbox.transitions_max)
         self._put_off = PutOff(clock, self._put)
-        self._failures = Failures(self.hot, self.teller, self._put_off, self._put, metrics)
+        self._failures = Failures(self.hot, self.replies, self._put_off, self._put, metrics)
         self.commits = GroupCommit(
             store,
             Commits(clock, limits.commit_stall_ms, self._on_stall),
             self.hot,
-            self.teller,
+            self.replies,
             self._failures,
             metrics,
             ports,
@@ -153,8 +153,8 @@ class Processor:
 
     @property
     def pending(self) -> int:
-        """How many requests are under way: in the queue, being loaded, or decided and not on disk."""
-        return len(self._inbox) + self.commits.waiting + self._detours.waiting
+        """The number of requests in progress: queued, deferred, or decided and not on disk."""
+        return len(self._inbox) + self.commits.waiting + self._deferred.waiting
 
     def _put(self, request: CommandRequest) -> None:
         self._inbox.put(request)
@@ -185,7 +185,7 @@ class Processor:
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if self.commits.is_idle and not (self._inbox or self._detours.is_loading or self._jobs):
+        if self.commits.is_idle and not (self._inbox or self._deferred.is_loading or self._jobs):
             self._idle.set()
 
     def _take(self, request: CommandRequest) -> None:
@@ -198,12 +198,12 @@ class Processor:
             self.hot.add(hot)
         if hot is not None:
             self._decide(hot, request)
-        elif self._detours.want(request):
+        elif self._deferred.want(request):
             self._start(self._load())
 
     def _is_held_back(self, request: CommandRequest) -> bool:
         """Whether its key has ended, or one that is not yet on disk revokes that or claims the same, and so decides."""
-        if request.grant is not None and self.teller.refuse_ended(request, request.grant, self._clock):
+        if request.grant is not None and self.replies.refuse_ended(request, request.grant, self._clock):
             return True
         return self.commits.defer(request)
 
@@ -211,7 +211,7 @@ class Processor:
 
     def _decide(self, hot: HotStream, request: CommandRequest) -> None:
         now = self._clock.now()
-        if self._detours.is_next(hot, request):
+        if self._deferred.is_next(hot, request):
             self._conclude(hot, request, Need(is_slow=True), now)
             return
         try:
@@ -231,7 +231,7 @@ class Processor:
                 self._record(hot, request, outcome, now)
             except Exception as defect:  # noqa: BLE001 likewise
                 self._failures.not_decided(hot, request, defect)
-        elif isinstance(outcome, Decision) and request.remembered is not None:  # no event, but an answer to be kept
+        elif isinstance(outcome, Decision) and request.idempotency is not None:  # no event, but an answer to be kept
             batch = self.commits.open
             batch.add(hot, (), NO_ROWS, batch.claim(request, hot, outcome.answer, now))
             batch.waiting.append(PendingReply(request, hot, outcome))
@@ -245,14 +245,14 @@ class Processor:
         """Wait for what a decision needs, then go on with it, before all others."""
         state, now, outcome = hot.state, self._clock.now(), None
         try:
-            with self._detours.taken(request):
+            with self._deferred.taken(request):
                 if need.is_slow:
-                    async with self._detours.turn(hot):
+                    async with self._deferred.turn(hot):
                         state, now = hot.state, self._clock.now()
                         if not self._inbox.is_closed and self.failure is None:
-                            outcome = await self._detours.decide(hot, request, self._facts.of(hot, request, now))
+                            outcome = await self._deferred.decide(hot, request, self._facts.of(hot, request, now))
                 else:
-                    await self._detours.fetch(hot, request, need)
+                    await self._deferred.fetch(hot, request, need)
         except StoreError as error:
             _log.error("payloads_not_read", execution_id=hot.text, error=str(error))
             self._failures.not_served(request)
@@ -296,14 +296,14 @@ class Processor:
     # --- what must be read first ---------------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        async for result, requests in self._detours.load():
+        async for result, requests in self._deferred.load():
             if isinstance(result, HotStream):
                 self.hot.add(result)
                 self._inbox.put_first(requests)
             elif result is None:
                 for request in requests:
                     missing = Rejection("NOT_FOUND", f"there is no such {request.kind}")
-                    self.teller.tell_denied(request, missing, self.position)
+                    self.replies.tell_denied(request, missing, self.position)
             else:
                 for request in requests:
                     self._failures.not_loaded(request, result)
@@ -316,11 +316,11 @@ class Processor:
         _log.error("commit_stalled", pending=self.pending, problem=self.commits.problem)
         self._metrics.fail("commit_stalled")
         unsure = Unavailable("the database does not answer: whether the request was carried out is not known yet")
-        for request in (*self.commits.requests, *self._detours.requests):
+        for request in (*self.commits.requests, *self._deferred.requests):
             if not request.is_internal:
-                self.teller.fail(request, unsure)
+                self.replies.fail(request, unsure)
         for request in self._inbox.drop_outside():
-            self.teller.fail(request, Unavailable("the database does not answer; repeat the call later"))
+            self.replies.fail(request, Unavailable("the database does not answer; repeat the call later"))
 
     def stop(self, failure: Exception) -> None:
         """Fail-stop: nobody knows what is on disk, so nothing more may be said."""
@@ -331,7 +331,7 @@ class Processor:
         self.commits.stop()
         self.failure = failure
         failed = EngineFailed("a commit failed and may be durable or not; the engine has stopped")
-        for each in (self.commits.requests, self._inbox, self._detours.requests, self._put_off.requests):
+        for each in (self.commits.requests, self._inbox, self._deferred.requests, self._put_off.requests):
             for request in list(each):
                 request.fail(failed)
         self._idle.set()
@@ -359,7 +359,7 @@ class Processor:
 
     def close(self) -> None:
         """Release the resources of an idle processor."""
-        self._detours.close()
+        self._deferred.close()
 
     async def settle(self) -> None:
         """Wait until nothing is queued, being read or being committed."""
@@ -388,6 +388,6 @@ class Processor:
     def _halt(self) -> None:
         """Decide nothing more, and tell who waits outside."""
         self._inbox.is_closed = True
-        for request in (*self._inbox.drop_outside(), *self._detours.requests):
+        for request in (*self._inbox.drop_outside(), *self._deferred.requests):
             if not request.is_internal:
-                self.teller.fail(request, Unavailable(CLOSED))
+                self.replies.fail(request, Unavailable(CLOSED))

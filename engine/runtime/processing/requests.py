@@ -69,7 +69,7 @@ class CommandRequest(msgspec.Struct, eq=False):
     reply: asyncio.Future[CommandReply] | None = None
     machine: Machine | None = None
     process_id: ProcessIdRow | None = None
-    remembered: IdempotencyClaim | None = None
+    idempotency: IdempotencyClaim | None = None
     known_waits: Mapping[str, str | None] = {}
     chances: list[str] = []
     seed: bytes | None = None
@@ -93,15 +93,15 @@ class CommandRequest(msgspec.Struct, eq=False):
     @property
     def claims(self) -> bool:
         """Whether the request has a claim."""
-        return self.process_id is not None or self.remembered is not None
+        return self.process_id is not None or self.idempotency is not None
 
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
         """The request's claims as keys to compare with other requests'."""
         keys = []
         if self.process_id is not None:
             keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
-        if self.remembered is not None:
-            keys.append(("idempotency", self.remembered.workspace_id, self.remembered.key))
+        if self.idempotency is not None:
+            keys.append(("idempotency", self.idempotency.workspace_id, self.idempotency.key))
         return keys
 
 
@@ -122,7 +122,7 @@ class RecordedRandomness(msgspec.Struct, eq=False):
         self.ids += 1
         return request.chances[self.ids - 1]
 
-    def entropy(self, count: int) -> bytes:
+    def random_bytes(self, count: int) -> bytes:
         """The next so many bytes: SHAKE-256 of a random seed and of how many pieces were drawn before."""
         if self.request.seed is None:
             self.request.seed = self.random(32)

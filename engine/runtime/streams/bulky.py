@@ -1,4 +1,4 @@
-"""Work on large definitions, seconds for one of 1 MiB: a thread of its own does it, and the loop goes on."""
+"""Offloads work on large definitions (seconds for one of 1 MiB) from the event loop to a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_bulky(workspace_id: bytes, size: int) -> None:
 
 
 async def apart_if_bulky(workspace_id: bytes, size: int, work: Callable[..., T], *arguments: Any) -> T:
-    """What `work` gives for these arguments, which nobody else may change meanwhile; `size` is of the definition."""
+    """Call `work`, in a thread if `size`, that of the definition, is large; its arguments must not change then."""
     if size <= IN_LOOP_MAX:
         return work(*arguments)
     return await _APART.do(workspace_id, work, *arguments)

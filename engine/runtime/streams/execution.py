@@ -24,7 +24,7 @@ ENDINGS_FROM: Final = 256
 
 
 class ExecutionStreamType:
-    """Executions. Implements `StreamType`."""
+    """The stream type of executions."""
 
     name: StreamKind = "execution"
     vocabulary = EXECUTION

@@ -46,7 +46,7 @@ NO_ROWS = Rows(())
 
 
 class StreamType(Protocol):
-    """One kind of stream; `stream_types.STREAM_TYPES` has them all.
+    """A stream type: its fold, its rules and its rows. From seq `snapshot_due` on a first snapshot is worth while.
 
     From seq `snapshot_due` on a stream is worth its first snapshot.
     """
@@ -80,7 +80,7 @@ class StreamType(Protocol):
         ...
 
     def width(self, state: Any) -> int:
-        """How many places `live_seqs` looks at."""
+        """The number of places that `live_seqs` looks at."""
         ...
 
     def is_idle(self, state: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The kinds of streams, each with its own fold, its own rules and its own rows; the processor treats all alike."""
+"""The stream types, each with its own fold, rules and rows; the processor treats all alike."""
 
 from __future__ import annotations
 

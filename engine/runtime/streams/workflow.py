@@ -17,7 +17,7 @@ from perdure.store.records import StreamKind, WorkflowRow, WorkflowVersionRow
 
 
 class WorkflowStreamType(AdministrativeStreamType):
-    """Workflows. Implements `StreamType`."""
+    """The stream type of workflows."""
 
     name: StreamKind = "workflow"
     vocabulary = Vocabulary(workflows.EVENTS)

@@ -1,4 +1,4 @@
-"""What metrics are made of: plain numbers, so that counting costs an addition. All of it happens on one event loop.
+"""Instruments: counters, gauges and histograms as plain numbers, updated on one event loop only.
 
 What Prometheus is shown is made from them when it asks (`exposition`); its client is imported by who serves that.
 """
@@ -22,20 +22,20 @@ SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.
 
 
 class Instrument(Protocol):
-    """Something that is measured. `family`: as Prometheus sees it now."""
+    """A metric. `family`: its current values in Prometheus's data model."""
 
     def family(self) -> Metric: ...
 
 
 class Counter:
-    """Numbers that only grow, by the values of their labels. `known`: those that are shown from the start."""
+    """Monotonic counters by the values of their labels. `known`: label values shown from the start."""
 
     def __init__(self, name: str, what: str, labels: Labels = (), known: Iterable[str] = ()) -> None:
         self._name, self._what, self._labels = name, what, labels
         self.values: dict[Labels, int] = {(value,): 0 for value in known} if labels else {(): 0}
 
     def add(self, *labels: str, by: int = 1) -> None:
-        """Count once more, or `by` times."""
+        """Increment by 1, or by `by`."""
         self.values[labels] = self.values.get(labels, 0) + by
 
     def family(self) -> Metric:
@@ -48,7 +48,7 @@ class Counter:
 
 
 class Gauge:
-    """A number that goes up and down, sampled at scrape time through `read`."""
+    """A gauge that is sampled at scrape time through `read`."""
 
     def __init__(self, name: str, what: str, read: Callable[[], float]) -> None:
         self._name, self._what = name, what
@@ -61,7 +61,7 @@ class Gauge:
 
 
 class Gauges:
-    """Numbers by one label, set by who knows them."""
+    """Gauges by one label, which are set."""
 
     def __init__(self, name: str, what: str, label: str) -> None:
         self._name, self._what, self._label = name, what, label
@@ -77,7 +77,7 @@ class Gauges:
 
 
 class _Buckets:
-    """How often something fell between two bounds, and the sum of it."""
+    """The counts and the sum of a histogram."""
 
     __slots__ = ("counts", "total")
 
@@ -87,14 +87,14 @@ class _Buckets:
 
 
 class Histogram:
-    """How values spread over `bounds`, by the values of their labels."""
+    """Histograms with buckets `bounds`, by the values of their labels."""
 
     def __init__(self, name: str, what: str, bounds: Sequence[float], labels: Labels = ()) -> None:
         self._name, self._what, self._bounds, self._labels = name, what, bounds, labels
         self._spreads: dict[Labels, _Buckets] = {} if labels else {(): _Buckets(len(bounds))}
 
     def observe(self, value: float, *labels: str) -> None:
-        """Note one value."""
+        """Record one value."""
         spread = self._spreads.get(labels)
         if spread is None:
             spread = self._spreads[labels] = _Buckets(len(self._bounds))
@@ -113,17 +113,17 @@ class Histogram:
 
 
 class Instruments:
-    """A group of meters: what stands in its attributes. A collector, as Prometheus's client calls that."""
+    """A group of instruments: those in its attributes. Implements Prometheus's collector protocol."""
 
     def collect(self) -> Iterator[Metric]:
-        """All of them, as they are now."""
+        """The current values of all instruments."""
         for meter in vars(self).values():
             if isinstance(meter, (Counter, Gauge, Gauges, Histogram)):
                 yield meter.family()
 
 
 def exposition(*groups: Instruments) -> bytes:
-    """Groups of meters in Prometheus's text format, with what the process itself uses."""
+    """Groups of instruments in Prometheus's text format, with the metrics of the process itself."""
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415
 
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What a node measures of itself.
+"""The metrics of a node.
 
 Counters count since the process started. What must be right whenever it started (how many executions are alive) is
 asked of the store when somebody wants to see it.
@@ -47,7 +47,7 @@ class RunCounts(Counter):
         self._workflows: set[str] = set()
 
     def moved(self, before: State, after: State) -> None:
-        """Note a commit that brought a run from one state to another."""
+        """Count a commit that changed a run's status."""
         if not before.seq:
             self.add(self._shown(after.workflow), "started")
         if after.is_over and not before.is_over:
@@ -66,7 +66,7 @@ def _nothing() -> int:
 
 
 class Sampled(NamedTuple):
-    """Where the numbers behind a node's gauges are."""
+    """The sources of a node's gauges, sampled at scrape time."""
 
     queue_length: Callable[[], int] = _nothing
     hot_streams: Callable[[], int] = _nothing
@@ -78,7 +78,7 @@ NOTHING: Final = Sampled()
 
 
 class Metrics(Instruments):
-    """The metrics of one node."""
+    """The metrics of one node. The owner of a gauge's number sets the gauge's `read`."""
 
     def __init__(self, sampled: Sampled = NOTHING) -> None:
         self._fresh_until = 0.0
@@ -117,7 +117,7 @@ class Metrics(Instruments):
         self.failures.add(event)
 
     def commit(self, started: float, streams: int, events: int) -> None:
-        """Note a commit that was appended; `started` is of `time.perf_counter`."""
+        """Record a commit that was appended; `started` is of `time.perf_counter`."""
         self.commits.add("appended")
         self.commit_seconds.observe(time.perf_counter() - started)
         self.commit_streams.observe(streams)
@@ -125,7 +125,7 @@ class Metrics(Instruments):
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Count a resume that is held, as long as it is."""
+        """Count a resume while it is held."""
         self._holding += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""What log lines are bound to: the execution, its process id if that is known, and the request that set it going.
+"""Log context: binds log lines to an execution, its process id if known, and the request that caused the work.
 
 The processor decides for everybody in a context of its own, so an order carries the request that it came with; what it
 sets going (a step, and what follows from its outcome) carries it on. Nobody's request sets off a timer or a recovery.
@@ -28,12 +28,12 @@ def bind_request(request_id: str) -> Iterator[None]:
 
 
 def current_request() -> str | None:
-    """The request that this work is done for; null if it is nobody's."""
+    """The request that caused the current work; null if none did."""
     return _request.get()
 
 
 def set_request(request_id: str | None) -> None:
-    """What this context does from now on, it does for a request, or for nobody's."""
+    """Bind the rest of this context to a request, or to none."""
     _request.set(request_id)
 
 
@@ -44,7 +44,7 @@ def bind_execution(execution_id: str, process_id: str | None = None) -> None:
 
 
 def bind_step(run: Mapping[str, str], state: str) -> None:
-    """Bind a step's own task to its run and state: all that it logs, also through loggers that know nothing of us."""
+    """Bind a step's own asyncio task, with all that it logs by loggers of its own."""
     request_id = _request.get()
     if request_id is None:
         structlog.contextvars.bind_contextvars(**run, state=state)

@@ -38,7 +38,7 @@ HASHES_AT_ONCE: Final = 4096
 
 
 class Pins:
-    """Pins the log of a node's store. Before `begin` nothing is due: what is there is for the start to look at."""
+    """Pins the log of a node's store."""
 
     def __init__(self, store: Store, processor: Processor, actor: str) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Recovery: at start, everything that was under way is taken up again.
+"""Recovery: at start, every execution that was in progress is recovered.
 
 What was alive is listed before anything new is taken in, so that no run of this process is taken for an orphan.
 """
@@ -29,7 +29,7 @@ PORTION_BYTES: Final = 8 * 1024 * 1024
 
 
 class Recovery:
-    """Takes executions up again, suspects last. `on_done` is called once all others had their turns."""
+    """Recovers executions, suspects last."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Recovery:
         self._on_done = on_done
 
     async def survey(self) -> None:
-        """List what was alive, and where it stood: what is scheduled from here on is not to be recovered."""
+        """List the live executions and their seqs: tasks that are scheduled later are not to be recovered."""
         after = b""
         while page := await self._store.live_executions(after=after, limit=1000):
             self._orphans |= {row.execution_id: row.seq for row in page}
             after = page[-1].execution_id
 
     def start(self, *, died: bool, loop: CrashLoop) -> None:
-        """Take up what was listed, in the background. `died`: the process before us did not stop cleanly."""
+        """Recover the listed executions, in the background. `died`: the process before this one crashed."""
         self._job = asyncio.get_running_loop().create_task(self._run(died=died, loop=loop))
 
     async def _run(self, *, died: bool, loop: CrashLoop) -> None:
@@ -105,12 +105,12 @@ class Recovery:
         await loop.alone_with([])
 
     def go_on(self) -> None:
-        """Let suspects run that have come late: their execution had been set aside, and was released."""
+        """Dispatch suspects of an execution that was released from quarantine."""
         if self.is_done.is_set() and self._job is not None and self._job.done():
             self._job = asyncio.get_running_loop().create_task(self._suspects.release())
 
     async def close(self) -> None:
-        """Go no further."""
+        """Stop recovering."""
         if self._job is not None:
             self._job.cancel()
             await asyncio.gather(self._job, return_exceptions=True)

@@ -25,7 +25,7 @@ AT_ONCE: Final = 500
 ROUNDS_MAX: Final = 20
 """So many rounds of so many timers are under way at once: what is to be decided slowly is bounded in memory."""
 
-PATIENCE_S: Final = 0.2
+ROUND_TIME_S: Final = 0.2
 """So long a round is waited for before the next one begins beside it."""
 
 DUE_MAX: Final = 100_000
@@ -153,7 +153,7 @@ class Timers:
             job = asyncio.get_running_loop().create_task(self._round(due))
             self._rounds.add(job)
             job.add_done_callback(self._on_round)
-            await asyncio.wait([job], timeout=PATIENCE_S)
+            await asyncio.wait([job], timeout=ROUND_TIME_S)
             if job.done():
                 job.result()
         return None

@@ -1,8 +1,8 @@
 """Queued steps: records in the log that a step waits for a slot, and when it is called.
 
-A wait of a moment is not worth an event. Of whoever has waited for `PATIENCE_MS` it is recorded that it is queued: then
-its time limit stands still, and no death of the process is held against it. Once it has a place, that it starts is
-recorded first, and it is called after that.
+A wait of a moment is not worth an event. Of whoever has waited for `REPORTED_AFTER_MS` it is recorded that it is
+queued: then its time limit stands still, and no death of the process is held against it. Once it has a place, that it
+starts is recorded first, and it is called after that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from perdure.engine.runtime.workers.step_slots import TaskKey
 
 Send = Callable[[bytes, object], asyncio.Future[CommandReply]]
 
-PATIENCE_MS: Final = 200
+REPORTED_AFTER_MS: Final = 200
 """A time limit is a second at the least: nothing is timed out for want of a place before the log says that it waits."""
 
 AT_ONCE: Final = 256
@@ -88,7 +88,7 @@ class Turns:
         """See to it that the next ones are reported: once the first of them has waited long, and no others are."""
         if self._new and self._alarm is None and self._last is None and not self._is_closed:
             first = next(iter(self._new.values()))
-            left_ms = first.ticks + PATIENCE_MS - self._clock.ticks()
+            left_ms = first.ticks + REPORTED_AFTER_MS - self._clock.ticks()
             if left_ms > 0:
                 self._alarm = self._clock.call_later(left_ms, self._ring)
             else:
@@ -101,7 +101,7 @@ class Turns:
 
     def _report(self) -> None:
         """Have it recorded of those that have waited long that they are queued, some at a time."""
-        long_ago = self._clock.ticks() - PATIENCE_MS
+        long_ago = self._clock.ticks() - REPORTED_AFTER_MS
         due = takewhile(lambda entry: entry[1].ticks <= long_ago, self._new.items())
         for key, waiting in list(islice(due, AT_ONCE)):
             try:

@@ -253,8 +253,8 @@ async def test_what_is_decided_apart_while_its_key_is_revoked_is_refused(
 ) -> None:
     """Its decision took long, and is thrown away: no run begins, and nothing of it stays in memory."""
     engine, node = revoking.engine, revoking.engine.node
-    monkeypatch.setattr(facts, "PATIENCE_S", 0.0001)
-    decide = Held(node.processor._detours, "decide", monkeypatch)
+    monkeypatch.setattr(facts, "DECISION_TIME_S", 0.0001)
+    decide = Held(node.processor._deferred, "decide", monkeypatch)
     caller = revoking.erp.caller
     trigger = asyncio.create_task(
         engine.services.runs.trigger(caller, ids.parse(revoking.slow.id), {}, process_id="SLOW", trigger="MANUAL")

@@ -546,7 +546,7 @@ async def crashed_after(bench: Bench, engine: Engine, event: str, work: Any) -> 
         if any(row.type == event for part in batch for row in part.events):
             node.processor.failure = RuntimeError("killed")
             node.processor.commits.stop()
-            node.processor.teller._run_effect = lambda _hot, _effect: None
+            node.processor.replies._run_effect = lambda _hot, _effect: None
         return appended
 
     bench.store.append = append  # type: ignore[method-assign]
@@ -595,7 +595,7 @@ async def crashed_after_second(bench: Bench, engine: Engine, workflow_id: str) -
         if starts == 2 and engine.node.processor.failure is None:
             engine.node.processor.failure = RuntimeError("killed")
             engine.node.processor.commits.stop()
-            engine.node.processor.teller._run_effect = lambda _hot, _effect: None
+            engine.node.processor.replies._run_effect = lambda _hot, _effect: None
         return appended
 
     bench.store.append = append  # type: ignore[method-assign]

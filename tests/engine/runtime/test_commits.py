@@ -228,7 +228,7 @@ async def test_an_effect_that_raises_keeps_nobody_else_from_being_told(bench: Be
         "w", {"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 9, "End": True}}}
     )
     node, raised = engine.node, 0
-    real = node.processor.teller._run_effect
+    real = node.processor.replies._run_effect
 
     def failing(hot: Any, effect: Any) -> None:
         nonlocal raised
@@ -237,7 +237,7 @@ async def test_an_effect_that_raises_keeps_nobody_else_from_being_told(bench: Be
             raise ValueError("a defect")
         real(hot, effect)
 
-    node.processor.teller._run_effect = failing
+    node.processor.replies._run_effect = failing
     bench.store.gate.clear()
     calls = [asyncio.create_task(engine.trigger(workflow.id, {"n": n})) for n in range(5)]
     await turns(100)
@@ -265,7 +265,7 @@ async def test_an_effect_that_lacks_memory_is_tried_again(bench: Bench) -> None:
     workflow = await engine.create_workflow(
         "w", {"StartAt": "S", "States": {"S": {"Type": "Wait", "Seconds": 9, "End": True}}}
     )
-    teller, raised = engine.node.processor.teller, 0
+    teller, raised = engine.node.processor.replies, 0
     real = teller._run_effect
 
     def failing(hot: Any, effect: Any) -> None:

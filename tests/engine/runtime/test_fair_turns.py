@@ -139,7 +139,7 @@ async def test_a_close_tells_whose_request_it_does_not_decide(bench: Any, monkey
     definition = {**SLOW, "StartAt": "A", "States": {"A": SLOW["States"]["A"]}}
     workflow = await engine.create_workflow("w", definition)
     waiting = [asyncio.ensure_future(engine.trigger(workflow.id)) for _ in range(20)]
-    await eventually(lambda: engine.node.processor._detours.waiting > 5)
+    await eventually(lambda: engine.node.processor._deferred.waiting > 5)
     bench.engines.remove(engine)
     await engine.close(0)
     answers = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)

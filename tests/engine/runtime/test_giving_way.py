@@ -90,13 +90,13 @@ def test_alone_a_run_passes_more_states_in_a_row() -> None:
     for _ in range(TURNS_BESIDE):
         inbox.put(going_on)
         assert going_on in inbox.take(Batch())
-        assert inbox.moves_max(going_on) == ADVANCE_BESIDE_MAX
+        assert inbox.transitions_max(going_on) == ADVANCE_BESIDE_MAX
     inbox.put(going_on)
     assert going_on in inbox.take(Batch())
-    assert inbox.moves_max(going_on) == ADVANCE_EVENTS_MAX
+    assert inbox.transitions_max(going_on) == ADVANCE_EVENTS_MAX
     inbox.put(order(c.Recover(died=False)))
-    assert inbox.moves_max(going_on) == ADVANCE_BESIDE_MAX
-    assert inbox.moves_max(order(c.Recover(died=False))) > ADVANCE_EVENTS_MAX
+    assert inbox.transitions_max(going_on) == ADVANCE_BESIDE_MAX
+    assert inbox.transitions_max(order(c.Recover(died=False))) > ADVANCE_EVENTS_MAX
 
 
 async def test_how_many_states_a_run_passes_in_a_row_is_a_setting(bench: Bench) -> None:

@@ -58,7 +58,7 @@ async def test_a_decision_apart_is_made_again_if_the_stream_has_moved(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decided in a thread from a state that is no more is thrown away, and decided again."""
-    monkeypatch.setattr(facts, "PATIENCE_S", 0.0001)
+    monkeypatch.setattr(facts, "DECISION_TIME_S", 0.0001)
     definition = {
         "StartAt": "Ask",
         "States": {

@@ -29,7 +29,7 @@ def test_its_numbers_are_those_of_the_code() -> None:
     """How much may be under way, how many have their turn at once, and how long one may take."""
     assert f"while {processor.PENDING_MAX:,} are under way" in DOC
     assert f"`_pump` takes {REQUESTS_AT_ONCE} at once" in DOC
-    assert f"than {facts.PATIENCE_S * 1000:g} ms is made in a thread" in DOC
+    assert f"than {facts.DECISION_TIME_S * 1000:g} ms is made in a thread" in DOC
     assert RETRY_MS == 1000, "a second later"
 
 

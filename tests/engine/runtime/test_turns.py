@@ -11,7 +11,7 @@ from perdure.engine import Engine
 from perdure.engine.core.commands import Resume
 from perdure.engine.errors import Unavailable
 from perdure.engine.limits import Limits
-from perdure.engine.runtime.workers.turns import AT_ONCE, PATIENCE_MS
+from perdure.engine.runtime.workers.turns import AT_ONCE, REPORTED_AFTER_MS
 from perdure.engine.steps import Registry
 from tests.engine.runtime.conftest import Bench, eventually, rest
 from tests.engine.runtime.test_quarantine import defect
@@ -62,7 +62,7 @@ async def test_a_step_that_was_never_called_does_not_time_out(bench: Bench) -> N
     limited = await engine.create_workflow("limited", calling("quick", TimeoutSeconds=1))
     third = await engine.trigger(limited.id)
     await rest(engine)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     await bench.push(engine, 3600 * SECOND)
     assert await names(engine, third.id) == ["ExecutionStarted", "TaskScheduled", "TaskQueued"]
     work.gate.set()
@@ -78,7 +78,7 @@ async def test_what_is_called_after_a_wait_times_out_from_then_on(bench: Bench) 
     limited = await engine.create_workflow("limited", calling("slow", TimeoutSeconds=1))
     late = await engine.trigger(limited.id)
     await rest(engine)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     await bench.push(engine, 3600 * SECOND)
     work.gate.set()
     work.gate = asyncio.Event()
@@ -94,7 +94,7 @@ async def test_a_wait_of_a_moment_is_no_event(bench: Bench) -> None:
     """Who has a place before long is called at once: nothing more is written than without the wait."""
     work = Work()
     engine, first, second = await crowd(bench, work)
-    await bench.push(engine, PATIENCE_MS - 1)
+    await bench.push(engine, REPORTED_AFTER_MS - 1)
     work.gate.set()
     for run in (first, second):
         assert (await engine.result(run)).status == "completed"
@@ -105,7 +105,7 @@ async def test_who_is_terminated_before_its_turn_is_not_called(bench: Bench) -> 
     """It leaves the queue."""
     work = Work()
     engine, first, second = await crowd(bench, work)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     await engine.terminate(second)
     work.gate.set()
     assert (await engine.result(first)).status == "completed"
@@ -118,7 +118,7 @@ async def test_who_is_terminated_on_its_turn_gives_its_place_back(bench: Bench, 
     """Whether the end is decided before the start or after it, while neither is on disk."""
     work = Work()
     engine, _, second = await crowd(bench, work)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     bench.store.gate.clear()
     ending = asyncio.ensure_future(engine.terminate(second)) if is_first else None
     await asyncio.sleep(0.01)
@@ -139,7 +139,7 @@ async def test_after_a_crash_what_was_queued_has_an_alibi(bench: Bench) -> None:
     """The death counts for the step that ran, not for the one that waited; both are called again."""
     work = Work()
     engine, first, second = await crowd(bench, work)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     await bench.crash(engine)
     work.gate.set()
     engine = await bench.start(work.steps, limits=Limits(steps_max=1))
@@ -158,7 +158,7 @@ async def test_a_step_that_this_node_lacks_does_not_time_out(bench: Bench) -> No
     bare = await bench.start()
     run = await bare.trigger(workflow.id)
     await rest(bare)
-    await bench.push(bare, PATIENCE_MS)
+    await bench.push(bare, REPORTED_AFTER_MS)
     await bench.push(bare, 3600 * SECOND)
     assert (await names(bare, run.id))[-1] == "TaskQueued"
     await bench.stop(bare)
@@ -174,7 +174,7 @@ async def test_many_that_wait_are_recorded_some_at_a_time(bench: Bench) -> None:
     wide = await engine.trigger(workflow.id, {"items": list(range(600))})
     await rest(engine)
     bench.store.attempts.clear()
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     while engine.node.tasks._turns._new or engine.node.tasks._turns._last:  # type: ignore[attr-defined]
         await bench.push(engine, 1)
     queued = [
@@ -194,10 +194,10 @@ async def test_what_waited_while_its_run_was_set_aside_has_its_turn_after_the_re
     engine, _, second = await crowd(bench, work)
     with defect(Resume), pytest.raises(Unavailable):
         await engine.resume(second, {}, hold=0)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     await engine.release(second)
     await rest(engine)
-    await bench.push(engine, PATIENCE_MS)
+    await bench.push(engine, REPORTED_AFTER_MS)
     work.gate.set()
     assert (await asyncio.wait_for(engine.result(second), 10)).status == "completed"
     assert (await names(engine, second))[2:] == [
