@@ -40,6 +40,7 @@ class Table(dict[type, F]):
         self.name = name
 
     def __missing__(self, kind: type) -> F:
+        """Raise `TypeError`: what has no row is none of the types that the table is over."""
         raise TypeError(f"{self.name} has no row for {kind.__name__}")
 
 

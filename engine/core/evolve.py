@@ -117,6 +117,7 @@ def _leave(state: State, event: _Leaving, _: e.Recorded) -> None:
 
 
 def _assign(state: State, scope: str, assigned: dict[str, Ref]) -> None:
+    """Give a scope's frame the new values of its variables; those of other scopes are left as they are."""
     frame = state.frames[scope]
     variables = frame.variables
     for name, reference in assigned.items():
@@ -145,6 +146,7 @@ def _fail(state: State, event: _Failing, recorded: e.Recorded) -> None:
 
 
 def _catch(state: State, scope: str, caught: e.Caught) -> None:
+    """Follow a Catch: the error output and the variables are as the event says, and the next state is its `Next`."""
     output = caught.output
     if output is None:  # it could not be computed: that failure is the next event
         stay(state, scope, None)
@@ -157,6 +159,10 @@ def _catch(state: State, scope: str, caught: e.Caught) -> None:
 
 
 def _end(state: State, status: Status) -> None:
+    """End the run: nothing of it is under way any more.
+
+    Whatever a step, a timer or a child still comes to is stale from here on, since it names what is no longer there.
+    """
     # What is left of a run that is over: how it ended, and how the last wait of each state did, so that who comes late
     # is told the truth for ever.
     cancel_all_waits(state)
@@ -171,6 +177,7 @@ def _end(state: State, status: Status) -> None:
 
 
 def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Recorded) -> None:
+    """Begin a run: its one frame is expected at the first state, with the run's input."""
     state.started_at = recorded.recorded_at
     state.workspace = event.workspace
     state.workflow = event.workflow
@@ -186,6 +193,11 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
 
 
 def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) -> None:
+    """A task waits to be called, or is called: its frame is in that task from here on.
+
+    The event includes entering the state, unless this is another attempt. Its seq is the task's name in the stream: an
+    outcome that names another one comes late, and is ignored.
+    """
     scope, seq = event.scope, recorded.seq
     frame = state.frames[scope]
     before = frame.phase
@@ -206,12 +218,17 @@ def _task_scheduled(state: State, event: e.TaskScheduled, recorded: e.Recorded) 
 
 
 def _task_queued(state: State, event: e.TaskQueued, _: e.Recorded) -> None:
+    """A task waits for a slot.
+
+    Steps that run at once are limited, and a step that was never called must not time out as if it had run.
+    """
     # Its timer goes, and what was left of it is kept: no limit runs while it waits for its turn.
     task = _task(state, event.scope)
     _call_by(state, event.scope, replace(task, timer=None, queued=Queued(event.left_ms, event.heartbeat_ms)), None)
 
 
 def _task_started(state: State, event: e.TaskStarted, recorded: e.Recorded) -> None:
+    """A task that had waited for a slot is called: its limits run anew, with what was left of them."""
     task = replace(_task(state, event.scope), timer=None, queued=None, called_at=recorded.recorded_at)
     if event.due_at is None:
         _call_by(state, event.scope, task, None)
@@ -229,12 +246,14 @@ def _call_by(state: State, scope: str, task: InTask, due_at: int | None) -> None
 
 
 def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) -> None:
+    """A task has a result: its state is left."""
     if state.waits:
         end_wait(state, event.scope, "cancelled")  # of a child that ended before anybody used the task's token
     _leave(state, event, recorded)
 
 
 def _task_submitted(state: State, event: e.TaskSubmitted, _: e.Recorded) -> None:
+    """The step of a task has returned, and the task goes on without it: by its token, or as a child."""
     task = _task(state, event.scope)
     if task.wait is None or task.is_awaited:  # a child runs
         stay(state, event.scope, replace(task, is_submitted=True))
@@ -245,15 +264,18 @@ def _task_submitted(state: State, event: e.TaskSubmitted, _: e.Recorded) -> None
 
 
 def _task(state: State, scope: str) -> InTask:
+    """The task that a scope is in."""
     return cast("InTask", state.frames[scope].phase)  # of anything else, `replace` cannot set a task's fields
 
 
 def _task_failed(state: State, event: e.TaskFailed, recorded: e.Recorded) -> None:
+    """A task has failed. The wait that goes with it ends too: by a token's failure, or since nobody needs it."""
     end_wait(state, event.scope, "cancelled" if event.wait is None else "failed")
     _fail(state, event, recorded)
 
 
 def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None:
+    """A task is alive: its heartbeat is due later."""
     # The timer keeps its name, that of the event which set it. Whoever was to wake at the earlier instant comes then,
     # and finds that it is not due yet.
     phase = state.frames[event.scope].phase
@@ -263,6 +285,10 @@ def _task_heartbeat(state: State, event: e.TaskHeartbeat, _: e.Recorded) -> None
 
 
 def _task_interrupted(state: State, event: e.TaskInterrupted, recorded: e.Recorded) -> None:
+    """The process has died while a task ran.
+
+    One that was there at several deaths is a suspect: it is held until it can run with few others beside it.
+    """
     # It is called again right after this, unless it is held; either way its time is counted from here.
     task = replace(
         _task(state, event.scope),
@@ -277,11 +303,16 @@ def _task_interrupted(state: State, event: e.TaskInterrupted, recorded: e.Record
 
 
 def _task_redispatched(state: State, event: e.TaskRedispatched, recorded: e.Recorded) -> None:
+    """A held task has its turn."""
     task = _task(state, event.scope)
     stay(state, event.scope, replace(task, is_held=False, beside=event.beside, called_at=recorded.recorded_at))
 
 
 def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> None:
+    """A wait is open, by itself or for a task whose token somebody outside will have.
+
+    By itself it is the frame's phase. For a task `TaskScheduled` follows in the same decision, and takes it over.
+    """
     scope, seq = event.scope, recorded.seq
     timer = due_at = None
     if event.due_at is not None:
@@ -296,22 +327,26 @@ def _wait_opened(state: State, event: e.WaitOpened, recorded: e.Recorded) -> Non
 
 
 def _wait_resumed(state: State, event: e.WaitResumed, recorded: e.Recorded) -> None:
+    """A wait has ended as somebody outside said: its state is left with what they sent."""
     # The wait is closed first, here and wherever one goes with a state: the frame that names it is about to move on.
     end_wait(state, event.scope, "resumed")
     _leave(state, event, recorded)
 
 
 def _wait_expired(state: State, event: e.WaitExpired, recorded: e.Recorded) -> None:
+    """Nobody has ended a wait in time: its state fails with `States.Timeout`, or `States.HeartbeatTimeout`."""
     end_wait(state, event.scope, "expired")
     _fail(state, event, recorded)
 
 
 def _timer_set(state: State, event: e.TimerSet, recorded: e.Recorded) -> None:
+    """A Wait state has its timer."""
     state.timers = state.timers.set(recorded.seq, Timer(event.scope, event.due_at))
     stay(state, event.scope, InTimer(recorded.seq, recorded.seq))
 
 
 def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Recorded) -> None:
+    """A Parallel has begun."""
     # All branches begin with this event: there are as many as the definition has. (Iterations begin one by one, each
     # with an event of its own: there may be ten thousand, and only some at once.)
     count = len(event.start_at)
@@ -322,6 +357,10 @@ def _branches_started(state: State, event: e.BranchesStarted, recorded: e.Record
 
 
 def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> None:
+    """A Map has begun; of its iterations none has.
+
+    They begin one by one, as far as its concurrency allows, each with an event of its own that has the item's input.
+    """
     fork = Fork(
         recorded.seq,
         event.scope,
@@ -338,6 +377,7 @@ def _map_started(state: State, event: e.MapStarted, recorded: e.Recorded) -> Non
 
 
 def _fork(state: State, event: e.BranchesStarted | e.MapStarted, given: Ref, fork: Fork) -> None:
+    """Let a frame wait for its fork."""
     # What it was given is kept as a step's parameters are: another attempt begins with the same, unless it is made
     # anew.
     visits = state.frames[event.scope].visits.set(event.state, event.visit)
@@ -346,10 +386,12 @@ def _fork(state: State, event: e.BranchesStarted | e.MapStarted, given: Ref, for
 
 
 def _iteration_started(state: State, event: e.IterationStarted, recorded: e.Recorded) -> None:
+    """An iteration of a Map has begun, with its item's input."""
     start_iteration(state, event.scope, event.input, recorded.recorded_at)
 
 
 def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> None:
+    """A state has failed by itself: an expression of it, its fork, or what it was given."""
     # What is below goes first, with its waits and timers; then its own; then it is as if it had been entered only.
     close_fork(state, event.scope)
     end_wait(state, event.scope, "cancelled")
@@ -357,43 +399,51 @@ def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> N
 
 
 def _state_exited(state: State, event: e.StateExited, recorded: e.Recorded) -> None:
+    """A fork has its result: the state that forked is left."""
     # First what is below, while the frame's phase still names the fork.
     close_fork(state, event.scope)
     _leave(state, event, recorded)
 
 
 def _execution_succeeded(state: State, event: e.ExecutionSucceeded, _: e.Recorded) -> None:
+    """The run has ended well, with an output."""
     state.output = event.output
     _end(state, "completed")
 
 
 def _execution_failed(state: State, event: e.ExecutionFailed, _: e.Recorded) -> None:
+    """The run has failed. An error that an expression made stands in a payload, one of the definition here."""
     state.error, state.error_ref, state.cause = event.error, event.error_ref, event.cause
     state.output = None  # of a run that is not completed there is none, whatever it had come to
     _end(state, "failed")
 
 
 def _execution_timed_out(state: State, _event: e.ExecutionTimedOut, _: e.Recorded) -> None:
+    """The run has taken longer than its definition allows."""
     state.error = "States.Timeout"  # as AWS reports it; the event need not say so
     state.output = None
     _end(state, "timed_out")
 
 
 def _execution_terminated(state: State, event: e.ExecutionTerminated, _: e.Recorded) -> None:
+    """Somebody outside has ended the run."""
     state.cause = event.reason
     state.output = None
     _end(state, "terminated")
 
 
 def _execution_quarantined(state: State, _event: e.ExecutionQuarantined, _: e.Recorded) -> None:
+    """The run is set aside: deciding about it failed, which is a defect of ours."""
     state.is_quarantined = True  # and all else as it was: a release takes up from there
 
 
 def _execution_released(state: State, _event: e.ExecutionReleased, _: e.Recorded) -> None:
+    """The run is tried again."""
     state.is_quarantined = False
 
 
 def _command_refused(state: State, event: e.CommandRefused, _: e.Recorded) -> None:
+    """Refused commands are counted, and change nothing else."""
     state.refusals = event.count
 
 

@@ -82,6 +82,10 @@ def close(state: State, scope: str) -> None:
 
 
 def _recount(state: State, scope: str, before: Phase | None, after: Phase | None) -> None:
+    """Keep the counts and lists that say who moves a run on: the engine, time, or somebody outside.
+
+    They spare every decision a walk over all frames, of which a Map may have ten thousand.
+    """
     was = ENGINE if before is None else progressed_by(before)
     now = ENGINE if after is None else progressed_by(after)
     if was != now:
@@ -103,6 +107,7 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
 
 
 def _without(ready: tuple[str, ...], scope: str) -> tuple[str, ...]:
+    """The ready scopes but this one, in their order."""
     if len(ready) == 1 and ready[0] == scope:
         return ()
     return tuple(other for other in ready if other != scope) if ready else ()

@@ -52,6 +52,7 @@ def count(state: State, kind: type[e.Event], recorded: e.Recorded) -> int:
 
 
 def _one(_state: State, _event: e.Event, _: e.Recorded) -> int:
+    """One entry of AWS's history."""
     return 1
 
 
@@ -71,6 +72,7 @@ def _left(
 
 
 def _is_iteration(state: State, scope: str) -> bool:
+    """Whether a scope is an iteration of a Map, and not a branch of a Parallel."""
     return state.forks[fork_and_index(scope)[0]].items is not None
 
 
@@ -93,14 +95,17 @@ def _opened(state: State, event: e.WaitOpened, _: e.Recorded) -> int:
 
 
 def _forked(_state: State, event: e.BranchesStarted | e.MapStarted, _: e.Recorded) -> int:
+    """The start of the fork, and the state's entry unless this is another attempt."""
     return 1 + (not event.attempt)
 
 
 def _task_failed(state: State, event: e.TaskFailed, _: e.Recorded) -> int:
+    """The failure, and what follows it."""
     return 1 + _followed(state, event, is_task=True)
 
 
 def _timed_out(state: State, event: e.TaskTimedOut | e.WaitExpired, recorded: e.Recorded) -> int:
+    """The time-out, those of siblings at the same instant, and what follows."""
     beside = 0
     if event.then is None and event.scope != TOP:
         fork = state.forks[fork_and_index(event.scope)[0]]
@@ -116,11 +121,13 @@ def _due_beside(state: State, fork: Fork, scope: str, at: int) -> int:
 
 
 def _is_due(state: State, frame: Frame, at: int) -> bool:
+    """Whether a time limit of a frame is over at an instant."""
     phase = frame.phase
     return isinstance(phase, InTask | InWait) and phase.timer is not None and state.timers[phase.timer].due_at <= at
 
 
 def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> int:
+    """The failures that AWS tells of a state which failed by itself: of its fork, of an expression, of itself."""
     then = event.then
     is_own = event.cause is not None and seq_of(event.cause) == recorded.seq
     is_over = then is None or (isinstance(then, e.Caught) and then.output is not None)

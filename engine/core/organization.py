@@ -151,10 +151,12 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
 
 
 def _workspace_created(state: OrganizationState, event: WorkspaceCreated, recorded: Recorded) -> None:
+    """A workspace is there; its name is in the payload at this seq."""
     state.workspaces = {**state.workspaces, event.workspace: recorded.seq}
 
 
 def _key_created(state: OrganizationState, event: KeyCreated, recorded: Recorded) -> None:
+    """A key is there. Who made it is kept, since a key's children live no longer than it does."""
     state.keys = state.keys.set(event.key, ApiKey(recorded.seq, event, recorded.recorded_at, recorded.actor))
     others = state.children.get(recorded.actor, PersistentMap[str, None]())
     state.children = state.children.set(recorded.actor, others.set(event.key, None))
@@ -163,6 +165,7 @@ def _key_created(state: OrganizationState, event: KeyCreated, recorded: Recorded
 
 
 def _key_revoked(state: OrganizationState, event: KeyRevoked, recorded: Recorded) -> None:
+    """A key has ended: nothing is decided under it any more."""
     state.keys = state.keys.set(event.key, replace(state.keys[event.key], revoked_at=recorded.recorded_at))
     state.operators -= {event.key}
 
@@ -213,6 +216,7 @@ def decide(
 
 
 def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision | Rejection:
+    """Make a key in a workspace of this organization; that it may be made is for whoever asks to check."""
     if command.workspace not in draft.state.workspaces:
         return Rejection("NOT_FOUND", "there is no such workspace")
     event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
@@ -246,4 +250,5 @@ def _family(state: OrganizationState, first: str) -> list[str]:
 
 
 def _is_live(key: ApiKey, now: int) -> bool:
+    """Whether a key has not expired."""
     return key.created.expires_at is None or key.created.expires_at > now

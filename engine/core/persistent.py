@@ -103,6 +103,7 @@ class PersistentMap(Generic[K, V]):
         return PersistentMap({key: value for key, value in self.items() if key not in gone})
 
     def _with(self, index: int, shard: dict[K, V], size: int) -> PersistentMap[K, V]:
+        """The map with one of its parts replaced; all other parts are shared with this one."""
         count = len(self._shards)
         made: PersistentMap[K, V] = _new(PersistentMap)
         made._only = None

@@ -58,6 +58,7 @@ def resolve(reference: Ref, *payloads: Payloads) -> Any:
 
 
 def _follow(value: Any, tokens: list[str], reference: Ref) -> Any:
+    """The value at a JSON pointer (RFC 6901) in a payload. Raises `PayloadMissing` if there is none."""
     try:
         for token in tokens:
             name = token.replace("~1", "/").replace("~0", "~") if "~" in token else token

@@ -31,6 +31,7 @@ FORMAT: Final = _form()
 
 
 def _plain(value: Any) -> Any:
+    """A persistent map as a dict, for the encoder."""
     if isinstance(value, PersistentMap):
         return dict(sorted(value.items()))  # in order, so that equal states have equal bytes
     message = f"a state holds no {type(value).__name__}"
@@ -38,6 +39,7 @@ def _plain(value: Any) -> Any:
 
 
 def _persistent(kind: Any, value: Any) -> Any:
+    """A persistent map from a dict, for the decoder."""
     if get_origin(kind) is not PersistentMap:
         message = f"a state holds no {kind}"
         raise NotImplementedError(message)

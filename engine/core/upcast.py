@@ -104,12 +104,17 @@ class LogPinned1(Event, frozen=True):
 
 
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
+    """Version 2 has no `keyed`: every call has a key that says what is done (record 22)."""
     members = asdict(event)
     del members["keyed"]
     return TaskScheduled(**members)
 
 
 def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpened:
+    """Version 2 says when the first heartbeat is due.
+
+    Of version 1 it was computed: so long after the event was recorded, and not after the deadline.
+    """
     first_at = None
     if event.due_at is not None and event.heartbeat_ms is not None:
         first_at = min(event.due_at, recorded_at + event.heartbeat_ms)

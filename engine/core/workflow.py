@@ -163,6 +163,7 @@ class WorkflowState(msgspec.Struct, gc=False):
 
     @property
     def latest(self) -> int:
+        """The number of the latest version, published or not; 0 before there is one."""
         return max(self.versions, default=0)
 
 
@@ -174,12 +175,14 @@ def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
 
 
 def _created(state: WorkflowState, event: WorkflowCreated, recorded: Recorded) -> None:
+    """A workflow is there, without a version yet: its first one follows in the same decision."""
     state.status, state.workspace = "draft", event.workspace
     state.created_at, state.created_by = recorded.recorded_at, recorded.actor
     state.name, state.description = event.name, event.description
 
 
 def _version_added(state: WorkflowState, event: VersionAdded, recorded: Recorded) -> None:
+    """A version is there, which never changes but for being published."""
     published_at = recorded.recorded_at if event.is_published else None
     version = Version(
         event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume, event.calls
@@ -190,17 +193,20 @@ def _version_added(state: WorkflowState, event: VersionAdded, recorded: Recorded
 
 
 def _version_published(state: WorkflowState, event: VersionPublished, recorded: Recorded) -> None:
+    """A draft is published; what its names mean is settled with it."""
     version = replace(state.versions[event.version], published_at=recorded.recorded_at, calls=event.calls)
     state.versions = {**state.versions, event.version: version}
     state.status = "published"
 
 
 def _described(state: WorkflowState, event: WorkflowDescribed, _: Recorded) -> None:
+    """A workflow has another name or description; what the event does not say stays."""
     state.name = event.name or state.name
     state.description = event.description or state.description
 
 
 def _archived(state: WorkflowState, _event: WorkflowArchived, _: Recorded) -> None:
+    """No run of it starts any more."""
     state.status = "archived"
 
 
@@ -237,6 +243,7 @@ def decide(state: WorkflowState, command: WorkflowCommand, *, now: int, actor: s
 
 
 def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
+    """Make a workflow and its first version."""
     payload: dict[str, Any] = {"name": command.name}
     if command.description is not None:
         payload["description"] = command.description
@@ -247,6 +254,7 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
 
 
 def _added(number: int, given: Definition, *, is_published: bool) -> VersionAdded:
+    """The event of a new version. Names are settled when it is published, so a draft has no calls."""
     return VersionAdded(number, given.sha256, is_published, given.resume, given.calls if is_published else {})
 
 
@@ -258,6 +266,7 @@ def _mock(definition: Definition) -> dict[str, str] | None:
 
 
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
+    """Change a workflow, unless it is no longer what the change was made from."""
     if draft.state.status == "archived":
         return Rejection("CONFLICT", "the workflow is archived and can no longer be changed")
     # Whoever asks has read the latest version before: what they want to change must still be that, and not only its

@@ -72,6 +72,7 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
 
 
 def _is_over(state: State, wait: str, facts: Facts, command: str) -> Outcome:
+    """The refusal of an answer that comes when its wait has ended: it is told how that ended, for ever."""
     # A termination first: it took the waits with it, and "expired" would be half of the truth. As for a resume.
     if state.status == "terminated":
         return refuse(state, facts, command, "CONFLICT", "the execution has been terminated")

@@ -76,11 +76,13 @@ def succeed(draft: ExecutionDraft, scope: str, task: InTask, result: Any) -> Non
 
 
 def _submit(draft: ExecutionDraft, scope: str, task: InTask, result: Any) -> None:
+    """Record what a step gave that only begins its task: from here on somebody outside has the task's token."""
     name = draft.state.frames[scope].state
     draft.emit(e.TaskSubmitted(name, ref(draft.next_seq, "result"), task.attempt, scope), {"result": result})
 
 
 def _ignore(draft: ExecutionDraft, command: CompleteTask) -> None:
+    """Record a result that comes when its execution has gone on without it: nobody is told that it counted."""
     outcome = command.outcome
     word: Literal["succeeded", "failed"]
     payload: dict[str, Any]
@@ -112,6 +114,7 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
 
 
 def _wake(draft: ExecutionDraft, timer: Timer) -> None:
+    """Do what is due at a timer: leave a Wait state, try a state again, or let a task or wait time out."""
     scope = timer.scope
     phase = draft.state.frames[scope].phase
     if isinstance(phase, InTimer):

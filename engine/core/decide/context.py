@@ -37,17 +37,21 @@ class ScopeContext(msgspec.Struct, eq=False):
 
     @property
     def now_ms(self) -> int:
+        """The instant of the decision: an expression sees no other time."""
         return self.draft.facts.now
 
     @property
     def expression_timeout_s(self) -> float | None:
+        """Seconds of real time that an expression may still take; null if as long as it takes."""
         timeout_s = self.draft.facts.expression_timeout_s
         return None if timeout_s is None else timeout_s()
 
     def random_bytes(self, count: int) -> bytes:
+        """So many random bytes: the same ones if the decision is made again."""
         return self.draft.facts.random_bytes(count)
 
     def variable(self, name: str) -> Json | Missing:
+        """The value of a variable as this scope sees it: its own, else that of the nearest scope around it."""
         reference = self.draft.variable(self.scope, name)
         return MISSING if reference is None else self.draft.value(reference)
 
@@ -78,6 +82,10 @@ class ScopeContext(msgspec.Struct, eq=False):
         )
 
     def _state(self) -> dict[str, Any]:
+        """The member `State` of the context object.
+
+        It has the state's name, when it was entered, and how often it was tried again if it can be.
+        """
         frame = self.draft.state.frames[self.scope]
         entered: dict[str, Any] = {
             "Name": frame.state,

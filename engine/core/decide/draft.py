@@ -224,6 +224,10 @@ class ExecutionDraft(Draft[State]):
         return Decision(tuple(self.steps), tuple(effects), answer)
 
     def _is_due(self, effect: Effect) -> bool:
+        """Whether an effect still makes sense after all events of the decision.
+
+        A later event may have undone its cause: a step that was to be called belongs to a branch that was cancelled.
+        """
         if self.state.is_over:
             return isinstance(effect, AFTER_THE_END)
         if isinstance(effect, RunTask):
@@ -233,5 +237,6 @@ class ExecutionDraft(Draft[State]):
         return not isinstance(effect, HoldSuspect) or self.state.task(effect.scope) is not None
 
     def _is_in_task(self, scope: str, seq: int) -> bool:
+        """Whether the scope is still in the very task that was scheduled at this seq."""
         task = self.state.task(scope)
         return task is not None and task.seq == seq

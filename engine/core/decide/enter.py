@@ -68,6 +68,7 @@ def _move(draft: ExecutionDraft) -> bool:
 
 
 def _move_fork(draft: ExecutionDraft, state: State) -> bool:
+    """Settle a fork or begin an iteration; whether there was anything to do."""
     # A settled fork goes before all others that could begin an iteration, whichever has come first: what is settled by
     # a failure cancels, and of what it cancels nothing more is to begin.
     at_work = [state.forks[seq] for seq in state.actionable_forks]
@@ -92,6 +93,7 @@ def enter(draft: ExecutionDraft, scope: str) -> None:
 
 
 def _enter_pass(draft: ExecutionDraft, state: PassState, scope: str, _frame: Frame) -> None:
+    """Pass through a Pass state: it is entered and left in one event."""
     env = environment(draft, scope)
     leave(
         draft,
@@ -103,6 +105,7 @@ def _enter_pass(draft: ExecutionDraft, state: PassState, scope: str, _frame: Fra
 
 
 def _enter_choice(draft: ExecutionDraft, state: ChoiceState, scope: str, _frame: Frame) -> None:
+    """Pass through a Choice state; the event records which rule decided, so that nobody has to evaluate it again."""
     chosen = state.choose(environment(draft, scope))
     leave(
         draft,
@@ -116,6 +119,7 @@ def _enter_choice(draft: ExecutionDraft, state: ChoiceState, scope: str, _frame:
 
 
 def _enter_succeed(draft: ExecutionDraft, state: SucceedState, scope: str, _frame: Frame) -> None:
+    """End a scope well at a Succeed state."""
     # It ends its scope only: in a branch or an iteration the fork goes on until the others have ended.
     env = environment(draft, scope)
     leave(
@@ -128,10 +132,12 @@ def _enter_succeed(draft: ExecutionDraft, state: SucceedState, scope: str, _fram
 
 
 def _enter_fail(draft: ExecutionDraft, state: FailState, scope: str, _frame: Frame) -> None:
+    """End a scope at a Fail state, with the error and cause that it names."""
     fail_by_definition(draft, scope, *state.failure(environment(draft, scope)))
 
 
 def _enter_wait(draft: ExecutionDraft, state: WaitState, scope: str, _frame: Frame) -> None:
+    """Set the timer of a Wait state."""
     # Also for an instant that has passed: a Wait state is always left by its timer, in a decision of its own.
     due_at = state.due_ms(environment(draft, scope), draft.facts.now)
     draft.emit(e.TimerSet(state.name, due_at, scope))

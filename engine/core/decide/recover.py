@@ -96,6 +96,10 @@ def _called_with(state: State, scope: str) -> Ref | None:
 
 
 def _recover_task(draft: ExecutionDraft, scope: str, task: InTask, *, died: bool) -> None:
+    """Take up a task that was under way at a start: call it again, hold it as a suspect, or fail it.
+
+    A child of its own goes on by itself and is only followed again.
+    """
     name = draft.state.frames[scope].state
     if task.child is not None:
         if task.is_submitted:
@@ -133,6 +137,7 @@ class _Blame(NamedTuple):
 
 
 def _blame(task: InTask, now: int, *, died: bool) -> _Blame:
+    """Count the deaths of the process at which a task was there, with this one if the process died."""
     # From the log alone: when it was called last, and now. The time until this start is counted too, so that a slow
     # restart makes blame smaller, and never larger.
     lived_ms = now - task.called_at
@@ -144,6 +149,7 @@ def _blame(task: InTask, now: int, *, died: bool) -> _Blame:
 
 
 def _cause(deaths: int) -> str:
+    """The cause with which a step fails that is taken to have killed the process again and again."""
     return (
         f"The process died {deaths} times while this step ran, {DEATHS_ALONE_MAX} times with no other suspect "
         "beside it; it is not tried again."

@@ -129,6 +129,7 @@ def _none_open(state: State, command: Resume, facts: Facts) -> Outcome:
 
 
 def _not_waiting(state: State, command: Resume, facts: Facts) -> Rejection:
+    """Refuse a call for which no wait is open and none has ended; it may be held if one may still open."""
     details = {"status": state.status, "state": state.current}
     named = "" if command.wait is None else f" {command.wait}"
     place = "" if command.state is None else f" at state {command.state!r}"
@@ -172,6 +173,7 @@ def _places(waits: list[tuple[str, OpenWait]]) -> str:
 
 
 def _ambiguous(state: State, facts: Facts, meant: list[tuple[str, OpenWait]]) -> Rejection:
+    """Refuse a call that could mean several open waits, and name them."""
     message = f"{len(meant)} waits are open; name one with wait_id or state"
     return _refuse(state, facts, "AMBIGUOUS_WAIT", message, {"waits": _listed(meant)})
 
@@ -185,4 +187,5 @@ def _listed(waits: list[tuple[str, OpenWait]]) -> list[dict[str, Any]]:
 def _refuse(
     state: State, facts: Facts, code: RejectionCode, message: str, details: Mapping[str, Any] | None = None
 ) -> Rejection:
+    """Refuse a resume; the refusal is recorded now and then (`engine.core.decide.refuse`)."""
     return refuse(state, facts, "resume", code, message, details)
