@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -222,14 +223,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database(written: Path, tmp_path: Path) -> tuple[str, sqlite3.Connection]:
+def database(written: Path, tmp_path: Path) -> Iterator[tuple[str, sqlite3.Connection]]:
     path = str(shutil.copy(written, tmp_path / "runs.db"))
-    return path, sqlite3.connect(path, isolation_level=None)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield path, connection
 
 
 def test_a_stranger_verifies_what_the_engine_wrote(written: Path) -> None:
     """The verifier that was written from the page finds nothing, in a database with all kinds of streams and a pin."""
-    with sqlite3.connect(written) as connection:
+    with closing(sqlite3.connect(written)) as connection:
         kinds = {kind for (kind,) in connection.execute("SELECT kind FROM streams")}
         pins = connection.execute("SELECT count(*) FROM events WHERE type = 'LogPinned'").fetchone()[0]
     assert kinds == {"execution", "workflow", "organization"}
@@ -339,11 +341,11 @@ def test_a_stranger_accepts_an_erased_payload() -> None:
 
 def problems_of(rows: list[Any]) -> list[str]:
     """What a stranger says of one stream of these rows."""
-    connection = sqlite3.connect(":memory:")
     stream = {"kind": "workflow", "workspace_id": None, "organization_id": rows[0].organization_id}
     stream |= {"owner": None, "epoch": 0}
     events = [{"position": number, **row._asdict()} for number, row in enumerate(rows, start=1)]
-    return Database(connection)._stream({**stream, "seq": rows[-1].seq, "hash": rows[-1].hash}, events)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        return Database(connection)._stream({**stream, "seq": rows[-1].seq, "hash": rows[-1].hash}, events)
 
 
 if __name__ == "__main__":
