@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 from perdure.engine.compose import Composed, Surroundings, compose
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded, ResumeRule
-from perdure.engine.core.state import State
-from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.database import open_store
-from perdure.engine.errors import EngineFailed, NotFound
+from perdure.engine.errors import EngineFailed
+from perdure.engine.following import ExecutionFollower
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.runtime.clock import Clock, SystemClock
 from perdure.engine.runtime.processing import incoming
 from perdure.engine.runtime.telemetry.metrics import Metrics
-from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.runs import TERMINATION_REASON
 from perdure.engine.steps import Registry
 from perdure.engine.steps.builtin import builtin_steps
@@ -34,11 +32,9 @@ from perdure.engine.views import (
     Wait,
     Workflow,
     WorkflowSummary,
-    result_of,
     summary_of,
     workflow_of,
 )
-from perdure.store.errors import StoreError
 from perdure.store.protocols import Store, WriterPlace
 
 DEFINITION_MAX: Final = 16 * 1024 * 1024
@@ -56,7 +52,7 @@ class Engine:
         self.store = self.node.store
         self._http = http
         self._default: Caller | None = None
-        self._is_closed = False
+        self._follower = ExecutionFollower(self.node, self.services.queries, self._caller)
 
     @classmethod
     @asynccontextmanager
@@ -143,8 +139,7 @@ class Engine:
         is_home = True
         try:
             is_home = await self.node.drain(grace_s)
-            self._is_closed = True
-            self.node.processor.watchers.notify_all()
+            self._follower.close()
             if is_home:
                 await self.services.access.close()
         finally:
@@ -410,72 +405,11 @@ class Engine:
 
         Raises `TimeoutError` after `timeout` seconds, `NotFound`, `EngineFailed` if the engine stops before.
         """
-        stream_id = ids.parse(execution_id)
-        processor, clock = self.node.processor, self.node.clock
-        deadline = None if timeout is None else clock.ticks() + round(timeout * 1000)
-        with processor.watchers.watch(stream_id, for_end=True) as watch:
-            while True:
-                watch.clear()
-                with self._failing_closed():
-                    ended = await self._ended(stream_id, watch)
-                if ended is not None:
-                    return ended
-                self._check_runs()
-                if not await watch.wait(clock, deadline):
-                    message = f"execution {execution_id} has not ended within {timeout} s"
-                    raise TimeoutError(message)
+        return await self._follower.result(execution_id, timeout)
 
-    @contextmanager
-    def _failing_closed(self) -> Iterator[None]:
-        """Say that the engine was closed, where the store says that it was."""
-        try:
-            yield
-        except StoreError:
-            self._check_runs()
-            raise
-
-    def _check_runs(self) -> None:
-        """Raise `EngineFailed` if nothing happens any more that somebody could wait for."""
-        if self.node.processor.failure is not None:
-            raise EngineFailed("the engine has stopped after a failed commit")
-        if self._is_closed:
-            raise EngineFailed("the engine was closed")
-
-    async def _ended(self, stream_id: bytes, watch: Watch) -> Result | None:
-        """How an execution has ended, from what was just committed, or else from the store; null if it is alive."""
-        caller = await self._caller()
-        if watch.state is not None:
-            state: State = watch.state
-            if state.workspace != ids.text(caller.workspace_id):
-                raise NotFound(f"there is no execution {ids.text(stream_id)}")
-            return result_of(state, watch.payloads) if state.is_over else None
-        if self.node.processor.hot.will_tell_end(stream_id):
-            return None
-        view = await self.services.queries.execution(caller, stream_id)
-        if view.row.status not in TERMINAL:
-            return None
-        return Result(view.row.status, view.output, view.error, view.cause)
-
-    async def events(self, execution_id: str, *, follow: bool = False) -> AsyncIterator[Recorded]:
+    def events(self, execution_id: str, *, follow: bool = False) -> AsyncIterator[Recorded]:
         """The events of an execution in order; with `follow` also those to come, until it has ended."""
-        stream_id = ids.parse(execution_id)
-        await self.services.queries.execution(await self._caller(), stream_id)
-        after = 0
-        with self.node.processor.watchers.watch(stream_id) as watch:
-            while True:
-                watch.clear()
-                with self._failing_closed():
-                    found = await self.services.queries.events(stream_id, after=after)
-                for recorded in found:
-                    after = recorded.seq
-                    yield recorded
-                with self._failing_closed():
-                    view = await self.services.queries.execution(await self._caller(), stream_id)
-                if not follow or (view.row.status in TERMINAL and view.row.seq <= after):
-                    return
-                if view.row.seq <= after:
-                    self._check_runs()
-                    await watch.wait(self.node.clock)
+        return self._follower.events(execution_id, follow=follow)
 
     async def executions(
         self,

@@ -4,65 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.api.client import (
-    AmbiguousWait,
-    Client,
-    ClientError,
-    Conflict,
-    Forbidden,
-    Internal,
-    Invalid,
-    MethodNotAllowed,
-    NoAnswer,
-    NotFound,
-    NotWaiting,
-    PayloadTooLarge,
-    RateLimited,
-    Refusal,
-    Retries,
-    StrangeAnswer,
-    Unauthorized,
-    Unavailable,
-    UnnamedWait,
-    Unreachable,
-    WaitExpired,
-    results,
-)
+from perdure.api import client
+from perdure.api.client import __all__ as __all__  # noqa: PLC0414 type checkers read it so
 
 if TYPE_CHECKING:
-    from perdure.api.client import AsyncClient
-
-__all__ = [
-    "AmbiguousWait",
-    "AsyncClient",
-    "Client",
-    "ClientError",
-    "Conflict",
-    "Forbidden",
-    "Internal",
-    "Invalid",
-    "MethodNotAllowed",
-    "NoAnswer",
-    "NotFound",
-    "NotWaiting",
-    "PayloadTooLarge",
-    "RateLimited",
-    "Refusal",
-    "Retries",
-    "StrangeAnswer",
-    "Unauthorized",
-    "Unavailable",
-    "UnnamedWait",
-    "Unreachable",
-    "WaitExpired",
-    "results",
-]
+    from perdure.api.client import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:
-    if name == "AsyncClient":
-        from perdure.api.client import AsyncClient  # noqa: PLC0415 aiohttp takes longer than all the rest
-
-        return AsyncClient
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+    """Give a name of the client's; one of them is imported late there."""
+    return getattr(client, name)

@@ -1,5 +1,4 @@
-"""What the events of an execution tell: the history of Step Functions, logs, outlines, pictures."""
+"""The events of an execution, told: the history of Step Functions, logs, outlines, pictures."""
 
-from perdure.engine.history import condensed, event_log, mermaid_run, outline, schema_of, states_history
-
-__all__ = ["condensed", "event_log", "mermaid_run", "outline", "schema_of", "states_history"]
+from perdure.engine.history import *  # noqa: F403
+from perdure.engine.history import __all__ as __all__  # noqa: PLC0414 type checkers read it so

@@ -36,6 +36,7 @@ ROOMS = {
         runtime
         audit services
         compose database views
+        following
         embedded
         testing
     """,
