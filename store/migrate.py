@@ -22,6 +22,11 @@ REVISIONS: Final = (
     "perdure_0005",
     "perdure_0006",
     "perdure_0007",
+    "perdure_0008",
+    "perdure_0009",
+    "perdure_0010",
+    "perdure_0011",
+    "perdure_0012",
 )
 """Every revision, the oldest first. The names tell our databases from others that alembic made."""
 
