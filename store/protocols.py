@@ -16,11 +16,13 @@ from perdure.store.records import (
     EventRow,
     ExecutionRow,
     IdempotencyRow,
+    InLine,
     LogPage,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    Queued,
     Seen,
     SnapshotRow,
     StoredEvent,
@@ -294,6 +296,26 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class Places(Protocol):
+    """Who has a place in a limit, and who stands in line for one. Limits are named by their keys."""
+
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> Queued | None:
+        """The execution that has stood in the line of a limit longest: since the lowest position `after` that one."""
+        ...
+
+    async def in_line(self, execution_id: bytes) -> InLine | None:
+        """Where an execution stands; null if it stands in no line."""
+        ...
+
+    async def lines(self, *, after: bytes = b"", limit: int = 1000) -> list[bytes]:
+        """The limits in whose lines anybody stands, by ascending key above `after`."""
+        ...
+
+    async def places_taken(self, limit_key: bytes) -> list[int]:
+        """The places of a limit that are taken, in ascending order."""
+        ...
+
+
 class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
@@ -331,7 +353,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, Places, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -357,7 +379,7 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+        """Replace all executions, waits, timers and lines by these rows, and drop all snapshots, in one transaction.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.

@@ -14,7 +14,7 @@ from perdure.engine.audit.store_audit import executions_of, fold_execution
 from perdure.engine.core import ids
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import ExecutionRow, Projected, WaitRow
+from perdure.store.records import ExecutionRow, Projected, TimerRow, WaitRow
 
 
 class Rebuilt(NamedTuple):
@@ -48,7 +48,7 @@ class _Count:
             self.executions += 1
         elif isinstance(row, WaitRow):
             self.waits += 1
-        else:
+        elif isinstance(row, TimerRow):
             self.timers += 1
 
 
@@ -63,7 +63,7 @@ async def _rows(store: Store, count: _Count) -> AsyncIterator[Projected]:
                 f"execution {ids.text(stream.stream_id)} cannot be folded ({error!r}), and nothing was changed; "
                 "`perdure verify` says more"
             ) from error
-        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers)]
+        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers), *fold.line]
         for row in rows:
             count.add(row)
             yield row

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from itertools import islice
 
 from perdure.store.batch import execution_scope
-from perdure.store.memory.log import MemoryLog
+from perdure.store.memory.places import MemoryPlaces
 from perdure.store.memory.tables import Index, MemoryTable
 from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 
 _ACTIVE = ("pending", "running")
 
 
-class MemoryExecutions(MemoryLog):
+class MemoryExecutions(MemoryPlaces):
     """The tables of executions, waits and timers, and `Executions` over them."""
 
     def __init__(self) -> None:

@@ -60,6 +60,8 @@ WORDS = {
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
+    "tuple[Limit, ...]": "[*limit*]",
+    "tuple[int, ...]": "[*integer*]",
     "VersionSettings": "*settings*",
     "OrganizationSettings": "*settings of an organization*",
     "CountsRule": '`"all"` or `"active"`',
@@ -79,6 +81,7 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
+    parts.append(described(e.Limit, "*limit*: an object"))
     parts.append(described(Called, "*called*: an object"))
     parts.append(described(VersionSettings, "*settings*: an object"))
     parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))
