@@ -26,7 +26,6 @@ import structlog
 
 from perdure.engine.core import ids
 from perdure.engine.core.commands import Admit
-from perdure.engine.core.settings import organization_settings, version_settings
 from perdure.engine.errors import EngineFailed, Unavailable
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.processor import Processor
@@ -34,6 +33,7 @@ from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, 
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
+from perdure.engine.runtime.workers.places import limit_in_force
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import NewEvent, Queued, QueueRow
@@ -215,22 +215,7 @@ class Admission:
         key = (kind, row.organization_id if kind == "organization" else row.workflow_id)
         while key not in self._in_force:
             seen = self._changes
-            found = await self._read_limit(kind, row)
+            found = await limit_in_force(self._store, kind, row)
             if seen == self._changes:  # or it was read before a change
                 self._in_force[key] = found
         return self._in_force[key]
-
-    async def _read_limit(self, kind: str, row: QueueRow) -> int | None:
-        if kind == "organization":
-            organization = await self._store.organization(row.organization_id)
-            return None if organization is None else organization_settings(organization.settings).concurrency_limit
-        version = await self._store.latest_published(row.workflow_id)
-        if version is None:  # a draft that is tried out
-            workflow = await self._store.workflow(row.workflow_id)
-            latest = 1 if workflow is None else workflow.latest_version
-            version = await self._store.workflow_version(row.workflow_id, latest)
-        if version is None:
-            return None
-        settings = version_settings(version.settings)
-        # Of a workflow that counts otherwise by now those that queue as it did before are let go.
-        return settings.concurrency_limit if (settings.concurrency_key is None) == (kind == "workflow") else None

@@ -93,7 +93,8 @@ def check_state(state: State) -> None:
     _check_forks(state)
     _check_waits_and_timers(state)
     is_still = not (state.active or state.delayed or state.actionable_forks)
-    assert state.status == ("waiting" if is_still and state.waits else "running")
+    moved = "waiting" if is_still and state.waits else "running"
+    assert state.status == (moved if state.queue is None else "pending")
     assert state.waits or not is_still, "nothing will ever move it"
 
 
