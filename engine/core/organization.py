@@ -23,6 +23,7 @@ from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.pinned import LogPinned
+from perdure.engine.core.settings import ORGANIZATION_DEFAULTS, OrganizationSettings
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,13 @@ class KeyRevoked(Event, frozen=True):
     key: str
 
 
-EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
+class OrganizationSettingsChanged(Event, frozen=True):
+    """The settings that hold from here on, all of them."""
+
+    settings: OrganizationSettings
+
+
+EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, OrganizationSettingsChanged, LogPinned)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -98,6 +105,13 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
     has_other_operators: bool = False
 
 
+class ChangeOrganizationSettings(msgspec.Struct, frozen=True, gc=False):
+    """Change the settings from what whoever asks has seen, `current`, to these."""
+
+    current: OrganizationSettings
+    settings: OrganizationSettings
+
+
 class PinLog(msgspec.Struct, frozen=True, gc=False):
     """Record the hash of an event of the log, which is on disk, and the digest of the log above `after` up to it."""
 
@@ -107,7 +121,9 @@ class PinLog(msgspec.Struct, frozen=True, gc=False):
     log_sha256: str
 
 
-OrganizationCommand: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
+OrganizationCommand: TypeAlias = (
+    CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | ChangeOrganizationSettings | PinLog
+)
 
 OPERATOR: Final = "operator"
 """The scope of who may do everything: somebody must be left who has it."""
@@ -141,6 +157,7 @@ class OrganizationState(msgspec.Struct, gc=False):
     keys: PersistentMap[str, ApiKey] = PersistentMap()
     children: PersistentMap[str, PersistentMap[str, None]] = PersistentMap()
     operators: frozenset[str] = frozenset()
+    settings: OrganizationSettings = ORGANIZATION_DEFAULTS
 
 
 def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
@@ -170,6 +187,11 @@ def _key_revoked(state: OrganizationState, event: KeyRevoked, recorded: Recorded
     state.operators -= {event.key}
 
 
+def _settings_changed(state: OrganizationState, event: OrganizationSettingsChanged, _: Recorded) -> None:
+    """Other settings hold from here on."""
+    state.settings = event.settings
+
+
 def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned, _: Recorded) -> None:
     """What it says is read from the log."""
 
@@ -180,6 +202,7 @@ _EVOLVE: Final = (
     .on(WorkspaceCreated, _workspace_created)
     .on(KeyCreated, _key_created)
     .on(KeyRevoked, _key_revoked)
+    .on(OrganizationSettingsChanged, _settings_changed)
     .on(LogPinned, _nothing)
     .over(EVENTS)
 )
@@ -195,10 +218,7 @@ def decide(
     answer = None
     match command:
         case CreateOrganization():
-            if state.seq:
-                return Rejection("CONFLICT", "the organization exists already")
-            digest = hashlib.sha256(command.secret).hexdigest()
-            draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
+            return _create(draft, command)
         case PinLog():
             draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
         case CreateWorkspace():
@@ -206,6 +226,8 @@ def decide(
             if command.name not in taken:
                 draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
             answer = taken.get(command.name, command.workspace)
+        case ChangeOrganizationSettings():
+            return _change_settings(draft, command)
         case CreateKey():
             return _create_key(draft, command)
         case RevokeKey():
@@ -215,12 +237,30 @@ def decide(
     return Decision(tuple(draft.steps), (), answer)
 
 
+def _create(draft: Draft[OrganizationState], command: CreateOrganization) -> Decision | Rejection:
+    """Make an organization of this name, which the driver has made sure that no other has."""
+    if draft.state.seq:
+        return Rejection("CONFLICT", "the organization exists already")
+    digest = hashlib.sha256(command.secret).hexdigest()
+    draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
+    return Decision(tuple(draft.steps), ())
+
+
 def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision | Rejection:
     """Make a key in a workspace of this organization; that it may be made is for whoever asks to check."""
     if command.workspace not in draft.state.workspaces:
         return Rejection("NOT_FOUND", "there is no such workspace")
     event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
     draft.emit(event, {"name": command.name})
+    return Decision(tuple(draft.steps), ())
+
+
+def _change_settings(draft: Draft[OrganizationState], command: ChangeOrganizationSettings) -> Decision | Rejection:
+    """Change the settings, unless they are no longer what the change was made from."""
+    if command.current != draft.state.settings:
+        return Rejection("CONFLICT", "the settings were changed by somebody else meanwhile; read them again")
+    if command.settings != draft.state.settings:
+        draft.emit(OrganizationSettingsChanged(command.settings))
     return Decision(tuple(draft.steps), ())
 
 
