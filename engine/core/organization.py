@@ -56,7 +56,17 @@ class KeyRevoked(Event, frozen=True):
     key: str
 
 
-EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
+class ClockAccepted(Event, frozen=True):
+    """An operator accepted that the computer's clock was set by `step_ms` while that node ran; it fires timers again.
+
+    The instants that the node recorded before differ by the step from those that it records from here on.
+    """
+
+    step_ms: int
+    node: str
+
+
+EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned, ClockAccepted)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -107,7 +117,14 @@ class PinLog(msgspec.Struct, frozen=True, gc=False):
     log_sha256: str
 
 
-OrganizationCommand: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
+class AcceptClock(msgspec.Struct, frozen=True, gc=False):
+    """Record that a step of the clock of that node is accepted; that there is one is for whoever asks to check."""
+
+    step_ms: int
+    node: str
+
+
+OrganizationCommand: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog | AcceptClock
 
 OPERATOR: Final = "operator"
 """The scope of who may do everything: somebody must be left who has it."""
@@ -170,7 +187,7 @@ def _key_revoked(state: OrganizationState, event: KeyRevoked, recorded: Recorded
     state.operators -= {event.key}
 
 
-def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned, _: Recorded) -> None:
+def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned | ClockAccepted, _: Recorded) -> None:
     """What it says is read from the log."""
 
 
@@ -181,6 +198,7 @@ _EVOLVE: Final = (
     .on(KeyCreated, _key_created)
     .on(KeyRevoked, _key_revoked)
     .on(LogPinned, _nothing)
+    .on(ClockAccepted, _nothing)
     .over(EVENTS)
 )
 
@@ -201,6 +219,8 @@ def decide(
             draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
         case PinLog():
             draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
+        case AcceptClock():
+            draft.emit(ClockAccepted(command.step_ms, command.node))
         case CreateWorkspace():
             taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
             if command.name not in taken:

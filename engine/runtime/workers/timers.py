@@ -15,6 +15,7 @@ from perdure.engine.core import ids
 from perdure.engine.runtime.clock import Clock, Handle
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Executions
 from perdure.store.records import TimerRow
@@ -40,7 +41,7 @@ class Timers:
     """Looks for due timers when the earliest comes due, and fires them through the processor.
 
     `fire` gives back the timers that it did not fire. Those that are still set are left alone until the next start, so
-    that one damaged execution does not hold up the others.
+    that one damaged execution does not hold up the others. While the guard of the clock forbids it nothing is fired.
     """
 
     def __init__(
@@ -49,8 +50,11 @@ class Timers:
         clock: Clock,
         fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]],
         metrics: Metrics,
+        guard: ClockGuard,
     ) -> None:
         self._metrics = metrics
+        self._guard = guard
+        guard.on_change(self._look)
         self._store = store
         self._clock = clock
         self._fire = fire
@@ -102,7 +106,8 @@ class Timers:
         except StoreError as error:
             self._on_not_read(error)
             return
-        await self._fire([row for row in rows if row.due_at <= self._clock.now()])
+        if self._guard.may_fire():
+            await self._fire([row for row in rows if row.due_at <= self._clock.now()])
 
     def free(self, execution_id: bytes) -> None:
         """Fire again the timers of an execution that failed before: it was released."""
@@ -113,7 +118,7 @@ class Timers:
         self._look()
 
     def _look(self) -> None:
-        if self._is_closed:
+        if self._is_closed or not self._is_started:
             return
         self._rang_again = True
         if self._job is None or self._job.done():
@@ -124,6 +129,9 @@ class Timers:
         set_request(None)  # not for the request that happened to set the alarm
         while self._rang_again and not self._is_closed:
             self._rang_again = False
+            if not self._guard.may_fire():  # it calls `_look` when that is over
+                self._next = None
+                continue
             try:
                 looked_at = await self._fire_due()
                 self._next = None
@@ -142,7 +150,7 @@ class Timers:
 
         Gives the instant at which nothing more was due; null if it did not come to that.
         """
-        while not self._is_closed and len(self._rounds) < ROUNDS_MAX:
+        while not self._is_closed and len(self._rounds) < ROUNDS_MAX and self._guard.may_fire():
             now = self._clock.now()
             found = await self._due(now)
             due = [timer for timer in found if timer not in self._stuck and timer not in self._firing]
