@@ -25,8 +25,8 @@ class Rows:
     def __init__(self, *rows: TimerRow) -> None:
         self.rows = list(rows)
 
-    async def due_timers(self, now: int, *, limit: int) -> list[TimerRow]:
-        return [row for row in sorted(self.rows) if row.due_at <= now][:limit]
+    async def due_timers(self, now: int, *, limit: int, after: TimerRow | None = None) -> list[TimerRow]:
+        return [row for row in sorted(self.rows) if row.due_at <= now and (after is None or row > after)][:limit]
 
     async def next_due(self, *, after: int | None = None) -> int | None:
         return min((row.due_at for row in self.rows if after is None or row.due_at > after), default=None)
