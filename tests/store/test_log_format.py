@@ -25,8 +25,8 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import events as e
 from perdure.engine.core import organization, workflow
-from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.upcast import EARLIER
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.testing import ManualClock
 from perdure.store import schema
 from perdure.store.chain import seal
