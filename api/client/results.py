@@ -418,6 +418,23 @@ class Health(Result, frozen=True):
     status: str
 
 
+class ClockShown(Result, frozen=True):
+    """The server's clock (`now`) and the computer's (`wall`); unless `is_trusted` nothing is fired until it is."""
+
+    now: str
+    wall: str
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Result, frozen=True):
+    """`accepted`, or `nothing to accept`, and by how many milliseconds the server's clock was moved."""
+
+    message: str
+    step_ms: int
+
+
 WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]
 KeyPage: TypeAlias = Page[KeyShown, After]
 WaitPage: TypeAlias = Page[WaitShown, After]
