@@ -161,6 +161,7 @@ class Engine:
             is_recovering=not node.recovery.is_done.is_set(),
             deaths=loop.crashes if loop is not None and loop.is_careful else 0,
             problem=node.processor.commits.problem,
+            clock=node.parts.guard.why_not(),
         )
 
     @property
@@ -193,6 +194,14 @@ class Engine:
     def now(self) -> int:
         """Milliseconds since the epoch, by its clock."""
         return self.node.clock.now()
+
+    async def accept_clock(self, step_ms: int | None = None) -> int:
+        """Accept that the computer's clock was set while the engine ran (`condition.clock`), so that timers fire again.
+
+        Gives the step in milliseconds, 0 if there was none. With `step_ms` only a step of about that is accepted:
+        raises `Conflict` if it is another one by more than a minute.
+        """
+        return await self.services.clock.accept(await self._caller(), step_ms)
 
     def hold_at_most(self, calls: int) -> None:
         """Hold so many calls at once until something happens: each keeps a connection of whoever serves it."""

@@ -156,9 +156,24 @@ class RunListed(RunDescribed, frozen=True, kw_only=True):
     workflow_details: WorkflowNamed
 
 
-class RunItem(RunDescribed, frozen=True, kw_only=True):
-    """A run with its input, its output and its logs."""
+class QueuedFor(Result, frozen=True):
+    """A limit that a run queues for: of the workflow, a key or the organization; how many it allows, null if any."""
 
+    kind: str
+    limit: int | None
+
+
+class PlaceInLine(Result, frozen=True):
+    """The place of a run in its line, from 1, and the limits that it needs a place in."""
+
+    position: int
+    limits: list[QueuedFor]
+
+
+class RunItem(RunDescribed, frozen=True, kw_only=True):
+    """A run with its input, its output and its logs; `queue` of one that is `pending`."""
+
+    queue: PlaceInLine | UnsetType = UNSET
     workflow_input_payload: Any
     workflow_output_payload: Any
     condensed_logs: CondensedLog
@@ -416,6 +431,23 @@ class Health(Result, frozen=True):
     """The health of a server: live, or ready."""
 
     status: str
+
+
+class ClockShown(Result, frozen=True):
+    """The server's clock (`now`) and the computer's (`wall`); unless `is_trusted` nothing is fired until it is."""
+
+    now: str
+    wall: str
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Result, frozen=True):
+    """`accepted`, or `nothing to accept`, and by how many milliseconds the server's clock was moved."""
+
+    message: str
+    step_ms: int
 
 
 WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]

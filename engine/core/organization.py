@@ -63,7 +63,25 @@ class OrganizationSettingsChanged(Event, frozen=True):
     settings: OrganizationSettings
 
 
-EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, OrganizationSettingsChanged, LogPinned)
+class ClockAccepted(Event, frozen=True):
+    """An operator accepted that the computer's clock was set by `step_ms` while that node ran; it fires timers again.
+
+    The instants that the node recorded before differ by the step from those that it records from here on.
+    """
+
+    step_ms: int
+    node: str
+
+
+EVENTS = (
+    OrganizationCreated,
+    WorkspaceCreated,
+    KeyCreated,
+    KeyRevoked,
+    OrganizationSettingsChanged,
+    LogPinned,
+    ClockAccepted,
+)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -121,8 +139,15 @@ class PinLog(msgspec.Struct, frozen=True, gc=False):
     log_sha256: str
 
 
+class AcceptClock(msgspec.Struct, frozen=True, gc=False):
+    """Record that a step of the clock of that node is accepted; that there is one is for whoever asks to check."""
+
+    step_ms: int
+    node: str
+
+
 OrganizationCommand: TypeAlias = (
-    CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | ChangeOrganizationSettings | PinLog
+    CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | ChangeOrganizationSettings | PinLog | AcceptClock
 )
 
 OPERATOR: Final = "operator"
@@ -192,7 +217,7 @@ def _settings_changed(state: OrganizationState, event: OrganizationSettingsChang
     state.settings = event.settings
 
 
-def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned, _: Recorded) -> None:
+def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned | ClockAccepted, _: Recorded) -> None:
     """What it says is read from the log."""
 
 
@@ -204,6 +229,7 @@ _EVOLVE: Final = (
     .on(KeyRevoked, _key_revoked)
     .on(OrganizationSettingsChanged, _settings_changed)
     .on(LogPinned, _nothing)
+    .on(ClockAccepted, _nothing)
     .over(EVENTS)
 )
 
@@ -221,6 +247,8 @@ def decide(
             return _create(draft, command)
         case PinLog():
             draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
+        case AcceptClock():
+            draft.emit(ClockAccepted(command.step_ms, command.node))
         case CreateWorkspace():
             taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
             if command.name not in taken:

@@ -52,6 +52,7 @@ Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format"
 WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+StepMs: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
 Payloads: TypeAlias = Literal["full", "digest"]
 
@@ -352,6 +353,39 @@ class TaskAlive(Shape, frozen=True):
     """The task has its time again, up to its time limit."""
 
     message: Literal["alive"]
+
+
+# --- the clock ---------------------------------------------------------------------------------------------------
+
+
+class ClockStep(Request, frozen=True):
+    """The step that is accepted, as it was shown; of another one that has come since nothing is accepted.
+
+    Without it the step is accepted that there is.
+    """
+
+    step_ms: StepMs | None = None
+
+
+class ClockShown(Shape, frozen=True):
+    """The server's clock (`now`), the computer's (`wall`), and why nothing is fired, if that is so.
+
+    `step_ms`: so far the computer's clock was set forward, or back if it is less than 0; 0 while the server's is
+    trusted.
+    """
+
+    now: Instant
+    wall: Instant
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Shape, frozen=True):
+    """The answer to an acceptance, and by how much the server's clock was moved."""
+
+    message: Literal["accepted", "nothing to accept"]
+    step_ms: int
 
 
 # --- events ------------------------------------------------------------------------------------------------------
