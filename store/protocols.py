@@ -22,7 +22,7 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Projected,
-    Queued,
+    QueuedRow,
     Seen,
     SnapshotRow,
     StoredEvent,
@@ -297,9 +297,9 @@ class Executions(Protocol):
 
 
 class Places(Protocol):
-    """Who has a place in a limit, and who stands in line for one. Limits are named by their keys."""
+    """Places in limits that are taken, and the lines of those who want one. Limits are named by their keys."""
 
-    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> Queued | None:
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> QueuedRow | None:
         """The execution that has stood in the line of a limit longest: since the lowest position `after` that one."""
         ...
 

@@ -303,7 +303,7 @@ class QueueRow(NamedTuple):
     seq: int
 
 
-class Queued(NamedTuple):
+class QueuedRow(NamedTuple):
     """An execution that stands in line, and the position of the event since which it does."""
 
     position: int
@@ -311,7 +311,7 @@ class Queued(NamedTuple):
 
 
 class InLine(NamedTuple):
-    """Where an execution stands in line, and how many are before it."""
+    """An execution that stands in line, and the number of those before it."""
 
     row: QueueRow
     ahead: int

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Limit, Parent
+from perdure.engine.core.events import Parent, RunLimit
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 
 
@@ -32,7 +32,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     is_test: bool = False
     parent: Parent | None = None
     settings: VersionSettings = VERSION_DEFAULTS
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[RunLimit, ...] = ()
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):

@@ -59,7 +59,7 @@ CountsRule: TypeAlias = Literal["all", "active"]
 """Which runs have a place in a limit. `all`: from their admission to their end; `active`: not while they only wait."""
 
 
-class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class RunLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A limit that a run needs a place in. Of the workflow or the value of a key it has only an HMAC, as hex digits."""
 
     kind: Literal["workflow", "key", "organization"]
@@ -110,7 +110,7 @@ class ExecutionStarted(Event, frozen=True):
     parent: Parent | None = None
     resume: ResumeRule = "any"
     limit_at: int | None = None
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[RunLimit, ...] = ()
     counts: CountsRule = "all"
     timeout_ms: int | None = None
     limit_ms: int | None = None

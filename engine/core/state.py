@@ -52,7 +52,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import CountsRule, Limit, Parent, ResumeRule
+from perdure.engine.core.events import CountsRule, Parent, ResumeRule, RunLimit
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.transitions import TERMINAL, Status
@@ -298,7 +298,7 @@ class State(msgspec.Struct, gc=False):
     modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[RunLimit, ...] = ()
     counts: CountsRule = "all"
     queue: InQueue | None = None
     places: tuple[int, ...] = ()

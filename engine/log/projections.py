@@ -153,10 +153,10 @@ def place_changes(
     found = PlaceChanges([], [], [])
     for step in steps:
         after = step.state
-        if after.places is not before.places:
+        if (after.places, after.placed_at) != (before.places, before.placed_at):
             found.deletes.extend(slots_of(*whose, before))
             found.claims.extend(slots_of(*whose, after))
-        if after.queue is not before.queue:
+        if after.queue != before.queue:
             gone, come = queue_row(*whose, before), queue_row(*whose, after)
             found.deletes.extend(row for row in (gone,) if row is not None)
             found.puts.extend(row for row in (come,) if row is not None)

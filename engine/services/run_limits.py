@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Any
 
-from perdure.engine.core.events import Limit
+from perdure.engine.core.events import RunLimit
 from perdure.engine.core.settings import OrganizationSettings, VersionSettings, organization_settings
 from perdure.engine.errors import NotFound
 from perdure.engine.log.digests import canonical
@@ -49,7 +49,7 @@ class RunLimits:
         """The start with its limits. Raises `Invalid` if its input has no key where one is needed."""
         organization = await self._organization(caller.organization_id)
         settings = await self._in_force(caller, start)
-        limits: list[Limit] = []
+        limits: list[RunLimit] = []
         if settings.concurrency_limit is not None:
             key, workflow = settings.concurrency_key, start.found.version.workflow_id
             if key is None:
@@ -80,7 +80,7 @@ class RunLimits:
         return _Organization(row.secret, organization_settings(row.settings))
 
 
-def _limit(secret: bytes, kind: Any, owner: bytes, value: bytes = b"") -> Limit:
+def _limit(secret: bytes, kind: Any, owner: bytes, value: bytes = b"") -> RunLimit:
     """A limit by its HMAC: of its kind, whose it is (16 bytes), and the canonical JSON of the key's value."""
     text = b"perdure-limit-1\n" + kind.encode() + b"\n" + owner + value
-    return Limit(kind, hmac.digest(secret, text, "sha256").hex())
+    return RunLimit(kind, hmac.digest(secret, text, "sha256").hex())

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
-from perdure.engine.core.events import Limit, Parent
+from perdure.engine.core.events import Parent, RunLimit
 from perdure.engine.errors import Invalid
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.callers import Caller
@@ -29,7 +29,7 @@ class Start(NamedTuple):
     trigger: str
     is_test: bool = False
     parent: Parent | None = None
-    limits: tuple[Limit, ...] | None = None
+    limits: tuple[RunLimit, ...] | None = None
 
     def command(self, caller: Caller) -> c.Trigger:
         """The `Trigger` command."""

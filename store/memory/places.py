@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perdure.store.memory.log import MemoryLog
 from perdure.store.memory.tables import Index, MemoryTable
-from perdure.store.records import InLine, Queued, QueueRow, SlotRow
+from perdure.store.records import InLine, QueuedRow, QueueRow, SlotRow
 
 
 class MemoryPlaces(MemoryLog):
@@ -22,9 +22,9 @@ class MemoryPlaces(MemoryLog):
         """Where the event stands in the log since which an execution stands in line."""
         return self._events[row.execution_id][row.seq - 1].position
 
-    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> Queued | None:
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> QueuedRow | None:
         entries = self._in_line.above(limit_key, (after + 1,), 1)
-        return Queued(*entries[0]) if entries else None
+        return QueuedRow(*entries[0]) if entries else None
 
     async def in_line(self, execution_id: bytes) -> InLine | None:
         row = self._queue.rows.get((execution_id,))

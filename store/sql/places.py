@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
-from perdure.store.records import InLine, Queued, QueueRow
+from perdure.store.records import InLine, QueuedRow, QueueRow
 from perdure.store.schema import queue, slots
 from perdure.store.sql.session import SqlSession
 
@@ -36,9 +36,9 @@ _TAKEN: Final = select(slots.c.place).where(slots.c.limit_key == bindparam("limi
 class SqlPlaces(SqlSession):
     """`Places` over SQL."""
 
-    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> Queued | None:
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> QueuedRow | None:
         row = await self._one(_FIRST, limit_key=limit_key, after=after)
-        return None if row is None else Queued(row[0], QueueRow._make(row[1:]))
+        return None if row is None else QueuedRow(row[0], QueueRow._make(row[1:]))
 
     async def in_line(self, execution_id: bytes) -> InLine | None:
         row = await self._one(_OF, id=execution_id)

@@ -218,7 +218,7 @@ class QueueShown(Shape, frozen=True):
     limits: list[QueuedForShown]
 
 
-class RunItem(RunDescribed, frozen=True):
+class RunItem(RunDescribed, frozen=True, kw_only=True):
     """A run with its values and logs. `modified_on`: when somebody outside changed it last, so it may end later.
 
     `queue`: of a run that is `pending`.

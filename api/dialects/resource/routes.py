@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from perdure.api.dialects.resource import clock, events, executions, keys, releases, tasks, trials, waits, workflows
+from perdure.api.dialects.resource import (
+    clock,
+    events,
+    executions,
+    keys,
+    organizations,
+    releases,
+    tasks,
+    trials,
+    waits,
+    workflows,
+)
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
-    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
+    *(*tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

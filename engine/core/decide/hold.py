@@ -1,4 +1,4 @@
-"""Whether a run may go on: it may not while it queues for its places, or when its time is over.
+"""Holds of a run: it does not go on while it queues for its places, or when its time is over.
 
 Asked where all decisions meet (`engine.core.decide.enter.advance`), so that no command has to ask. What comes from
 outside to a run that may not go on is recorded all the same (an answer, a time-out of a wait), and what follows from

@@ -36,7 +36,7 @@ from perdure.engine.runtime.telemetry.request_context import set_request
 from perdure.engine.runtime.workers.places import limit_in_force
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import NewEvent, Queued, QueueRow
+from perdure.store.records import NewEvent, QueuedRow, QueueRow
 
 _log = structlog.get_logger("perdure.admission")
 
@@ -149,7 +149,7 @@ class Admission:
         heapify(heads)
         while heads and not self._is_closed:
             position, line, row = heappop(heads)
-            outcome = await self._try(Queued(position, row))
+            outcome = await self._try(QueuedRow(position, row))
             if outcome == "refused":  # it is set aside: nobody behind it waits for that
                 after[line] = position
             if outcome != "full":
@@ -160,7 +160,7 @@ class Admission:
         if first is not None:
             heappush(heads, (first.position, line, first.row))
 
-    async def _try(self, first: Queued) -> _Outcome:
+    async def _try(self, first: QueuedRow) -> _Outcome:
         """Admit the first of a line, if there is a place in all its limits."""
         row = first.row
         place = await self._free(row.kind, row, row.limit_key)
@@ -181,7 +181,7 @@ class Admission:
             return "full"
         return await self._admit(row, places)
 
-    def _block(self, shared: bytes, first: Queued) -> None:
+    def _block(self, shared: bytes, first: QueuedRow) -> None:
         if shared != first.row.limit_key:
             self._blocked.setdefault(shared, {})[first.row.limit_key] = first.position
 

@@ -63,7 +63,7 @@ class Checked(Scenario):
         process_id: str | None = None,
         parent: e.Parent | None = None,
         settings: VersionSettings = VERSION_DEFAULTS,
-        limits: tuple[e.Limit, ...] = (),
+        limits: tuple[e.RunLimit, ...] = (),
     ) -> None:
         self.parent = parent
         self.settings, self.limits = settings, limits
@@ -350,7 +350,7 @@ def given(
     parent: e.Parent | None = None,
     resume: e.ResumeRule = "any",
     settings: VersionSettings = VERSION_DEFAULTS,
-    limits: tuple[e.Limit, ...] = (),
+    limits: tuple[e.RunLimit, ...] = (),
 ) -> Checked:
     """An execution that was just triggered, without an input with `{}`; see `Checked`."""
     settings = replace(settings, resume=resume)

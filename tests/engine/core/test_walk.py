@@ -140,12 +140,31 @@ DEFINITIONS |= {
     },
 }
 
+DEFINITIONS["ask in time, charge beside"] = {
+    "Both": {
+        "Type": "Parallel",
+        "Branches": [
+            {"StartAt": "Ask", "States": {"Ask": {**ASK, "TimeoutSeconds": 90, "End": True}}},
+            {
+                "StartAt": "Pay",
+                "States": {
+                    "Pay": {**STEP, "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}], "End": True},
+                },
+            },
+        ],
+        "End": True,
+    }
+}
+
 LIMITED = {"ask, charge, pause", "ask beside pause", "charge in turn"}
 """These have a time limit for the whole execution."""
 
-TURN = e.Limit("workflow", "f" * 64)
+TURN = e.RunLimit("workflow", "f" * 64)
 ALL_COUNT = VersionSettings(timeout_ms=3_600_000)
 ACTIVE_COUNT = VersionSettings(timeout_ms=3_600_000, concurrency_counts="active")
+TIMED = {"ask in time, charge beside": VersionSettings(timeout_ms=3_600_000)}
+"""Likewise, but they queue for nothing."""
+
 IN_TURN = {
     "charge in turn": ALL_COUNT,
     "ask in turn, charge in time": ACTIVE_COUNT,
@@ -368,11 +387,13 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         pytest.fail("something else than a resume has ended a wait")
 
 
-def walk(machine: Machine, settings: VersionSettings | None = None) -> tuple[int, set[tuple[str, str, str]]]:
+def walk(machine: Machine, name: str) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
-    if settings is not None:
-        trigger = replace(trigger, settings=settings, limits=(TURN,))
+    if name in TIMED:
+        trigger = replace(trigger, settings=TIMED[name])
+    if name in IN_TURN:
+        trigger = replace(trigger, settings=IN_TURN[name], limits=(TURN,))
     nothing = Node(initial_state(), {})
     outcome, start = send(nothing, trigger, START, machine)
     moves = set(moves_of(nothing, outcome))
@@ -407,7 +428,7 @@ def limit(name: str) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
     return {
-        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}), IN_TURN.get(name))
+        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}), name)
         for name, states in DEFINITIONS.items()
     }
 
