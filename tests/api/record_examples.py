@@ -59,6 +59,8 @@ ORDER = (
     "POST /v1/tasks/{token}/failure",
     "POST /v1/executions/{process_id}/release",
     "POST /v1/test-state",
+    "PATCH /v1/organization",
+    "GET /v1/organization",
     "GET /v1/clock",
     "POST /v1/clock/accept",
     "GET /health/live",
