@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -233,19 +233,26 @@ class Engine:
         return incoming.json_value("definition", definition, DEFINITION_MAX)
 
     async def create_workflow(
-        self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
+        self,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Workflow:
         """Create and publish a workflow from an Amazon States Language definition (an object, or JSON or YAML text).
 
-        With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
-        every problem in `details["errors"]`.
+        `settings` are rules for its runs, as the API has them (`{"timeoutMs": 60000}`); `resume` is one of them: if
+        "named", a resume must say which wait it means. Raises `engine.errors.Invalid`, with every problem in
+        `details["errors"]`.
         """
         saved = await self.services.workflows.create(
             await self._caller(),
             name,
             self._definition(name, definition, description),
             description=description,
-            resume=resume,
+            settings=_settings(resume, settings),
         )
         return workflow_of(saved)
 
@@ -257,6 +264,7 @@ class Engine:
         description: str | None = None,
         draft: bool = False,
         resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Workflow:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
@@ -269,7 +277,7 @@ class Engine:
             self._definition(name, definition, description),
             description=description,
             is_published=not draft,
-            resume=resume,
+            settings=_settings(resume, settings),
         )
         return workflow_of(applied.saved)
 
@@ -437,6 +445,11 @@ class Engine:
         names = await self.store.process_ids_of([row.execution_id for row in rows])
         items = [summary_of(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
         return Page(items, items[-1].id if has_more else None)
+
+
+def _settings(resume: ResumeRule | None, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings that are given; `resume` is one of them."""
+    return {**({} if resume is None else {"resume": resume}), **(settings or {})}
 
 
 def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:

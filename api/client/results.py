@@ -254,10 +254,14 @@ class WorkflowShown(Result, frozen=True):
     updated_by: str | None
 
 
-class SettingsShown(Result, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+class SettingsShown(Result, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow; what is not set is null."""
 
     resume: str
+    timeout_ms: int | None
+    concurrency_limit: int | None
+    concurrency_key: str | None
+    concurrency_counts: str
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):

@@ -65,7 +65,7 @@ def test_commands_are_measured_beside_python_alone() -> None:
 
 
 async def test_timers_cost_beside_many_what_they_cost_beside_few(tmp_path: Path) -> None:
-    """To start with them, to add and to fire one; what is allowed beyond a third more is the noise of so short a run."""
+    """To start with them, to add and to fire one; what is allowed above a third more is the noise of a short run."""
 
     async def opened(name: str) -> Store:
         return await open_store(f"sqlite:///{tmp_path / name}.db")
