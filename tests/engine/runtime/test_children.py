@@ -408,7 +408,7 @@ async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endless chain of children is its author's loop: others are served, and the engine stops when it is told to."""
-    engine = await bench.start()
+    engine = await bench.start(limits=Limits(child_depth_max=1000))
     definition = parent_of("ouroboros")
     workflow = await engine.create_workflow("ouroboros", definition)
     await engine.trigger(workflow.id)
