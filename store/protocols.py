@@ -16,6 +16,7 @@ from perdure.store.records import (
     CountRow,
     EventRow,
     ExecutionRow,
+    HeadEvent,
     IdempotencyRow,
     LogPage,
     Miscount,
@@ -108,6 +109,10 @@ class LogReader(Protocol):
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
+        ...
+
+    async def heads_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, HeadEvent]:
+        """The last event of each of these streams; no payload is read. Those that do not exist are left out."""
         ...
 
     async def hashes(self, after: int, through: int) -> list[bytes]:

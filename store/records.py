@@ -67,6 +67,13 @@ class StoredEvent(NamedTuple):
     row: EventRow
 
 
+class HeadEvent(NamedTuple):
+    """The last event of a stream, without its payload."""
+
+    type: str
+    data: str
+
+
 class LogPage(NamedTuple):
     """Some events of the log, ascending by position.
 
