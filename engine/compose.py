@@ -35,6 +35,7 @@ from perdure.engine.services.access import Access, Principals
 from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.event_log import EventLog
+from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import Queries
@@ -78,6 +79,7 @@ class Services(NamedTuple):
     queries: Queries
     task_tokens: TaskTokens
     event_log: EventLog
+    finding: Finding
     idempotency: Idempotency
     calls: Calls
 
@@ -105,6 +107,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         queries=Queries(around.store),
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),
+        finding=Finding(around.store),
         idempotency=idempotency,
         calls=calls,
     )

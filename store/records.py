@@ -351,7 +351,7 @@ class CountChange(NamedTuple):
 
 
 class CountRow(NamedTuple):
-    """How many executions of a workflow have a status."""
+    """The number of executions of a workflow that have a status."""
 
     workspace_id: bytes
     workflow_id: bytes

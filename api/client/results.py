@@ -357,6 +357,42 @@ class WaitShown(Result, frozen=True):
     due_at: str | None
 
 
+class RunFound(Result, frozen=True):
+    """A run of a page that was asked for by filter. `error` may stand in its events instead."""
+
+    execution_id: str
+    process_id: str
+    workflow_id: str
+    workflow_name: str | None
+    workflow_version: int
+    status: str
+    state: str | None
+    trigger: str
+    error: str | None
+    created_at: str
+    modified_at: str
+    modified_by: str | None
+    ended_at: str | None
+    parent_execution_id: str | None
+
+
+class WorkflowTotals(Result, frozen=True):
+    """The number of runs of a workflow, in all and by status."""
+
+    workflow_id: str
+    workflow_name: str | None
+    total: int
+    by_status: dict[str, int]
+
+
+class RunTotals(Result, frozen=True):
+    """The number of runs, in all, by status and by workflow."""
+
+    total: int
+    by_status: dict[str, int]
+    by_workflow: list[WorkflowTotals]
+
+
 class Following(Result, frozen=True):
     """The step after a failure: `retry`, `catch` or `end`."""
 
@@ -417,5 +453,6 @@ class Health(Result, frozen=True):
 WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]
 KeyPage: TypeAlias = Page[KeyShown, After]
 WaitPage: TypeAlias = Page[WaitShown, After]
+FoundPage: TypeAlias = Page[RunFound, After]
 RunEvents: TypeAlias = Page[EventStored, AfterSeq]
 LogEvents: TypeAlias = Page[EventStored, AfterPosition]

@@ -43,6 +43,8 @@ ORDER = (
     "POST /v1/executions/{process_id}/terminate",
     "GET /v1/executions/{process_id}/events",
     "GET /v1/events",
+    "GET /v1/executions",
+    "GET /v1/executions/counts",
     "GET /v2/workflows/getWorkflowExecutionById",
     "GET /v2/workflows/getWorkflowExecutionHistory",
     "GET /v2/workflows/getOrganizationExecutions",

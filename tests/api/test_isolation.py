@@ -93,6 +93,8 @@ LISTS = {
     "/v1/keys",
     "/v1/waits",
     "/v1/events",
+    "/v1/executions",
+    "/v1/executions/counts",
 }
 PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}"}
 """Routes that ask for nothing that anybody else has: what is applied under a name is the key's own."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
+from perdure.engine.services.run_filters import Given, Sort
+
 ListedStatus: TypeAlias = Literal["draft", "published", "archived"]
 
 
@@ -22,8 +24,14 @@ class RunReader(Protocol):
         """The drawing of its definition, with the way that it took."""
         ...
 
-    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        """A page of runs, newest first: `items`, and `after`, which asks for the next one."""
+    def history(
+        self, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+    ) -> dict[str, Any]:
+        """A page of runs that match all filters: `items`, and `after`, which asks for the next one."""
+        ...
+
+    def counts(self, workflow: str | None) -> dict[str, Any]:
+        """How many runs there are, in all, by status and by workflow."""
         ...
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:

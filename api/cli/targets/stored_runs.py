@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
+from perdure.api.cli.filter_options import cursor_of
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed, run
@@ -24,7 +25,9 @@ from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.log.codec import decode_json
+from perdure.engine.services.finding import Finding, counts_json
 from perdure.engine.services.queries import key_names
+from perdure.engine.services.run_filters import Given, Sort
 from perdure.store.records import StoredEvent
 
 AT_ONCE: Final = 500
@@ -46,8 +49,13 @@ class StoredRuns:
     def drawn(self, run_id: str) -> str:
         return run(_drawn(self._scope, run_id))
 
-    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        return run(_history(self._scope, workflow, limit, after))
+    def history(
+        self, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+    ) -> dict[str, Any]:
+        return run(_history(self._scope, workflow, filters, sort, limit, after))
+
+    def counts(self, workflow: str | None) -> dict[str, Any]:
+        return run(_counts(self._scope, workflow))
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
         run(_events(self._scope, run_id, tell, follow=follow))
@@ -99,18 +107,30 @@ async def _drawn(scope: DatabaseScope, run_id: str) -> str:
         return mermaid_run(definition, await seen.reading.events(row.execution_id))
 
 
-async def _history(scope: DatabaseScope, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
+async def _history(
+    scope: DatabaseScope, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+) -> dict[str, Any]:
     async with view(scope) as seen:
-        workflow_id = None
+        given = dict(filters)
+        if workflow is not None:
+            given["workflow_id"] = ids.text((await find_workflow(seen.store, seen.caller, workflow)).workflow_id)
+        after = cursor_of(after, given, sort)
+        items: list[dict[str, Any]] = []
+        has_more = True
+        while has_more and len(items) < limit:
+            page = await Finding(seen.store).page(seen.caller, given, sort=sort, after=after, limit=limit - len(items))
+            items += [run_json(*found) for found in page.items]
+            after, has_more = page.after, page.after is not None
+        return {"items": items, "after": after}
+
+
+async def _counts(scope: DatabaseScope, workflow: str | None) -> dict[str, Any]:
+    async with view(scope) as seen:
+        finding, workflow_id = Finding(seen.store), None
         if workflow is not None:
             workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
-        rows, has_more = await seen.reading.page(
-            seen.caller, workflow_id=workflow_id, before=None if after is None else ids.parse(after), limit=limit
-        )
-        names = await seen.reading.workflow_names(rows)
-        process_ids = await seen.reading.process_ids(rows)
-        items = [run_json(row, process_ids[row.execution_id], names.get(row.workflow_id)) for row in rows]
-        return {"items": items, "after": items[-1]["execution_id"] if has_more else None}
+        rows = await finding.counts(seen.caller, workflow_id=workflow_id)
+        return counts_json(rows, await finding.names(list({row.workflow_id for row in rows})))
 
 
 async def _events(scope: DatabaseScope, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:

@@ -95,6 +95,9 @@ def call_everything(client: Any, token: str) -> None:
         client.release("R3")
     assert client.history(made.id, limit=2).last_key.workflow_id == made.id
     assert client.executions(limit=1).count == 1
+    assert client.find_executions({"status": "terminated"}, sort="oldest", limit=1).data[0].process_id == "R3"
+    assert [each.process_id for each in client.iter_found_executions({"workflow_id": made.id})] == ["R3", "R.2", "R/1"]
+    assert client.execution_counts(workflow_id=made.id).by_status == {"completed": 2, "terminated": 1}
     told = client.execution_events("R3", order="desc", limit=1, types=["ExecutionTerminated"], payloads="digest").data
     assert told[0].payload is msgspec.UNSET
     assert len(client.events(limit=3, payloads="full").data) == 3
