@@ -83,7 +83,7 @@ ROOMS = {
         cli
     """,
     "api/cli": """
-        arguments options output
+        arguments filter_options options output
         event_lines runner step_lines
         names
         targets

@@ -24,6 +24,7 @@ from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
+from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
@@ -84,6 +85,7 @@ class Workers(NamedTuple):
     recovery: Recovery
     pins: Pins
     children: ChildRunner
+    jobs: JobRunner
 
 
 class Node:
@@ -100,7 +102,7 @@ class Node:
         self.holds = parts.holds
         self.draining = parts.draining
         self.send = parts.sender.send
-        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
+        (self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children, self.jobs) = workers
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -123,6 +125,7 @@ class Node:
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+        self.jobs.begin()
 
     async def look(self) -> None:
         """See where the log stands, and which ids there are: new ones sort above, wherever the clock has been since."""
@@ -147,6 +150,7 @@ class Node:
         end = time.monotonic() + grace_s
         self.begin_drain()
         await self.recovery.close()
+        await self.jobs.close()
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()

@@ -72,10 +72,10 @@ class Finding:
             await self._check(caller, workflow_id)
         return await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
 
-    async def count(self, wanted: RunFilter) -> Counted:
-        """Count what a filter lets through, a bounded piece at a time."""
+    async def count(self, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
+        """Count what a filter lets through, a bounded piece at a time, and so many pieces at the most."""
         total, beyond = 0, None
-        for _ in range(COUNT_LOOKS_MAX):
+        for _ in range(looks_max):
             found = await self._store.find_executions(wanted, beyond=beyond, limit=COUNT_AT_ONCE)
             total += len(found.rows)
             if found.is_end:

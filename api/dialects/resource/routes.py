@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from perdure.api.dialects.resource import events, executions, finding, keys, releases, tasks, trials, waits, workflows
+from perdure.api.dialects.resource import (
+    bulk,
+    events,
+    executions,
+    finding,
+    keys,
+    releases,
+    tasks,
+    trials,
+    waits,
+    workflows,
+)
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *finding.ROUTES,
+    *bulk.ROUTES,
     *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES),
 )

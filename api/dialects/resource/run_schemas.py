@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from perdure.api.dialects.schemas import Count, Instant, Number, RunStatus, Shape, TriggerType, Version
 from perdure.api.http.paging import LIMIT_DEFAULT, WideLimit
 from perdure.api.validation import Request, Uuid
+from perdure.engine.services.bulk import REASON_MAX
+from perdure.engine.services.bulk_actions import ACTIONS
 from perdure.engine.services.run_filters import FILTERS, Filter, Sort
 
 FIELD_OF: Final[Mapping[str, str]] = {
@@ -47,7 +50,9 @@ RunsQuery: Final = msgspec.defstruct(
 def filters_of(query: Any) -> dict[str, str]:
     """The filters that a query gives, by name."""
     found = {name: getattr(query, field) for name, field in FIELD_OF.items()}
-    return {name: text for name, text in found.items() if text is not None}
+    return {
+        name: ",".join(text) if isinstance(text, list) else text for name, text in found.items() if text is not None
+    }
 
 
 class RunFound(Shape, frozen=True):
@@ -98,3 +103,106 @@ class RunTotals(Shape, frozen=True):
     total: Count
     by_status: dict[RunStatus, Count]
     by_workflow: list[WorkflowTotals]
+
+
+# --- bulk ------------------------------------------------------------------------------------------------------------
+
+
+def _member_of(each: Filter) -> Any:
+    """The member of a filter object: a text, or of those that take several, a list of them."""
+    return _text_of(each) | list[str] if each.is_many else _text_of(each)
+
+
+RunFilters: Final = msgspec.defstruct(
+    "RunFilters",
+    [(FIELD_OF[each.name], _member_of(each), None) for each in FILTERS],
+    bases=(Request,),
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={field: name for name, field in FIELD_OF.items()},
+    namespace={
+        "__doc__": "The runs that are meant: those that all the filters let through, as `GET /v1/executions` has them."
+    },
+    module=__name__,
+)
+
+BulkReason: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=REASON_MAX)]
+
+
+class NewBulk(Request, frozen=True):
+    """A command for all runs that match. `payload`, of a resume, is what each of them gets."""
+
+    action: Annotated[
+        str,
+        msgspec.Meta(extra={"accepts": " or ".join(map(repr, ACTIONS))}, extra_json_schema={"enum": list(ACTIONS)}),
+    ]
+    filter: RunFilters  # type: ignore[valid-type]
+    reason: BulkReason | None = None
+    payload: Any = UNSET
+    dry_run: bool = False
+
+
+class StopReason(Request, frozen=True):
+    """The reason why a job is stopped."""
+
+    reason: BulkReason | None = None
+
+
+class BulkListed(Shape, frozen=True):
+    """A bulk job. `expected` is the number of runs that matched at its start, null if they were too many to be counted.
+
+    Of those that had their turn it has changed something in `done`, had nothing to change in `unchanged`, and was
+    refused by `failed`, by code in `failed_by_code`. `why`: `asked`, or `key_ended`, if it was stopped.
+    """
+
+    id: Uuid
+    action: str
+    status: Literal["running", "stopping", "stopped", "completed"]
+    expected: Count | None
+    done: Count
+    unchanged: Count
+    failed: Count
+    failed_by_code: dict[str, Count]
+    why: Literal["asked", "key_ended"] | None
+    created_at: Instant
+    created_by: str
+    modified_at: Instant
+    ended_at: Instant | None
+
+
+class BulkFailure(Shape, frozen=True):
+    """A run that refused the command."""
+
+    execution_id: Uuid
+    code: str
+    message: str
+
+
+class BulkWhole(BulkListed, frozen=True):
+    """A bulk job with its order, and the first runs that refused."""
+
+    filter: dict[str, str]
+    reason: str | None
+    failures: list[BulkFailure]
+
+
+class BulkAsked(Shape, frozen=True, kw_only=True):
+    """The job that was started, or with `dry_run` none: then it has no `id` and no `status`.
+
+    `matching` is the number of runs that match now. If it is not exact there are more, or, of a job, it is null.
+    """
+
+    id: Uuid | UnsetType = UNSET
+    status: Literal["running", "stopping", "stopped", "completed"] | UnsetType = UNSET
+    dry_run: bool
+    action: str
+    matching: Count | None
+    is_exact: bool
+
+
+class BulkQuery(Request, frozen=True):
+    """A page of bulk jobs, newest first; `after` is the last job's id before it."""
+
+    limit: WideLimit = LIMIT_DEFAULT
+    after: Uuid | None = None
