@@ -64,6 +64,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
         }
     ),
     BulkRow: frozenset({"organization_id", "workspace_id", "action", "created_at", "created_by", "expected"}),
+    OrganizationRow: frozenset({"secret", "created_at"}),
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
     ),

@@ -83,7 +83,7 @@ ROOMS = {
         cli
     """,
     "api/cli": """
-        arguments filter_options options output
+        arguments filter_options options output setting_options
         event_lines runner step_lines
         names
         targets

@@ -254,10 +254,14 @@ class WorkflowShown(Result, frozen=True):
     updated_by: str | None
 
 
-class SettingsShown(Result, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+class SettingsShown(Result, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow; what is not set is null."""
 
     resume: str
+    timeout_ms: int | None
+    concurrency_limit: int | None
+    concurrency_key: str | None
+    concurrency_counts: str
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -393,6 +397,51 @@ class RunTotals(Result, frozen=True):
     by_workflow: list[WorkflowTotals]
 
 
+class BulkAsked(Result, frozen=True, kw_only=True):
+    """The job that was started, or with `dry_run` none: then it has no `id` and no `status`."""
+
+    id: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    dry_run: bool
+    action: str
+    matching: int | None
+    is_exact: bool
+
+
+class BulkListed(Result, frozen=True):
+    """A bulk job: running, stopping, stopped or completed."""
+
+    id: str
+    action: str
+    status: str
+    expected: int | None
+    done: int
+    unchanged: int
+    failed: int
+    failed_by_code: dict[str, int]
+    why: str | None
+    created_at: str
+    created_by: str
+    modified_at: str
+    ended_at: str | None
+
+
+class BulkFailure(Result, frozen=True):
+    """A run that refused the command."""
+
+    execution_id: str
+    code: str
+    message: str
+
+
+class BulkWhole(BulkListed, frozen=True):
+    """A bulk job with its order, and the first runs that refused."""
+
+    filter: dict[str, str]
+    reason: str | None
+    failures: list[BulkFailure]
+
+
 class Following(Result, frozen=True):
     """The step after a failure: `retry`, `catch` or `end`."""
 
@@ -450,9 +499,27 @@ class Health(Result, frozen=True):
     status: str
 
 
+class ClockShown(Result, frozen=True):
+    """The server's clock (`now`) and the computer's (`wall`); unless `is_trusted` nothing is fired until it is."""
+
+    now: str
+    wall: str
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Result, frozen=True):
+    """`accepted`, or `nothing to accept`, and by how many milliseconds the server's clock was moved."""
+
+    message: str
+    step_ms: int
+
+
 WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]
 KeyPage: TypeAlias = Page[KeyShown, After]
 WaitPage: TypeAlias = Page[WaitShown, After]
 FoundPage: TypeAlias = Page[RunFound, After]
+BulkPage: TypeAlias = Page[BulkListed, After]
 RunEvents: TypeAlias = Page[EventStored, AfterSeq]
 LogEvents: TypeAlias = Page[EventStored, AfterPosition]

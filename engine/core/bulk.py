@@ -119,7 +119,7 @@ class EndTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 class StopBulk(msgspec.Struct, frozen=True, gc=False):
-    """Stop a job; `why` is `asked`, or what the engine found."""
+    """Stop a job; `why` is `asked`, or what the engine found. One that has ended stays as it is."""
 
     why: str = "asked"
     reason: str | None = None
@@ -268,7 +268,7 @@ def _is_allowed(state: BulkState, command: BulkCommand) -> bool:
         case StartBulk():
             return not state.seq
         case StopBulk():
-            return state.status != "completed"
+            return True
         case EndTurn():
             return state.turn_seq == command.seq
         case CompleteBulk():

@@ -70,9 +70,9 @@ class BulkCommands:
         return await self._row(caller, bulk_id)
 
     async def stop(self, caller: Caller, bulk_id: bytes, reason: str | None = None) -> BulkRow:
-        """Stop a job: the turn that is under way ends, and no other begins. Again it changes nothing.
+        """Stop a job: the turn that is under way ends, and no other begins. One that has ended stays as it is.
 
-        Raises `NotFound`, `Conflict` (it has completed).
+        Raises `NotFound`.
         """
         _check_reason(reason)
         await self._row(caller, bulk_id)

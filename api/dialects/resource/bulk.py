@@ -56,7 +56,10 @@ async def get_bulk(call: RouteCall[Any, None]) -> Reply:
 
 
 async def stop_bulk(call: RouteCall[Any, schemas.StopReason | None]) -> Reply:
-    """Stop a job: the runs whose turn it is are done, and no others. The key needs the scope of its command, too."""
+    """Stop a job: the runs whose turn it is are done, and no others; one that has ended stays as it is.
+
+    The key needs the scope of the job's command, too.
+    """
     bulk_id, jobs = call.path_id("id"), call.engine.services.bulk
     call.principal.require(action_of((await jobs.shown(call.caller, bulk_id)).row.action).scope)
     return data(_listed(await jobs.stop(call.caller, bulk_id, None if call.body is None else call.body.reason)))
@@ -108,6 +111,6 @@ ROUTES: Final[Sequence[Route]] = (
         body=schemas.StopReason,
         is_body_optional=True,
         answer=common.Data[schemas.BulkListed],
-        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
+        refusals=frozenset({"NOT_FOUND"}),
     ),
 )

@@ -7,6 +7,7 @@ from typing import Final
 
 from perdure.api.dialects.resource import (
     bulk,
+    clock,
     events,
     executions,
     finding,
@@ -23,5 +24,5 @@ ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *finding.ROUTES,
     *bulk.ROUTES,
-    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES),
+    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )
