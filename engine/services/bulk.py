@@ -1,4 +1,4 @@
-"""Bulk jobs as callers see them: started, tried without doing anything, listed, shown and stopped."""
+"""Bulk jobs as callers have them: started, tried without doing anything, and stopped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import bulk, ids
-from perdure.engine.errors import Invalid, NotFound
-from perdure.engine.log.codec import decode_json
+from perdure.engine.errors import Invalid
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.services.bulk_actions import BulkAction, action_of
+from perdure.engine.services.bulk_reads import BulkReads
 from perdure.engine.services.finding import COUNT_LOOKS_MAX, Counted, Finding
 from perdure.engine.services.run_filters import Given
 from perdure.engine.services.sending import send
@@ -31,21 +31,12 @@ class BulkOrder(NamedTuple):
     arguments: Mapping[str, Any] = {}
 
 
-class BulkShown(NamedTuple):
-    """A job with what stands in its payloads: its order, and the failures that are listed."""
-
-    row: BulkRow
-    filters: Given
-    reason: str | None
-    failures: list[dict[str, Any]]
-
-
 class BulkCommands:
-    """Commands about bulk jobs, and reads of them, limited to the caller's workspace."""
+    """Commands about bulk jobs, limited to the caller's workspace; `reads` has what is read of them."""
 
     def __init__(self, node: NodeParts, finding: Finding, on_started: Callable[[bytes], None]) -> None:
         self._node = node
-        self._store = node.store
+        self.reads = BulkReads(node.store)
         self._finding = finding
         self._on_started = on_started
 
@@ -67,7 +58,7 @@ class BulkCommands:
         command = bulk.StartBulk(ids.text(caller.workspace_id), order.action, payload, expected)
         await send(self._node, caller, "bulk", bulk_id, command)
         self._on_started(bulk_id)
-        return await self._row(caller, bulk_id)
+        return await self.reads.row(caller, bulk_id)
 
     async def stop(self, caller: Caller, bulk_id: bytes, reason: str | None = None) -> BulkRow:
         """Stop a job: the turn that is under way ends, and no other begins. One that has ended stays as it is.
@@ -75,29 +66,9 @@ class BulkCommands:
         Raises `NotFound`.
         """
         _check_reason(reason)
-        await self._row(caller, bulk_id)
+        await self.reads.row(caller, bulk_id)
         await send(self._node, caller, "bulk", bulk_id, bulk.StopBulk("asked", reason))
-        return await self._row(caller, bulk_id)
-
-    async def page(self, caller: Caller, *, before: bytes | None = None, limit: int = 20) -> tuple[list[BulkRow], bool]:
-        """Jobs, newest first, below `before`; and whether more follow."""
-        rows = await self._store.bulk_jobs(caller.workspace_id, before=before, limit=limit + 1)
-        return rows[:limit], len(rows) > limit
-
-    async def shown(self, caller: Caller, bulk_id: bytes) -> BulkShown:
-        """A job with its order and the failures that are listed. Raises `NotFound`."""
-        row = await self._row(caller, bulk_id)
-        listed = decode_json(row.listed)
-        stored = await self._store.events_at(bulk_id, [1, *listed])
-        payloads = [decode_json(each.row.payload) if each.row.payload else {} for each in stored]
-        failures = [failure for payload in payloads[1:] for failure in payload.get("failures", ())]
-        return BulkShown(row, payloads[0].get("filters", {}), payloads[0].get("reason"), failures)
-
-    async def _row(self, caller: Caller, bulk_id: bytes) -> BulkRow:
-        row = await self._store.bulk_job(bulk_id)
-        if row is None or row.workspace_id != caller.workspace_id:
-            raise NotFound(f"there is no bulk job {ids.text(bulk_id)}")
-        return row
+        return await self.reads.row(caller, bulk_id)
 
     async def _wanted(self, caller: Caller, order: BulkOrder) -> RunFilter:
         """Which runs an order is about now. Raises `Invalid`, `NotFound` (the workflow)."""

@@ -50,6 +50,14 @@ class RunReader(Protocol):
         """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
         ...
 
+    def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of bulk jobs, newest first: `items`, and `after`, which asks for the next one."""
+        ...
+
+    def bulk_job(self, bulk_id: str) -> dict[str, Any]:
+        """A bulk job with its order and the failures that are listed."""
+        ...
+
     def keys(self) -> dict[str, Any]:
         """The keys that are to be seen: `items`."""
         ...

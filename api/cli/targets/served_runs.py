@@ -110,6 +110,19 @@ class ServedRuns(Remote):
             "definition": shown.definition,
         }
 
+    def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
+        items: list[dict[str, Any]] = []
+        has_more = True
+        while has_more and len(items) < limit:
+            page = self.client.bulk_jobs(after=after, limit=min(ITEMS_AT_ONCE, limit - len(items)))
+            items += map(to_builtins, page.data)
+            after, has_more = page.meta.after, page.meta.has_more
+        return {"items": items, "after": after}
+
+    def bulk_job(self, bulk_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = to_builtins(self.client.bulk_job(bulk_id))
+        return found
+
     def keys(self) -> dict[str, Any]:
         rows = map(to_builtins, self.client.iter_keys())
         return {"items": [{name: row[name] for name in _KEY} for row in rows]}

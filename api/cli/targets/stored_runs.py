@@ -21,10 +21,13 @@ from perdure.api.cli.targets.reader import (
     workflow_json,
 )
 from perdure.api.cli.targets.run_reader import ListedStatus
+from perdure.api.http.bulk_json import bulk_json, bulk_whole_json
 from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
+from perdure.engine.errors import NotFound
 from perdure.engine.log.codec import decode_json
+from perdure.engine.services.bulk_reads import BulkReads
 from perdure.engine.services.finding import Finding, counts_json
 from perdure.engine.services.queries import key_names
 from perdure.engine.services.run_filters import Given, Sort
@@ -68,6 +71,12 @@ class StoredRuns:
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         return run(_workflow(self._scope, wanted, version))
+
+    def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
+        return run(_bulk_jobs(self._scope, limit, after))
+
+    def bulk_job(self, bulk_id: str) -> dict[str, Any]:
+        return run(_bulk_job(self._scope, bulk_id))
 
     def keys(self) -> dict[str, Any]:
         return run(_keys(self._scope))
@@ -217,3 +226,19 @@ async def _keys(scope: DatabaseScope) -> dict[str, Any]:
         rows = await seen.store.api_keys(seen.caller.organization_id, seen.caller.workspace_id)
         uses = await seen.store.key_uses([row.key_id for row in rows])
         return {"items": [key_json(row, uses.get(row.key_id)) for row in rows]}
+
+
+async def _bulk_jobs(scope: DatabaseScope, limit: int, after: str | None) -> dict[str, Any]:
+    async with view(scope) as seen:
+        before = None if after is None else ids.parse(after)
+        rows, has_more = await BulkReads(seen.store).page(seen.caller, before=before, limit=limit)
+        items = [bulk_json(row) for row in rows]
+        return {"items": items, "after": items[-1]["id"] if has_more else None}
+
+
+async def _bulk_job(scope: DatabaseScope, bulk_id: str) -> dict[str, Any]:
+    async with view(scope) as seen:
+        try:
+            return bulk_whole_json(await BulkReads(seen.store).shown(seen.caller, ids.parse(bulk_id)))
+        except NotFound as error:
+            raise CommandFailed(error.message) from None

@@ -12,14 +12,12 @@ from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import run_schemas as schemas
 from perdure.api.dialects.resource.dialect import BULK, page_meta, route
 from perdure.api.dialects.resource.schemas import After
-from perdure.api.http.instants import iso
+from perdure.api.http.bulk_json import bulk_json, bulk_whole_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
 from perdure.engine.core import ids
-from perdure.engine.log.codec import decode_json
-from perdure.engine.services.bulk import BulkOrder, BulkShown
+from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.bulk_actions import action_of
-from perdure.store.records import BulkRow
 
 
 async def start_bulk(call: RouteCall[Any, schemas.NewBulk]) -> Reply:
@@ -45,14 +43,14 @@ async def list_bulk(call: RouteCall[schemas.BulkQuery, None]) -> Reply:
     """The bulk jobs of the key's workspace, newest first."""
     query = call.query
     before = None if query.after is None else id_of("after", query.after)
-    rows, has_more = await call.engine.services.bulk.page(call.caller, before=before, limit=query.limit)
-    jobs = [_listed(row) for row in rows]
+    rows, has_more = await call.engine.services.bulk.reads.page(call.caller, before=before, limit=query.limit)
+    jobs = [bulk_json(row) for row in rows]
     return data(jobs, meta=page_meta(query.limit, has_more=has_more, last=jobs and jobs[-1]["id"]))
 
 
 async def get_bulk(call: RouteCall[Any, None]) -> Reply:
     """A bulk job: how far it is, and the first runs that refused."""
-    return data(_whole(await call.engine.services.bulk.shown(call.caller, call.path_id("id"))))
+    return data(bulk_whole_json(await call.engine.services.bulk.reads.shown(call.caller, call.path_id("id"))))
 
 
 async def stop_bulk(call: RouteCall[Any, schemas.StopReason | None]) -> Reply:
@@ -61,31 +59,8 @@ async def stop_bulk(call: RouteCall[Any, schemas.StopReason | None]) -> Reply:
     The key needs the scope of the job's command, too.
     """
     bulk_id, jobs = call.path_id("id"), call.engine.services.bulk
-    call.principal.require(action_of((await jobs.shown(call.caller, bulk_id)).row.action).scope)
-    return data(_listed(await jobs.stop(call.caller, bulk_id, None if call.body is None else call.body.reason)))
-
-
-def _listed(row: BulkRow) -> dict[str, Any]:
-    return {
-        "id": ids.text(row.bulk_id),
-        "action": row.action,
-        "status": row.status,
-        "expected": row.expected,
-        "done": row.done,
-        "unchanged": row.unchanged,
-        "failed": row.failed,
-        "failed_by_code": decode_json(row.codes),
-        "why": row.why,
-        "created_at": iso(row.created_at),
-        "created_by": row.created_by,
-        "modified_at": iso(row.modified_at),
-        "ended_at": iso(row.ended_at),
-    }
-
-
-def _whole(shown: BulkShown) -> dict[str, Any]:
-    more = {"filter": dict(shown.filters), "reason": shown.reason, "failures": shown.failures}
-    return {**_listed(shown.row), **more}
+    call.principal.require(action_of((await jobs.reads.row(call.caller, bulk_id)).action).scope)
+    return data(bulk_json(await jobs.stop(call.caller, bulk_id, None if call.body is None else call.body.reason)))
 
 
 ROUTES: Final[Sequence[Route]] = (
