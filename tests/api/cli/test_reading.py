@@ -26,6 +26,8 @@ READING = [
     ["workflows", "show", NAME],
     ["workflows", "show", NAME, "--diagram"],
     ["keys", "list"],
+    ["bulk", "list"],
+    ["bulk", "show"],
     ["verify"],
     ["doctor"],
 ]
@@ -56,6 +58,8 @@ SERVED = [
     ["waits"],
     ["waits", "--workflow", NAME, "--limit", "1"],
     ["waits", "--process-id", "INV-6"],
+    ["bulk", "list"],
+    ["bulk", "show"],
     ["workflows", "list"],
     ["workflows", "list", "--search", "nobody"],
     ["workflows", "list", "--limit", "1000", "--page", "2"],
@@ -241,6 +245,7 @@ def test_keys_are_listed_without_their_texts(perdure: Perdure) -> None:
         (["waits", "--process-id", "INV-8"], "there is no process or execution"),
         (["history", "--organization", "defalt"], "Did you mean 'default'?"),
         (["history", "--workspace", "other"], "has no workspace 'other'"),
+        (["bulk", "show", "018bcfe5-6800-7000-8000-000000000000"], "there is no bulk job 018bcfe5"),
     ],
 )
 def test_what_is_not_there(perdure: Perdure, command: list[str], says: str) -> None:
@@ -312,3 +317,16 @@ def test_nobody_s_text_reaches_the_terminal_as_control_characters(perdure: Perdu
             said = result.stdout + result.stderr
             assert all(character.isprintable() or character == "\n" for character in said), command
             assert "\nfake line" not in said
+
+
+def test_a_bulk_job_for_people(perdure: Perdure) -> None:
+    """What it was about, how far it is, and who refused and why."""
+    shown = perdure("bulk", "show").stdout
+    job = perdure.json("bulk", "show")
+    assert (job["status"], job["done"], job["failed_by_code"], job["reason"]) == (
+        *("completed", 0, {"CONFLICT": 1}, "too late"),
+    )
+    for text in (job["id"], '{"status":"completed"}', "too late", "CONFLICT", job["failures"][0]["execution_id"]):
+        assert text in shown
+    assert perdure.json("bulk", "list")["items"][0]["id"] == job["id"]
+    assert job["id"] in perdure("bulk", "list").stdout
