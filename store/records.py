@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
+StreamKind: TypeAlias = Literal["execution", "workflow", "organization", "bulk"]
 
 NO_HASH = bytes(32)
 """The previous hash of a stream's first event (`store/LOG_FORMAT.md`, "The hash")."""
@@ -65,6 +65,13 @@ class StoredEvent(NamedTuple):
 
     position: int
     row: EventRow
+
+
+class HeadEvent(NamedTuple):
+    """The last event of a stream, without its payload."""
+
+    type: str
+    data: str
 
 
 class LogPage(NamedTuple):
@@ -317,6 +324,34 @@ class InLine(NamedTuple):
     ahead: int
 
 
+class BulkRow(NamedTuple):
+    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
+
+    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
+    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
+    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
+    """
+
+    bulk_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    action: str
+    status: str
+    seq: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str
+    ended_at: int | None
+    expected: int | None
+    done: int
+    unchanged: int
+    failed: int
+    codes: str
+    listed: str
+    why: str | None
+
+
 class SnapshotRow(NamedTuple):
     """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
@@ -328,7 +363,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -341,6 +376,7 @@ Row: TypeAlias = (
     | WaitRow
     | TimerRow
     | QueueRow
+    | BulkRow
     | SnapshotRow
 )
 
@@ -350,6 +386,7 @@ Owned: TypeAlias = (
     | TimerRow
     | QueueRow
     | SlotRow
+    | BulkRow
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
@@ -390,6 +427,31 @@ class Ending(NamedTuple):
     ended_at: int
 
 
+class CountChange(NamedTuple):
+    """So many executions of a workflow more, or if negative fewer, have a status once a stream's part is written."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    change: int
+
+
+class CountRow(NamedTuple):
+    """The number of executions of a workflow that have a status."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    total: int
+
+
+class Miscount(NamedTuple):
+    """A count that is not as many as there are; `total` is 0 where there is no row, or where nothing is counted."""
+
+    row: CountRow
+    there: int
+
+
 class StreamAppend(NamedTuple):
     """The part of a batch that concerns one stream: written whole or not at all.
 
@@ -398,7 +460,7 @@ class StreamAppend(NamedTuple):
     be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
     `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts, of a place
     also whose it is; both are rows that belong to this stream. What is both put and deleted is gone afterwards.
-    `endings` come after both.
+    `endings` come after both. `counts` are added to what is counted.
     """
 
     stream_id: bytes
@@ -411,6 +473,7 @@ class StreamAppend(NamedTuple):
     puts: Sequence[Row] = ()
     deletes: Sequence[Deleted] = ()
     endings: Sequence[Ending] = ()
+    counts: Sequence[CountChange] = ()
 
 
 class RefusedAppend(NamedTuple):

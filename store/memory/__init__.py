@@ -6,10 +6,11 @@ from bisect import insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from perdure.store.batch import check_batch, head_after, net_puts
+from perdure.store.batch import check_batch, head_after, net_counts, net_puts
 from perdure.store.chain import sealed
 from perdure.store.errors import StoreError
 from perdure.store.memory.audit import MemoryAudit
+from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
@@ -18,6 +19,7 @@ from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Appended,
+    BulkRow,
     Claim,
     Deleted,
     Ending,
@@ -51,6 +53,7 @@ class MemoryStore(MemoryAudit):
     def __init__(self) -> None:
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
+        MemoryBulkJobs.__init__(self)
         self._closed = False
         self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
@@ -63,6 +66,7 @@ class MemoryStore(MemoryAudit):
             WaitRow: self._waits,
             TimerRow: self._timers,
             QueueRow: self._queue,
+            BulkRow: self._bulk,
             SnapshotRow: self._snapshots,
         }
 
@@ -94,6 +98,7 @@ class MemoryStore(MemoryAudit):
                 self._take_away(gone)
             for ending in part.endings:
                 self._end(part.stream_id, ending)
+        self._counts.update(dict(net_counts(accepted)))
         return Appended(len(self._log), refused, heads)
 
     def _take_away(self, row: Deleted) -> None:
@@ -164,12 +169,13 @@ class MemoryStore(MemoryAudit):
             self._check_open()
         finally:
             self._is_rebuilding = False
-        for kind in (ExecutionRow, WaitRow, TimerRow, QueueRow, SnapshotRow):
+        for kind in (ExecutionRow, WaitRow, TimerRow, QueueRow, BulkRow, SnapshotRow):
             table = self._tables[kind]
             for old in list(table.rows.values()):
                 table.delete(old)
         for row in made:
             self._tables[type(row)].put(row)
+        self._counts = self._counted()
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         self._check_open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
-from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
+from sqlalchemy import ClauseElement, Table, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from perdure.store.batch import FIXED_COLUMNS
@@ -21,18 +21,19 @@ from perdure.store.records import (
     TimerRow,
 )
 from perdure.store.schema import (
+    PROJECTIONS,
     TABLE_OF,
+    UNUSED,
     endings,
     events,
+    execution_counts,
     executions,
     key_uses,
     nodes,
     queue,
     slots,
-    snapshots,
     streams,
     timers,
-    waits,
 )
 from perdure.store.sql.log import LAST_POSITIONS
 from perdure.store.sqlite.bulk import Bulk
@@ -101,6 +102,7 @@ SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_
 # No ON CONFLICT here: it would let a part of a batch survive.
 ADD_EVENTS: Final = Bulk(_compile(insert(events), *_columns(events)), list(events.columns))
 
+_ADD_COUNT: Final = insert(execution_counts)
 CLAIM: Final[dict[type[Row | Claim], str]] = {
     kind: _claim(TABLE_OF[kind]) for kind in (SlotRow, ProcessIdRow, IdempotencyRow)
 }
@@ -109,6 +111,16 @@ PUTS: Final[dict[type[Row | Claim], Bulk]] = {
     for kind, table in TABLE_OF.items()
     if kind not in CLAIM and kind is not QueueRow
 }
+ADD_COUNTS: Final = Bulk(
+    _compile(
+        _ADD_COUNT.on_conflict_do_update(
+            index_elements=list(execution_counts.primary_key.columns),
+            set_={"total": execution_counts.c.total + _ADD_COUNT.excluded.total},
+        ),
+        *_columns(execution_counts),
+    ),
+    list(execution_counts.columns),
+)
 # What comes in line is placed by the position of its event, which is there by now.
 _IN_LINE: Final = ", ".join(QueueRow._fields)
 _AS_GIVEN: Final = ", ".join(f"column{number}" for number in range(1, len(QueueRow._fields) + 1))
@@ -151,8 +163,16 @@ DELETE_ENDING: Final = _compile(
     delete(endings).where(endings.c.execution_id == bindparam("id"), endings.c.seq == bindparam("seq")), "id", "seq"
 )
 
-CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, queue, snapshots)]
+_COUNTED: Final = (executions.c.workspace_id, executions.c.workflow_id, executions.c.status)
+CLEAR: Final = [_compile(delete(table)) for table in PROJECTIONS if table not in UNUSED]
 """The statements that a rebuild begins with."""
+COUNT_ALL: Final = _compile(
+    insert(execution_counts).from_select(
+        list(execution_counts.columns),
+        select(*_COUNTED, literal_column("0"), func.count()).select_from(executions).group_by(*_COUNTED),
+    )
+)
+"""The statement that a rebuild ends with: as many as there are."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)
 
