@@ -467,14 +467,8 @@ snapshots = Table(
 queue = Table(
     "queue",
     metadata,
-    _id("execution_id", key=True),
-    _id("organization_id"),
-    _id("workflow_id"),
-    _text("kind"),
-    _digest("limit_key"),
-    Column("also_key", LargeBinary(32)),
-    _number("seq"),
-    Column("position", BigInteger, nullable=False),
+    *(_id("execution_id", key=True), _id("organization_id"), _id("workflow_id"), _text("kind")),
+    *(_digest("limit_key"), _digest("also_key", null=True), _number("seq"), _ms("position")),
     Index("queue_in_line", "limit_key", "position"),
     sqlite_with_rowid=False,
 )
