@@ -13,6 +13,7 @@ from perdure.store.errors import StoreError
 from perdure.store.records import (
     ApiKeyRow,
     Appended,
+    BulkRow,
     CountRow,
     EventRow,
     ExecutionRow,
@@ -319,6 +320,20 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class BulkJobs(Protocol):
+    """The projection of bulk jobs."""
+
+    async def bulk_job(self, bulk_id: bytes) -> BulkRow | None: ...
+
+    async def bulk_jobs(self, workspace_id: bytes, *, before: bytes | None = None, limit: int = 20) -> list[BulkRow]:
+        """Jobs of a workspace by id descending, below `before`."""
+        ...
+
+    async def bulk_jobs_under_way(self, *, after: bytes = b"", limit: int = 100) -> list[BulkRow]:
+        """Jobs that have not ended, by ascending id above `after`."""
+        ...
+
+
 class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
@@ -360,7 +375,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, BulkJobs, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -386,9 +401,9 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+        """Replace all executions, waits, timers and bulk jobs by these rows, and drop all snapshots.
 
-        The executions are counted anew.
+        It is one transaction. The executions are counted anew.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.
