@@ -401,7 +401,7 @@ def test_data_that_is_not_the_event_s_is_an_error(data):
 
 
 def structs_in(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Where in an event's data a struct stands, the event itself included; what variables and codes are named is no struct."""
+    """Where in an event's data a struct stands, the event itself included; objects by variable or code are none."""
     if not isinstance(value, dict) or at[-1:] in (("assigned",), ("failed",)):
         return []
     own = [] if at[-1:] == ("calls",) else [at]
