@@ -65,6 +65,8 @@ ORDER = (
     "GET /v1/bulk/{id}",
     "POST /v1/bulk/{id}/stop",
     "POST /v1/test-state",
+    "PATCH /v1/organization",
+    "GET /v1/organization",
     "GET /v1/clock",
     "POST /v1/clock/accept",
     "GET /health/live",

@@ -53,6 +53,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
             "status": shown["status"],
             "state": shown["state"],
+            "queue": None if shown["queue"] is None else _queue(shown["queue"]),
             "created": readable(shown["created_at"]),
             "modified": f"{readable(shown['modified_at'])} by {shown['modified_by_name'] or shown['modified_by']}",
             "ended": readable(shown["ended_at"]),
@@ -61,6 +62,15 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     )
     click.echo()
     steps_table(shown["steps"])
+
+
+def _queue(queue: dict[str, Any]) -> str:
+    """Where a run stands in line, in words."""
+    limits = " and ".join(
+        f"the {each['kind']}'s limit" + ("" if each["limit"] is None else f" of {each['limit']}")
+        for each in queue["limits"]
+    )
+    return f"number {queue['position']} for a place in {limits}"
 
 
 # --- history -----------------------------------------------------------------------------------------------------
