@@ -12,11 +12,14 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.events import Origin, Parent, Recorded, ResumeRule
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
-    """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen."""
+    """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen.
+
+    `origin` is the execution that it repeats, for the `reason` that was given.
+    """
 
     workspace: str
     workflow: str
@@ -28,6 +31,23 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     is_test: bool = False
     parent: Parent | None = None
     resume: ResumeRule = "any"
+    origin: Origin | None = None
+    reason: str | None = None
+
+
+class Fork(msgspec.Struct, frozen=True, gc=False):
+    """Start the execution with the history of its `origin` up to an event, and go on from there.
+
+    `events` are those of the origin, from the first one to that event, with their payloads. `input`: the one state that
+    is in progress there is given this JSON value in place of its own.
+    """
+
+    origin: Origin
+    events: tuple[Recorded, ...]
+    trigger: str
+    process_id: str | None = None
+    reason: str | None = None
+    input: Any = msgspec.UNSET
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
@@ -158,6 +178,12 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     """Release the execution from quarantine, and try again."""
 
 
+class Redrive(msgspec.Struct, frozen=True, gc=False):
+    """Go on with an execution that did not end well, at the states that failed or were cut short."""
+
+    reason: str | None = None
+
+
 class Confirm(msgspec.Struct, frozen=True, gc=False):
     """Change nothing: the answer is only stored under an idempotency key."""
 
@@ -173,6 +199,7 @@ class Refuse(msgspec.Struct, frozen=True, gc=False):
 
 Command: TypeAlias = (
     Trigger
+    | Fork
     | Advance
     | QueueTask
     | StartTask
@@ -187,6 +214,7 @@ Command: TypeAlias = (
     | Redispatch
     | Quarantine
     | Release
+    | Redrive
     | Confirm
     | Refuse
 )

@@ -51,6 +51,19 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     depth: int = 1
 
 
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The execution that this one was made from, and the event of it whose hash (in hex) says which log was meant.
+
+    `rerun`: it has the workflow and the input, as they are or edited, of that execution, whose first event it is.
+    `fork`: it took over the history up to that event.
+    """
+
+    kind: Literal["rerun", "fork"]
+    execution: str
+    seq: int
+    hash: str
+
+
 ResumeRule: TypeAlias = Literal["any", "named"]
 """`any`: a resume may leave its wait unnamed; `named`: it must name it (`settings.resume` of a workflow)."""
 
@@ -81,7 +94,8 @@ Then: TypeAlias = Retry | Caught
 class ExecutionStarted(Event, frozen=True):
     """The first event. Payload: `input`, `process_id` if the caller chose one, and `key_salt` if keys need one.
 
-    `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1.
+    `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1. `origin`: the one
+    that it was made from; the reason for that stands in the payload as `reason`, if one was given.
     """
 
     kind: Literal["execution"]
@@ -96,6 +110,7 @@ class ExecutionStarted(Event, frozen=True):
     due_at: int | None = None
     parent: Parent | None = None
     resume: ResumeRule = "any"
+    origin: Origin | None = None
 
 
 class StatePassed(Event, frozen=True):

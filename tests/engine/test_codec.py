@@ -91,6 +91,12 @@ MEMBERS: dict[str, Any] = {
     "log_sha256": "c" * 64,
     "name": "7/name",
     "next": "Book “it”",
+    "origin": {
+        "kind": "fork",
+        "execution": "01900000-0000-7000-8000-000000000011",
+        "seq": 12,
+        "hash": "f" * 64,
+    },
     "output": "7/output",
     "parameters": "3/parameters",
     "parent": {
@@ -201,6 +207,7 @@ def test_every_event_has_its_golden_file():
 
 
 SINCE: dict[tuple[str, int], Any] = {
+    ("ExecutionStarted", 1): lambda members: members | {"origin": None},
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},

@@ -60,7 +60,8 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
             break
     if last is not None and not draft.state.is_over:
         return draft.decision(last)
-    if state.parent is not None and state.parent.is_awaited:
+    # Of one that was redriven the parent's task is over, mostly, and that is no reason to end it.
+    if state.parent is not None and state.parent.is_awaited and not state.redrives:
         draft.effects.append(FollowParent(state.parent))
     # What was ready when the process died, or paused for breath, goes on. Timers come last, and all of them: also those
     # that `advance` has set, and each instant once.

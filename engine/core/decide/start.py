@@ -33,6 +33,8 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     payload: dict[str, Any] = {"input": command.input, **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
+    if command.reason is not None:
+        payload["reason"] = command.reason
     timeout_s = facts.machine.timeout_seconds
     # The limit of the whole run goes on all the time, also while its steps wait for a slot.
     due_at = None if timeout_s is None else facts.now + timeout_s * 1000
@@ -50,6 +52,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             due_at=due_at,
             parent=command.parent,
             resume=command.resume,
+            origin=command.origin,
         ),
         payload,
     )
