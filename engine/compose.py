@@ -33,6 +33,7 @@ from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
 from perdure.engine.services.calls import Calls, RecordedCalls
+from perdure.engine.services.chances import Chances
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.idempotency import Idempotency
@@ -80,6 +81,7 @@ class Services(NamedTuple):
     event_log: EventLog
     idempotency: Idempotency
     calls: Calls
+    chances: Chances
 
 
 class Composed(NamedTuple):
@@ -98,8 +100,9 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     calls = Calls(parts, recorded)
     workflows = Workflows(parts, registry, calls, published)
     idempotency = Idempotency(parts)
+    runs = Runs(parts, workflows, idempotency)
     services = Services(
-        runs=Runs(parts, workflows, idempotency),
+        runs=runs,
         workflows=workflows,
         access=Access(parts, principals),
         queries=Queries(around.store),
@@ -107,6 +110,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         event_log=EventLog(parts),
         idempotency=idempotency,
         calls=calls,
+        chances=Chances(parts, workflows, idempotency, runs),
     )
     children = ChildExecutions(parts, workflows, calls)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)

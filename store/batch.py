@@ -57,7 +57,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     ExecutionRow: frozenset(
         {
             *("organization_id", "workspace_id", "workflow_id", "workflow_version", "trigger_type"),
-            *("created_at", "input_ref", "parent_id", "awaited_by"),
+            *("created_at", "input_ref", "parent_id", "awaited_by", "origin_id"),
         }
     ),
     WaitRow: frozenset(

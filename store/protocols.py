@@ -227,6 +227,10 @@ class Executions(Protocol):
         """Executions by id descending, below `before`. Exactly one of the three says of what."""
         ...
 
+    async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:
+        """The executions that were made from this one, by ascending id above `after`."""
+        ...
+
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         """Executions that something may have to be done for after a crash, ascending above `after`.
 

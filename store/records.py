@@ -221,7 +221,8 @@ class ExecutionRow(NamedTuple):
 
     `error` is a reserved name or one literal in the definition; any other error name stands behind
     `error_ref`. `parent_id` is the execution whose task started this one; `awaited_by` is the same one if its
-    task goes on only when this one ends, else null.
+    task goes on only when this one ends, else null. `origin_id` is the execution that this one was made from, by a
+    rerun or a fork.
     """
 
     execution_id: bytes
@@ -244,6 +245,7 @@ class ExecutionRow(NamedTuple):
     cause_ref: str | None
     parent_id: bytes | None
     awaited_by: bytes | None
+    origin_id: bytes | None = None
 
 
 class WaitRow(NamedTuple):

@@ -318,6 +318,7 @@ executions = Table(
     _text("cause_ref", null=True),
     _id("parent_id", null=True),
     _id("awaited_by", null=True),
+    _id("origin_id", null=True),
     Index("executions_of_workflow", "workflow_id", "execution_id"),
     Index("executions_of_workspace", "workspace_id", "execution_id"),
     Index("executions_of_organization", "organization_id", "execution_id"),
@@ -325,6 +326,8 @@ executions = Table(
 )
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
 LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
+HAS_ORIGIN: Final = text("origin_id IS NOT NULL")
+Index("executions_of_origin", executions.c.origin_id, executions.c.execution_id, sqlite_where=HAS_ORIGIN)
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
 
 waits = Table(

@@ -36,7 +36,7 @@ ROOMS = {
         runtime
         audit services
         compose database views
-        following
+        following second_chances
         embedded
         testing
     """,

@@ -18,6 +18,9 @@ COMMANDS: Final = {
     "release": Lazy(
         "perdure.api.cli.commands.run_control:release", "Try a run again that was set aside (quarantined)."
     ),
+    "redrive": Lazy("perdure.api.cli.commands.chances:redrive", "Let a run go on that did not end well."),
+    "rerun": Lazy("perdure.api.cli.commands.chances:rerun", "Start another run with the input of a run."),
+    "fork": Lazy("perdure.api.cli.commands.chances:fork", "Start another run from an event of a run."),
     "task": Lazy("perdure.api.cli.commands.tasks:task", "Answer for a task by the token that it handed out."),
     "show": Lazy("perdure.api.cli.commands.runs:show", "Show a run: its status, input, output and steps."),
     "history": Lazy("perdure.api.cli.commands.runs:history", "List runs, newest first."),

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
-from perdure.engine.core.events import Parent
+from perdure.engine.core.events import Origin, Parent
 from perdure.engine.errors import Invalid
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.callers import Caller
@@ -18,7 +18,10 @@ PROCESS_ID_MAX: Final = 128
 
 
 class Start(NamedTuple):
-    """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one."""
+    """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one.
+
+    `origin` is the execution that it repeats, and `reason` why.
+    """
 
     found: Published
     input: Any
@@ -26,6 +29,8 @@ class Start(NamedTuple):
     trigger: str
     is_test: bool = False
     parent: Parent | None = None
+    origin: Origin | None = None
+    reason: str | None = None
 
     def command(self, caller: Caller) -> c.Trigger:
         """The `Trigger` command."""
@@ -41,6 +46,8 @@ class Start(NamedTuple):
             is_test=self.is_test,
             parent=self.parent,
             resume=version.resume,
+            origin=self.origin,
+            reason=self.reason,
         )
 
     def claim(self, caller: Caller, execution_id: bytes, salt: bytes) -> ProcessIdRow | None:

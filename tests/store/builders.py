@@ -89,7 +89,7 @@ def idempotency(key: str, stream_id: bytes, **changes: Any) -> IdempotencyRow:
 def execution(execution_id: bytes, **changes: Any) -> ExecutionRow:
     row = ExecutionRow(
         *(execution_id, ORG, WORKSPACE, WORKFLOW, 1, "REQUEST", "running", "A", 1, NOW, NOW, None, None),
-        *("1/input", None, None, None, None, None, None),
+        *("1/input", None, None, None, None, None, None, None),
     )
     return row._replace(**changes)
 

@@ -27,6 +27,7 @@ from perdure.api.cli.targets.reader import (
     reader,
 )
 from perdure.api.cli.targets.target import ResumeRule
+from perdure.api.dialects.resource.chance_schemas import Fork, Rerun
 from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.schemas import Terminate, Termination
@@ -164,6 +165,47 @@ class Direct:
             return {"message": answered.answer}
 
         return dict(self._do(terminate))
+
+    def redrive(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        async def redrive(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            return {"message": (await engine.services.chances.redrive(caller, process_id, reason=reason)).answer}
+
+        return dict(self._do(redrive))
+
+    def rerun(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        async def rerun(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(Rerun, body)
+            answered = await engine.services.chances.rerun(
+                caller,
+                process_id,
+                run_input=asked.input,
+                version=asked.version,
+                new_process_id=asked.process_id,
+                reason=asked.reason,
+                trigger="MANUAL",
+            )
+            return {"execution_id": answered.answer, "process_id": asked.process_id or answered.answer}
+
+        return dict(self._do(rerun))
+
+    def fork(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        async def fork(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(Fork, body)
+            answered = await engine.services.chances.fork(
+                caller,
+                process_id,
+                asked.seq,
+                state_input=asked.input,
+                new_process_id=asked.process_id,
+                reason=asked.reason,
+                trigger="MANUAL",
+            )
+            return {"execution_id": answered.answer, "process_id": asked.process_id or answered.answer}
+
+        return dict(self._do(fork))
 
     def release(self, process_id: str) -> dict[str, Any]:
         async def release(engine: Engine, caller: Caller) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
@@ -103,6 +104,34 @@ class Remote:
     def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         with self.of_run(process_id):
             return _members(self.client.terminate(process_id, payload))
+
+    def redrive(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(self.client.redrive(process_id, reason=reason))
+
+    def rerun(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(
+                self.client.rerun(
+                    process_id,
+                    run_input=body.get("input"),
+                    version=body.get("version"),
+                    new_process_id=body.get("process_id"),
+                    reason=body.get("reason"),
+                )
+            )
+
+    def fork(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(
+                self.client.fork(
+                    process_id,
+                    body["seq"],
+                    state_input=body.get("input", UNSET),
+                    new_process_id=body.get("process_id"),
+                    reason=body.get("reason"),
+                )
+            )
 
     def release(self, process_id: str) -> dict[str, Any]:
         return _members(self.client.release(process_id))
