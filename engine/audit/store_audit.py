@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
+from perdure.engine.audit.origin_check import origin_break
 from perdure.engine.audit.pin_check import PinCheck
 from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, answer_flaw, differences
 from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
@@ -57,7 +58,7 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
     """Verify every stream of a store, or of one organization (`store/LOG_FORMAT.md`, "Verifying").
 
     Checked are the chain, payload digests, positions and the head; event 1 against `streams`; definitions
-    against the digests in the events; each row of which the stream tells against its fold; each snapshot against the
+    against the digests in the events; a rerun or fork against its origin; each row of which the stream tells against its fold; each snapshot against the
     fold at its seq; that each event belongs to a stream; and, of a whole store, that no position is missing, that each
     pin holds, that no row is of no stream, and that nothing is defined that is not ours. Raises `StoreError` if the
     streams cannot be listed; anything else that cannot be read is a break.
@@ -148,6 +149,8 @@ class _Audit:
             found = _malformed(walk.stream) or await self._chain(walk)
             if found is None:
                 found = await self._meaning(walk)
+            if found is None and walk.has_origin:
+                found = await origin_break(self._store, walk.stream)
         except StoreError as error:
             found = _unreadable(walk.stream, walk.verifier.seq, error)
         found = found or walk.differing()
@@ -317,6 +320,11 @@ class _Walk:
         self.pins: list[EventRow] = []
         self._fold: RowFold | None = FOLDS[self.stream.kind](self.stream) if self.stream.kind in FOLDS else None
         self._failure: Exception | None = None
+
+    @property
+    def has_origin(self) -> bool:
+        """Whether the stream is an execution that was made from another one."""
+        return self.stream.kind == "execution" and "origin" in decode_json(self.telling[0].data)
 
     def feed(self, some: list[StoredEvent]) -> None:
         self.verifier.feed(some)
