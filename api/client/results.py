@@ -184,6 +184,7 @@ class RunDescribed(Result, frozen=True, kw_only=True):
     modified_on: Millis
     modified_by: str | None
     parent_execution_id: str | UnsetType = UNSET
+    origin_execution_id: str | UnsetType = UNSET
     workflow_event_log: EventLog
 
 

@@ -70,6 +70,9 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         f"{PROCESS}/terminateWorkflow/{{process_id}}": {},
         "/v1/executions/{process_id}/resume": {"payload": 7},
         "/v1/executions/{process_id}/terminate": {},
+        "/v1/executions/{process_id}/redrive": {},
+        "/v1/executions/{process_id}/rerun": {},
+        "/v1/executions/{process_id}/fork": {"seq": 1},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
         "/v1/workflows/by-name/{name}": {"definition": ENDING},
@@ -133,6 +136,8 @@ async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -
     mine = await owned(api)
     if route.path.endswith("/release"):
         await api.set_aside(mine.process_id)
+    if route.path.endswith("/redrive"):
+        await api.ok("POST", f"/v1/executions/{mine.process_id}/terminate", json={})
     response = await ask(api, route, mine, api.key)
     assert response.is_success, response.text
 

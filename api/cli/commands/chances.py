@@ -45,7 +45,7 @@ def _version(_: click.Context, parameter: click.Parameter, value: str | None) ->
 
 @click.command(
     cls=ExampledCommand,
-    examples=["perdure rerun INV-8", """perdure rerun INV-8 --input '{"amount": 90}' --version latest"""],
+    examples=["perdure rerun INV-7", """perdure rerun INV-7 --input '{"amount": 90}' --version latest"""],
 )
 @click.argument("process_id")
 @click.option("--input", "given", metavar="JSON|@FILE", help="Another input, a JSON object.  [default: the run's own]")
@@ -76,11 +76,18 @@ def rerun(
 
 @click.command(
     cls=ExampledCommand,
-    examples=["perdure fork INV-8 --at 2", """perdure fork INV-8 --at 2 --input '{"amount": 90}' --reason "what if" """],
+    examples=["perdure fork INV-7 --at 2", """perdure fork INV-7 --at 1 --input '{"amount": 90}' --reason "what if\""""],
 )
 @click.argument("process_id")
-@click.option("--at", "seq", type=click.IntRange(1, 2**63 - 1), required=True, metavar="SEQ", help="The last event that the new run takes over (perdure events).")
-@click.option("--input", "given", metavar="JSON|@FILE", help="Another input, a JSON value, of the state in progress there.")
+@click.option(
+    "--at",
+    "seq",
+    type=click.IntRange(1, 2**63 - 1),
+    required=True,
+    metavar="SEQ",
+    help="The last event that the new run takes over (perdure events).",
+)
+@click.option("--input", "given", metavar="JSON|@FILE", help="Another input of the state in progress there.")
 @click.option("--new-process-id", metavar="ID", help="Your own name for the new run.")
 @click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
 @anywhere
@@ -104,7 +111,8 @@ def fork(
     if given is not None:
         said["input"] = read_json(given, "--input")
     more = {"process_id": new_process_id, "reason": reason}
-    answer = target(where).fork(process_id, {**said, **{name: value for name, value in more.items() if value is not None}})
+    said |= {name: value for name, value in more.items() if value is not None}
+    answer = target(where).fork(process_id, said)
     output.answer(answer, answer["execution_id"], as_json=as_json)
     if where.server is None:
         output.say(LATER)

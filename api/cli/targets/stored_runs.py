@@ -79,6 +79,7 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
             "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
+            "origin_execution_id": None if row.origin_id is None else ids.text(row.origin_id),
             **values_json(shown),
             "steps": steps,
             "waits": [

@@ -16,7 +16,7 @@ ProcessId: TypeAlias = Annotated[
     str, msgspec.Meta(min_length=1, max_length=128, extra={"accepts": "a text of 1 to 128 printable characters"})
 ]
 AnyVersion: TypeAlias = Annotated[
-    int | Literal["latest"],
+    Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)] | Literal["latest"],
     msgspec.Meta(extra={"accepts": f"an integer from 1 to {VERSION_MAX}, or 'latest'"}),
 ]
 

@@ -93,6 +93,7 @@ def call_everything(client: Any, token: str) -> None:
     assert client.terminate_workflow("R3").message == "already terminated"
     with pytest.raises(Conflict, match="not quarantined"):
         client.release("R3")
+    call_second_chances(client)
     assert client.history(made.id, limit=2).last_key.workflow_id == made.id
     assert client.executions(limit=1).count == 1
     told = client.execution_events("R3", order="desc", limit=1, types=["ExecutionTerminated"], payloads="digest").data
@@ -117,6 +118,19 @@ def call_everything(client: Any, token: str) -> None:
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"
     assert "<html" in client.docs()
+
+
+def call_second_chances(client: Any) -> None:
+    """Redrive the run that was terminated, and make others from it."""
+    assert client.redrive("R3", reason="once, after all").message == "redriven"
+    rerun = client.rerun("R3", run_input={"amount": 1}, version="latest", new_process_id="R4", reason="again")
+    assert (rerun.process_id, client.rerun("R3", version=1).process_id[:4]) == ("R4", rerun.execution_id[:4])
+    fork = client.fork("R3", 1, state_input={"amount": 2}, reason="what if")
+    lineage = client.lineage("R3")
+    assert (lineage.redrives, lineage.origin, len(lineage.reruns)) == (1, None, 2)
+    assert [made.execution_id for made in lineage.forks] == [fork.execution_id]
+    assert client.lineage("R4").origin.kind == "rerun"
+    client.terminate("R3")
 
 
 def compare(ours: Any, theirs: Any, place: str) -> None:
