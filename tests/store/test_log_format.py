@@ -58,6 +58,7 @@ WORDS = {
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
+    "Origin": "*origin*",
     "ResumeRule": '`"any"` or `"named"`',
 }
 
@@ -74,6 +75,7 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
+    parts.append(described(e.Origin, "*origin*: an object"))
     parts.append(described(workflow.Called, "*called*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")
     parts += [described(each, f"`type` {json.dumps(tag_of(each))}") for each in (e.Retry, e.Caught)]
