@@ -60,6 +60,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
             *("created_at", "input_ref", "parent_id", "awaited_by", "origin_id"),
         }
     ),
+    OrganizationRow: frozenset({"secret", "created_at"}),
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
     ),
@@ -94,6 +95,16 @@ def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
                 tables[kind] = {}
             tables[kind][row[: KEY_COLUMNS[kind]]] = row
     return {kind: list(rows.values()) for kind, rows in tables.items()}
+
+
+def net_counts(parts: Iterable[StreamAppend]) -> list[tuple[tuple[bytes, bytes, str], int]]:
+    """What is to be added to each count, by workspace, workflow and status; what comes to nothing is left out."""
+    changes: dict[tuple[bytes, bytes, str], int] = {}
+    for part in parts:
+        for workspace_id, workflow_id, status, change in part.counts:
+            key = (workspace_id, workflow_id, status)
+            changes[key] = changes.get(key, 0) + change
+    return [(key, change) for key, change in changes.items() if change]
 
 
 def execution_scope(

@@ -130,12 +130,13 @@ Claim: TypeAlias = ProcessIdRow | IdempotencyRow
 
 
 class OrganizationRow(NamedTuple):
-    """`secret` keys the HMACs that outlive an erasure. `name` is unique."""
+    """`secret` keys the HMACs that outlive an erasure. `name` is unique. `settings` is JSON text; only it changes."""
 
     organization_id: bytes
     name: str
     secret: bytes
     created_at: int
+    settings: str
 
 
 class WorkspaceRow(NamedTuple):
@@ -181,7 +182,8 @@ class WorkflowRow(NamedTuple):
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `resume`: what a resume of its runs must say, "any" or "named".
+    `settings`
+    is JSON text: rules for its runs, of which `resume`, what a resume must say, is one.
     """
 
     workflow_id: bytes
@@ -195,6 +197,7 @@ class WorkflowVersionRow(NamedTuple):
     created_by: str
     published_at: int | None
     resume: Literal["any", "named"]
+    settings: str
 
 
 class NodeRow(NamedTuple):
@@ -343,6 +346,31 @@ class Ending(NamedTuple):
     ended_at: int
 
 
+class CountChange(NamedTuple):
+    """So many executions of a workflow more, or if negative fewer, have a status once a stream's part is written."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    change: int
+
+
+class CountRow(NamedTuple):
+    """How many executions of a workflow have a status."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    total: int
+
+
+class Miscount(NamedTuple):
+    """A count that is not as many as there are; `total` is 0 where there is no row, or where nothing is counted."""
+
+    row: CountRow
+    there: int
+
+
 class StreamAppend(NamedTuple):
     """The part of a batch that concerns one stream: written whole or not at all.
 
@@ -351,6 +379,7 @@ class StreamAppend(NamedTuple):
     be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
     `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts; both are
     rows that belong to this stream. What is both put and deleted is gone afterwards. `endings` come after both.
+    `counts` are added to what is counted.
     """
 
     stream_id: bytes
@@ -363,6 +392,7 @@ class StreamAppend(NamedTuple):
     puts: Sequence[Row] = ()
     deletes: Sequence[TimerRow] = ()
     endings: Sequence[Ending] = ()
+    counts: Sequence[CountChange] = ()
 
 
 class RefusedAppend(NamedTuple):

@@ -1,8 +1,8 @@
 """Checks that a run was made from what its first event says (`perdure verify`).
 
-The origin is compared if it is there: the event that is named has that hash, so the log that was meant is this one. Of a
-fork the events that it took over are compared one by one: each is that of the origin, but for ids of waits and children,
-which are the fork's own, and tokens, of which it has none.
+The origin is compared if it is there: the event that is named has that hash, so the log that was meant is this one.
+Of a fork the events that it took over are compared one by one: each is that of the origin, but for ids of waits and
+children, which are the fork's own, and tokens, of which it has none.
 """
 
 from __future__ import annotations

@@ -42,7 +42,10 @@ What: TypeAlias = Literal[
     "iteration_aborted",
     "branch_ended",
 ]
-"""The types of entries. The execution is ended (completed), broken (failed), timed out, or aborted (terminated); or redriven."""
+"""The types of entries. An execution is ended (completed), broken (failed), timed out or aborted (terminated).
+
+After the latter three it may be redriven.
+"""
 
 _ENDINGS: Final[frozenset[What]] = frozenset({"ended", "broken", "timed_out", "aborted"})
 
@@ -113,7 +116,8 @@ class VisitFork:
     """The branches or iterations that a visit of a Parallel or Map state has begun, until that has ended.
 
     `visit` is null, and `count` too, if the log of its beginning is lost. `live` has, in order, the indexes of those
-    that are known to run, `done` of those that succeeded. At most `concurrency` run at once (0: any number), and `tolerated` may fail.
+    that are known to run, `done` of those that succeeded. At most `concurrency` run at once (0: any
+    number), and `tolerated` may fail.
     """
 
     seq: int

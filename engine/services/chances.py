@@ -109,7 +109,7 @@ class Chances:
         """Start another run of the same workflow, from its start; the answer is its id as text.
 
         It has the input of the run, or `run_input`, and its version of the workflow, or another one, or the latest.
-        Raises `Conflict` (the new process id is taken, or the workflow or version cannot be run), `Invalid`, `NotFound`.
+        Raises `Conflict` (the new process id is taken; the workflow or version cannot be run), `Invalid`, `NotFound`.
         """
         _check_reason(reason)
         if new_process_id is not None:

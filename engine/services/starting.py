@@ -45,7 +45,7 @@ class Start(NamedTuple):
             process_id=self.process_id,
             is_test=self.is_test,
             parent=self.parent,
-            resume=version.resume,
+            settings=self.found.settings,
             origin=self.origin,
             reason=self.reason,
         )

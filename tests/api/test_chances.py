@@ -50,7 +50,12 @@ async def test_a_run_is_rerun_and_forked_and_all_of_them_know_of_each_other(api:
     assert rerun["process_id"] == "INV/7b"
     assert fork["process_id"] == fork["execution_id"]
     origin = (await api.ok("GET", f"{RUN}/{execution_id}/lineage"))["data"]
-    assert (origin["status"], origin["redrives"], origin["origin"], origin["has_more"]) == ("terminated", 0, None, False)
+    assert (origin["status"], origin["redrives"], origin["origin"], origin["has_more"]) == (
+        "terminated",
+        0,
+        None,
+        False,
+    )
     assert [run["execution_id"] for run in origin["reruns"]] == [rerun["execution_id"]]
     assert [run["process_id"] for run in origin["forks"]] == [fork["execution_id"]]
     first = (await api.ok("GET", f"{RUN}/{execution_id}/events?limit=1"))["data"][0]

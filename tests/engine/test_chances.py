@@ -29,7 +29,10 @@ ORDER = {
         "Ship": {"Type": "Task", "Resource": "ship", "End": True},
     },
 }
-ASK = {"StartAt": "Ask", "States": {"Ask": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}}}
+ASK = {
+    "StartAt": "Ask",
+    "States": {"Ask": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 60, "End": True}},
+}
 MANY = {
     "StartAt": "Each",
     "States": {
@@ -187,7 +190,9 @@ async def test_a_rerun_is_linked_both_ways(engine: Engine, shop: Shop) -> None:
     row = present(await engine.store.execution(ids.parse(run)))
     changed = {**ORDER, "StartAt": "Ship"}
     changed["States"] = {"Ship": ORDER["States"]["Ship"]}  # type: ignore[index]
-    await engine.services.workflows.change(await engine._caller(), row.workflow_id, definition=changed, is_published=True)
+    await engine.services.workflows.change(
+        await engine._caller(), row.workflow_id, definition=changed, is_published=True
+    )
     same = await engine.rerun("ORD-1", reason="again")
     edited = await engine.rerun("ORD-1", run_input={"amount": 90}, version="latest", new_process_id="ORD-1b")
     assert (await engine.result(same.id, timeout=10)).output == {"shipped": {"charged": {"amount": 120}}}
@@ -240,7 +245,9 @@ async def test_a_fork_whose_origin_is_another_one_is_found(engine: Engine, shop:
 
     async def other_hash(stream: bytes, seqs: Any) -> Any:
         found = await events_at(stream, seqs)
-        return [item._replace(row=item.row._replace(hash=bytes(32))) for item in found] if stream == stream_id else found
+        return (
+            [item._replace(row=item.row._replace(hash=bytes(32))) for item in found] if stream == stream_id else found
+        )
 
     async def other_event(stream: bytes, seqs: Any) -> Any:
         found = await events_at(stream, seqs)

@@ -76,7 +76,10 @@ def rerun(
 
 @click.command(
     cls=ExampledCommand,
-    examples=["perdure fork INV-7 --at 2", """perdure fork INV-7 --at 1 --input '{"amount": 90}' --reason "what if\""""],
+    examples=[
+        "perdure fork INV-7 --at 2",
+        """perdure fork INV-7 --at 1 --input '{"amount": 90}' --reason "what if\"""",
+    ],
 )
 @click.argument("process_id")
 @click.option(

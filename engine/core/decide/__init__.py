@@ -1,8 +1,8 @@
 """`decide`: the pure answer to a command. Nothing else knows a rule of an execution.
 
-Commands come from two sides. From outside come Trigger, Fork, Resume, Terminate, AnswerTask, Beat, Release and Redrive (and Confirm
-and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that the state
-causes is recorded. All others come from inside: the driver sends them since an effect, a
+Commands come from two sides. From outside come Trigger, Fork, Resume, Terminate, AnswerTask, Beat, Release and Redrive
+(and Confirm and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that
+the state causes is recorded. All others come from inside: the driver sends them since an effect, a
 timer or a restart says so, and what has lost its reason meanwhile is `STALE`, which nobody needs to know. Either kind
 may come late, twice, or after the end; so each module here first finds out what is still there, by names that never
 come back (the seq of an event, the id of a wait), and only then does anything.

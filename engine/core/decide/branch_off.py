@@ -6,8 +6,8 @@ them later finds the same states, outputs and decisions as in the origin. Nothin
 come of the decision that a copy is not.
 
 What was in progress at that event was the origin's. It is entered anew by the event after the copies
-(`ExecutionForked`), as `advance` enters whatever is ready: a step is called under a key of this run, a wait opens with an
-id of its own, a timer is set from now. What was completed stands.
+(`ExecutionForked`), as `advance` enters whatever is ready: a step is called under a key of this run, a wait opens with
+an id of its own, a timer is set from now. What was completed stands.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Redrives: a run that did not end well goes on at the states that failed or were cut short (decision record 39).
 
 As in AWS Step Functions: what has succeeded keeps its output and is not called again; of a Parallel or Map only the
-branches and iterations go on that failed, or were aborted because of those. Inputs are kept, attempts and the time limit
-are counted anew, a wait opens anew under another id.
+branches and iterations go on that failed, or were aborted because of those. Inputs are kept, attempts and the time
+limit are counted anew, a wait opens anew under another id.
 
 What is to go on stands in the state (`engine.core.remains`). So nothing is decided here but whether: the event brings
 it back, and `advance` enters it.

@@ -171,7 +171,9 @@ def check_numbers(events: Iterable[e.Recorded]) -> None:
 
 def may_begin(fork: Fork) -> bool:
     """Whether an iteration is left, and there is room for it."""
-    return (bool(fork.again) or fork.started < fork.count) and (not fork.concurrency or len(fork.live) < fork.concurrency)
+    return (bool(fork.again) or fork.started < fork.count) and (
+        not fork.concurrency or len(fork.live) < fork.concurrency
+    )
 
 
 def _check_waits_and_timers(state: State) -> None:

@@ -22,7 +22,6 @@ from perdure.engine.core.state import State
 from perdure.engine.history import states_history
 from perdure.engine.testing import due, failed, redriven, resumed, succeeded, terminated
 
-from . import generated
 from .checked import Checked, given, wait_id
 from .generated import MARK
 from .test_properties import begin, go_on, send, send_anything
@@ -69,7 +68,16 @@ def shape(state: State) -> Any:
     more = {scope: (f.parameters, f.visits, f.variables) for scope, f in state.frames.items()}
     opened = sorted((wait.scope, wait.state, wait.seq) for wait in state.waits.values())
     ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
-    ends = (state.status, state.seq, state.current, state.input, state.output, state.error, state.error_ref, state.cause)
+    ends = (
+        state.status,
+        state.seq,
+        state.current,
+        state.input,
+        state.output,
+        state.error,
+        state.error_ref,
+        state.cause,
+    )
     counts = (state.active, state.delayed, state.ready, state.actionable_forks, state.redrives, state.refusals)
     fallen = {scope: (frame.state, frame.input, type(frame.phase)) for scope, frame in state.fallen.items()}
     return ends, counts, frames, more, state.forks, opened, ended, set(state.timers), fallen, state.fallen_forks
@@ -83,7 +91,12 @@ def test_a_fork_has_the_outputs_of_its_origin_and_calls_none_of_their_steps():
     origin = given(machine(A={**STEP}, B={**STEP}), {"n": 1}).when(succeeded("A", {"a": 1}))
     fork = Branched(origin, 4, "what if")
     names = [type(r.event).__name__ for r in fork.events]
-    assert names == [*("ExecutionStarted", "TaskScheduled", "TaskSucceeded"), "TaskScheduled", "ExecutionForked", names[-1]]
+    assert names == [
+        *("ExecutionStarted", "TaskScheduled", "TaskSucceeded"),
+        "TaskScheduled",
+        "ExecutionForked",
+        names[-1],
+    ]
     calls = [effect for effect in fork.effects if isinstance(effect, RunTask)]
     assert [(call.state, call.parameters) for call in calls] == [("B", {"a": 1})]
     assert calls[0].idempotency_key.startswith(f"{FORK}/B/-/")
@@ -136,7 +149,9 @@ def test_a_wait_is_opened_anew_and_neither_its_id_nor_its_token_is_the_origins()
     fork = Branched(origin, len(origin.events))
     opened = [r.event for r in fork.events if isinstance(r.event, e.WaitOpened)]
     assert opened[0].token_sha256 is None
-    assert not {wait.wait for wait in opened} & {r.event.wait for r in origin.events if isinstance(r.event, e.WaitOpened)}
+    assert not {wait.wait for wait in opened} & {
+        r.event.wait for r in origin.events if isinstance(r.event, e.WaitOpened)
+    }
     fork.when(c.AnswerTask(opened[0].wait, c.TaskSuccess(1))).then_refuses("WAIT_EXPIRED")
     fork.when(c.AnswerTask(opened[1].wait, c.TaskSuccess(1))).then_is("completed", output=1).check()
 
@@ -185,7 +200,7 @@ def test_the_history_of_a_fork_tells_of_each_state_once():
 
 
 def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
-    """At the event at which it was forked, a run has the state of its origin; then it lives, and calls nothing twice."""
+    """At the event at which it was forked, a run has its origin's state; then it lives, and calls nothing twice."""
     origin = begin(pick)
     send_anything(pick, origin, 16)
     seen = Counter[str]()

@@ -114,7 +114,9 @@ def test_the_time_limit_of_the_run_is_counted_anew():
 
 def test_a_wait_that_had_expired_opens_anew():
     """Under another id: an answer to the old wait is still told that it came too late."""
-    run = given(machine(Ask={**ASK, "TimeoutSeconds": 5})).after(5000).when(due()).then("WaitExpired", "ExecutionFailed")
+    run = (
+        given(machine(Ask={**ASK, "TimeoutSeconds": 5})).after(5000).when(due()).then("WaitExpired", "ExecutionFailed")
+    )
     old = run.wait
     run.when(redriven()).then("ExecutionRedriven", "WaitOpened")
     assert run.wait != old
@@ -126,7 +128,9 @@ def test_a_result_of_a_call_before_the_redrive_is_ignored():
     """Its call was given up; what counts is the call that was made since."""
     run = given(machine(A={**STEP}))
     late = succeeded("A", {"late": 1})(run.state)
-    run.when(terminated(), redriven(), late).then("ExecutionTerminated", "ExecutionRedriven", "TaskScheduled", "ResultIgnored")
+    run.when(terminated(), redriven(), late).then(
+        "ExecutionTerminated", "ExecutionRedriven", "TaskScheduled", "ResultIgnored"
+    )
     run.when(succeeded("A", {"ok": 1})).then_is("completed", output={"ok": 1})
 
 
@@ -146,7 +150,7 @@ def test_a_catch_whose_output_cannot_be_made_leads_back_to_its_state():
 
 
 def test_a_parent_hears_of_the_end_once_more_and_nobody_ends_a_redriven_child():
-    """If its parent still waits, since it was not told yet, it waits for the redriven run; else that lives by itself."""
+    """A parent that was not told yet waits for the redriven run; without one that lives by itself."""
     parent = e.Parent(wait_id(77), "", "P", 3, 1, 0, "sync:2", is_awaited=True)
     run = given(machine(A={**STEP}), None, None, parent).when(failed("A", "Down"), redriven(), c.Recover(died=False))
     assert "FollowParent" not in {type(effect).__name__ for effect in run.effects}
@@ -216,8 +220,11 @@ def redriven_in_depth() -> tuple[Checked, list[RunTask], dict[Any, str]]:
     inner = each(machine(A={**STEP}), ItemsPath="$.items")
     outer = each(machine(P=parallel(machine(I=inner), machine(B={**STEP}))))
     run = given(machine(M=outer), [{"items": [0, 1]}, {"items": [2]}])
-    scopes = {run.value(frame.input) if not isinstance(run.value(frame.input), dict) else None: scope
-              for scope, frame in run.state.frames.items() if frame.state == "A"}
+    scopes = {
+        run.value(frame.input) if not isinstance(run.value(frame.input), dict) else None: scope
+        for scope, frame in run.state.frames.items()
+        if frame.state == "A"
+    }
     first_b = min(scope for scope, frame in run.state.frames.items() if frame.state == "B")
     run.when(succeeded("A", 10, scope=scopes[0]), succeeded("B", "b", scope=first_b))
     run.when(failed("A", "Down", scope=scopes[1])).then_is("failed").when(redriven())
@@ -309,7 +316,9 @@ def good(run: Checked, at: Any, seed: int) -> c.Command:
     place, kind, *_ = at
     pick = random.Random(f"{seed}{place}").choice
     if kind == "answer":
-        return c.AnswerTask(run.state.frames[generated.what_is_due(run)[at]].phase.wait, c.TaskSuccess(generated.helpful(pick)))
+        return c.AnswerTask(
+            run.state.frames[generated.what_is_due(run)[at]].phase.wait, c.TaskSuccess(generated.helpful(pick))
+        )
     with patch.object(generated, "outcome", lambda pick: c.TaskSuccess(generated.helpful(pick))):
         return generated.do(run, at, pick)
 
@@ -422,4 +431,6 @@ def test_every_end_but_a_success_can_be_followed_by_a_redrive(status):
     """And each says afterwards what the run is: nothing of the end is left."""
     run = given({**machine(A={**STEP}), "TimeoutSeconds": 10})
     ends = {"failed": failed("A", "Down"), "terminated": terminated(), "timed_out": c.FireTimer(1)}
-    run.after(10_000).when(ends[status]).then_is(status).when(redriven(), succeeded("A", 1)).then_is("completed", output=1)
+    run.after(10_000).when(ends[status]).then_is(status).when(redriven(), succeeded("A", 1)).then_is(
+        "completed", output=1
+    )

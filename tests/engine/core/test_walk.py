@@ -269,15 +269,13 @@ def follow(node: Node, recorded: e.Recorded, state: State) -> Node:
     if isinstance(event, e.TaskScheduled):
         called = c.CompleteTask(event.scope, event.state, recorded.seq, event.attempt, event.visit, c.TaskSuccess(None))
         node = node._replace(tasks=(*node.tasks, called))
-    if isinstance(event, ExecutionForked):
-        return node._replace(waits=ended(node.waits, None, "cancelled"))
     if isinstance(event, e.WaitOpened):
         return node._replace(waits=(*node.waits, Wait(event.wait, event.state, event.scope)))
     if isinstance(event, e.WaitResumed):
         return node._replace(waits=ended(node.waits, event.wait, "resumed"))
     if isinstance(event, e.WaitExpired):
         return node._replace(waits=ended(node.waits, event.wait, "expired"))
-    if state.is_over:
+    if state.is_over or isinstance(event, ExecutionForked):
         return node._replace(waits=ended(node.waits, None, "cancelled"))
     if isinstance(event, e.TaskFailed | e.TaskSucceeded):
         wait = next((wait.id for wait in node.waits if wait.outcome is None and wait.scope == event.scope), "none")
