@@ -96,7 +96,7 @@ def _execution_terminated(fold: HistoryFold, event: e.ExecutionTerminated, recor
 
 
 def _execution_redriven(fold: HistoryFold, event: ce.ExecutionRedriven, _: e.Recorded) -> None:
-    fold.add(TimelineEntry("redriven", value=event.reason, count=event.count))
+    fold.add(TimelineEntry("redriven", value=event.reason, redrives=event.count))
     fold.bring_back(TOP)
 
 

@@ -73,7 +73,7 @@ def _aborted(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
 
 
 def _redriven(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
-    return "ExecutionRedriven", {"redriveCount": entry.count}
+    return "ExecutionRedriven", {"redriveCount": entry.redrives}
 
 
 # --- of a visit ---------------------------------------------------------------------------------------------

@@ -135,8 +135,8 @@ class VisitFork:
 class TimelineEntry(NamedTuple):
     """One thing that happened; `value` refers to its parameters, result, output or reason.
 
-    `fork` and the index `at` name the branch or iteration that it is about, or that what was aborted ran in. `count` is
-    the number of a redrive.
+    `fork` and the index `at` name the branch or iteration that it is about, or that what was aborted ran in.
+    `redrives` is the number of a redrive.
     """
 
     what: What
@@ -146,7 +146,7 @@ class TimelineEntry(NamedTuple):
     fork: VisitFork | None = None
     at: int = 0
     limits: TimeLimits = NO_LIMITS
-    count: int = 0
+    redrives: int = 0
 
 
 @dataclass(slots=True)

@@ -100,7 +100,7 @@ async def test_who_may_not_is_told_so(api: Api, what: str) -> None:
     """403 names the scope that is missing; 404 for a run that is not there."""
     await ended(api)
     method, scope = ("GET", "runs.view") if what == "lineage" else ("POST", "workflows.run")
-    more = {} if what == "lineage" else {"json": {"seq": 1} if what == "fork" else {}}
+    more: dict[str, Any] = {} if what == "lineage" else {"json": {"seq": 1} if what == "fork" else {}}
     narrow = await api.new_key("runs.resume")
     response = await api.send(method, f"{RUN}/INV%2F7/{what}", key=narrow, **more)
     assert (response.status_code, response.json()["error"]["details"]) == (403, {"scope": scope})

@@ -316,9 +316,8 @@ def good(run: Checked, at: Any, seed: int) -> c.Command:
     place, kind, *_ = at
     pick = random.Random(f"{seed}{place}").choice
     if kind == "answer":
-        return c.AnswerTask(
-            run.state.frames[generated.what_is_due(run)[at]].phase.wait, c.TaskSuccess(generated.helpful(pick))
-        )
+        phase: Any = run.state.frames[generated.what_is_due(run)[at]].phase
+        return c.AnswerTask(phase.wait, c.TaskSuccess(generated.helpful(pick)))
     with patch.object(generated, "outcome", lambda pick: c.TaskSuccess(generated.helpful(pick))):
         return generated.do(run, at, pick)
 
@@ -430,7 +429,7 @@ def test_it_ends_as_it_would_have_by_chance():
 def test_every_end_but_a_success_can_be_followed_by_a_redrive(status):
     """And each says afterwards what the run is: nothing of the end is left."""
     run = given({**machine(A={**STEP}), "TimeoutSeconds": 10})
-    ends = {"failed": failed("A", "Down"), "terminated": terminated(), "timed_out": c.FireTimer(1)}
+    ends: dict[str, Any] = {"failed": failed("A", "Down"), "terminated": terminated(), "timed_out": c.FireTimer(1)}
     run.after(10_000).when(ends[status]).then_is(status).when(redriven(), succeeded("A", 1)).then_is(
         "completed", output=1
     )
