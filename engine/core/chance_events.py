@@ -12,13 +12,15 @@ from perdure.engine.core.refs import Ref
 class ExecutionRedriven(Event, frozen=True):
     """A run that did not end well goes on where it was: the only event that moves a run which had ended.
 
-    `count` is which redrive of the run it is, from 1 on. `due_at`: its time limit is counted anew, and the timer's name
-    is 1, as before. Payload: `reason`, if one was given.
+    `count` is which redrive of the run it is, from 1 on. Its time limits are counted anew: `due_at` is that of the
+    machine, and the timer's name is 1, as before; `limit_at` that of the workflow's settings, timer 0. Payload:
+    `reason`, if one was given.
     """
 
     count: int
     reason: Ref | None = None
     due_at: int | None = None
+    limit_at: int | None = None
 
 
 class IterationRedriven(Event, frozen=True):

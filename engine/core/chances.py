@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from perdure.engine.core.chance_events import ExecutionForked, ExecutionRedriven, IterationRedriven
 from perdure.engine.core.events import Recorded
 from perdure.engine.core.frames import cancel_all_waits, close, put
-from perdure.engine.core.persistent import EMPTY, PersistentMap
+from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.places import set_time_limits
 from perdure.engine.core.remains import bring_back, bring_back_iteration
-from perdure.engine.core.state import EXECUTION_TIMER, TOP, InFork, State, Timer
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, TOP, InFork, State
 
 
 def execution_redriven(state: State, event: ExecutionRedriven, _: Recorded) -> None:
@@ -20,8 +21,9 @@ def execution_redriven(state: State, event: ExecutionRedriven, _: Recorded) -> N
     state.redrives = event.count
     state.ended_at = state.output = state.error = state.error_ref = state.cause = None
     state.is_quarantined = False  # of one that was set aside, and terminated
-    if event.due_at is not None:
-        state.timers = state.timers.set(EXECUTION_TIMER, Timer(TOP, event.due_at))
+    state.is_overdue = False
+    # Of a run with limits the places went with its end: what goes on first queues for them (`decide.hold`).
+    set_time_limits(state, event.due_at, event.limit_at)
     bring_back(state, TOP)
 
 
@@ -34,7 +36,8 @@ def execution_forked(state: State, event: ExecutionForked, _: Recorded) -> None:
     """Whatever is in progress is entered anew: nothing of it has been done in this run."""
     cancel_all_waits(state)
     state.is_quarantined = False
-    limit = state.timers.get(EXECUTION_TIMER)
+    limits = {name: state.timers[name] for name in (EXECUTION_TIMER, SETTINGS_TIMER) if name in state.timers}
+    state.is_overdue = False
     for scope in state.scopes():
         frame = state.frames[scope]
         if scope in state.fallen:  # it was failing: the origin's next event would have said what follows
@@ -42,7 +45,7 @@ def execution_forked(state: State, event: ExecutionForked, _: Recorded) -> None:
             bring_back(state, scope)
         elif frame.phase is not None and not isinstance(frame.phase, InFork):
             put(state, scope, frame, replace(frame, phase=None, retries=(), parameters=None))
-    state.timers = EMPTY if limit is None else PersistentMap({EXECUTION_TIMER: limit})
+    state.timers = PersistentMap(limits)
     if event.input is not None:
         frame = state.frames[event.scope]
         state.frames = state.frames.set(event.scope, replace(frame, input=event.input))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Origin, Parent, Recorded
+from perdure.engine.core.events import Origin, Parent, Recorded, RunLimit
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 
 
@@ -20,6 +20,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen.
 
     `origin` is the execution that it repeats, for the `reason` that was given.
+    With `limits` it begins when it is admitted.
     """
 
     workspace: str
@@ -34,6 +35,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     settings: VersionSettings = VERSION_DEFAULTS
     origin: Origin | None = None
     reason: str | None = None
+    limits: tuple[RunLimit, ...] = ()
 
 
 class Fork(msgspec.Struct, frozen=True, gc=False):
@@ -46,9 +48,18 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
     origin: Origin
     events: tuple[Recorded, ...]
     trigger: str
+    settings: VersionSettings = VERSION_DEFAULTS
+    limits: tuple[RunLimit, ...] = ()
     process_id: str | None = None
     reason: str | None = None
     input: Any = msgspec.UNSET
+
+
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """Admit the execution, which queues since the event of that seq: these places in its limits are free."""
+
+    seq: int
+    places: tuple[int, ...]
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
@@ -180,9 +191,13 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
 
 class Redrive(msgspec.Struct, frozen=True, gc=False):
-    """Go on with an execution that did not end well, at the states that failed or were cut short."""
+    """Go on with an execution that did not end well, at the states that failed or were cut short.
+
+    `settings` are those of its version of the workflow: its time limit is counted anew.
+    """
 
     reason: str | None = None
+    settings: VersionSettings = VERSION_DEFAULTS
 
 
 class Confirm(msgspec.Struct, frozen=True, gc=False):
@@ -201,6 +216,7 @@ class Refuse(msgspec.Struct, frozen=True, gc=False):
 Command: TypeAlias = (
     Trigger
     | Fork
+    | Admit
     | Advance
     | QueueTask
     | StartTask

@@ -15,6 +15,7 @@ from typing import Final
 
 from perdure.engine.core import chance_events as ce
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.refs import seq_of
 from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
@@ -219,6 +220,7 @@ _UNCOUNTED: Final = frozenset(
         *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched, e.ExecutionSucceeded),
         *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
         *(ce.IterationRedriven, ce.ExecutionForked),
+        *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )
 """What AWS tells nothing of, and the end that nothing follows."""

@@ -8,7 +8,7 @@ verified so. A struct here is as frozen as the bytes that it reads: an unknown m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import asdict
@@ -16,9 +16,7 @@ from msgspec.structs import asdict
 from perdure.engine.core.events import (
     BranchesStarted,
     Event,
-    ExecutionStarted,
     MapStarted,
-    Parent,
     ResumeRule,
     TaskScheduled,
     WaitOpened,
@@ -39,26 +37,6 @@ class Earlier(NamedTuple, Generic[E]):
 
     form: type[E]
     upcast: Callable[[E, int, int], Event]
-
-
-class ExecutionStarted1(Event, frozen=True):
-    """It did not say which execution it was made from.
-
-    Read as the next version: from none.
-    """
-
-    kind: Literal["execution"]
-    workspace: str
-    workflow: str
-    workflow_version: int
-    definition_sha256: str
-    trigger: str
-    start_at: str
-    input: Ref
-    is_test: bool = False
-    due_at: int | None = None
-    parent: Parent | None = None
-    resume: ResumeRule = "any"
 
 
 class TaskScheduled1(Event, frozen=True):
@@ -173,7 +151,6 @@ def _with_settings(event: VersionAdded1, _seq: int, _at: int) -> VersionAdded:
 
 
 EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
-    "ExecutionStarted": (Earlier(ExecutionStarted1, lambda event, _seq, _at: ExecutionStarted(**asdict(event))),),
     "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),

@@ -21,6 +21,7 @@ from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.services.idempotency import Answered, Idempotency
+from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.sending import send
 from perdure.engine.services.starting import Start, check_process_id, implied
@@ -58,10 +59,13 @@ class Lineage(NamedTuple):
 class Chances:
     """Redrives, reruns and forks."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, memory: Idempotency, runs: Runs) -> None:
+    def __init__(
+        self, node: NodeParts, workflows: Workflows, limits: RunLimits, memory: Idempotency, runs: Runs
+    ) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows
+        self._limits = limits
         self._idempotency = memory
         self._runs = runs
 
@@ -79,18 +83,14 @@ class Chances:
         execution_id = await self._runs.find(caller, process_id)
 
         async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
-            await self._check_alive(caller, await self._row(execution_id))
+            row = await self._row(execution_id)
+            found = await self._workflows.runnable(caller, row.workflow_id, row.workflow_version, is_test=True)
             self._first(await self._store.events_at(execution_id, [1]))
-            reply = await send(self._node, caller, "execution", execution_id, c.Redrive(reason), remembered=claim)
+            command = c.Redrive(reason, found.settings)
+            reply = await send(self._node, caller, "execution", execution_id, command, remembered=claim)
             return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
 
         return await self._idempotency.run_once(caller, idempotency, attempt)
-
-    async def _check_alive(self, caller: Caller, row: ExecutionRow) -> None:
-        """Raise `Conflict` if the workflow of a run is archived: nothing of it is to begin again."""
-        workflow = await self._workflows.workflow(caller, row.workflow_id)
-        if workflow.status == "archived":
-            raise Conflict(f"the workflow {workflow.name!r} is archived: its runs cannot be redriven")
 
     # --- rerun ---------------------------------------------------------------------------------------------------
 
@@ -126,6 +126,7 @@ class Chances:
         async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
             found = await self._workflows.runnable(caller, row.workflow_id, number, is_test=begun.is_test)
             start = Start(found, given, new_process_id, trigger, begun.is_test, origin=origin, reason=reason)
+            start = await self._limits.limited(caller, start)
             return await self._start(caller, found, start.command(caller), start, claim)
 
         return await self._idempotency.run_once(caller, idempotency, attempt, busy=_BUSY)
@@ -159,11 +160,21 @@ class Chances:
         async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
             stored, events = await self._history(origin_id, seq)
             origin = Origin("fork", ids.text(origin_id), seq, stored[-1].row.hash.hex())
-            command = c.Fork(origin, tuple(events), trigger, new_process_id, reason, state_input)
             is_test = _started(events[0]).is_test
             found = await self._workflows.runnable(caller, row.workflow_id, row.workflow_version, is_test=is_test)
             given = (events[0].payload or {})["input"]
-            return await self._start(caller, found, command, Start(found, given, new_process_id, trigger), claim)
+            start = await self._limits.limited(caller, Start(found, given, new_process_id, trigger, is_test))
+            command = c.Fork(
+                origin,
+                tuple(events),
+                trigger,
+                found.settings,
+                start.limits or (),
+                new_process_id,
+                reason,
+                state_input,
+            )
+            return await self._start(caller, found, command, start, claim)
 
         return await self._idempotency.run_once(caller, idempotency, attempt, busy=_BUSY)
 

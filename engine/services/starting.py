@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
-from perdure.engine.core.events import Origin, Parent
+from perdure.engine.core.events import Origin, Parent, RunLimit
 from perdure.engine.errors import Invalid
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.callers import Caller
@@ -21,6 +21,7 @@ class Start(NamedTuple):
     """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one.
 
     `origin` is the execution that it repeats, and `reason` why.
+    Its `limits` are found last (`engine.services.run_limits`): by whoever starts it, however that comes.
     """
 
     found: Published
@@ -31,10 +32,13 @@ class Start(NamedTuple):
     parent: Parent | None = None
     origin: Origin | None = None
     reason: str | None = None
+    limits: tuple[RunLimit, ...] | None = None
 
     def command(self, caller: Caller) -> c.Trigger:
         """The `Trigger` command."""
         version = self.found.version
+        if self.limits is None:
+            raise AssertionError("a start without its limits: RunLimits.limited gives them")
         return c.Trigger(
             workspace=ids.text(caller.workspace_id),
             workflow=ids.text(version.workflow_id),
@@ -48,6 +52,7 @@ class Start(NamedTuple):
             settings=self.found.settings,
             origin=self.origin,
             reason=self.reason,
+            limits=self.limits,
         )
 
     def claim(self, caller: Caller, execution_id: bytes, salt: bytes) -> ProcessIdRow | None:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from perdure.api.dialects.resource import (
+    bulk,
     chances,
     clock,
     events,
     executions,
+    finding,
     keys,
+    organizations,
     releases,
     tasks,
     trials,
@@ -21,5 +24,7 @@ from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
-    *(*chances.ROUTES, *tasks.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
+    *finding.ROUTES,
+    *bulk.ROUTES,
+    *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

@@ -51,7 +51,11 @@ def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
     draft = ExecutionDraft(state, facts)
-    due_at = _start(draft, command)
+    begun = command.events[0].event
+    if isinstance(begun, ExecutionStarted) and begun.limits:
+        message = "a run of a workflow with concurrency limits cannot be forked: its places are its own; rerun it"
+        return Rejection("CONFLICT", message)
+    _start(draft, command)
     remade = _remaker(facts.new_id)
     for recorded in command.events[1:]:
         draft.caused_by = recorded.caused_by
@@ -60,13 +64,12 @@ def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
     if refused is not None:
         return refused
     _go_own_way(draft, command)
-    if due_at is not None:
-        draft.effects.append(SetTimer(due_at))
+    draft.effects.extend(SetTimer(timer.due_at) for timer in draft.state.timers.values())
     advance(draft)
     return draft.decision(facts.execution)
 
 
-def _start(draft: ExecutionDraft, command: Fork) -> int | None:
+def _start(draft: ExecutionDraft, command: Fork) -> None:
     """Begin as the origin did, but with no parent, under another name, and with all the time that a run has."""
     begun, facts = command.events[0], draft.facts
     if not isinstance(begun.event, ExecutionStarted):
@@ -77,9 +80,18 @@ def _start(draft: ExecutionDraft, command: Fork) -> int | None:
     payload: dict[str, Any] = {"input": (begun.payload or {})["input"], **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
-    started = replace(begun.event, trigger=command.trigger, parent=None, due_at=due_at, origin=command.origin)
+    limit_ms = command.settings.timeout_ms
+    started = replace(
+        begun.event,
+        trigger=command.trigger,
+        parent=None,
+        due_at=due_at,
+        limit_at=None if limit_ms is None else facts.now + limit_ms,
+        origin=command.origin,
+        limits=command.limits,
+        counts=command.settings.concurrency_counts if command.limits else "all",
+    )
     draft.emit(started, payload)
-    return due_at
 
 
 def _remaker(new_id: Callable[[], str]) -> Callable[[Event], Event]:

@@ -40,8 +40,9 @@ def redrive(state: State, command: Redrive, facts: Facts) -> Outcome:
     due_at = None if timeout_s is None else facts.now + timeout_s * 1000
     reason = None if command.reason is None else ref(draft.next_seq, "reason")
     said = {} if command.reason is None else {"reason": command.reason}
-    draft.emit(ExecutionRedriven(state.redrives + 1, reason, due_at), said)
-    if due_at is not None:
-        draft.effects.append(SetTimer(due_at))
+    limit_ms = command.settings.timeout_ms
+    limit_at = None if limit_ms is None else facts.now + limit_ms
+    draft.emit(ExecutionRedriven(state.redrives + 1, reason, due_at, limit_at), said)
+    draft.effects.extend(SetTimer(at) for at in (due_at, limit_at) if at is not None)
     advance(draft)
     return draft.decision(REDRIVEN)

@@ -39,9 +39,9 @@ class Branched(Checked):
             Origin("fork", "01900000-0000-7000-8000-000000000001", seq, "a" * 64),
             tuple(origin.events[:seq]),
             "REQUEST",
-            f"{MARK}fork",
-            reason,
-            given_input,
+            process_id=f"{MARK}fork",
+            reason=reason,
+            input=given_input,
         )
         super().__init__(origin.machine, {})
 
@@ -207,6 +207,10 @@ def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
     for seq in sorted({pick(range(1, len(origin.events) + 1)) for _ in range(3)}):
         then = replay(origin.events[:seq])
         fork = Branched(origin, seq, f"{MARK}reason")
+        if origin.event(0).limits:
+            assert "concurrency limits" in fork.refused.message
+            seen["limited"] += 1
+            continue
         if fork.rejection is not None:
             assert fork.refused.code == "CONFLICT"
             assert not replay(origin.events[: fork.refused.details["limit"]]).is_over

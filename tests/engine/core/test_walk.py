@@ -20,6 +20,7 @@ from perdure.engine.core.chance_events import ExecutionForked
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Decision, Facts, Need, Rejection
 from perdure.engine.core.events import Origin
+from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.state import InTask, State, initial_state
 from perdure.engine.core.transitions import TRANSITIONS
 from perdure.engine.language import Machine, compile_machine, nested_in
@@ -106,7 +107,58 @@ def beside(other: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 DEFINITIONS |= {f"ask beside {name}": beside(other) for name, other in OTHERS.items()}
 
-LIMITED = {"ask, charge, pause", "ask beside pause"}
+DEFINITIONS |= {
+    "charge in turn": {"Charge": {**STEP, "End": True}},
+    "ask in turn, charge in time": {
+        "Ask": {**ASK, "Next": "Charge in time"},
+        "Charge in time": {**STEP, "TimeoutSeconds": 60, "Next": "Pause"},
+        "Pause": {"Type": "Wait", "Seconds": 1, "End": True},
+    },
+    "ask beside asking in turn": {
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}},
+                {
+                    "StartAt": "Tell",
+                    "States": {
+                        "Tell": {
+                            "Type": "Task",
+                            "Resource": "notify.waitForTaskToken",
+                            "Parameters": {"token.$": "$$.Task.Token"},
+                            "TimeoutSeconds": 60,
+                            "HeartbeatSeconds": 20,
+                            "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}],
+                            "ResultSelector": {"again.$": "$.again"},
+                            "Catch": [{"ErrorEquals": ["States.Timeout"], "Next": "Done"}],
+                            "End": True,
+                        },
+                        "Done": {"Type": "Succeed"},
+                    },
+                },
+            ],
+            "End": True,
+        }
+    },
+}
+
+DEFINITIONS["ask in time, charge beside"] = {
+    "Both": {
+        "Type": "Parallel",
+        "Branches": [
+            {"StartAt": "Ask", "States": {"Ask": {**ASK, "TimeoutSeconds": 90, "End": True}}},
+            {
+                "StartAt": "Pay",
+                "States": {
+                    "Pay": {**STEP, "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}], "End": True},
+                },
+            },
+        ],
+        "End": True,
+    }
+}
+
+LIMITED = {"ask, charge, pause", "ask beside pause", "charge in turn"}
 """These have a time limit for the whole execution."""
 
 REDRIVEN = {
@@ -124,6 +176,18 @@ FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail"}
 """These are forked wherever they can be, once."""
 
 DEFINITIONS["charge, and be late"] = {"Do": {**STEP, "TimeoutSeconds": 60, "End": True}}
+TURN = e.RunLimit("workflow", "f" * 64)
+ALL_COUNT = VersionSettings(timeout_ms=3_600_000)
+ACTIVE_COUNT = VersionSettings(timeout_ms=3_600_000, concurrency_counts="active")
+TIMED = {"ask in time, charge beside": VersionSettings(timeout_ms=3_600_000)}
+"""Likewise, but they queue for nothing."""
+
+IN_TURN = {
+    "charge in turn": ALL_COUNT,
+    "ask in turn, charge in time": ACTIVE_COUNT,
+    "ask beside asking in turn": ACTIVE_COUNT,
+}
+"""These queue for a place in a limit, and have a time limit by their settings."""
 
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
@@ -176,7 +240,8 @@ class Node(NamedTuple):
         ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
         seen = {(task.state, task.visit) for task in self.tasks}
         stale = any(timer not in state.timers for timer in self.timers)
-        flags = (state.is_quarantined, state.refusals > 0, stale)
+        held = (state.queue is not None, bool(state.places), state.is_overdue, 0 in state.timers, 1 in state.timers)
+        flags = (state.is_quarantined, state.refusals > 0, stale, held)
         return repr((state.status, is_forked, frames, forks, fallen, past, ended, sorted(seen), flags))
 
 
@@ -199,6 +264,9 @@ def ways_on(node: Node, machine: Machine, redrives: int, *, is_forked: bool) -> 
     yield from ((command, START) for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()))
     for scope in node.state.frames:
         yield c.Redispatch(scope), START
+    if node.state.limits:
+        seq = 1 if node.state.queue is None else node.state.queue.seq
+        yield from ((c.Admit(*of), START) for of in ((seq, (3,)), (seq, ()), (99, (3,))))
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
     if is_forked and node.state.origin is None:
@@ -339,6 +407,8 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         assert all(wait.outcome for wait in after.waits), "a wait is open after the end"
     assert names.count("WaitResumed") <= 1
     assert {wait.id for wait in after.waits if wait.outcome is None} == {wait for wait, _ in after.state.open_waits()}
+    if after.state.limits and not after.state.is_over and after.state.status == "running":
+        assert after.state.places or after.state.is_overdue, "it goes on without a place"
     if not after.state.is_over and after.state.seq:
         check_state(after.state)
     if isinstance(command, c.Resume):
@@ -375,9 +445,14 @@ def check_redrive(node: Node, names: list[str], outcome: Decision | Rejection) -
         assert set(outcome.steps[0].state.ended_waits) == set(node.state.ended_waits)
 
 
-def walk(machine: Machine, redrives: int = 0, *, is_forked: bool = False) -> tuple[int, set[tuple[str, str, str]]]:
+def walk(machine: Machine, name: str) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
+    redrives, is_forked = int(name in REDRIVEN), name in FORKED
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
+    if name in TIMED:
+        trigger = replace(trigger, settings=TIMED[name])
+    if name in IN_TURN:
+        trigger = replace(trigger, settings=IN_TURN[name], limits=(TURN,))
     outcome, start = send(NOTHING, trigger, START, machine)
     moves = set(moves_of(NOTHING, outcome))
     waiting, seen = deque([start]), {start.key()}
@@ -418,11 +493,7 @@ def limit(name: str) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
     return {
-        name: walk(
-            compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}),
-            name in REDRIVEN,
-            is_forked=name in FORKED,
-        )
+        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}), name)
         for name, states in DEFINITIONS.items()
     }
 
