@@ -13,9 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -23,6 +21,7 @@ from sqlalchemy import (
     text,
 )
 
+from perdure.store import columns
 from perdure.store.records import (
     ApiKeyRow,
     BulkRow,
@@ -42,30 +41,10 @@ from perdure.store.records import (
     WorkspaceRow,
 )
 
-metadata = MetaData()
-
-# SQLite makes a column the row id itself only if its type is spelled INTEGER.
-_Position = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _id(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary(16), primary_key=key, nullable=null)
-
-
-def _digest(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary(32), primary_key=key, nullable=null)
-
-
-def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=null)
-
-
-def _number(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
-    return Column(name, Integer, primary_key=key, autoincrement=False, nullable=null)
-
-
-def _ms(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, autoincrement=False, nullable=null)
+metadata: Final = columns.metadata
+_Position: Final = columns.POSITION
+_id, _digest, _text = columns.id_column, columns.digest_column, columns.text_column
+_number, _ms = columns.number_column, columns.ms_column
 
 
 # --- primary: never rebuilt ---------------------------------------------------------------------------------
