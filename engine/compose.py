@@ -26,6 +26,7 @@ from perdure.engine.runtime.telemetry.metrics import Metrics, Sampled
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.schedules import DueSchedules, NoSchedules, ScheduleRunner
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
@@ -39,6 +40,8 @@ from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.runs import Runs
+from perdure.engine.services.scheduled_runs import ScheduledRuns
+from perdure.engine.services.schedules import Schedules
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
 from perdure.engine.steps import Registry
@@ -80,6 +83,7 @@ class Services(NamedTuple):
     event_log: EventLog
     idempotency: Idempotency
     calls: Calls
+    schedules: Schedules
 
 
 class Composed(NamedTuple):
@@ -98,6 +102,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     calls = Calls(parts, recorded)
     workflows = Workflows(parts, registry, calls, published)
     idempotency = Idempotency(parts)
+    scheduled = ScheduledRuns(parts, workflows)
     services = Services(
         runs=Runs(parts, workflows, idempotency),
         workflows=workflows,
@@ -107,10 +112,11 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         event_log=EventLog(parts),
         idempotency=idempotency,
         calls=calls,
+        schedules=Schedules(parts, workflows, scheduled),
     )
     children = ChildExecutions(parts, workflows, calls)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
-    return Composed(_node(parts, circle, tasks, children), services)
+    return Composed(_node(parts, circle, tasks, children, scheduled), services)
 
 
 def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:
@@ -133,6 +139,11 @@ class _Circle:
 
     async def fire(self, due: list[TimerRow]) -> list[TimerRow]:
         return await self.node.fire(due)
+
+    def all_had_turns(self) -> None:
+        if self.node.processor.is_careful:
+            self.node.processor.be_careful(is_careful=False)
+            self.node.begin_schedules()
 
     def moved(self, position: int) -> None:
         self.node.pins.on_moved(position)
@@ -188,14 +199,22 @@ def _tell_all(changed: Sequence[Changed], hot: HotStream, events: Sequence[NewEv
         tell(hot, events)
 
 
-def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner) -> Node:
+def _node(
+    parts: NodeParts,
+    circle: _Circle,
+    tasks: TaskRunner,
+    children: ChildRunner,
+    scheduled: ScheduleRunner | None = None,
+) -> Node:
     store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
     timers = Timers(store, clock, circle.fire, metrics)
     suspects = Suspects(send, clock, tasks, metrics)
-    all_had_turns = partial(parts.processor.be_careful, is_careful=False)
-    recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)
+    recovery = Recovery(store, send, timers, suspects, metrics, circle.all_had_turns)
     pins = Pins(store, parts.processor, parts.sender.actor)
-    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children))
+    runner = scheduled or NoSchedules()
+    slots = Timers(DueSchedules(store), clock, runner.fire, metrics)
+    workers = Workers(tasks, timers, suspects, recovery, pins, children, slots, runner)
+    circle.node = node = Node(parts, workers)
     return node
 
 

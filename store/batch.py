@@ -15,6 +15,7 @@ from perdure.store.records import (
     Owned,
     ProcessIdRow,
     Row,
+    ScheduleRow,
     SnapshotRow,
     StreamAppend,
     StreamKind,
@@ -34,6 +35,7 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     ExecutionRow: 1,
     WaitRow: 1,
     TimerRow: 3,
+    ScheduleRow: 1,
     SnapshotRow: 1,
     ProcessIdRow: 3,
     IdempotencyRow: 3,
@@ -47,6 +49,7 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     ProcessIdRow: ("execution", "stream_id"),
     WorkflowRow: ("workflow", "workflow_id"),
     WorkflowVersionRow: ("workflow", "workflow_id"),
+    ScheduleRow: ("workflow", "workflow_id"),
     OrganizationRow: ("organization", "organization_id"),
     WorkspaceRow: ("organization", "organization_id"),
     ApiKeyRow: ("organization", "organization_id"),
@@ -63,6 +66,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
     ),
+    ScheduleRow: frozenset({"workflow_id", "organization_id", "workspace_id", "is_main", "created_at", "created_by"}),
 }
 """Columns that are written once: a later put of the row leaves them, and their indexes, as they are."""
 

@@ -21,6 +21,7 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    ScheduleRow,
     Seen,
     SnapshotRow,
     StoredEvent,
@@ -294,6 +295,32 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class ScheduleReads(Protocol):
+    """The projection of schedules."""
+
+    async def schedule(self, schedule_id: bytes) -> ScheduleRow | None: ...
+
+    async def schedules_by_id(self, schedule_ids: Sequence[bytes]) -> dict[bytes, ScheduleRow]:
+        """These schedules; those that do not exist are left out."""
+        ...
+
+    async def schedules_of(self, workflow_ids: Sequence[bytes]) -> list[ScheduleRow]:
+        """The schedules of these workflows, by workflow and id."""
+        ...
+
+    async def schedules_due(self, now: int, *, limit: int = 1000) -> list[tuple[int, bytes]]:
+        """The ids of schedules that are due at or before `now`, each behind that instant, in their order."""
+        ...
+
+    async def next_schedule_due(self, *, after: int | None = None) -> int | None:
+        """The earliest instant at which one is due; null if none is."""
+        ...
+
+    async def unsettled_schedules(self, *, after: bytes = b"", limit: int = 1000) -> list[ScheduleRow]:
+        """Schedules of which a run is starting or a slot is buffered, by ascending id above `after`."""
+        ...
+
+
 class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
@@ -331,7 +358,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, ScheduleReads, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -357,7 +384,7 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+        """Replace all executions, waits, timers and schedules by these rows, and drop all snapshots, at once.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.
@@ -377,4 +404,15 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
 
-__all__ = ["LOG_PAGE_MAX", "PLACES", "Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store", "WriterPlace"]
+__all__ = [
+    "LOG_PAGE_MAX",
+    "PLACES",
+    "Catalog",
+    "EventRow",
+    "Executions",
+    "LogReader",
+    "Nodes",
+    "ScheduleReads",
+    "Store",
+    "WriterPlace",
+]

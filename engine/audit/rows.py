@@ -18,7 +18,7 @@ from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.streams.organization import key_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
-from perdure.engine.runtime.streams.workflow import version_row, workflow_row
+from perdure.engine.runtime.streams.workflow import schedule_row, version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
     EventRow,
@@ -27,6 +27,8 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    Projected,
+    ScheduleRow,
     Seen,
     StreamKind,
     StreamRow,
@@ -54,6 +56,11 @@ class RowFold(Protocol):
 
     def rows(self, stored: Stored) -> list[Owned]:
         """The expected rows. Raises what decoding the events raises."""
+        ...
+
+    @property
+    def projected(self) -> list[Projected]:
+        """Those of projections."""
         ...
 
 
@@ -86,6 +93,10 @@ class ExecutionFold:
     def execution(self) -> ExecutionRow:
         """The execution's own row."""
         return projections.execution_row(self._stream.stream_id, self._stream.organization_id, self._state)
+
+    @property
+    def projected(self) -> list[Projected]:
+        return [self.execution, *self.waits.values(), *sorted(self.timers)]
 
     def rows(self, stored: Stored) -> list[Owned]:
         return [self.execution, *self.waits.values(), *self.timers, *self._process_id(stored)]
@@ -138,7 +149,7 @@ class _AdministrativeFold:
 
 
 class WorkflowFold(_AdministrativeFold):
-    """A workflow and its versions."""
+    """A workflow, its versions and its schedules."""
 
     kind: StreamKind = "workflow"
 
@@ -153,13 +164,22 @@ class WorkflowFold(_AdministrativeFold):
                 text, mock = there.definition, _known(there.mock_payload, self._digests[number])
             definition = workflow.Definition(text or "", version.definition_sha256, mock)
             rows.append(version_row(number, state, definition, *whose))
-        return rows
+        return [*rows, *self.projected]
+
+    @property
+    def projected(self) -> list[Projected]:
+        whose = (self._stream.stream_id, self._stream.organization_id)
+        return [schedule_row(name, self._state, *whose) for name in self._state.schedules]
 
 
 class OrganizationFold(_AdministrativeFold):
     """An organization, its workspaces and its keys."""
 
     kind: StreamKind = "organization"
+
+    @property
+    def projected(self) -> list[Projected]:
+        return []
 
     def rows(self, stored: Stored) -> list[Owned]:
         state: organization.OrganizationState = self._state
@@ -220,22 +240,26 @@ def _columns(name: str, stored: Any, folded: Any) -> list[str]:
     ]
 
 
+_NAMED: Final[Mapping[type[Any], tuple[str, str]]] = {
+    WaitRow: ("wait", "wait_id"),
+    WorkflowVersionRow: ("version", "version"),
+    ScheduleRow: ("schedule", "schedule_id"),
+    WorkspaceRow: ("workspace", "workspace_id"),
+}
+"""What a row is within its stream, and the column that tells it from others."""
+
+
 def _name(row: Owned) -> str:
     """The name of a row within its stream."""
-    match row:
-        case WaitRow():
-            return f"wait {_shown(row.wait_id)}"
-        case TimerRow():
-            return f"timer {row.timer} at {row.due_at}"
-        case ProcessIdRow():
-            return f"process id {row.process_id!r}"
-        case WorkflowVersionRow():
-            return f"version {row.version}"
-        case WorkspaceRow():
-            return f"workspace {_shown(row.workspace_id)}"
-        case _:
-            is_key = not isinstance(row, ExecutionRow) and hasattr(row, "key_id")
-            return f"key {_shown(row[0])}" if is_key else "its row"
+    if isinstance(row, TimerRow):
+        return f"timer {row.timer} at {row.due_at}"
+    if isinstance(row, ProcessIdRow):
+        return f"process id {row.process_id!r}"
+    named = _NAMED.get(type(row))
+    if named is not None:
+        return f"{named[0]} {_shown(getattr(row, named[1]))}"
+    is_key = not isinstance(row, ExecutionRow) and hasattr(row, "key_id")
+    return f"key {_shown(row[0])}" if is_key else "its row"
 
 
 def _shown(value: Any) -> str:

@@ -26,6 +26,7 @@ from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.schedules import ScheduleRunner
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import TaskRunner
@@ -84,6 +85,8 @@ class Workers(NamedTuple):
     recovery: Recovery
     pins: Pins
     children: ChildRunner
+    slots: Timers
+    scheduled: ScheduleRunner
 
 
 class Node:
@@ -100,7 +103,9 @@ class Node:
         self.holds = parts.holds
         self.draining = parts.draining
         self.send = parts.sender.send
-        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
+        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children, self.slots, self.scheduled = (
+            workers
+        )
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -123,6 +128,8 @@ class Node:
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+            self.scheduled.recover()
+            await self.slots.start()
 
     async def look(self) -> None:
         """See where the log stands, and which ids there are: new ones sort above, wherever the clock has been since."""
@@ -150,7 +157,9 @@ class Node:
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()
+        await self.slots.close()
         await self.tasks.close(grace_s)
+        await self.scheduled.close(end - time.monotonic())
         await self.children.close(end - time.monotonic())
         is_home = self.processor.failure is not None or await self._go_home(end)
         if is_home:
@@ -185,6 +194,13 @@ class Node:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
+        self.slots.halt()
+
+    def begin_schedules(self) -> None:
+        """Take up schedules after a careful start, once every run has had its turn."""
+        if not self.draining.is_set() and self.processor.failure is None:
+            self.scheduled.recover()
+            self.slots.begin()
 
     def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
         """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
@@ -222,6 +238,9 @@ class Node:
         .on(fx.EndChild, lambda node, effect, hot: node.children.end(hot, effect.child))
         .on(fx.TellParent, lambda node, effect, hot: node.children.tell_parent(hot, effect))
         .on(fx.FollowParent, lambda node, effect, hot: node.children.follow_parent(hot, effect))
+        .on(fx.SetSchedule, lambda node, effect, _: node.slots.arm(effect.due_at))
+        .on(fx.StartScheduled, lambda node, effect, hot: node.scheduled.start(hot, effect))
+        .on(fx.FollowScheduled, lambda node, effect, hot: node.scheduled.follow(hot, effect))
         .over(fx.Effect)
     )
     """What is done for each kind of effect; also by who records without a start (`Engine.recorder`)."""

@@ -12,6 +12,7 @@ from perdure.store.errors import StoreError
 from perdure.store.memory.audit import MemoryAudit
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
+from perdure.store.memory.schedules import MemorySchedules
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     CANCELLED,
@@ -30,6 +31,7 @@ from perdure.store.records import (
     Projected,
     RefusedAppend,
     Row,
+    ScheduleRow,
     SnapshotRow,
     StoredEvent,
     StreamAppend,
@@ -48,6 +50,7 @@ class MemoryStore(MemoryAudit):
     def __init__(self) -> None:
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
+        MemorySchedules.__init__(self)
         self._closed = False
         self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
@@ -59,6 +62,7 @@ class MemoryStore(MemoryAudit):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            ScheduleRow: self._schedules,
             SnapshotRow: self._snapshots,
         }
 
@@ -86,8 +90,8 @@ class MemoryStore(MemoryAudit):
             for row in rows:
                 self._tables[kind].put(row)
         for part in accepted:
-            for timer in part.deletes:
-                self._timers.delete(timer)
+            for gone in part.deletes:
+                self._tables[type(gone)].delete(gone)
             for ending in part.endings:
                 self._end(part.stream_id, ending)
         return Appended(len(self._log), refused, heads)
@@ -149,7 +153,7 @@ class MemoryStore(MemoryAudit):
             self._check_open()
         finally:
             self._is_rebuilding = False
-        for kind in (ExecutionRow, WaitRow, TimerRow, SnapshotRow):
+        for kind in (ExecutionRow, WaitRow, TimerRow, ScheduleRow, SnapshotRow):
             table = self._tables[kind]
             for old in list(table.rows.values()):
                 table.delete(old)

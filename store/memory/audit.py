@@ -8,6 +8,7 @@ from typing import Any
 from perdure.store.batch import OWNERS
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
+from perdure.store.memory.schedules import MemorySchedules
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     ApiKeyRow,
@@ -16,6 +17,7 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    ScheduleRow,
     Seen,
     Stray,
     StreamKind,
@@ -28,7 +30,7 @@ from perdure.store.records import (
 from perdure.store.schema import TABLE_OF
 
 
-class MemoryAudit(MemoryExecutions, MemoryCatalog):
+class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules):
     """`Auditing` over the tables in memory."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
@@ -44,6 +46,7 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
         elif kind == "workflow":
             yield from _at(self._workflows, stream_id)
             yield from (self._versions.rows[stream_id, number] for number in self._versions_of.all(stream_id))
+            yield from (self._schedules.rows[name,] for name in self._schedules_of.all(stream_id))
         else:
             yield from _at(self._organizations, stream_id)
             yield from (row for row in self._workspaces.rows.values() if row.organization_id == stream_id)
@@ -61,6 +64,7 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
             ProcessIdRow: self._process_ids,
             WorkflowRow: self._workflows,
             WorkflowVersionRow: self._versions,
+            ScheduleRow: self._schedules,
             OrganizationRow: self._organizations,
             WorkspaceRow: self._workspaces,
             ApiKeyRow: self._api_keys,

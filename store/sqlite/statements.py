@@ -17,6 +17,7 @@ from perdure.store.schema import (
     executions,
     key_uses,
     nodes,
+    schedules,
     snapshots,
     streams,
     timers,
@@ -99,6 +100,7 @@ DELETE_TIMER: Final = _compile(
     delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
     *(f"old_{name}" for name in _columns(timers)),
 )
+DELETE_SCHEDULE: Final = _compile(delete(schedules).where(schedules.c.schedule_id == bindparam("id")), "id")
 
 PUT_ENDING: Final = _upsert(endings)
 FIRST_ENDING: Final = _compile(select(endings).order_by(endings.c.execution_id, endings.c.seq))
@@ -115,7 +117,7 @@ DELETE_ENDING: Final = _compile(
     delete(endings).where(endings.c.execution_id == bindparam("id"), endings.c.seq == bindparam("seq")), "id", "seq"
 )
 
-CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, snapshots)]
+CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, schedules, snapshots)]
 """The statements that a rebuild begins with."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)

@@ -24,7 +24,7 @@ import pytest
 
 from perdure.engine import Engine
 from perdure.engine.core import events as e
-from perdure.engine.core import organization, workflow
+from perdure.engine.core import organization, schedules, workflow
 from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.upcast import EARLIER
 from perdure.engine.testing import ManualClock
@@ -59,6 +59,10 @@ WORDS = {
     "Then": "*what follows*",
     "Parent": "*parent*",
     "ResumeRule": '`"any"` or `"named"`',
+    "Timing": "*timing*",
+    "Overlap": '`"allow"` or `"skip"` or `"buffer_one"`',
+    "CatchUp": '`"none"` or `"latest"` or `"all"`',
+    "SlotOutcome": '`"fired"` or `"caught_up"` or `"missed"` or `"skipped_overlap"` or `"skipped_paused"`',
 }
 
 
@@ -75,6 +79,7 @@ def event_types() -> str:
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
     parts.append(described(workflow.Called, "*called*: an object"))
+    parts.append(described(schedules.Timing, "*timing*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")
     parts += [described(each, f"`type` {json.dumps(tag_of(each))}") for each in (e.Retry, e.Caught)]
     return "\n".join(parts)

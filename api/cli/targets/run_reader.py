@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
-ListedStatus: TypeAlias = Literal["draft", "published", "archived"]
+ListedStatus: TypeAlias = Literal["draft", "published", "paused", "archived"]
 
 
 class RunReader(Protocol):
@@ -40,6 +40,10 @@ class RunReader(Protocol):
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
+        ...
+
+    def schedules(self, workflow: str) -> dict[str, Any]:
+        """The schedules of a workflow: `items`, each with its last decisions and its next slots."""
         ...
 
     def keys(self) -> dict[str, Any]:

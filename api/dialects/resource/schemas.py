@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.dialects.resource.schedule_schemas import CronText, ScheduleList, WholeList, Zone
 from perdure.api.dialects.schemas import (
     Count,
     Instant,
@@ -48,7 +49,8 @@ Definition: TypeAlias = Annotated[
 ScopeName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ""})]
 """A scope in any dialect's spelling; the document shows those of the server's dialects."""
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
+WorkflowStatus: TypeAlias = Literal["draft", "published", "paused", "archived"]
+TriggeredBy: TypeAlias = Literal["manual", "schedule"]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
@@ -73,6 +75,8 @@ class After(Shape, frozen=True):
     has_more: bool
     after: Uuid | None
 
+
+_SCHEDULES_ELSEWHERE: Final = "schedules are given where a workflow is created or changed, or to its schedules"
 
 # --- workflows ---------------------------------------------------------------------------------------------------
 
@@ -101,14 +105,13 @@ class NewWorkflow(Request, frozen=True):
         "published"
     )
     settings: RunSettings = RunSettings()
-    trigger_type: Annotated[
-        Literal["manual"], msgspec.Meta(extra={"accepts": "'manual' ('schedule' is not supported yet)"})
-    ] = "manual"
+    trigger_type: TriggeredBy | None = None
+    cron_expression: CronText | None = None
+    timezone: Zone | UnsetType = UNSET
+    schedules: ScheduleList | None = None
     mock_payload: dict[str, Any] | None = None
 
     not_yet: ClassVar[Mapping[str, str]] = {
-        "cron_expression": "",
-        "timezone": "",
         "nodes": "send a definition in Amazon States Language",
         "edges": "send a definition in Amazon States Language",
         "steps": "send a definition in Amazon States Language",
@@ -125,7 +128,10 @@ class AppliedWorkflow(Request, frozen=True):
     )
     settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
 
-    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+    not_yet: ClassVar[Mapping[str, str]] = {
+        **NewWorkflow.not_yet,
+        **dict.fromkeys(("trigger_type", "cron_expression", "timezone", "schedules"), _SCHEDULES_ELSEWHERE),
+    }
 
 
 class WorkflowChange(Request, frozen=True):
@@ -143,8 +149,12 @@ class WorkflowChange(Request, frozen=True):
     ) = msgspec.UNSET
 
     settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+    trigger_type: TriggeredBy | msgspec.UnsetType = msgspec.UNSET
+    cron_expression: CronText | msgspec.UnsetType | None = msgspec.UNSET
+    timezone: Zone | msgspec.UnsetType = msgspec.UNSET
+    schedules: WholeList | msgspec.UnsetType = msgspec.UNSET
 
-    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+    not_yet: ClassVar[Mapping[str, str]] = NewWorkflow.not_yet
 
 
 class WorkflowsQuery(Request, frozen=True):
@@ -168,9 +178,11 @@ class WorkflowShown(Shape, frozen=True):
     id: Uuid
     name: str
     description: str | None
-    status: Literal["draft", "published", "archived"]
+    status: WorkflowStatus
     version: Number
-    trigger_type: Literal["manual"]
+    trigger_type: TriggeredBy
+    cron_expression: str | None
+    timezone: str | None
     created_at: Instant
     created_by: str
     updated_at: Instant

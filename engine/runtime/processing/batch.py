@@ -16,7 +16,7 @@ from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
-from perdure.store.records import Claim, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+from perdure.store.records import Claim, Deletable, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend
 
 EVENTS_MAX: Final = 5_000
 """A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
@@ -40,7 +40,7 @@ class Part(msgspec.Struct, eq=False):
     events: list[NewEvent] = []
     claims: _Some[Claim] = ()
     puts: _Some[Row] = ()
-    deletes: _Some[TimerRow] = ()
+    deletes: _Some[Deletable] = ()
     endings: _Some[Ending] = ()
 
     def append(self) -> StreamAppend:

@@ -12,7 +12,7 @@ from perdure.engine.core.events import Recorded
 from perdure.engine.log import snapshots
 from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.letting_go import let_go
-from perdure.store.records import NEW_STREAM, Ending, Head, NewEvent, Row, SnapshotRow, StreamKind, TimerRow
+from perdure.store.records import NEW_STREAM, Deletable, Ending, Head, NewEvent, Row, SnapshotRow, StreamKind
 
 if TYPE_CHECKING:  # the language, which commands that read have no use for, comes with them
     from perdure.engine.core.decision import Facts, Outcome
@@ -38,7 +38,7 @@ class Rows(NamedTuple):
     """Rows that go with a stream's events."""
 
     puts: Sequence[Row]
-    deletes: Sequence[TimerRow] = ()
+    deletes: Sequence[Deletable] = ()
     endings: Sequence[Ending] = ()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -16,7 +16,6 @@ from perdure.engine.runtime.clock import Clock, Handle
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
 from perdure.store.errors import StoreError
-from perdure.store.protocols import Executions
 from perdure.store.records import TimerRow
 
 _log = structlog.get_logger("perdure.timers")
@@ -36,6 +35,14 @@ SHOWN_MAX: Final = 10
 """So many executions a line of the log names."""
 
 
+class TimerSource(Protocol):
+    """The store that has the timers: `store.protocols.Executions`, or what stands for it."""
+
+    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]: ...
+    async def next_due(self, *, after: int | None = None) -> int | None: ...
+    async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
+
+
 class Timers:
     """Looks for due timers when the earliest comes due, and fires them through the processor.
 
@@ -45,7 +52,7 @@ class Timers:
 
     def __init__(
         self,
-        store: Executions,
+        store: TimerSource,
         clock: Clock,
         fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]],
         metrics: Metrics,

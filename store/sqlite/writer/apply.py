@@ -8,7 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from perdure.store.batch import head_after, net_puts
 from perdure.store.chain import sealed
-from perdure.store.records import NEW_STREAM, Appended, EventRow, RefusedAppend, Row, StreamAppend, TimerRow
+from perdure.store.records import (
+    NEW_STREAM,
+    Appended,
+    EventRow,
+    RefusedAppend,
+    Row,
+    ScheduleRow,
+    StreamAppend,
+    TimerRow,
+)
 from perdure.store.sqlite import statements as sql
 from perdure.store.sqlite.bulk import Prepared, bound
 
@@ -28,6 +37,7 @@ class Plan(NamedTuple):
     events: list[Prepared]
     rows: list[Prepared]
     deletes: list[TimerRow]
+    gone: list[ScheduleRow]
     endings: list[tuple[Any, ...]]
 
 
@@ -46,7 +56,8 @@ def _plan(parts: list[tuple[StreamAppend, list[EventRow]]]) -> Plan:
         # In the order given; the place of the position is filled in when it is known.
         sql.ADD_EVENTS.prepare([(0, *row) for _, rows in parts for row in rows]),
         [prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])],
-        [timer for part, _ in parts for timer in part.deletes],
+        [row for part, _ in parts for row in part.deletes if isinstance(row, TimerRow)],
+        [row for part, _ in parts for row in part.deletes if isinstance(row, ScheduleRow)],
         [(part.stream_id, *ending) for part, _ in parts for ending in part.endings],
     )
 
@@ -86,6 +97,8 @@ def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
         prepared.write(cursor)
     if planned.deletes:  # last: what one decision of a batch set, a later one may have taken back
         cursor.executemany(sql.DELETE_TIMER, map(bound, planned.deletes))
+    if planned.gone:
+        cursor.executemany(sql.DELETE_SCHEDULE, [(row.schedule_id,) for row in planned.gone])
     if planned.endings:
         cursor.executemany(sql.PUT_ENDING, planned.endings)
     return Appended(position, refused, {part.stream_id: head_after(part, rows) for part, rows in planned.parts if rows})
