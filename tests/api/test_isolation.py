@@ -23,6 +23,7 @@ class Owned(NamedTuple):
     wait_id: str
     key_id: str
     organization_id: str
+    schedule_id: str
     token: str
     secrets: tuple[str, ...]
 
@@ -36,7 +37,9 @@ async def owned(api: Api) -> Owned:
     await api.new_key("runs.view", name="a secret key")
     key = (await api.ok("GET", "/v1/keys"))["data"][-1]
     item = await api.item(workflow_id, execution_id)
-    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], item["organization_id"], item["workspace_id"])
+    made = await api.ok("POST", f"/v1/workflows/{workflow_id}/schedules", json={"cron_expression": "0 9 1 1 *"})
+    schedule_id = made["data"]["id"]
+    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], item["organization_id"], item["workspace_id"], schedule_id)
     return Owned(
         workflow_id,
         execution_id,
@@ -44,6 +47,7 @@ async def owned(api: Api) -> Owned:
         wait["wait_id"],
         key["id"],
         item["organization_id"],
+        schedule_id,
         await api.token_of(execution_id),
         (*ids, "secret", "SECRET"),
     )
@@ -72,6 +76,13 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/executions/{process_id}/terminate": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
+        "/v1/workflows/{id}/schedules": {"interval": {"value": 1, "unit": "days"}},
+        "/v1/workflows/{id}/schedules/{schedule_id}": {"overlap": "skip"},
+        f"{PROCESS}/toggleScheduledWorkflow": {
+            "workflow_id": mine.workflow_id,
+            "workflow_version": 1,
+            "action": "PAUSE",
+        },
         "/v1/workflows/by-name/{name}": {"definition": ENDING},
         "/v1/keys": {"name": "mine", "scopes": ["runs.view"]},
         "/v1/tasks/{token}/success": {"output": 1},

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from perdure.api.dialects.schemas import Count, Instant, JsonObject, Number, Shape
+from perdure.api.dialects.schemas import Count, Instant, JsonObject, Number, Shape, Yes
 from perdure.api.validation import Request, Uuid, milliseconds
 from perdure.engine.calendar import INTERVAL_MAX
 from perdure.engine.core.schedules import SCHEDULES_MAX
@@ -133,6 +133,13 @@ class ScheduleShown(Shape, frozen=True):
     created_by: str
     updated_at: Instant
     updated_by: str
+
+
+class SchedulesListed(Shape, frozen=True):
+    """The schedules of a workflow."""
+
+    success: Yes
+    data: list[ScheduleShown]
 
 
 class RemovedSchedule(Shape, frozen=True):

@@ -56,7 +56,7 @@ async def pause_workflow(call: RouteCall[Any, None]) -> Reply:
     return await _switched(call, is_paused=True)
 
 
-async def resume_workflow(call: RouteCall[Any, None]) -> Reply:
+async def unpause_workflow(call: RouteCall[Any, None]) -> Reply:
     """Let runs of a workflow start again; slots that were skipped are not made up for."""
     return await _switched(call, is_paused=False)
 
@@ -73,7 +73,7 @@ _CHANGES: Final = frozenset({"NOT_FOUND", "CONFLICT"})
 ROUTES: Final[Sequence[Route]] = (
     route(
         *(SCHEDULES, "GET", "workflows/{id}/schedules", "workflows.view", list_schedules),
-        answer=common.Data[list[schedule_schemas.ScheduleShown]],
+        answer=schedule_schemas.SchedulesListed,
         refusals=frozenset({"NOT_FOUND"}),
     ),
     route(
@@ -106,6 +106,6 @@ ROUTES: Final[Sequence[Route]] = (
             answer=common.Data[schemas.WorkflowShown],
             refusals=_CHANGES,
         )
-        for name, handler in (("pause", pause_workflow), ("resume", resume_workflow))
+        for name, handler in (("pause", pause_workflow), ("resume", unpause_workflow))
     ),
 )
