@@ -284,8 +284,8 @@ class Executions(Protocol):
         """Open waits of a workspace by ascending id above `after`."""
         ...
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        """Timers due at or before `now`, by (due, execution, timer)."""
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        """Timers due at or before `now`, by (due, execution, timer), and in that order above `after`."""
         ...
 
     async def next_due(self, *, after: int | None = None) -> int | None:
@@ -308,8 +308,10 @@ class ScheduleReads(Protocol):
         """The schedules of these workflows, by workflow and id."""
         ...
 
-    async def schedules_due(self, now: int, *, limit: int = 1000) -> list[tuple[int, bytes]]:
-        """The ids of schedules that are due at or before `now`, each behind that instant, in their order."""
+    async def schedules_due(
+        self, now: int, *, limit: int = 1000, after: tuple[int, bytes] | None = None
+    ) -> list[tuple[int, bytes]]:
+        """The ids of schedules due at or before `now`, each behind its instant; in their order, above `after`."""
         ...
 
     async def next_schedule_due(self, *, after: int | None = None) -> int | None:

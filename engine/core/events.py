@@ -14,7 +14,7 @@ in `_at` are instants, those in `_ms` durations, in milliseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -442,12 +442,6 @@ class ResultIgnored(Event, frozen=True):
     attempt: int = 0
     visit: int = 1
     scope: str = ""
-
-
-EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = tuple(
-    each for each in globals().values() if isinstance(each, type) and issubclass(each, Event) and each is not Event
-)
-"""All of them. Whatever must have an answer to each event is checked for it when imported (`dispatch.py`)."""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

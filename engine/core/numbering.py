@@ -17,6 +17,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.refs import seq_of
 from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.language.errors import QUERY_EVALUATION_ERROR, RUNTIME
 from perdure.engine.language.model.resources import WAIT
 
@@ -204,5 +205,5 @@ _COUNT: Final = (
     .on(e.IterationStarted, _one)
     .on(e.StateExited, _done)
     .on(e.StateFailed, _state_failed)
-    .over(e.EXECUTION_EVENTS, beside=_UNCOUNTED)
+    .over(EXECUTION_EVENTS, beside=_UNCOUNTED)
 )

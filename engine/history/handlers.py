@@ -8,6 +8,7 @@ from typing import Final
 from perdure.engine.core import events as e
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.state import TOP
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
 from perdure.engine.history.fold import HistoryFold
 from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitFork
@@ -249,5 +250,5 @@ HANDLERS: Final = (
     .on(e.ExecutionFailed, failing.execution_failed)
     .on(e.ExecutionTimedOut, _execution_timed_out)
     .on(e.ExecutionTerminated, _execution_terminated)
-    .over(e.EXECUTION_EVENTS, beside=BESIDE)
+    .over(EXECUTION_EVENTS, beside=BESIDE)
 )

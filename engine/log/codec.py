@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.engine.core.events import EXECUTION_EVENTS, Event, Recorded
+from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.upcast import EARLIER, Earlier, Upcast
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.store.records import EventRow, NewEvent, StoredEvent
 
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode

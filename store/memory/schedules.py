@@ -31,8 +31,10 @@ class MemorySchedules:
         names = [name for workflow_id in sorted(set(workflow_ids)) for name in self._schedules_of.all(workflow_id)]
         return [self._schedules.rows[name,] for name in names]
 
-    async def schedules_due(self, now: int, *, limit: int = 1000) -> list[tuple[int, bytes]]:
-        due: list[tuple[int, bytes]] = self._schedules_due.above(True, (), limit)  # noqa: FBT003
+    async def schedules_due(
+        self, now: int, *, limit: int = 1000, after: tuple[int, bytes] | None = None
+    ) -> list[tuple[int, bytes]]:
+        due: list[tuple[int, bytes]] = self._schedules_due.above(True, after or (), limit)  # noqa: FBT003
         return [each for each in due if each[0] <= now]
 
     async def next_schedule_due(self, *, after: int | None = None) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, tuple_
 
 from perdure.store.records import ScheduleRow
 from perdure.store.schema import DUE, UNSETTLED, schedules
@@ -20,7 +20,11 @@ _OF_WORKFLOWS: Final = (
 )
 _DUE: Final = (
     select(schedules.c.due_at, schedules.c.schedule_id)
-    .where(DUE, schedules.c.due_at <= bindparam("now"))
+    .where(
+        DUE,
+        schedules.c.due_at <= bindparam("now"),
+        tuple_(schedules.c.due_at, schedules.c.schedule_id) > tuple_(bindparam("due_at"), bindparam("name")),
+    )
     .order_by(schedules.c.due_at, schedules.c.schedule_id)
     .limit(bindparam("limit"))
 )
@@ -55,8 +59,11 @@ class SqlSchedules(SqlSession):
             found += map(ScheduleRow._make, await self._all(_OF_WORKFLOWS, ids=some))
         return found
 
-    async def schedules_due(self, now: int, *, limit: int = 1000) -> list[tuple[int, bytes]]:
-        return [(row[0], row[1]) for row in await self._all(_DUE, now=now, limit=limit)]
+    async def schedules_due(
+        self, now: int, *, limit: int = 1000, after: tuple[int, bytes] | None = None
+    ) -> list[tuple[int, bytes]]:
+        due_at, name = after or (-(2**63), b"")
+        return [(row[0], row[1]) for row in await self._all(_DUE, now=now, limit=limit, due_at=due_at, name=name)]
 
     async def next_schedule_due(self, *, after: int | None = None) -> int | None:
         row = await self._one(_NEXT_DUE, after=-(2**63) if after is None else after)

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from perdure.engine import testing
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
-from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.refs import ref
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import condensed, event_log, outline, schema_of, states_history
 from perdure.engine.history.handlers import BESIDE, HANDLERS
 from perdure.engine.history.logs import REFERENCES, VALUE_BYTES_MAX, cut

@@ -15,7 +15,7 @@ from perdure.api.dialects.resource.executions import PREFIX
 from perdure.api.http.event_json import event_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.core import ids
-from perdure.engine.core.events import EXECUTION_EVENTS
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.errors import Invalid
 from perdure.engine.runtime.callers import KEY_ACTOR
 from perdure.engine.shown import shown

@@ -11,6 +11,7 @@ from perdure.engine.core import workflow as workflows
 from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.refs import Payloads, resolve, seq_of
+from perdure.engine.core.settings import settings_text
 from perdure.engine.log.codec import Vocabulary, encode_json
 from perdure.engine.log.snapshots import EVERY
 from perdure.engine.runtime.streams.administrative import AdministrativeStreamType
@@ -136,7 +137,8 @@ def version_row(
         created_at=version.created_at,
         created_by=version.created_by,
         published_at=version.published_at,
-        resume=version.resume,
+        resume=version.settings.resume,
+        settings=settings_text(version.settings),
     )
 
 

@@ -16,9 +16,13 @@ class DueSchedules:
     def __init__(self, store: ScheduleReads) -> None:
         self._store = store
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
         """The schedules that are due, in their order."""
-        return [TimerRow(due_at, name, 0) for due_at, name in await self._store.schedules_due(now, limit=limit)]
+        if after is not None and after.timer < 0:  # the one behind that is meant, if it is still there
+            return [row for row in await self.timers_of(after.execution_id) if row.due_at == after.due_at]
+        behind = None if after is None else (after.due_at, after.execution_id)
+        found = await self._store.schedules_due(now, limit=limit, after=behind)
+        return [TimerRow(due_at, name, 0) for due_at, name in found]
 
     async def next_due(self, *, after: int | None = None) -> int | None:
         """The earliest instant at which one is due."""

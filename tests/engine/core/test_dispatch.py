@@ -80,7 +80,7 @@ def test_a_row_whose_function_takes_another_type_is_seen_by_type_checkers() -> N
     assert rows.over(Two).keys() == {int, str}
 
 
-EVENT = "import perdure.engine.core.events as m\nclass New(m.Event): pass\nm.EXECUTION_EVENTS += (New,)\n"
+EVENT = "import perdure.engine.core.vocabulary as m\nclass New(m.Event): pass\nm.EXECUTION_EVENTS += (New,)\n"
 COMMAND = "import perdure.engine.core.commands as m\nclass New: pass\nm.Command |= New\n"
 EFFECT = "import perdure.engine.core.effects as m\nclass New: pass\nm.Effect |= New\n"
 STATE = "import perdure.engine.language as m\nclass New: type = 'New'\nm.CompiledState |= New\n"

@@ -11,11 +11,11 @@ from perdure.engine.core import snapshots
 from perdure.engine.core.commands import FireTimer, Recover, Resume
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Need
-from perdure.engine.core.events import EXECUTION_EVENTS
 from perdure.engine.core.evolve import OutOfOrder, evolve, replay
 from perdure.engine.core.snapshots import decode_state, encode_state
 from perdure.engine.core.state import Timer, initial_state
 from perdure.engine.core.transitions import TERMINAL, TRANSITIONS, IllegalTransition, diagram
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.core.workflow import WorkflowArchived
 from perdure.engine.testing import START, WORKFLOW, WORKSPACE, recovered, resumed, succeeded, terminated
 

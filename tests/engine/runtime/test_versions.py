@@ -11,11 +11,12 @@ import pytest
 from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.upcast import EARLIER
+from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.steps import Registry
 from perdure.store.records import Appended, NewEvent, StreamAppend
 from tests.engine.runtime.conftest import Bench
 
-OLD = EARLIER.keys() & {each.__name__ for each in e.EXECUTION_EVENTS}
+OLD = EARLIER.keys() & {each.__name__ for each in EXECUTION_EVENTS}
 """The events of a run that have a version before the one of today."""
 
 SINCE_THEN = {"WaitOpened": "heartbeat_due_at", "BranchesStarted": "visit", "MapStarted": "visit"}
