@@ -12,6 +12,7 @@ from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Claim,
+    Deletable,
     ExecutionRow,
     Head,
     IdempotencyRow,
@@ -20,9 +21,9 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Row,
+    ScheduleRow,
     SnapshotRow,
     StreamAppend,
-    TimerRow,
     WaitRow,
     WorkflowRow,
     WorkflowVersionRow,
@@ -60,7 +61,7 @@ def part(
     events: int = 1,
     claims: Sequence[Claim] = (),
     puts: Sequence[Row] = (),
-    deletes: Sequence[TimerRow] = (),
+    deletes: Sequence[Deletable] = (),
     kind: Any = "execution",
     branch: str = "",
 ) -> StreamAppend:
@@ -97,6 +98,14 @@ def execution(execution_id: bytes, **changes: Any) -> ExecutionRow:
 def wait(wait_id: bytes, execution_id: bytes, **changes: Any) -> WaitRow:
     row = WaitRow(
         *(wait_id, execution_id, ORG, WORKSPACE, WORKFLOW, "Ask", 2, NOW, None, None, None, None),
+    )
+    return row._replace(**changes)
+
+
+def schedule(schedule_id: bytes, **changes: Any) -> ScheduleRow:
+    row = ScheduleRow(
+        *(schedule_id, WORKFLOW, ORG, WORKSPACE, "active", '{"cron":"* * * * *"}', "allow", "latest", 0, None),
+        *(NOW, NOW, None, None, 0, "", 2, NOW, "key:1", NOW, "key:1"),
     )
     return row._replace(**changes)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from perdure.api.dialects.schemas import Shape
+from perdure.api.dialects.schemas import Count, Instant, Shape
 from perdure.api.validation import Request
 
 RETRIES_MAX: Final = 10_000

@@ -91,7 +91,9 @@ class Stream:
 
     @property
     def decided(self):
-        return [(e.outcome, e.first // MINUTE, e.last // MINUTE, e.count) for e in self.new if isinstance(e, s.SlotDecided)]
+        return [
+            (e.outcome, e.first // MINUTE, e.last // MINUTE, e.count) for e in self.new if isinstance(e, s.SlotDecided)
+        ]
 
     def is_refused(self, code):
         assert isinstance(self.last, Rejection)
@@ -134,7 +136,11 @@ def test_what_does_not_agree_with_the_state_decides_nothing():
     [
         ("none", 10 * MINUTE + 500, [("missed", 1, 9, 9), ("fired", 10, 10, 1)]),
         ("latest", 10 * MINUTE + 500, [("missed", 1, 9, 9), ("fired", 10, 10, 1)]),
-        ("all", 4 * MINUTE + 500, [("caught_up", 1, 1, 1), ("caught_up", 2, 2, 1), ("caught_up", 3, 3, 1), ("fired", 4, 4, 1)]),
+        (
+            "all",
+            4 * MINUTE + 500,
+            [("caught_up", 1, 1, 1), ("caught_up", 2, 2, 1), ("caught_up", 3, 3, 1), ("fired", 4, 4, 1)],
+        ),
     ],
 )
 def test_an_outage_of_a_schedule_that_is_due_again(catch_up, now, decided):
@@ -288,7 +294,12 @@ def test_an_archived_workflow_decides_nothing_more():
     """Its schedules have ended."""
     stream = Stream().send(w.ArchiveWorkflow())
     stream.tick(MINUTE).is_refused("STALE")
-    for command in (s.PauseWorkflow(), s.RunNow(stream.name), s.EditSchedules(), s.SwitchSchedules((), is_enabled=True)):
+    for command in (
+        s.PauseWorkflow(),
+        s.RunNow(stream.name),
+        s.EditSchedules(),
+        s.SwitchSchedules((), is_enabled=True),
+    ):
         stream.send(command).is_refused("CONFLICT")
 
 
@@ -330,7 +341,10 @@ def test_each_slot_is_decided_exactly_once(overlap, catch_up, steps):
         _move(stream, kind, *more)
     decided = [each.event for each in stream.events if isinstance(each.event, s.SlotDecided)]
     slots = sorted(
-        slot for e in decided for slot in range(e.first, e.last + 1, MINUTE) if e.count == (e.last - e.first) // MINUTE + 1
+        slot
+        for e in decided
+        for slot in range(e.first, e.last + 1, MINUTE)
+        if e.count == (e.last - e.first) // MINUTE + 1
     )
     buffered = [] if stream.schedule.buffered is None else [stream.schedule.buffered]
     assert sorted(slots + buffered) == list(range(MINUTE, stream.schedule.next_at, MINUTE))
@@ -339,7 +353,7 @@ def test_each_slot_is_decided_exactly_once(overlap, catch_up, steps):
     assert all(e.run is not None for e in decided if e.outcome in ("fired", "caught_up"))
 
 
-def _move(stream, kind, minutes=0, is_over=False):  # noqa: FBT002 drawn
+def _move(stream, kind, minutes=0, is_over=False):
     due = (stream.due(most=1000),) if stream.schedule.next_at <= stream.now else ()
     runs = tuple(stream.schedule.starting)
     match kind:
