@@ -103,9 +103,10 @@ def wait(wait_id: bytes, execution_id: bytes, **changes: Any) -> WaitRow:
 
 
 def schedule(schedule_id: bytes, **changes: Any) -> ScheduleRow:
+    timing, by = '{"cron":"* * * * *"}', "key:1"
     row = ScheduleRow(
-        *(schedule_id, WORKFLOW, ORG, WORKSPACE, "active", '{"cron":"* * * * *"}', "allow", "latest", 0, None),
-        *(NOW, NOW, None, None, 0, "", 2, NOW, "key:1", NOW, "key:1"),
+        *(schedule_id, WORKFLOW, ORG, WORKSPACE, "active", timing, "allow", "latest", 0, None, NOW, NOW, None, None),
+        *(0, "", 2, NOW, by, NOW, by),
     )
     return row._replace(**changes)
 

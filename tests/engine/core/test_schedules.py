@@ -13,6 +13,7 @@ from perdure.engine.core import effects as fx
 from perdure.engine.core import schedules as s
 from perdure.engine.core import workflow as w
 from perdure.engine.core.decision import Decision, Rejection
+from perdure.engine.core.events import Event
 from perdure.engine.core.snapshots import decode_workflow, encode_state
 from perdure.engine.log.codec import new_events
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
@@ -40,7 +41,8 @@ class Stream:
         before = msgspec.json.encode(self.state)
         self.last = w.decide(self.state, command, now=self.now, actor=actor, new_id=self.new_id)
         assert msgspec.json.encode(self.state) == before, "decide changed the state that it was given"
-        self.new, self.effects = [], ()
+        self.new: list[Event] = []
+        self.effects: tuple[fx.Effect, ...] = ()
         if isinstance(self.last, Decision):
             self.answer, self.effects = self.last.answer, self.last.effects
             self.new = [step.recorded.event for step in self.last.steps]
