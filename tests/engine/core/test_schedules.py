@@ -330,7 +330,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     overlap=st.sampled_from(["allow", "skip", "buffer_one"]),
     catch_up=st.sampled_from(["none", "latest", "all"]),
