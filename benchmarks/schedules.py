@@ -31,7 +31,7 @@ ENDING: Final[dict[str, Any]] = {"StartAt": "Done", "States": {"Done": {"Type": 
 async def many(path: Path, count: int) -> None:
     """So many schedules, a hundred of a workflow, all due at once."""
     async with Engine.open(f"sqlite:///{path}", writer="process") as engine:
-        caller, services = await engine._caller(), engine.services
+        caller, services = await engine.services.access.default_caller("cli:bench"), engine.services
         workflows = [await engine.create_workflow(f"w{number}", ENDING) for number in range(count // OF_A_WORKFLOW)]
         slot = engine.now() + AHEAD_MS
         given = GivenSchedule(interval=(1, "weeks"), start_at=slot)
@@ -59,7 +59,8 @@ async def year(path: Path, catch_up: Any) -> None:
     engine = await Engine.start(f"sqlite:///{path}", clock=clock)
     workflow = await engine.create_workflow("w", ENDING)
     given = GivenSchedule(cron="* * * * *", catch_up=catch_up)
-    await engine.services.schedules.add(await engine._caller(), ids.parse(workflow.id), given)
+    caller = await engine.services.access.default_caller("cli:bench")
+    await engine.services.schedules.add(caller, ids.parse(workflow.id), given)
     await engine.close()
     clock.push(YEAR_MS)
     began = time.perf_counter()
@@ -72,7 +73,9 @@ async def year(path: Path, catch_up: Any) -> None:
         if decided is not None and not row.starting:
             started = time.perf_counter() - began
         await asyncio.sleep(0.001)
-    print(f"a year of minutes, catch_up {catch_up}: decided after {decided:.2f} s, all runs started after {started:.2f} s")
+    print(
+        f"a year of minutes, catch_up {catch_up}: decided after {decided:.2f} s, all runs started after {started:.2f} s"
+    )
     await engine.close()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 
@@ -28,7 +28,7 @@ from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.schedule_inputs import input_of
 from perdure.engine.services.slots import asked_process_id, due, facts_of, process_id
 from perdure.engine.services.starting import Start, implied
-from perdure.engine.services.workflows import Workflows
+from perdure.engine.services.workflows import Published, Workflows
 from perdure.store.errors import StoreError
 from perdure.store.records import ExecutionRow, ScheduleRow, TimerRow
 
@@ -54,17 +54,22 @@ CLOSE_S: Final = 1.0
 
 
 class _Lane:
-    """The runs of one workflow that are to be started."""
+    """The runs of one workflow that are to be started; its stream stays in memory meanwhile, to be told of them."""
 
-    def __init__(self, workflow_id: bytes, organization_id: bytes, workspace_id: bytes) -> None:
-        self.workflow_id = workflow_id
-        self.organization_id = organization_id
+    def __init__(self, hot: HotStream, workspace_id: bytes) -> None:
+        self.hot = hot
+        self.workflow_id = hot.stream_id
+        self.organization_id = hot.organization_id
         self.workspace_id = workspace_id
         self.wanted: deque[fx.StartScheduled] = deque()
+        hot.pin()
 
     def caller(self, schedule: str) -> Caller:
         """A schedule, as whoever starts a run."""
         return Caller(self.organization_id, self.workspace_id, f"schedule:{schedule}")
+
+
+_Refused: TypeAlias = s.RunRefusal | None
 
 
 class _NotNow(Exception):
@@ -142,8 +147,7 @@ class ScheduledRuns:
             return
         lane = self._lanes.get(hot.stream_id)
         if lane is None:
-            lane = _Lane(hot.stream_id, hot.organization_id, hot.workspace_id)
-            self._lanes[hot.stream_id] = lane
+            lane = self._lanes[hot.stream_id] = _Lane(hot, hot.workspace_id)
             self._go(self._work(lane))
         lane.wanted.append(wanted)
 
@@ -179,6 +183,8 @@ class ScheduledRuns:
             _log.error("schedule_failed", workflow_id=ids.text(lane.workflow_id), exc_info=defect)
             self._node.metrics.fail("schedule_failed")
         self._lanes.pop(lane.workflow_id, None)
+        lane.hot.unpin()
+        self._node.processor.hot.settle(lane.hot)
 
     def _again(self, lane: _Lane) -> None:
         if not self._is_closing and self._node.processor.failure is None:
@@ -186,7 +192,8 @@ class ScheduledRuns:
 
     async def _start_all(self, lane: _Lane, some: Sequence[fx.StartScheduled]) -> None:
         """Start some runs, and tell each schedule what became of its own."""
-        found = await asyncio.gather(*(self._start(lane, wanted) for wanted in some), return_exceptions=True)
+        version = await self._runnable(lane)
+        found = await asyncio.gather(*(self._start(lane, each, version) for each in some), return_exceptions=True)
         refusals: list[s.RunRefusal | None] = []
         known: list[fx.StartScheduled] = []
         for wanted, outcome in zip(some, found, strict=True):
@@ -200,6 +207,7 @@ class ScheduledRuns:
             else:
                 known.append(wanted)
                 refusals.append(outcome)
+        told = []
         for schedule in dict.fromkeys(wanted.schedule for wanted in known):
             own = [pair for pair in zip(known, refusals, strict=True) if pair[0].schedule == schedule]
             command = s.AcknowledgeRuns(
@@ -207,24 +215,28 @@ class ScheduledRuns:
                 tuple(wanted.run for wanted, refusal in own if refusal is None),
                 tuple(refusal for _, refusal in own if refusal is not None),
             )
-            await self._tell(lane.workflow_id, command)
+            told.append(self._tell(lane.workflow_id, command))
+        await asyncio.gather(*told)
         for wanted in some:
             waiting = self._waiting.pop(wanted.run, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
-    async def _start(self, lane: _Lane, wanted: fx.StartScheduled) -> s.RunRefusal | None:
+    async def _start(self, lane: _Lane, wanted: fx.StartScheduled, found: Published | PerdureError) -> _Refused:
         """Start a run, unless it has been; the reason if it cannot be."""
-        run = ids.parse(wanted.run)
-        if await self._store.execution(run) is not None:
-            return None
-        caller = lane.caller(wanted.schedule)
-        schedule, is_asked_for = wanted.schedule, wanted.is_asked_for
+        refusal = await self._try(lane, wanted, found)
+        if refusal is not None and await self._store.execution(ids.parse(wanted.run)) is not None:
+            return None  # it was started before a crash; since then something else may have come in its way
+        return refusal
+
+    async def _try(self, lane: _Lane, wanted: fx.StartScheduled, found: Published | PerdureError) -> _Refused:
+        if isinstance(found, PerdureError):
+            return s.RunRefusal(wanted.run, found.code, found.message)
+        caller, schedule, is_asked_for = lane.caller(wanted.schedule), wanted.schedule, wanted.is_asked_for
         name = asked_process_id(schedule, wanted.run) if is_asked_for else process_id(schedule, wanted.at)
         try:
-            found = await self._workflows.runnable(caller, lane.workflow_id, None)
             start = Start(found, await self._input(lane, wanted), name, TRIGGER)
-            return await self._trigger(caller, run, start)
+            return await self._trigger(caller, ids.parse(wanted.run), start)
         except (RateLimited, Unavailable) as later:
             raise _NotNow(later.message) from None
         except PerdureError as problem:
@@ -232,7 +244,16 @@ class ScheduledRuns:
         except StatesError as error:
             return s.RunRefusal(wanted.run, "VALIDATION_ERROR", f"input: {error.cause}")
 
-    async def _trigger(self, caller: Caller, run: bytes, start: Start) -> s.RunRefusal | None:
+    async def _runnable(self, lane: _Lane) -> Published | PerdureError:
+        """The version that runs now, for all that are started together; the reason if there is none."""
+        try:
+            return await self._workflows.runnable(lane.caller(""), lane.workflow_id, None)
+        except (RateLimited, Unavailable) as later:
+            raise _NotNow(later.message) from None
+        except PerdureError as problem:
+            return problem
+
+    async def _trigger(self, caller: Caller, run: bytes, start: Start) -> _Refused:
         request = from_inside(run, start.command(caller), caller.actor)
         request.organization_id, request.workspace_id = caller.organization_id, caller.workspace_id
         request.machine = start.found.machine
@@ -245,7 +266,7 @@ class ScheduledRuns:
                 raise _NotNow(f"the process id {name!r} is being claimed")
             if row is None or row.stream_id != run:
                 raise Conflict(f"the process id {name!r} belongs to another execution")
-        elif isinstance(reply, Rejected) and await self._store.execution(run) is None:
+        elif isinstance(reply, Rejected):
             return s.RunRefusal(ids.text(run), reply.rejection.code, reply.rejection.message)
         return None
 

@@ -146,7 +146,7 @@ class RemovedSchedule(Shape, frozen=True):
     """The schedule that is no more."""
 
     id: Uuid
-    removed: Literal[True]
+    removed: Yes
 
 
 class RunStarted(Shape, frozen=True):

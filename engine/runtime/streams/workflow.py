@@ -48,8 +48,11 @@ class WorkflowStreamType(AdministrativeStreamType):
             changed = [n for n, version in state.versions.items() if before.versions.get(n) != version]
             puts.append(workflow_row(state, payloads, *whose))
             puts += [version_row(n, state, _definition(command, state.versions[n]), *whose) for n in changed]
-        puts += [schedule_row(name, state, *whose) for name in _changed(before, state)]
-        gone = before.schedules.keys() - state.schedules.keys() if before.schedules is not state.schedules else ()
+        named = dict.fromkeys(getattr(step.recorded.event, "schedule", "") for step in steps)
+        is_switched = (before.is_paused, before.status) != (state.is_paused, state.status)
+        shown = state.schedules if is_switched else [name for name in named if name in state.schedules]
+        puts += [schedule_row(name, state, *whose) for name in shown]
+        gone = [name for name in named if name in before.schedules and name not in state.schedules]
         return Rows(puts, [schedule_row(name, before, *whose) for name in gone])
 
     def live_seqs(self, state: workflows.WorkflowState) -> frozenset[int] | None:
@@ -101,15 +104,6 @@ def schedule_row(name: str, state: workflows.WorkflowState, workflow_id: bytes, 
         modified_at=each.modified_at,
         modified_by=each.modified_by,
     )
-
-
-def _changed(before: workflows.WorkflowState, state: workflows.WorkflowState) -> list[str]:
-    """The schedules of which the row is another one now."""
-    if (before.is_paused, before.status) != (state.is_paused, state.status):
-        return list(state.schedules)
-    if before.schedules is state.schedules:
-        return []
-    return [name for name, each in state.schedules.items() if before.schedules.get(name) is not each]
 
 
 @lru_cache(maxsize=1024)

@@ -66,6 +66,20 @@ def around_it(reply: Any) -> dict[str | None, Any]:
     return {None: reply} | {name: envelope[reply] for name, envelope in enveloped.items()}
 
 
+def call_schedules(client: Any, workflow_id: str) -> None:
+    """Make each call about schedules of a workflow once, and pause the workflow and let it go on."""
+    daily = {"cron_expression": "0 9 * * *", "timezone": "Asia/Tokyo"}
+    assert client.change_workflow(workflow_id, trigger=daily).trigger_type == "schedule"
+    schedule = client.create_schedule(workflow_id, {"interval": {"value": 2, "unit": "days"}, "input": {"amount": 1}})
+    assert client.change_schedule(workflow_id, schedule.id, {"overlap": "skip"}).interval.value == 2
+    assert client.run_schedule(workflow_id, schedule.id).process_id.startswith(f"schedule:{schedule.id}@")
+    assert client.toggle_schedules(workflow_id, 2, "PAUSE").status == "PAUSED"
+    assert [each.status for each in client.schedules(workflow_id)] == ["paused", "paused"]
+    assert client.remove_schedule(workflow_id, schedule.id).removed
+    assert client.pause_workflow(workflow_id).status == "paused"
+    assert client.unpause_workflow(workflow_id).status == "published"
+
+
 def call_everything(client: Any, token: str) -> None:
     """Make each call once, and look at what it gives."""
     made = client.create_workflow("another", APPROVAL, description="d", mock_payload={"amount": 1}, resume="any")
@@ -107,6 +121,7 @@ def call_everything(client: Any, token: str) -> None:
     tried = client.try_state(state, {})
     assert (tried.status, tried.output, tried.next_state) == ("SUCCEEDED", 7, "Other")
 
+    call_schedules(client, made.id)
     key = client.create_key("k", ["runs.view"], expires_at=datetime(2099, 1, 1, tzinfo=UTC))
     assert (key.key[:3], key.expires_at) == ("pk_", "2099-01-01T00:00:00.000Z")
     assert key.key not in repr(key)
@@ -150,6 +165,7 @@ def compare(ours: Any, theirs: Any, place: str) -> None:
 def test_what_a_newer_server_adds_is_ignored() -> None:
     """Unknown members at any depth, and words that nobody knows yet."""
     page = b'{"data":[{"id":"i","name":"n","description":null,"status":"sleeping","version":1,"trigger_type":"moon",'
+    page += b'"cron_expression":null,"timezone":null,'
     page += b'"created_at":"","created_by":"","updated_at":"","updated_by":null,"mood":{"x":1}}],"extra":[],'
     page += b'"meta":{"page":1,"limit":1,"total":1,"more":true},"success":true}'
     reply = Client.workflows(None).reply

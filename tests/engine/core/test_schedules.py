@@ -1,4 +1,4 @@
-"""Schedules in a workflow's stream: each slot is decided once, and every run that comes of it is asked for until told."""
+"""Schedules in a workflow's stream: each slot is decided once, and a run that comes of it is asked for until told."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Stream:
 def test_a_slot_that_comes_starts_a_run():
     """The run's id stands in the decision; the run is asked for after it, and the next slot is looked for."""
     stream = Stream(input={"text": "secret"})
-    assert stream.effects == (fx.SetSchedule(MINUTE),)
+    assert list(stream.effects) == [fx.SetSchedule(MINUTE)]
     stream.tick(MINUTE)
     run = stream.schedule.last_run
     assert stream.new == [s.SlotDecided(stream.name, "fired", MINUTE, MINUTE, 1, 2 * MINUTE, run, "3/input")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -292,7 +293,7 @@ async def test_an_hour_that_comes_twice_or_not_at_all(
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR, 10 * YEAR])
 async def test_a_clock_that_is_set(bench: Bench, step: int) -> None:
-    """Nothing fires early or twice while the step is not accepted, and once it is the slots left out are one decision."""
+    """Nothing fires while the step is not accepted, early or twice; once it is, slots left out are one decision."""
     scheduled = await Scheduled.made(bench, EACH_MINUTE)
     await scheduled.push(MINUTE)
     bench.clock.set_wall(step)
@@ -313,7 +314,7 @@ async def test_a_clock_that_is_set(bench: Bench, step: int) -> None:
         await scheduled.push(MINUTE)
         assert len(await scheduled.runs()) == 2
     slots = [e.event for e in (await scheduled.views())[0].decisions if isinstance(e.event, SlotDecided)]
-    assert all(earlier.first > later.last for earlier, later in zip(slots, slots[1:], strict=False))
+    assert all(earlier.first > later.last for earlier, later in pairwise(slots))
 
 
 async def test_a_long_stream_is_read_from_its_snapshot(bench: Bench) -> None:
