@@ -19,9 +19,10 @@ from perdure.engine.audit.rebuild import rebuild as make_again
 @database
 @as_json
 def rebuild(database: str, *, as_json: bool) -> None:
-    """Drop the projections (executions, waits, timers, schedules, snapshots) and make them again from the log.
+    """Drop the projections and make them again from the log: executions, their counts, waits, timers, schedules.
 
-    All of it is one transaction: a crash leaves the old ones. No server may hold the database meanwhile.
+    Snapshots are dropped, too. All of it is one transaction: a crash leaves the old ones. No server may hold the
+    database meanwhile.
     """
     try:
         made = run(_rebuilt(database))
