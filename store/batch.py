@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
     EventRow,
     ExecutionRow,
     Head,
@@ -14,8 +15,10 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     Row,
     ScheduleRow,
+    SlotRow,
     SnapshotRow,
     StreamAppend,
     StreamKind,
@@ -36,6 +39,9 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     WaitRow: 1,
     TimerRow: 3,
     ScheduleRow: 1,
+    BulkRow: 1,
+    QueueRow: 1,
+    SlotRow: 2,
     SnapshotRow: 1,
     ProcessIdRow: 3,
     IdempotencyRow: 3,
@@ -46,7 +52,10 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     ExecutionRow: ("execution", "execution_id"),
     WaitRow: ("execution", "execution_id"),
     TimerRow: ("execution", "execution_id"),
+    QueueRow: ("execution", "execution_id"),
+    SlotRow: ("execution", "stream_id"),
     ProcessIdRow: ("execution", "stream_id"),
+    BulkRow: ("bulk", "bulk_id"),
     WorkflowRow: ("workflow", "workflow_id"),
     WorkflowVersionRow: ("workflow", "workflow_id"),
     ScheduleRow: ("workflow", "workflow_id"),
@@ -63,6 +72,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
             *("created_at", "input_ref", "parent_id", "awaited_by"),
         }
     ),
+    BulkRow: frozenset({"organization_id", "workspace_id", "action", "created_at", "created_by", "expected"}),
     OrganizationRow: frozenset({"secret", "created_at"}),
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}

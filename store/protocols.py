@@ -13,16 +13,20 @@ from perdure.store.errors import StoreError
 from perdure.store.records import (
     ApiKeyRow,
     Appended,
+    BulkRow,
     CountRow,
     EventRow,
     ExecutionRow,
+    HeadEvent,
     IdempotencyRow,
+    InLine,
     LogPage,
     Miscount,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    QueuedRow,
     ScheduleRow,
     Seen,
     SnapshotRow,
@@ -109,6 +113,10 @@ class LogReader(Protocol):
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
+        ...
+
+    async def heads_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, HeadEvent]:
+        """The last event of each of these streams; no payload is read. Those that do not exist are left out."""
         ...
 
     async def hashes(self, after: int, through: int) -> list[bytes]:
@@ -343,6 +351,40 @@ class ScheduleReads(Protocol):
         ...
 
 
+class BulkJobs(Protocol):
+    """The projection of bulk jobs."""
+
+    async def bulk_job(self, bulk_id: bytes) -> BulkRow | None: ...
+
+    async def bulk_jobs(self, workspace_id: bytes, *, before: bytes | None = None, limit: int = 20) -> list[BulkRow]:
+        """Jobs of a workspace by id descending, below `before`."""
+        ...
+
+    async def bulk_jobs_under_way(self, *, after: bytes = b"", limit: int = 100) -> list[BulkRow]:
+        """Jobs that have not ended, by ascending id above `after`."""
+        ...
+
+
+class Places(Protocol):
+    """Places in limits that are taken, and the lines of those who want one. Limits are named by their keys."""
+
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> QueuedRow | None:
+        """The execution that has stood in the line of a limit longest: since the lowest position `after` that one."""
+        ...
+
+    async def in_line(self, execution_id: bytes) -> InLine | None:
+        """Where an execution stands; null if it stands in no line."""
+        ...
+
+    async def lines(self, *, after: bytes = b"", limit: int = 1000) -> list[bytes]:
+        """The limits in whose lines anybody stands, by ascending key above `after`."""
+        ...
+
+    async def places_taken(self, limit_key: bytes) -> list[int]:
+        """The places of a limit that are taken, in ascending order."""
+        ...
+
+
 class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
@@ -384,7 +426,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, ScheduleReads, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, ScheduleReads, Places, BulkJobs, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -410,9 +452,9 @@ class Store(LogReader, Catalog, Executions, ScheduleReads, Auditing, Nodes, Prot
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits, timers and schedules by these rows, and drop all snapshots, at once.
+        """Replace all executions, waits, timers, lines, schedules and bulk jobs by these rows, and drop all snapshots.
 
-        The executions are counted anew.
+        It is one transaction. The executions are counted anew.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.

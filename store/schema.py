@@ -25,12 +25,16 @@ from sqlalchemy import (
 
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
+    Claim,
     ExecutionRow,
     IdempotencyRow,
     OrganizationRow,
     ProcessIdRow,
+    QueueRow,
     Row,
     ScheduleRow,
+    SlotRow,
     SnapshotRow,
     TimerRow,
     WaitRow,
@@ -144,6 +148,7 @@ slots = Table(
     _id("organization_id"),
     _id("stream_id"),
     _ms("taken_at"),
+    Index("slots_of_stream", "stream_id"),
     sqlite_with_rowid=False,
 )
 
@@ -434,6 +439,33 @@ Index("schedules_due", schedules.c.due_at, schedules.c.schedule_id, sqlite_where
 UNSETTLED: Final = text("(starting > 0 OR buffered_at IS NOT NULL)")
 Index("schedules_unsettled", schedules.c.schedule_id, sqlite_where=UNSETTLED)
 
+bulk_jobs = Table(
+    "bulk_jobs",
+    metadata,
+    _id("bulk_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _text("action"),
+    _text("status"),
+    _number("seq"),
+    _ms("created_at"),
+    _text("created_by"),
+    _ms("modified_at"),
+    _text("modified_by"),
+    _ms("ended_at", null=True),
+    _ms("expected", null=True),
+    _ms("done"),
+    _ms("unchanged"),
+    _ms("failed"),
+    _text("codes"),
+    _text("listed"),
+    _text("why", null=True),
+    Index("bulk_jobs_of_workspace", "workspace_id", "bulk_id"),
+    sqlite_with_rowid=False,
+)
+UNDER_WAY: Final = text("ended_at IS NULL")
+Index("bulk_jobs_under_way", bulk_jobs.c.bulk_id, sqlite_where=UNDER_WAY)
+
 # With a row id: a fold may be large.
 snapshots = Table(
     "snapshots",
@@ -446,16 +478,32 @@ snapshots = Table(
     _digest("digest"),
 )
 
+# An execution that stands in line: in one at a time. `position` is that of the event `seq`, filled in as it is written.
+queue = Table(
+    "queue",
+    metadata,
+    _id("execution_id", key=True),
+    _id("organization_id"),
+    _id("workflow_id"),
+    _text("kind"),
+    _digest("limit_key"),
+    Column("also_key", LargeBinary(32)),
+    _number("seq"),
+    Column("position", BigInteger, nullable=False),
+    Index("queue_in_line", "limit_key", "position"),
+    sqlite_with_rowid=False,
+)
+
 PRIMARY: Final = (
     *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
-PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, schedules, snapshots)
+PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, queue, schedules, bulk_jobs, snapshots)
 
-UNUSED: Final = (slots, archived_streams, leaves, checkpoints)
+UNUSED: Final = (archived_streams, leaves, checkpoints)
 """Tables that nothing writes to yet: a row in them is nobody's."""
 
-TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
+TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
     OrganizationRow: organizations,
     WorkspaceRow: workspaces,
     ApiKeyRow: api_keys,
@@ -465,6 +513,9 @@ TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     WaitRow: waits,
     TimerRow: timers,
     ScheduleRow: schedules,
+    BulkRow: bulk_jobs,
+    QueueRow: queue,
+    SlotRow: slots,
     SnapshotRow: snapshots,
     ProcessIdRow: process_ids,
     IdempotencyRow: idempotency,

@@ -14,7 +14,7 @@ from perdure.engine.audit.store_audit import fold_rows, projected_streams
 from perdure.engine.core import ids
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import ExecutionRow, Projected, ScheduleRow, StreamRow, WaitRow
+from perdure.store.records import BulkRow, ExecutionRow, Projected, ScheduleRow, StreamRow, TimerRow, WaitRow
 
 
 class Rebuilt(NamedTuple):
@@ -23,7 +23,8 @@ class Rebuilt(NamedTuple):
     executions: int
     waits: int
     timers: int
-    schedules: int
+    schedules: int = 0
+    bulk_jobs: int = 0
 
 
 class CannotRebuild(Exception):
@@ -38,11 +39,11 @@ async def rebuild(store: Store) -> Rebuilt:
     """
     count = _Count()
     await store.rebuild(_rows(store, count))
-    return Rebuilt(count.executions, count.waits, count.timers, count.schedules)
+    return Rebuilt(count.executions, count.waits, count.timers, count.schedules, count.bulk_jobs)
 
 
 class _Count:
-    executions = waits = timers = schedules = 0
+    executions = waits = timers = schedules = bulk_jobs = 0
 
     def add(self, row: Projected) -> None:
         if isinstance(row, ExecutionRow):
@@ -51,7 +52,9 @@ class _Count:
             self.waits += 1
         elif isinstance(row, ScheduleRow):
             self.schedules += 1
-        else:
+        elif isinstance(row, BulkRow):
+            self.bulk_jobs += 1
+        elif isinstance(row, TimerRow):
             self.timers += 1
 
 

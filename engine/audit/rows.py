@@ -17,11 +17,13 @@ from perdure.engine.core.versions import VersionAdded
 from perdure.engine.log import projections
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
+from perdure.engine.runtime.streams.bulk import bulk_row
 from perdure.engine.runtime.streams.organization import key_row, organization_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.streams.workflow import schedule_row, version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
+    BulkRow,
     EventRow,
     ExecutionRow,
     IdempotencyRow,
@@ -29,6 +31,7 @@ from perdure.store.records import (
     Owned,
     ProcessIdRow,
     Projected,
+    QueueRow,
     ScheduleRow,
     Seen,
     StreamKind,
@@ -97,10 +100,21 @@ class ExecutionFold:
 
     @property
     def projected(self) -> list[Projected]:
-        return [self.execution, *self.waits.values(), *sorted(self.timers)]
+        return [self.execution, *self.waits.values(), *sorted(self.timers), *self.line]
 
     def rows(self, stored: Stored) -> list[Owned]:
-        return [self.execution, *self.waits.values(), *self.timers, *self._process_id(stored)]
+        rows: list[Owned] = [self.execution, *self.waits.values(), *self.timers, *self.line]
+        return [*rows, *projections.slots_of(*self._whose, self._state), *self._process_id(stored)]
+
+    @property
+    def _whose(self) -> tuple[bytes, bytes]:
+        return self._stream.stream_id, self._stream.organization_id
+
+    @property
+    def line(self) -> list[QueueRow]:
+        """Where it stands in line, if it does."""
+        row = projections.queue_row(*self._whose, self._state)
+        return [] if row is None else [row]
 
     def _process_id(self, stored: Stored) -> list[Owned]:
         row = next((row for row in stored.values() if isinstance(row, ProcessIdRow)), None)
@@ -200,10 +214,29 @@ class OrganizationFold(_AdministrativeFold):
         ]
 
 
-FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold]]] = {
+class BulkFold(_AdministrativeFold):
+    """A bulk job."""
+
+    kind: StreamKind = "bulk"
+
+    @property
+    def job(self) -> BulkRow:
+        """The job's own row."""
+        return bulk_row(self._state, self._stream.stream_id, self._stream.organization_id)
+
+    @property
+    def projected(self) -> list[Projected]:
+        return [self.job]
+
+    def rows(self, stored: Stored) -> list[Owned]:  # noqa: ARG002
+        return [self.job]
+
+
+FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold | BulkFold]]] = {
     "execution": ExecutionFold,
     "workflow": WorkflowFold,
     "organization": OrganizationFold,
+    "bulk": BulkFold,
 }
 
 

@@ -47,7 +47,7 @@ NO_STREAM: Final = bytes(16)
 
 ADMINISTRATIVE: Final[tuple[StreamKind, ...]] = ("organization", "workflow")
 
-PROJECTED: Final[tuple[StreamKind, ...]] = ("workflow", "execution")
+PROJECTED: Final[tuple[StreamKind, ...]] = ("workflow", "execution", "bulk")
 
 NOT_COMPARED: Final = (
     "idempotency keys: a repeated call is in no event; only that its run can have given the answer is looked at",

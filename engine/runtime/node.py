@@ -22,9 +22,11 @@ from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.admission import Admission
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
+from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.schedules import ScheduleRunner
@@ -87,6 +89,8 @@ class Workers(NamedTuple):
     recovery: Recovery
     pins: Pins
     children: ChildRunner
+    jobs: JobRunner
+    admission: Admission
     slots: Timers
     scheduled: ScheduleRunner
 
@@ -105,9 +109,9 @@ class Node:
         self.holds = parts.holds
         self.draining = parts.draining
         self.send = parts.sender.send
-        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children, self.slots, self.scheduled = (
-            workers
-        )
+        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers[:6]
+        self.jobs, self.admission = workers.jobs, workers.admission
+        self.slots, self.scheduled = workers.slots, workers.scheduled
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -131,8 +135,10 @@ class Node:
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+            self.admission.start()
             self.scheduled.recover()
             await self.slots.start()
+        self.jobs.begin()
 
     async def look(self) -> None:
         """See where the log stands, and which ids there are: new ones sort above, wherever the clock has been since."""
@@ -158,10 +164,12 @@ class Node:
         self.begin_drain()
         self.parts.guard.close()
         await self.recovery.close()
+        await self.jobs.close()
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()
         await self.slots.close()
+        await self.admission.close()
         await self.tasks.close(grace_s)
         await self.scheduled.close(end - time.monotonic())
         await self.children.close(end - time.monotonic())
@@ -198,6 +206,7 @@ class Node:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
+        self.admission.halt()
         self.slots.halt()
 
     def begin_schedules(self) -> None:
@@ -234,6 +243,7 @@ class Node:
         .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
         .on(fx.CancelTask, _cancel)
         .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
+        .on(fx.FillPlaces, lambda node, effect, _: node.admission.fill(effect.keys))
         .on(fx.Continue, _go_on)
         .on(fx.TakeUp, _take_up)
         .on(fx.HoldSuspect, _hold)

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perdure.store.batch import OWNERS
+from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.schedules import MemorySchedules
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
     CountRow,
     ExecutionRow,
     IdempotencyRow,
@@ -19,8 +21,10 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     ScheduleRow,
     Seen,
+    SlotRow,
     Stray,
     StreamKind,
     TimerRow,
@@ -32,7 +36,7 @@ from perdure.store.records import (
 from perdure.store.schema import TABLE_OF
 
 
-class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules):
+class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules, MemoryBulkJobs):
     """`Auditing` over the tables in memory."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
@@ -44,11 +48,15 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules):
             yield from _at(self._executions, stream_id)
             yield from (self._waits.rows[wait_id,] for _, wait_id in self._waits_of.all(stream_id))
             yield from self._timers_of.all(stream_id)
+            yield from _at(self._queue, stream_id)
+            yield from self._slots_of.all(stream_id)
             yield from (self._process_ids.rows[key] for key in self._by_stream.all(stream_id))
         elif kind == "workflow":
             yield from _at(self._workflows, stream_id)
             yield from (self._versions.rows[stream_id, number] for number in self._versions_of.all(stream_id))
             yield from (self._schedules.rows[name,] for name in self._schedules_of.all(stream_id))
+        elif kind == "bulk":
+            yield from _at(self._bulk, stream_id)
         else:
             yield from _at(self._organizations, stream_id)
             yield from (row for row in self._workspaces.rows.values() if row.organization_id == stream_id)
@@ -63,6 +71,9 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            BulkRow: self._bulk,
+            QueueRow: self._queue,
+            SlotRow: self._slots,
             ProcessIdRow: self._process_ids,
             WorkflowRow: self._workflows,
             WorkflowVersionRow: self._versions,

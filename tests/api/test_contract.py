@@ -53,7 +53,8 @@ def test_every_route_is_in_the_page() -> None:
     assert [row[0] for row in shown[-2:]] == [f"`GET {METRICS}`", "`GET /`"]
     made = {f"{route.method} {route.path}" for route in ROUTES if route.status != 200}
     schedules = "POST /v1/workflows/{id}/schedules"
-    assert made == {"POST /v1/workflows", schedules, f"{schedules}/{{schedule_id}}/run-now", "POST /v1/keys"}
+    things = {"POST /v1/workflows", schedules, f"{schedules}/{{schedule_id}}/run-now", "POST /v1/keys"}
+    assert made == {*things, "POST /v1/bulk"}
 
 
 def test_every_code_is_in_the_page() -> None:

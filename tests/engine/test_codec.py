@@ -50,6 +50,13 @@ VERSIONS = {name: max(version for other, version in FORMS if other == name) for 
 # --- golden files ----------------------------------------------------------------------------------------------------
 
 MEMBERS: dict[str, Any] = {
+    "action": "terminate",
+    "done": 48,
+    "expected": 1_000,
+    "failed": {"CONFLICT": 1, "NOT_WAITING": 2},
+    "runs": ["01900000-0000-7000-8000-00000000001a", "01900000-0000-7000-8000-00000000001b"],
+    "unchanged": 7,
+    "why": "asked",
     "after": 60_000,
     "at": 1_750_000_030_000,
     "assigned": {"total": "7/assigned/total"},
@@ -66,6 +73,7 @@ MEMBERS: dict[str, Any] = {
     "command": "resume",
     "concurrency": 8,
     "count": 64,
+    "counts": "active",
     "deaths": 4,
     "deaths_alone": 1,
     "deaths_watched": 2,
@@ -94,6 +102,11 @@ MEMBERS: dict[str, Any] = {
     "keyed": 1,
     "last": 1_750_000_120_000,
     "left_ms": 45_000,
+    "limit_at": 1_750_000_050_000,
+    "limit_left_ms": 30_000,
+    "limit_ms": 50_000,
+    "limits": [{"kind": "key", "key": "f" * 64}, {"kind": "organization", "key": "9" * 64}],
+    "places": [3, 17],
     "log_sha256": "c" * 64,
     "name": "7/name",
     "node": "01900000-0000-7000-8000-000000000011",
@@ -119,7 +132,6 @@ MEMBERS: dict[str, Any] = {
     "resume": "named",
     "rule": 2,
     "run": "01900000-0000-7000-8000-000000000012",
-    "runs": ["01900000-0000-7000-8000-000000000012"],
     "schedule": "01900000-0000-7000-8000-000000000011",
     "scope": "Map[3]/A",
     "scopes": ["runs.view", "runs.resume"],
@@ -137,6 +149,7 @@ MEMBERS: dict[str, Any] = {
     "state": "Charge/ü",
     "step_ms": -3_600_000,
     "then": {"type": "retry", "retrier": 1, "due_at": 1_750_000_004_000},
+    "timeout_ms": 60_000,
     "timer": 5,
     "timing": {
         "cron": "30 2 * * mon-fri",
@@ -225,7 +238,7 @@ def vocabulary_of(case: dict[str, Any]) -> Any:
 
 
 def test_every_event_has_its_golden_file():
-    """Of all three kinds of streams, and none is left over: a released event is never taken away."""
+    """Of all kinds of streams, and none is left over: a released event is never taken away."""
     assert sorted(path.stem for path in GOLDEN.glob("*.json")) == sorted(name for _, name in CLASSES)
     assert len({name for _, name in CLASSES}) == len(CLASSES), "two kinds share a name"
 
@@ -258,7 +271,8 @@ def test_a_released_event_is_read_as_it_was_meant(case):
     fields = msgspec.structs.fields(FORMS[case["type"], case["version"]])
     added = {field.name: field for field in fields if field.name not in case["reads_as"]}
     assert not any(field.required for field in added.values())
-    meant = case["reads_as"] | {n: {} if n in {"assigned", "calls"} else field.default for n, field in added.items()}
+    defaults = {n: {} if n in {"assigned", "calls"} else field.default for n, field in added.items()}
+    meant = case["reads_as"] | decode_json(encode_json(defaults))
     since = SINCE.get((case["type"], case["version"]), dict)
     assert decode_json(encode_json(msgspec.structs.asdict(recorded.event))) == since(meant)
     placed = (recorded.seq, recorded.recorded_at, recorded.actor, recorded.caused_by)

@@ -12,7 +12,7 @@ from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Claim,
-    Deletable,
+    Deleted,
     ExecutionRow,
     Head,
     IdempotencyRow,
@@ -61,7 +61,7 @@ def part(
     events: int = 1,
     claims: Sequence[Claim] = (),
     puts: Sequence[Row] = (),
-    deletes: Sequence[Deletable] = (),
+    deletes: Sequence[Deleted] = (),
     kind: Any = "execution",
     branch: str = "",
 ) -> StreamAppend:

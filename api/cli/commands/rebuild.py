@@ -19,7 +19,7 @@ from perdure.engine.audit.rebuild import rebuild as make_again
 @database
 @as_json
 def rebuild(database: str, *, as_json: bool) -> None:
-    """Drop the projections and make them again from the log: executions, their counts, waits, timers, schedules.
+    """Drop the projections and make them again from the log: executions, waits, timers, schedules and so on.
 
     Snapshots are dropped, too. All of it is one transaction: a crash leaves the old ones. No server may hold the
     database meanwhile.
@@ -31,7 +31,7 @@ def rebuild(database: str, *, as_json: bool) -> None:
     if as_json:
         output.document(made._asdict())
     else:
-        counts = ", ".join(f"{table} {count}" for table, count in made._asdict().items())
+        counts = ", ".join(f"{table.replace('_', ' ')} {count}" for table, count in made._asdict().items())
         output.line(f"made from the log: {counts}")
 
 

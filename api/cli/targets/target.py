@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
+from perdure.engine.services.run_filters import Given
+
 
 class Target(Protocol):
     """The changes that a command can make. Each returns after it is on disk; answers are JSON values.
@@ -43,9 +45,26 @@ class Target(Protocol):
 
     def release(self, process_id: str) -> dict[str, Any]: ...
 
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]: ...
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]: ...
+
     def answer_task(
         self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any
     ) -> dict[str, Any]: ...
+
+    def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The organization, after these of its settings were changed."""
+        ...
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]: ...
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from perdure.api.dialects.resource import (
+    bulk,
     clock,
     events,
     executions,
+    finding,
     keys,
+    organizations,
     releases,
     schedules,
     tasks,
@@ -21,5 +24,7 @@ from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
-    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
+    *finding.ROUTES,
+    *bulk.ROUTES,
+    *(*tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

@@ -11,6 +11,7 @@ from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
 from perdure.api.dialects.resource.dialect import WORKFLOWS, route
+from perdure.api.dialects.resource.setting_schemas import OrganizationRules, RunSettings
 from perdure.api.dialects.resource.workflow_triggers import changed, check_trigger, made
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
@@ -102,7 +103,7 @@ async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
     return data(workflow_json(row, await call.engine.services.schedules.rows_of([row.workflow_id])))
 
 
-def given_settings(settings: schemas.RunSettings) -> dict[str, Any]:
+def given_settings(settings: RunSettings | OrganizationRules) -> dict[str, Any]:
     """The settings that were sent, as JSON names them."""
     given: dict[str, Any] = msgspec.to_builtins(settings)
     return given

@@ -15,11 +15,12 @@ from perdure.engine.runtime.streams.letting_go import let_go
 from perdure.store.records import (
     NEW_STREAM,
     CountChange,
-    Deletable,
+    Deleted,
     Ending,
     Head,
     NewEvent,
     Row,
+    SlotRow,
     SnapshotRow,
     StreamKind,
 )
@@ -48,8 +49,9 @@ class Rows(NamedTuple):
     """Rows that go with a stream's events."""
 
     puts: Sequence[Row]
-    deletes: Sequence[Deletable] = ()
+    deletes: Sequence[Deleted] = ()
     endings: Sequence[Ending] = ()
+    claims: Sequence[SlotRow] = ()
 
 
 NO_ROWS = Rows(())

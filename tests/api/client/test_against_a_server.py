@@ -50,6 +50,7 @@ TWO_AT_ONCE: dict[str, Any] = {
 def test_every_route_has_a_method_and_every_answer_its_type(client: Any, token: str) -> None:
     """The calls of all methods are the routes of the document, no more and no fewer; results are as it describes."""
     call_everything(client, token)
+    call_schedules(client, client.apply_workflow("timed", APPROVAL).id)
     called = {(call.method, call.path) for call in client.calls}
     assert called == {(route.method, route.path) for route in ROUTES} | BESIDE_THE_DOCUMENT
     answers = {(route.method, route.path): route.answer for route in ROUTES}
@@ -73,7 +74,7 @@ def call_schedules(client: Any, workflow_id: str) -> None:
     schedule = client.create_schedule(workflow_id, {"interval": {"value": 2, "unit": "days"}, "input": {"amount": 1}})
     assert client.change_schedule(workflow_id, schedule.id, {"overlap": "skip"}).interval.value == 2
     assert client.run_schedule(workflow_id, schedule.id).process_id.startswith(f"schedule:{schedule.id}@")
-    assert client.toggle_schedules(workflow_id, 2, "PAUSE").status == "PAUSED"
+    assert client.toggle_schedules(workflow_id, 1, "PAUSE").status == "PAUSED"
     assert [each.status for each in client.schedules(workflow_id)] == ["paused", "paused"]
     assert client.remove_schedule(workflow_id, schedule.id).removed
     assert client.pause_workflow(workflow_id).status == "paused"
@@ -109,6 +110,7 @@ def call_everything(client: Any, token: str) -> None:
         client.release("R3")
     assert client.history(made.id, limit=2).last_key.workflow_id == made.id
     assert client.executions(limit=1).count == 1
+    call_about_many(client, made.id)
     told = client.execution_events("R3", order="desc", limit=1, types=["ExecutionTerminated"], payloads="digest").data
     assert told[0].payload is msgspec.UNSET
     assert len(client.events(limit=3, payloads="full").data) == 3
@@ -121,7 +123,6 @@ def call_everything(client: Any, token: str) -> None:
     tried = client.try_state(state, {})
     assert (tried.status, tried.output, tried.next_state) == ("SUCCEEDED", 7, "Other")
 
-    call_schedules(client, made.id)
     key = client.create_key("k", ["runs.view"], expires_at=datetime(2099, 1, 1, tzinfo=UTC))
     assert (key.key[:3], key.expires_at) == ("pk_", "2099-01-01T00:00:00.000Z")
     assert key.key not in repr(key)
@@ -134,6 +135,29 @@ def call_everything(client: Any, token: str) -> None:
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"
     assert "<html" in client.docs()
+
+
+def call_about_many(client: Any, workflow_id: str) -> None:
+    """Runs are found by filter, counted, and changed in bulk."""
+    call_bulk(client, workflow_id)
+    assert client.find_executions({"status": "terminated"}, sort="oldest", limit=1).data[0].process_id == "R3"
+    assert [each.process_id for each in client.iter_found_executions({"workflow_id": workflow_id})] == [
+        "R3",
+        "R.2",
+        "R/1",
+    ]
+    assert client.execution_counts(workflow_id=workflow_id).by_status == {"completed": 2, "terminated": 1}
+
+
+def call_bulk(client: Any, workflow_id: str) -> None:
+    """A bulk job is tried, started, listed, shown and stopped."""
+    about = {"workflow_id": workflow_id, "status": "terminated"}
+    assert client.start_bulk("terminate", about, is_dry_run=True).matching == 1
+    job = client.start_bulk("terminate", about, reason="again").id
+    assert client.bulk_jobs(limit=1).data[0].id == job
+    assert client.bulk_job(job).filter == about
+    assert client.stop_bulk(job, reason="enough").id == job
+    assert client.start_bulk("resume", about, payload=1, is_dry_run=True).id is msgspec.UNSET
 
 
 def compare(ours: Any, theirs: Any, place: str) -> None:

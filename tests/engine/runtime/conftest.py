@@ -89,6 +89,7 @@ class Bench:
         await engine.node.recovery.close()
         await engine.node.timers.close()
         await engine.node.slots.close()
+        await engine.node.admission.close()
         await engine._http.close()
 
     async def stop(self, engine: Engine) -> None:
