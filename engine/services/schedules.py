@@ -97,7 +97,8 @@ class Schedules:
         due_at = next_slot(timing, now)
         has_changed = before.timing != timing
         if due_at is None and has_changed:
-            raise Invalid(f"{field}end_at: the schedule has no slot from now on and up to its end", {"field": "end_at"})
+            name = f"{field}{'interval' if timing.end_at is None else 'end_at'}"
+            raise Invalid(f"{name}: the schedule has no slot from now on and up to its end", {"field": name})
         if given.input is not UNSET and given.input is not None:
             check_template(given.input, f"{field}input")
         return s.ScheduleSpec(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.engine.calendar import MINUTE_MS, Calendar, Interval, parse_cron, parse_zone
+from perdure.engine.calendar import DAY_MS, LAST_DAY, MINUTE_MS, Calendar, Interval, parse_cron, parse_zone
 from perdure.engine.core import ids
 from perdure.engine.core.schedules import CAUGHT_UP_MAX, Due, Timing
 from perdure.store.records import ExecutionRow, ScheduleRow
@@ -28,6 +28,9 @@ FEW: Final = 3
 CALENDARS_MAX: Final = 4096
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+LAST: Final = (LAST_DAY - _EPOCH.date()).days * DAY_MS
+"""Nothing is due after this instant, which can still be written as a date in any zone."""
 
 
 class _Slots:
@@ -75,7 +78,7 @@ def next_slot(timing: Timing, after: int) -> int | None:
     if timing.start_at is not None:
         after = max(after, timing.start_at - 1)
     found = _slots(timing).next(after)
-    return None if found is None or (timing.end_at is not None and found > timing.end_at) else found
+    return None if found is None or found > (LAST if timing.end_at is None else min(LAST, timing.end_at)) else found
 
 
 def next_slots(timing: Timing, after: int, count: int) -> list[int]:

@@ -164,6 +164,7 @@ async def test_a_schedule_is_changed_run_and_removed(api: Api) -> None:
         ({"cron_expression": "0 9 * * *", "catch_up": "some"}, "catch_up: 'some' is not accepted"),
         ({"cron_expression": "0 9 * * *", "input": {"a.$": "$.x"}}, "input: "),
         ({"cron_expression": "0 9 * * *", "end_at": "2020-01-01T00:00:00Z"}, "end_at: the schedule has no slot"),
+        ({"interval": {"value": 525_600, "unit": "weeks"}}, "interval: the schedule has no slot"),
         ({"cron": "0 9 * * *"}, "cron: there is no such field; there are: cron_expression"),
     ],
 )
