@@ -295,34 +295,6 @@ class TimerRow(NamedTuple):
     timer: int
 
 
-class BulkRow(NamedTuple):
-    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
-
-    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
-    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
-    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
-    """
-
-    bulk_id: bytes
-    organization_id: bytes
-    workspace_id: bytes
-    action: str
-    status: str
-    seq: int
-    created_at: int
-    created_by: str
-    modified_at: int
-    modified_by: str
-    ended_at: int | None
-    expected: int | None
-    done: int
-    unchanged: int
-    failed: int
-    codes: str
-    listed: str
-    why: str | None
-
-
 class QueueRow(NamedTuple):
     """An execution that stands in the line of a limit since its event `seq`; the order is that of the log.
 
@@ -350,6 +322,34 @@ class InLine(NamedTuple):
 
     row: QueueRow
     ahead: int
+
+
+class BulkRow(NamedTuple):
+    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
+
+    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
+    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
+    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
+    """
+
+    bulk_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    action: str
+    status: str
+    seq: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str
+    ended_at: int | None
+    expected: int | None
+    done: int
+    unchanged: int
+    failed: int
+    codes: str
+    listed: str
+    why: str | None
 
 
 class ScheduleRow(NamedTuple):
@@ -396,7 +396,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | ScheduleRow | BulkRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow | ScheduleRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -408,8 +408,8 @@ Row: TypeAlias = (
     | ExecutionRow
     | WaitRow
     | TimerRow
-    | BulkRow
     | QueueRow
+    | BulkRow
     | ScheduleRow
     | SnapshotRow
 )
@@ -418,9 +418,9 @@ Owned: TypeAlias = (
     ExecutionRow
     | WaitRow
     | TimerRow
-    | BulkRow
     | QueueRow
     | SlotRow
+    | BulkRow
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
@@ -433,7 +433,7 @@ Owned: TypeAlias = (
 
 
 Deleted: TypeAlias = TimerRow | QueueRow | SlotRow | ScheduleRow
-"""Rows that are taken away: a timer that is over, a place in a line, a place in a limit, a schedule."""
+"""Rows that are taken away: a timer that is over, a place in a line or a limit, a schedule."""
 
 
 class Seen(NamedTuple):

@@ -69,8 +69,8 @@ class MemoryStore(MemoryAudit):
             WaitRow: self._waits,
             TimerRow: self._timers,
             ScheduleRow: self._schedules,
-            BulkRow: self._bulk,
             QueueRow: self._queue,
+            BulkRow: self._bulk,
             SnapshotRow: self._snapshots,
         }
 

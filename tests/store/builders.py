@@ -11,6 +11,7 @@ from perdure.store.chain import sealed
 from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
+    BulkRow,
     Claim,
     Deleted,
     ExecutionRow,
@@ -107,6 +108,14 @@ def schedule(schedule_id: bytes, **changes: Any) -> ScheduleRow:
     row = ScheduleRow(
         *(schedule_id, WORKFLOW, ORG, WORKSPACE, "active", timing, "allow", "latest", 0, None, NOW, NOW, None, None),
         *(0, "", 2, NOW, by, NOW, by),
+    )
+    return row._replace(**changes)
+
+
+def bulk_job(bulk_id: bytes, **changes: Any) -> BulkRow:
+    row = BulkRow(
+        *(bulk_id, ORG, WORKSPACE, "terminate", "running", 1, NOW, "key:1", NOW, "engine:1", None, None),
+        *(0, 0, 0, "{}", "[]", None),
     )
     return row._replace(**changes)
 

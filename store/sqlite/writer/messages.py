@@ -17,15 +17,7 @@ import msgspec
 
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.errors import StoreError
-from perdure.store.records import (
-    Appended,
-    CountChange,
-    Ending,
-    Head,
-    NewEvent,
-    StreamAppend,
-    StreamKind,
-)
+from perdure.store.records import Appended, CountChange, Ending, Head, NewEvent, StreamAppend, StreamKind
 
 LENGTH: Final = struct.Struct(">Q")
 
