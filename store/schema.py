@@ -32,6 +32,7 @@ from perdure.store.records import (
     ProcessIdRow,
     QueueRow,
     Row,
+    ScheduleRow,
     SlotRow,
     SnapshotRow,
     TimerRow,
@@ -387,23 +388,37 @@ endings = Table(
     sqlite_with_rowid=False,
 )
 
-# `due_at` is the next slot, null while the schedule is paused or has none left.
 schedules = Table(
     "schedules",
     metadata,
-    _id("workflow_id", key=True),
+    _id("schedule_id", key=True),
+    _id("workflow_id"),
     _id("organization_id"),
     _id("workspace_id"),
-    _number("workflow_version"),
-    _text("cron_expression"),
-    _text("timezone"),
     _text("status"),
+    _text("timing"),
+    _text("overlap"),
+    _text("catch_up"),
+    _number("is_main"),
+    _text("input_ref", null=True),
     _ms("due_at", null=True),
-    _number("seq"),
+    _ms("next_at", null=True),
+    _ms("buffered_at", null=True),
+    _id("last_run_id", null=True),
+    _number("starting"),
+    _text("decisions"),
+    _number("revision"),
+    _ms("created_at"),
+    _text("created_by"),
     _ms("modified_at"),
-    _text("modified_by", null=True),
+    _text("modified_by"),
+    Index("schedules_of_workflow", "workflow_id", "schedule_id"),
     sqlite_with_rowid=False,
 )
+DUE: Final = text("due_at IS NOT NULL")
+Index("schedules_due", schedules.c.due_at, schedules.c.schedule_id, sqlite_where=DUE)
+UNSETTLED: Final = text("(starting > 0 OR buffered_at IS NOT NULL)")
+Index("schedules_unsettled", schedules.c.schedule_id, sqlite_where=UNSETTLED)
 
 bulk_jobs = Table(
     "bulk_jobs",
@@ -460,7 +475,7 @@ PRIMARY: Final = (
 )
 PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, queue, schedules, bulk_jobs, snapshots)
 
-UNUSED: Final = (archived_streams, leaves, checkpoints, schedules)
+UNUSED: Final = (archived_streams, leaves, checkpoints)
 """Tables that nothing writes to yet: a row in them is nobody's."""
 
 TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
@@ -472,6 +487,7 @@ TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
     ExecutionRow: executions,
     WaitRow: waits,
     TimerRow: timers,
+    ScheduleRow: schedules,
     QueueRow: queue,
     SlotRow: slots,
     BulkRow: bulk_jobs,
