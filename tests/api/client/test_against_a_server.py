@@ -81,6 +81,14 @@ def call_schedules(client: Any, workflow_id: str) -> None:
     assert client.unpause_workflow(workflow_id).status == "published"
 
 
+def call_as_operator(client: Any) -> None:
+    """The calls about the organization, whose settings are changed and back, and about the clock."""
+    changed = [client.change_organization({"concurrencyLimit": limit}).settings for limit in (7, None)]
+    assert changed[-1] == client.organization().settings
+    assert (client.clock().is_trusted, client.clock().problem) == (True, None)
+    assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
+
+
 def call_everything(client: Any, token: str) -> None:
     """Make each call once, and look at what it gives."""
     made = client.create_workflow("another", APPROVAL, description="d", mock_payload={"amount": 1}, resume="any")
@@ -129,10 +137,7 @@ def call_everything(client: Any, token: str) -> None:
     assert client.keys(limit=1).meta.has_more
     assert client.revoke_key(key.id, with_children=True).revoked_at == client.revoke_key(key.id).revoked_at
     assert client.archive_workflow(made.id).status == client.archive_workflow(made.id).status == "archived"
-    changed = [client.change_organization({"concurrencyLimit": limit}).settings for limit in (7, None)]
-    assert changed[-1] == client.organization().settings
-    assert (client.clock().is_trusted, client.clock().problem) == (True, None)
-    assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
+    call_as_operator(client)
     assert (client.live().status, client.ready().status) == ("live", "ready")
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"
