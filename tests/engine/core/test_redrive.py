@@ -18,6 +18,7 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
 from perdure.engine.core.effects import CancelTask, RunTask, SetTimer, TellParent
 from perdure.engine.core.evolve import replay
+from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.state import InTask, InWait
 from perdure.engine.history import states_history
 from perdure.engine.log.codec import encode_json
@@ -155,6 +156,19 @@ def test_a_parent_hears_of_the_end_once_more_and_nobody_ends_a_redriven_child():
     run = given(machine(A={**STEP}), None, None, parent).when(failed("A", "Down"), redriven(), c.Recover(died=False))
     assert "FollowParent" not in {type(effect).__name__ for effect in run.effects}
     run.when(succeeded("A", 1)).then_effects(TellParent(parent))
+
+
+def test_a_run_with_limits_queues_before_it_goes_on():
+    """Its places went with its end, so it has a turn like every other run; its time limits begin with that."""
+    turn = e.RunLimit("workflow", "f" * 64)
+    source = {**machine(A={**STEP}), "TimeoutSeconds": 10}
+    run = given(source, limits=(turn,), settings=VersionSettings(timeout_ms=5_000)).when(c.Admit(1, (3,)))
+    run.when(failed("A", "Down"), redriven()).then(
+        "TaskFailed", "ExecutionFailed", "ExecutionRedriven", "ExecutionQueued"
+    ).then_is("pending")
+    assert not run.state.timers
+    run.after(60_000).when(c.Admit(run.state.seq, (4,))).then("ExecutionAdmitted", "TaskScheduled")
+    run.when(succeeded("A", 1)).then_is("completed", output=1).check()
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
