@@ -59,6 +59,7 @@ ROOMS = {
         node
     """,
     "store": """
+        schedule_records
         errors forks records
         columns run_filter
         batch chain migrations protocols schema
