@@ -60,7 +60,7 @@ ROOMS = {
     """,
     "store": """
         errors forks records
-        run_filter
+        columns run_filter
         batch chain migrations protocols schema
         migrate sql
         memory sqlite

@@ -27,7 +27,9 @@ COMMANDS: Final = {
     "events": Lazy("perdure.api.cli.commands.runs:events", "Print the events of a run, a line each."),
     "waits": Lazy("perdure.api.cli.commands.runs:waits", "List the waits that are open."),
     "bulk": Lazy("perdure.api.cli.commands.bulk:bulk", "Give one command to all runs that match a filter."),
-    "schedules": Lazy("perdure.api.cli.commands.schedules:schedules", "See when a schedule is due."),
+    "schedules": Lazy(
+        "perdure.api.cli.commands.schedules:schedules", "List, pause and run schedules, and see when one is due."
+    ),
     "organization": Lazy(
         "perdure.api.cli.commands.organization:organization", "Show and change the settings of an organization."
     ),

@@ -293,7 +293,7 @@ class VersionPage(Result, frozen=True):
 
 
 class WorkflowShown(Result, frozen=True):
-    """A workflow; its status is draft, published or archived."""
+    """A workflow; its status is draft, published, paused or archived, its trigger type manual or schedule."""
 
     id: str
     name: str
@@ -301,6 +301,8 @@ class WorkflowShown(Result, frozen=True):
     status: str
     version: int
     trigger_type: str
+    cron_expression: str | None
+    timezone: str | None
     created_at: str
     created_by: str
     updated_at: str

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from perdure.engine.audit.origin_check import origin_break
 from perdure.engine.audit.pin_check import PinCheck
-from perdure.engine.audit.rows import FOLDS, BulkFold, ExecutionFold, RowFold, answer_flaw, differences
-from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
+from perdure.engine.audit.rows import FOLDS, RowFold, answer_flaw, differences
+from perdure.engine.audit.snapshot_audit import kind_of, snapshots_with_flaws
 from perdure.engine.core import ids
 from perdure.engine.core.pinned import LogPinned
 from perdure.engine.log.codec import decode_json
@@ -23,7 +23,6 @@ from perdure.engine.log.verification import Break, StreamVerifier
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import (
-    BulkRow,
     EventRow,
     Miscount,
     Seen,
@@ -48,6 +47,8 @@ NO_STREAM: Final = bytes(16)
 """The stream id of a break that concerns the database as a whole."""
 
 ADMINISTRATIVE: Final[tuple[StreamKind, ...]] = ("organization", "workflow")
+
+PROJECTED: Final[tuple[StreamKind, ...]] = ("workflow", "execution", "bulk")
 
 NOT_COMPARED: Final = (
     "idempotency keys: a repeated call is in no event; only that its run can have given the answer is looked at",
@@ -433,48 +434,37 @@ def _named(stream: StreamRow, row: EventRow) -> list[tuple[bytes, int, str]]:
 
 
 async def compare_projections(store: Store) -> list[str]:
-    """Fold every execution and compare with its rows in `executions`, `waits`, `timers` and `snapshots`.
+    """Fold every execution and workflow and compare with its rows in the projections.
 
     Returns what differs, in words. The store must not be written to meanwhile.
     """
     found: list[str] = []
-    async for stream in executions_of(store):
-        where = f"execution {ids.text(stream.stream_id)}"
+    async for stream in projected_streams(store):
+        where = f"{stream.kind} {ids.text(stream.stream_id)}"
         try:
-            fold = await fold_execution(store, stream)
-            seen = await store.seen("execution", [stream.stream_id])
+            fold = await fold_rows(store, stream)
+            seen = await store.seen(stream.kind, [stream.stream_id])
             found += [f"{where}, {told}" for told in differences(fold, seen[stream.stream_id].rows)]
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
             found.append(f"{where}: it cannot be folded: {error!r}")
     found += [_stray(stray) for stray in await store.strays()]
     found += [
-        f"execution {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}"
+        f"{kind_of(snapshot)} {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}"
         async for snapshot, reason in snapshots_with_flaws(store)
     ]
     return found or [_miscount(miscount) for miscount in await store.miscounted()]
 
 
-def executions_of(store: Store) -> AsyncIterator[StreamRow]:
-    """All executions' streams, by id."""
-    return _streams(store, "execution")
+async def projected_streams(store: Store) -> AsyncIterator[StreamRow]:
+    """The streams that have projections: workflows, then executions, each by id."""
+    for kind in PROJECTED:
+        async for stream in _streams(store, kind):
+            yield stream
 
 
-def bulk_jobs_of(store: Store) -> AsyncIterator[StreamRow]:
-    """All bulk jobs' streams, by id."""
-    return _streams(store, "bulk")
-
-
-async def fold_bulk_job(store: Store, stream: StreamRow) -> BulkRow:
-    """The row of a bulk job, folded from its first event. Raises whatever its events are not read with."""
-    fold = BulkFold(stream)
-    async for some in _events(store, stream.stream_id):
-        fold.feed([row for _, row in some])
-    return fold.job
-
-
-async def fold_execution(store: Store, stream: StreamRow) -> ExecutionFold:
-    """Fold an execution from its first event. Raises whatever its events are not read with."""
-    fold = ExecutionFold(stream)
+async def fold_rows(store: Store, stream: StreamRow) -> RowFold:
+    """Fold a stream from its first event. Raises whatever its events are not read with."""
+    fold = FOLDS[stream.kind](stream)
     async for some in _events(store, stream.stream_id):
         fold.feed([row for _, row in some])
     return fold

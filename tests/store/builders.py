@@ -22,6 +22,7 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Row,
+    ScheduleRow,
     SnapshotRow,
     StreamAppend,
     WaitRow,
@@ -98,6 +99,15 @@ def execution(execution_id: bytes, **changes: Any) -> ExecutionRow:
 def wait(wait_id: bytes, execution_id: bytes, **changes: Any) -> WaitRow:
     row = WaitRow(
         *(wait_id, execution_id, ORG, WORKSPACE, WORKFLOW, "Ask", 2, NOW, None, None, None, None),
+    )
+    return row._replace(**changes)
+
+
+def schedule(schedule_id: bytes, **changes: Any) -> ScheduleRow:
+    timing, by = '{"cron":"* * * * *"}', "key:1"
+    row = ScheduleRow(
+        *(schedule_id, WORKFLOW, ORG, WORKSPACE, "active", timing, "allow", "latest", 0, None, NOW, NOW, None, None),
+        *(0, "", 2, NOW, by, NOW, by),
     )
     return row._replace(**changes)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import click
 
 from perdure.api.actor import terminal_actor
+from perdure.api.cli.names import only_schedule
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandNotRun, run
@@ -28,6 +29,7 @@ from perdure.api.cli.targets.reader import (
 )
 from perdure.api.dialects.resource.chance_schemas import Fork, Rerun
 from perdure.api.dialects.resource.organizations import organization_json
+from perdure.api.dialects.resource.schedule_json import schedule_json
 from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.resource.workflows import given_settings
@@ -124,6 +126,26 @@ class Direct:
             return _brief(await engine.services.workflows.archive(caller, row.workflow_id))
 
         return dict(self._do(archive))
+
+    def switch_schedules(self, workflow: str, schedule: str | None, *, is_enabled: bool) -> dict[str, Any]:
+        async def switch(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            services, schedule_id = engine.services.schedules, None if schedule is None else ids.parse(schedule)
+            await services.switch(caller, row.workflow_id, is_enabled=is_enabled, schedule_id=schedule_id)
+            views = await services.views(caller, row.workflow_id)
+            found = [schedule_json(each) for each in views if schedule_id in (None, each.row.schedule_id)]
+            return {"items": [{"id": each["id"], "status": each["status"]} for each in found]}
+
+        return dict(self._do(switch))
+
+    def run_schedule(self, workflow: str, schedule: str | None) -> dict[str, Any]:
+        async def start(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            rows = await engine.services.schedules.rows(caller, row.workflow_id)
+            name = schedule or only_schedule([ids.text(each.schedule_id) for each in rows])
+            return (await engine.services.schedules.run_now(caller, row.workflow_id, ids.parse(name)))._asdict()
+
+        return dict(self._do(start))
 
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None

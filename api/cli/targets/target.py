@@ -25,6 +25,14 @@ class Target(Protocol):
 
     def archive_workflow(self, workflow: str) -> dict[str, Any]: ...
 
+    def switch_schedules(self, workflow: str, schedule: str | None, *, is_enabled: bool) -> dict[str, Any]:
+        """Pause or play one schedule of a workflow, or all: `items`, each with its `id` and `status`."""
+        ...
+
+    def run_schedule(self, workflow: str, schedule: str | None) -> dict[str, Any]:
+        """Start a run of a schedule now; of the only one, if none is named."""
+        ...
+
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]: ...

@@ -268,6 +268,23 @@ class VersionQuery(Request, frozen=True):
     workflow_version: Version
 
 
+class Toggle(Request, frozen=True):
+    """The schedules of a workflow: `PAUSE` or `PLAY`. They are those of all versions."""
+
+    workflow_id: Uuid
+    workflow_version: Version
+    action: Literal["PAUSE", "PLAY"]
+
+
+class Toggled(Shape, frozen=True):
+    """The schedules of a workflow as they are now."""
+
+    message: Success
+    workflow_id: Uuid
+    workflow_version: Number
+    status: Literal["PAUSED", "ACTIVE"]
+
+
 class VersionsQuery(Request, frozen=True):
     """A page of versions; the last three are the position from `lastKey`."""
 

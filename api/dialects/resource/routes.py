@@ -15,6 +15,7 @@ from perdure.api.dialects.resource import (
     keys,
     organizations,
     releases,
+    schedules,
     tasks,
     trials,
     waits,
@@ -23,7 +24,7 @@ from perdure.api.dialects.resource import (
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
-    *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
+    *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *finding.ROUTES,
     *bulk.ROUTES,
     *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),

@@ -109,9 +109,9 @@ DEFINITIONS |= {f"ask beside {name}": beside(other) for name, other in OTHERS.it
 
 DEFINITIONS |= {
     "charge in turn": {"Charge": {**STEP, "End": True}},
-    "ask in turn, charge in time": {
-        "Ask": {**ASK, "Next": "Charge in time"},
-        "Charge in time": {**STEP, "TimeoutSeconds": 60, "Next": "Pause"},
+    "charge in time, ask in turn": {
+        "Charge in time": {**STEP, "TimeoutSeconds": 60, "Next": "Ask"},
+        "Ask": {**ASK, "Next": "Pause"},
         "Pause": {"Type": "Wait", "Seconds": 1, "End": True},
     },
     "ask beside asking in turn": {
@@ -123,17 +123,13 @@ DEFINITIONS |= {
                     "StartAt": "Tell",
                     "States": {
                         "Tell": {
-                            "Type": "Task",
-                            "Resource": "notify.waitForTaskToken",
-                            "Parameters": {"token.$": "$$.Task.Token"},
+                            **ASK,
                             "TimeoutSeconds": 60,
                             "HeartbeatSeconds": 20,
                             "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}],
                             "ResultSelector": {"again.$": "$.again"},
-                            "Catch": [{"ErrorEquals": ["States.Timeout"], "Next": "Done"}],
                             "End": True,
                         },
-                        "Done": {"Type": "Succeed"},
                     },
                 },
             ],
@@ -184,10 +180,10 @@ TIMED = {"ask in time, charge beside": VersionSettings(timeout_ms=3_600_000)}
 
 IN_TURN = {
     "charge in turn": ALL_COUNT,
-    "ask in turn, charge in time": ACTIVE_COUNT,
-    "ask beside asking in turn": ACTIVE_COUNT,
+    "charge in time, ask in turn": ACTIVE_COUNT,
+    "ask beside asking in turn": VersionSettings(concurrency_counts="active"),
 }
-"""These queue for a place in a limit, and have a time limit by their settings."""
+"""These queue for a place in a limit; two have a time limit by their settings."""
 
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
