@@ -22,9 +22,10 @@ from perdure.engine.core.state import State
 from perdure.engine.history import states_history
 from perdure.engine.testing import due, failed, redriven, resumed, succeeded, terminated
 
+from . import generated
 from .checked import Checked, given, wait_id
 from .generated import MARK
-from .test_properties import begin, go_on, send, send_anything
+from .test_properties import begin, send, send_anything
 from .test_redrive import ASK, STEP, each, machine, parallel
 
 FORK = "01900000-0000-7000-8000-0000000000f0"
@@ -39,6 +40,7 @@ class Branched(Checked):
             Origin("fork", "01900000-0000-7000-8000-000000000001", seq, "a" * 64),
             tuple(origin.events[:seq]),
             "REQUEST",
+            settings=origin.settings,
             process_id=f"{MARK}fork",
             reason=reason,
             input=given_input,
@@ -201,7 +203,8 @@ def test_the_history_of_a_fork_tells_of_each_state_once():
 
 def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
     """At the event at which it was forked, a run has its origin's state; then it lives, and calls nothing twice."""
-    origin = begin(pick)
+    settings = pick(generated.SETTINGS)
+    origin = begin(pick, limited=((), settings) if pick((True, True, True, False)) else None)
     send_anything(pick, origin, 16)
     seen = Counter[str]()
     for seq in sorted({pick(range(1, len(origin.events) + 1)) for _ in range(3)}):
@@ -231,8 +234,9 @@ def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
 
 
 def go_on_if_alive(fork: Checked) -> None:
-    if not fork.state.is_quarantined:
-        go_on(fork)
+    for _ in range(5):  # and no longer: a definition may have a loop without an end
+        if not fork.state.is_quarantined and not fork.state.is_over and fork.state.ready:
+            send(fork, c.Advance())
     if not fork.state.is_over:
         send(fork, c.Terminate(f"{MARK}enough"))
 
