@@ -241,7 +241,8 @@ class ExecutionRow(NamedTuple):
 
     `error` is a reserved name or one literal in the definition; any other error name stands behind
     `error_ref`. `parent_id` is the execution whose task started this one; `awaited_by` is the same one if its
-    task goes on only when this one ends, else null.
+    task goes on only when this one ends, else null. `origin_id` is the execution that this one was made from, by a
+    rerun or a fork.
     """
 
     execution_id: bytes
@@ -264,6 +265,7 @@ class ExecutionRow(NamedTuple):
     cause_ref: str | None
     parent_id: bytes | None
     awaited_by: bytes | None
+    origin_id: bytes | None = None
 
 
 class WaitRow(NamedTuple):
@@ -352,6 +354,39 @@ class BulkRow(NamedTuple):
     why: str | None
 
 
+class ScheduleRow(NamedTuple):
+    """A schedule of a workflow, as its stream tells of it. `timing` is JSON: its calendar.
+
+    `status` is `active`, `paused`, or `removed` while runs of it are still to start; `is_main` is 0 or 1. `next_at` is
+    its first slot that is not decided, `due_at` the same unless nothing is to come of it: it is paused, or its workflow
+    is. `buffered_at` is a slot that waits for the end of `last_run_id`, the latest run that it has started.
+    `starting` counts the runs that are not known to have started. `decisions` are the seqs of the last decisions, and
+    `revision` that of the last change, in the workflow's stream.
+    """
+
+    schedule_id: bytes
+    workflow_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    status: str
+    timing: str
+    overlap: str
+    catch_up: str
+    is_main: int
+    input_ref: str | None
+    due_at: int | None
+    next_at: int | None
+    buffered_at: int | None
+    last_run_id: bytes | None
+    starting: int
+    decisions: str
+    revision: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str
+
+
 class SnapshotRow(NamedTuple):
     """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
@@ -363,7 +398,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow | ScheduleRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -377,6 +412,7 @@ Row: TypeAlias = (
     | TimerRow
     | QueueRow
     | BulkRow
+    | ScheduleRow
     | SnapshotRow
 )
 
@@ -390,6 +426,7 @@ Owned: TypeAlias = (
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
+    | ScheduleRow
     | OrganizationRow
     | WorkspaceRow
     | ApiKeyRow
@@ -397,8 +434,8 @@ Owned: TypeAlias = (
 """Rows of which a stream tells, each of them in full (but for what `engine.audit.rows` says)."""
 
 
-Deleted: TypeAlias = TimerRow | QueueRow | SlotRow
-"""Rows that are taken away: a timer that is over, a place in a line, a place in a limit."""
+Deleted: TypeAlias = TimerRow | QueueRow | SlotRow | ScheduleRow
+"""Rows that are taken away: a timer that is over, a place in a line or a limit, a schedule."""
 
 
 class Seen(NamedTuple):

@@ -36,7 +36,7 @@ ROOMS = {
         runtime
         audit services
         compose database views
-        following
+        following second_chances
         embedded
         testing
     """,
@@ -60,7 +60,7 @@ ROOMS = {
     """,
     "store": """
         errors forks records
-        run_filter
+        columns run_filter
         batch chain migrations protocols schema
         migrate sql
         memory sqlite
