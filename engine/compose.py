@@ -210,6 +210,12 @@ class NoTasks:
     def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002 nothing runs
         return False
 
+    def withhold(self, stream_id: bytes) -> None:
+        """Nothing waits for a slot."""
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Nothing was withheld."""
+
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
         return False
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.pause_events import Clocks
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
@@ -158,6 +159,19 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     """Release the execution from quarantine, and try again."""
 
 
+class Pause(msgspec.Struct, frozen=True, gc=False):
+    """Stop the execution for a while: enter nothing, call nothing. `clocks` says whether time goes on meanwhile."""
+
+    reason: str
+    clocks: Clocks = "run"
+
+
+class Unpause(msgspec.Struct, frozen=True, gc=False):
+    """Let a paused execution go on where it stands."""
+
+    reason: str | None = None
+
+
 class Confirm(msgspec.Struct, frozen=True, gc=False):
     """Change nothing: the answer is only stored under an idempotency key."""
 
@@ -187,6 +201,8 @@ Command: TypeAlias = (
     | Redispatch
     | Quarantine
     | Release
+    | Pause
+    | Unpause
     | Confirm
     | Refuse
 )

@@ -52,6 +52,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.pause_events import PauseCause
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.transitions import TERMINAL, Status
@@ -227,6 +228,17 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     heartbeat_ms: int | None = None
 
 
+class Pause(msgspec.Struct, frozen=True, gc=False):
+    """The pause of an execution: the seq, the instant and the actor of its `ExecutionPaused`, and what that says."""
+
+    seq: int
+    since: int
+    by: str
+    cause: PauseCause
+    reason: Ref
+    frozen_at: int | None = None
+
+
 WaitOutcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
 """The ways in which waits end: by a result, by a failure from the token's holder, by time, or with their state."""
 
@@ -248,7 +260,10 @@ class State(msgspec.Struct, gc=False):
     in the order in which they ended. `current` is the top-level state, or the last one after the end.
     `modified_by` is the last actor from outside, and `modified_at` when that was. `told` counts the
     events of AWS's history so far, up to the end, and `untold` those that follow for what was scheduled after the seq
-    `untold_after` (`numbering.py`).
+    `untold_after` (`numbering.py`). While there is a `pause`, `stopped` has the timers that stand still: all of them if
+    the clocks do, else those of retry delays. `called` counts the tasks that somebody works on, `children` those of
+    them that a child does. `transitions` counts the states that were entered since `transitions_since`, over a minute
+    at the most; `events_until` and `bytes_until` are how far its quotas were lifted.
     """
 
     status: Status = "new"
@@ -285,6 +300,14 @@ class State(msgspec.Struct, gc=False):
     modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
+    pause: Pause | None = None
+    stopped: PersistentMap[int, Timer] = PersistentMap()
+    called: int = 0
+    children: int = 0
+    transitions: int = 0
+    transitions_since: int = 0
+    events_until: int = 0
+    bytes_until: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -293,7 +316,18 @@ class State(msgspec.Struct, gc=False):
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until somebody outside, a timer or a child says so; nor after the end."""
+        if self.pause is not None:  # what is ready stays so
+            return self.called == self.children
         return not (self.active or self.actionable_forks)
+
+    @property
+    def is_quiescent(self) -> bool:
+        """Whether it is paused, and nothing of it is under way any more: no step, and no child that it awaits."""
+        return self.pause is not None and not self.called
+
+    def timer(self, name: int) -> Timer | None:
+        """The timer of that name, also while it stands still."""
+        return self.timers.get(name) or self.stopped.get(name)
 
     def task(self, scope: str) -> InTask | None:
         """The task that a scope is in, if it is in one."""
@@ -349,6 +383,16 @@ def scope_order(scope: str) -> tuple[int, int]:
 def open_wait(phase: Phase | None) -> str | None:
     """The id of the wait that is open in this phase, if any: a bare one, or that of a step called with one."""
     return phase.wait if isinstance(phase, (InTask, InWait)) else None
+
+
+def is_called(phase: Phase | None) -> bool:
+    """Whether a step has been called, or a child started (or is about to be), that has not told its end."""
+    return type(phase) is InTask and phase.queued is None and not phase.is_held
+
+
+def is_child_running(phase: Phase | None) -> bool:
+    """Whether a child was started that the task awaits."""
+    return type(phase) is InTask and phase.is_submitted
 
 
 def progressed_by(phase: Phase) -> str:

@@ -67,6 +67,11 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("waiting", "ExecutionQuarantined"): _WAITING,
     ("running", "ExecutionReleased"): _RUNNING,
     ("waiting", "ExecutionReleased"): _WAITING,
+    # A pause is no status: what is paused has one, and keeps it (`pausing.py`).
+    ("running", "ExecutionPaused"): _RUNNING,
+    ("waiting", "ExecutionPaused"): _WAITING,
+    ("running", "ExecutionUnpaused"): _RUNNING,
+    ("waiting", "ExecutionUnpaused"): _WAITING,
     # Events that may be recorded at any time, also after the end; they move nothing. Nothing else follows an end.
     **{
         (status, event): frozenset({status})

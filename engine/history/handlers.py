@@ -7,6 +7,7 @@ from typing import Final
 
 from perdure.engine.core import events as e
 from perdure.engine.core.dispatch import Dispatch
+from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
@@ -216,6 +217,18 @@ def _state_exited(fold: HistoryFold, event: e.StateExited, recorded: e.Recorded)
     _leave(fold, visit, event, recorded)
 
 
+def _paused(fold: HistoryFold, _event: ExecutionPaused, _: e.Recorded) -> None:
+    """AWS knows no pauses; but what times out meanwhile does so by events of its own."""
+    fold.is_paused = True
+
+
+def _unpaused(fold: HistoryFold, event: ExecutionUnpaused, _: e.Recorded) -> None:
+    fold.is_paused = False
+    for visit in fold.open.values():
+        if visit.due_at is not None:
+            visit.due_at += event.shift_ms
+
+
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
@@ -250,5 +263,7 @@ HANDLERS: Final = (
     .on(e.ExecutionFailed, failing.execution_failed)
     .on(e.ExecutionTimedOut, _execution_timed_out)
     .on(e.ExecutionTerminated, _execution_terminated)
+    .on(ExecutionPaused, _paused)
+    .on(ExecutionUnpaused, _unpaused)
     .over(EXECUTION_EVENTS, beside=BESIDE)
 )

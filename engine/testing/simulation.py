@@ -172,6 +172,12 @@ class _Answers:
         """Nothing runs."""
         return False
 
+    def withhold(self, stream_id: bytes) -> None:
+        """Nothing waits for a slot."""
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Nothing was withheld."""
+
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002
         """Nothing runs."""
         return False

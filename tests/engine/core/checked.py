@@ -26,6 +26,7 @@ from perdure.engine.core.effects import (
     TellParent,
 )
 from perdure.engine.core.evolve import evolve
+from perdure.engine.core.pausing import TRANSITION_EVENTS
 from perdure.engine.core.refs import resolve
 from perdure.engine.core.snapshots import encode_state
 from perdure.engine.core.state import InTask, State, initial_state
@@ -181,6 +182,9 @@ class Checked(Scenario):
         self._check_keys()
         if self.state.is_over or self.state.is_quarantined:
             return
+        if self.state.pause is not None:
+            self._check_paused(before)
+            return
         assert self.is_to_go_on or not (self.state.ready or self.state.actionable_forks)
         called = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}
         called |= {effect.parent.seq for effect in self.duties if isinstance(effect, StartChild)}
@@ -192,6 +196,14 @@ class Checked(Scenario):
                 assert HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched) in self.duties
             else:
                 assert task.seq in called
+
+    def _check_paused(self, before: State) -> None:
+        """In a paused run nothing is entered or called, whatever comes."""
+        if before.pause is None:
+            return
+        assert not any(isinstance(effect, RunTask | StartChild | HoldSuspect | Continue) for effect in self.effects)
+        entering = (*TRANSITION_EVENTS - {e.StateFailed}, e.StateExited)
+        assert not [r.event for r in self.events[before.seq :] if isinstance(r.event, entering)]
 
     def _check_keys(self) -> None:
         """Calls in the same place and visit and with the same parameters have the same key, and no others have."""

@@ -25,6 +25,7 @@ from perdure.engine.core.state import (
     InTimer,
     InWait,
     State,
+    Timer,
     fork_and_index,
     initial_state,
     scope_of,
@@ -85,6 +86,8 @@ def check_state(state: State) -> None:
     assert len(state.ready) == len(set(state.ready))
     tasks = [phase for phase in phases.values() if isinstance(phase, InTask)]
     assert state.active == len(state.ready) + sum(not task.is_submitted for task in tasks)
+    assert state.called == sum(task.queued is None and not task.is_held for task in tasks)
+    assert state.children == sum(task.is_submitted for task in tasks)
     delays = sum(isinstance(phase, InTimer | InRetry) for phase in phases.values())
     assert state.delayed == delays + sum(task.is_submitted for task in tasks)
     assert state.frames[TOP].state == state.current
@@ -160,15 +163,32 @@ def _check_waits_and_timers(state: State) -> None:
             timers[phase.timer] = scope
     assert {wait: (opened.scope, opened.state) for wait, opened in state.waits.items()} == waits
     assert [wait for wait, _ in state.open_waits()] == sorted(waits, key=lambda wait: state.waits[wait].seq)
-    if EXECUTION_TIMER in state.timers:  # seq 1 is never that of a state
+    is_set, stopped = dict(state.timers.items()), dict(state.stopped.items())
+    assert is_set.keys().isdisjoint(stopped)
+    _check_pause(state, is_set, stopped)
+    known = is_set | stopped
+    if EXECUTION_TIMER in known:  # seq 1 is never that of a state
         assert EXECUTION_TIMER not in timers
         timers[EXECUTION_TIMER] = TOP
-    assert {name: timer.scope for name, timer in state.timers.items()} == timers
-    for name, timer in state.timers.items():
+    assert {name: timer.scope for name, timer in known.items()} == timers
+    for name, timer in known.items():
         assert timer.deadline is None or timer.due_at <= timer.deadline
         wait = getattr(state.frames[timer.scope].phase, "wait", None)
         if name != EXECUTION_TIMER and wait is not None:
-            assert state.waits[wait].due_at == timer.due_at
+            assert state.waits[wait].due_at == (None if name in stopped else timer.due_at)
+
+
+def _check_pause(state: State, is_set: Mapping[int, Timer], stopped: Mapping[int, Timer]) -> None:
+    """Of a paused run no retry delay comes to an end, and with frozen clocks nothing does."""
+    assert state.is_quiescent == (state.pause is not None and not state.called)
+    if state.pause is None:
+        assert not stopped
+    elif state.pause.frozen_at is not None:
+        assert not is_set
+    else:
+        retries = {name for name, timer in stopped.items() if isinstance(state.frames[timer.scope].phase, InRetry)}
+        assert stopped.keys() == retries
+        assert not any(isinstance(state.frames[timer.scope].phase, InRetry) for timer in is_set.values())
 
 
 def check_snapshot(state: State) -> State:

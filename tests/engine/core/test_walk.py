@@ -152,7 +152,9 @@ class Node(NamedTuple):
         ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
         seen = {(task.state, task.visit) for task in self.tasks}
         stale = any(timer not in state.timers for timer in self.timers)
-        flags = (state.is_quarantined, state.refusals > 0, stale)
+        clocks = "" if state.pause is None else "run" if state.pause.frozen_at is None else "freeze"
+        turns = (clocks, len(state.ready), len(state.actionable_forks), len(state.stopped))
+        flags = (state.is_quarantined, state.refusals > 0, stale, *turns)
         return repr((state.status, frames, forks, past, ended, sorted(seen), flags))
 
 
