@@ -40,6 +40,10 @@ TASKS = {
         "schedules in all time zones, at each change of their clocks from 2000 to 2040, against brute force",
         ["python -m tests.engine.calendar_oracle"],
     ),
+    "walk": (
+        "every sequence of commands on a few tiny definitions, each paused at every place",
+        ["python -m tests.engine.core.walk_all"],
+    ),
     "crash": ("only the tests that start real server processes", ["python -m pytest -m real_process"]),
     "cover": ("branch coverage of engine/core", ["coverage run -m pytest tests/engine", "coverage report"]),
     "lint": ("all checks", ["ruff check", "ruff format --check", "mypy", "pyright --warnings"]),

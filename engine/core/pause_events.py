@@ -14,20 +14,20 @@ from perdure.engine.core.refs import Ref
 Clocks: TypeAlias = Literal["run", "freeze"]
 """`run`: time limits and Wait states go on while it is paused. `freeze`: they keep what is left of them."""
 
-PauseCause: TypeAlias = Literal["operator", "events", "bytes", "transitions"]
-"""Whoever pauses: an operator, or the quota of that name."""
+Quota: TypeAlias = Literal["events", "bytes", "transitions"]
+"""The quotas of a run: how many events it has, of how many bytes, and how many states it enters within a minute."""
 
 
 class ExecutionPaused(Event, frozen=True):
     """Nothing is entered and no step is called from here on. Payload: `reason`.
 
-    `frozen_at`: the instant at which the clocks stand still; null: they go on. `cause` is `operator`, or the quota that
-    is used up.
+    `frozen_at`: the instant at which the clocks stand still; null: they go on. `quota` is the one that is used up; null:
+    an operator has paused it.
     """
 
     reason: Ref
     frozen_at: int | None = None
-    cause: PauseCause = "operator"
+    quota: Quota | None = None
 
 
 class ExecutionUnpaused(Event, frozen=True):

@@ -35,9 +35,9 @@ and on."""
 def execution_paused(state: State, event: ExecutionPaused, recorded: e.Recorded) -> None:
     """The run is paused: what time would move on stands still, as far as its clocks say so."""
     by = recorded.actor
-    state.pause = Pause(recorded.seq, recorded.recorded_at, by, event.cause, event.reason, event.frozen_at)
+    state.pause = Pause(recorded.seq, recorded.recorded_at, by, event.reason, event.quota, event.frozen_at)
     if event.frozen_at is None:
-        stopped = {name: timer for name, timer in state.timers.items() if _is_retry(state, timer)}
+        stopped = {name: timer for name, timer in state.timers.items() if _is_retry(state, name, timer)}
         state.timers = state.timers.without(list(stopped))
         state.stopped = PersistentMap(stopped)
         return
@@ -52,7 +52,7 @@ def execution_unpaused(state: State, event: ExecutionUnpaused, recorded: e.Recor
     state.pause, state.stopped = None, EMPTY
     if moved:
         state.timers = PersistentMap({**dict(state.timers.items()), **moved})
-    waits = {name: _wait_of(state, timer, name) for name, timer in moved.items()}
+    waits = {name: _wait_of(state, name, timer) for name, timer in moved.items()}
     _call_by(state, {wait: moved[name].due_at for name, wait in waits.items() if wait is not None})
     state.events_until, state.bytes_until = event.events_until, event.bytes_until
     state.transitions, state.transitions_since = 0, recorded.recorded_at
@@ -73,11 +73,13 @@ def count_transition(state: State) -> None:
     state.transitions += 1
 
 
-def _is_retry(state: State, timer: Timer) -> bool:
-    return isinstance(state.frames[timer.scope].phase, InRetry)
+def _is_retry(state: State, name: int, timer: Timer) -> bool:
+    """Whether a timer is that of a retry delay: the scope of the run's own limit may be in one, too."""
+    phase = state.frames[timer.scope].phase
+    return isinstance(phase, InRetry) and phase.timer == name
 
 
-def _wait_of(state: State, timer: Timer, name: int) -> str | None:
+def _wait_of(state: State, name: int, timer: Timer) -> str | None:
     """The wait whose time limit this timer is."""
     phase = state.frames[timer.scope].phase
     return open_wait(phase) if phase is not None and phase.timer == name else None

@@ -52,7 +52,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from perdure.engine.core.events import Parent, ResumeRule
-from perdure.engine.core.pause_events import PauseCause
+from perdure.engine.core.pause_events import Quota
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.transitions import TERMINAL, Status
@@ -234,8 +234,8 @@ class Pause(msgspec.Struct, frozen=True, gc=False):
     seq: int
     since: int
     by: str
-    cause: PauseCause
     reason: Ref
+    quota: Quota | None = None
     frozen_at: int | None = None
 
 

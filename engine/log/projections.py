@@ -114,7 +114,9 @@ def changes(
 
 def _is_all_over(before: State, after: State) -> bool:
     """Whether no wait and no timer is left but the time limit of the run, which is the one that no event has set."""
-    return after is not before and not after.waits and all(name == EXECUTION_TIMER for name in after.timers)
+    if after is before or after.waits or after.stopped:  # what stands still comes again
+        return False
+    return all(name == EXECUTION_TIMER for name in after.timers)
 
 
 def _without_ended(state: State, event: e.Event) -> State:

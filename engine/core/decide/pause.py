@@ -39,7 +39,7 @@ def pause(state: State, command: Pause, facts: Facts) -> Outcome:
     if refused is not None:
         return refused
     draft = ExecutionDraft(state, facts)
-    stop(draft, "operator", command.reason, facts.now if command.clocks == "freeze" else None)
+    stop(draft, None, command.reason, facts.now if command.clocks == "freeze" else None)
     return draft.decision(PAUSED)
 
 

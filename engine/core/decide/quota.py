@@ -15,7 +15,7 @@ from typing import NamedTuple
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decision import Facts
 from perdure.engine.core.effects import Withhold
-from perdure.engine.core.pause_events import ExecutionPaused, PauseCause
+from perdure.engine.core.pause_events import ExecutionPaused, Quota
 from perdure.engine.core.pausing import WINDOW_MS
 from perdure.engine.core.refs import ref
 from perdure.engine.core.state import State
@@ -24,7 +24,7 @@ from perdure.engine.core.state import State
 class UsedUp(NamedTuple):
     """A quota that a run has used up, and that in words."""
 
-    cause: PauseCause
+    quota: Quota
     reason: str
 
 
@@ -48,14 +48,14 @@ def pauses(draft: ExecutionDraft) -> bool:
     used_up = _used_up(draft.state, draft.facts)
     if used_up is None or draft.state.pause is not None:
         return False
-    stop(draft, used_up.cause, used_up.reason, draft.facts.now)
+    stop(draft, used_up.quota, used_up.reason, draft.facts.now)
     return True
 
 
-def stop(draft: ExecutionDraft, cause: PauseCause, reason: str, frozen_at: int | None) -> None:
+def stop(draft: ExecutionDraft, quota: Quota | None, reason: str, frozen_at: int | None) -> None:
     """Pause a run: what is called goes on, and what only waits to be called is not."""
-    event = ExecutionPaused(ref(draft.next_seq, "reason"), frozen_at, cause)
-    draft.emit(event, {"reason": reason}, actor=None if cause == "operator" else draft.facts.engine)
+    event = ExecutionPaused(ref(draft.next_seq, "reason"), frozen_at, quota)
+    draft.emit(event, {"reason": reason}, actor=None if quota is None else draft.facts.engine)
     if draft.state.active > len(draft.state.ready):  # some step is called, or waits to be
         draft.effects.append(Withhold())
 

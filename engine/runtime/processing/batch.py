@@ -116,6 +116,9 @@ class Batch:
         self._size += _size_of(events)
         part.claims = _with(part.claims, claims)
         if rows is not NO_ROWS:
+            if part.deletes:  # the store does these last; a pause and an unpause may bring a timer back
+                again = {row for row in rows.puts if type(row) is TimerRow}
+                part.deletes = [timer for timer in part.deletes if timer not in again]
             part.puts = _with(part.puts, rows.puts)
             part.deletes = _with(part.deletes, rows.deletes)
             part.endings = _with(part.endings, rows.endings)

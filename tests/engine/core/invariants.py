@@ -186,9 +186,8 @@ def _check_pause(state: State, is_set: Mapping[int, Timer], stopped: Mapping[int
     elif state.pause.frozen_at is not None:
         assert not is_set
     else:
-        retries = {name for name, timer in stopped.items() if isinstance(state.frames[timer.scope].phase, InRetry)}
-        assert stopped.keys() == retries
-        assert not any(isinstance(state.frames[timer.scope].phase, InRetry) for timer in is_set.values())
+        phases = (frame.phase for frame in state.frames.values())
+        assert stopped.keys() == {phase.timer for phase in phases if isinstance(phase, InRetry)}
 
 
 def check_snapshot(state: State) -> State:

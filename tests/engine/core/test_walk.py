@@ -107,6 +107,9 @@ DEFINITIONS |= {f"ask beside {name}": beside(other) for name, other in OTHERS.it
 LIMITED = {"ask, charge, pause", "ask beside pause"}
 """These have a time limit for the whole execution."""
 
+PAUSED = {"ask, charge, pause", "ask, and fail to leave", "ask beside pause"}
+"""These are paused at every place; all of them are by `dev.py walk`, which takes a minute."""
+
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
 
@@ -166,7 +169,7 @@ def _shape(phase: Any) -> Any:
     return type(phase).__name__
 
 
-def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
+def ways_on(node: Node, machine: Machine, *, may_pause: bool) -> Iterator[tuple[c.Command, int]]:
     """Every command that anybody could send, sensible or not, and the hour at which it comes."""
     yield from ways_for_tasks_and_timers(node, is_crowded=not CROWDED.isdisjoint(machine.states))
     yield from ways_for_waits(node, machine)
@@ -176,6 +179,9 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
         yield c.Redispatch(scope), START
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
+    if may_pause:
+        for command in (c.Pause("wait"), c.Pause("stop", "freeze"), c.Unpause()):
+            yield command, START
 
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
@@ -318,7 +324,7 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         pytest.fail("something else than a resume has ended a wait")
 
 
-def walk(machine: Machine) -> tuple[int, set[tuple[str, str, str]]]:
+def walk(machine: Machine, *, may_pause: bool = True) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
     nothing = Node(initial_state(), {})
@@ -327,7 +333,7 @@ def walk(machine: Machine) -> tuple[int, set[tuple[str, str, str]]]:
     waiting, seen = deque([start]), {start.key()}
     while waiting:
         node = waiting.popleft()
-        for command, now in ways_on(node, machine):
+        for command, now in ways_on(node, machine, may_pause=may_pause):
             outcome, after = send(node, command, now, machine)
             check(node, command, outcome, after, machine)
             moves.update(moves_of(node, outcome))
@@ -355,7 +361,10 @@ def limit(name: str) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
     return {
-        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}))
+        name: walk(
+            compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}),
+            may_pause=name in PAUSED,
+        )
         for name, states in DEFINITIONS.items()
     }
 

@@ -1,0 +1,28 @@
+"""`python3 dev.py walk`: goes everywhere that commands lead, with a pause at every place (`test_walk.py` does at some)."""
+
+from __future__ import annotations
+
+import time
+
+from perdure.engine.core.transitions import TRANSITIONS
+from perdure.engine.language import compile_machine
+
+from .test_walk import DEFINITIONS, limit, walk
+
+
+def main() -> int:
+    """Walk through all definitions; 1 if a move of the table was never made."""
+    table = {(before, event, after) for (before, event), statuses in TRANSITIONS.items() for after in statuses}
+    for name, states in DEFINITIONS.items():
+        start = time.perf_counter()
+        machine = compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)})
+        places, moves = walk(machine)
+        table -= moves
+        print(f"{name}: {places} places in {time.perf_counter() - start:.1f} s", flush=True)
+    for move in sorted(table):
+        print("never made:", *move)
+    return bool(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
