@@ -318,6 +318,10 @@ executions = Table(
     _text("cause_ref", null=True),
     _id("parent_id", null=True),
     _id("awaited_by", null=True),
+    _number("paused_seq", null=True),
+    _ms("paused_at", null=True),
+    _text("paused_quota", null=True),
+    _number("in_flight", null=True),
     Index("executions_of_workflow", "workflow_id", "execution_id"),
     Index("executions_of_workspace", "workspace_id", "execution_id"),
     Index("executions_of_organization", "organization_id", "execution_id"),
@@ -326,6 +330,8 @@ executions = Table(
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
 LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
+PAUSED: Final = text("paused_seq IS NOT NULL")
+Index("executions_paused", executions.c.execution_id, sqlite_where=PAUSED)
 
 waits = Table(
     "waits",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,10 +16,13 @@ from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.persistent import PersistentMap
-from perdure.engine.core.state import EXECUTION_TIMER, OpenWait, State
+from perdure.engine.core.state import EXECUTION_TIMER, OpenWait, Pause, State
 from perdure.store.records import Ending, ExecutionRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
+
+
+_NO_PAUSE: Final = (None, None, None, None)
 
 
 class Changes(NamedTuple):
@@ -60,8 +63,13 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
             state.cause,
             parent_id,
             awaited_by,
+            *(_NO_PAUSE if state.pause is None else _pause_of(state, state.pause)),
         )
     )
+
+
+def _pause_of(state: State, pause: Pause) -> tuple[int, int, str | None, int]:
+    return pause.seq, pause.since, pause.quota, state.called
 
 
 def has_changed(before: State, steps: Sequence[DraftedEvent]) -> bool:

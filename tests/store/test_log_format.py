@@ -59,6 +59,7 @@ WORDS = {
     "Then": "*what follows*",
     "Parent": "*parent*",
     "ResumeRule": '`"any"` or `"named"`',
+    "Quota": '`"events"` or `"bytes"` or `"transitions"`',
 }
 
 
