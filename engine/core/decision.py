@@ -116,9 +116,8 @@ class Facts(msgspec.Struct, frozen=True):
     `payload_sizes` has the bytes of the payloads that are live, loaded or not, by seq, and maybe of some that are not
     live any more; `payload_bytes` is their sum. `run_payloads_max` is how many those that are live may have together.
 
-    `events_max` and what follows are quotas of the run, which pause it: it has `log_bytes` in its log, of at most
-    `log_bytes_max`, and may enter `transitions_minute_max` states within a minute. `engine` is the actor of what the
-    engine does of its own accord.
+    `events_max` and what follows are quotas of the run, which pause it: its log may have `log_bytes_max`, and it may enter
+    `transitions_minute_max` states within a minute. `engine` is the actor of what the engine does of its own accord.
     """
 
     execution: str
@@ -140,7 +139,6 @@ class Facts(msgspec.Struct, frozen=True):
     payload_bytes: int = 0
     run_payloads_max: int = RUN_PAYLOADS_MAX
     engine: str = "engine:"
-    log_bytes: int = 0
     log_bytes_max: int = RUN_BYTES_MAX
     transitions_minute_max: int = 60 * TRANSITIONS_PER_S_MAX
 

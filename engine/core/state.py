@@ -264,6 +264,7 @@ class State(msgspec.Struct, gc=False):
     the clocks do, else those of retry delays. `called` counts the tasks that somebody works on, `children` those of
     them that a child does. `transitions` counts the states that were entered since `transitions_since`, over a minute
     at the most; `events_until` and `bytes_until` are how far its quotas were lifted.
+    `log_bytes` is how large its events are as they are written: what the driver counts, since no event says it.
     """
 
     status: Status = "new"
@@ -308,6 +309,7 @@ class State(msgspec.Struct, gc=False):
     transitions_since: int = 0
     events_until: int = 0
     bytes_until: int = 0
+    log_bytes: int = 0
 
     @property
     def is_over(self) -> bool:

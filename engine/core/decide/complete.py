@@ -16,6 +16,7 @@ from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance, enter
 from perdure.engine.core.decide.fail import fail_task, finish, time_out
 from perdure.engine.core.decide.leave import leave_after
+from perdure.engine.core.decide.quota import pauses
 from perdure.engine.core.decide.refuse import stale
 from perdure.engine.core.decision import Decision, Facts, Outcome
 from perdure.engine.core.effects import SetTimer
@@ -120,7 +121,8 @@ def _wake(draft: ExecutionDraft, timer: Timer) -> None:
     if isinstance(phase, InTimer):
         end_wait_state(draft, scope, phase)
     elif isinstance(phase, InRetry):
-        enter(draft, scope)  # here, not by `advance`: the frame is in a phase, and not among those that are ready
+        if not pauses(draft):  # if it does, the delay stands still, and is over with the unpause
+            enter(draft, scope)  # here, not by `advance`: the frame is in a phase, and not among those that are ready
     elif isinstance(phase, InTask | InWait):
         # One timer stands for both limits of a task, and is set to the earlier. At the deadline itself it is the
         # task's.

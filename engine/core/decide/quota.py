@@ -63,10 +63,10 @@ def stop(draft: ExecutionDraft, quota: Quota | None, reason: str, frozen_at: int
 def granted(state: State, facts: Facts) -> Grant:
     """What an unpause grants: of each quota that is used up as much as it is, from where the run stands."""
     is_over_events = state.seq >= max(facts.events_max, state.events_until)
-    is_over_bytes = facts.log_bytes >= max(facts.log_bytes_max, state.bytes_until)
+    is_over_bytes = state.log_bytes >= max(facts.log_bytes_max, state.bytes_until)
     return Grant(
         state.seq + facts.events_max if is_over_events else state.events_until,
-        facts.log_bytes + facts.log_bytes_max if is_over_bytes else state.bytes_until,
+        state.log_bytes + facts.log_bytes_max if is_over_bytes else state.bytes_until,
     )
 
 
@@ -74,8 +74,8 @@ def _used_up(state: State, facts: Facts) -> UsedUp | None:
     """The first quota that is used up."""
     if state.seq >= facts.events_max and state.seq >= state.events_until:
         return UsedUp("events", f"the run has {state.seq:,} events: its quota (run_events_max) is used up")
-    if facts.log_bytes >= facts.log_bytes_max and facts.log_bytes >= state.bytes_until:
-        size = f"{facts.log_bytes:,} bytes of events"
+    if state.log_bytes >= facts.log_bytes_max and state.log_bytes >= state.bytes_until:
+        size = f"{state.log_bytes:,} bytes of events"
         return UsedUp("bytes", f"the run has {size}: its quota (run_bytes_max) is used up")
     if state.transitions >= facts.transitions_minute_max and state.recorded_at - state.transitions_since < WINDOW_MS:
         count = f"{state.transitions:,} transitions within a minute"

@@ -183,7 +183,8 @@ class Checked(Scenario):
         if self.state.is_over or self.state.is_quarantined:
             return
         if self.state.pause is not None:
-            self._check_paused(before)
+            if before.pause is not None and not isinstance(command, c.Unpause):
+                self._check_paused(before)
             return
         assert self.is_to_go_on or not (self.state.ready or self.state.actionable_forks)
         called = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}
@@ -199,8 +200,6 @@ class Checked(Scenario):
 
     def _check_paused(self, before: State) -> None:
         """In a paused run nothing is entered or called, whatever comes."""
-        if before.pause is None:
-            return
         assert not any(isinstance(effect, RunTask | StartChild | HoldSuspect | Continue) for effect in self.effects)
         entering = (*TRANSITION_EVENTS - {e.StateFailed}, e.StateExited)
         assert not [r.event for r in self.events[before.seq :] if isinstance(r.event, entering)]
