@@ -54,9 +54,34 @@ class Triggered(Result, frozen=True):
 
 
 class Told(Result, frozen=True):
-    """A command's outcome. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`."""
+    """A command's outcome. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`.
+
+    A pause: `paused` or `already paused`; an unpause: `unpaused` or `not paused`.
+    """
 
     message: str
+
+
+class PauseShown(Result, frozen=True):
+    """A pause. `quota`: the one that was used up, null: an operator did it; `clocks`: `run` or `freeze`.
+
+    `in_flight` tasks are still worked on; `quiescent`: none is.
+    """
+
+    since: str
+    by: str
+    reason: str | None
+    clocks: str
+    quota: str | None
+    in_flight: int
+    quiescent: bool
+
+
+class PauseStatus(Result, frozen=True):
+    """A run's status, and its pause; null if it is not paused."""
+
+    status: str
+    pause: PauseShown | None
 
 
 class EventLog(Result, frozen=True):
@@ -131,6 +156,23 @@ class WorkflowNamed(Result, frozen=True):
     workflow_name: str
 
 
+class PauseListed(Result, frozen=True, kw_only=True):
+    """The pause of a run. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight` any more."""
+
+    since: Millis
+    quota: str | None
+    in_flight: int
+    quiescent: bool
+
+
+class PauseDetails(PauseListed, frozen=True, kw_only=True):
+    """The pause of a run, and who did it, why, and whether time goes on meanwhile (`clocks`: run or freeze)."""
+
+    by: str
+    reason: str | None
+    clocks: str
+
+
 class RunDescribed(Result, frozen=True, kw_only=True):
     """A run. `status`: pending, running, waiting, completed, failed, timed_out or terminated."""
 
@@ -151,9 +193,10 @@ class RunDescribed(Result, frozen=True, kw_only=True):
 
 
 class RunListed(RunDescribed, frozen=True, kw_only=True):
-    """A run on a page: its last ten events."""
+    """A run on a page: its last ten events. It has a `pause` while it is paused."""
 
     workflow_details: WorkflowNamed
+    pause: PauseListed | UnsetType = UNSET
 
 
 class RunItem(RunDescribed, frozen=True, kw_only=True):
@@ -163,6 +206,7 @@ class RunItem(RunDescribed, frozen=True, kw_only=True):
     workflow_output_payload: Any
     condensed_logs: CondensedLog
     workflow_details: Outline
+    pause: PauseDetails | UnsetType = UNSET
 
 
 class RunKey(Result, frozen=True):

@@ -5,7 +5,7 @@ All functions change the copy of the state that `evolve` is making.
 A pause moves no frame: what was ready stays ready, and what comes in moves frames as ever. It is `advance` that stops.
 What would go on by itself is stopped here: a timer that is in `State.stopped` has no row, so nobody fires it. With
 frozen clocks these are all timers, and their instants are those of the run's own clock, which stands still at
-`Pause.frozen_at`; if the clocks go on they are those of retry delays alone, whose end would call a step.
+`OngoingPause.frozen_at`; if the clocks go on they are those of retry delays alone, whose end would call a step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from perdure.engine.core import events as e
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.persistent import EMPTY, PersistentMap
-from perdure.engine.core.state import InRetry, OpenWait, Pause, State, Timer, open_wait
+from perdure.engine.core.state import InRetry, OngoingPause, OpenWait, State, Timer, open_wait
 
 TRANSITION_EVENTS: Final = frozenset(
     {
@@ -35,7 +35,7 @@ and on."""
 def execution_paused(state: State, event: ExecutionPaused, recorded: e.Recorded) -> None:
     """The run is paused: what time would move on stands still, as far as its clocks say so."""
     by = recorded.actor
-    state.pause = Pause(recorded.seq, recorded.recorded_at, by, event.reason, event.quota, event.frozen_at)
+    state.pause = OngoingPause(recorded.seq, recorded.recorded_at, by, event.reason, event.quota, event.frozen_at)
     if event.frozen_at is None:
         stopped = {name: timer for name, timer in state.timers.items() if _is_retry(state, name, timer)}
         state.timers = state.timers.without(list(stopped))

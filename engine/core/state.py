@@ -228,7 +228,7 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     heartbeat_ms: int | None = None
 
 
-class Pause(msgspec.Struct, frozen=True, gc=False):
+class OngoingPause(msgspec.Struct, frozen=True, gc=False):
     """The pause of an execution: the seq, the instant and the actor of its `ExecutionPaused`, and what that says."""
 
     seq: int
@@ -301,7 +301,7 @@ class State(msgspec.Struct, gc=False):
     modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
-    pause: Pause | None = None
+    pause: OngoingPause | None = None
     stopped: PersistentMap[int, Timer] = PersistentMap()
     called: int = 0
     children: int = 0

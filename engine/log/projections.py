@@ -16,7 +16,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.persistent import PersistentMap
-from perdure.engine.core.state import EXECUTION_TIMER, OpenWait, Pause, State
+from perdure.engine.core.state import EXECUTION_TIMER, OngoingPause, OpenWait, State
 from perdure.store.records import Ending, ExecutionRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
@@ -68,7 +68,7 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
     )
 
 
-def _pause_of(state: State, pause: Pause) -> tuple[int, int, str | None, int]:
+def _pause_of(state: State, pause: OngoingPause) -> tuple[int, int, str | None, int]:
     return pause.seq, pause.since, pause.quota, state.called
 
 

@@ -1,4 +1,4 @@
-"""Runs: triggering, resuming, terminating and releasing executions.
+"""Runs: triggering, resuming, pausing, terminating and releasing executions.
 
 Callers retry, race and come late. Every answer here is told from what is on disk, and the same request repeated gets
 the same answer.
@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.errors import Conflict, NotFound
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import canonical, is_same_request
@@ -225,6 +226,39 @@ class Runs:
         """
         execution_id = await self.find(caller, process_id)
         return await self._idempotency.send_once(caller, execution_id, c.Release(), None)
+
+    async def pause(
+        self,
+        caller: Caller,
+        process_id: str,
+        *,
+        reason: str,
+        clocks: Clocks = "run",
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """Stop an execution for a while; the answer is `paused` or `already paused`.
+
+        No state is entered and no step called until it is unpaused; what is called goes on, and what comes in is
+        recorded. `clocks`: time limits and Wait states `run` on, or `freeze` and keep what is left of them. Raises
+        `Conflict` if it has ended, `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        return await self._idempotency.send_once(caller, execution_id, c.Pause(reason, clocks), idempotency)
+
+    async def unpause(
+        self,
+        caller: Caller,
+        process_id: str,
+        *,
+        reason: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """Let a paused execution go on where it stands; the answer is `unpaused` or `not paused`.
+
+        A quota that it has used up is granted once more. Raises `Conflict` if it has ended, `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        return await self._idempotency.send_once(caller, execution_id, c.Unpause(reason), idempotency)
 
     # --- finding -------------------------------------------------------------------------------------------------
 

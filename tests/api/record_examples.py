@@ -58,6 +58,9 @@ ORDER = (
     "POST /v1/tasks/{token}/success",
     "POST /v1/tasks/{token}/failure",
     "POST /v1/executions/{process_id}/release",
+    "POST /v1/executions/{process_id}/pause",
+    "GET /v1/executions/{process_id}/pause",
+    "POST /v1/executions/{process_id}/unpause",
     "POST /v1/test-state",
     "GET /health/live",
     "GET /health/ready",
@@ -80,6 +83,9 @@ class Story:
         if name.endswith("/release"):
             execution_id, _ = await self._api.token()
             await self._api.set_aside(execution_id)
+            self._shown = {execution_id: example["path"]["process_id"]}
+        if name.startswith("POST ") and name.endswith("/pause"):  # and the two after it are about the same run
+            execution_id, _ = await self._api.token()
             self._shown = {execution_id: example["path"]["process_id"]}
         method, _, path = name.partition(" ")
         for member, value in self._real(example.get("path", {})).items():

@@ -26,8 +26,17 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
-from perdure.api.cli.targets.target import ResumeRule
-from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
+from perdure.api.cli.targets.target import Clocks, ResumeRule
+from perdure.api.dialects.resource.schemas import (
+    AppliedWorkflow,
+    Named,
+    NewKey,
+    NewWorkflow,
+    PauseRequest,
+    TaskFailure,
+    TaskSuccess,
+    UnpauseRequest,
+)
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.validation import milliseconds, read
@@ -170,6 +179,23 @@ class Direct:
             return {"message": (await engine.services.runs.release(caller, process_id)).answer}
 
         return dict(self._do(release))
+
+    def pause(self, process_id: str, reason: str, *, clocks: Clocks) -> dict[str, Any]:
+        async def pause(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(PauseRequest, {"reason": reason, "clocks": clocks})
+            answered = await engine.services.runs.pause(caller, process_id, reason=asked.reason, clocks=asked.clocks)
+            return {"message": answered.answer}
+
+        return dict(self._do(pause))
+
+    def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        async def unpause(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(UnpauseRequest, {} if reason is None else {"reason": reason})
+            return {"message": (await engine.services.runs.unpause(caller, process_id, reason=asked.reason)).answer}
+
+        return dict(self._do(unpause))
 
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:

@@ -107,6 +107,14 @@ class Remote:
     def release(self, process_id: str) -> dict[str, Any]:
         return _members(self.client.release(process_id))
 
+    def pause(self, process_id: str, reason: str, *, clocks: str) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(self.client.pause(process_id, reason, clocks=clocks))
+
+    def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(self.client.unpause(process_id, reason))
+
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
         if what == "success":
             return _members(self.client.complete_task(token, **body))

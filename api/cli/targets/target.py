@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol, TypeAlias
 
 ResumeRule: TypeAlias = Literal["any", "named"]
+Clocks: TypeAlias = Literal["run", "freeze"]
 
 
 class Target(Protocol):
@@ -36,6 +37,10 @@ class Target(Protocol):
     def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]: ...
 
     def release(self, process_id: str) -> dict[str, Any]: ...
+
+    def pause(self, process_id: str, reason: str, *, clocks: Clocks) -> dict[str, Any]: ...
+
+    def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]: ...
 
     def answer_task(
         self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any

@@ -49,7 +49,7 @@ def _following(then: e.Then | None, state: State) -> dict[str, Any]:
     """The consequence of a failure, in the answer to the caller that reported it."""
     if isinstance(then, e.Retry):  # nobody knows when, while the clocks of its run stand still
         is_frozen = state.pause is not None and state.pause.frozen_at is not None
-        return {"kind": "retry", "retry_on": None if is_frozen else then.due_at}
+        return {"kind": "retry"} if is_frozen else {"kind": "retry", "retry_on": then.due_at}
     if isinstance(then, e.Caught):
         return {"kind": "catch", "next": then.next}
     return {"kind": "end"}

@@ -15,7 +15,7 @@ from perdure.engine.core.decide import decide
 from perdure.engine.core.decide.pause import UNPAUSED
 from perdure.engine.core.decision import Decision, Facts
 from perdure.engine.core.pause_events import ExecutionPaused, Quota
-from perdure.engine.core.state import Pause
+from perdure.engine.core.state import OngoingPause
 from perdure.engine.testing import due, failed
 
 from .checked import Checked, wait_id
@@ -38,7 +38,7 @@ def loop(*names: str, **state: Any) -> dict[str, Any]:
     return {"StartAt": names[0], "States": {n: {**state, "Next": to} for n, to in zip(names, following, strict=True)}}
 
 
-def stopped_by(run: Checked, quota: Quota, reason: str) -> Pause:
+def stopped_by(run: Checked, quota: Quota, reason: str) -> OngoingPause:
     """The pause of a run that a quota has paused, which nothing moves on."""
     pause = run.state.pause
     assert pause is not None
