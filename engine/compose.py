@@ -24,6 +24,7 @@ from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics, Sampled
 from perdure.engine.runtime.workers.children import ChildRunner
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
@@ -34,6 +35,7 @@ from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
 from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.child_executions import ChildExecutions
+from perdure.engine.services.clock import ClockControl
 from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
@@ -80,6 +82,7 @@ class Services(NamedTuple):
     event_log: EventLog
     idempotency: Idempotency
     calls: Calls
+    clock: ClockControl
 
 
 class Composed(NamedTuple):
@@ -107,6 +110,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         event_log=EventLog(parts),
         idempotency=idempotency,
         calls=calls,
+        clock=ClockControl(parts),
     )
     children = ChildExecutions(parts, workflows, calls)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
@@ -153,7 +157,8 @@ class _Circle:
 def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) -> NodeParts:
     store = around.store
     random = around.random or Randomness().draw
-    metrics = Metrics(circle.sampled)
+    metrics = Metrics(circle.sampled._replace(clock_offset_ms=around.clock.offset))
+    guard = ClockGuard(around.clock, metrics)
     definitions = Definitions(store)
     loader = Loader(store, definitions, metrics)
     failed = around.on_failure or (lambda _failure: None)
@@ -165,12 +170,15 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
         metrics=metrics,
         limits=around.limits,
         names=around.names,
-        ports=Ports(circle.run_effect, circle.moved, partial(_tell_all, changed), circle.halt, failed),
+        ports=Ports(
+            circle.run_effect, circle.moved, partial(_tell_all, (guard.on_changed, *changed)), circle.halt, failed
+        ),
     )
     store.watch(processor.stop)
     return NodeParts(
         store=store,
         clock=around.clock,
+        guard=guard,
         limits=around.limits,
         random=random,
         definitions=definitions,
@@ -190,7 +198,7 @@ def _tell_all(changed: Sequence[Changed], hot: HotStream, events: Sequence[NewEv
 
 def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner) -> Node:
     store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
-    timers = Timers(store, clock, circle.fire, metrics)
+    timers = Timers(store, clock, circle.fire, metrics, parts.guard)
     suspects = Suspects(send, clock, tasks, metrics)
     all_had_turns = partial(parts.processor.be_careful, is_careful=False)
     recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)

@@ -60,6 +60,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
             *("created_at", "input_ref", "parent_id", "awaited_by"),
         }
     ),
+    OrganizationRow: frozenset({"secret", "created_at"}),
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
     ),

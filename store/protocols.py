@@ -283,8 +283,8 @@ class Executions(Protocol):
         """Open waits of a workspace by ascending id above `after`."""
         ...
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        """Timers due at or before `now`, by (due, execution, timer)."""
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        """Timers due at or before `now`, by (due, execution, timer), and in that order above `after`."""
         ...
 
     async def next_due(self, *, after: int | None = None) -> int | None:

@@ -130,12 +130,13 @@ Claim: TypeAlias = ProcessIdRow | IdempotencyRow
 
 
 class OrganizationRow(NamedTuple):
-    """`secret` keys the HMACs that outlive an erasure. `name` is unique."""
+    """`secret` keys the HMACs that outlive an erasure. `name` is unique. `settings` is JSON text; only it changes."""
 
     organization_id: bytes
     name: str
     secret: bytes
     created_at: int
+    settings: str
 
 
 class WorkspaceRow(NamedTuple):
@@ -181,7 +182,8 @@ class WorkflowRow(NamedTuple):
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `resume`: what a resume of its runs must say, "any" or "named".
+    `settings`
+    is JSON text: rules for its runs, of which `resume`, what a resume must say, is one.
     """
 
     workflow_id: bytes
@@ -195,6 +197,7 @@ class WorkflowVersionRow(NamedTuple):
     created_by: str
     published_at: int | None
     resume: Literal["any", "named"]
+    settings: str
 
 
 class NodeRow(NamedTuple):

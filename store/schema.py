@@ -166,6 +166,7 @@ organizations = Table(
     _text("name"),
     Column("secret", LargeBinary, nullable=False),
     _ms("created_at"),
+    Column("settings", Text, nullable=False, server_default="{}"),
     UniqueConstraint("name", name="organizations_named"),
     sqlite_with_rowid=False,
 )
@@ -247,6 +248,7 @@ workflow_versions = Table(
     _text("created_by"),
     _ms("published_at", null=True),
     Column("resume", Text, nullable=False, server_default="any"),
+    Column("settings", Text, nullable=False, server_default="{}"),
     Index("workflow_versions_of_workspace", "workspace_id", "workflow_id", "version"),
     Index("workflow_versions_of_organization", "organization_id", "workflow_id", "version"),
 )

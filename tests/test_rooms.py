@@ -82,7 +82,7 @@ ROOMS = {
         cli
     """,
     "api/cli": """
-        arguments options output
+        arguments options output setting_options
         event_lines runner step_lines
         names
         targets

@@ -298,10 +298,14 @@ class WorkflowShown(Result, frozen=True):
     updated_by: str | None
 
 
-class SettingsShown(Result, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+class SettingsShown(Result, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow; what is not set is null."""
 
     resume: str
+    timeout_ms: int | None
+    concurrency_limit: int | None
+    concurrency_key: str | None
+    concurrency_counts: str
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -456,6 +460,23 @@ class Health(Result, frozen=True):
     """The health of a server: live, or ready."""
 
     status: str
+
+
+class ClockShown(Result, frozen=True):
+    """The server's clock (`now`) and the computer's (`wall`); unless `is_trusted` nothing is fired until it is."""
+
+    now: str
+    wall: str
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Result, frozen=True):
+    """`accepted`, or `nothing to accept`, and by how many milliseconds the server's clock was moved."""
+
+    message: str
+    step_ms: int
 
 
 WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]

@@ -72,6 +72,22 @@ class ServerCalls:
         return Call("GET", "/health/ready", results.Health, "data", is_safe=True)
 
     @Operation
+    def clock(self) -> Call[results.ClockShown]:
+        """The server's clock, and the step of the computer's that stops it from firing timers; for an operator."""
+        return Call("GET", "/v1/clock", results.ClockShown, "data", is_safe=True)
+
+    @Operation
+    def accept_clock(self, *, step_ms: int | None = None) -> Call[results.ClockAnswer]:
+        """Accept that the computer's clock was set while the server ran; for an operator.
+
+        `step_ms` is the step as `clock` showed it: of another one that has come since nothing is accepted. Raises
+        `Conflict` then. Without it a call whose answer is lost is not repeated by itself.
+        """
+        body = given(step_ms=step_ms)
+        is_safe = step_ms is not None
+        return Call("POST", "/v1/clock/accept", results.ClockAnswer, "data", body=body, is_safe=is_safe)
+
+    @Operation
     def metrics(self) -> Call[str]:
         """The server's metrics, in the text format of Prometheus; for a key with the scope `operator`."""
         return Call("GET", "/metrics", str, is_safe=True)

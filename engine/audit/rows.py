@@ -13,10 +13,11 @@ from typing import Any, Final, Protocol, TypeAlias
 from perdure.engine.core import ids, organization, workflow
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.state import State
+from perdure.engine.core.versions import VersionAdded
 from perdure.engine.log import projections
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
-from perdure.engine.runtime.streams.organization import key_row
+from perdure.engine.runtime.streams.organization import key_row, organization_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.streams.workflow import version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
@@ -131,7 +132,7 @@ class _AdministrativeFold:
             self._payloads[row.seq], self._recorded_at[row.seq] = recorded.payload, row.recorded_at
             self._state = kind.evolve(self._state, recorded)
             event = recorded.event
-            if isinstance(event, workflow.VersionAdded):
+            if isinstance(event, VersionAdded):
                 self._digests[event.version] = (recorded.payload or {}).get("mock_sha256")
             elif isinstance(event, organization.OrganizationCreated):
                 self._digests[0] = event.secret_sha256
@@ -170,7 +171,7 @@ class OrganizationFold(_AdministrativeFold):
         if digest is not None and hashlib.sha256(secret).hexdigest() != digest:
             secret += b"?"
         return [
-            OrganizationRow(own, payloads[1]["name"], secret, self._recorded_at[1]),
+            organization_row(state, own, payloads[1]["name"], secret, self._recorded_at[1]),
             *(
                 WorkspaceRow(ids.parse(workspace), own, payloads[seq]["name"], self._recorded_at[seq])
                 for workspace, seq in state.workspaces.items()

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.events import Parent
 from perdure.engine.core.pause_events import Clocks
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
@@ -28,7 +29,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     process_id: str | None = None
     is_test: bool = False
     parent: Parent | None = None
-    resume: ResumeRule = "any"
+    settings: VersionSettings = VERSION_DEFAULTS
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):

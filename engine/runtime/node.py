@@ -23,6 +23,7 @@ from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.children import ChildRunner
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
@@ -64,6 +65,7 @@ class NodeParts(NamedTuple):
 
     store: Store
     clock: Clock
+    guard: ClockGuard
     limits: Limits
     random: Callable[[int], bytes]
     definitions: Definitions
@@ -109,6 +111,7 @@ class Node:
 
     async def start(self) -> None:
         """Take up what was under way; from here on requests are taken in."""
+        self.parts.guard.begin()
         await self.look()
         await self.recovery.survey()
         now = self.clock.now()
@@ -146,6 +149,7 @@ class Node:
         """
         end = time.monotonic() + grace_s
         self.begin_drain()
+        self.parts.guard.close()
         await self.recovery.close()
         if self.crash_loop is not None:
             self.crash_loop.close()

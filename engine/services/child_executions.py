@@ -22,7 +22,7 @@ from perdure.engine.core import effects as fx
 from perdure.engine.core import ids
 from perdure.engine.core.events import Parent
 from perdure.engine.core.state import State
-from perdure.engine.core.workflow import Called
+from perdure.engine.core.versions import Called
 from perdure.engine.errors import Conflict, EngineFailed, Invalid, NotFound, Unavailable
 from perdure.engine.language.errors import RUNTIME
 from perdure.engine.runtime.callers import Caller

@@ -40,7 +40,7 @@ class Start(NamedTuple):
             process_id=self.process_id,
             is_test=self.is_test,
             parent=self.parent,
-            resume=version.resume,
+            settings=self.found.settings,
         )
 
     def claim(self, caller: Caller, execution_id: bytes, salt: bytes) -> ProcessIdRow | None:

@@ -107,8 +107,8 @@ class MemoryExecutions(MemoryLog):
         )
         return list(islice(wanted, limit))
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        due: list[TimerRow] = self._due.above(True, (), limit)  # noqa: FBT003
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        due: list[TimerRow] = self._due.above(True, after or (), limit)  # noqa: FBT003
         return [row for row in due if row.due_at <= now]
 
     async def next_due(self, *, after: int | None = None) -> int | None:

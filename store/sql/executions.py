@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, select, union
+from sqlalchemy import bindparam, func, select, tuple_, union
 
 from perdure.store.batch import execution_scope
 from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
@@ -79,10 +79,16 @@ _OPEN_WAITS: Final = {
 }
 _DUE: Final = (
     select(timers)
-    .where(timers.c.due_at <= bindparam("now"), IS_CURRENT)
+    .where(
+        timers.c.due_at <= bindparam("now"),
+        tuple_(timers.c.due_at, timers.c.execution_id, timers.c.timer)
+        > tuple_(bindparam("due_at"), bindparam("execution_id"), bindparam("timer")),
+        IS_CURRENT,
+    )
     .order_by(timers.c.due_at, timers.c.execution_id, timers.c.timer)
     .limit(bindparam("limit"))
 )
+_BEFORE_ALL_TIMERS: Final = TimerRow(-(2**63), b"", 0)
 _NEXT_DUE: Final = (
     select(timers.c.due_at).where(timers.c.due_at > bindparam("after"), IS_CURRENT).order_by(timers.c.due_at).limit(1)
 )
@@ -176,8 +182,10 @@ class SqlExecutions(SqlSession):
         rows = await self._all(_OPEN_WAITS[tuple(wanted)], **wanted, after=after, limit=limit)
         return [WaitRow._make(row) for row in rows]
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        return [TimerRow._make(row) for row in await self._all(_DUE, now=now, limit=limit)]
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        # Above some timer in any case: so the index is searched, not gone through.
+        rows = await self._all(_DUE, now=now, limit=limit, **(after or _BEFORE_ALL_TIMERS)._asdict())
+        return [TimerRow._make(row) for row in rows]
 
     async def next_due(self, *, after: int | None = None) -> int | None:
         # Any, if none is given: so the index is searched, not gone through.

@@ -557,7 +557,8 @@ def restore(connection, original):
         "DELETE FROM workflow_versions",
         (
             "INSERT INTO workflow_versions SELECT workflow_id, 2, organization_id, workspace_id, definition,"
-            " definition_digest, mock_payload, created_at, created_by, published_at, resume FROM workflow_versions"
+            " definition_digest, mock_payload, created_at, created_by, published_at, resume, settings"
+            " FROM workflow_versions"
         ),
         "UPDATE events SET recorded_at = recorded_at + 1, hash = randomblob(32)",
         (

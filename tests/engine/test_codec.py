@@ -93,6 +93,7 @@ MEMBERS: dict[str, Any] = {
     "left_ms": 45_000,
     "log_sha256": "c" * 64,
     "name": "7/name",
+    "node": "01900000-0000-7000-8000-000000000011",
     "next": "Book “it”",
     "output": "7/output",
     "parameters": "3/parameters",
@@ -118,9 +119,17 @@ MEMBERS: dict[str, Any] = {
     "scopes": ["runs.view", "runs.resume"],
     "shift_ms": 90_000,
     "secret_sha256": "b" * 64,
+    "settings": {
+        "resume": "named",
+        "timeoutMs": 60_000,
+        "concurrencyLimit": 3,
+        "concurrencyKey": "$.customer",
+        "concurrencyCounts": "active",
+    },
     "sha256": "a" * 64,
     "start_at": "Ask",
     "state": "Charge/ü",
+    "step_ms": -3_600_000,
     "then": {"type": "retry", "retrier": 1, "due_at": 1_750_000_004_000},
     "timer": 5,
     "token_sha256": "e" * 64,
@@ -136,6 +145,9 @@ MEMBERS: dict[str, Any] = {
 }
 """A value for each member that an event has; none is a default."""
 
+OWN: dict[str, dict[str, Any]] = {"OrganizationSettingsChanged": {"settings": {"concurrencyLimit": 40}}}
+"""By event, values of members that mean something else in others."""
+
 
 def example(cls: type[e.Event], *, is_full: bool) -> e.Event:
     """Make an event with all members, or with the needed ones only."""
@@ -144,7 +156,8 @@ def example(cls: type[e.Event], *, is_full: bool) -> e.Event:
     chosen = {f.name: get_args(hints[f.name]) for f in fields if f.name in {"kind", "type", "outcome", "limit"}}
     values = {name: options[0] for name, options in chosen.items() if options}
     values |= {f.name: ("Ask", "Book") for f in fields if f.name == "start_at" and f.type is not str}
-    return msgspec.convert({f.name: MEMBERS.get(f.name) for f in fields} | values, cls)
+    own = OWN.get(cls.__name__, {})
+    return msgspec.convert({f.name: own.get(f.name, MEMBERS.get(f.name)) for f in fields} | values, cls)
 
 
 CAUGHT = {"type": "catch", "catcher": 2, "next": "Mend", "output": "7/output", "assigned": {"why": "7/assigned/why"}}
@@ -209,6 +222,10 @@ SINCE: dict[tuple[str, int], Any] = {
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},
+    ("VersionAdded", 1): lambda members: (
+        {name: value for name, value in members.items() if name != "resume"}
+        | {"settings": {"resume": "named"} if members["resume"] == "named" else None}
+    ),
     ("LogPinned", 1): lambda members: members | {"after": None, "log_sha256": None},
     ("WaitOpened", 1): lambda members: (
         members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}

@@ -106,7 +106,7 @@ def snapshot(stream_id: bytes, **changes: Any) -> SnapshotRow:
 
 
 def organization(organization_id: bytes, name: str) -> OrganizationRow:
-    return OrganizationRow(organization_id, name, bytes(32), NOW)
+    return OrganizationRow(organization_id, name, bytes(32), NOW, "{}")
 
 
 def workspace(workspace_id: bytes, name: str, organization_id: bytes = ORG) -> WorkspaceRow:
@@ -125,7 +125,7 @@ def workflow(workflow_id: bytes, **changes: Any) -> WorkflowRow:
 
 def version(workflow_id: bytes, number: int, **changes: Any) -> WorkflowVersionRow:
     row = WorkflowVersionRow(
-        *(workflow_id, number, ORG, WORKSPACE, "{}", digest("{}"), None, NOW, "key:1", NOW + number, "any")
+        *(workflow_id, number, ORG, WORKSPACE, "{}", digest("{}"), None, NOW, "key:1", NOW + number, "any", "{}")
     )
     return row._replace(**changes)
 

@@ -25,7 +25,9 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import events as e
 from perdure.engine.core import organization, workflow
+from perdure.engine.core.settings import OrganizationSettings, VersionSettings
 from perdure.engine.core.upcast import EARLIER
+from perdure.engine.core.versions import Called
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.testing import ManualClock
 from perdure.store import schema
@@ -58,6 +60,9 @@ WORDS = {
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
+    "VersionSettings": "*settings*",
+    "OrganizationSettings": "*settings of an organization*",
+    "CountsRule": '`"all"` or `"active"`',
     "ResumeRule": '`"any"` or `"named"`',
     "Quota": '`"events"` or `"bytes"` or `"transitions"`',
 }
@@ -75,7 +80,9 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
-    parts.append(described(workflow.Called, "*called*: an object"))
+    parts.append(described(Called, "*called*: an object"))
+    parts.append(described(VersionSettings, "*settings*: an object"))
+    parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")
     parts += [described(each, f"`type` {json.dumps(tag_of(each))}") for each in (e.Retry, e.Caught)]
     return "\n".join(parts)
@@ -97,7 +104,7 @@ def member(cls: type[msgspec.Struct], each: msgspec.structs.FieldInfo) -> str:
     if each.required:
         return f"`{each.name}` {words}"
     default = each.default if each.default is not msgspec.NODEFAULT else each.default_factory()
-    return f"`{each.name}` {words}{'?' if default is None else f' = {json.dumps(default)}'}"
+    return f"`{each.encode_name}` {words}{'?' if default is None else f' = {json.dumps(default)}'}"
 
 
 def tag_of(cls: type[msgspec.Struct]) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.sqlite import dialect
 
 from perdure.store.batch import KEY_COLUMNS
-from perdure.store.records import EventRow, NodeRow, StreamRow
+from perdure.store.records import EventRow, NodeRow, StreamRow, TimerRow
 from perdure.store.schema import PRIMARY, PROJECTIONS, TABLE_OF, events, metadata, nodes, streams
 from perdure.store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import ORG, WORKFLOW, WORKSPACE, idempotency, uid
@@ -100,6 +100,7 @@ READS = {
     "open_waits of an execution": lambda store: store.open_waits(WORKSPACE, execution_id=uid(1)),
     "open_waits of a workflow": lambda store: store.open_waits(WORKSPACE, workflow_id=WORKFLOW),
     "due_timers": lambda store: store.due_timers(1),
+    "due_timers after one": lambda store: store.due_timers(1, after=TimerRow(1, uid(1), 1)),
     "next_due": lambda store: store.next_due(),
     "next_due after an instant": lambda store: store.next_due(after=1),
     "timers_of": lambda store: store.timers_of(uid(1)),

@@ -26,7 +26,7 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
-from perdure.api.cli.targets.target import Clocks, ResumeRule
+from perdure.api.cli.targets.target import Clocks
 from perdure.api.dialects.resource.schemas import (
     AppliedWorkflow,
     Named,
@@ -38,6 +38,7 @@ from perdure.api.dialects.resource.schemas import (
     UnpauseRequest,
 )
 from perdure.api.dialects.resource.tasks import failed_json
+from perdure.api.dialects.resource.workflows import given_settings
 from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
@@ -79,9 +80,8 @@ class Direct:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        settings = {"resume": resume}
         given = {"name": name, "definition": definition, "description": description, "settings": settings}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
@@ -92,26 +92,25 @@ class Direct:
                 body.definition,
                 description=body.description,
                 is_published=not is_draft,
-                resume=body.settings.resume,
+                settings=given_settings(body.settings),
             )
             return _saved(saved)
 
         return dict(self._do(create, makes=True))
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        settings = {} if resume is None else {"settings": {"resume": resume}}
-
         async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
-            body = read(AppliedWorkflow, {"definition": definition, "description": description, **settings})
+            given = {"definition": definition, "description": description, "settings": settings}
+            body = read(AppliedWorkflow, given)
             applied = await engine.services.workflows.apply(
                 caller,
                 read(Named, {"name": name}).name,
                 body.definition,
                 description=body.description,
                 is_published=not is_draft,
-                resume=resume,
+                settings=settings,
             )
             return {**_saved(applied.saved), "outcome": applied.outcome}
 

@@ -12,7 +12,6 @@ import msgspec
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.runner import CommandFailed, CommandNotRun, NotThere, headline, problems
-from perdure.api.cli.targets.target import ResumeRule
 from perdure.api.client import Client, ClientError, NoAnswer, NotFound, Refusal, Retries, Unreachable
 from perdure.api.client.calls import Call
 from perdure.engine.suggestions import did_you_mean
@@ -68,15 +67,19 @@ class Remote:
     # --- changes -------------------------------------------------------------------------------------------------
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        made = self.client.create_workflow(name, definition, description=description, is_draft=is_draft, resume=resume)
+        made = self.client.create_workflow(
+            name, definition, description=description, is_draft=is_draft, settings=settings
+        )
         return _members(made, _SAVED)
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        made = self.client.apply_workflow(name, definition, description=description, is_draft=is_draft, resume=resume)
+        made = self.client.apply_workflow(
+            name, definition, description=description, is_draft=is_draft, settings=settings
+        )
         return _members(made, (*_SAVED, "outcome"))
 
     def publish_workflow(self, workflow: str) -> dict[str, Any]:

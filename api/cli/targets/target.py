@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, TypeAlias
 
-ResumeRule: TypeAlias = Literal["any", "named"]
 Clocks: TypeAlias = Literal["run", "freeze"]
 
 
@@ -15,11 +14,11 @@ class Target(Protocol):
     """
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]: ...
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]: ...
 
     def publish_workflow(self, workflow: str) -> dict[str, Any]: ...

@@ -16,6 +16,7 @@ WAITS: Final = "Waits"
 LOG: Final = "Log"
 EXECUTIONS: Final = "Executions"
 TASKS: Final = "Tasks"
+CLOCK: Final = "Clock"
 
 RESOURCE: Final = Dialect(
     name="resource",
@@ -32,6 +33,7 @@ RESOURCE: Final = Dialect(
         LOG: "All that happens, in the order in which it is on disk.",
         EXECUTIONS: "Runs as programs see them: by process id or execution id, event by event.",
         TASKS: "Tasks that wait for whoever was handed their token.",
+        CLOCK: "The server's clock, and steps of the computer's.",
     },
 )
 

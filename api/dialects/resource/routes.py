@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from perdure.api.dialects.resource import events, executions, keys, pauses, releases, tasks, trials, waits, workflows
+from perdure.api.dialects.resource import (
+    clock,
+    events,
+    executions,
+    keys,
+    pauses,
+    releases,
+    tasks,
+    trials,
+    waits,
+    workflows,
+)
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
-    *(*tasks.ROUTES, *releases.ROUTES, *pauses.ROUTES, *trials.ROUTES),
+    *(*tasks.ROUTES, *releases.ROUTES, *pauses.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

@@ -24,6 +24,7 @@ from perdure.api.http.headers import HOLD_MAX_S
 from perdure.api.http.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from perdure.api.validation import Request, Uuid
 from perdure.engine.core.pause_events import Clocks, Quota
+from perdure.engine.services.settings import CONCURRENCY_MAX, KEY_TEXT_MAX, TIMEOUT_MS_MAX
 from perdure.engine.services.task_tokens import CAUSE_MAX, ERROR_MAX
 
 EVENTS_DEFAULT: Final = 100
@@ -56,6 +57,7 @@ Reason: TypeAlias = Annotated[
 ]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+StepMs: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
 Payloads: TypeAlias = Literal["full", "digest"]
 
@@ -88,12 +90,28 @@ class Named(Request, frozen=True):
     name: Name
 
 
-class RunSettings(Request, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+ResumeRule: TypeAlias = Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})]
 
-    resume: Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})] = "any"
 
-    not_yet: ClassVar[Mapping[str, str]] = {"timeoutMs": "", "concurrencyLimit": ""}
+class RunSettings(Request, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow. Members that are not sent stay as they are; null takes one back.
+
+    `resume` "named": a resume must say which wait it means. A run ends as `timed_out` when `timeoutMs` have passed
+    since it began. Of `concurrencyLimit` runs that go on at once, with `concurrencyKey` (an expression over the input)
+    so many of each key; with `concurrencyCounts` "active" a run that only waits does not count.
+    """
+
+    resume: ResumeRule | msgspec.UnsetType | None = msgspec.UNSET
+    timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_MS_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
+    concurrency_limit: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENCY_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
+    concurrency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_TEXT_MAX)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    concurrency_counts: (
+        Annotated[Literal["all", "active"], msgspec.Meta(extra={"accepts": "'all' or 'active'"})]
+        | msgspec.UnsetType
+        | None
+    ) = msgspec.UNSET
 
 
 class NewWorkflow(Request, frozen=True):
@@ -182,10 +200,14 @@ class WorkflowShown(Shape, frozen=True):
     updated_by: str | None
 
 
-class SettingsShown(Shape, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+class SettingsShown(Shape, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow; what is not set is null."""
 
     resume: Literal["any", "named"]
+    timeout_ms: Number | None
+    concurrency_limit: Number | None
+    concurrency_key: str | None
+    concurrency_counts: Literal["all", "active"]
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -383,6 +405,39 @@ class TaskAlive(Shape, frozen=True):
     """The task has its time again, up to its time limit."""
 
     message: Literal["alive"]
+
+
+# --- the clock ---------------------------------------------------------------------------------------------------
+
+
+class ClockStep(Request, frozen=True):
+    """The step that is accepted, as it was shown; of another one that has come since nothing is accepted.
+
+    Without it the step is accepted that there is.
+    """
+
+    step_ms: StepMs | None = None
+
+
+class ClockShown(Shape, frozen=True):
+    """The server's clock (`now`), the computer's (`wall`), and why nothing is fired, if that is so.
+
+    `step_ms`: so far the computer's clock was set forward, or back if it is less than 0; 0 while the server's is
+    trusted.
+    """
+
+    now: Instant
+    wall: Instant
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Shape, frozen=True):
+    """The answer to an acceptance, and by how much the server's clock was moved."""
+
+    message: Literal["accepted", "nothing to accept"]
+    step_ms: int
 
 
 # --- events ------------------------------------------------------------------------------------------------------

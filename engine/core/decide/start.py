@@ -49,7 +49,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             is_test=command.is_test,
             due_at=due_at,
             parent=command.parent,
-            resume=command.resume,
+            resume=command.settings.resume,
         ),
         payload,
     )

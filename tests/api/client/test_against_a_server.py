@@ -113,6 +113,8 @@ def call_everything(client: Any, token: str) -> None:
     assert client.keys(limit=1).meta.has_more
     assert client.revoke_key(key.id, with_children=True).revoked_at == client.revoke_key(key.id).revoked_at
     assert client.archive_workflow(made.id).status == client.archive_workflow(made.id).status == "archived"
+    assert (client.clock().is_trusted, client.clock().problem) == (True, None)
+    assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
     assert (client.live().status, client.ready().status) == ("live", "ready")
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"

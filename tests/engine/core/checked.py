@@ -28,6 +28,7 @@ from perdure.engine.core.effects import (
 from perdure.engine.core.evolve import evolve
 from perdure.engine.core.pausing import TRANSITION_EVENTS
 from perdure.engine.core.refs import resolve
+from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.snapshots import encode_state
 from perdure.engine.core.state import InTask, State, initial_state
 from perdure.engine.language import Machine
@@ -107,7 +108,7 @@ class Checked(Scenario):
 
     def _send(self, command: c.Command) -> None:
         if isinstance(command, c.Trigger) and not self.events:
-            command = replace(command, parent=self.parent, resume=self.resume)
+            command = replace(command, parent=self.parent, settings=VersionSettings(resume=self.resume))
         before, payloads = encode_state(self.state), encode_json(list(self._payloads.items()))
         chance, state = self._chance(), self.state
         super()._send(command)

@@ -12,6 +12,7 @@ from perdure.engine.runtime.processing.batch import Batch
 from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.requests import from_inside
 from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.testing import ManualClock
 from perdure.store.records import TimerRow
@@ -24,8 +25,8 @@ class Rows:
     def __init__(self, *rows: TimerRow) -> None:
         self.rows = list(rows)
 
-    async def due_timers(self, now: int, *, limit: int) -> list[TimerRow]:
-        return [row for row in sorted(self.rows) if row.due_at <= now][:limit]
+    async def due_timers(self, now: int, *, limit: int, after: TimerRow | None = None) -> list[TimerRow]:
+        return [row for row in sorted(self.rows) if row.due_at <= now and (after is None or row > after)][:limit]
 
     async def next_due(self, *, after: int | None = None) -> int | None:
         return min((row.due_at for row in self.rows if after is None or row.due_at > after), default=None)
@@ -44,7 +45,7 @@ async def test_a_timer_that_cannot_be_fired_makes_nobody_look_again() -> None:
         store.rows = [row for row in store.rows if row not in due or row in failed]
         return failed
 
-    timers = Timers(store, clock, fire, Metrics())  # type: ignore[arg-type]
+    timers = Timers(store, clock, fire, Metrics(), ClockGuard(clock, Metrics()))  # type: ignore[arg-type]
     await timers.start()
     clock.push(0)
     await timers.settle()
@@ -72,7 +73,7 @@ async def test_a_round_that_takes_its_time_holds_up_no_other() -> None:
         store.rows = [row for row in store.rows if row not in due]
         return []
 
-    timers = Timers(store, clock, fire, Metrics())  # type: ignore[arg-type]
+    timers = Timers(store, clock, fire, Metrics(), ClockGuard(clock, Metrics()))  # type: ignore[arg-type]
     await timers.start()
     await eventually(lambda: fired == [1, 2])
     store.rows.append(TimerRow(clock.now(), b"quick", 3))

@@ -173,7 +173,8 @@ async def read_executions(store: Store) -> list[Any]:
         *[await store.open_waits(workspace_id, limit=2) for workspace_id in WORKSPACES],
         *[await store.open_waits(WORKSPACE, execution_id=stream_id) for stream_id in STREAMS],
         await store.open_waits(WORKSPACE, workflow_id=WORKFLOW, after=STREAMS[0]),
-        await store.due_timers(NOW + 1, limit=3),
+        (some := await store.due_timers(NOW + 1, limit=3)),
+        await store.due_timers(NOW + 1, limit=3, after=some[-1] if some else None),
         await store.next_due(),
         *[await store.timers_of(execution_id) for execution_id in STREAMS],
     ]
