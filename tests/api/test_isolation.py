@@ -70,6 +70,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         f"{PROCESS}/terminateWorkflow/{{process_id}}": {},
         "/v1/executions/{process_id}/resume": {"payload": 7},
         "/v1/executions/{process_id}/terminate": {},
+        "/v1/executions/{process_id}/pause": {"reason": "look"},
+        "/v1/executions/{process_id}/unpause": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
         "/v1/workflows/by-name/{name}": {"definition": ENDING},

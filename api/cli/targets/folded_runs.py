@@ -11,6 +11,7 @@ from perdure.api.cli.step_lines import steps_json
 from perdure.api.cli.targets.reader import run_json
 from perdure.api.client import Client
 from perdure.api.client.results import EventStored
+from perdure.api.dialects.pauses import pause_json
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded
 from perdure.engine.core.evolve import evolve
@@ -20,7 +21,8 @@ from perdure.engine.history import mermaid_run
 from perdure.engine.language.instants import parse_instant
 from perdure.engine.log.codec import EXECUTION, UnknownEvent, encode_json
 from perdure.engine.log.projections import execution_row
-from perdure.store.records import EventRow
+from perdure.engine.services.pauses import PauseView, view_of
+from perdure.store.records import EventRow, ExecutionRow
 
 
 def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
         "modified_by_name": next((each.actor_name for each in told if each.actor == row.modified_by), None),
         "parent_execution_id": None if state.parent is None else state.parent.execution,
         **_values(recorded, state),
+        "pause": None if (pause := _pause(row, recorded)) is None else pause_json(pause, instant),
         "steps": steps_json(recorded),
         "waits": [
             {"wait_id": wait, "state": opened.state, "opened_at": instant(opened.opened_at)}
@@ -52,6 +55,11 @@ def drawn(client: Client, told: Sequence[EventStored]) -> str:
     started: Any = recorded[0].event
     version = client.workflow(started.workflow, version=started.workflow_version)
     return mermaid_run(version.definition, recorded)
+
+
+def _pause(row: ExecutionRow, recorded: Sequence[Recorded]) -> PauseView | None:
+    """The pause that the run is in, with what its event says."""
+    return next((view_of(row, each) for each in recorded if each.seq == row.paused_seq), None)
 
 
 def _recorded(event: EventStored) -> Recorded:

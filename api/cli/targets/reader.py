@@ -159,8 +159,8 @@ def run_json(row: ExecutionRow, process_id: str, workflow: str | None) -> dict[s
         "created_at": instant(row.created_at),
         "modified_at": instant(row.modified_at),
         "modified_by": row.modified_by,
-        "ended_at": instant(row.ended_at),
         "pause": None if (pause := brief_of(row)) is None else brief_json(pause, instant),
+        "ended_at": instant(row.ended_at),
     }
 
 

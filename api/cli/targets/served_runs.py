@@ -7,14 +7,16 @@ from contextlib import nullcontext
 from hashlib import sha256
 from typing import Any, Final
 
-from msgspec import json, to_builtins
+from msgspec import UNSET, json, to_builtins
 
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed
 from perdure.api.cli.targets.run_reader import ListedStatus
 from perdure.api.cli.targets.server import Remote
-from perdure.api.client.results import EventStored, RunListed, WorkflowShown
+from perdure.api.client.results import EventStored, PauseListed, RunListed, WorkflowShown
 from perdure.api.client.runs import ENDED
+from perdure.api.dialects.pauses import brief_json
+from perdure.engine.services.pauses import PauseBrief
 
 RUNS_AT_ONCE: Final = 30
 ITEMS_AT_ONCE: Final = 100
@@ -142,7 +144,12 @@ def _listed(item: RunListed) -> dict[str, Any]:
         "created_at": instant(item.created_on),
         "modified_at": instant(item.modified_on),
         "modified_by": item.modified_by,
+        "pause": None if item.pause is UNSET else _paused(item.pause),
     }
+
+
+def _paused(pause: PauseListed) -> dict[str, Any]:
+    return brief_json(PauseBrief(pause.since, pause.quota, pause.in_flight), instant)
 
 
 def _workflow(shown: WorkflowShown) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from perdure.api.cli.targets.reader import (
     workflow_json,
 )
 from perdure.api.cli.targets.run_reader import ListedStatus
+from perdure.api.dialects.pauses import pause_json
 from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
@@ -80,6 +81,7 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
             "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
             **values_json(shown),
+            "pause": None if shown.pause is None else pause_json(shown.pause, instant),
             "steps": steps,
             "waits": [
                 {"wait_id": ids.text(wait.wait_id), "state": wait.state, "opened_at": instant(wait.opened_at)}

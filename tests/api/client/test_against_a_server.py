@@ -89,6 +89,11 @@ def call_everything(client: Any, token: str) -> None:
     assert (shown.status, shown.process_id) == ("completed", "R/1")
     assert shown.workflow_output_payload == {"amount": 500, "approval": ["any", None]}
     client.trigger(made.id, {"amount": 500}, process_id="R3")
+    assert client.pause("R3", "look", clocks="freeze").message == "paused"
+    pause = client.pause_of("R3").pause
+    assert (pause.reason, pause.clocks, pause.quiescent) == ("look", "freeze", True)
+    assert client.execution(made.id, client.history(made.id, limit=1).items[0].workflow_execution_id).pause.in_flight == 0
+    assert client.unpause("R3").message == "unpaused"
     assert client.terminate("R3", {"termination_reason": "twice"}).message == "terminated"
     assert client.terminate_workflow("R3").message == "already terminated"
     with pytest.raises(Conflict, match="not quarantined"):
