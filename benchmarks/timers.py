@@ -187,7 +187,9 @@ async def measure(open_: Open, many: int = MANY, few: int = FEW, *, rounds: int 
             added[number].append(await Cost.of(each.add(AT_ONCE), AT_ONCE))
         for number, each in enumerate(both):
             fired[number].append(await Cost.of(each.fire(), AT_ONCE))
-    drained = [await Cost.of(each.fire_of_all(min(20 * few, each.pending)), min(20 * few, each.pending)) for each in both]
+    drained = [
+        await Cost.of(each.fire_of_all(min(20 * few, each.pending)), min(20 * few, each.pending)) for each in both
+    ]
     for each in both:
         await each.close()
     return [
@@ -207,7 +209,9 @@ def _least(costs: Sequence[Cost]) -> Cost:
 
 def main(many: int = MANY) -> int:
     """Print the figures."""
-    print(f"timers: SQLite, WAL, synchronous=FULL, {FEW:,} and {many:,} pending; µs of CPU (by the clock) for each timer")
+    print(
+        f"timers: SQLite, WAL, synchronous=FULL, {FEW:,} and {many:,} pending; µs of CPU (by the clock) for each timer"
+    )
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as folder:
 
         async def opened(name: str) -> Store:

@@ -97,6 +97,16 @@ def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
     return {kind: list(rows.values()) for kind, rows in tables.items()}
 
 
+def net_counts(parts: Iterable[StreamAppend]) -> list[tuple[tuple[bytes, bytes, str], int]]:
+    """What is to be added to each count, by workspace, workflow and status; what comes to nothing is left out."""
+    changes: dict[tuple[bytes, bytes, str], int] = {}
+    for part in parts:
+        for workspace_id, workflow_id, status, change in part.counts:
+            key = (workspace_id, workflow_id, status)
+            changes[key] = changes.get(key, 0) + change
+    return [(key, change) for key, change in changes.items() if change]
+
+
 def execution_scope(
     organization_id: bytes | None, workspace_id: bytes | None, workflow_id: bytes | None
 ) -> tuple[str, bytes]:

@@ -13,10 +13,12 @@ from perdure.store.errors import StoreError
 from perdure.store.records import (
     ApiKeyRow,
     Appended,
+    CountRow,
     EventRow,
     ExecutionRow,
     IdempotencyRow,
     LogPage,
+    Miscount,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
@@ -34,6 +36,7 @@ from perdure.store.records import (
     WorkflowVersionRow,
     WorkspaceRow,
 )
+from perdure.store.run_filter import FoundRuns, RunFilter
 
 WriterPlace: TypeAlias = Literal["thread", "process"]
 """The place of an embedded store's writer: in a thread of this process, or in a process of its own.
@@ -243,6 +246,23 @@ class Executions(Protocol):
         """
         ...
 
+    async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
+        """How many executions of a workspace there are, by (workflow, status) ascending; of one workflow, or all.
+
+        It looks at a row for each of the two, however many executions there are. What there is none of is left out.
+        """
+        ...
+
+    async def find_executions(
+        self, wanted: RunFilter, *, newest_first: bool = True, beyond: bytes | None = None, limit: int = 20
+    ) -> FoundRuns:
+        """Executions that a filter lets through by id beyond this one, in either direction.
+
+        Bounded in what it looks at, some `LOOK_MAX` for each index that is asked: a page may be short, or empty, though
+        there are more; `FoundRuns.position` says where to go on.
+        """
+        ...
+
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
         """The newest completed execution of a version, for its mock payload."""
         ...
@@ -309,6 +329,10 @@ class Auditing(Protocol):
         """Rows whose stream does not exist, or is of another type: of each table some, if there are any."""
         ...
 
+    async def miscounted(self) -> list[Miscount]:
+        """Counts of executions that are not as many as there are, all read at one moment."""
+        ...
+
     async def shape_flaws(self) -> list[str]:
         """Objects defined in the database beside, or instead of, those of Perdure: a trigger, a view, an index."""
         ...
@@ -358,6 +382,8 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
         """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+
+        The executions are counted anew.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.

@@ -349,6 +349,31 @@ class Ending(NamedTuple):
     ended_at: int
 
 
+class CountChange(NamedTuple):
+    """So many executions of a workflow more, or if negative fewer, have a status once a stream's part is written."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    change: int
+
+
+class CountRow(NamedTuple):
+    """How many executions of a workflow have a status."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    total: int
+
+
+class Miscount(NamedTuple):
+    """A count that is not as many as there are; `total` is 0 where there is no row, or where nothing is counted."""
+
+    row: CountRow
+    there: int
+
+
 class StreamAppend(NamedTuple):
     """The part of a batch that concerns one stream: written whole or not at all.
 
@@ -357,6 +382,7 @@ class StreamAppend(NamedTuple):
     be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
     `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts; both are
     rows that belong to this stream. What is both put and deleted is gone afterwards. `endings` come after both.
+    `counts` are added to what is counted.
     """
 
     stream_id: bytes
@@ -369,6 +395,7 @@ class StreamAppend(NamedTuple):
     puts: Sequence[Row] = ()
     deletes: Sequence[TimerRow] = ()
     endings: Sequence[Ending] = ()
+    counts: Sequence[CountChange] = ()
 
 
 class RefusedAppend(NamedTuple):

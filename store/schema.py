@@ -334,6 +334,35 @@ LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND 
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
 PAUSED: Final = text("paused_seq IS NOT NULL")
 Index("executions_paused", executions.c.execution_id, sqlite_where=PAUSED)
+# For filters. Of a run that completes without having waited none of them has an entry at any time.
+BY_STATUS: Final = text("status NOT IN ('pending', 'running', 'completed')")
+Index(
+    *("executions_by_status", executions.c.workspace_id, executions.c.status, executions.c.execution_id),
+    sqlite_where=BY_STATUS,
+)
+ENDED_BADLY: Final = text("status IN ('failed', 'timed_out', 'terminated')")
+Index(
+    *("executions_ended_badly", executions.c.workflow_id, executions.c.status, executions.c.execution_id),
+    sqlite_where=ENDED_BADLY,
+)
+WITH_ERROR: Final = text("error IS NOT NULL")
+Index(
+    *("executions_with_error", executions.c.workspace_id, executions.c.error, executions.c.execution_id),
+    sqlite_where=WITH_ERROR,
+)
+
+# A count is the sum of its shards: a database of several writers gives each one of its own, so that none waits for
+# another's row. Here it is always 0.
+execution_counts = Table(
+    "execution_counts",
+    metadata,
+    _id("workspace_id", key=True),
+    _id("workflow_id", key=True),
+    _text("status", key=True),
+    _number("shard", key=True),
+    Column("total", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 waits = Table(
     "waits",
@@ -412,7 +441,7 @@ PRIMARY: Final = (
     *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
-PROJECTIONS: Final = (executions, waits, timers, endings, schedules, snapshots)
+PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, schedules, snapshots)
 
 UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
 """Tables that nothing writes to yet: a row in them is nobody's."""

@@ -17,7 +17,7 @@ from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import EXECUTION_TIMER, OngoingPause, OpenWait, State
-from perdure.store.records import Ending, ExecutionRow, TimerRow, WaitRow
+from perdure.store.records import CountChange, Ending, ExecutionRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
 
@@ -70,6 +70,15 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
 
 def _pause_of(state: State, pause: OngoingPause) -> tuple[int, int, str | None, int]:
     return pause.seq, pause.since, pause.quota, state.called
+
+
+def count_changes(before: State, after: State) -> Sequence[CountChange]:
+    """The changes to the counts of executions when one of them goes from one state to another on disk."""
+    if before.status == after.status:
+        return ()
+    whose = (_bytes_of(after.workspace), _bytes_of(after.workflow))
+    gained = CountChange(*whose, after.status, 1)
+    return (gained,) if not before.seq else (CountChange(*whose, before.status, -1), gained)
 
 
 def has_changed(before: State, steps: Sequence[DraftedEvent]) -> bool:

@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from perdure.store.batch import check_batch, head_after, net_puts
+from perdure.store.batch import check_batch, head_after, net_counts, net_puts
 from perdure.store.chain import sealed
 from perdure.store.errors import StoreError
 from perdure.store.memory.audit import MemoryAudit
@@ -90,6 +90,7 @@ class MemoryStore(MemoryAudit):
                 self._timers.delete(timer)
             for ending in part.endings:
                 self._end(part.stream_id, ending)
+        self._counts.update(dict(net_counts(accepted)))
         return Appended(len(self._log), refused, heads)
 
     def _end(self, execution_id: bytes, ending: Ending) -> None:
@@ -155,6 +156,7 @@ class MemoryStore(MemoryAudit):
                 table.delete(old)
         for row in made:
             self._tables[type(row)].put(row)
+        self._counts = self._counted()
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         self._check_open()

@@ -11,8 +11,10 @@ from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     ApiKeyRow,
+    CountRow,
     ExecutionRow,
     IdempotencyRow,
+    Miscount,
     OrganizationRow,
     Owned,
     ProcessIdRow,
@@ -72,6 +74,11 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
 
     async def shape_flaws(self) -> list[str]:
         return []
+
+    async def miscounted(self) -> list[Miscount]:
+        there, counted = self._counted(), self._counts
+        keys = sorted(key for key in there | counted if there[key] != counted[key])
+        return [Miscount(CountRow(*key, counted[key]), there[key]) for key in keys]
 
     def _strays_of(self, table: str, rows: Iterable[Any], kind: StreamKind, column: str) -> list[Stray]:
         ids = [getattr(row, column) for row in rows]

@@ -8,10 +8,11 @@ from typing import Final
 from sqlalchemy import bindparam, func, select, tuple_, union
 
 from perdure.store.batch import execution_scope
-from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
-from perdure.store.schema import LIVE, executions, idempotency, process_ids, timers, waits
+from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.schema import LIVE, execution_counts, executions, idempotency, process_ids, timers, waits
 from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
-from perdure.store.sql.session import SqlSession, in_parts
+from perdure.store.sql.finding import SqlFinding
+from perdure.store.sql.session import in_parts
 
 _EXECUTION: Final = select(executions).where(executions.c.execution_id == bindparam("id"))
 _PAGES: Final = {
@@ -35,6 +36,16 @@ _ALIVE: Final = union(
 _LIVE_COUNTS: Final = (
     select(executions.c.status, func.count()).where(executions.c.execution_id.in_(_ALIVE)).group_by(executions.c.status)
 )
+_TOTAL: Final = func.sum(execution_counts.c.total)
+_COUNTED_BY: Final = (execution_counts.c.workspace_id, execution_counts.c.workflow_id, execution_counts.c.status)
+_COUNTS: Final = (
+    select(*_COUNTED_BY, _TOTAL)
+    .where(execution_counts.c.workspace_id == bindparam("workspace_id"))
+    .group_by(*_COUNTED_BY)
+    .having(_TOTAL != 0)
+    .order_by(*_COUNTED_BY)
+)
+_COUNTS_OF_WORKFLOW: Final = _COUNTS.where(execution_counts.c.workflow_id == bindparam("workflow_id"))
 _LATEST_COMPLETED: Final = (
     select(executions)
     .where(
@@ -97,7 +108,7 @@ _TIMERS_OF: Final = (
 )
 
 
-class SqlExecutions(SqlSession):
+class SqlExecutions(SqlFinding):
     """`Executions` over SQL."""
 
     async def execution(self, execution_id: bytes) -> ExecutionRow | None:
@@ -123,6 +134,13 @@ class SqlExecutions(SqlSession):
 
     async def live_counts(self) -> dict[str, int]:
         return {row[0]: row[1] for row in await self._all(_LIVE_COUNTS)}
+
+    async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
+        if workflow_id is None:
+            rows = await self._all(_COUNTS, workspace_id=workspace_id)
+        else:
+            rows = await self._all(_COUNTS_OF_WORKFLOW, workspace_id=workspace_id, workflow_id=workflow_id)
+        return [CountRow._make(row) for row in rows]
 
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
         row = await self._one(_LATEST_COMPLETED, workflow_id=workflow_id, version=version)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
-from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
+from sqlalchemy import ClauseElement, Table, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from perdure.store.batch import FIXED_COLUMNS
 from perdure.store.records import CANCELLED, Claim, IdempotencyRow, ProcessIdRow, Row
 from perdure.store.schema import (
+    PROJECTIONS,
     TABLE_OF,
+    UNUSED,
     endings,
     events,
+    execution_counts,
     executions,
     key_uses,
     nodes,
-    snapshots,
     streams,
     timers,
-    waits,
 )
 from perdure.store.sql.log import LAST_POSITIONS
 from perdure.store.sqlite.bulk import Bulk
@@ -89,12 +90,23 @@ SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_
 # No ON CONFLICT here: it would let a part of a batch survive.
 ADD_EVENTS: Final = Bulk(_compile(insert(events), *_columns(events)), list(events.columns))
 
+_ADD_COUNT: Final = insert(execution_counts)
 CLAIM: Final[dict[type[Row | Claim], str]] = {kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)}
 PUTS: Final[dict[type[Row | Claim], Bulk]] = {
     kind: Bulk(_upsert(table, FIXED_COLUMNS.get(kind, ())), list(table.columns))
     for kind, table in TABLE_OF.items()
     if kind not in CLAIM
 }
+ADD_COUNTS: Final = Bulk(
+    _compile(
+        _ADD_COUNT.on_conflict_do_update(
+            index_elements=list(execution_counts.primary_key.columns),
+            set_={"total": execution_counts.c.total + _ADD_COUNT.excluded.total},
+        ),
+        *_columns(execution_counts),
+    ),
+    list(execution_counts.columns),
+)
 DELETE_TIMER: Final = _compile(
     delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
     *(f"old_{name}" for name in _columns(timers)),
@@ -115,8 +127,16 @@ DELETE_ENDING: Final = _compile(
     delete(endings).where(endings.c.execution_id == bindparam("id"), endings.c.seq == bindparam("seq")), "id", "seq"
 )
 
-CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, snapshots)]
+_COUNTED: Final = (executions.c.workspace_id, executions.c.workflow_id, executions.c.status)
+CLEAR: Final = [_compile(delete(table)) for table in PROJECTIONS if table not in UNUSED]
 """The statements that a rebuild begins with."""
+COUNT_ALL: Final = _compile(
+    insert(execution_counts).from_select(
+        list(execution_counts.columns),
+        select(*_COUNTED, literal_column("0"), func.count()).select_from(executions).group_by(*_COUNTED),
+    )
+)
+"""The statement that a rebuild ends with: as many as there are."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)
 

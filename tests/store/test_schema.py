@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,10 +12,13 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.sqlite import dialect
 
 from perdure.store.batch import KEY_COLUMNS
+from perdure.store.protocols import Store
 from perdure.store.records import EventRow, NodeRow, StreamRow, TimerRow
+from perdure.store.run_filter import RunFilter, walks
 from perdure.store.schema import PRIMARY, PROJECTIONS, TABLE_OF, events, metadata, nodes, streams
+from perdure.store.sql.finding import _Search, _Span
 from perdure.store.sqlite import SqliteStore, open_sqlite
-from tests.store.builders import ORG, WORKFLOW, WORKSPACE, idempotency, uid
+from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, idempotency, uid
 
 ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}
 
@@ -43,6 +46,38 @@ def test_every_table_is_primary_or_a_projection() -> None:
     """What is rebuilt and what never is add up to all there is."""
     assert {*PRIMARY, *PROJECTIONS} == set(metadata.tables.values())
     assert not {*PRIMARY} & {*PROJECTIONS}
+
+
+ALL = RunFilter(ORG, WORKSPACE)
+OF_WORKFLOW = {"workflow_id": [WORKFLOW]}
+FILTERS = {
+    "all": ALL,
+    "by time": ALL._replace(created_from=NOW, created_to=NOW + 1),
+    "completed": ALL._replace(values={"status": ["completed", "failed"]}),
+    "live": ALL._replace(values={"status": ["pending", "running"]}),
+    "by status": ALL._replace(values={"status": ["waiting", "failed"], "state": ["A"]}),
+    "of a workflow": ALL._replace(values=OF_WORKFLOW),
+    "ended badly": ALL._replace(values={"status": ["failed"], **OF_WORKFLOW}),
+    "with an error": ALL._replace(error="E"),
+    "by process id": ALL._replace(process_id="INV-", values=OF_WORKFLOW),
+    "by process id, implied": ALL._replace(process_id="0"),
+}
+
+
+def finding(wanted: RunFilter) -> Callable[[Store], Awaitable[Any]]:
+    """A search in both directions, also where too many names begin so to be listed."""
+
+    async def found(store: Store) -> None:
+        await store.find_executions(wanted)
+        await store.find_executions(wanted, newest_first=False, beyond=uid(1))
+        if wanted.process_id is not None:
+            for shape in ("any", "implied"):
+                search = _Search(cast("SqliteStore", store), wanted, newest_first=True, limit=3)
+                for walk in walks(wanted):
+                    await search.walk(walk, _Span(b"", b"\xff"), shape)
+                await search.listed([uid(1)], _Span(b"", b"\xff"))
+
+    return found
 
 
 READS = {
@@ -89,6 +124,9 @@ READS = {
     "executions of a workspace": lambda store: store.execution_page(workspace_id=WORKSPACE),
     "executions of an organization": lambda store: store.execution_page(organization_id=ORG),
     "live_executions": lambda store: store.live_executions(after=uid(1)),
+    "execution_counts": lambda store: store.execution_counts(WORKSPACE),
+    "execution_counts of a workflow": lambda store: store.execution_counts(WORKSPACE, workflow_id=WORKFLOW),
+    **{f"executions found: {name}": finding(wanted) for name, wanted in FILTERS.items()},
     "latest_completed": lambda store: store.latest_completed(WORKFLOW, 1),
     "process_id": lambda store: store.process_id(ORG, WORKSPACE, "a"),
     "process_ids_named": lambda store: store.process_ids_named(ORG, WORKSPACE, ["a", "b"]),

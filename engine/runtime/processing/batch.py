@@ -63,6 +63,7 @@ class Part(msgspec.Struct, eq=False):
             self.puts,
             self.deletes,
             self.endings,
+            hot.kind.counts(hot.stored, hot.state) if self.events else (),
         )
 
     def _show(self, hot: HotStream) -> None:

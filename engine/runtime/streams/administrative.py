@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from perdure.store.records import Row
+from perdure.store.records import CountChange, Row
 
 
 class AdministrativeStreamType:
@@ -18,6 +19,9 @@ class AdministrativeStreamType:
 
     def weigh(self, state: Any, before: Any, written: int) -> None:
         """No quota looks at them."""
+
+    def counts(self, stored: Any, state: Any) -> Sequence[CountChange]:  # noqa: ARG002
+        return ()
 
     def live_seqs(self, state: Any) -> frozenset[int] | None:  # noqa: ARG002
         return None

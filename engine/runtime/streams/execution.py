@@ -17,7 +17,7 @@ from perdure.engine.log import projections
 from perdure.engine.log.codec import EXECUTION
 from perdure.engine.log.snapshots import EVERY
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
-from perdure.store.records import Row, StreamKind
+from perdure.store.records import CountChange, Row, StreamKind
 
 ENDINGS_FROM: Final = 256
 """So many waits and timers that are over at once are told to the store in one row, and not in as many."""
@@ -55,6 +55,9 @@ class ExecutionStreamType:
     def weigh(self, state: State, before: State, written: int) -> None:
         """Count the bytes of a run's log: a quota looks at them, and a snapshot has them."""
         state.log_bytes = before.log_bytes + written
+
+    def counts(self, stored: State, state: State) -> Sequence[CountChange]:
+        return projections.count_changes(stored, state)
 
     def live_seqs(self, state: State) -> frozenset[int] | None:
         return live_seqs(state)

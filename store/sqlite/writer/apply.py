@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlite3 import Cursor
 from typing import Any, Final, NamedTuple
 
-from perdure.store.batch import head_after, net_puts
+from perdure.store.batch import head_after, net_counts, net_puts
 from perdure.store.chain import sealed
 from perdure.store.records import NEW_STREAM, Appended, EventRow, RefusedAppend, Row, StreamAppend, TimerRow
 from perdure.store.sqlite import statements as sql
@@ -45,7 +45,10 @@ def _plan(parts: list[tuple[StreamAppend, list[EventRow]]]) -> Plan:
         _heads(plain),
         # In the order given; the place of the position is filled in when it is known.
         sql.ADD_EVENTS.prepare([(0, *row) for _, rows in parts for row in rows]),
-        [prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])],
+        [
+            *(prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])),
+            *sql.ADD_COUNTS.prepare([(*key, 0, change) for key, change in net_counts(part for part, _ in parts)]),
+        ],
         [timer for part, _ in parts for timer in part.deletes],
         [(part.stream_id, *ending) for part, _ in parts for ending in part.endings],
     )

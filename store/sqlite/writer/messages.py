@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.errors import StoreError
-from perdure.store.records import Appended, Ending, Head, NewEvent, StreamAppend, StreamKind, TimerRow
+from perdure.store.records import Appended, CountChange, Ending, Head, NewEvent, StreamAppend, StreamKind, TimerRow
 
 LENGTH: Final = struct.Struct(">Q")
 
@@ -49,6 +49,7 @@ class _Part(NamedTuple):
     puts: list[list[Any]]
     deletes: list[TimerRow]
     endings: list[Ending]
+    counts: list[CountChange]
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -150,7 +150,8 @@ class Writer:
         self._attempt(put)
 
     def end_rebuild(self) -> None:
-        """Commit it."""
+        """Count what is there now, and commit it."""
+        self._attempt(lambda cursor: cursor.execute(sql.COUNT_ALL))
         self._commit()
 
     def abandon_rebuild(self) -> None:

@@ -20,7 +20,7 @@ from perdure.engine import Engine
 from perdure.engine.errors import EngineFailed
 from perdure.store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
 from perdure.store.protocols import PLACES, WriterPlace
-from perdure.store.records import Appended, Ending, RefusedAppend, TimerRow
+from perdure.store.records import Appended, CountChange, Ending, RefusedAppend, TimerRow
 from perdure.store.sqlite import SqliteStore, open_sqlite
 from perdure.store.sqlite.lock import above_stdio
 from perdure.store.sqlite.writer import process
@@ -86,7 +86,7 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
             *(execution(a), wait(a, b, due_at=NOW), TimerRow(NOW, a, 1), snapshot(a)),
         ],
         deletes=[TimerRow(NOW, a, 2)],
-    )._replace(endings=[Ending(2, NOW)])
+    )._replace(endings=[Ending(2, NOW)], counts=[CountChange(uid(4), uid(5), "running", 1)])
     bare = part(b, head_of(first), events=0)._replace(workspace_id=None)
     odd = event(1, data='"\U0001f600 \x00"', payload=None, payload_salt=None, caused_by=None, recorded_at=-(2**63))
     batch = [first, bare, part(uid(3))._replace(events=(odd,))]
@@ -96,13 +96,13 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
     assert arrived == [item._replace(events=list(item.events), **as_lists(item)) for item in batch]
     assert isinstance(arrived, list)
     for sent, got in zip(batch, arrived, strict=True):
-        for name in ("expected", "events", "claims", "puts", "deletes", "endings"):
+        for name in ("expected", "events", "claims", "puts", "deletes", "endings", "counts"):
             rows, same = getattr(sent, name), getattr(got, name)
             assert [type(row) for row in rows] == [type(row) for row in same]
 
 
 def as_lists(item: Any) -> dict[str, Any]:
-    return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes", "endings")}
+    return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes", "endings", "counts")}
 
 
 @pytest.mark.parametrize(
