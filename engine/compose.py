@@ -39,6 +39,7 @@ from perdure.engine.services.clock import ClockControl
 from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
+from perdure.engine.services.open_runs import OpenRuns
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.task_tokens import TaskTokens
@@ -101,8 +102,9 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     calls = Calls(parts, recorded)
     workflows = Workflows(parts, registry, calls, published)
     idempotency = Idempotency(parts)
+    open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
     services = Services(
-        runs=Runs(parts, workflows, idempotency),
+        runs=Runs(parts, workflows, idempotency, open_runs),
         workflows=workflows,
         access=Access(parts, principals),
         queries=Queries(around.store),
@@ -112,7 +114,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         calls=calls,
         clock=ClockControl(parts),
     )
-    children = ChildExecutions(parts, workflows, calls)
+    children = ChildExecutions(parts, workflows, calls, open_runs)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
     return Composed(_node(parts, circle, tasks, children), services)
 

@@ -21,6 +21,7 @@ from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups
 from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
+from perdure.engine.services.open_runs import OpenRuns
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
@@ -34,11 +35,12 @@ _RESUME_BUSY: Final = "the execution changes too fast to be resumed; repeat the 
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, memory: Idempotency) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, memory: Idempotency, open_runs: OpenRuns) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows
         self._idempotency = memory
+        self._open_runs = open_runs
         self._named = BatchedLookups(self._store.process_ids_named)
 
     # --- trigger -------------------------------------------------------------------------------------------------
@@ -75,7 +77,8 @@ class Runs:
                 found = await self._workflows.runnable(
                     caller, request.workflow_id, request.version, is_test=request.is_test
                 )
-            except Conflict:  # archived since: a repeated trigger still gets its run
+                await self._check_open_runs(found)
+            except Conflict:  # archived since, or too many are open: a repeated trigger still gets its run
                 holder = await self._holder(caller, request)
                 if holder is None:
                     raise
@@ -104,6 +107,13 @@ class Runs:
             remembered=claim,
         )
         return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
+
+    async def _check_open_runs(self, found: Published) -> None:
+        """Raise `Conflict` if the workflow has as many open runs as any may have."""
+        version = found.version
+        reason = await self._open_runs.why_not(version.workspace_id, version.workflow_id)
+        if reason is not None:
+            raise Conflict(reason, {"limit": self._node.limits.workflow_open_runs_max})
 
     async def _holder(self, caller: Caller, request: _Trigger) -> _Holder | None:
         """The execution that was started under the process id."""

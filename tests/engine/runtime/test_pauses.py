@@ -244,3 +244,46 @@ async def test_the_bytes_of_a_log_are_known_after_a_reload(bench: Bench, *, is_r
     assert len(stored) > 150  # so there is a snapshot
     decided = [at for at, row in enumerate(stored) if row.type == "WaitResumed"]
     assert sum(sizes[: decided[-2]]) < 60_000 <= sum(sizes[: decided[-1]])
+
+
+CHILD: dict[str, Any] = {
+    "StartAt": "Sell",
+    "States": {
+        "Sell": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::states:startExecution.sync:2",
+            "Parameters": {"StateMachineArn": "w", "Input": {}},
+            "End": True,
+        }
+    },
+}
+
+
+async def test_a_workflow_with_too_many_open_runs_gets_no_further_one(bench: Bench) -> None:
+    """A trigger is refused, a child fails its task; a repeated trigger gets its run; an end makes room."""
+    engine = await bench.start(limits=Limits(workflow_open_runs_max=3))
+    workflow = await engine.create_workflow("w", WAITING)
+    runs = [await engine.trigger(workflow.id, process_id=f"P{number}") for number in range(3)]
+    with pytest.raises(Conflict, match=r"3 runs that have not ended, and its quota \(workflow_open_runs_max\) is 3"):
+        await engine.trigger(workflow.id, process_id="P3")
+    assert (await engine.trigger(workflow.id, process_id="P0")).id == runs[0].id
+    parent = await engine.trigger((await engine.create_workflow("p", CHILD)).id)
+    result = await engine.result(parent.id)
+    assert result.error == "StepFunctions.ExecutionLimitExceeded"
+    assert "quota" in str(result.cause)
+    await engine.terminate("P0")
+    await engine.trigger(workflow.id, process_id="P3")
+
+
+async def test_a_workflow_that_starts_itself_comes_to_an_end(bench: Bench) -> None:
+    """Two children each, each of which starts two: the depth of children and the open runs bound it."""
+    engine = await bench.start(limits=Limits(workflow_open_runs_max=40))
+    again = {**CHILD["States"]["Sell"]}
+    branches = [{"StartAt": name, "States": {name: again}} for name in ("Left", "Right")]
+    both = {"StartAt": "Both", "States": {"Both": {"Type": "Parallel", "Branches": branches, "End": True}}}
+    first = await engine.trigger((await engine.create_workflow("w", both)).id)
+    result = await engine.result(first.id)
+    assert result.error in {"StepFunctions.ExecutionLimitExceeded", "States.TaskFailed"}
+    page = await engine.executions(limit=1000)
+    assert len(page.items) in range(10, 500)
+    assert {each.status for each in page.items} == {"failed"}
