@@ -11,7 +11,7 @@ from uuid import UUID
 from perdure.store.batch import execution_scope
 from perdure.store.memory.log import MemoryLog
 from perdure.store.memory.tables import Index, MemoryTable
-from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.records import OPERATOR, CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 from perdure.store.run_filter import ID_MAX, ID_MIN, FoundRuns, RunFilter
 
 _ACTIVE = ("pending", "running")
@@ -62,6 +62,10 @@ class MemoryExecutions(MemoryLog):
         waiting = {row.execution_id for row in self._waits.rows.values() if row.outcome is None}
         rows = self._executions.rows.values()
         return Counter(row.status for row in rows if row.status in _ACTIVE or row.execution_id in waiting)
+
+    async def paused_counts(self) -> dict[str, int]:
+        rows = self._executions.rows.values()
+        return Counter(row.paused_quota or OPERATOR for row in rows if row.paused_seq is not None)
 
     async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
         rows = (CountRow(*key, total) for key, total in sorted(self._counts.items()) if total)
