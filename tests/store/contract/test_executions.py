@@ -221,7 +221,7 @@ async def test_paused_executions_are_counted_by_what_paused_them(store: Store) -
         execution(uid(4), **by_quota | {"paused_quota": None, "in_flight": 2}),
     )
     assert dict(await store.paused_counts()) == {"operator": 1, "events": 2}
-    await store.append([part(uid(2), puts=[execution(uid(2))])])
+    await store.append([part(uid(9), puts=[execution(uid(2))])])
     assert dict(await store.paused_counts()) == {"operator": 1, "events": 1}
 
 
