@@ -380,11 +380,11 @@ class Engine:
             raise Invalid(f"clocks: {clocks!r} is none of run, freeze", {"field": "clocks"})
         key = _key(idempotency_key, ["pause", process_id, reason, clocks])
         paused = self.services.runs.pause
-        return str((await paused(await self._caller(), process_id, reason=reason, clocks=clocks, idempotency=key)).answer)
+        return str(
+            (await paused(await self._caller(), process_id, reason=reason, clocks=clocks, idempotency=key)).answer
+        )
 
-    async def unpause(
-        self, process_id: str, reason: str | None = None, *, idempotency_key: str | None = None
-    ) -> str:
+    async def unpause(self, process_id: str, reason: str | None = None, *, idempotency_key: str | None = None) -> str:
         """Let a paused execution go on where it stands: `unpaused`, or `not paused`. Raises what `pause` does."""
         incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
         key = _key(idempotency_key, ["unpause", process_id, reason])

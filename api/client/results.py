@@ -157,7 +157,7 @@ class WorkflowNamed(Result, frozen=True):
 
 
 class PauseListed(Result, frozen=True, kw_only=True):
-    """The pause of a run. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight` any more."""
+    """The pause of a run. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight` now."""
 
     since: Millis
     quota: str | None

@@ -160,14 +160,14 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     """Release the execution from quarantine, and try again."""
 
 
-class Pause(msgspec.Struct, frozen=True, gc=False):
+class PauseExecution(msgspec.Struct, frozen=True, gc=False):
     """Stop the execution for a while: enter nothing, call nothing. `clocks` says whether time goes on meanwhile."""
 
     reason: str
     clocks: Clocks = "run"
 
 
-class Unpause(msgspec.Struct, frozen=True, gc=False):
+class UnpauseExecution(msgspec.Struct, frozen=True, gc=False):
     """Let a paused execution go on where it stands."""
 
     reason: str | None = None
@@ -202,8 +202,8 @@ Command: TypeAlias = (
     | Redispatch
     | Quarantine
     | Release
-    | Pause
-    | Unpause
+    | PauseExecution
+    | UnpauseExecution
     | Confirm
     | Refuse
 )

@@ -80,7 +80,7 @@ RUN_PAYLOADS_MAX: Final = 64 * 1024 * 1024
 
 
 EVENTS_MAX: Final = 1_000_000
-"""A run that has so many events is paused, unless a setting says otherwise (AWS: 25,000, which are more to a state)."""
+"""A run that has so many events is paused, unless a setting says otherwise (AWS: 25,000, more of them to a state)."""
 
 
 RUN_BYTES_MAX: Final = 1024 * 1024 * 1024
@@ -116,8 +116,8 @@ class Facts(msgspec.Struct, frozen=True):
     `payload_sizes` has the bytes of the payloads that are live, loaded or not, by seq, and maybe of some that are not
     live any more; `payload_bytes` is their sum. `run_payloads_max` is how many those that are live may have together.
 
-    `events_max` and what follows are quotas of the run, which pause it: its log may have `log_bytes_max`, and it may enter
-    `transitions_minute_max` states within a minute. `engine` is the actor of what the engine does of its own accord.
+    `events_max` and what follows are quotas of the run, which pause it: its log may have `log_bytes_max`, and it may
+    enter `transitions_minute_max` states within a minute. `engine` is the actor of what the engine does by itself.
     """
 
     execution: str

@@ -58,7 +58,7 @@ class Draft(Generic[S]):
         return self.state.seq + 1
 
     def emit(self, event: Event, payload: Mapping[str, Any] | None = None, *, actor: str | None = None) -> None:
-        """Append an event to the draft, and fold it into the draft's state. `actor`: not of whoever sent the command."""
+        """Append an event to the draft, and fold it into the draft's state. `actor`: not of who sent the command."""
         # Folded at once: the rest of the decision sees the state as it will be read back, and nothing else. Each event
         # is caused by the one before it, but for the first, and where the decision says otherwise.
         state = self.state

@@ -21,8 +21,8 @@ Quota: TypeAlias = Literal["events", "bytes", "transitions"]
 class ExecutionPaused(Event, frozen=True):
     """Nothing is entered and no step is called from here on. Payload: `reason`.
 
-    `frozen_at`: the instant at which the clocks stand still; null: they go on. `quota` is the one that is used up; null:
-    an operator has paused it.
+    `frozen_at`: the instant at which the clocks stand still; null: they go on. `quota` is the one that is used up;
+    null: an operator has paused it.
     """
 
     reason: Ref

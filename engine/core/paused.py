@@ -33,7 +33,9 @@ PAUSED: Final[Mapping[type, Meaning]] = {
     c.AnswerTask: Meaning("an answer by task token", "recorded", "as for a resume; a retry delay stands still"),
     c.Beat: Meaning("a heartbeat", "recorded", "with frozen clocks there is nothing to put off, and no event"),
     c.FireTimer: Meaning(
-        "a timer is due", "recorded", "a time limit, or the end of a Wait state; retry delays and frozen clocks stand still"
+        "a timer is due",
+        "recorded",
+        "a time limit, or the end of a Wait state; retry delays and frozen clocks stand still",
     ),
     c.QueueTask: Meaning("a step waits for a slot", "recorded", "no limit of it runs"),
     c.StartTask: Meaning("a waiting step has a slot", "put off", "the unpause has it wait for one again"),
@@ -45,8 +47,8 @@ PAUSED: Final[Mapping[type, Meaning]] = {
     c.Terminate: Meaning("a termination", "as ever", "it ends, and is paused no more"),
     c.Quarantine: Meaning("it is set aside", "as ever", "it is both, until it is released"),
     c.Release: Meaning("a release from quarantine", "as ever", "it is paused still"),
-    c.Pause: Meaning("a pause", "no change", "it is told `already paused`; reason and clocks stay"),
-    c.Unpause: Meaning("an unpause", "goes on", "what was put off is asked for, and what is ready entered"),
+    c.PauseExecution: Meaning("a pause", "no change", "it is told `already paused`; reason and clocks stay"),
+    c.UnpauseExecution: Meaning("an unpause", "goes on", "what was put off is asked for, and what is ready entered"),
     c.Trigger: Meaning("a repeated trigger", "as ever", "it is told which execution that is"),
     c.Confirm: Meaning("an answer is stored", "as ever", "nothing changes"),
     c.Refuse: Meaning("a refusal is recorded", "as ever", "nothing changes"),

@@ -1,7 +1,7 @@
 """All event types of an execution, whatever module they stand in.
 
-`events` has those of its states, and its ends, `pause_events` those of a pause. Whatever must have an answer to each event is checked for all of them
-when it is imported (`dispatch.py`).
+`events` has those of its states, and its ends, `pause_events` those of a pause. Whatever must have an answer to each
+event is checked for all of them when it is imported (`dispatch.py`).
 """
 
 from __future__ import annotations

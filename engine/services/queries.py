@@ -70,7 +70,9 @@ class Queries:
             output=None if has_none else value(row.output_ref),
             error=row.error if row.error is not None else value(row.error_ref),
             cause=value(row.cause_ref),
-            pause=next((view_of(row, EXECUTION.read(item.row)) for item in stored if item.row.seq == row.paused_seq), None),
+            pause=next(
+                (view_of(row, EXECUTION.read(item.row)) for item in stored if item.row.seq == row.paused_seq), None
+            ),
         )
 
     async def page(

@@ -253,7 +253,7 @@ class Runs:
         `Conflict` if it has ended, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        return await self._idempotency.send_once(caller, execution_id, c.Pause(reason, clocks), idempotency)
+        return await self._idempotency.send_once(caller, execution_id, c.PauseExecution(reason, clocks), idempotency)
 
     async def unpause(
         self,
@@ -268,7 +268,7 @@ class Runs:
         A quota that it has used up is granted once more. Raises `Conflict` if it has ended, `NotFound`.
         """
         execution_id = await self.find(caller, process_id)
-        return await self._idempotency.send_once(caller, execution_id, c.Unpause(reason), idempotency)
+        return await self._idempotency.send_once(caller, execution_id, c.UnpauseExecution(reason), idempotency)
 
     # --- finding -------------------------------------------------------------------------------------------------
 

@@ -26,22 +26,21 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
-from perdure.api.cli.targets.target import Clocks
+from perdure.api.dialects.resource.pause_schemas import PauseRequest, UnpauseRequest
 from perdure.api.dialects.resource.schemas import (
     AppliedWorkflow,
     Named,
     NewKey,
     NewWorkflow,
-    PauseRequest,
     TaskFailure,
     TaskSuccess,
-    UnpauseRequest,
 )
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.resource.workflows import given_settings
 from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
-Clocks: TypeAlias = Literal["run", "freeze"]
+from perdure.engine.core.pause_events import Clocks
 
 
 class Target(Protocol):

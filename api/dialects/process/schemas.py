@@ -181,7 +181,7 @@ class WorkflowNamed(Shape, frozen=True):
 
 
 class PauseListed(Shape, frozen=True, kw_only=True):
-    """The pause of a run. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight` any more."""
+    """The pause of a run. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight` now."""
 
     since: Millis
     quota: Quota | None

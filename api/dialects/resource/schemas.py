@@ -23,7 +23,6 @@ from perdure.api.dialects.schemas import (
 from perdure.api.http.headers import HOLD_MAX_S
 from perdure.api.http.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from perdure.api.validation import Request, Uuid
-from perdure.engine.core.pause_events import Clocks, Quota
 from perdure.engine.services.settings import CONCURRENCY_MAX, KEY_TEXT_MAX, TIMEOUT_MS_MAX
 from perdure.engine.services.task_tokens import CAUSE_MAX, ERROR_MAX
 
@@ -51,10 +50,6 @@ ScopeName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern":
 """A scope in any dialect's spelling; the document shows those of the server's dialects."""
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
-Reason: TypeAlias = Annotated[
-    str,
-    msgspec.Meta(min_length=1, max_length=1024, extra={"accepts": "a text of 1 to 1,024 characters"}),
-]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 StepMs: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
@@ -291,53 +286,6 @@ class Released(Shape, frozen=True):
     """`released`: it is tried again. If that fails as before, it is set aside again."""
 
     message: Literal["released"]
-
-
-class PauseRequest(Request, frozen=True):
-    """Why, which stands in the log; and whether time goes on: with `freeze` every limit keeps what is left of it."""
-
-    reason: Reason
-    clocks: Clocks = "run"
-
-
-class UnpauseRequest(Request, frozen=True):
-    """Why, if there is something to say."""
-
-    reason: Reason | None = None
-
-
-class Paused(Shape, frozen=True):
-    """`paused`: by this call; `already paused`: by an earlier one, or by a quota; that stays as it is."""
-
-    message: Literal["paused", "already paused"]
-
-
-class Unpaused(Shape, frozen=True):
-    """`unpaused`: by this call; `not paused`: there was nothing to do."""
-
-    message: Literal["unpaused", "not paused"]
-
-
-class PauseShown(Shape, frozen=True):
-    """A pause. `quota`: the one that was used up; null: an operator paused it.
-
-    `in_flight` tasks are still worked on by a step or a child; `quiescent`: none is.
-    """
-
-    since: Instant
-    by: str
-    reason: str | None
-    clocks: Clocks
-    quota: Quota | None
-    in_flight: Count
-    quiescent: bool
-
-
-class PauseStatus(Shape, frozen=True):
-    """A run's status, and its pause; null if it is not paused."""
-
-    status: RunStatus
-    pause: PauseShown | None
 
 
 class WaitsQuery(Request, frozen=True):

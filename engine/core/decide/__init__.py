@@ -1,11 +1,11 @@
 """`decide`: the pure answer to a command. Nothing else knows a rule of an execution.
 
-Commands come from two sides. From outside come Trigger, Resume, Terminate, AnswerTask, Beat, Release, Pause and Unpause (and Confirm
-and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that the state
-causes is recorded. All others come from inside: the driver sends them since an effect, a
-timer or a restart says so, and what has lost its reason meanwhile is `STALE`, which nobody needs to know. Either kind
-may come late, twice, or after the end; so each module here first finds out what is still there, by names that never
-come back (the seq of an event, the id of a wait), and only then does anything.
+Commands come from two sides. From outside come Trigger, Resume, Terminate, AnswerTask, Beat, Release, Pause and Unpause
+(and Confirm and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that
+the state causes is recorded. All others come from inside: the driver sends them since an effect, a timer or a restart
+says so, and what has lost its reason meanwhile is `STALE`, which nobody needs to know. Either kind may come late,
+twice, or after the end; so each module here first finds out what is still there, by names that never come back (the seq
+of an event, the id of a wait), and only then does anything.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _DECIDE: Final = (
     .on(c.Redispatch, redispatch)
     .on(c.Quarantine, quarantine)
     .on(c.Release, release)
-    .on(c.Pause, pause)
-    .on(c.Unpause, unpause)
+    .on(c.PauseExecution, pause)
+    .on(c.UnpauseExecution, unpause)
     .on(c.Refuse, lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message))
     .on(c.Confirm, lambda _state, command, _facts: Decision((), (), command.answer))
     .over(c.Command)
@@ -67,7 +67,9 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     # Whatever raised once may raise again, for as long as program and log are what they are. So nothing is decided here
     # but what needs no look at the definition: the end, the release, and what is only stored or recorded.
     is_aside = state.is_quarantined and not state.is_over
-    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Release | c.Pause | c.Confirm | c.Refuse):
+    if is_aside and not isinstance(
+        command, c.Terminate | c.Quarantine | c.Release | c.PauseExecution | c.Confirm | c.Refuse
+    ):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
     if state.pause is not None and paused.PAUSED[kind].does == "put off":
         return stale("the execution is paused")

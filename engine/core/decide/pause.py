@@ -10,7 +10,7 @@ Both say so if there is nothing to do, so that a repetition after a lost answer 
 from __future__ import annotations
 
 from perdure.engine.core import events as e
-from perdure.engine.core.commands import Pause, Unpause
+from perdure.engine.core.commands import PauseExecution, UnpauseExecution
 from perdure.engine.core.decide.call import run_task
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
@@ -29,7 +29,7 @@ UNPAUSED = "unpaused"
 NOT_PAUSED = "not paused"
 
 
-def pause(state: State, command: Pause, facts: Facts) -> Outcome:
+def pause(state: State, command: PauseExecution, facts: Facts) -> Outcome:
     """Pause the execution, whoever paused it before: it stays as it was paused first."""
     if state.is_over:
         return _ended(state, facts, "pause")
@@ -43,7 +43,7 @@ def pause(state: State, command: Pause, facts: Facts) -> Outcome:
     return draft.decision(PAUSED)
 
 
-def unpause(state: State, command: Unpause, facts: Facts) -> Outcome:
+def unpause(state: State, command: UnpauseExecution, facts: Facts) -> Outcome:
     """Let the execution go on where it stands; a quota that is used up is granted once more."""
     if state.is_over:
         return _ended(state, facts, "unpause")

@@ -28,8 +28,8 @@ class UsedUp(NamedTuple):
     reason: str
 
 
-class Grant(NamedTuple):
-    """How far the quotas of a run are lifted; 0: not."""
+class QuotaGrant(NamedTuple):
+    """Quotas of a run, lifted up to here; 0: as they are set."""
 
     events_until: int
     bytes_until: int
@@ -60,11 +60,11 @@ def stop(draft: ExecutionDraft, quota: Quota | None, reason: str, frozen_at: int
         draft.effects.append(Withhold())
 
 
-def granted(state: State, facts: Facts) -> Grant:
+def granted(state: State, facts: Facts) -> QuotaGrant:
     """What an unpause grants: of each quota that is used up as much as it is, from where the run stands."""
     is_over_events = state.seq >= max(facts.events_max, state.events_until)
     is_over_bytes = state.log_bytes >= max(facts.log_bytes_max, state.bytes_until)
-    return Grant(
+    return QuotaGrant(
         state.seq + facts.events_max if is_over_events else state.events_until,
         state.log_bytes + facts.log_bytes_max if is_over_bytes else state.bytes_until,
     )

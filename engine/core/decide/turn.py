@@ -39,7 +39,7 @@ def put_off(draft: ExecutionDraft, scope: str, task: InTask, since: int) -> None
 
 
 def limits_from(draft: ExecutionDraft, task: InTask) -> tuple[int | None, int | None, int | None]:
-    """The time limits of a queued task that is called now: its end, its heartbeat interval, and when the first is due."""
+    """The time limits of a queued task that is called now: its end, its heartbeat interval, and the first's end."""
     waited = task.queued
     if waited is None or waited.left_ms is None:
         return None, None if waited is None else waited.heartbeat_ms, None

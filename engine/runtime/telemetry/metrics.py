@@ -112,7 +112,9 @@ class Metrics(Instruments):
         self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
         self.paused = Gauges("executions_paused", "Executions that are paused, of the whole database.", "by")
 
-        self.pauses = Counter("pauses", "Pauses of runs by the quota that was used up, or an operator.", ("by",), PAUSERS)
+        self.pauses = Counter(
+            "pauses", "Pauses of runs by the quota that was used up, or an operator.", ("by",), PAUSERS
+        )
         self.runs = RunCounts(self.pauses)
         self.requests = Counter("orders", "Orders by how they ended.", ("outcome",), OUTCOMES)
         self.commits = Counter("commits", "Commits by outcome.", ("outcome",), ("appended", "failed", "unknown"))

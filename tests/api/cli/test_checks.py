@@ -104,7 +104,9 @@ def test_what_is_wrong_is_found(perdure: Perdure, folder: Path) -> None:
         connection.execute("UPDATE nodes SET stopped_at = NULL")
         connection.execute("INSERT INTO timers VALUES (1, ?, 9)", [run])
         connection.execute("UPDATE api_keys SET revoked_at = 1")
-        connection.execute("UPDATE executions SET paused_seq = 2, paused_quota = 'events' WHERE execution_id = ?", [run])
+        connection.execute(
+            "UPDATE executions SET paused_seq = 2, paused_quota = 'events' WHERE execution_id = ?", [run]
+        )
         connection.execute("UPDATE events SET type = 'ExecutionQuarantined' WHERE stream_id = ? AND seq = 3", [run])
     found = checks(perdure, exits=1)
     wrong = {name: check["status"] for name, check in found.items() if check["status"] != "ok" and name != "sqlite"}

@@ -66,6 +66,20 @@ def around_it(reply: Any) -> dict[str | None, Any]:
     return {None: reply} | {name: envelope[reply] for name, envelope in enveloped.items()}
 
 
+def call_pauses(client: Any, workflow_id: str) -> None:
+    """Pause the newest run, look at that, and let it go on."""
+    assert client.pause("R3", "look", clocks="freeze").message == "paused"
+    pause = client.pause_of("R3").pause
+    assert (pause.reason, pause.clocks, pause.quiescent) == ("look", "freeze", True)
+    assert (
+        client.execution(
+            workflow_id, client.history(workflow_id, limit=1).items[0].workflow_execution_id
+        ).pause.in_flight
+        == 0
+    )
+    assert client.unpause("R3").message == "unpaused"
+
+
 def call_everything(client: Any, token: str) -> None:
     """Make each call once, and look at what it gives."""
     made = client.create_workflow("another", APPROVAL, description="d", mock_payload={"amount": 1}, resume="any")
@@ -89,11 +103,7 @@ def call_everything(client: Any, token: str) -> None:
     assert (shown.status, shown.process_id) == ("completed", "R/1")
     assert shown.workflow_output_payload == {"amount": 500, "approval": ["any", None]}
     client.trigger(made.id, {"amount": 500}, process_id="R3")
-    assert client.pause("R3", "look", clocks="freeze").message == "paused"
-    pause = client.pause_of("R3").pause
-    assert (pause.reason, pause.clocks, pause.quiescent) == ("look", "freeze", True)
-    assert client.execution(made.id, client.history(made.id, limit=1).items[0].workflow_execution_id).pause.in_flight == 0
-    assert client.unpause("R3").message == "unpaused"
+    call_pauses(client, made.id)
     assert client.terminate("R3", {"termination_reason": "twice"}).message == "terminated"
     assert client.terminate_workflow("R3").message == "already terminated"
     with pytest.raises(Conflict, match="not quarantined"):

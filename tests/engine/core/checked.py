@@ -184,7 +184,7 @@ class Checked(Scenario):
         if self.state.is_over or self.state.is_quarantined:
             return
         if self.state.pause is not None:
-            if before.pause is not None and not isinstance(command, c.Unpause):
+            if before.pause is not None and not isinstance(command, c.UnpauseExecution):
                 self._check_paused(before)
             return
         assert self.is_to_go_on or not (self.state.ready or self.state.actionable_forks)
@@ -203,7 +203,7 @@ class Checked(Scenario):
         """In a paused run nothing is entered or called, whatever comes."""
         assert not any(isinstance(effect, RunTask | StartChild | HoldSuspect | Continue) for effect in self.effects)
         entering = (*TRANSITION_EVENTS - {e.StateFailed}, e.StateExited)
-        assert not [r.event for r in self.events[before.seq :] if isinstance(r.event, entering)]
+        assert not any(isinstance(recorded.event, entering) for recorded in self.events[before.seq :])
 
     def _check_keys(self) -> None:
         """Calls in the same place and visit and with the same parameters have the same key, and no others have."""

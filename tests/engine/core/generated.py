@@ -271,7 +271,12 @@ RARE = (
     c.Confirm(f"{MARK}answer"),
     c.Redispatch("x"),
 )
-PAUSES = (c.Pause(f"{MARK}reason"), c.Pause(f"{MARK}reason", "freeze"), c.Unpause(), c.Unpause(f"{MARK}reason"))
+PAUSES = (
+    c.PauseExecution(f"{MARK}reason"),
+    c.PauseExecution(f"{MARK}reason", "freeze"),
+    c.UnpauseExecution(),
+    c.UnpauseExecution(f"{MARK}reason"),
+)
 
 
 def pausing(pick: Pick, run: Checked) -> c.Command:

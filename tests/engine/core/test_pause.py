@@ -22,8 +22,8 @@ CHILD = {
     "Resource": "arn:aws:states:::states:startExecution.sync:2",
     "Parameters": {"StateMachineArn": "child", "Input": {}},
 }
-PAUSE = c.Pause("look at it")
-FREEZE = c.Pause("look at it", "freeze")
+PAUSE = c.PauseExecution("look at it")
+FREEZE = c.PauseExecution("look at it", "freeze")
 
 
 def run_of(*states: dict[str, Any], **machine: Any) -> Checked:
@@ -50,7 +50,7 @@ def test_a_result_is_recorded_and_the_next_state_waits() -> None:
     assert names_of(run, 2) == ["ExecutionPaused", "TaskSucceeded"]
     assert run.state.is_quiescent
     assert run.state.is_idle
-    run.when(c.Unpause("it is fine")).then_answers("unpaused")
+    run.when(c.UnpauseExecution("it is fine")).then_answers("unpaused")
     assert names_of(run, 4) == ["ExecutionUnpaused", "TaskScheduled"]
     assert run.value(run.event(4).reason) == "it is fine"
     run.when(succeeded("B", {})).then_is("completed")
@@ -70,7 +70,7 @@ def test_an_answer_is_told_and_taken() -> None:
     assert run.state.is_quiescent
     run.when(resumed({"ok": True})).then_answers("restarted")
     run.when(resumed({"ok": True})).then_answers("already restarted")
-    run.when(c.Unpause())
+    run.when(c.UnpauseExecution())
     assert [call.state for call in run.calls] == ["B"]
 
 
@@ -80,7 +80,7 @@ def test_branches_come_to_a_stop_each_where_it_is() -> None:
     run = run_of({"Type": "Parallel", "Branches": branches}, STEP)
     run.when(PAUSE, failed("X", "First"), failed("Y", "Second"), succeeded("Z", {}))
     assert names_of(run, 5) == ["ExecutionPaused", "TaskFailed", "TaskFailed", "TaskSucceeded"]
-    run.when(c.Unpause()).then_is("failed")
+    run.when(c.UnpauseExecution()).then_is("failed")
     assert run.value(run.state.error_ref) == "First"
 
 
@@ -96,7 +96,7 @@ def test_iterations_do_not_begin() -> None:
     )
     run.when(PAUSE, succeeded("X", {}))
     assert run.state.is_quiescent
-    run.when(c.Unpause())
+    run.when(c.UnpauseExecution())
     assert [call.scope for call in run.calls] == ["2.1"]
 
 
@@ -113,7 +113,7 @@ def test_a_retry_delay_calls_nothing_while_it_is_paused(*, is_before: bool, is_l
     run.when(failed("A", "Down"), PAUSE) if is_before else run.when(PAUSE, failed("A", "Down"))
     assert not run.state.timers
     begun = run.now
-    run.after(30_000 if is_late else 4_000).when(c.Unpause())
+    run.after(30_000 if is_late else 4_000).when(c.UnpauseExecution())
     run.then_effects(SetTimer(begun + 10_000))
     run.after(0 if is_late else 6_000).when(due())
     assert [call.attempt for call in run.calls] == [1]
@@ -124,22 +124,22 @@ def test_a_frozen_retry_delay_has_what_is_left_of_it() -> None:
     run = run_of({**STEP, **RETRY})
     run.when(FREEZE)
     run.after(50_000).when(failed("A", "Down"))
-    run.after(50_000).when(c.Unpause())
+    run.after(50_000).when(c.UnpauseExecution())
     run.then_effects(SetTimer(run.now + 10_000))
 
 
 @pytest.mark.parametrize("pause", [PAUSE, FREEZE])
-def test_a_wait_state_that_comes_due(pause: c.Pause) -> None:
+def test_a_wait_state_that_comes_due(pause: c.PauseExecution) -> None:
     """With running clocks it is left, and nothing is entered; frozen it keeps what is left of it."""
     run = run_of({"Type": "Wait", "Seconds": 60}, STEP)
     run.after(50_000).when(pause)
     run.after(100_000).when(due())
     if pause is PAUSE:
         assert names_of(run, 3) == ["TimerFired"]
-        run.when(c.Unpause())
+        run.when(c.UnpauseExecution())
     else:
         assert run.refused.code == "STALE"
-        run.when(c.Unpause()).then_effects(SetTimer(run.now + 10_000))
+        run.when(c.UnpauseExecution()).then_effects(SetTimer(run.now + 10_000))
         assert run.event(-1).shift_ms == 100_000
         run.after(9_999).when(due())
         assert not run.state.called
@@ -160,7 +160,7 @@ def test_frozen_limits_keep_what_is_left_of_them() -> None:
     assert not run.state.timers
     assert [opened.due_at for opened in run.state.waits.values()] == [None]
     run.after(10**7).when(c.Beat(wait_id(1))).then_answers("alive")
-    run.when(c.Unpause())
+    run.when(c.UnpauseExecution())
     after = {name: (timer.due_at - 10**7, timer.deadline) for name, timer in run.state.timers.items()}
     moved = {name: (due_at, deadline and deadline + 10**7) for name, (due_at, deadline) in before.items()}
     assert after == moved
@@ -176,9 +176,10 @@ def test_limits_run_on_if_the_clocks_do() -> None:
 
 
 def test_a_clock_that_was_set_back_brings_nothing_forward() -> None:
+    """What is due stays due when it was."""
     run = run_of({"Type": "Wait", "Seconds": 60})
     due_at = run.state.timers[2].due_at
-    run.when(FREEZE).after(-5_000).when(c.Unpause())
+    run.when(FREEZE).after(-5_000).when(c.UnpauseExecution())
     assert run.state.timers[2].due_at == due_at
 
 
@@ -193,7 +194,7 @@ def test_a_queued_step_waits_for_the_unpause() -> None:
     assert run.state.is_quiescent
     run.after(10**6).when(c.StartTask("", seq))
     assert run.refused.code == "STALE"
-    run.when(c.Unpause())
+    run.when(c.UnpauseExecution())
     assert [type(effect) for effect in run.effects] == [CallWithheld, RunTask]
     assert run.effects[1].is_queued  # type: ignore[union-attr]
     run.when(c.StartTask("", seq))
@@ -214,7 +215,7 @@ def test_after_a_crash_nothing_is_called_before_the_unpause() -> None:
     assert names_of(run, 7) == ["TaskInterrupted", "TaskQueued", "TaskQueued"]
     assert [type(effect).__name__ for effect in run.effects] == ["FollowChild"]
     assert (run.state.called, run.state.children, run.state.is_quiescent) == (1, 1, False)
-    run.after(7_000).when(c.Unpause())
+    run.after(7_000).when(c.UnpauseExecution())
     assert names_of(run, 10) == ["ExecutionUnpaused", "TaskStarted"]
     assert [type(effect) for effect in run.effects if not isinstance(effect, SetTimer)] == [
         CallWithheld,
@@ -227,13 +228,14 @@ def test_after_a_crash_nothing_is_called_before_the_unpause() -> None:
 
 
 def test_a_suspect_waits_for_its_turn_again() -> None:
+    """It is held while its run is paused, over a restart too, and by the unpause."""
     run = run_of(STEP)
     run.when(*[c.Recover(died=True)] * 3)
     assert run.state.task("").is_held  # type: ignore[union-attr]
     run.when(PAUSE).when(c.Redispatch(""))
     assert run.refused.code == "STALE"
     run.when(c.Recover(died=False)).then_effects()
-    run.when(c.Unpause()).then_effects(CallWithheld(), HoldSuspect("", "A", 2, 3, 0))
+    run.when(c.UnpauseExecution()).then_effects(CallWithheld(), HoldSuspect("", "A", 2, 3, 0))
 
 
 # --- what an operator is told -----------------------------------------------------------------------------------------
@@ -242,21 +244,23 @@ def test_a_suspect_waits_for_its_turn_again() -> None:
 def test_it_stays_as_it_was_paused_first() -> None:
     """Once more is a success, and changes nothing: whoever repeats a call after a lost answer wants to know."""
     run = run_of(ASK)
-    run.when(PAUSE).when(c.Pause("again", "freeze")).then_answers("already paused").then_nothing()
-    run.when(c.Unpause()).when(c.Unpause()).then_answers("not paused").then_nothing()
+    run.when(PAUSE).when(c.PauseExecution("again", "freeze")).then_answers("already paused").then_nothing()
+    run.when(c.UnpauseExecution()).when(c.UnpauseExecution()).then_answers("not paused").then_nothing()
 
 
-@pytest.mark.parametrize("command", [PAUSE, c.Unpause()])
-def test_what_has_ended_cannot_be_paused(command: c.Pause | c.Unpause) -> None:
+@pytest.mark.parametrize("command", [PAUSE, c.UnpauseExecution()])
+def test_what_has_ended_cannot_be_paused(command: c.PauseExecution | c.UnpauseExecution) -> None:
+    """It is refused with the status, and that is recorded."""
     run = run_of({"Type": "Pass"})
     run.when(command)
     assert (run.refused.code, run.refused.details) == ("CONFLICT", {"status": "completed"})
 
 
-@pytest.mark.parametrize("command", [c.Pause("x" * 2_000_000), c.Unpause("x" * 2_000_000)])
-def test_a_reason_is_no_place_for_a_book(command: c.Pause | c.Unpause) -> None:
+@pytest.mark.parametrize("command", [c.PauseExecution("x" * 2_000_000), c.UnpauseExecution("x" * 2_000_000)])
+def test_a_reason_is_no_place_for_a_book(command: c.PauseExecution | c.UnpauseExecution) -> None:
+    """It may be as large as any value, and no larger."""
     run = run_of(ASK)
-    if isinstance(command, c.Unpause):
+    if isinstance(command, c.UnpauseExecution):
         run.when(PAUSE)
     run.when(command)
     assert (run.refused.code, run.refused.details["field"]) == ("VALIDATION_ERROR", "reason")
@@ -266,9 +270,9 @@ def test_it_can_be_paused_in_quarantine() -> None:
     """And is paused still when it is released; to go on needs a decision, so that comes after."""
     run = run_of(STEP)
     run.when(c.Quarantine("Resume", "KeyError"), PAUSE).then_answers("paused")
-    run.when(c.Unpause())
+    run.when(c.UnpauseExecution())
     assert run.refused.code == "UNAVAILABLE"
-    run.when(c.Release(), c.Recover(died=False), c.Unpause()).then_answers("unpaused")
+    run.when(c.Release(), c.Recover(died=False), c.UnpauseExecution()).then_answers("unpaused")
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -277,7 +281,11 @@ CALLED = {"StartAt": "A", "States": {"A": {**STEP, **RETRY, "Next": "B"}, "B": {
 DOES: dict[type, tuple[dict[str, Any], tuple[c.Command, ...], c.Command]] = {
     c.CompleteTask: (CALLED, (PAUSE,), c.CompleteTask("", "A", 2, 0, 1, c.TaskSuccess({}))),
     c.ChildStarted: ({"StartAt": "A", "States": {"A": {**CHILD, "End": True}}}, (PAUSE,), c.ChildStarted("", 2, {})),
-    c.Resume: ({"StartAt": "A", "States": {"A": {**ASK, "Next": "B"}, "B": {**STEP, "End": True}}}, (PAUSE,), resumed()),
+    c.Resume: (
+        {"StartAt": "A", "States": {"A": {**ASK, "Next": "B"}, "B": {**STEP, "End": True}}},
+        (PAUSE,),
+        resumed(),
+    ),
     c.AnswerTask: (
         {"StartAt": "A", "States": {"A": {**ASK, **RETRY, "End": True}}},
         (PAUSE,),
@@ -301,8 +309,8 @@ DOES: dict[type, tuple[dict[str, Any], tuple[c.Command, ...], c.Command]] = {
     c.Terminate: (CALLED, (PAUSE,), c.Terminate("enough")),
     c.Quarantine: (CALLED, (PAUSE,), c.Quarantine("Resume", "KeyError")),
     c.Release: (CALLED, (PAUSE, c.Quarantine("Resume", "KeyError")), c.Release()),
-    c.Pause: (CALLED, (PAUSE,), FREEZE),
-    c.Unpause: (CALLED, (PAUSE,), c.Unpause()),
+    c.PauseExecution: (CALLED, (PAUSE,), FREEZE),
+    c.UnpauseExecution: (CALLED, (PAUSE,), c.UnpauseExecution()),
     c.Trigger: (CALLED, (PAUSE,), c.Trigger("w", "f", 1, "0" * 64, "REQUEST", {})),
     c.Confirm: (CALLED, (PAUSE,), c.Confirm("yes")),
     c.Refuse: (CALLED, (PAUSE,), c.Refuse("trigger", "taken")),

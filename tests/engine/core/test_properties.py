@@ -94,7 +94,7 @@ def runs_end_or_go_on(pick):
         if run.state.is_over or run.state.is_quarantined:
             break
         if run.state.pause is not None:
-            send(run, c.Unpause())
+            send(run, c.UnpauseExecution())
             continue
         before, waits = run.state.seq, len(run.state.waits)
         due = pick(sorted(generated.what_is_due(run), key=repr))
@@ -173,7 +173,7 @@ def with_a_pause(run, make, chance):
         send(run, command, 1)
         return
     before = run.state
-    send(run, c.Pause(f"{MARK}reason", chance.choice(("run", "freeze"))), 1)
+    send(run, c.PauseExecution(f"{MARK}reason", chance.choice(("run", "freeze"))), 1)
     assert (run.state.pause is None) == before.is_over
     is_put_off = isinstance(command, c.Advance | c.FireTimer | c.StartTask | c.Redispatch)
     if not is_put_off:
@@ -183,7 +183,7 @@ def with_a_pause(run, make, chance):
         send(run, c.Recover(died=False), 1)
     frozen = run.state.pause is not None and run.state.pause.frozen_at is not None
     run.now += chance.choice((0, 10, 10**7)) * frozen
-    send(run, c.Unpause(), 1)
+    send(run, c.UnpauseExecution(), 1)
     for scope, task in tasks_of(run.state).items():
         if task.queued is not None:  # after a restart
             send(run, c.StartTask(scope, task.seq), 1)

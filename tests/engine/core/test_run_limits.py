@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
-from perdure.engine.core.commands import Advance, Beat, Terminate, Unpause
+from perdure.engine.core.commands import Advance, Beat, Terminate, UnpauseExecution
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decide.pause import UNPAUSED
 from perdure.engine.core.decision import Decision, Facts
@@ -69,15 +69,15 @@ def test_an_unpause_grants_the_quota_once_more() -> None:
     for round_ in range(1, 4):
         events_used_up(run, run.state.seq - 1)
         seq = run.state.seq
-        run.when(Unpause("go on")).then_answers(UNPAUSED)
+        run.when(UnpauseExecution("go on")).then_answers(UNPAUSED)
         assert run.event(seq).events_until == seq + LIMIT, round_
 
 
 def test_an_operator_gives_no_more_than_is_used_up() -> None:
     """A run that is far from its quota has that, and no more, after any pause."""
     run = Limited({"StartAt": "A", "States": {"A": ASK}}, {})
-    run.when(c.Pause("look"))
-    run.when(Unpause())
+    run.when(c.PauseExecution("look"))
+    run.when(UnpauseExecution())
     assert (run.state.events_until, run.state.bytes_until) == (0, 0)
 
 
@@ -89,8 +89,9 @@ def test_what_is_tried_again_for_ever_is_a_loop_too() -> None:
     }
     run = Limited(loop("A", "B", Type="Task", Resource="charge", **handled), {})
     while run.state.pause is None:
-        run.when(failed(run.state.current, "Down"))
-        if run.state.pause is None and not run.state.called:
+        if run.state.called:
+            run.when(failed(str(run.state.current), "Down"))
+        else:
             run.after(1000).when(due())
     assert LIMIT <= run.state.pause.seq - 1 <= LIMIT + 4
     assert run.state.pause.quota == "events"
@@ -121,7 +122,7 @@ def test_a_tight_loop_is_paused_within_its_minute() -> None:
     run = InAHurry(loop("A", "B", Type="Pass"), {})
     words = "the run made 60 transitions within a minute: its quota (run_transitions_per_s_max) is used up"
     stopped_by(run, "transitions", words)
-    run.when(Unpause())
+    run.when(UnpauseExecution())
     stopped_by(run, "transitions", words)
     assert run.state.transitions == 60
 
@@ -146,7 +147,7 @@ def test_a_log_of_too_many_bytes_pauses_its_run(written: int, until: int, quotas
     assert [event.quota for event in events if isinstance(event, ExecutionPaused)] == quotas
     assert len(events) == 1
     if quotas:
-        unpaused = decide(decided.steps[-1].state, Unpause(), facts)
+        unpaused = decide(decided.steps[-1].state, UnpauseExecution(), facts)
         assert isinstance(unpaused, Decision)
         assert [step.recorded.event.bytes_until for step in unpaused.steps[:1]] == [written + 5000]  # type: ignore[attr-defined]
 

@@ -180,8 +180,10 @@ def ways_on(node: Node, machine: Machine, *, may_pause: bool) -> Iterator[tuple[
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
     if may_pause:
-        for command in (c.Pause("wait"), c.Pause("stop", "freeze"), c.Unpause()):
-            yield command, START
+        yield from (
+            (pause, START)
+            for pause in (c.PauseExecution("wait"), c.PauseExecution("stop", "freeze"), c.UnpauseExecution())
+        )
 
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:

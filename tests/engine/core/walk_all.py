@@ -1,7 +1,8 @@
-"""`python3 dev.py walk`: goes everywhere that commands lead, with a pause at every place (`test_walk.py` does at some)."""
+"""`python3 dev.py walk`: goes everywhere that commands lead, with a pause at every place, not at some as the suite."""
 
 from __future__ import annotations
 
+import sys
 import time
 
 from perdure.engine.core.transitions import TRANSITIONS
@@ -18,9 +19,10 @@ def main() -> int:
         machine = compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)})
         places, moves = walk(machine)
         table -= moves
-        print(f"{name}: {places} places in {time.perf_counter() - start:.1f} s", flush=True)
+        sys.stdout.write(f"{name}: {places} places in {time.perf_counter() - start:.1f} s\n")
+        sys.stdout.flush()
     for move in sorted(table):
-        print("never made:", *move)
+        sys.stdout.write(f"never made: {' '.join(move)}\n")
     return bool(table)
 
 

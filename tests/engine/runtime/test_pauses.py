@@ -1,4 +1,4 @@
-"""Pauses in an engine: nothing is called while a run is paused, over crashes too, and quotas count right after a reload."""
+"""Pauses in an engine: nothing is called while a run is paused, over crashes too, and quotas outlive a reload."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_pause_that_is_taken_back_at_once_loses_no_step(bench: Bench) ->
     await rest(engine)
     for _ in range(3):
         told = await asyncio.gather(engine.pause(wide.id, "look"), engine.unpause(wide.id))
-        assert told == ["paused", "unpaused"]
+        assert list(told) == ["paused", "unpaused"]
         await bench.push(engine, REPORTED_AFTER_MS)
     work.gate.set()
     assert (await engine.result(wide.id)).status == "completed"
@@ -182,6 +182,7 @@ async def test_a_retry_that_was_due_meanwhile_is_called_once(bench: Bench) -> No
 
 
 async def test_what_has_ended_or_is_not_there_is_refused(bench: Bench) -> None:
+    """So is what no clock can do; to unpause what is not paused is a success."""
     engine = await bench.start()
     run = await engine.trigger((await engine.create_workflow("w", WAITING)).id)
     assert await engine.unpause(run.id) == "not paused"
