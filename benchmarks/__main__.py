@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import cli, finding, latency, loop, over_http, throughput, wide
+from benchmarks import cli, finding, latency, loop, over_http, runaway, throughput, wide
 from perdure.engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[], int]] = {
     "resume_http": over_http.resume,
     "pages": over_http.page,
     "finding": finding.main,
+    "runaway": runaway.main,
     "cli": cli.main,
 }
 
