@@ -1,7 +1,7 @@
 """Runaways: how long others' runs take beside a loop without an end, and beside a workflow that starts itself.
 
-Each is measured with nothing beside it, beside the runaway while no quota stops it, and with the quotas as they are set;
-then also how far the runaway came. On SQLite, every step durable.
+Each is measured with nothing beside it, beside the runaway while no quota stops it, and with the quotas as set; then
+also how far the runaway came. On SQLite, every step durable.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from perdure.engine import Engine
+from perdure.engine.core import ids
 from perdure.engine.database import open_store
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.steps import Registry
@@ -87,16 +88,18 @@ def registry() -> Registry:
     return steps
 
 
-async def measure(path: Path, runaway: dict[str, Any] | None, limits: Limits) -> Beside:
+async def measure(path: Path, runaway: dict[str, Any] | None, limits: Limits, seconds: float = SECONDS) -> Beside:
     """Others' runs for some seconds, beside a runaway."""
     store = await open_store(f"sqlite:///{path}")
     async with Engine.open(store, steps=registry(), limits=limits) as engine:
         others = await engine.create_workflow("others", OTHERS)
-        first = None
+        workflow = None
         if runaway is not None:
-            first = await engine.trigger((await engine.create_workflow("runaway", runaway)).id)
+            made = await engine.create_workflow("runaway", runaway)
+            await engine.trigger(made.id)
+            workflow = ids.parse(made.id)
         latencies: list[float] = []
-        end = time.perf_counter() + SECONDS
+        end = time.perf_counter() + seconds
         jobs = set[asyncio.Task[None]]()
         while time.perf_counter() < end:
             job = asyncio.get_running_loop().create_task(_one(engine, others.id, latencies))
@@ -105,19 +108,10 @@ async def measure(path: Path, runaway: dict[str, Any] | None, limits: Limits) ->
             await asyncio.sleep(EVERY_S)
         await asyncio.gather(*jobs)
         counts = await store.paused_counts()
-        runs = len((await engine.executions(limit=1000)).items) - len(latencies)
-        events = await store.position()
-        status = (
-            ""
-            if first is None
-            else (await engine.services.queries.execution(await engine._caller(), _id(first.id))).row.status
-        )
+        rows = [] if workflow is None else await store.execution_page(workflow_id=workflow, limit=100_000)
+        events, status = sum(row.seq for row in rows), rows[-1].status if rows else "none"
         stopped = f"paused by {next(iter(counts))}" if counts else status
-    return Beside(latencies, runs, events - 8 * len(latencies), stopped)
-
-
-def _id(text: str) -> bytes:
-    return bytes.fromhex(text.replace("-", ""))
+    return Beside(latencies, len(rows), events, stopped)
 
 
 async def _one(engine: Engine, workflow: str, latencies: list[float]) -> None:
@@ -138,6 +132,6 @@ def main() -> int:
             print(
                 f"beside {name}, {quotas}: {len(found.latencies)} runs of others, p50 {found.ms(0.5):.1f} ms, "
                 f"p99 {found.ms(0.99):.1f} ms; the runaway: {found.runs} runs, {found.events:,} events, "
-                f"{size:.0f} MB in all, {found.stopped or 'none'}"
+                f"{size:.0f} MB in all, {found.stopped}"
             )
     return 0
