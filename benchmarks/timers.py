@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +28,9 @@ MANY: Final = 1_000_000
 ROUNDS: Final = 7
 AT_ONCE: Final = 1000
 IN_FLIGHT: Final = 200
+DRAINED: Final = 20
+"""When all come due at once, so many times as many are fired of the many as of the few."""
+
 TEMPLATES: Final = 100
 CLONED_AT_ONCE: Final = 2000
 
@@ -174,22 +178,23 @@ class Pending:
 Open = Callable[[str], Awaitable[Store]]
 
 
-async def measure(open_: Open, many: int = MANY, few: int = FEW, *, rounds: int = ROUNDS) -> list[Compared]:
+async def measure(
+    open_: Open, many: int = MANY, few: int = FEW, *, rounds: int = ROUNDS, at_once: int = AT_ONCE
+) -> list[Compared]:
     """Compare the costs beside few and many pending timers. `open_` opens the store of a name, again and again."""
     both = []
     for name, pending in (("few", few), ("many", many)):
-        await fill(lambda name=name: open_(name), pending)  # type: ignore[misc]  # mypy takes it for another type
+        await fill(partial(open_, name), pending)
         both.append(Pending(await open_(name), pending))
     started = [await Cost.of(each.start(), each.pending) for each in both]
     added, fired = [list[Cost]() for _ in both], [list[Cost]() for _ in both]
     for _ in range(rounds):
         for number, each in enumerate(both):
-            added[number].append(await Cost.of(each.add(AT_ONCE), AT_ONCE))
+            added[number].append(await Cost.of(each.add(at_once), at_once))
         for number, each in enumerate(both):
-            fired[number].append(await Cost.of(each.fire(), AT_ONCE))
-    drained = [
-        await Cost.of(each.fire_of_all(min(20 * few, each.pending)), min(20 * few, each.pending)) for each in both
-    ]
+            fired[number].append(await Cost.of(each.fire(), at_once))
+    counts = [min(DRAINED * few, each.pending) for each in both]
+    drained = [await Cost.of(each.fire_of_all(count), count) for each, count in zip(both, counts, strict=True)]
     for each in both:
         await each.close()
     return [
@@ -217,10 +222,10 @@ def main(many: int = MANY) -> int:
         async def opened(name: str) -> Store:
             return await open_store(f"sqlite:///{Path(folder) / name}.db")
 
-        for what, few_cost, many_cost in asyncio.run(measure(opened, many)):
-            ratio = many_cost.cpu_us / few_cost.cpu_us
+        for each in asyncio.run(measure(opened, many)):
+            few, most = each.few, each.many
             print(
-                f"  {what}: {few_cost.cpu_us:.0f} ({few_cost.us:.0f}) and {many_cost.cpu_us:.0f} ({many_cost.us:.0f}); "
-                f"ratio {ratio:.2f}, by the clock {many_cost.us / few_cost.us:.2f}"
+                f"  {each.what}: {few.cpu_us:.0f} ({few.us:.0f}) and {most.cpu_us:.0f} ({most.us:.0f}); "
+                f"ratio {each.ratio:.2f}, by the clock {most.us / few.us:.2f}"
             )
     return 0

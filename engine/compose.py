@@ -25,6 +25,7 @@ from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics, Sampled
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.clock_guard import ClockGuard
+from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
@@ -33,10 +34,13 @@ from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.bulk import BulkCommands
+from perdure.engine.services.bulk_worker import BulkWorker
 from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.clock import ClockControl
 from perdure.engine.services.event_log import EventLog
+from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.open_runs import OpenRuns
@@ -81,6 +85,8 @@ class Services(NamedTuple):
     queries: Queries
     task_tokens: TaskTokens
     event_log: EventLog
+    finding: Finding
+    bulk: BulkCommands
     idempotency: Idempotency
     calls: Calls
     clock: ClockControl
@@ -103,27 +109,31 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     workflows = Workflows(parts, registry, calls, published)
     idempotency = Idempotency(parts)
     open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
+    runs, finding = Runs(parts, workflows, idempotency, open_runs), Finding(around.store)
+    jobs = BulkWorker(parts, runs)
     services = Services(
-        runs=Runs(parts, workflows, idempotency, open_runs),
+        runs=runs,
         workflows=workflows,
         access=Access(parts, principals),
         queries=Queries(around.store),
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),
+        finding=finding,
+        bulk=BulkCommands(parts, finding, jobs.go_on),
         idempotency=idempotency,
         calls=calls,
         clock=ClockControl(parts),
     )
     children = ChildExecutions(parts, workflows, calls, open_runs)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
-    return Composed(_node(parts, circle, tasks, children), services)
+    return Composed(_node(parts, circle, tasks, children, jobs), services)
 
 
 def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:
     """A node alone, with what stands in for steps and children."""
     circle = _Circle()
     parts = _parts(around, circle, ())
-    return _node(parts, circle, tasks(circle.complete, parts.sender.send), children(parts))
+    return _node(parts, circle, tasks(circle.complete, parts.sender.send), children(parts), NoJobs())
 
 
 class _Circle:
@@ -198,15 +208,28 @@ def _tell_all(changed: Sequence[Changed], hot: HotStream, events: Sequence[NewEv
         tell(hot, events)
 
 
-def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner) -> Node:
+def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner, jobs: JobRunner) -> Node:
     store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
     timers = Timers(store, clock, circle.fire, metrics, parts.guard)
     suspects = Suspects(send, clock, tasks, metrics)
     all_had_turns = partial(parts.processor.be_careful, is_careful=False)
     recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)
     pins = Pins(store, parts.processor, parts.sender.actor)
-    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children))
+    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children, jobs))
     return node
+
+
+class NoJobs:
+    """Does no bulk jobs. Implements `engine.runtime.workers.jobs.JobRunner`."""
+
+    def begin(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def settle(self) -> None:
+        pass
 
 
 class NoTasks:

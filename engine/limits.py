@@ -37,7 +37,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         it enters a second, over a minute.
     `workflow_open_runs_max`: while a workflow has so many runs that have not ended, no further one is started.
     `transitions_max`: so many states a run passes in a row before others have their turn.
-    `child_depth_max`: so deep children are nested in children.
+    `child_depth_max`: so deep children are nested in children; the task that would start a deeper one fails.
     `commit_stall_ms`: while a commit takes longer, readiness says so, and calls that change something raise
         `engine.errors.Unavailable`.
     """

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
     EventRow,
     ExecutionRow,
     Head,
@@ -34,6 +35,7 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     ExecutionRow: 1,
     WaitRow: 1,
     TimerRow: 3,
+    BulkRow: 1,
     SnapshotRow: 1,
     ProcessIdRow: 3,
     IdempotencyRow: 3,
@@ -45,6 +47,7 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     WaitRow: ("execution", "execution_id"),
     TimerRow: ("execution", "execution_id"),
     ProcessIdRow: ("execution", "stream_id"),
+    BulkRow: ("bulk", "bulk_id"),
     WorkflowRow: ("workflow", "workflow_id"),
     WorkflowVersionRow: ("workflow", "workflow_id"),
     OrganizationRow: ("organization", "organization_id"),
@@ -60,6 +63,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
             *("created_at", "input_ref", "parent_id", "awaited_by"),
         }
     ),
+    BulkRow: frozenset({"organization_id", "workspace_id", "action", "created_at", "created_by", "expected"}),
     OrganizationRow: frozenset({"secret", "created_at"}),
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}

@@ -13,9 +13,11 @@ from perdure.store.errors import StoreError
 from perdure.store.records import (
     ApiKeyRow,
     Appended,
+    BulkRow,
     CountRow,
     EventRow,
     ExecutionRow,
+    HeadEvent,
     IdempotencyRow,
     LogPage,
     Miscount,
@@ -108,6 +110,10 @@ class LogReader(Protocol):
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
+        ...
+
+    async def heads_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, HeadEvent]:
+        """The last event of each of these streams; no payload is read. Those that do not exist are left out."""
         ...
 
     async def hashes(self, after: int, through: int) -> list[bytes]:
@@ -321,6 +327,20 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class BulkJobs(Protocol):
+    """The projection of bulk jobs."""
+
+    async def bulk_job(self, bulk_id: bytes) -> BulkRow | None: ...
+
+    async def bulk_jobs(self, workspace_id: bytes, *, before: bytes | None = None, limit: int = 20) -> list[BulkRow]:
+        """Jobs of a workspace by id descending, below `before`."""
+        ...
+
+    async def bulk_jobs_under_way(self, *, after: bytes = b"", limit: int = 100) -> list[BulkRow]:
+        """Jobs that have not ended, by ascending id above `after`."""
+        ...
+
+
 class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
@@ -362,7 +382,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, BulkJobs, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -388,9 +408,9 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+        """Replace all executions, waits, timers and bulk jobs by these rows, and drop all snapshots.
 
-        The executions are counted anew.
+        It is one transaction. The executions are counted anew.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.

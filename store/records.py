@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
+StreamKind: TypeAlias = Literal["execution", "workflow", "organization", "bulk"]
 
 NO_HASH = bytes(32)
 """The previous hash of a stream's first event (`store/LOG_FORMAT.md`, "The hash")."""
@@ -65,6 +65,13 @@ class StoredEvent(NamedTuple):
 
     position: int
     row: EventRow
+
+
+class HeadEvent(NamedTuple):
+    """The last event of a stream, without its payload."""
+
+    type: str
+    data: str
 
 
 class LogPage(NamedTuple):
@@ -287,6 +294,34 @@ class TimerRow(NamedTuple):
     timer: int
 
 
+class BulkRow(NamedTuple):
+    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
+
+    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
+    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
+    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
+    """
+
+    bulk_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    action: str
+    status: str
+    seq: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str
+    ended_at: int | None
+    expected: int | None
+    done: int
+    unchanged: int
+    failed: int
+    codes: str
+    listed: str
+    why: str | None
+
+
 class SnapshotRow(NamedTuple):
     """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
@@ -298,7 +333,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | BulkRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -310,6 +345,7 @@ Row: TypeAlias = (
     | ExecutionRow
     | WaitRow
     | TimerRow
+    | BulkRow
     | SnapshotRow
 )
 
@@ -317,6 +353,7 @@ Owned: TypeAlias = (
     ExecutionRow
     | WaitRow
     | TimerRow
+    | BulkRow
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
@@ -363,7 +400,7 @@ class CountChange(NamedTuple):
 
 
 class CountRow(NamedTuple):
-    """How many executions of a workflow have a status."""
+    """The number of executions of a workflow that have a status."""
 
     workspace_id: bytes
     workflow_id: bytes

@@ -33,11 +33,11 @@ ID_SLACK_MS: Final = 60_000
 An id is drawn just before the run begins. A child's may be older: its start is repeated after a crash.
 """
 
-Index: TypeAlias = Literal["workspace", "workflow", "live", "by_status", "ended_badly", "with_error"]
+RunIndex: TypeAlias = Literal["workspace", "workflow", "live", "by_status", "ended_badly", "with_error"]
 
 
 class RunFilter(NamedTuple):
-    """What an execution must be, all of it. Without a value each of them lets everything through.
+    """A filter of executions, which must be all of this. What has no value lets everything through.
 
     `values`: by column of `ExecutionRow`, those that it may have. `error` is its name, wherever it stands: in its
     column, or as a business's own name in the payload that `error_ref` names, unless it `is_reserved`. `process_id` is
@@ -84,45 +84,45 @@ class FoundRuns(NamedTuple):
     is_end: bool
 
 
-class Walk(NamedTuple):
+class IndexWalk(NamedTuple):
     """An index to be walked by id, with the value it is entered at; `workspace` has none but the workspace.
 
     `is_named`: the error's name is in the column. If false it is looked for in the payloads; null: nobody asks.
     """
 
-    along: Index
+    along: RunIndex
     value: Any = None
     is_named: bool | None = None
 
 
-def walks(wanted: RunFilter) -> list[Walk]:
+def walks(wanted: RunFilter) -> list[IndexWalk]:
     """The indexes along which all is found that a filter lets through, each execution along one of them."""
     if wanted.error is not None:
-        named = Walk("with_error", wanted.error, is_named=True)
+        named = IndexWalk("with_error", wanted.error, is_named=True)
         # Only a run that failed has a name of its own for what went wrong.
-        return [named] if wanted.is_reserved else [named, Walk("by_status", "failed", is_named=False)]
+        return [named] if wanted.is_reserved else [named, IndexWalk("by_status", "failed", is_named=False)]
     workflows, statuses = wanted.values.get("workflow_id"), wanted.values.get("status")
     if statuses and COMPLETED not in statuses:
         return _by_status(sorted(set(statuses)), workflows)
     if workflows:
-        return [Walk("workflow", workflow) for workflow in sorted(set(workflows))]
-    return [Walk("workspace")]
+        return [IndexWalk("workflow", workflow) for workflow in sorted(set(workflows))]
+    return [IndexWalk("workspace")]
 
 
-def _by_status(statuses: Sequence[str], workflows: Sequence[bytes] | None) -> list[Walk]:
-    found: list[Walk] = []
+def _by_status(statuses: Sequence[str], workflows: Sequence[bytes] | None) -> list[IndexWalk]:
+    found: list[IndexWalk] = []
     for status in statuses:
         if status in LIVE:
-            found += [] if Walk("live") in found else [Walk("live")]
+            found += [] if IndexWalk("live") in found else [IndexWalk("live")]
         elif status in ENDED_BADLY and workflows:
-            found += [Walk("ended_badly", (workflow, status)) for workflow in sorted(set(workflows))]
+            found += [IndexWalk("ended_badly", (workflow, status)) for workflow in sorted(set(workflows))]
         else:
-            found.append(Walk("by_status", status))
+            found.append(IndexWalk("by_status", status))
     return found
 
 
 class Walked(NamedTuple):
-    """What a walk has found; all of it, or up to `reached`."""
+    """The executions that a walk has found: all, or those up to `reached`."""
 
     rows: list[ExecutionRow]
     reached: bytes | None

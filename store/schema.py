@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
     ExecutionRow,
     IdempotencyRow,
     OrganizationRow,
@@ -425,6 +426,33 @@ schedules = Table(
     sqlite_with_rowid=False,
 )
 
+bulk_jobs = Table(
+    "bulk_jobs",
+    metadata,
+    _id("bulk_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _text("action"),
+    _text("status"),
+    _number("seq"),
+    _ms("created_at"),
+    _text("created_by"),
+    _ms("modified_at"),
+    _text("modified_by"),
+    _ms("ended_at", null=True),
+    _ms("expected", null=True),
+    _ms("done"),
+    _ms("unchanged"),
+    _ms("failed"),
+    _text("codes"),
+    _text("listed"),
+    _text("why", null=True),
+    Index("bulk_jobs_of_workspace", "workspace_id", "bulk_id"),
+    sqlite_with_rowid=False,
+)
+UNDER_WAY: Final = text("ended_at IS NULL")
+Index("bulk_jobs_under_way", bulk_jobs.c.bulk_id, sqlite_where=UNDER_WAY)
+
 # With a row id: a fold may be large.
 snapshots = Table(
     "snapshots",
@@ -441,7 +469,7 @@ PRIMARY: Final = (
     *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
-PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, schedules, snapshots)
+PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, schedules, bulk_jobs, snapshots)
 
 UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
 """Tables that nothing writes to yet: a row in them is nobody's."""
@@ -455,6 +483,7 @@ TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     ExecutionRow: executions,
     WaitRow: waits,
     TimerRow: timers,
+    BulkRow: bulk_jobs,
     SnapshotRow: snapshots,
     ProcessIdRow: process_ids,
     IdempotencyRow: idempotency,

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from perdure.api.client import results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
+from perdure.api.client.pause_results import PauseStatus
 
 HELD_S: Final = 20
 """So long a server holds a call of who follows events, until there is one."""
@@ -195,12 +196,12 @@ class RunCalls:
         return _paused(f"{_RUN}/unpause", process_id, body, idempotency_key)
 
     @Operation
-    def pause_of(self, process_id: str) -> Call[results.PauseStatus]:
+    def pause_of(self, process_id: str) -> Call[PauseStatus]:
         """The status of a run, and the pause that it is in; `pause.quiescent` says that nothing is in flight any more.
 
         Raises `NotFound`.
         """
-        return Call("GET", f"{_RUN}/pause", results.PauseStatus, "data", values={"process_id": process_id})
+        return Call("GET", f"{_RUN}/pause", PauseStatus, "data", values={"process_id": process_id})
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 

@@ -17,11 +17,13 @@ from perdure.engine.core.versions import VersionAdded
 from perdure.engine.log import projections
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
+from perdure.engine.runtime.streams.bulk import bulk_row
 from perdure.engine.runtime.streams.organization import key_row, organization_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.streams.workflow import version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
+    BulkRow,
     EventRow,
     ExecutionRow,
     IdempotencyRow,
@@ -180,10 +182,25 @@ class OrganizationFold(_AdministrativeFold):
         ]
 
 
-FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold]]] = {
+class BulkFold(_AdministrativeFold):
+    """A bulk job."""
+
+    kind: StreamKind = "bulk"
+
+    @property
+    def job(self) -> BulkRow:
+        """The job's own row."""
+        return bulk_row(self._state, self._stream.stream_id, self._stream.organization_id)
+
+    def rows(self, stored: Stored) -> list[Owned]:  # noqa: ARG002
+        return [self.job]
+
+
+FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold | BulkFold]]] = {
     "execution": ExecutionFold,
     "workflow": WorkflowFold,
     "organization": OrganizationFold,
+    "bulk": BulkFold,
 }
 
 

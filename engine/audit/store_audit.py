@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
 from perdure.engine.audit.pin_check import PinCheck
-from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, answer_flaw, differences
+from perdure.engine.audit.rows import FOLDS, BulkFold, ExecutionFold, RowFold, answer_flaw, differences
 from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
 from perdure.engine.core import ids
 from perdure.engine.core.pinned import LogPinned
@@ -22,6 +22,7 @@ from perdure.engine.log.verification import Break, StreamVerifier
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import (
+    BulkRow,
     EventRow,
     Miscount,
     Seen,
@@ -447,6 +448,19 @@ async def compare_projections(store: Store) -> list[str]:
 def executions_of(store: Store) -> AsyncIterator[StreamRow]:
     """All executions' streams, by id."""
     return _streams(store, "execution")
+
+
+def bulk_jobs_of(store: Store) -> AsyncIterator[StreamRow]:
+    """All bulk jobs' streams, by id."""
+    return _streams(store, "bulk")
+
+
+async def fold_bulk_job(store: Store, stream: StreamRow) -> BulkRow:
+    """The row of a bulk job, folded from its first event. Raises whatever its events are not read with."""
+    fold = BulkFold(stream)
+    async for some in _events(store, stream.stream_id):
+        fold.feed([row for _, row in some])
+    return fold.job
 
 
 async def fold_execution(store: Store, stream: StreamRow) -> ExecutionFold:

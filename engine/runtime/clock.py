@@ -97,7 +97,7 @@ class SystemClock:
     next to nothing then.
 
     `wall`, `steady` and `slept` read the computer's clock, the time that has passed, and what of it was slept and not
-    counted there, in nanoseconds. Of sleep it knows when it is asked for its `offset`, and is behind until then.
+    counted there, in nanoseconds.
     """
 
     _PIECE_S = 1.0
@@ -115,6 +115,7 @@ class SystemClock:
         self._known_sleep = slept()
         self._since = steady()
         self._then = wall()
+        self._apart = self._then - self._since
         self._wanted = 0
         self._begin(None)
 
@@ -127,18 +128,29 @@ class SystemClock:
 
     def _now_ns(self, at: int) -> int:
         """The time when `steady` gives `at`: on the way to what is wanted, never beyond, and never backwards."""
+        if abs(self._wall() - at - self._apart) > _NAP_NS:
+            self._count_sleep(at)
         passed = at - self._since
+        if not self._wanted:
+            return self._then + passed
         caught_up = min(passed // SLEW, abs(self._wanted))
         return self._then + passed + (caught_up if self._wanted > 0 else -caught_up)
+
+    def _count_sleep(self, at: int) -> None:
+        """Add what was slept: while the computer sleeps its clock goes on and the other does not, as if it were set.
+
+        It is done at once: what is set from an earlier time would be due too early.
+        """
+        self._apart = self._wall() - at
+        sleep = self._slept() - self._known_sleep
+        if sleep > _NAP_NS:
+            self._known_sleep += sleep
+            self._then += sleep
 
     def now(self) -> int:
         return self._now_ns(self._steady()) // _NS
 
     def offset(self) -> int:
-        sleep = self._slept() - self._known_sleep
-        if sleep > _NAP_NS:
-            self._known_sleep += sleep
-            self._then += sleep
         return round((self._wall() - self._now_ns(self._steady())) / _NS)
 
     def follow(self, ms: int) -> None:

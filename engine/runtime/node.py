@@ -25,6 +25,7 @@ from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
+from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
@@ -86,6 +87,7 @@ class Workers(NamedTuple):
     recovery: Recovery
     pins: Pins
     children: ChildRunner
+    jobs: JobRunner
 
 
 class Node:
@@ -102,7 +104,7 @@ class Node:
         self.holds = parts.holds
         self.draining = parts.draining
         self.send = parts.sender.send
-        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
+        (self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children, self.jobs) = workers
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -126,6 +128,7 @@ class Node:
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+        self.jobs.begin()
 
     async def look(self) -> None:
         """See where the log stands, and which ids there are: new ones sort above, wherever the clock has been since."""
@@ -151,6 +154,7 @@ class Node:
         self.begin_drain()
         self.parts.guard.close()
         await self.recovery.close()
+        await self.jobs.close()
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()

@@ -10,6 +10,7 @@ from perdure.store.batch import check_batch, head_after, net_counts, net_puts
 from perdure.store.chain import sealed
 from perdure.store.errors import StoreError
 from perdure.store.memory.audit import MemoryAudit
+from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
@@ -18,6 +19,7 @@ from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Appended,
+    BulkRow,
     Claim,
     Ending,
     EventRow,
@@ -48,6 +50,7 @@ class MemoryStore(MemoryAudit):
     def __init__(self) -> None:
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
+        MemoryBulkJobs.__init__(self)
         self._closed = False
         self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
@@ -59,6 +62,7 @@ class MemoryStore(MemoryAudit):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            BulkRow: self._bulk,
             SnapshotRow: self._snapshots,
         }
 
@@ -150,7 +154,7 @@ class MemoryStore(MemoryAudit):
             self._check_open()
         finally:
             self._is_rebuilding = False
-        for kind in (ExecutionRow, WaitRow, TimerRow, SnapshotRow):
+        for kind in (ExecutionRow, WaitRow, TimerRow, BulkRow, SnapshotRow):
             table = self._tables[kind]
             for old in list(table.rows.values()):
                 table.delete(old)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perdure.store.batch import OWNERS
+from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
     CountRow,
     ExecutionRow,
     IdempotencyRow,
@@ -30,7 +32,7 @@ from perdure.store.records import (
 from perdure.store.schema import TABLE_OF
 
 
-class MemoryAudit(MemoryExecutions, MemoryCatalog):
+class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
     """`Auditing` over the tables in memory."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
@@ -46,6 +48,8 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
         elif kind == "workflow":
             yield from _at(self._workflows, stream_id)
             yield from (self._versions.rows[stream_id, number] for number in self._versions_of.all(stream_id))
+        elif kind == "bulk":
+            yield from _at(self._bulk, stream_id)
         else:
             yield from _at(self._organizations, stream_id)
             yield from (row for row in self._workspaces.rows.values() if row.organization_id == stream_id)
@@ -60,6 +64,7 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            BulkRow: self._bulk,
             ProcessIdRow: self._process_ids,
             WorkflowRow: self._workflows,
             WorkflowVersionRow: self._versions,

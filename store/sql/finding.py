@@ -13,9 +13,9 @@ from perdure.store.run_filter import (
     CLOSE_LOOK_MAX,
     LOOK_MAX,
     FoundRuns,
-    Index,
+    IndexWalk,
     RunFilter,
-    Walk,
+    RunIndex,
     Walked,
     begins_with,
     ids_beginning_with,
@@ -65,7 +65,7 @@ _OF_WORKSPACE: Final = executions.c.workspace_id == bindparam("workspace_id")
 _IN_WORKSPACE: Final = _plain(executions.c.workspace_id) == bindparam("workspace_id")
 _OF_STATUS: Final = executions.c.status == bindparam("status")
 
-_ENTRIES: Final[dict[Index, tuple[ColumnElement[bool], ...]]] = {
+_ENTRIES: Final[dict[RunIndex, tuple[ColumnElement[bool], ...]]] = {
     "workspace": (_OF_WORKSPACE,),
     "workflow": (executions.c.workflow_id == bindparam("workflow"),),
     "live": (LIVE,),  # type: ignore[dict-item]  # a text, since SQLite wants the words of the index
@@ -73,7 +73,7 @@ _ENTRIES: Final[dict[Index, tuple[ColumnElement[bool], ...]]] = {
     "ended_badly": (ENDED_BADLY, executions.c.workflow_id == bindparam("workflow"), _OF_STATUS),  # type: ignore[dict-item]
     "with_error": (WITH_ERROR, _OF_WORKSPACE, executions.c.error == bindparam("error")),  # type: ignore[dict-item]
 }
-_TOLD: Final[dict[Index, frozenset[str]]] = {
+_TOLD: Final[dict[RunIndex, frozenset[str]]] = {
     "workspace": frozenset({"workspace_id"}),
     "workflow": frozenset({"workflow_id"}),
     "live": frozenset(),
@@ -87,7 +87,7 @@ _TOLD: Final[dict[Index, frozenset[str]]] = {
 class _Shape(NamedTuple):
     """The form of the statements of a walk, which are made once for each."""
 
-    along: Index | None
+    along: RunIndex | None
     columns: frozenset[str]
     is_named: bool | None
     process_id: str
@@ -180,7 +180,7 @@ class _Search:
         self._is_named = None if wanted.error is None else True
         self.values = _values_of(wanted)
 
-    async def walk(self, walk: Walk, span: _Span, process_id: str) -> Walked:
+    async def walk(self, walk: IndexWalk, span: _Span, process_id: str) -> Walked:
         """The rows along an index, and how far it was walked."""
         shape = _Shape(walk.along, self._columns, walk.is_named, process_id, self._has_time, self._newest_first)
         if span.low >= span.high:
@@ -214,7 +214,7 @@ class _Search:
         return Walked(rows, None)
 
 
-def _entered(walk: Walk) -> dict[str, Any]:
+def _entered(walk: IndexWalk) -> dict[str, Any]:
     """The values by which an index is entered."""
     if walk.along == "ended_badly":
         return {"workflow": walk.value[0], "status": walk.value[1]}

@@ -23,12 +23,13 @@ import msgspec
 import pytest
 
 from perdure.engine import Engine
+from perdure.engine.core import bulk, organization, workflow
 from perdure.engine.core import events as e
-from perdure.engine.core import organization, workflow
 from perdure.engine.core.settings import OrganizationSettings, VersionSettings
 from perdure.engine.core.upcast import EARLIER
 from perdure.engine.core.versions import Called
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
+from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.testing import ManualClock
 from perdure.store import schema
 from perdure.store.chain import seal
@@ -45,6 +46,7 @@ KINDS = {
     "Executions": EXECUTION_EVENTS,
     "Workflows": workflow.EVENTS,
     "Organizations": organization.EVENTS,
+    "Bulk jobs": bulk.EVENTS,
 }
 
 
@@ -57,6 +59,7 @@ WORDS = {
     "Ref": "*ref*",
     "dict[str, Ref]": "{*ref*}",
     "tuple[str, ...]": "[*text*]",
+    "dict[str, int]": "{*integer*}",
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
@@ -220,6 +223,8 @@ async def _fill(database: str) -> None:
         await engine.trigger(made.id, {"text": "ä\u2028\x1f", "big": 2**70, "n": number}, process_id=f"P-{number}")
     await engine.resume("P-0", {"approved": True})
     await engine.terminate("P-1", "enough")
+    await engine.services.bulk.start(await engine._caller(), BulkOrder("resume", {"state": "Nowhere"}))
+    await engine.node.jobs.settle()
     await engine.close()
 
 
@@ -242,7 +247,7 @@ def test_a_stranger_verifies_what_the_engine_wrote(written: Path) -> None:
     with closing(sqlite3.connect(written)) as connection:
         kinds = {kind for (kind,) in connection.execute("SELECT kind FROM streams")}
         pins = connection.execute("SELECT count(*) FROM events WHERE type = 'LogPinned'").fetchone()[0]
-    assert kinds == {"execution", "workflow", "organization"}
+    assert kinds == {"execution", "workflow", "organization", "bulk"}
     assert pins >= 1
     assert verify(str(written)) == []
 

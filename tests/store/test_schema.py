@@ -95,6 +95,7 @@ READS = {
     "snapshot": lambda store: store.snapshot(uid(1)),
     "snapshots": lambda store: store.snapshots(after=uid(1)),
     "payload_sizes": lambda store: store.payload_sizes(uid(1), [1, 2]),
+    "heads_of": lambda store: store.heads_of([uid(1), uid(2)]),
     "streams_of": lambda store: store.streams_of([uid(1), uid(2)]),
     "organization": lambda store: store.organization(ORG),
     "organization_named": lambda store: store.organization_named("a"),

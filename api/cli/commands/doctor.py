@@ -213,7 +213,9 @@ async def _timers(store: Store) -> Check:
         return Check("timers", "ok", "none is overdue")
     runs = {ids.text(timer.execution_id) for timer in overdue}
     detail = f"{len(overdue)} are more than a minute overdue, of {_some(sorted(runs))}"
-    return Check("timers", "warn", detail, "start a server: it fires them all")
+    return Check(
+        "timers", "warn", detail, "start a server: it fires them all; of one that runs /health/ready says why not"
+    )
 
 
 async def _keys(store: Store) -> Check:

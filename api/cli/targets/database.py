@@ -38,13 +38,16 @@ from perdure.api.dialects.resource.schemas import (
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.resource.workflows import given_settings
 from perdure.api.dialects.schemas import Terminate, Termination
+from perdure.api.http.bulk_json import bulk_json
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
 from perdure.engine.core.pause_events import Clocks
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
+from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
+from perdure.engine.services.run_filters import Given
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry, load_registry
 from perdure.store.records import WorkflowRow
@@ -194,6 +197,36 @@ class Direct:
             return {"message": (await engine.services.runs.unpause(caller, process_id, reason=asked.reason)).answer}
 
         return dict(self._do(unpause))
+
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]:
+        async def start(engine: Engine, caller: Caller) -> dict[str, Any]:
+            wanted = dict(filters)
+            if workflow is not None:
+                wanted["workflow_id"] = ids.text((await find_workflow(engine.store, caller, workflow)).workflow_id)
+            order, jobs = BulkOrder(action, wanted, reason, arguments), engine.services.bulk
+            if is_dry_run:
+                counted = await jobs.count(caller, order)
+                return {"dry_run": True, "action": action, "matching": counted.total, "is_exact": counted.is_exact}
+            row = await jobs.start(caller, order)
+            asked = {"dry_run": False, "action": action, "matching": row.expected}
+            return {"id": ids.text(row.bulk_id), "status": row.status, **asked, "is_exact": row.expected is not None}
+
+        return dict(self._do(start))
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]:
+        async def stop(engine: Engine, caller: Caller) -> dict[str, Any]:
+            return bulk_json(await engine.services.bulk.stop(caller, ids.parse(bulk_id), reason))
+
+        return dict(self._do(stop))
 
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.runner import CommandFailed, CommandNotRun, NotThere, headline, problems
 from perdure.api.client import Client, ClientError, NoAnswer, NotFound, Refusal, Retries, Unreachable
 from perdure.api.client.calls import Call
+from perdure.engine.services.run_filters import Given
 from perdure.engine.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -117,6 +118,24 @@ class Remote:
     def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]:
         with self.of_run(process_id):
             return _members(self.client.unpause(process_id, reason))
+
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]:
+        wanted = {**filters, **({} if workflow is None else {"workflow_id": self.workflow_id(workflow)})}
+        payload = arguments.get("payload", msgspec.UNSET)
+        asked = self.client.start_bulk(action, wanted, reason=reason, payload=payload, is_dry_run=is_dry_run)
+        return {name: value for name, value in _members(asked).items() if value is not msgspec.UNSET}
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]:
+        return _members(self.client.stop_bulk(bulk_id, reason=reason))
 
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
         if what == "success":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 from perdure.engine.core.pause_events import Clocks
+from perdure.engine.services.run_filters import Given
 
 
 class Target(Protocol):
@@ -40,6 +41,19 @@ class Target(Protocol):
     def pause(self, process_id: str, reason: str, *, clocks: Clocks) -> dict[str, Any]: ...
 
     def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]: ...
+
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]: ...
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]: ...
 
     def answer_task(
         self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from perdure.api.dialects.resource import (
+    bulk,
     clock,
     events,
     executions,
+    finding,
     keys,
     pauses,
     releases,
@@ -21,5 +23,7 @@ from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
+    *finding.ROUTES,
+    *bulk.ROUTES,
     *(*tasks.ROUTES, *releases.ROUTES, *pauses.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

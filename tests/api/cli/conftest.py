@@ -25,6 +25,7 @@ from perdure.api.settings import Settings
 from perdure.engine import Engine
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.services.access import SCOPES
+from perdure.engine.services.bulk import BulkOrder
 
 ROOT = Path(__file__).parents[3]
 KEY = "pk_the_operator_of_these_tests"
@@ -81,6 +82,9 @@ async def fill(database: str) -> None:
         caller = await engine.services.access.default_caller("cli:test")
         await engine.services.access.make_key(caller, "operator", SCOPES, text=KEY)
         await engine.services.access.make_key(caller, "ci", ("runs.view",))
+        order = BulkOrder("terminate", {"status": "completed"}, "too late")
+        await engine.services.bulk.start(caller, order)
+        await engine.node.jobs.settle()
 
 
 async def handed_out(database: str) -> str:

@@ -44,7 +44,9 @@ ALL = sorted({line for command in commands() for line in examples(*command) if c
 """Without those of `release`, which need a run that was set aside: test_changing.py runs it."""
 IN_PROCESS = [line for line in ALL if line.startswith("perdure ") and not re.search(r"[>|$]|perdure serve", line)]
 IN_SHELL = [line for line in ALL if line not in IN_PROCESS]
-CHANGING = re.compile(r"perdure (trigger|resume|terminate|workflows create|keys (create|revoke)|doctor --accept-clock)")
+CHANGING = re.compile(
+    r"perdure (trigger|resume|terminate|bulk|workflows create|keys (create|revoke)|doctor --accept-clock)"
+)
 OF_A_SERVER = re.compile(r"perdure doctor --accept-clock")
 """What goes to a server, and to nothing else."""
 
