@@ -23,6 +23,7 @@ from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics, Sampled
+from perdure.engine.runtime.workers.admission import Admission
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.jobs import JobRunner
@@ -43,8 +44,9 @@ from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
-from perdure.engine.services.open_runs import OpenRuns
+from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
+from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
@@ -102,14 +104,16 @@ class Composed(NamedTuple):
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
     principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
-    caches = (recorded.on_changed, published.on_changed, principals.on_changed)
     circle = _Circle()
+    caches = (recorded.on_changed, published.on_changed, principals.on_changed, circle.changed)
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
     workflows = Workflows(parts, registry, calls, published)
+    limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
     open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
-    runs, finding = Runs(parts, workflows, idempotency, open_runs), Finding(around.store)
+    admitting = StartRules(limits, open_runs)
+    runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
     jobs = BulkWorker(parts, runs)
     services = Services(
         runs=runs,
@@ -124,7 +128,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         calls=calls,
         clock=ClockControl(parts),
     )
-    children = ChildExecutions(parts, workflows, calls, open_runs)
+    children = ChildExecutions(parts, workflows, calls, admitting)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
     return Composed(_node(parts, circle, tasks, children, jobs), services)
 
@@ -140,6 +144,11 @@ class _Circle:
     """Stands for the node, while what leads to it is built."""
 
     node: Node
+    limits: RunLimits
+
+    def changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        self.limits.on_changed(hot, events)
+        self.node.admission.on_changed(hot, events)
 
     def run_effect(self, hot: HotStream, effect: Effect) -> None:
         self.node.run_effect(hot, effect)
@@ -212,10 +221,15 @@ def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildR
     store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
     timers = Timers(store, clock, circle.fire, metrics, parts.guard)
     suspects = Suspects(send, clock, tasks, metrics)
-    all_had_turns = partial(parts.processor.be_careful, is_careful=False)
+    admission = Admission(store, parts.processor, clock, parts.sender.actor, metrics)
+
+    def all_had_turns() -> None:
+        parts.processor.be_careful(is_careful=False)
+        admission.start()
+
     recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)
     pins = Pins(store, parts.processor, parts.sender.actor)
-    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children, jobs))
+    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children, jobs, admission))
     return node
 
 

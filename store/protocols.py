@@ -19,12 +19,14 @@ from perdure.store.records import (
     ExecutionRow,
     HeadEvent,
     IdempotencyRow,
+    InLine,
     LogPage,
     Miscount,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    QueuedRow,
     Seen,
     SnapshotRow,
     StoredEvent,
@@ -341,6 +343,26 @@ class BulkJobs(Protocol):
         ...
 
 
+class Places(Protocol):
+    """Places in limits that are taken, and the lines of those who want one. Limits are named by their keys."""
+
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> QueuedRow | None:
+        """The execution that has stood in the line of a limit longest: since the lowest position `after` that one."""
+        ...
+
+    async def in_line(self, execution_id: bytes) -> InLine | None:
+        """Where an execution stands; null if it stands in no line."""
+        ...
+
+    async def lines(self, *, after: bytes = b"", limit: int = 1000) -> list[bytes]:
+        """The limits in whose lines anybody stands, by ascending key above `after`."""
+        ...
+
+    async def places_taken(self, limit_key: bytes) -> list[int]:
+        """The places of a limit that are taken, in ascending order."""
+        ...
+
+
 class Auditing(Protocol):
     """The reads of an audit: whole tables, and the rows of given streams."""
 
@@ -382,7 +404,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, BulkJobs, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, Places, BulkJobs, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -408,7 +430,7 @@ class Store(LogReader, Catalog, Executions, BulkJobs, Auditing, Nodes, Protocol)
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits, timers and bulk jobs by these rows, and drop all snapshots.
+        """Replace all executions, waits, timers, lines and bulk jobs by these rows, and drop all snapshots.
 
         It is one transaction. The executions are counted anew.
 

@@ -131,7 +131,17 @@ class IdempotencyRow(NamedTuple):
     created_at: int
 
 
-Claim: TypeAlias = ProcessIdRow | IdempotencyRow
+class SlotRow(NamedTuple):
+    """A place in a limit, and the execution that has it. Unique over the first two; gone when it is given back."""
+
+    limit_key: bytes
+    place: int
+    organization_id: bytes
+    stream_id: bytes
+    taken_at: int
+
+
+Claim: TypeAlias = SlotRow | ProcessIdRow | IdempotencyRow
 
 # --- other primary tables -----------------------------------------------------------------------------------
 
@@ -322,6 +332,35 @@ class BulkRow(NamedTuple):
     why: str | None
 
 
+class QueueRow(NamedTuple):
+    """An execution that stands in the line of a limit since its event `seq`; the order is that of the log.
+
+    `kind` is that of the limit: workflow, key or organization. `also_key` is the other limit that it needs a place in.
+    """
+
+    execution_id: bytes
+    organization_id: bytes
+    workflow_id: bytes
+    kind: str
+    limit_key: bytes
+    also_key: bytes | None
+    seq: int
+
+
+class QueuedRow(NamedTuple):
+    """An execution that stands in line, and the position of the event since which it does."""
+
+    position: int
+    row: QueueRow
+
+
+class InLine(NamedTuple):
+    """An execution that stands in line, and the number of those before it."""
+
+    row: QueueRow
+    ahead: int
+
+
 class SnapshotRow(NamedTuple):
     """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
@@ -333,7 +372,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | BulkRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -346,6 +385,7 @@ Row: TypeAlias = (
     | WaitRow
     | TimerRow
     | BulkRow
+    | QueueRow
     | SnapshotRow
 )
 
@@ -354,6 +394,8 @@ Owned: TypeAlias = (
     | WaitRow
     | TimerRow
     | BulkRow
+    | QueueRow
+    | SlotRow
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
@@ -362,6 +404,10 @@ Owned: TypeAlias = (
     | ApiKeyRow
 )
 """Rows of which a stream tells, each of them in full (but for what `engine.audit.rows` says)."""
+
+
+Deleted: TypeAlias = TimerRow | QueueRow | SlotRow
+"""Rows that are taken away: a timer that is over, a place in a line, a place in a limit."""
 
 
 class Seen(NamedTuple):
@@ -421,9 +467,9 @@ class StreamAppend(NamedTuple):
     `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist. `events` follow it,
     numbered and chained by the store; with none the comparison is all that happens to the stream. `claims` must all
     be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
-    `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts; both are
-    rows that belong to this stream. What is both put and deleted is gone afterwards. `endings` come after both.
-    `counts` are added to what is counted.
+    `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts, of a place
+    also whose it is; both are rows that belong to this stream. What is both put and deleted is gone afterwards.
+    `endings` come after both. `counts` are added to what is counted.
     """
 
     stream_id: bytes
@@ -434,7 +480,7 @@ class StreamAppend(NamedTuple):
     events: Sequence[NewEvent]
     claims: Sequence[Claim] = ()
     puts: Sequence[Row] = ()
-    deletes: Sequence[TimerRow] = ()
+    deletes: Sequence[Deleted] = ()
     endings: Sequence[Ending] = ()
     counts: Sequence[CountChange] = ()
 

@@ -26,11 +26,14 @@ from sqlalchemy import (
 from perdure.store.records import (
     ApiKeyRow,
     BulkRow,
+    Claim,
     ExecutionRow,
     IdempotencyRow,
     OrganizationRow,
     ProcessIdRow,
+    QueueRow,
     Row,
+    SlotRow,
     SnapshotRow,
     TimerRow,
     WaitRow,
@@ -144,6 +147,7 @@ slots = Table(
     _id("organization_id"),
     _id("stream_id"),
     _ms("taken_at"),
+    Index("slots_of_stream", "stream_id"),
     sqlite_with_rowid=False,
 )
 
@@ -465,16 +469,32 @@ snapshots = Table(
     _digest("digest"),
 )
 
+# An execution that stands in line: in one at a time. `position` is that of the event `seq`, filled in as it is written.
+queue = Table(
+    "queue",
+    metadata,
+    _id("execution_id", key=True),
+    _id("organization_id"),
+    _id("workflow_id"),
+    _text("kind"),
+    _digest("limit_key"),
+    Column("also_key", LargeBinary(32)),
+    _number("seq"),
+    Column("position", BigInteger, nullable=False),
+    Index("queue_in_line", "limit_key", "position"),
+    sqlite_with_rowid=False,
+)
+
 PRIMARY: Final = (
     *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
-PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, schedules, bulk_jobs, snapshots)
+PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, queue, schedules, bulk_jobs, snapshots)
 
-UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
+UNUSED: Final = (archived_streams, leaves, checkpoints, schedules)
 """Tables that nothing writes to yet: a row in them is nobody's."""
 
-TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
+TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
     OrganizationRow: organizations,
     WorkspaceRow: workspaces,
     ApiKeyRow: api_keys,
@@ -484,6 +504,8 @@ TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     WaitRow: waits,
     TimerRow: timers,
     BulkRow: bulk_jobs,
+    QueueRow: queue,
+    SlotRow: slots,
     SnapshotRow: snapshots,
     ProcessIdRow: process_ids,
     IdempotencyRow: idempotency,

@@ -28,15 +28,22 @@ def run_settings(function: F) -> F:
 
     def command(*args: Any, resume: str | None, assigned: tuple[str, ...], **more: Any) -> Any:
         settings: dict[str, Any] = {} if resume is None else {"resume": resume}
-        for each in assigned:
-            name, equals, text = each.partition("=")
-            if not (name and equals):
-                raise click.UsageError(f"--set: {each!r} is not NAME=VALUE, such as concurrencyLimit=1")
-            settings[name] = _value(text)
+        settings |= assigned_settings(assigned, "--set")
         return function(*args, settings=settings, **more)
 
     wrapped = cast("F", functools.update_wrapper(command, function))
     return _RESUME(_SET(wrapped))
+
+
+def assigned_settings(assigned: tuple[str, ...], what: str) -> dict[str, Any]:
+    """Settings from texts `NAME=VALUE`; `what` is what the command calls them."""
+    settings: dict[str, Any] = {}
+    for each in assigned:
+        name, equals, text = each.partition("=")
+        if not (name and equals):
+            raise click.UsageError(f"{what}: {each!r} is not NAME=VALUE, such as concurrencyLimit=1")
+        settings[name] = _value(text)
+    return settings
 
 
 def _value(text: str) -> Any:

@@ -162,9 +162,24 @@ class RunListed(RunDescribed, frozen=True, kw_only=True):
     pause: PauseListed | UnsetType = UNSET
 
 
-class RunItem(RunDescribed, frozen=True, kw_only=True):
-    """A run with its input, its output and its logs."""
+class QueuedForShown(Result, frozen=True):
+    """A limit that a run queues for: of the workflow, a key or the organization; how many it allows, null if any."""
 
+    kind: str
+    limit: int | None
+
+
+class QueueShown(Result, frozen=True):
+    """The place of a run in its line, from 1, and the limits that it needs a place in."""
+
+    position: int
+    limits: list[QueuedForShown]
+
+
+class RunItem(RunDescribed, frozen=True, kw_only=True):
+    """A run with its input, its output and its logs; `queue` of one that is `pending`."""
+
+    queue: QueueShown | UnsetType = UNSET
     workflow_input_payload: Any
     workflow_output_payload: Any
     condensed_logs: CondensedLog
@@ -320,6 +335,23 @@ class StateTried(Result, frozen=True):
     retry_delay_ms: int | None
     wait_until: str | None
     inspection: JsonObject
+
+
+# --- organizations -----------------------------------------------------------------------------------------------
+
+
+class OrganizationSettingsShown(Result, frozen=True, rename="camel"):
+    """Rules for all runs of an organization; what is not set is null."""
+
+    concurrency_limit: int | None
+
+
+class OrganizationShown(Result, frozen=True):
+    """An organization with its settings."""
+
+    id: str
+    name: str
+    settings: OrganizationSettingsShown
 
 
 # --- keys, waits, tasks, events, health --------------------------------------------------------------------------

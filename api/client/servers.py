@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,6 +36,20 @@ class ServerCalls:
         body = {"name": name, "scopes": list(scopes)}
         body |= given(organization=organization, workspace=workspace, expires_at=until)
         return Call("POST", "/v1/keys", results.KeyMade, "data", body=body)
+
+    @Operation
+    def organization(self) -> Call[results.OrganizationShown]:
+        """The organization that the key belongs to, with its settings. Raises `Forbidden`."""
+        return Call("GET", "/v1/organization", results.OrganizationShown, "data", is_safe=True)
+
+    @Operation
+    def change_organization(self, settings: Mapping[str, Any]) -> Call[results.OrganizationShown]:
+        """Change the settings that are given, by the API's names (`{"concurrencyLimit": 100}`); null takes one back.
+
+        They hold at once, for all runs of the organization. Raises `Invalid`, `Forbidden`, `Conflict`.
+        """
+        body = {"settings": dict(settings)}
+        return Call("PATCH", "/v1/organization", results.OrganizationShown, "data", body=body, is_safe=True)
 
     @Operation
     def keys(self, *, after: str | None = None, limit: int | None = None) -> Call[results.KeyPage]:

@@ -14,7 +14,13 @@ from perdure.engine.audit.store_audit import bulk_jobs_of, executions_of, fold_b
 from perdure.engine.core import ids
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import BulkRow, ExecutionRow, Projected, WaitRow
+from perdure.store.records import (
+    BulkRow,
+    ExecutionRow,
+    Projected,
+    TimerRow,
+    WaitRow,
+)
 
 
 class Rebuilt(NamedTuple):
@@ -51,7 +57,7 @@ class _Count:
             self.waits += 1
         elif isinstance(row, BulkRow):
             self.bulk_jobs += 1
-        else:
+        elif isinstance(row, TimerRow):
             self.timers += 1
 
 
@@ -66,7 +72,7 @@ async def _rows(store: Store, count: _Count) -> AsyncIterator[Projected]:
                 f"execution {ids.text(stream.stream_id)} cannot be folded ({error!r}), and nothing was changed; "
                 "`perdure verify` says more"
             ) from error
-        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers)]
+        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers), *fold.line]
         for row in rows:
             count.add(row)
             yield row

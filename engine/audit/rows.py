@@ -30,6 +30,7 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     Seen,
     StreamKind,
     StreamRow,
@@ -91,7 +92,18 @@ class ExecutionFold:
         return projections.execution_row(self._stream.stream_id, self._stream.organization_id, self._state)
 
     def rows(self, stored: Stored) -> list[Owned]:
-        return [self.execution, *self.waits.values(), *self.timers, *self._process_id(stored)]
+        rows: list[Owned] = [self.execution, *self.waits.values(), *self.timers, *self.line]
+        return [*rows, *projections.slots_of(*self._whose, self._state), *self._process_id(stored)]
+
+    @property
+    def _whose(self) -> tuple[bytes, bytes]:
+        return self._stream.stream_id, self._stream.organization_id
+
+    @property
+    def line(self) -> list[QueueRow]:
+        """Where it stands in line, if it does."""
+        row = projections.queue_row(*self._whose, self._state)
+        return [] if row is None else [row]
 
     def _process_id(self, stored: Stored) -> list[Owned]:
         row = next((row for row in stored.values() if isinstance(row, ProcessIdRow)), None)

@@ -78,6 +78,12 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
     due_at: int
 
 
+class FillPlaces(msgspec.Struct, frozen=True, gc=False):
+    """See whether a run can be admitted to these limits, named by their keys: one queues, or gave its places back."""
+
+    keys: tuple[str, ...]
+
+
 class Continue(msgspec.Struct, frozen=True, gc=False):
     """Send `Advance`: the decision stopped at the limit of transitions."""
 
@@ -117,6 +123,7 @@ Effect: TypeAlias = (
     | TellParent
     | FollowParent
     | SetTimer
+    | FillPlaces
     | Continue
     | TakeUp
     | HoldSuspect
@@ -124,5 +131,5 @@ Effect: TypeAlias = (
     | CallWithheld
 )
 
-AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent)
+AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent, FillPlaces)
 """The effects that are still run for an execution that has ended."""

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core import numbering
 from perdure.engine.core.calls import (
     task_heartbeat,
@@ -41,9 +42,16 @@ from perdure.engine.core.pausing import (
     set_retry,
 )
 from perdure.engine.core.persistent import EMPTY
+from perdure.engine.core.places import (
+    execution_admitted,
+    execution_queued,
+    places_returned,
+    retry_due,
+    set_limits,
+    timeout_deferred,
+)
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import (
-    EXECUTION_TIMER,
     TOP,
     Fork,
     Frame,
@@ -110,7 +118,12 @@ def evolve(state: State, recorded: e.Recorded) -> State:
 
 
 def _status(state: State) -> Status:
-    """`waiting` if there are open waits, and no step, timer or child is under way beside them."""
+    """`waiting` if there are open waits, and no step, timer or child is under way beside them.
+
+    `pending` if it queues, whatever waits or is ready meanwhile.
+    """
+    if state.queue is not None:
+        return "pending"
     if state.active or state.delayed or state.actionable_forks:
         return "running"
     return "waiting" if state.waits else "running"
@@ -187,7 +200,7 @@ def _end(state: State, status: Status) -> None:
     state.frames, state.forks, state.timers, state.stopped = EMPTY, EMPTY, EMPTY, EMPTY
     state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = state.called = state.children = 0
-    state.pause = None
+    state.pause, state.queue, state.places = None, None, ()
     state.ended_at = state.recorded_at
     state.status = status
 
@@ -206,8 +219,7 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.input = event.input
     state.parent = event.parent
     state.resume = event.resume
-    if event.due_at is not None:
-        state.timers = state.timers.set(EXECUTION_TIMER, Timer(TOP, event.due_at))
+    set_limits(state, event, recorded.seq)
     expect(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))
 
 
@@ -399,6 +411,11 @@ _EVOLVE: Final = (
     .on(e.ExecutionReleased, _execution_released)
     .on(ExecutionPaused, execution_paused)
     .on(ExecutionUnpaused, execution_unpaused)
+    .on(le.ExecutionAdmitted, execution_admitted)
+    .on(le.ExecutionQueued, execution_queued)
+    .on(le.PlacesReturned, places_returned)
+    .on(le.RetryDue, retry_due)
+    .on(le.TimeoutDeferred, timeout_deferred)
     .on(e.CommandRefused, _command_refused)
     .on(e.ResultIgnored, _result_ignored)
     .over(EXECUTION_EVENTS)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.refs import seq_of
@@ -185,6 +186,7 @@ _UNCOUNTED: Final = frozenset(
         *(e.ExecutionSucceeded, e.ExecutionFailed, e.ExecutionTimedOut, e.ExecutionTerminated),
         *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
         *(ExecutionPaused, ExecutionUnpaused),
+        *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )
 """What AWS tells nothing of, and the ends."""

@@ -44,6 +44,7 @@ PAUSED: Final[Mapping[type, Meaning]] = {
     c.Recover: Meaning(
         "the engine has restarted", "recorded", "deaths are counted and children followed; steps wait for the unpause"
     ),
+    c.Admit: Meaning("there are places for it", "recorded", "it has them, and begins, or goes on, with the unpause"),
     c.Terminate: Meaning("a termination", "as ever", "it ends, and is paused no more"),
     c.Quarantine: Meaning("it is set aside", "as ever", "it is both, until it is released"),
     c.Release: Meaning("a release from quarantine", "as ever", "it is paused still"),

@@ -66,6 +66,14 @@ def set_retry(state: State, name: int, timer: Timer) -> None:
         state.stopped = state.stopped.set(name, timer)
 
 
+def set_timer(state: State, name: int, timer: Timer) -> None:
+    """Set a timer; while the clocks of a paused run stand still it does so too."""
+    if state.pause is None or state.pause.frozen_at is None:
+        state.timers = state.timers.set(name, timer)
+    else:
+        state.stopped = state.stopped.set(name, timer)
+
+
 def count_transition(state: State) -> None:
     """Count one more, from anew when the minute since the first of them is over."""
     if state.recorded_at - state.transitions_since >= WINDOW_MS:

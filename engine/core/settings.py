@@ -7,14 +7,11 @@ passed over. What callers may say is checked in `engine.services.settings`.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import msgspec
 
-from perdure.engine.core.events import ResumeRule
-
-CountsRule: TypeAlias = Literal["all", "active"]
-"""Which runs have a place in a limit. `all`: every one from its admission to its end; `active`: not those that wait."""
+from perdure.engine.core.events import CountsRule, ResumeRule
 
 
 class VersionSettings(

@@ -22,6 +22,7 @@ from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.admission import Admission
 from perdure.engine.runtime.workers.children import ChildRunner
 from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
@@ -88,6 +89,7 @@ class Workers(NamedTuple):
     pins: Pins
     children: ChildRunner
     jobs: JobRunner
+    admission: Admission
 
 
 class Node:
@@ -104,7 +106,8 @@ class Node:
         self.holds = parts.holds
         self.draining = parts.draining
         self.send = parts.sender.send
-        (self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children, self.jobs) = workers
+        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers[:6]
+        self.jobs, self.admission = workers.jobs, workers.admission
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -128,6 +131,7 @@ class Node:
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+            self.admission.start()
         self.jobs.begin()
 
     async def look(self) -> None:
@@ -158,6 +162,7 @@ class Node:
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()
+        await self.admission.close()
         await self.tasks.close(grace_s)
         await self.children.close(end - time.monotonic())
         is_home = self.processor.failure is not None or await self._go_home(end)
@@ -193,6 +198,7 @@ class Node:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
+        self.admission.halt()
 
     def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
         """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
@@ -222,6 +228,7 @@ class Node:
         .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
         .on(fx.CancelTask, _cancel)
         .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
+        .on(fx.FillPlaces, lambda node, effect, _: node.admission.fill(effect.keys))
         .on(fx.Continue, _go_on)
         .on(fx.TakeUp, _take_up)
         .on(fx.HoldSuspect, _hold)

@@ -32,7 +32,7 @@ from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.calls import Calls, named
-from perdure.engine.services.open_runs import OpenRuns
+from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
@@ -77,12 +77,12 @@ class _Lane:
 class ChildExecutions:
     """The child executions of a node. Implements `engine.runtime.workers.children.ChildRunner`."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls, open_runs: OpenRuns) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls, starting: StartRules) -> None:
+        self._limits, self._open_runs = starting
         self._node = node
         self._store = node.store
         self._workflows = workflows
         self._calls = calls
-        self._open_runs = open_runs
         self._reading = Queries(node.store)
         self._loader = Loader(node.store, node.definitions, node.metrics)
         self._lanes: dict[str, _Lane] = {}
@@ -202,6 +202,10 @@ class ChildExecutions:
         if reason is not None:
             raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {reason}.")
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
+        try:
+            start = await self._limits.limited(caller, start)
+        except Invalid as problem:
+            raise StepFailed(RUNTIME, f"The child could not be started: {problem.message}.") from None
         for _ in range(TRIES):
             if wish.name is not None and await self._is_taken(caller, wish.name):
                 raise StepFailed(ALREADY_EXISTS, f"The process id {wish.name!r} belongs to another execution.")

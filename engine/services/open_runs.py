@@ -9,13 +9,14 @@ as far as this node knows, so the counts are read seldom unless a workflow is ne
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Clock
+from perdure.engine.services.run_limits import RunLimits
 from perdure.store.protocols import Executions
 
 READ_AFTER_MS: Final = 10_000
@@ -57,3 +58,10 @@ class OpenRuns:
             )
         known.count += 1
         return None
+
+
+class StartRules(NamedTuple):
+    """Rules of a start: whatever starts a run asks for its limits, and whether its workflow has too many open."""
+
+    limits: RunLimits
+    open_runs: OpenRuns

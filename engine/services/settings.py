@@ -13,9 +13,10 @@ from typing import Any, Final, NamedTuple, TypeVar, get_args
 import msgspec
 from msgspec.structs import FieldInfo, asdict, fields
 
-from perdure.engine.core.events import ResumeRule
-from perdure.engine.core.settings import CountsRule, OrganizationSettings, VersionSettings
+from perdure.engine.core.events import CountsRule, ResumeRule
+from perdure.engine.core.settings import OrganizationSettings, VersionSettings
 from perdure.engine.errors import Invalid
+from perdure.engine.services.key_expressions import check_expression
 from perdure.engine.shown import shown, shown_name
 from perdure.engine.suggestions import did_you_mean
 
@@ -69,6 +70,11 @@ _RULES: Final[Mapping[str, _Rule]] = {
 def changed_version(current: VersionSettings, given: Mapping[str, Any] | None) -> VersionSettings:
     """The settings of a version with these members changed. Raises `Invalid`."""
     settings = _changed(current, given)
+    if settings.concurrency_key is not None:
+        try:
+            check_expression(settings.concurrency_key)
+        except ValueError as error:
+            raise _invalid("concurrencyKey", f"{shown(settings.concurrency_key)} is not accepted: {error}") from None
     if settings.concurrency_key is not None and settings.concurrency_limit is None:
         raise _invalid("concurrencyKey", "it needs settings.concurrencyLimit, how many runs of each key go on at once")
     return settings

@@ -20,7 +20,9 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     Seen,
+    SlotRow,
     Stray,
     StreamKind,
     TimerRow,
@@ -44,6 +46,8 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
             yield from _at(self._executions, stream_id)
             yield from (self._waits.rows[wait_id,] for _, wait_id in self._waits_of.all(stream_id))
             yield from self._timers_of.all(stream_id)
+            yield from _at(self._queue, stream_id)
+            yield from self._slots_of.all(stream_id)
             yield from (self._process_ids.rows[key] for key in self._by_stream.all(stream_id))
         elif kind == "workflow":
             yield from _at(self._workflows, stream_id)
@@ -65,6 +69,8 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
             WaitRow: self._waits,
             TimerRow: self._timers,
             BulkRow: self._bulk,
+            QueueRow: self._queue,
+            SlotRow: self._slots,
             ProcessIdRow: self._process_ids,
             WorkflowRow: self._workflows,
             WorkflowVersionRow: self._versions,

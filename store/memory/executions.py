@@ -9,7 +9,7 @@ from itertools import islice
 from uuid import UUID
 
 from perdure.store.batch import execution_scope
-from perdure.store.memory.log import MemoryLog
+from perdure.store.memory.places import MemoryPlaces
 from perdure.store.memory.tables import Index, MemoryTable
 from perdure.store.records import OPERATOR, CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 from perdure.store.run_filter import ID_MAX, ID_MIN, FoundRuns, RunFilter
@@ -17,7 +17,7 @@ from perdure.store.run_filter import ID_MAX, ID_MIN, FoundRuns, RunFilter
 _ACTIVE = ("pending", "running")
 
 
-class MemoryExecutions(MemoryLog):
+class MemoryExecutions(MemoryPlaces):
     """The tables of executions, waits and timers, and `Executions` over them."""
 
     def __init__(self) -> None:

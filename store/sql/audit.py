@@ -14,6 +14,7 @@ from perdure.store.records import (
     IdempotencyRow,
     Miscount,
     Owned,
+    QueueRow,
     Seen,
     Stray,
     StreamKind,
@@ -21,8 +22,17 @@ from perdure.store.records import (
     TimerRow,
     WaitRow,
 )
-from perdure.store.schema import TABLE_OF, UNUSED, execution_counts, executions, idempotency, streams, timers
+from perdure.store.schema import (
+    TABLE_OF,
+    UNUSED,
+    execution_counts,
+    executions,
+    idempotency,
+    streams,
+    timers,
+)
 from perdure.store.sql.endings import IS_CURRENT, SEEN_WAITS
+from perdure.store.sql.places import QUEUED
 from perdure.store.sql.session import SqlSession, Statement
 
 if TYPE_CHECKING:
@@ -31,7 +41,11 @@ if TYPE_CHECKING:
 _STRAYS_MAX: Final = 1000  # of a table: one is as bad as many
 
 _HEADS: Final = select(streams).where(streams.c.stream_id.in_(bindparam("ids", expanding=True)))
-_SHOWN: Final[dict[type[Owned], Select[Any]]] = {WaitRow: SEEN_WAITS, TimerRow: select(timers).where(IS_CURRENT)}
+_SHOWN: Final[dict[type[Owned], Select[Any]]] = {
+    WaitRow: SEEN_WAITS,
+    TimerRow: select(timers).where(IS_CURRENT),
+    QueueRow: QUEUED,
+}
 _OWNED: Final = {
     row: _SHOWN.get(row, select(TABLE_OF[row])).where(TABLE_OF[row].c[column].in_(bindparam("ids", expanding=True)))
     for row, (_, column) in OWNERS.items()

@@ -9,7 +9,17 @@ from sqlalchemy import ClauseElement, Table, bindparam, delete, func, literal_co
 from sqlalchemy.dialects.sqlite import insert
 
 from perdure.store.batch import FIXED_COLUMNS
-from perdure.store.records import CANCELLED, Claim, IdempotencyRow, ProcessIdRow, Row
+from perdure.store.records import (
+    CANCELLED,
+    Claim,
+    Deleted,
+    IdempotencyRow,
+    ProcessIdRow,
+    QueueRow,
+    Row,
+    SlotRow,
+    TimerRow,
+)
 from perdure.store.schema import (
     PROJECTIONS,
     TABLE_OF,
@@ -20,6 +30,8 @@ from perdure.store.schema import (
     executions,
     key_uses,
     nodes,
+    queue,
+    slots,
     streams,
     timers,
 )
@@ -91,12 +103,25 @@ SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_
 ADD_EVENTS: Final = Bulk(_compile(insert(events), *_columns(events)), list(events.columns))
 
 _ADD_COUNT: Final = insert(execution_counts)
-CLAIM: Final[dict[type[Row | Claim], str]] = {kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)}
+CLAIM: Final[dict[type[Row | Claim], str]] = {
+    kind: _claim(TABLE_OF[kind]) for kind in (SlotRow, ProcessIdRow, IdempotencyRow)
+}
 PUTS: Final[dict[type[Row | Claim], Bulk]] = {
     kind: Bulk(_upsert(table, FIXED_COLUMNS.get(kind, ())), list(table.columns))
     for kind, table in TABLE_OF.items()
-    if kind not in CLAIM
+    if kind not in CLAIM and kind is not QueueRow
 }
+# What comes in line is placed by the position of its event, which is there by now.
+_IN_LINE: Final = ", ".join(QueueRow._fields)
+_AS_GIVEN: Final = ", ".join(f"column{number}" for number in range(1, len(QueueRow._fields) + 1))
+PUTS[QueueRow] = Bulk(
+    f"INSERT INTO queue ({_IN_LINE}, position) SELECT {_AS_GIVEN}, "  # noqa: S608 constants
+    f"(SELECT position FROM events WHERE stream_id = column1 AND seq = column{len(QueueRow._fields)}) "
+    f"FROM (VALUES ({', '.join('?' * len(QueueRow._fields))})) WHERE column1 IS NOT NULL "
+    "ON CONFLICT (execution_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in (*QueueRow._fields[1:], "position")),
+    [queue.c[name] for name in QueueRow._fields],
+)
 ADD_COUNTS: Final = Bulk(
     _compile(
         _ADD_COUNT.on_conflict_do_update(
@@ -107,10 +132,21 @@ ADD_COUNTS: Final = Bulk(
     ),
     list(execution_counts.columns),
 )
-DELETE_TIMER: Final = _compile(
-    delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
-    *(f"old_{name}" for name in _columns(timers)),
-)
+
+
+def _delete(table: Table, *columns: str) -> str:
+    """Delete the row that has these values in these columns."""
+    old = [f"old_{name}" for name in columns]
+    is_it = (table.c[name] == bindparam(parameter) for name, parameter in zip(columns, old, strict=True))
+    return _compile(delete(table).where(*is_it), *old)
+
+
+DELETES: Final[dict[type[Deleted], tuple[str, tuple[int, ...]]]] = {
+    TimerRow: (_delete(timers, "due_at", "execution_id", "timer"), (0, 1, 2)),
+    QueueRow: (_delete(queue, "execution_id"), (0,)),
+    SlotRow: (_delete(slots, "limit_key", "place", "stream_id"), (0, 1, 3)),  # nobody's but its own
+}
+"""By row type, the statement that takes a row away, and which columns of the row it is given."""
 
 PUT_ENDING: Final = _upsert(endings)
 FIRST_ENDING: Final = _compile(select(endings).order_by(endings.c.execution_id, endings.c.seq))

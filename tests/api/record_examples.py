@@ -68,6 +68,8 @@ ORDER = (
     "GET /v1/executions/{process_id}/pause",
     "POST /v1/executions/{process_id}/unpause",
     "POST /v1/test-state",
+    "PATCH /v1/organization",
+    "GET /v1/organization",
     "GET /v1/clock",
     "POST /v1/clock/accept",
     "GET /health/live",

@@ -63,6 +63,8 @@ WORDS = {
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
+    "tuple[RunLimit, ...]": "[*limit*]",
+    "tuple[int, ...]": "[*integer*]",
     "VersionSettings": "*settings*",
     "OrganizationSettings": "*settings of an organization*",
     "CountsRule": '`"all"` or `"active"`',
@@ -83,6 +85,7 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
+    parts.append(described(e.RunLimit, "*limit*: an object"))
     parts.append(described(Called, "*called*: an object"))
     parts.append(described(VersionSettings, "*settings*: an object"))
     parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))

@@ -13,14 +13,14 @@ from sqlalchemy.dialects.sqlite import dialect
 
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.protocols import Store
-from perdure.store.records import EventRow, NodeRow, StreamRow, TimerRow
+from perdure.store.records import EventRow, NodeRow, QueueRow, StreamRow, TimerRow
 from perdure.store.run_filter import RunFilter, walks
 from perdure.store.schema import PRIMARY, PROJECTIONS, TABLE_OF, events, metadata, nodes, streams
 from perdure.store.sql.finding import _Search, _Span
 from perdure.store.sqlite import SqliteStore, open_sqlite
 from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, idempotency, uid
 
-ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}
+ROWS = {kind: table for kind, table in TABLE_OF.items() if kind is not QueueRow} | {StreamRow: streams, NodeRow: nodes}
 
 
 @pytest.mark.parametrize(("row", "table"), ROWS.items(), ids=lambda value: getattr(value, "__name__", ""))
@@ -32,6 +32,11 @@ def test_columns_stand_in_the_order_of_the_rows(row: Any, table: Table) -> None:
 def test_an_event_is_its_position_and_its_row() -> None:
     """The one table that has a column before those of its row."""
     assert tuple(events.columns.keys()) == ("position", *EventRow._fields)
+
+
+def test_a_row_in_line_is_placed_by_the_writer() -> None:
+    """The one table that has a column after those of its row: where in the log the event stands that it is since."""
+    assert tuple(TABLE_OF[QueueRow].columns.keys()) == (*QueueRow._fields, "position")
 
 
 @pytest.mark.parametrize("row", TABLE_OF)

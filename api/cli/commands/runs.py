@@ -54,6 +54,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "status": shown["status"],
             **_pause_facts(shown["pause"]),
             "state": shown["state"],
+            "queue": None if shown["queue"] is None else _queue(shown["queue"]),
             "created": readable(shown["created_at"]),
             "modified": f"{readable(shown['modified_at'])} by {shown['modified_by_name'] or shown['modified_by']}",
             "ended": readable(shown["ended_at"]),
@@ -72,6 +73,15 @@ def _pause_facts(pause: dict[str, Any] | None) -> dict[str, str]:
     clocks = "clocks stand still" if pause["clocks"] == "freeze" else "clocks run on"
     who = pause["by"] if pause["quota"] is None else f"the quota of {pause['quota']}"
     return {"paused": f"{readable(pause['since'])} by {who}: {pause['reason']} ({under_way}; {clocks})"}
+
+
+def _queue(queue: dict[str, Any]) -> str:
+    """Where a run stands in line, in words."""
+    limits = " and ".join(
+        f"the {each['kind']}'s limit" + ("" if each["limit"] is None else f" of {each['limit']}")
+        for each in queue["limits"]
+    )
+    return f"number {queue['position']} for a place in {limits}"
 
 
 # --- history -----------------------------------------------------------------------------------------------------

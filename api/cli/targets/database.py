@@ -26,6 +26,7 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
+from perdure.api.dialects.resource.organizations import organization_json
 from perdure.api.dialects.resource.pause_schemas import PauseRequest, UnpauseRequest
 from perdure.api.dialects.resource.schemas import (
     AppliedWorkflow,
@@ -241,6 +242,13 @@ class Direct:
             return {"message": answered.answer}
 
         return dict(self._do(answer))
+
+    def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
+        async def change(engine: Engine, caller: Caller) -> dict[str, Any]:
+            everything = Principal(caller, frozenset(SCOPES))
+            return organization_json(await engine.services.access.change_organization(everything, settings))
+
+        return dict(self._do(change))
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         given = {"name": name, "scopes": scopes, "expires_at": expires_at}

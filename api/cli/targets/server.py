@@ -144,6 +144,10 @@ class Remote:
             return _members(self.client.fail_task(token, **body))
         return _members(self.client.keep_task_alive(token))
 
+    def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
+        shown = self.client.change_organization(settings) if settings else self.client.organization()
+        return _members(shown, ("id", "name", "settings"))
+
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         made = self.client.create_key(
             name,

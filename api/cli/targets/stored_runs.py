@@ -15,6 +15,7 @@ from perdure.api.cli.targets.reader import (
     find_execution,
     find_workflow,
     key_json,
+    queue_line,
     run_json,
     values_json,
     view,
@@ -93,10 +94,12 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
         steps = steps_json(await seen.reading.events(row.execution_id))
         waits = await seen.store.waits_of(row.execution_id)
         names = await key_names(seen.store, seen.caller.organization_id, [row.modified_by or ""])
+        queue = await seen.reading.queue(row.execution_id)
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
             "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
+            "queue": None if queue is None else queue_line(queue.position, queue.limits),
             **values_json(shown),
             "pause": None if shown.pause is None else pause_json(shown.pause, instant),
             "steps": steps,

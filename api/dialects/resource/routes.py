@@ -12,6 +12,7 @@ from perdure.api.dialects.resource import (
     executions,
     finding,
     keys,
+    organizations,
     pauses,
     releases,
     tasks,
@@ -25,5 +26,5 @@ ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *finding.ROUTES,
     *bulk.ROUTES,
-    *(*tasks.ROUTES, *releases.ROUTES, *pauses.ROUTES, *trials.ROUTES, *clock.ROUTES),
+    *(*tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *pauses.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

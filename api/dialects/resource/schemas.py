@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.dialects.resource.setting_schemas import RunSettings, SettingsShown
 from perdure.api.dialects.schemas import (
     Count,
     Instant,
@@ -23,7 +24,6 @@ from perdure.api.dialects.schemas import (
 from perdure.api.http.headers import HOLD_MAX_S
 from perdure.api.http.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from perdure.api.validation import Request, Uuid
-from perdure.engine.services.settings import CONCURRENCY_MAX, KEY_TEXT_MAX, TIMEOUT_MS_MAX
 from perdure.engine.services.task_tokens import CAUSE_MAX, ERROR_MAX
 
 EVENTS_DEFAULT: Final = 100
@@ -83,30 +83,6 @@ class Named(Request, frozen=True):
     """A name in a path."""
 
     name: Name
-
-
-ResumeRule: TypeAlias = Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})]
-
-
-class RunSettings(Request, frozen=True, rename="camel"):
-    """Rules for the runs of a workflow. Members that are not sent stay as they are; null takes one back.
-
-    `resume` "named": a resume must say which wait it means. A run ends as `timed_out` when `timeoutMs` have passed
-    since it began. Of `concurrencyLimit` runs that go on at once, with `concurrencyKey` (an expression over the input)
-    so many of each key; with `concurrencyCounts` "active" a run that only waits does not count.
-    """
-
-    resume: ResumeRule | msgspec.UnsetType | None = msgspec.UNSET
-    timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_MS_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
-    concurrency_limit: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENCY_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
-    concurrency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_TEXT_MAX)] | msgspec.UnsetType | None = (
-        msgspec.UNSET
-    )
-    concurrency_counts: (
-        Annotated[Literal["all", "active"], msgspec.Meta(extra={"accepts": "'all' or 'active'"})]
-        | msgspec.UnsetType
-        | None
-    ) = msgspec.UNSET
 
 
 class NewWorkflow(Request, frozen=True):
@@ -193,16 +169,6 @@ class WorkflowShown(Shape, frozen=True):
     created_by: str
     updated_at: Instant
     updated_by: str | None
-
-
-class SettingsShown(Shape, frozen=True, rename="camel"):
-    """Rules for the runs of a workflow; what is not set is null."""
-
-    resume: Literal["any", "named"]
-    timeout_ms: Number | None
-    concurrency_limit: Number | None
-    concurrency_key: str | None
-    concurrency_counts: Literal["all", "active"]
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):

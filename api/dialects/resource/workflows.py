@@ -11,6 +11,7 @@ from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
 from perdure.api.dialects.resource.dialect import WORKFLOWS, route
+from perdure.api.dialects.resource.setting_schemas import OrganizationRules, RunSettings
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import read
@@ -93,7 +94,7 @@ async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
     return data(_workflow(await call.engine.services.workflows.archive(call.caller, call.path_id("id"))))
 
 
-def given_settings(settings: schemas.RunSettings) -> dict[str, Any]:
+def given_settings(settings: RunSettings | OrganizationRules) -> dict[str, Any]:
     """The settings that were sent, as JSON names them."""
     given: dict[str, Any] = msgspec.to_builtins(settings)
     return given

@@ -47,7 +47,11 @@ class ExecutionStreamType:
             return NO_ROWS
         whose = (hot.stream_id, hot.organization_id)
         found = projections.changes(*whose, hot.state, steps, endings_from=ENDINGS_FROM)
-        return Rows([*found.waits, *found.timers], found.timers_gone, found.endings)
+        if not steps[-1].state.limits:
+            return Rows([*found.waits, *found.timers], found.timers_gone, found.endings)
+        placed = projections.place_changes(*whose, hot.state, steps)
+        puts: list[Row] = [*found.waits, *found.timers, *placed.puts]
+        return Rows(puts, [*found.timers_gone, *placed.deletes], found.endings, placed.claims)
 
     def row(self, state: State, stream_id: bytes, organization_id: bytes) -> Row | None:
         return projections.execution_row(stream_id, organization_id, state)

@@ -15,13 +15,14 @@ from perdure.engine.runtime.streams.letting_go import let_go
 from perdure.store.records import (
     NEW_STREAM,
     CountChange,
+    Deleted,
     Ending,
     Head,
     NewEvent,
     Row,
+    SlotRow,
     SnapshotRow,
     StreamKind,
-    TimerRow,
 )
 
 if TYPE_CHECKING:  # the language, which commands that read have no use for, comes with them
@@ -48,8 +49,9 @@ class Rows(NamedTuple):
     """Rows that go with a stream's events."""
 
     puts: Sequence[Row]
-    deletes: Sequence[TimerRow] = ()
+    deletes: Sequence[Deleted] = ()
     endings: Sequence[Ending] = ()
+    claims: Sequence[SlotRow] = ()
 
 
 NO_ROWS = Rows(())

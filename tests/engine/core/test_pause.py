@@ -11,6 +11,7 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
 from perdure.engine.core.effects import CallWithheld, HoldSuspect, RunTask, SetTimer, StartChild, Withhold
 from perdure.engine.core.paused import PAUSED, table
+from perdure.engine.core.settings import VERSION_DEFAULTS
 from perdure.engine.testing import due, failed, resumed, succeeded
 
 from .checked import Checked, wait_id
@@ -306,6 +307,7 @@ DOES: dict[type, tuple[dict[str, Any], tuple[c.Command, ...], c.Command]] = {
     c.Redispatch: (CALLED, (*[c.Recover(died=True)] * 3, PAUSE), c.Redispatch("")),
     c.Advance: (CALLED, (PAUSE, c.CompleteTask("", "A", 2, 0, 1, c.TaskSuccess({}))), c.Advance()),
     c.Recover: (CALLED, (PAUSE,), c.Recover(died=True)),
+    c.Admit: (CALLED, (PAUSE,), c.Admit(1, (0,))),
     c.Terminate: (CALLED, (PAUSE,), c.Terminate("enough")),
     c.Quarantine: (CALLED, (PAUSE,), c.Quarantine("Resume", "KeyError")),
     c.Release: (CALLED, (PAUSE, c.Quarantine("Resume", "KeyError")), c.Release()),
@@ -323,8 +325,10 @@ def test_each_command_means_what_the_table_says(kind: type) -> None:
     """`Checked` sees besides that nothing is entered or called by any of them."""
     definition, before, command = DOES[kind]
     assert type(command) is kind
-    run = Checked(definition, {}).when(*before)
-    plain = Checked(definition, {}).when(*(each for each in before if each is not PAUSE))
+    limits = (e.RunLimit("workflow", "f" * 64),) if kind is c.Admit else ()
+    run, plain = (Checked(definition, {}, None, None, VERSION_DEFAULTS, limits) for _ in range(2))
+    run.when(*before)
+    plain.when(*(each for each in before if each is not PAUSE))
     seq = run.state.seq
     run.when(command)
     plain.when(command)

@@ -17,7 +17,7 @@ def main() -> int:
     for name, states in DEFINITIONS.items():
         start = time.perf_counter()
         machine = compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)})
-        places, moves = walk(machine)
+        places, moves = walk(machine, name)
         table -= moves
         sys.stdout.write(f"{name}: {places} places in {time.perf_counter() - start:.1f} s\n")
         sys.stdout.flush()
