@@ -31,7 +31,7 @@ IN_FLIGHT: Final = 200
 DRAINED: Final = 20
 """When all come due at once, so many times as many are fired of the many as of the few."""
 
-TEMPLATES: Final = 100
+TEMPLATES: Final = 20
 CLONED_AT_ONCE: Final = 2000
 
 EVENTS_OF_FIRED: Final = 2

@@ -329,20 +329,6 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
-class BulkJobs(Protocol):
-    """The projection of bulk jobs."""
-
-    async def bulk_job(self, bulk_id: bytes) -> BulkRow | None: ...
-
-    async def bulk_jobs(self, workspace_id: bytes, *, before: bytes | None = None, limit: int = 20) -> list[BulkRow]:
-        """Jobs of a workspace by id descending, below `before`."""
-        ...
-
-    async def bulk_jobs_under_way(self, *, after: bytes = b"", limit: int = 100) -> list[BulkRow]:
-        """Jobs that have not ended, by ascending id above `after`."""
-        ...
-
-
 class Places(Protocol):
     """Places in limits that are taken, and the lines of those who want one. Limits are named by their keys."""
 
@@ -360,6 +346,20 @@ class Places(Protocol):
 
     async def places_taken(self, limit_key: bytes) -> list[int]:
         """The places of a limit that are taken, in ascending order."""
+        ...
+
+
+class BulkJobs(Protocol):
+    """The projection of bulk jobs."""
+
+    async def bulk_job(self, bulk_id: bytes) -> BulkRow | None: ...
+
+    async def bulk_jobs(self, workspace_id: bytes, *, before: bytes | None = None, limit: int = 20) -> list[BulkRow]:
+        """Jobs of a workspace by id descending, below `before`."""
+        ...
+
+    async def bulk_jobs_under_way(self, *, after: bytes = b"", limit: int = 100) -> list[BulkRow]:
+        """Jobs that have not ended, by ascending id above `after`."""
         ...
 
 

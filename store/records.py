@@ -304,34 +304,6 @@ class TimerRow(NamedTuple):
     timer: int
 
 
-class BulkRow(NamedTuple):
-    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
-
-    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
-    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
-    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
-    """
-
-    bulk_id: bytes
-    organization_id: bytes
-    workspace_id: bytes
-    action: str
-    status: str
-    seq: int
-    created_at: int
-    created_by: str
-    modified_at: int
-    modified_by: str
-    ended_at: int | None
-    expected: int | None
-    done: int
-    unchanged: int
-    failed: int
-    codes: str
-    listed: str
-    why: str | None
-
-
 class QueueRow(NamedTuple):
     """An execution that stands in the line of a limit since its event `seq`; the order is that of the log.
 
@@ -361,6 +333,34 @@ class InLine(NamedTuple):
     ahead: int
 
 
+class BulkRow(NamedTuple):
+    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
+
+    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
+    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
+    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
+    """
+
+    bulk_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    action: str
+    status: str
+    seq: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str
+    ended_at: int | None
+    expected: int | None
+    done: int
+    unchanged: int
+    failed: int
+    codes: str
+    listed: str
+    why: str | None
+
+
 class SnapshotRow(NamedTuple):
     """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
@@ -384,8 +384,8 @@ Row: TypeAlias = (
     | ExecutionRow
     | WaitRow
     | TimerRow
-    | BulkRow
     | QueueRow
+    | BulkRow
     | SnapshotRow
 )
 
@@ -393,9 +393,9 @@ Owned: TypeAlias = (
     ExecutionRow
     | WaitRow
     | TimerRow
-    | BulkRow
     | QueueRow
     | SlotRow
+    | BulkRow
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET
 
-from perdure.api.client import results
+from perdure.api.client import many_results as results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
 
 _RUNS = "/v1/executions"

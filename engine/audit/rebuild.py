@@ -14,13 +14,7 @@ from perdure.engine.audit.store_audit import bulk_jobs_of, executions_of, fold_b
 from perdure.engine.core import ids
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import (
-    BulkRow,
-    ExecutionRow,
-    Projected,
-    TimerRow,
-    WaitRow,
-)
+from perdure.store.records import BulkRow, ExecutionRow, Projected, TimerRow, WaitRow
 
 
 class Rebuilt(NamedTuple):

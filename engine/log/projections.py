@@ -16,22 +16,8 @@ from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.persistent import PersistentMap
-from perdure.engine.core.state import (
-    EXECUTION_TIMER,
-    SETTINGS_TIMER,
-    OngoingPause,
-    OpenWait,
-    State,
-)
-from perdure.store.records import (
-    CountChange,
-    Ending,
-    ExecutionRow,
-    QueueRow,
-    SlotRow,
-    TimerRow,
-    WaitRow,
-)
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, OngoingPause, OpenWait, State
+from perdure.store.records import CountChange, Ending, ExecutionRow, QueueRow, SlotRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
 

@@ -141,6 +141,7 @@ class Node:
             for organization in await self.store.organizations()
             for row in await self.store.execution_page(organization_id=organization.organization_id, limit=1)
         ]
+        seen += [row.bulk_id for row in await self.store.bulk_jobs_under_way()]  # what starts after them is not theirs
         self.processor.resume_at(await self.store.position(), seen)
 
     def begin_drain(self) -> None:

@@ -23,7 +23,7 @@ EXPECTED_LOOKS_MAX: Final = 20
 
 
 class BulkOrder(NamedTuple):
-    """What is asked for: an action, for the runs that the filters let through, and why."""
+    """An order: an action, for the runs that the filters let through, and the reason."""
 
     action: str
     filters: Given

@@ -1,4 +1,4 @@
-"""What a bulk job can do with a run: each is a command that a caller may give for one run, with the same scope."""
+"""Actions of bulk jobs: each is a command that a caller may give for one run, with the same scope."""
 
 from __future__ import annotations
 

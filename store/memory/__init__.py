@@ -65,8 +65,8 @@ class MemoryStore(MemoryAudit):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
-            BulkRow: self._bulk,
             QueueRow: self._queue,
+            BulkRow: self._bulk,
             SnapshotRow: self._snapshots,
         }
 

@@ -22,15 +22,7 @@ from perdure.store.records import (
     TimerRow,
     WaitRow,
 )
-from perdure.store.schema import (
-    TABLE_OF,
-    UNUSED,
-    execution_counts,
-    executions,
-    idempotency,
-    streams,
-    timers,
-)
+from perdure.store.schema import TABLE_OF, UNUSED, execution_counts, executions, idempotency, streams, timers
 from perdure.store.sql.endings import IS_CURRENT, SEEN_WAITS
 from perdure.store.sql.places import QUEUED
 from perdure.store.sql.session import SqlSession, Statement

@@ -111,6 +111,16 @@ PUTS: Final[dict[type[Row | Claim], Bulk]] = {
     for kind, table in TABLE_OF.items()
     if kind not in CLAIM and kind is not QueueRow
 }
+ADD_COUNTS: Final = Bulk(
+    _compile(
+        _ADD_COUNT.on_conflict_do_update(
+            index_elements=list(execution_counts.primary_key.columns),
+            set_={"total": execution_counts.c.total + _ADD_COUNT.excluded.total},
+        ),
+        *_columns(execution_counts),
+    ),
+    list(execution_counts.columns),
+)
 # What comes in line is placed by the position of its event, which is there by now.
 _IN_LINE: Final = ", ".join(QueueRow._fields)
 _AS_GIVEN: Final = ", ".join(f"column{number}" for number in range(1, len(QueueRow._fields) + 1))
@@ -121,16 +131,6 @@ PUTS[QueueRow] = Bulk(
     "ON CONFLICT (execution_id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in (*QueueRow._fields[1:], "position")),
     [queue.c[name] for name in QueueRow._fields],
-)
-ADD_COUNTS: Final = Bulk(
-    _compile(
-        _ADD_COUNT.on_conflict_do_update(
-            index_elements=list(execution_counts.primary_key.columns),
-            set_={"total": execution_counts.c.total + _ADD_COUNT.excluded.total},
-        ),
-        *_columns(execution_counts),
-    ),
-    list(execution_counts.columns),
 )
 
 

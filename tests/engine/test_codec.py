@@ -414,8 +414,8 @@ def test_data_that_is_not_the_event_s_is_an_error(data):
 
 
 def structs_in(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Where in an event's data a struct stands, the event itself included; what variables are named is no struct."""
-    if not isinstance(value, dict) or at[-1:] == ("assigned",):
+    """Where in an event's data a struct stands, the event itself included; objects by variable or code are none."""
+    if not isinstance(value, dict) or at[-1:] in (("assigned",), ("failed",)):
         return []
     own = [] if at[-1:] == ("calls",) else [at]
     return [*own, *(found for name, inner in value.items() for found in structs_in(inner, (*at, name)))]

@@ -11,6 +11,7 @@ from perdure.store.chain import sealed
 from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
+    BulkRow,
     Claim,
     Deleted,
     ExecutionRow,
@@ -97,6 +98,14 @@ def execution(execution_id: bytes, **changes: Any) -> ExecutionRow:
 def wait(wait_id: bytes, execution_id: bytes, **changes: Any) -> WaitRow:
     row = WaitRow(
         *(wait_id, execution_id, ORG, WORKSPACE, WORKFLOW, "Ask", 2, NOW, None, None, None, None),
+    )
+    return row._replace(**changes)
+
+
+def bulk_job(bulk_id: bytes, **changes: Any) -> BulkRow:
+    row = BulkRow(
+        *(bulk_id, ORG, WORKSPACE, "terminate", "running", 1, NOW, "key:1", NOW, "engine:1", None, None),
+        *(0, 0, 0, "{}", "[]", None),
     )
     return row._replace(**changes)
 

@@ -17,15 +17,7 @@ import msgspec
 
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.errors import StoreError
-from perdure.store.records import (
-    Appended,
-    CountChange,
-    Ending,
-    Head,
-    NewEvent,
-    StreamAppend,
-    StreamKind,
-)
+from perdure.store.records import Appended, CountChange, Ending, Head, NewEvent, StreamAppend, StreamKind
 
 LENGTH: Final = struct.Struct(">Q")
 
@@ -86,8 +78,7 @@ def read_request(request: memoryview) -> list[StreamAppend] | Work:
     make = map(_MAKE.__getitem__, kinds)
     typed: Callable[[list[list[Any]]], list[Any]] = lambda rows: [next(make)(row) for row in rows]  # noqa: E731
     return [
-        StreamAppend(*part[:6], typed(part.claims), typed(part.puts), typed(part.deletes), part.endings)
-        for part in parts
+        StreamAppend(*part[:6], typed(part.claims), typed(part.puts), typed(part.deletes), *part[9:]) for part in parts
     ]
 
 

@@ -57,7 +57,13 @@ STANDINGS: dict[str, tuple[Any, ...]] = {
     "stopped": (START, StopBulk()),
     "completed": (START, CompleteBulk()),
 }
-COMMANDS = {"start": START, "begin": BeginTurn(("d",)), "end": ended(2), "stop": StopBulk(), "complete": CompleteBulk()}
+COMMANDS: dict[str, Any] = {
+    "start": START,
+    "begin": BeginTurn(("d",)),
+    "end": ended(2),
+    "stop": StopBulk(),
+    "complete": CompleteBulk(),
+}
 MOVES: dict[tuple[str, str], list[str]] = {
     ("new", "start"): ["BulkStarted"],
     ("running", "begin"): ["BulkTurnBegun"],

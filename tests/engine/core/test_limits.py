@@ -48,9 +48,9 @@ def test_it_begins_when_it_is_admitted():
     """With a place in each limit, which it gives back with the very event that ends it."""
     run = given(chain(CHARGE), limits=(OWN, ALL)).when(admit(3, 17))
     run.then(le.ExecutionAdmitted((3, 17)), "TaskScheduled").then_is("running").then_effects("RunTask")
-    assert run.state.places == (3, 17)
+    assert list(run.state.places) == [3, 17]
     run.when(succeeded("A")).then("TaskSucceeded", "ExecutionSucceeded").then_effects(FillPlaces((OWN.key, ALL.key)))
-    assert run.state.places == ()
+    assert not run.state.places
 
 
 @pytest.mark.parametrize("late", [Admit(1, (3,)), Admit(1, (3, 17)), Admit(99, (3, 17))])

@@ -16,6 +16,7 @@ from perdure.engine.core.limit_events import ExecutionAdmitted
 from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import EXECUTION
 from perdure.engine.services.access import SCOPES, Principal
+from perdure.engine.services.queries import PlaceInLine, QueuedFor
 from perdure.engine.steps import Registry
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -101,11 +102,7 @@ async def test_one_at_a_time_in_the_order_of_the_log(bench: Bench) -> None:
     assert await statuses(engine, runs) == ["running", "pending", "pending"]
     queries = engine.services.queries
     shown = [await queries.queue(ids.parse(run)) for run in runs]
-    assert [place and (place.position, [tuple(each) for each in place.limits]) for place in shown] == [
-        None,
-        (1, [("workflow", 1)]),
-        (2, [("workflow", 1)]),
-    ]
+    assert shown == [None, *(PlaceInLine(number, [QueuedFor("workflow", 1)]) for number in (1, 2))]
     for n in range(3):
         assert list(works.running) == [n]
         await works.let_go(engine, n)
@@ -188,7 +185,7 @@ async def test_a_cap_of_the_organization_is_over_all_workflows(bench: Bench) -> 
     assert await statuses(engine, [*first, *others]) == ["running", "pending", "pending", "running", "pending"]
     place = await engine.services.queries.queue(ids.parse(first[1]))
     assert place is not None
-    assert [tuple(each) for each in place.limits] == [("workflow", 1), ("organization", 2)]
+    assert place.limits == [QueuedFor("workflow", 1), QueuedFor("organization", 2)]
     await works.let_go(engine, 10)  # its place goes to the one that can use it: `one` is full
     assert sorted(works.running) == [0, 11]
     await works.let_go(engine, 0)

@@ -79,11 +79,11 @@ def crashing(engine: Engine, monkeypatch: pytest.MonkeyPatch, name: str, at: int
     async def command(*args: Any, **more: Any) -> Any:
         nonlocal count
         count += 1
-        if count > at:
+        number = count
+        if number > at or (number == at and not is_late):
             await asyncio.Event().wait()
-        if count < at or is_late:
-            answered = await real(*args, **more)
-        if count >= at:
+        answered = await real(*args, **more)
+        if number == at:
             await asyncio.Event().wait()
         return answered
 

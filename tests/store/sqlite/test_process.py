@@ -38,6 +38,7 @@ from tests.acceptance.conftest import children_of
 from tests.store.builders import (
     NOW,
     api_key,
+    bulk_job,
     event,
     execution,
     head_of,
@@ -83,7 +84,7 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
         claims=[process_id("P", a), idempotency("key", a)],
         puts=[
             *(organization(a, "o"), workspace(a, "w"), api_key(a), workflow(a), version(a, 1)),
-            *(execution(a), wait(a, b, due_at=NOW), TimerRow(NOW, a, 1), snapshot(a)),
+            *(execution(a), wait(a, b, due_at=NOW), TimerRow(NOW, a, 1), snapshot(a), bulk_job(a)),
         ],
         deletes=[TimerRow(NOW, a, 2)],
     )._replace(endings=[Ending(2, NOW)], counts=[CountChange(uid(4), uid(5), "running", 1)])
