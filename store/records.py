@@ -271,10 +271,6 @@ class ExecutionRow(NamedTuple):
     in_flight: int | None = None
 
 
-OPERATOR: Final = "operator"
-"""What stands for a quota where a pause was made by somebody."""
-
-
 class WaitRow(NamedTuple):
     """A wait, open (`outcome` null) or ended: resumed, failed, expired or cancelled."""
 

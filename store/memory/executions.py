@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import islice
 from uuid import UUID
 
-from perdure.store.batch import execution_scope
+from perdure.store.batch import OPERATOR, execution_scope
 from perdure.store.memory.places import MemoryPlaces
 from perdure.store.memory.tables import Index, MemoryTable
-from perdure.store.records import OPERATOR, CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 from perdure.store.run_filter import ID_MAX, ID_MIN, FoundRuns, RunFilter
 
 _ACTIVE = ("pending", "running")

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, tuple_, union
 
-from perdure.store.batch import execution_scope
-from perdure.store.records import OPERATOR, CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.batch import OPERATOR, execution_scope
+from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
 from perdure.store.schema import LIVE, PAUSED, execution_counts, executions, idempotency, process_ids, timers, waits
 from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
 from perdure.store.sql.finding import SqlFinding

@@ -16,8 +16,8 @@ from perdure.engine.core.pause_events import Quota
 from perdure.engine.core.state import State
 from perdure.engine.log.snapshots import FLAWS
 from perdure.engine.runtime.telemetry.instruments import SECONDS, SIZES, Counter, Gauge, Gauges, Histogram, Instruments
+from perdure.store.batch import OPERATOR
 from perdure.store.protocols import Executions
-from perdure.store.records import OPERATOR
 
 OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
 """How orders end: answered, refused, overtaken by another with the same claim, or not taken in by the database."""
