@@ -46,6 +46,7 @@ from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
+from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
@@ -116,8 +117,10 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     workflows = Workflows(parts, registry, calls, published)
     limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
+    open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
+    admitting = StartRules(limits, open_runs)
     scheduled = ScheduledRuns(parts, workflows, limits)
-    runs, finding = Runs(parts, workflows, limits, idempotency), Finding(around.store)
+    runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
     jobs = BulkWorker(parts, runs)
     services = Services(
         runs=runs,
@@ -134,7 +137,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         schedules=Schedules(parts, workflows, scheduled),
         clock=ClockControl(parts),
     )
-    children = ChildExecutions(parts, workflows, calls, limits)
+    children = ChildExecutions(parts, workflows, calls, admitting)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
     return Composed(_node(parts, circle, tasks, children, jobs, scheduled), services)
 
@@ -275,6 +278,12 @@ class NoTasks:
 
     def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002 nothing runs
         return False
+
+    def withhold(self, stream_id: bytes) -> None:
+        """Nothing waits for a slot."""
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Nothing was withheld."""
 
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
         return False

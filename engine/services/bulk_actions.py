@@ -12,6 +12,8 @@ from perdure.engine.services.run_filters import Given
 from perdure.engine.services.runs import TERMINATION_REASON, Runs
 from perdure.engine.shown import shown
 
+PAUSE_REASON: Final = "Paused with others by a bulk job."
+
 
 class BulkItem(NamedTuple):
     """One run's turn: who asked, for which run, why, and with what. `key` makes a repetition harmless."""
@@ -56,11 +58,24 @@ async def _resume(runs: Runs, item: BulkItem) -> Answered:
     )
 
 
+async def _pause(runs: Runs, item: BulkItem) -> Answered:
+    """Pause the run, with the reason of the job; its clocks go on."""
+    reason = PAUSE_REASON if item.reason is None else item.reason
+    return await runs.pause(item.caller, item.process_id, reason=reason, idempotency=item.key)
+
+
+async def _unpause(runs: Runs, item: BulkItem) -> Answered:
+    """Let the run go on, whoever paused it."""
+    return await runs.unpause(item.caller, item.process_id, reason=item.reason, idempotency=item.key)
+
+
 ACTIONS: Final[Mapping[str, BulkAction]] = {
     each.name: each
     for each in (
         BulkAction("terminate", "runs.terminate", ("pending", "running", "waiting"), "terminated", _terminate),
         BulkAction("resume", "runs.resume", ("waiting",), "restarted", _resume, frozenset({"payload"})),
+        BulkAction("pause", "runs.terminate", ("pending", "running", "waiting"), "paused", _pause),
+        BulkAction("unpause", "runs.terminate", ("pending", "running", "waiting"), "unpaused", _unpause),
     )
 }
 """All actions by name. One that is a command of `Runs` is a row more."""
