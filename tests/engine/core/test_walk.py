@@ -168,7 +168,7 @@ REDRIVEN = {
 }
 """These are redriven once wherever they can be; of the others it is only tried where it is refused."""
 
-FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail"}
+FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail", "charge, and be late"}
 """These are forked wherever they can be, once."""
 
 DEFINITIONS["charge, and be late"] = {"Do": {**STEP, "TimeoutSeconds": 60, "End": True}}
