@@ -37,6 +37,7 @@ from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
 from perdure.engine.services.bulk import BulkCommands
+from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import BulkWorker
 from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.chances import Chances
@@ -119,9 +120,10 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     idempotency = Idempotency(parts)
     open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
     admitting = StartRules(limits, open_runs)
-    scheduled = ScheduledRuns(parts, workflows, limits)
+    scheduled = ScheduledRuns(parts, workflows, admitting)
     runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
-    jobs = BulkWorker(parts, runs)
+    chances = Chances(parts, workflows, admitting, idempotency, runs)
+    jobs = BulkWorker(parts, Commanded(runs, chances))
     services = Services(
         runs=runs,
         workflows=workflows,
@@ -133,7 +135,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         bulk=BulkCommands(parts, finding, jobs.go_on),
         idempotency=idempotency,
         calls=calls,
-        chances=Chances(parts, workflows, limits, idempotency, runs),
+        chances=chances,
         schedules=Schedules(parts, workflows, scheduled),
         clock=ClockControl(parts),
     )

@@ -317,11 +317,12 @@ _NEEDS: Final[Mapping[str, Callable[[str, set[str | None]], bool]]] = {
     "alive": lambda _, outcomes: bool(outcomes),
     "terminated": lambda status, _: status == "terminated",
     "already terminated": lambda status, _: status == "terminated",
+    "redriven": lambda *_: True,
     **dict.fromkeys(("paused", "already paused", "unpaused", "not paused"), lambda *_: True),
 }
 """What must be true of a run that gave such an answer: of its status and how its waits ended.
 
-Of a pause that is over no row tells.
+Of a pause that is over, and of a redrive, no row tells.
 """
 
 

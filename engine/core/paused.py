@@ -50,6 +50,8 @@ PAUSED: Final[Mapping[type, Meaning]] = {
     c.Release: Meaning("a release from quarantine", "as ever", "it is paused still"),
     c.PauseExecution: Meaning("a pause", "no change", "it is told `already paused`; reason and clocks stay"),
     c.UnpauseExecution: Meaning("an unpause", "goes on", "what was put off is asked for, and what is ready entered"),
+    c.Redrive: Meaning("a redrive", "as ever", "it is refused: the run has not ended"),
+    c.Fork: Meaning("a repeated fork", "as ever", "it is told which execution that is"),
     c.Trigger: Meaning("a repeated trigger", "as ever", "it is told which execution that is"),
     c.Confirm: Meaning("an answer is stored", "as ever", "nothing changes"),
     c.Refuse: Meaning("a refusal is recorded", "as ever", "nothing changes"),

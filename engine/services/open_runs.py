@@ -14,9 +14,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from perdure.engine.core.transitions import TERMINAL
+from perdure.engine.errors import Conflict
 from perdure.engine.limits import Limits
+from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.services.run_limits import RunLimits
+from perdure.engine.services.starting import Start
 from perdure.store.protocols import Executions
 
 READ_AFTER_MS: Final = 10_000
@@ -65,3 +68,11 @@ class StartRules(NamedTuple):
 
     limits: RunLimits
     open_runs: OpenRuns
+
+    async def limited(self, caller: Caller, start: Start) -> Start:
+        """The start with the limits that it counts in. Raises `Conflict` if too many runs are open, and `Invalid`."""
+        version = start.found.version
+        reason = await self.open_runs.why_not(version.workspace_id, version.workflow_id)
+        if reason is not None:
+            raise Conflict(reason)
+        return await self.limits.limited(caller, start)

@@ -313,6 +313,12 @@ DOES: dict[type, tuple[dict[str, Any], tuple[c.Command, ...], c.Command]] = {
     c.Release: (CALLED, (PAUSE, c.Quarantine("Resume", "KeyError")), c.Release()),
     c.PauseExecution: (CALLED, (PAUSE,), FREEZE),
     c.UnpauseExecution: (CALLED, (PAUSE,), c.UnpauseExecution()),
+    c.Redrive: (CALLED, (PAUSE,), c.Redrive("mended")),
+    c.Fork: (
+        CALLED,
+        (PAUSE,),
+        c.Fork(e.Origin("fork", "01977420-dc00-7000-8000-000000000001", 1, "0" * 64), (), "REQUEST"),
+    ),
     c.Trigger: (CALLED, (PAUSE,), c.Trigger("w", "f", 1, "0" * 64, "REQUEST", {})),
     c.Confirm: (CALLED, (PAUSE,), c.Confirm("yes")),
     c.Refuse: (CALLED, (PAUSE,), c.Refuse("trigger", "taken")),
