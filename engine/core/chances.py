@@ -13,7 +13,7 @@ from perdure.engine.core.frames import cancel_all_waits, close, put
 from perdure.engine.core.persistent import EMPTY, PersistentMap
 from perdure.engine.core.places import set_time_limits
 from perdure.engine.core.remains import bring_back, bring_back_iteration
-from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, TOP, InFork, State
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, TOP, InFork, State, Timer
 
 
 def execution_redriven(state: State, event: ExecutionRedriven, _: Recorded) -> None:

@@ -106,9 +106,8 @@ class Story:
             execution_id, _ = await self._api.token()
             await self._api.set_aside(execution_id)
             self._shown = {execution_id: example["path"]["process_id"]}
-        if name.startswith("POST /v1/executions/") and name.endswith(
-            "/pause"
-        ):  # and the two after it are about the same run
+        if name.startswith("POST /v1/executions/") and name.endswith("/pause"):
+            # And the two after it are about the same run.
             execution_id, _ = await self._api.token()
             self._shown = {execution_id: example["path"]["process_id"]}
         if name == "GET /v1/clock":

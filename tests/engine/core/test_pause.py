@@ -317,7 +317,7 @@ DOES: dict[type, tuple[dict[str, Any], tuple[c.Command, ...], c.Command]] = {
     c.Fork: (
         CALLED,
         (PAUSE,),
-        c.Fork(e.Origin("fork", "01977420-dc00-7000-8000-000000000001", 1, "0" * 64), (), "REQUEST"),
+        c.Fork(e.Origin("fork", wait_id(1), 1, "0" * 64), (), "REQUEST"),
     ),
     c.Trigger: (CALLED, (PAUSE,), c.Trigger("w", "f", 1, "0" * 64, "REQUEST", {})),
     c.Confirm: (CALLED, (PAUSE,), c.Confirm("yes")),
