@@ -139,6 +139,23 @@ async def test_the_first_decision_of_a_run_has_them(bench: Bench) -> None:
     assert len(await names(engine, run.id)) == 101
 
 
+async def test_a_fork_has_them_from_its_first_event_on(bench: Bench) -> None:
+    """Nothing is known of its workflow when it begins: a first event of another run says which it is."""
+    engine = await bench.start()
+    run = await engine.trigger(await made(engine, ASKING, events=120))
+    for _ in range(30):
+        await engine.resume(run.id, {}, hold=0)
+    assert await reason_of(engine, run.id) is not None  # 120 events and more
+    await bench.stop(engine)
+    engine = await bench.start()
+    fork = await engine.fork(run.id, 110)
+    assert await reason_of(engine, fork.id) is None
+    for _ in range(4):
+        if await reason_of(engine, fork.id) is None:
+            await engine.resume(fork.id, {}, hold=0)
+    assert OF_WORKFLOW.format("events") in str(await reason_of(engine, fork.id))
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 async def test_a_raised_quota_lets_an_unpaused_run_go_on_under_it(bench: Bench, *, is_killed: bool) -> None:
     """As far as that goes, and not once more on top; with the version that it began with, over a crash too."""
