@@ -33,6 +33,10 @@ PAUSE_MS: Final = 250
 PAUSE_MAX_MS: Final = 10_000
 KEY_ENDED: Final = "key_ended"
 
+KEY_PREFIX: Final = "\nbulk:"
+"""How the idempotency keys of jobs begin: as none does that a caller can send, or whoever may change one run could use
+the key of a job first, for something else, and the job would find that it has had its turn."""
+
 
 class _Order(NamedTuple):
     """A job as it is done: for whom, what, with which runs."""
@@ -175,7 +179,7 @@ class BulkWorker:
 
     async def _touch(self, bulk_id: bytes, order: _Order, run: str, process_id: str) -> _Outcome:
         """Give a run the command, however often it takes until that is answered."""
-        name = f"bulk:{ids.text(bulk_id)}:{run}"
+        name = f"{KEY_PREFIX}{ids.text(bulk_id)}:{run}"
         key = IdempotencyKey(name, ["bulk", ids.text(bulk_id), order.action.name])
         item = BulkItem(order.caller, process_id, order.reason, order.arguments, order.filters, key)
         pause = PAUSE_MS
