@@ -178,9 +178,7 @@ async def test_few_commands_are_under_way_at_once(engine: Engine, monkeypatch: p
     assert sum([(await shown(engine, job)).done for job in jobs]) >= RUNS
 
 
-async def test_jobs_of_one_organization_keep_no_other_waiting(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_jobs_of_one_organization_keep_no_other_waiting(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many it starts, and however long they take."""
 
     async def stuck(*_: Any, **__: Any) -> Any:

@@ -19,7 +19,9 @@ IDS = st.builds(
 )
 
 
-def page(runs: dict[bytes, bool], beyond: bytes | None, is_newest_first: bool) -> tuple[list[ExecutionRow], bytes, bool]:
+def page(
+    runs: dict[bytes, bool], beyond: bytes | None, is_newest_first: bool
+) -> tuple[list[ExecutionRow], bytes, bool]:
     """What is found among the next entries, how far that was, and whether it was the end."""
     ordered = sorted(runs, reverse=is_newest_first)
     if beyond is not None:
