@@ -65,9 +65,6 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
 }
 """By row type: the type of the stream that the row is derived from, and the column that names the stream."""
 
-MISPLACED: Final = "queue.position"
-"""Stands for the table of a stray that is in line at another position than its event's."""
-
 FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     ExecutionRow: frozenset(
         {

@@ -15,8 +15,9 @@ from perdure.engine.core.chance_events import ExecutionRedriven
 from perdure.engine.core.events import ExecutionTerminated
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.log.codec import decode_json
+from perdure.store.audited import Seen
 from perdure.store.protocols import Store
-from perdure.store.records import ExecutionRow, IdempotencyRow, Seen, WaitRow
+from perdure.store.records import ExecutionRow, IdempotencyRow, WaitRow
 
 EVENTS_AT_ONCE: Final = 128
 
