@@ -129,8 +129,15 @@ def _timed_out(state: State, event: e.TaskTimedOut | e.WaitExpired, recorded: e.
     if event.then is None and event.scope != TOP and state.pause is None:  # if paused, each tells of itself
         fork = state.forks[fork_and_index(event.scope)[0]]
         if fork.failures + 1 > fork.tolerated:
-            beside = _due_beside(state, fork, event.scope, recorded.recorded_at)
+            beside = _due_beside(state, fork, event.scope, _timed_out_at(state, event.scope, recorded))
     return 1 + beside + _followed(state, event, is_task=True)
+
+
+def _timed_out_at(state: State, scope: str, recorded: e.Recorded) -> int:
+    """The instant at which a scope was late: what its timer says, which in the copies of a fork is as in its origin."""
+    phase = state.frames[scope].phase
+    timer = None if phase is None or phase.timer is None else state.timers.get(phase.timer)
+    return recorded.recorded_at if timer is None else timer.due_at
 
 
 def _due_beside(state: State, fork: Fork, scope: str, at: int) -> int:

@@ -33,7 +33,8 @@ class Fallen:
 class HistoryFold:
     """The state of the fold: by scope the open visit, and the input of the one that begins next.
 
-    `forks` are those that are open, by seq.
+    `forks` are those that are open, by seq. The events of a fork up to `copied_until` were recorded later than they
+    happened.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class HistoryFold:
         self.arrivals: dict[str, Ref] = {}
         self.forks: dict[int, VisitFork] = {}
         self.is_paused = False
+        self.copied_until = 0
         self._starts: list[tuple[TimelineEntry, int]] = []
         self._seq = 0
         self._now = 0
@@ -211,7 +213,7 @@ class HistoryFold:
         self.add(TimelineEntry(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
         return fork
 
-    def fail_scope(self, recorded: Recorded, visit: Visit, *, by_time: bool) -> None:
+    def fail_scope(self, recorded: Recorded, visit: Visit, timed_out_at: int | None) -> None:
         """End a branch or an iteration by the failure of the state that it was in.
 
         What runs beside it and came due at the same instant has timed out as well, as AWS tells it; our log has the
@@ -222,18 +224,19 @@ class HistoryFold:
         if fork is None:
             return
         fork.failures += 1
-        if by_time and fork.failures > fork.tolerated and not self.is_paused:  # if it is, each tells of itself
-            self._time_out_beside(fork, recorded, visit)
+        is_settled = fork.failures > fork.tolerated
+        if timed_out_at is not None and is_settled and not self.is_paused:  # if it is, each tells of itself
+            self._time_out_beside(fork, timed_out_at, visit)
         self._end_scope(visit.scope, "iteration_failed")
         if visit.type in ("Task", "Wait"):  # of a Parallel or Map state it was told that it failed
             self.add(TimelineEntry("state_aborted", visit, fork=fork))
 
-    def _time_out_beside(self, fork: VisitFork, recorded: Recorded, first: Visit) -> None:
+    def _time_out_beside(self, fork: VisitFork, at: int, first: Visit) -> None:
         for index in fork.live:
             visit = self.open.get(scope_of(fork.seq, index))
             if visit is None or visit is first or not self.is_sure(visit):
                 continue
-            if visit.due_at is not None and visit.due_at <= recorded.recorded_at:
+            if visit.due_at is not None and visit.due_at <= at:
                 self.add(TimelineEntry("task_timed_out", visit, failure=VisitFailure("States.Timeout")))
 
     def abort_below(self, recorded: Recorded, visit: Visit) -> None:

@@ -7,7 +7,9 @@ come of the decision that a copy is not.
 
 What was in progress at that event was the origin's. It is entered anew by the event after the copies
 (`ExecutionForked`), as `advance` enters whatever is ready: a step is called under a key of this run, a wait opens with
-an id of its own, a timer is set from now. What was completed stands.
+an id of its own, a timer is set from now. What was completed stands. Of what the copies say about places, queues,
+pauses and time limits nothing is left from there on: a fork with limits queues for places of its own, and has all the
+time that a run has.
 """
 
 from __future__ import annotations
@@ -51,10 +53,6 @@ def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
     draft = ExecutionDraft(state, facts)
-    begun = command.events[0].event
-    if isinstance(begun, ExecutionStarted) and begun.limits:
-        message = "a run of a workflow with concurrency limits cannot be forked: its places are its own; rerun it"
-        return Rejection("CONFLICT", message)
     _start(draft, command)
     remade = _remaker(facts.new_id)
     for recorded in command.events[1:]:
@@ -70,28 +68,15 @@ def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
 
 
 def _start(draft: ExecutionDraft, command: Fork) -> None:
-    """Begin as the origin did, but with no parent, under another name, and with all the time that a run has."""
-    begun, facts = command.events[0], draft.facts
+    """Begin as the origin did, but with no parent, and under another name."""
+    begun = command.events[0]
     if not isinstance(begun.event, ExecutionStarted):
         message = f"event 1 of the origin is {type(begun.event).__name__}: its log is damaged"
         raise TypeError(message)
-    timeout_s = facts.machine.timeout_seconds
-    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
     payload: dict[str, Any] = {"input": (begun.payload or {})["input"], **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
-    limit_ms = command.settings.timeout_ms
-    started = replace(
-        begun.event,
-        trigger=command.trigger,
-        parent=None,
-        due_at=due_at,
-        limit_at=None if limit_ms is None else facts.now + limit_ms,
-        origin=command.origin,
-        limits=command.limits,
-        counts=command.settings.concurrency_counts if command.limits else "all",
-    )
-    draft.emit(started, payload)
+    draft.emit(replace(begun.event, trigger=command.trigger, parent=None, origin=command.origin), payload)
 
 
 def _remaker(new_id: Callable[[], str]) -> Callable[[Event], Event]:
@@ -145,7 +130,9 @@ def _places(state: State) -> list[str]:
 
 
 def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
-    """Record that what follows is this run's own."""
+    """Record that what follows is this run's own, with all the time that a run has, and no places yet."""
+    facts, settings = draft.facts, command.settings
+    timeout_s, limit_ms = facts.machine.timeout_seconds, settings.timeout_ms
     payload: dict[str, Any] = {}
     reason = given = None
     scope = ""
@@ -155,4 +142,15 @@ def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
         payload["input"], given = command.input, ref(draft.next_seq, "input")
         scope = _places(draft.state)[0]
     draft.caused_by = draft.state.seq
-    draft.emit(ExecutionForked(reason, given, scope), payload)
+    draft.emit(
+        ExecutionForked(
+            reason,
+            given,
+            scope,
+            due_at=None if timeout_s is None else facts.now + timeout_s * 1000,
+            limit_at=None if limit_ms is None else facts.now + limit_ms,
+            limits=command.limits,
+            counts=settings.concurrency_counts if command.limits else "all",
+        ),
+        payload,
+    )

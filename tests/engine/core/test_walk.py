@@ -168,7 +168,14 @@ REDRIVEN = {
 }
 """These are redriven once wherever they can be; of the others it is only tried where it is refused."""
 
-FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail", "charge, and be late"}
+FORKED = {
+    "ask until it is enough",
+    "ask, and fail to leave",
+    "ask beside fail",
+    "charge, and be late",
+    "charge in turn",
+    "charge in time, ask in turn",
+}
 """These are forked wherever they can be, once."""
 
 DEFINITIONS["charge, and be late"] = {"Do": {**STEP, "TimeoutSeconds": 60, "End": True}}
@@ -190,7 +197,7 @@ PAUSED = {
     "ask, and fail to leave",
     "ask beside pause",
     "charge in turn",
-    "ask in turn, charge in time",
+    "charge in time, ask in turn",
 }
 """These are paused at every place; all of them are by `dev.py walk`, which takes a minute."""
 
