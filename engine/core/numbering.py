@@ -42,7 +42,7 @@ _FROM_OUTSIDE: Final = frozenset(
 
 def begin(state: State, kind: type[e.Event], event: e.Event) -> None:
     """Before an event that starts a new batch of work, count the starts of all tasks scheduled in the batch before."""
-    if state.untold and (kind in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
+    if state.untold and (kind in _FROM_OUTSIDE or (kind is not e.ResultIgnored and getattr(event, "attempt", 0))):
         state.told += state.untold
         state.untold = 0
     if not state.untold:  # what is scheduled from here on belongs to this go
