@@ -168,6 +168,7 @@ class HistoryFold:
         visit.exited_at, visit.due_at = recorded.recorded_at, None
         self.open.pop(visit.scope, None)
         self._fallen.visits[visit.scope] = visit
+        self._fallen.again.pop(visit.scope, None)  # of a fork that was brought back: its state was not entered since
 
     def _cancel(self, recorded: Recorded, visit: Visit) -> None:
         """End a visit with what is around it, unless it is its own failure that does so."""

@@ -173,7 +173,9 @@ def place_changes(
         after = step.state
         if (after.places, after.placed_at) != (before.places, before.placed_at):
             found.deletes.extend(slots_of(*whose, before))
-            found.claims.extend(slots_of(*whose, after))
+            claims = slots_of(*whose, after)
+            found.claims.extend(claims)
+            found.deletes[:] = [row for row in found.deletes if row not in claims]
         if after.queue != before.queue:
             gone, come = queue_row(*whose, before), queue_row(*whose, after)
             found.deletes.extend(row for row in (gone,) if row is not None)

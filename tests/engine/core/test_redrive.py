@@ -292,6 +292,16 @@ def test_a_fork_that_cannot_be_left_is_left_again_and_nothing_below_is_called():
 # --- history ----------------------------------------------------------------------------------------------------------
 
 
+def test_the_history_tells_of_a_state_that_a_redriven_one_leads_back_to():
+    """A Parallel that went on after a redrive and is come to again, by its Catch or in a loop, is entered again."""
+    catch = [{"ErrorEquals": ["Down"], "Next": "Both"}]
+    both = parallel(machine(A={**STEP}), machine(B={**STEP}), Catch=catch)
+    run = given(machine(Both=both)).when(terminated(), redriven(), failed("A", "Down"))
+    run.then_is("running").check()
+    names = [event["type"] for event in states_history(run.events)]
+    assert names.count("ParallelStateEntered") == 2
+
+
 def test_the_history_tells_of_a_redrive_as_aws_does():
     """A state that was entered and not left is not entered again; its step is scheduled once more."""
     run = given(machine(A={**STEP})).when(failed("A", "Down"), redriven(), succeeded("A", 1))

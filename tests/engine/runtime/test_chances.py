@@ -11,9 +11,10 @@ from perdure.engine import Engine
 from perdure.engine.audit.store_audit import verify
 from perdure.engine.core import ids
 from perdure.engine.core.chance_events import ExecutionForked
-from perdure.engine.core.commands import Quarantine
+from perdure.engine.core.commands import Quarantine, Redrive, Terminate
+from perdure.engine.core.settings import VersionSettings
 from perdure.engine.errors import Conflict
-from perdure.engine.runtime.processing.requests import from_inside
+from perdure.engine.runtime.processing.requests import Accepted, from_inside
 
 from .conftest import Bench, eventually
 from .test_limits import ASK_THEN_WORK, WORK, Works, cap, rests, row_of, statuses
@@ -230,4 +231,30 @@ async def test_redrives_that_a_crash_cuts_off_are_done_once(bench: Bench) -> Non
     assert await statuses(engine, runs) == ["completed"] * 4
     for run in runs:
         assert (await names(engine, run)).count("ExecutionRedriven") == 1
+    assert await is_sound(engine)
+
+
+async def test_what_is_terminated_and_redriven_in_one_batch_stands_in_line_again(bench: Bench) -> None:
+    """The row that goes with the end and the one that comes with the redrive are of one run, and one commit."""
+    works = Works()
+    engine = await bench.start(works.steps)
+    workflow = await engine.create_workflow("w", WORK, settings={"concurrencyLimit": 1})
+    first, second = [(await engine.trigger(workflow.id, {"n": n})).id for n in range(2)]
+    await rests(engine)
+    sender, settings = engine.node.processor, VersionSettings(concurrency_limit=1)
+    for run in (second, first):
+        commands = (Terminate("stop"), Redrive(None, settings))
+        replies = await asyncio.gather(
+            *(sender.submit(from_inside(ids.parse(run), command, "key:test")) for command in commands)
+        )
+        assert all(isinstance(reply, Accepted) for reply in replies)
+        assert await is_sound(engine)
+    await rests(engine)
+    assert await statuses(engine, [first, second]) == ["pending", "running"]
+    assert await is_sound(engine)
+    works.is_open = True
+    await works.let_go(engine, 1)
+    await eventually(lambda: not bench.store._queue.rows and not bench.store._slots.rows)
+    await rests(engine)
+    assert await statuses(engine, [first, second]) == ["completed"] * 2
     assert await is_sound(engine)
