@@ -306,13 +306,28 @@ class HistoryFold:
             if visit.fallen_fork is not None and visit.fork is None:  # it was failing
                 self._fallen.visits[visit.scope] = visit
                 self.bring_back(visit.scope)
-            elif visit.fork is None:
+            elif visit.fork is not None and visit.fork.failures > visit.fork.tolerated and visit.scope in self.open:
+                self._set_back(visit)
+                self.bring_back(visit.scope)
+            elif visit.fork is None and self.open.get(visit.scope) is visit:
                 self._fallen.again[visit.scope] = visit
                 visit.due_at = None
         if value is not None:
             self.arrivals[scope] = value
-            if scope in self.open:
-                self.open[scope].input = value
+            given = self.open.get(scope) or self._fallen.visits.get(scope)
+            if given is not None:
+                given.input = value
+
+    def _set_back(self, visit: Visit) -> None:
+        """Set a visit whose fork has failed aside, with all that runs below: it is about to go on from the start."""
+        fork = visit.fork
+        self.open.pop(visit.scope, None)
+        self._fallen.visits[visit.scope] = visit
+        self.end_fork(visit)
+        for index in [] if fork is None else fork.live:
+            inner = self.open.get(scope_of(visit.fallen_fork.seq, index)) if visit.fallen_fork else None
+            if inner is not None:
+                self._set_back(inner)
 
     # --- the end --------------------------------------------------------------------------------------------------
 

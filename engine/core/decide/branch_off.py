@@ -32,6 +32,7 @@ from perdure.engine.core.effects import SetTimer
 from perdure.engine.core.events import (
     Event,
     ExecutionStarted,
+    Recorded,
     StateExited,
     StatePassed,
     TaskSucceeded,
@@ -39,8 +40,9 @@ from perdure.engine.core.events import (
     WaitOpened,
     WaitResumed,
 )
+from perdure.engine.core.evolve import evolve
 from perdure.engine.core.refs import ref
-from perdure.engine.core.state import TOP, InFork, State
+from perdure.engine.core.state import TOP, InFork, State, scope_of
 
 _OWN: Final = ("wait", "child")
 """The members of events that name something of one run alone, outside of its log."""
@@ -106,9 +108,9 @@ def _refused(draft: ExecutionDraft, command: Fork, facts: Facts) -> Rejection | 
         return Rejection("CONFLICT", message, {"field": "seq", "limit": last})
     if command.input is UNSET:
         return None
-    places = _places(draft.state)
+    places = _places(draft)
     if len(places) != 1:
-        names = ", ".join(sorted({repr(draft.state.frames[scope].state) for scope in places})[:PLACES_NAMED_MAX])
+        names = ", ".join(sorted({repr(name) for name in places.values()})[:PLACES_NAMED_MAX])
         message = f"input: {len(places)} states are in progress at that event ({names}); the input of one can be edited"
         return Rejection("VALIDATION_ERROR", message, {"field": "input"})
     return too_large("input", command.input, facts)
@@ -124,9 +126,15 @@ def _is_at_its_end(step: DraftedEvent) -> bool:
     return event.scope == TOP and event.next is None and event.output is not None
 
 
-def _places(state: State) -> list[str]:
-    """The scopes that are at a state which was not left, and is no Parallel or Map under way."""
-    return [scope for scope in state.scopes() if not isinstance(state.frames[scope].phase, InFork)]
+def _places(draft: ExecutionDraft) -> dict[str, str]:
+    """The states, by scope, that the fork is to enter: that are no Parallel or Map under way, or wait for their turn."""
+    now, state = draft.facts.now, draft.state
+    after = evolve(state, Recorded(state.seq + 1, now, draft.facts.actor, state.seq, ExecutionForked(), None))
+    found = {scope: frame for scope, frame in after.frames.items() if not isinstance(frame.phase, InFork)}
+    for fork in after.forks.values():
+        waiting = (scope_of(fork.seq, index) for index in fork.again)
+        found |= {scope: after.fallen[scope] for scope in waiting}
+    return {scope: frame.state for scope, frame in found.items()}
 
 
 def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
@@ -140,7 +148,7 @@ def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
         payload["reason"], reason = command.reason, ref(draft.next_seq, "reason")
     if command.input is not UNSET:
         payload["input"], given = command.input, ref(draft.next_seq, "input")
-        scope = _places(draft.state)[0]
+        (scope,) = _places(draft)
     draft.caused_by = draft.state.seq
     draft.emit(
         ExecutionForked(

@@ -295,3 +295,24 @@ def test_iterations_that_are_under_way_are_entered_anew_and_the_others_begin_in_
     fork.then_is("completed").check()
     assert fork.value(fork.state.output)[0] == "done"
     origin.when(terminated())
+
+
+def test_a_branch_that_was_just_failing_goes_on_with_those_beside_it():
+    """At the failure of the branch as at that of the Parallel: it does not fail once more with nothing tried."""
+    origin = given(machine(Both=parallel(machine(A={**STEP}), machine(B={**STEP})))).when(failed("A", "Down"))
+    for seq in (5, 6):
+        fork = Branched(origin, seq)
+        assert {effect.state for effect in fork.effects if isinstance(effect, RunTask)} == {"A", "B"}
+        fork.when(succeeded("A", 1), succeeded("B", 2)).then_is("completed", output=[1, 2]).check()
+        refused = Branched(origin, seq, given_input={}).refused
+        assert "2 states are in progress at that event ('A', 'B')" in refused.message
+
+
+def test_the_input_of_an_iteration_that_waits_for_its_turn_can_be_edited():
+    """Of a Map that was failing the iterations go on one by one; the one that is left is given the new input."""
+    origin = given(machine(M=each(machine(A={**STEP}), MaxConcurrency=1)), [0, 1])
+    origin.when(succeeded("A", "done"), failed("A", "Down"))
+    for seq in range(len(origin.events) - 2, len(origin.events)):
+        fork = Branched(origin, seq, given_input={"mended": 1})
+        assert [effect.parameters for effect in fork.effects if isinstance(effect, RunTask)] == [{"mended": 1}]
+        fork.when(succeeded("A", 2)).then_is("completed", output=["done", 2]).check()
