@@ -173,7 +173,6 @@ FORKED = {
     "ask, and fail to leave",
     "ask beside fail",
     "charge, and be late",
-    "charge in turn",
     "charge in time, ask in turn",
 }
 """These are forked wherever they can be, once."""
@@ -197,7 +196,6 @@ PAUSED = {
     "ask, and fail to leave",
     "ask beside pause",
     "charge in turn",
-    "charge in time, ask in turn",
 }
 """These are paused at every place; all of them are by `dev.py walk`, which takes a minute."""
 
@@ -526,6 +524,7 @@ def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
 
 def test_every_sequence_of_commands_keeps_the_promises(walked):
     """The end is final, a wait is resumed once at most and open no longer than the run, and every resume is told so."""
+    assert set(DEFINITIONS) >= LIMITED | REDRIVEN | FORKED | PAUSED | set(IN_TURN) | set(TIMED)
     assert sum(count for count, _ in walked.values()) > 180, "the walk did not come far"
 
 
