@@ -39,6 +39,9 @@ HORIZON: Final = timedelta(days=8 * 366)
 LAST_DAY: Final = date(9990, 1, 1)
 """Nothing is due from here on: what follows can hardly be written as a date."""
 
+LAST: Final = (LAST_DAY - date(1970, 1, 1)).days * DAY_MS
+"""The same as an instant."""
+
 INTERVAL_MAX: Final = 525_600
 
 UNITS: Final = {"minutes": MINUTE_MS, "hours": 60 * MINUTE_MS, "days": DAY_MS, "weeks": 7 * DAY_MS}
@@ -128,6 +131,8 @@ class Cron:
 
     def after(self, instant: int) -> Iterator[int]:
         """The slots after an instant, without it, in their order."""
+        if instant >= LAST:
+            return
         day = self._local_day(instant) - timedelta(days=1)  # the end of a gap may stand for a slot of the day before
         last, ahead = instant, list[int]()
         end = min(day + HORIZON, LAST_DAY)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from perdure.engine.calendar import (
     DAY_MS,
+    LAST,
     BadCalendar,
     in_words,
     parse_cron,
@@ -64,6 +65,15 @@ def test_slots_are_strictly_after() -> None:
     """An instant that is a slot itself is not given."""
     assert local("0 12 * * *", "UTC", "2026-11-29T12:00", 1) == ["11-30T12:00"]
     assert local("0 0 29 2 *", "UTC", "2096-03-01", 1) == ["02-29T00:00"], "eight years without one"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_nothing_is_due_when_dates_end(zone: str) -> None:
+    """Up to the last instant that can be written there is an answer: no slot."""
+    calendar = parse_cron("* * * * *", zone, now=None)
+    assert next(iter(calendar.after(LAST - 1)), LAST) >= LAST - DAY_MS
+    for after in (LAST, ms("9999-01-01"), ms("9999-12-31T23:59:59")):
+        assert list(calendar.after(after)) == []
 
 
 @pytest.mark.parametrize("zone", ZONES)
