@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import count, islice
+from itertools import count
 from typing import Final, Literal, TypeAlias
 
 import structlog
@@ -142,9 +142,6 @@ class Admission:
     async def _fill(self, key: bytes) -> None:
         """Admit from the line of a limit, and from those that wait for a place in it, whoever has queued longest."""
         lines = {key: 0} | self._blocked.pop(key, {})
-        if len(lines) == 1:
-            while not self._is_closed and await self._admit_together(key):
-                pass
         after = dict.fromkeys(lines, 0)
         heads: list[tuple[int, bytes, QueueRow]] = []
         for line in lines:
@@ -157,31 +154,6 @@ class Admission:
                 after[line] = position
             if outcome != "full":
                 await self._push(heads, line, after[line])
-
-    async def _admit_together(self, line: bytes) -> bool:
-        """Admit the first ones of a line at once, in as many places as are free; whether there may be more of them.
-
-        That is for runs that need a place in this limit only, and no other line's: who is first has no say there.
-        """
-        first = await self._store.first_in_line(line, after=0)
-        if first is None or not _is_alone(first.row):
-            return False
-        taken = set(await self._store.places_taken(line))
-        limit = await self._limit(first.row.kind, first.row)
-        number = AT_ONCE if limit is None else min(AT_ONCE, limit - len(taken))
-        heads: list[QueuedRow] = []
-        while first is not None and _is_alone(first.row) and len(heads) < number:
-            heads.append(first)
-            first = await self._store.first_in_line(line, after=first.position)
-        free = islice((place for place in count(1) if place not in taken), len(heads))
-        admitted = await asyncio.gather(
-            *(self._admit(head.row, [(line, place)]) for head, place in zip(heads, free, strict=True)),
-            return_exceptions=True,
-        )
-        for outcome in admitted:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return len(heads) == number > 0 and all(outcome == "admitted" for outcome in admitted)
 
     async def _push(self, heads: list[tuple[int, bytes, QueueRow]], line: bytes, after: int) -> None:
         first = await self._store.first_in_line(line, after=after)
@@ -247,8 +219,3 @@ class Admission:
             if seen == self._changes:  # or it was read before a change
                 self._in_force[key] = found
         return self._in_force[key]
-
-
-def _is_alone(row: QueueRow) -> bool:
-    """Whether a run needs a place in the limit of its own line only, and that is no limit of other lines."""
-    return row.also_key is None and row.kind != "organization"
