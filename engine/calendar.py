@@ -301,7 +301,9 @@ def _number(field: _Field, text: str) -> int:
     if text.lower() in field.names:
         return field.names.index(text.lower()) + (field.low if field.names is _MONTHS else 0)
     if not text.isdecimal():
-        raise BadCalendar(f"{field.name}: there is no {text!r}.{did_you_mean(text, field.names)}")
+        names = f", or {field.names[0]} to {field.names[-1]}" if field.names else ""
+        accepted = f"it must be from {field.low} to {field.high}{names}"
+        raise BadCalendar(f"{field.name}: there is no {text!r}: {accepted}.{did_you_mean(text, field.names)}")
     if not field.low <= int(text) <= field.high:
         raise BadCalendar(f"{field.name}: {text} is not from {field.low} to {field.high}")
     return int(text)

@@ -128,7 +128,7 @@ def test_an_interval_counts_time_that_passes() -> None:
         ("60 * * * *", "minute: 60 is not from 0 to 59"),
         ("* 24 * * *", "hour: 24 is not from 0 to 23"),
         ("* * 0 * *", "day of month: 0 is not from 1 to 31"),
-        ("* * * juni *", "month: there is no 'juni'. Did you mean 'jun'"),
+        ("* * * juni *", "month: there is no 'juni': it must be from 1 to 12, or jan to dec. Did you mean 'jun'"),
         ("* * * * sun#1", "day of week: 'sun#1' is none of a number or name"),
         ("* * l * *", "day of month: there is no 'l'"),
         ("? * * * *", "minute: '.' is none of"),
