@@ -262,3 +262,19 @@ async def test_run_now_is_answered_once_for_an_idempotency_key(api: Api) -> None
     refused = await api.post(elsewhere, headers={"Idempotency-Key": "k"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "CONFLICT")
     assert (await verify(api.engine.store)).breaks == []
+
+
+async def test_a_schedule_is_shown_as_paused_with_its_workflow(api: Api) -> None:
+    """It is enabled still, and active again when the workflow is resumed; archived, both have ended."""
+    workflow_id, _ = await scheduled(api)
+
+    async def shown() -> tuple[str, bool, int]:
+        (each,) = await listed(api, workflow_id)
+        return each["status"], each["enabled"], len(each["next_slots"])
+
+    await api.ok("POST", f"/v1/workflows/{workflow_id}/pause")
+    assert await shown() == ("paused", True, 5)
+    await api.ok("POST", f"/v1/workflows/{workflow_id}/resume")
+    assert await shown() == ("active", True, 5)
+    await api.ok("DELETE", f"/v1/workflows/{workflow_id}")
+    assert await shown() == ("ended", True, 0)
