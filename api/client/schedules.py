@@ -55,9 +55,7 @@ class ScheduleCalls:
     ) -> Call[schedule_results.RunStarted]:
         """Start a run of a schedule now. Raises `NotFound`, `Conflict`. Repeated, it starts no second run."""
         values, key = {"id": workflow_id, "schedule_id": schedule_id}, idempotency_key or True
-        return Call(
-            "POST", f"{_ONE}/run-now", schedule_results.RunStarted, "data", values=values, idempotency_key=key
-        )
+        return Call("POST", f"{_ONE}/run-now", schedule_results.RunStarted, "data", values=values, idempotency_key=key)
 
     @Operation
     def toggle_schedules(

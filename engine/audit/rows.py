@@ -340,7 +340,9 @@ def answer_flaw(row: IdempotencyRow, seen: Seen) -> str | None:
         return "its answer is no JSON"
     if answer == ids.text(row.stream_id):  # of a trigger
         return None
-    if stream.kind == "workflow" and isinstance(answer, str) and ids.is_id(answer):  # of a run that one of its schedules was asked for
+    if (
+        stream.kind == "workflow" and isinstance(answer, str) and ids.is_id(answer)
+    ):  # of a run that one of its schedules was asked for
         return None
     outcomes = {each.outcome for each in seen.rows if isinstance(each, WaitRow)}
     status = next((each.status for each in seen.rows if isinstance(each, ExecutionRow)), "")

@@ -184,9 +184,9 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
 class Schedule(msgspec.Struct, frozen=True, gc=False):
     """A schedule. `next_at` is the first slot that is not decided, `buffered` one that waits for the end of a run.
 
-    `last_run` is the latest run that one of its slots has started. `starting` has those that are not known to have started, by id.
-    `recent` has the seqs of the last decisions, `revision` that of the last event that somebody else than time brought.
-    One that was removed stays until nothing of it is starting.
+    `last_run` is the latest run that one of its slots has started. `starting` has the runs that are not known to have
+    started, by id. `recent` has the seqs of the last decisions, `revision` that of the last event that somebody else
+    than time brought. One that was removed stays until nothing of it is starting.
     """
 
     timing: Timing

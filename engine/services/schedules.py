@@ -265,7 +265,9 @@ def _timing(given: GivenSchedule, before: s.Timing | None, field: str, now: int)
     start_at = _or(given.start_at, None if before is None else before.start_at)
     end_at = _or(given.end_at, None if before is None else before.end_at)
     if start_at is not None and end_at is not None and end_at < start_at:
-        raise Invalid(f"{field}end_at: it is before start_at; it must not be earlier than that, or null", {"field": "end_at"})
+        raise Invalid(
+            f"{field}end_at: it is before start_at; it must not be earlier than that, or null", {"field": "end_at"}
+        )
     if given.cron is not UNSET and given.interval is not UNSET:
         raise Invalid(f"{field}interval: a schedule has either cron_expression or interval", {"field": "interval"})
     is_interval = given.interval is not UNSET or (given.cron is UNSET and before is not None and before.cron is None)
