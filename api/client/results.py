@@ -279,6 +279,16 @@ class WorkflowShown(Result, frozen=True):
     updated_by: str | None
 
 
+class QuotasShown(Result, frozen=True, rename="camel"):
+    """Quotas of runs; where one is null, that of the organization holds, else the engine's own."""
+
+    events: int | None
+    bytes: int | None
+    transitions_per_second: int | None
+    open_runs: int | None
+    child_depth: int | None
+
+
 class SettingsShown(Result, frozen=True, rename="camel"):
     """Rules for the runs of a workflow; what is not set is null."""
 
@@ -287,6 +297,7 @@ class SettingsShown(Result, frozen=True, rename="camel"):
     concurrency_limit: int | None
     concurrency_key: str | None
     concurrency_counts: str
+    quotas: QuotasShown
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -347,6 +358,7 @@ class OrganizationSettingsShown(Result, frozen=True, rename="camel"):
     """Rules for all runs of an organization; what is not set is null."""
 
     concurrency_limit: int | None
+    quotas: QuotasShown
 
 
 class OrganizationShown(Result, frozen=True):

@@ -71,6 +71,8 @@ async def answer_flaw(store: Store, row: IdempotencyRow, seen: Seen) -> str | No
         return "its answer is no JSON"
     if answer == ids.text(row.stream_id):  # of a trigger
         return None
+    if stream.kind == "workflow" and isinstance(answer, str) and ids.is_id(answer):
+        return None  # of a run that one of its schedules was asked for
     needs = _NEEDS.get(answer) if isinstance(answer, str) else None
     if needs is not None and (needs.is_shown(_shown(seen)) or await _has_event(store, row.stream_id, needs.event)):
         return None

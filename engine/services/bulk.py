@@ -79,7 +79,12 @@ class BulkCommands:
             if name not in action.arguments:
                 raise Invalid(f"{name}: it does not go with the action {order.action!r}", {"field": name})
         _check_reason(order.reason)
-        return narrowed(await self._finding.wanted(caller, order.filters), action)
+        try:
+            wanted = await self._finding.wanted(caller, order.filters)
+        except Invalid as problem:  # the filters are members of the order
+            field = problem.details.get("field")
+            raise Invalid(f"filter.{problem.message}", {**problem.details, "field": f"filter.{field}"}) from None
+        return narrowed(wanted, action)
 
 
 def narrowed(wanted: RunFilter, action: BulkAction) -> RunFilter:
