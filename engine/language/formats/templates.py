@@ -30,7 +30,7 @@ _CREDENTIAL: Final = re.compile(
     r"""\s*credentials(?:\.(?P<plain>[\w-]+)|\[\s*(?P<quote>['"])(?P<odd>[^'"\\]+)(?P=quote)\s*])\s*"""
 )
 
-Refuse: TypeAlias = Callable[[JsonPointer, str], None]
+AddProblem: TypeAlias = Callable[[JsonPointer, str], None]
 
 
 class Reference(NamedTuple):
@@ -53,7 +53,7 @@ class Templates:
     `reads`: what they read, so far.
     """
 
-    def __init__(self, names: Names, refuse: Refuse) -> None:
+    def __init__(self, names: Names, refuse: AddProblem) -> None:
         self._names = names
         self._refuse = refuse
         self.reads = Reads.none()
