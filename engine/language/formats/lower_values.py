@@ -153,7 +153,7 @@ def _duration(builder: MachineBuilder, members: Members, factor: int) -> StateSo
         return {"Type": "Wait", "Timestamp": due, "Output": {"waited": _PASSED}}
     if not is_number(duration) or not 0 <= duration * factor <= TIME_MAX_MS:
         members.refuse("duration", f"must be a number, of at most {TIME_MAX_MS} ms, or a template")
-        return {"Type": "Wait", "Seconds": 0}
+        return {"Type": "Wait", "Seconds": 0, "Output": {"waited": 0}}
     waited = round(duration * factor)
     output = {"waited": waited}
     if waited % 1000 == 0:

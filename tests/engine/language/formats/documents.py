@@ -9,7 +9,12 @@ SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-3, 9), TEXTS)
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=2))
 INPUTS = st.fixed_dictionaries(
     {},
-    optional={"a": VALUES, "b": VALUES, "list": st.lists(SCALARS, max_size=4), "c": st.fixed_dictionaries({"d": VALUES})},
+    optional={
+        "a": VALUES,
+        "b": VALUES,
+        "list": st.lists(SCALARS, max_size=4),
+        "c": st.fixed_dictionaries({"d": VALUES}),
+    },
 )
 ODD = ("s", "send-it", "two words", "ünï", "a.b", "a_b", "{% x", "it@once")
 
@@ -94,7 +99,10 @@ class Maker:
             step["config"] = {"expression": f"{{{{ {self.expression(loop)} }}}}"}
         else:
             step["config"] = {"conditions": self.comparisons(loop, 2), "match": self.pick("all", "any")}
-        ways = {name: self.steps(depth - 1, loop) for name in self.draw(st.sampled_from([["then"], ["else"], ["then", "else"]]))}
+        ways = {
+            name: self.steps(depth - 1, loop)
+            for name in self.draw(st.sampled_from([["then"], ["else"], ["then", "else"]]))
+        }
         if len(ways) == 2 and all(way[-1]["type"] == "terminate" for way in ways.values()):
             del ways["else"][-1]  # what comes after could not be reached
             ways = {name: way for name, way in ways.items() if way}
@@ -115,7 +123,20 @@ class Maker:
         return parts if kind == "list" else {kind: parts}
 
     def comparison(self, loop: int) -> dict[str, Any]:
-        operators = ("eq", "ne", "gt", "gte", "lt", "lte", "contains", "startsWith", "endsWith", "exists", "isEmpty", "matches")
+        operators = (
+            "eq",
+            "ne",
+            "gt",
+            "gte",
+            "lt",
+            "lte",
+            "contains",
+            "startsWith",
+            "endsWith",
+            "exists",
+            "isEmpty",
+            "matches",
+        )
         operator = self.pick(*operators)
         found = {"left": f"{{{{ {self.path(loop)} }}}}", "operator": operator}
         if operator in ("exists", "isEmpty"):
@@ -130,11 +151,18 @@ class Maker:
         step = {"id": name, "type": "parallel" if kind == "race" else kind, "config": config}
         self.outcomes[name] = self.draw(st.lists(st.sampled_from(["ok", "ok", "fail"]), min_size=1, max_size=4))
         if kind in ("approval", "wait_for_resume"):
-            self.outcomes[name] = self.draw(st.lists(st.sampled_from(["yes", "yes", "no", "none"]), min_size=1, max_size=4))
+            self.outcomes[name] = self.draw(
+                st.lists(st.sampled_from(["yes", "yes", "no", "none"]), min_size=1, max_size=4)
+            )
         if self.chance():
-            step["errorHandling"] = self.pick("continue", "retry", {"strategy": "continue", "fallback": self.template(loop)})
+            step["errorHandling"] = self.pick(
+                "continue", "retry", {"strategy": "continue", "fallback": self.template(loop)}
+            )
             if step["errorHandling"] == "retry" and self.chance(2):
-                step["retryConfig"] = {"maxAttempts": self.draw(st.integers(1, 4)), "backoffMs": self.pick(1, 1000, 40000)}
+                step["retryConfig"] = {
+                    "maxAttempts": self.draw(st.integers(1, 4)),
+                    "backoffMs": self.pick(1, 1000, 40000),
+                }
         if kind in ("loop", "parallel", "race", "wait") and self.chance(4):
             step["timeoutMs"] = self.pick(500, 3001, 70_003, 5_000_007)
         return step
@@ -143,7 +171,9 @@ class Maker:
         return {"message": self.template(loop), "fields": {"x": self.template(loop)}}
 
     def _transform(self, _depth: int, loop: int) -> dict[str, Any]:
-        return {name: self.template(loop) for name in self.draw(st.lists(st.sampled_from(["a", "b", "{% c"]), unique=True))}
+        return {
+            name: self.template(loop) for name in self.draw(st.lists(st.sampled_from(["a", "b", "{% c"]), unique=True))
+        }
 
     def _code(self, _depth: int, loop: int) -> dict[str, Any]:
         return {"expression": self.pick(self.expression(loop), "[1, [2]]", "{'a': 1}")}

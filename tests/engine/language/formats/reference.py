@@ -102,6 +102,7 @@ class Reference:
         retry = {"maxAttempts": 3, "backoffMs": 1000, "multiplier": 2, "maxDelayMs": 30000}
         retry |= step.get("retryConfig", {})
         attempts = retry["maxAttempts"] if strategy == "retry" else 1
+        last = StepFailure(at, "")
         for attempt in range(attempts):
             try:
                 return self.limited(step, scope, at, attempt)
@@ -124,7 +125,7 @@ class Reference:
         if limit is None or step["type"] not in ("loop", "parallel", "wait"):
             return self.done(step, scope, at, attempt)
         inner = dict(scope)
-        ends: float
+        ends, output = math.inf, None
         try:
             output, ends = self.done(step, inner, at, attempt)
         except (StepFailure, RunEnd) as problem:
@@ -225,10 +226,31 @@ class Reference:
             scope[name] = seen.get(name)
         return {"results": results, "count": len(items)}, at
 
-    def do_parallel(self, step: dict[str, Any], scope: dict[str, Any], at: float, attempt: int) -> tuple[Any, float]:
+    def do_parallel(self, step: dict[str, Any], scope: dict[str, Any], at: float, _: int) -> tuple[Any, float]:
         self.is_ordered = False
         branches = step["config"]["branches"]
         before = len(self.calls)
+        ends = self.branch_ends(branches, scope, at)
+        waits_for_all = step["config"].get("waitForAll", True)
+        deciding = [end for end in ends if isinstance(end[2], Exception) or not waits_for_all]
+        rivals = [ended for ended, *_ in (deciding if waits_for_all else ends)]
+        if any(rivals.count(ended) > 1 for ended, *_ in deciding):
+            raise Undefined
+        if not deciding:
+            for branch, (_, _, _, seen) in zip(branches, ends, strict=True):
+                scope.update({name: seen.get(name) for name in ids_in(branch)})
+            return {"results": [end[2] for end in ends]}, max(end[0] for end in ends)
+        first = min(deciding, key=lambda end: end[0])
+        self.cut_others(before, branches, first)
+        if isinstance(first[2], Exception):
+            raise first[2]
+        results = [first[2] if index == first[1] else None for index in range(len(branches))]
+        for index, branch in enumerate(branches):
+            scope.update({name: first[3].get(name) if index == first[1] else None for name in ids_in(branch)})
+        return {"results": results}, first[0]
+
+    def branch_ends(self, branches: list[Any], scope: dict[str, Any], at: float) -> list[Any]:
+        """When each branch ends, which it is, with what, and what it has seen by then."""
         ends: list[tuple[float, int, Any, dict[str, Any]]] = []
         for index, branch in enumerate(branches):
             seen = dict(scope)
@@ -237,26 +259,7 @@ class Reference:
                 ends.append((ended, index, output, seen))
             except (StepFailure, RunEnd) as problem:
                 ends.append((problem.at, index, problem, seen))
-        waits_for_all = step["config"].get("waitForAll", True)
-        deciding = [end for end in ends if isinstance(end[2], Exception) or not waits_for_all]
-        for ended, _index, _output, _seen in deciding:
-            if sum(ended == other for other, *_ in (deciding if waits_for_all else ends)) > 1:
-                raise Undefined
-        if deciding:
-            first = min(deciding, key=lambda end: end[0])
-            if len(branches) > 1:
-                self.cut_others(before, branches, first)
-            if isinstance(first[2], Exception):
-                raise first[2]
-            ended, results = first[0], [first[2] if index == first[1] else None for index in range(len(branches))]
-            for index, branch in enumerate(branches):
-                for name in ids_in(branch):
-                    scope[name] = first[3].get(name) if index == first[1] else None
-            return {"results": results}, ended
-        for branch, (_, _, _, seen) in zip(branches, ends, strict=True):
-            for name in ids_in(branch):
-                scope[name] = seen.get(name)
-        return {"results": [end[2] for end in ends]}, max(end[0] for end in ends)
+        return ends
 
     def cut_others(self, before: int, branches: list[Any], first: tuple[float, int, Any, Any]) -> None:
         own = set(ids_in(branches[first[1]]))
@@ -375,7 +378,7 @@ def number(value: Any) -> float | None:
     return float(value) if isinstance(value, str) and NUMERAL.fullmatch(value) else None
 
 
-def compare(operator: str, left: Any, right: Any, *, has_right: bool) -> bool:
+def compare(operator: str, left: Any, right: Any, *, has_right: bool) -> bool:  # noqa: PLR0911 a table
     """The operators of conditions."""
     if operator in ("exists", "isEmpty"):
         found = left is not None if operator == "exists" else left in (None, "", [], {}) and left is not False
