@@ -125,7 +125,7 @@ def common(first: ScopePath, second: ScopePath) -> int:
 
 def is_wrapped(step: FlowStep) -> bool:
     """Say whether a step runs in a machine of its own, which is what can fail, be caught and have a time limit."""
-    if step.kind in ("action", "workflow", "wait_for_resume", "condition", "state", TERMINATE):
+    if step.kind in ("action", "workflow", "wait_for_resume", "condition", "state", "switch", TERMINATE):
         return False
     if step.kind == "approval":
         return not step.errors.is_default

@@ -295,9 +295,8 @@ class _Parser:
             return self._author_variable()
         if name == "credentials" and self._names.has_credentials:
             raise TemplateRefused("credentials.NAME stands alone in its braces: {{ credentials.NAME }}")
-        if name in self._names.roots:
-            self._reads.roots.add(name)
-            return Written(self._names.roots[name], kind="path")
+        if name in self._names.aliases or name in self._names.roots:
+            return self._root(name)
         if self._relative:
             return Written(name if name in ("*", "**", "%") or PLAIN.fullmatch(name) else text_name(name))
         if name in ROOTS:
@@ -305,6 +304,14 @@ class _Parser:
         raise TemplateRefused(
             f"{unknown('name', name, self._names.in_scope())} Paths begin with {_listed(self._names)}"
         )
+
+    def _root(self, name: str) -> Written:
+        if name in self._names.aliases:
+            step = self._names.aliases[name]
+            self._reads.steps.add(step)
+            return Written(self._names.steps[step], kind="path")
+        self._reads.roots.add(name)
+        return Written(self._names.roots[name], kind="path")
 
     def _lambda(self) -> Written:
         start = self._at

@@ -34,6 +34,7 @@ class ActionForm(NamedTuple):
     `required`: those that it must have.
     `is_summary`: whether it must be followed by one that delivers its output.
     `delivers`: whether it is one that does.
+    `text_field`: the member of its config with the text that it delivers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ActionForm(NamedTuple):
     required: tuple[str, ...] = ()
     is_summary: bool = False
     delivers: bool = False
+    text_field: str = ""
 
 
 class RetryPlan(NamedTuple):
@@ -85,6 +87,7 @@ class FlowStep(msgspec.Struct, frozen=True, kw_only=True):
     `timeout_ms`: how long it may take; None: as long as the run.
     `bodies`: the flows in it: a loop's, or one for each branch.
     `ways`: the id of the step that follows, by the way it ends; None ends the machine.
+    `aliases`: other names by which its templates read the outputs of steps.
     """
 
     id: str
@@ -98,6 +101,7 @@ class FlowStep(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: float | None = None
     bodies: tuple[StepFlow, ...] = ()
     ways: Mapping[str, str | None] = {}
+    aliases: Mapping[str, str] = {}
 
     def after(self, way: str = NEXT) -> str | None:
         """Give what follows it by a way; by one that is not given, what simply follows."""

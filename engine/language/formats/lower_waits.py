@@ -79,7 +79,7 @@ def lower_approval(builder: MachineBuilder, step: FlowStep) -> str | None:
     state = _wait(builder, step, approval)
     state["TimeoutSeconds"] = whole_seconds(approval.timeout_ms)
     state["Output"] = ANSWER
-    leads = _leads(builder, step)
+    leads = after_answer(builder, step)
     assigned = builder.kept(step, ANSWER)
     builder.add(step, builder.entry(step), {**state, **assigned, **leads})
     return None
@@ -127,7 +127,7 @@ def _wait(builder: MachineBuilder, step: FlowStep, approval: _Approval) -> State
     return {**state, **builder.handlers(step, late)}
 
 
-def _leads(builder: MachineBuilder, step: FlowStep) -> StateSource:
+def after_answer(builder: MachineBuilder, step: FlowStep) -> StateSource:
     """Give the way on after an answer: by what it says, if the ways differ."""
     ways = (step.after(APPROVED), step.after(REJECTED))
     if ways[0] == ways[1]:
@@ -156,7 +156,7 @@ def _several(builder: MachineBuilder, step: FlowStep, approval: _Approval) -> st
     enough = f"$count($distinct(${answers}.approvedBy)) >= {approval.required}"
     rule: StateSource = {"Condition": f"{{% $states.input.approved = false or {enough} %}}"}
     rule |= builder.kept(step, "{% $states.input %}")
-    leads = _leads(builder, step)
+    leads = after_answer(builder, step)
     rule["Next"] = leads["Next"] if "Next" in leads else builder.place(None)
     builder.add(step, counts, {"Type": "Choice", "Choices": [rule], "Default": waits})
     return start

@@ -13,7 +13,7 @@ from perdure.engine.language.formats.conditions import ConditionWriter
 from perdure.engine.language.formats.flow import FALSE, NEXT, TRUE, ErrorPlan, FlowStep
 from perdure.engine.language.formats.lower_forks import lower_loop, lower_parallel
 from perdure.engine.language.formats.lower_values import StateChain, code_chain, transform_chain, wait_chain
-from perdure.engine.language.formats.lower_waits import lower_approval, lower_wait_for_resume
+from perdure.engine.language.formats.lower_waits import after_answer, lower_approval, lower_wait_for_resume
 from perdure.engine.language.formats.machines import (
     COMPLETED,
     ENDED,
@@ -23,6 +23,7 @@ from perdure.engine.language.formats.machines import (
     StateSource,
     whole_seconds,
 )
+from perdure.engine.language.formats.written import TERNARY
 from perdure.engine.language.values import Json
 
 Lower: TypeAlias = Callable[[MachineBuilder, FlowStep], str | None]
@@ -83,6 +84,20 @@ def lower_condition(builder: MachineBuilder, step: FlowStep) -> None:
     builder.add(step, builder.entry(step), state)
 
 
+def lower_switch(builder: MachineBuilder, step: FlowStep) -> None:
+    """Choose by expressions that are tried in order; which of them is true is told by the ways."""
+    rules: list[StateSource] = []
+    for index, (expression, pointer) in enumerate(step.config["expressions"]):
+        written = builder.templates.expression(expression, pointer)
+        condition = f"{{% {written.within(TERNARY + 1)} ? true : false %}}"
+        kept = builder.kept(step, {"result": True})
+        following = builder.place(step.after(f"choice:{index}"))
+        rules.append({"Condition": condition, "Output": {"result": True}, **kept, "Next": following})
+    other = {"Output": {"result": False}, **builder.kept(step, {"result": False})}
+    state = {"Type": "Choice", "Choices": rules, **other, "Default": builder.place(step.after("default"))}
+    builder.add(step, builder.entry(step), state)
+
+
 def lower_terminate(builder: MachineBuilder, step: FlowStep) -> None:
     """End the run, from however deep."""
     members = builder.members(step)
@@ -110,12 +125,15 @@ def lower_terminate(builder: MachineBuilder, step: FlowStep) -> None:
 def lower_state(builder: MachineBuilder, step: FlowStep) -> None:
     """Take over a state that is written in Amazon States Language, whose ways stand in its `ways`."""
     state: StateSource = dict(step.config)
-    for index, rule in enumerate(state.get("Choices", ())):
-        state["Choices"] = [*state["Choices"]]
-        state["Choices"][index] = {**rule, "Next": builder.place(step.after(f"choice:{index}"))}
-    for index, catcher in enumerate(state.get("Catch", ())):
-        state["Catch"] = [*state["Catch"]]
-        state["Catch"][index] = {**catcher, "Next": builder.place(step.after(f"catch:{index}"))}
+    for field, handle in (("Choices", "choice"), ("Catch", "catch")):
+        members = state.get(field)
+        if type(members) is list:
+            state[field] = [
+                {**member, "Next": builder.place(step.ways[f"{handle}:{index}"])}
+                if type(member) is dict and f"{handle}:{index}" in step.ways
+                else member
+                for index, member in enumerate(members)
+            ]
     if "default" in step.ways:
         state["Default"] = builder.place(step.ways["default"])
     if state["Type"] not in ("Choice", "Succeed", "Fail"):
@@ -159,7 +177,7 @@ def lower_wrapped(builder: MachineBuilder, step: FlowStep, make: Callable[[Machi
         kept = _kept_of(builder, step, inner, output, "$parse($states.errorOutput.Cause).steps")
         ended = {"ErrorEquals": [ENDED], "Output": output, **kept, "Next": builder.place(step.after())}
         state |= builder.handlers(step, [ended])
-    after = builder.onward(step.after())
+    after = after_answer(builder, step) if step.kind == "approval" else builder.onward(step.after())
     builder.add(step, builder.entry(step), {**state, **after})
 
 
@@ -208,6 +226,7 @@ LOWERINGS: Final[Mapping[str, Lower]] = MappingProxyType(
         "loop": _limited(lower_loop),
         "parallel": _limited(lower_parallel),
         "state": lower_state,
+        "switch": lower_switch,
         "terminate": lower_terminate,
         "transform": lower_chain(transform_chain),
         "wait": lower_chain(wait_chain),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+import msgspec
+
 from perdure.engine.language.formats.build import TERMINATE, FlowBuild, body_name
 from perdure.engine.language.formats.flow import ERROR, NEXT, FlowStep, RetryPlan, ScopePath, StepFlow, steps_in
 from perdure.engine.language.formats.members import Members
@@ -103,6 +105,9 @@ class MachineBuilder:
     def machine(self, flow: StepFlow) -> StateSource:
         """FlowBuild the machine of a flow."""
         for step in flow.steps:
+            if step.aliases:
+                names = msgspec.structs.replace(self.names, aliases=step.aliases)
+                self.templates = Templates(names, self.build.diagnostics.add)
             self._lower(self, step)
             self._note_reads(self.build.entries[step.id])
         start = self.place(flow.start)

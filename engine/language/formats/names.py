@@ -33,17 +33,19 @@ class Names(msgspec.Struct, frozen=True):
     `steps`: by the id of each step the variable, with its `$`, that its output is kept in.
     `variables`: likewise by the author's variables.
     `has_credentials`: whether `credentials.NAME` may stand here.
+    `aliases`: other names for the outputs of steps: the ids of these by name.
     """
 
     roots: Mapping[str, str]
     steps: Mapping[str, str]
     variables: Mapping[str, str]
     has_credentials: bool = False
+    aliases: Mapping[str, str] = {}
 
     def in_scope(self) -> list[str]:
         """List what a path can begin with here."""
         also = {"steps", "variables", *(("credentials",) if self.has_credentials else ())}
-        return [root for root in ROOTS if root in self.roots or root in also]
+        return [*(root for root in ROOTS if root in self.roots or root in also), *self.aliases]
 
 
 class TemplateRefused(ValueError):

@@ -143,13 +143,23 @@ class StepListReader:
     # --- one step ----------------------------------------------------------------------------------------------------
 
     def _listed(self, source: Json, pointer: JsonPointer) -> _Listed | None:
+        step = self.step(source, pointer, pointer / "config")
+        if step is None:
+            return None
+        config = source.get("config")
+        if step.kind == "condition" and type(config) is dict:
+            return _Listed(step, config.get("then"), config.get("else"))
+        return _Listed(step)
+
+    def step(self, source: Json, pointer: JsonPointer, config_pointer: JsonPointer) -> FlowStep | None:
+        """Read one step, without the steps that it names; None, with problems, if it is none."""
         if type(source) is not dict:
             self._diagnostics.add(pointer, "a step must be an object")
             return None
         members = Members(source, pointer, self._diagnostics)
         members.check(_STEP, " of a step; what its type takes stands in config")
-        name = self._id(members)
-        config = members.inner("config")
+        name = self.taken_id(members)
+        config = Members(members.object("config") or {}, config_pointer, self._diagnostics)
         found = step_type(members, config, self._actions)
         if found is None or not name:
             return None
@@ -160,23 +170,21 @@ class StepListReader:
         held = _HELD.get(found.kind, ())
         if members.get("type") == "action":
             held = (*held, "action")
-        step = FlowStep(
+        return FlowStep(
             id=name,
             kind=found.kind,
             action=found.action,
             name=members.text("name", most=255),
             pointer=pointer,
             config={key: value for key, value in config.source.items() if key not in held},
-            config_pointer=config.pointer,
+            config_pointer=config_pointer,
             errors=error_plan(members, found.kind, self._diagnostics),
             timeout_ms=step_timeout(members),
             bodies=self._bodies(found.kind, config),
         )
-        if found.kind == "condition":
-            return _Listed(step, config.get("then"), config.get("else"))
-        return _Listed(step)
 
-    def _id(self, members: Members) -> str:
+    def taken_id(self, members: Members) -> str:
+        """Read an id that nobody has, and take it; empty, with a problem, if there is none."""
         name = members.needed_text("id", most=ID_MAX)
         if name in self._ids:
             members.refuse("id", f"another step has the id {shown(name)}")
