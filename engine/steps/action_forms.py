@@ -1,4 +1,4 @@
-"""The actions of the catalog as the formats of definitions know them."""
+"""The actions of the catalog, and of a registry, as the formats of definitions know them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from perdure.engine.language.formats.flow import ActionForm
 from perdure.engine.steps.catalog import CATALOG
+from perdure.engine.steps.registry import Registry
 
 ACTION_FORMS: Final[Mapping[str, ActionForm]] = MappingProxyType(
     {
@@ -19,4 +20,9 @@ ACTION_FORMS: Final[Mapping[str, ActionForm]] = MappingProxyType(
         for step in CATALOG
     }
 )
-"""By name."""
+"""Those of the catalog, by name."""
+
+
+def action_forms(registry: Registry) -> Mapping[str, ActionForm]:
+    """The actions of the catalog and the steps of a registry, whose config may hold anything."""
+    return {**{name: ActionForm(name) for name in registry.names()}, **ACTION_FORMS}

@@ -211,7 +211,9 @@ REFUSED: list[tuple[Any, str, str]] = [
         "beside edges",
     ),
     (
-        graph([{**ASK, "config": {**ASK["config"], "then": ["a"]}}, log("a")], "c a"),
+        graph(
+            [{"id": "c", "type": "condition", "config": {"expression": "{{ true }}", "then": ["a"]}}, log("a")], "c a"
+        ),
         "/nodes/0/config/then",
         "said by edges",
     ),
