@@ -50,7 +50,8 @@ class Ran(NamedTuple):
 
 
 Outcome = Callable[[str, Any, int], Any]
-"""`outcome(step, parameters, attempt)`: the result of a call; an Exception is its failure, None as a wait no answer."""
+"""`outcome(step, parameters, count)`: the result of a call, of which `count` were before; an Exception is its failure,
+None that nobody answers a wait."""
 
 
 class Reference:
@@ -105,7 +106,7 @@ class Reference:
         last = StepFailure(at, "")
         for attempt in range(attempts):
             try:
-                return self.limited(step, scope, at, attempt)
+                return self.limited(step, scope, at)
             except StepFailure as failure:
                 at, last = failure.at, failure
                 if attempt + 1 < attempts:
@@ -119,15 +120,15 @@ class Reference:
             return {"error": {"code": last.code, "message": last.message}}, at
         raise last
 
-    def limited(self, step: dict[str, Any], scope: dict[str, Any], at: float, attempt: int) -> tuple[Any, float]:
+    def limited(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         limit = step.get("timeoutMs")
         before = len(self.calls)
         if limit is None or step["type"] not in ("loop", "parallel", "wait"):
-            return self.done(step, scope, at, attempt)
+            return self.done(step, scope, at)
         inner = dict(scope)
         ends, output = math.inf, None
         try:
-            output, ends = self.done(step, inner, at, attempt)
+            output, ends = self.done(step, inner, at)
         except (StepFailure, RunEnd) as problem:
             self.check_apart(problem.at, at + limit)
             if problem.at < at + limit:
@@ -150,50 +151,51 @@ class Reference:
             self.check_apart(call.at, at)
         self.calls[before:] = [call for call in self.calls[before:] if call.at < at]
 
-    def done(self, step: dict[str, Any], scope: dict[str, Any], at: float, attempt: int) -> tuple[Any, float]:
-        found: tuple[Any, float] = getattr(self, f"do_{step['type']}")(step, scope, at, attempt)
+    def done(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
+        found: tuple[Any, float] = getattr(self, f"do_{step['type']}")(step, scope, at)
         return found
 
     # --- kinds -------------------------------------------------------------------------------------------------------
 
-    def do_log(self, step: dict[str, Any], scope: dict[str, Any], at: float, attempt: int) -> tuple[Any, float]:
+    def do_log(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         parameters = self.value(step["config"], scope)
-        return self.called(step, parameters, at, attempt), at
+        return self.called(step, parameters, at), at
 
-    def called(self, step: dict[str, Any], parameters: Any, at: float, attempt: int) -> Any:
+    def called(self, step: dict[str, Any], parameters: Any, at: float) -> Any:
+        count = sum(call.step == step["id"] for call in self.calls)
         self.calls.append(Call(at, step["id"], parameters))
-        found = self.outcome(step["id"], parameters, attempt)
+        found = self.outcome(step["id"], parameters, count)
         if isinstance(found, Exception):
             raise StepFailure(at, str(found.args[0]), "it failed")
         return found
 
-    def do_workflow(self, step: dict[str, Any], scope: dict[str, Any], at: float, attempt: int) -> tuple[Any, float]:
+    def do_workflow(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         config = step["config"]
         given = {"StateMachineArn": config["workflowId"], "Input": self.value(config.get("input", {}), scope)}
-        return self.called(step, given, at, attempt)["Output"], at
+        return self.called(step, given, at)["Output"], at
 
-    def do_transform(self, step: dict[str, Any], scope: dict[str, Any], at: float, _: int) -> tuple[Any, float]:
+    def do_transform(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         made = self.value(step["config"], scope)
         return {**made, "result": made}, at
 
-    def do_code(self, step: dict[str, Any], scope: dict[str, Any], at: float, _: int) -> tuple[Any, float]:
+    def do_code(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         return self.value(f"{{{{ {step['config']['expression']} }}}}", scope), at
 
-    def do_wait(self, step: dict[str, Any], _scope: dict[str, Any], at: float, _: int) -> tuple[Any, float]:
+    def do_wait(self, step: dict[str, Any], _scope: dict[str, Any], at: float) -> tuple[Any, float]:
         units = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
         waited = step["config"]["duration"] * units[step["config"].get("unit", "milliseconds")]
         return {"waited": waited}, at + waited
 
-    def do_wait_for_resume(self, step: dict[str, Any], _scope: Any, at: float, attempt: int) -> tuple[Any, float]:
-        found = self.called(step, None, at, attempt)
+    def do_wait_for_resume(self, step: dict[str, Any], _scope: Any, at: float) -> tuple[Any, float]:
+        found = self.called(step, None, at)
         if found is None:
             raise StepFailure(at + step["config"]["timeoutMs"], "States.Timeout")
         return found, at
 
-    def do_approval(self, step: dict[str, Any], _scope: Any, at: float, attempt: int) -> tuple[Any, float]:
+    def do_approval(self, step: dict[str, Any], _scope: Any, at: float) -> tuple[Any, float]:
         config, by = step["config"], set()
         while True:
-            found = self.called(step, None, at, attempt)
+            found = self.called(step, None, at)
             if found is None:
                 at += config["timeoutMs"]
                 if config.get("onTimeout") == "fail":
@@ -203,12 +205,12 @@ class Reference:
             if not found["approved"] or len(by) >= config.get("required", 1):
                 return found, at
 
-    def do_terminate(self, step: dict[str, Any], scope: dict[str, Any], at: float, _: int) -> tuple[Any, float]:
+    def do_terminate(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         is_done = step["config"].get("status", "completed") == "completed"
         output = self.value(step["config"].get("output"), scope) if is_done else None
         raise RunEnd(at, "SUCCEEDED" if is_done else "FAILED", output)
 
-    def do_loop(self, step: dict[str, Any], scope: dict[str, Any], at: float, attempt: int) -> tuple[Any, float]:
+    def do_loop(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         config = step["config"]
         items = self.value(config["collection"], scope)
         if not isinstance(items, list) or len(items) > config.get("maxIterations", 100):
@@ -226,7 +228,7 @@ class Reference:
             scope[name] = seen.get(name)
         return {"results": results, "count": len(items)}, at
 
-    def do_parallel(self, step: dict[str, Any], scope: dict[str, Any], at: float, _: int) -> tuple[Any, float]:
+    def do_parallel(self, step: dict[str, Any], scope: dict[str, Any], at: float) -> tuple[Any, float]:
         self.is_ordered = False
         branches = step["config"]["branches"]
         before = len(self.calls)

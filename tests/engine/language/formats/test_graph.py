@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, event, given, settings
 
 from perdure.engine.language import problems
 from perdure.engine.language.formats.flow import CompiledDocument, DocumentError
@@ -15,10 +14,6 @@ from perdure.engine.language.formats.graph_layout import layout_of
 from perdure.engine.language.formats.graph_states import graph_of
 from perdure.engine.steps.action_forms import ACTION_FORMS
 from perdure.engine.testing import Failed, Simulation, Succeeded, TaskRequest, Unanswered, simulate
-from tests.engine.language.formats.documents import INPUTS, Made, made_documents
-from tests.engine.language.formats.graphs import GraphWriter
-from tests.engine.language.formats.reference import Reference, Undefined
-from tests.engine.language.formats.test_step_property import Answers, agree
 from tests.present import present
 
 
@@ -353,35 +348,3 @@ def test_every_recorded_definition_comes_back() -> None:
             assert compile_graph(shown, actions={}).definition == definition
         count += 1
     assert count > 1000
-
-
-@given(made_documents(), INPUTS)
-@settings(max_examples=15, deadline=None)
-def test_a_document_drawn_as_a_graph_does_the_same(made: Made, run_input: Any) -> None:
-    """Sequences, conditions and branches by edges: status, output and calls are those of the reference interpreter."""
-    try:
-        expected = Reference(made.document, run_input, Answers(made)).run()
-    except Undefined:
-        assume(False)
-        raise
-    drawn = GraphWriter(made.document).graph
-    compiled_graph = compiled(drawn)
-    answers = Answers(made)
-    calls: list[list[Any]] = []
-
-    def tasks(request: TaskRequest) -> Succeeded | Failed | Unanswered:
-        step = compiled_graph.states[request.state]
-        calls.append([step, request.parameters])
-        found = answers(step, request.parameters, request.attempt)
-        if isinstance(found, Exception):
-            return Failed(str(found.args[0]), "it failed")
-        return Unanswered() if found is None else Succeeded(found)
-
-    got = simulate(compiled_graph.definition, run_input, tasks=tasks)
-    event(f"{len(drawn['edges'])} edges, fork: {'(branches' in json.dumps(compiled_graph.definition)}")
-    assert (got.status, got.error if got.status == "FAILED" else None) == (expected.status, expected.error), got.cause
-    assert agree(got.output, expected.output)
-    wanted = [[call.step, call.parameters] for call in expected.calls]
-    if not expected.is_ordered:
-        calls, wanted = (sorted(each, key=json.dumps) for each in (calls, wanted))
-    assert agree(calls, wanted)
