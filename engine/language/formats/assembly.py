@@ -49,7 +49,7 @@ def assemble(
     MachineBuilder(first, lower_step).machine(flow)
     if diagnostics.problems:
         raise DocumentError(diagnostics.problems)
-    build = FlowBuild(flow, options, diagnostics, first.wanted())
+    build = FlowBuild(flow, options, diagnostics, first.wanted(), first.checked)
     machine = MachineBuilder(build, lower_step).machine(flow)
     _begin(build, machine, options.variables)
     definition: dict[str, Json] = {"Comment": comment} if comment else {}

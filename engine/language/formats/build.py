@@ -7,7 +7,7 @@ kept again one level up. LEVEL is the number of machines around, so that no name
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from perdure.engine.language.diagnostics import Diagnostics
@@ -38,6 +38,7 @@ class FlowBuild:
     """One pass over the steps of a document.
 
     `kept`: the outputs to keep, (id of the step, level); None keeps them all.
+    `checked`: the expressions in which an earlier pass found nothing wrong.
     """
 
     def __init__(
@@ -46,12 +47,15 @@ class FlowBuild:
         options: BuildOptions,
         diagnostics: Diagnostics,
         kept: frozenset[tuple[str, int]] | None = None,
+        checked: set[str] | None = None,
     ) -> None:
         self.options = options
         self.diagnostics = diagnostics
         self._kept = kept
+        self.checked = set[str]() if checked is None else checked
         self.where: dict[str, ScopePath] = {}
         """The machine that keeps the output of each step."""
+        self._below: dict[ScopePath, list[str]] = {}
         self.reads: list[tuple[str, ScopePath]] = []
         """The steps whose outputs are read, and in which machines."""
         self.roots: set[tuple[str, ScopePath]] = set()
@@ -75,6 +79,8 @@ class FlowBuild:
     def _locate(self, flow: StepFlow, path: ScopePath) -> None:
         for step in flow.steps:
             self.where[step.id] = path
+            for level in range(len(path) + 1):
+                self._below.setdefault(path[:level], []).append(step.id)
             inner = (*path, wrapper(step)) if is_wrapped(step) else path
             for index, body in enumerate(step.bodies):
                 self._locate(body, (*inner, body_name(step, index)))
@@ -100,9 +106,9 @@ class FlowBuild:
         """Give the variable in which a machine sees the output of a step."""
         return self.variable(step, common(self.where[step], path))
 
-    def below(self, path: ScopePath) -> Iterator[str]:
+    def below(self, path: ScopePath) -> Sequence[str]:
         """List the steps whose outputs are kept in a machine, or in one in it."""
-        return (step for step, place in self.where.items() if place[: len(path)] == path)
+        return self._below.get(path, ())
 
     def wanted(self) -> frozenset[tuple[str, int]]:
         """Say which outputs are to be kept, after what was read."""
@@ -111,6 +117,26 @@ class FlowBuild:
             for step, path in self.reads
             for level in range(common(self.where[step], path), len(self.where[step]) + 1)
         )
+
+
+class SeenSteps(Mapping[str, str]):
+    """The variables, with their `$`, in which a machine sees the outputs of all steps."""
+
+    def __init__(self, build: FlowBuild, path: ScopePath) -> None:
+        self._build = build
+        self._path = path
+
+    def __getitem__(self, step: str) -> str:
+        return "$" + self._build.variable_seen(step, self._path)
+
+    def __contains__(self, step: object) -> bool:
+        return step in self._build.where
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._build.where)
+
+    def __len__(self) -> int:
+        return len(self._build.where)
 
 
 def common(first: ScopePath, second: ScopePath) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.members import Members
-from perdure.engine.language.formats.names import Names, TemplateRefused
+from perdure.engine.language.formats.names import TemplateRefused
 from perdure.engine.language.formats.templates import Templates, check
 from perdure.engine.language.formats.written import TERNARY, Written
 from perdure.engine.language.values import Json
@@ -54,9 +54,8 @@ _COMBINATIONS: Final = ("and", "or", "not")
 class ConditionWriter:
     """Writes the condition of one place; adds what is wrong with it to the problems."""
 
-    def __init__(self, templates: Templates, names: Names, diagnostics: Diagnostics) -> None:
+    def __init__(self, templates: Templates, diagnostics: Diagnostics) -> None:
         self._templates = templates
-        self._names = names
         self._diagnostics = diagnostics
 
     def written(self, config: Mapping[str, Json], pointer: JsonPointer) -> str:
@@ -129,7 +128,7 @@ class ConditionWriter:
             return "/x/"
         pattern = f"/{_slashed(source)}/"
         try:
-            check(Written(f'$contains("", {pattern})'), self._names)
+            check(Written(f'$contains("", {pattern})'))
         except TemplateRefused as refusal:
             members.refuse("right", f"is no regular expression: {refusal}")
             return "/x/"

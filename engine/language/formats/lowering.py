@@ -74,7 +74,7 @@ def lower_condition(builder: MachineBuilder, step: FlowStep) -> None:
     """Choose one of two ways."""
     members = builder.members(step)
     members.check(("conditions", "match", "expression"))
-    writer = ConditionWriter(builder.templates, builder.names, builder.build.diagnostics)
+    writer = ConditionWriter(builder.templates, builder.build.diagnostics)
     condition = writer.written(step.config, step.config_pointer)
     chosen: list[StateSource] = [
         {"Output": {"result": result}, **builder.kept(step, {"result": result})} for result in (True, False)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from perdure.engine.language.formats.build import TERMINATE, FlowBuild, body_name
+from perdure.engine.language.formats.build import TERMINATE, FlowBuild, SeenSteps, body_name
 from perdure.engine.language.formats.flow import ERROR, NEXT, FlowStep, RetryPlan, ScopePath, StepFlow, steps_in
 from perdure.engine.language.formats.members import Members
 from perdure.engine.language.formats.names import Names
@@ -65,7 +65,7 @@ class MachineBuilder:
         self._states: dict[str, StateSource] = {}
         self._alone: str | None = None
         self.names = self._names()
-        self.templates = Templates(self.names, build.diagnostics.add)
+        self.templates = Templates(self.names, build.diagnostics.add, build.checked)
 
     # --- names -------------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class MachineBuilder:
             roots |= {loop.item: f"$item_{loop.level}", loop.place: f"$index_{loop.level}"}
         return Names(
             roots,
-            {step: "$" + self.build.variable_seen(step, self.path) for step in self.build.where},
+            SeenSteps(self.build, self.path),
             {name: "$" + variable for name, variable in self.build.variable_names.items()},
             options.has_credentials,
         )
@@ -98,7 +98,7 @@ class MachineBuilder:
         self.build.variables |= reads.variables
         if reads.credentials:
             self.build.credentials[state] = tuple(sorted(reads.credentials))
-        self.templates = Templates(self.names, self.build.diagnostics.add)
+        self.templates = Templates(self.names, self.build.diagnostics.add, self.build.checked)
 
     # --- states ------------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class MachineBuilder:
         for step in flow.steps:
             if step.aliases:
                 names = msgspec.structs.replace(self.names, aliases=step.aliases)
-                self.templates = Templates(names, self.build.diagnostics.add)
+                self.templates = Templates(names, self.build.diagnostics.add, self.build.checked)
             self._lower(self, step)
             self._note_reads(self.build.entries[step.id])
         start = self.place(flow.start)
@@ -264,7 +264,7 @@ class MachineBuilder:
 ERROR_OUTPUT: Final[Mapping[str, Mapping[str, str]]] = {
     "error": {
         "code": "{% $states.errorOutput.Error ?? null %}",
-        "message": "{% $states.errorOutput.Cause ?? null %}",
+        "message": "{% $states.errorOutput.Cause ?: null %}",
     }
 }
 """The output of a step that has failed, where the run goes on."""

@@ -22,8 +22,8 @@ KEY_MAX: Final = 50
 """Characters of the part of a variable's name that comes from the author's name."""
 
 _ODD: Final = re.compile(r"[^A-Za-z0-9_]")
-_KNOWN_MAX: Final = 200
-"""Names that an unknown one is compared with."""
+_KNOWN_MAX: Final = 50
+"""Names that an unknown one is compared with: those that begin alike before others."""
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -68,6 +68,6 @@ def keys_for(names: Iterable[str]) -> dict[str, str]:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Say that there is no such thing, and which was probably meant."""
-    candidates = list(known)[:_KNOWN_MAX]
+    candidates = sorted(known, key=lambda other: other[:1].lower() != name[:1].lower())[:_KNOWN_MAX]
     near = did_you_mean(name, candidates) if len(name) <= NEAR_MAX else ""
     return f"there is no {what} {shown(name)}.{near}"

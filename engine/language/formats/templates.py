@@ -53,9 +53,11 @@ class Templates:
     `reads`: what they read, so far.
     """
 
-    def __init__(self, names: Names, refuse: AddProblem) -> None:
+    def __init__(self, names: Names, refuse: AddProblem, checked: set[str] | None = None) -> None:
         self._names = names
         self._refuse = refuse
+        self._checked = set[str]() if checked is None else checked
+        """Expressions in which nothing wrong was found: they need not be read again."""
         self.reads = Reads.none()
 
     def value(self, value: Json, pointer: JsonPointer) -> Json:
@@ -94,8 +96,9 @@ class Templates:
         try:
             pieces = list(self._pieces(text))
             written = _joined(pieces)
-            if any(isinstance(piece, Written) for piece in pieces):
-                check(written, self._names)
+            if any(isinstance(piece, Written) for piece in pieces) and written.text not in self._checked:
+                check(written)
+                self._checked.add(written.text)
         except TemplateRefused as refusal:
             self._refuse(pointer, str(refusal))
             return None
@@ -175,7 +178,7 @@ def _part(piece: Piece) -> str:
     return f'($_0 := {piece.within(TERNARY)}; $_0 = null ? "" : $_0)'
 
 
-def check(written: Written, names: Names) -> None:
+def check(written: Written) -> None:
     """Let the evaluator read an expression, and look for names that stand for nothing.
 
     Raises TemplateRefused: it is no expression, or reads a variable or calls a function that nobody knows.
@@ -188,9 +191,8 @@ def check(written: Written, names: Names) -> None:
         raise TemplateRefused(f"an expression cannot be read: {error}") from None
     if "everyBinding" in reads:
         raise TemplateRefused("$eval is not supported")
-    ours = {variable[1:].partition(".")[0] for variable in (*names.roots.values(), *names.steps.values())}
     for name in reads.get("bindings", {}):
-        if name not in ours and not RESERVED.fullmatch(f"${name}") and name not in _FUNCTION_NAMES:
+        if not RESERVED.fullmatch(f"${name}") and name not in _FUNCTION_NAMES:
             raise TemplateRefused(unknown("variable or function", f"${name}", (f"${each}" for each in _FUNCTION_NAMES)))
     if reads.get("input"):
         raise TemplateRefused("$ stands for nothing here: begin with a name, such as input")
@@ -202,7 +204,10 @@ _FUNCTION_NAMES: Final = frozenset({*BUILT_IN, *FUNCTIONS, *PRELUDES} - {name fo
 def _reads(source: str) -> Mapping[str, Any]:
     """Ask jlens what an expression reads; of a function that it does not know it would say that it reads everything."""
     compiled = jlens.Expression(readable(source))
-    names = set(compiled.reads().get("bindings", {}))
-    known: dict[str, Any] = dict.fromkeys({*names, *FUNCTIONS, *PRELUDES}, lambda *_: None)
+    first: dict[str, Any] = dict(compiled.reads())
+    names = set(first.get("bindings", {}))
+    if "everyBinding" not in first and not names & _FUNCTION_NAMES:
+        return first
+    known: dict[str, Any] = dict.fromkeys(names, lambda *_: None)
     is_called = compiled.reads(known)
     return {**is_called, "bindings": {**dict.fromkeys(names, True), **is_called.get("bindings", {})}}
