@@ -151,7 +151,7 @@ def _duration(builder: MachineBuilder, members: Members, factor: int) -> StateSo
         written = builder.templates.expression(duration, pointer)
         due = f"{{% $fromMillis($millis() + {factor} * $number({written.within(60)})) %}}"
         return {"Type": "Wait", "Timestamp": due, "Output": {"waited": _PASSED}}
-    if not is_number(duration) or not 0 <= duration * factor <= TIME_MAX_MS:
+    if isinstance(duration, str) or not is_number(duration) or not 0 <= duration * factor <= TIME_MAX_MS:
         members.refuse("duration", f"must be a number, of at most {TIME_MAX_MS} ms, or a template")
         return {"Type": "Wait", "Seconds": 0, "Output": {"waited": 0}}
     waited = round(duration * factor)
