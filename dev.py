@@ -41,6 +41,10 @@ TASKS = {
         ["python -m tests.engine.calendar_oracle"],
     ),
     "crash": ("only the tests that start real server processes", ["python -m pytest -m real_process"]),
+    "limits": (
+        "limits of real servers that are killed: never too many at once, in order, none lost; ARGS: runs, kills",
+        ["python -m tests.acceptance.limits_proof"],
+    ),
     "cover": ("branch coverage of engine/core", ["coverage run -m pytest tests/engine", "coverage report"]),
     "lint": ("all checks", ["ruff check", "ruff format --check", "mypy", "pyright --warnings"]),
     "format": ("rewrites the code in the project's style", ["ruff check --fix-only", "ruff format"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import cli, latency, loop, over_http, throughput, wide
+from benchmarks import cli, finding, latency, loop, over_http, throughput, timers, wide
 from perdure.engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
@@ -13,9 +13,11 @@ BENCHMARKS: dict[str, Callable[[], int]] = {
     "latency": latency.main,
     "loop": loop.main,
     "wide": wide.main,
+    "timers": timers.main,
     "trigger_http": over_http.trigger,
     "resume_http": over_http.resume,
     "pages": over_http.page,
+    "finding": finding.main,
     "cli": cli.main,
 }
 

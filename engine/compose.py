@@ -23,7 +23,10 @@ from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics, Sampled
+from perdure.engine.runtime.workers.admission import Admission
 from perdure.engine.runtime.workers.children import ChildRunner
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
+from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
@@ -32,12 +35,17 @@ from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.bulk import BulkCommands
+from perdure.engine.services.bulk_worker import BulkWorker
 from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.child_executions import ChildExecutions
+from perdure.engine.services.clock import ClockControl
 from perdure.engine.services.event_log import EventLog
+from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import Queries
+from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
@@ -78,8 +86,11 @@ class Services(NamedTuple):
     queries: Queries
     task_tokens: TaskTokens
     event_log: EventLog
+    finding: Finding
+    bulk: BulkCommands
     idempotency: Idempotency
     calls: Calls
+    clock: ClockControl
 
 
 class Composed(NamedTuple):
@@ -92,38 +103,49 @@ class Composed(NamedTuple):
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
     principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
-    caches = (recorded.on_changed, published.on_changed, principals.on_changed)
     circle = _Circle()
+    caches = (recorded.on_changed, published.on_changed, principals.on_changed, circle.changed)
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
     workflows = Workflows(parts, registry, calls, published)
+    limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
+    runs, finding = Runs(parts, workflows, limits, idempotency), Finding(around.store)
+    jobs = BulkWorker(parts, runs)
     services = Services(
-        runs=Runs(parts, workflows, idempotency),
+        runs=runs,
         workflows=workflows,
         access=Access(parts, principals),
         queries=Queries(around.store),
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),
+        finding=finding,
+        bulk=BulkCommands(parts, finding, jobs.go_on),
         idempotency=idempotency,
         calls=calls,
+        clock=ClockControl(parts),
     )
-    children = ChildExecutions(parts, workflows, calls)
+    children = ChildExecutions(parts, workflows, calls, limits)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
-    return Composed(_node(parts, circle, tasks, children), services)
+    return Composed(_node(parts, circle, tasks, children, jobs), services)
 
 
 def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:
     """A node alone, with what stands in for steps and children."""
     circle = _Circle()
     parts = _parts(around, circle, ())
-    return _node(parts, circle, tasks(circle.complete, parts.sender.send), children(parts))
+    return _node(parts, circle, tasks(circle.complete, parts.sender.send), children(parts), NoJobs())
 
 
 class _Circle:
     """Stands for the node, while what leads to it is built."""
 
     node: Node
+    limits: RunLimits
+
+    def changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        self.limits.on_changed(hot, events)
+        self.node.admission.on_changed(hot, events)
 
     def run_effect(self, hot: HotStream, effect: Effect) -> None:
         self.node.run_effect(hot, effect)
@@ -153,7 +175,8 @@ class _Circle:
 def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) -> NodeParts:
     store = around.store
     random = around.random or Randomness().draw
-    metrics = Metrics(circle.sampled)
+    metrics = Metrics(circle.sampled._replace(clock_offset_ms=around.clock.offset))
+    guard = ClockGuard(around.clock, metrics)
     definitions = Definitions(store)
     loader = Loader(store, definitions, metrics)
     failed = around.on_failure or (lambda _failure: None)
@@ -165,12 +188,15 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
         metrics=metrics,
         limits=around.limits,
         names=around.names,
-        ports=Ports(circle.run_effect, circle.moved, partial(_tell_all, changed), circle.halt, failed),
+        ports=Ports(
+            circle.run_effect, circle.moved, partial(_tell_all, (guard.on_changed, *changed)), circle.halt, failed
+        ),
     )
     store.watch(processor.stop)
     return NodeParts(
         store=store,
         clock=around.clock,
+        guard=guard,
         limits=around.limits,
         random=random,
         definitions=definitions,
@@ -188,15 +214,33 @@ def _tell_all(changed: Sequence[Changed], hot: HotStream, events: Sequence[NewEv
         tell(hot, events)
 
 
-def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner) -> Node:
+def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner, jobs: JobRunner) -> Node:
     store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
-    timers = Timers(store, clock, circle.fire, metrics)
+    timers = Timers(store, clock, circle.fire, metrics, parts.guard)
     suspects = Suspects(send, clock, tasks, metrics)
-    all_had_turns = partial(parts.processor.be_careful, is_careful=False)
+    admission = Admission(store, parts.processor, clock, parts.sender.actor, metrics)
+
+    def all_had_turns() -> None:
+        parts.processor.be_careful(is_careful=False)
+        admission.start()
+
     recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)
     pins = Pins(store, parts.processor, parts.sender.actor)
-    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children))
+    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children, jobs, admission))
     return node
+
+
+class NoJobs:
+    """Does no bulk jobs. Implements `engine.runtime.workers.jobs.JobRunner`."""
+
+    def begin(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def settle(self) -> None:
+        pass
 
 
 class NoTasks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -161,6 +161,7 @@ class Engine:
             is_recovering=not node.recovery.is_done.is_set(),
             deaths=loop.crashes if loop is not None and loop.is_careful else 0,
             problem=node.processor.commits.problem,
+            clock=node.parts.guard.why_not(),
         )
 
     @property
@@ -194,6 +195,14 @@ class Engine:
         """Milliseconds since the epoch, by its clock."""
         return self.node.clock.now()
 
+    async def accept_clock(self, step_ms: int | None = None) -> int:
+        """Accept that the computer's clock was set while the engine ran (`condition.clock`), so that timers fire again.
+
+        Gives the step in milliseconds, 0 if there was none. With `step_ms` only a step of about that is accepted:
+        raises `Conflict` if it is another one by more than a minute.
+        """
+        return await self.services.clock.accept(await self._caller(), step_ms)
+
     def hold_at_most(self, calls: int) -> None:
         """Hold so many calls at once until something happens: each keeps a connection of whoever serves it."""
         self.node.holds.most = calls
@@ -224,19 +233,26 @@ class Engine:
         return incoming.json_value("definition", definition, DEFINITION_MAX)
 
     async def create_workflow(
-        self, name: str, definition: Any, *, description: str | None = None, resume: ResumeRule = "any"
+        self,
+        name: str,
+        definition: Any,
+        *,
+        description: str | None = None,
+        resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Workflow:
         """Create and publish a workflow from an Amazon States Language definition (an object, or JSON or YAML text).
 
-        With `resume="named"` a resume of its runs must say which wait it means. Raises `engine.errors.Invalid`, with
-        every problem in `details["errors"]`.
+        `settings` are rules for its runs, as the API has them (`{"timeoutMs": 60000}`); `resume` is one of them: if
+        "named", a resume must say which wait it means. Raises `engine.errors.Invalid`, with every problem in
+        `details["errors"]`.
         """
         saved = await self.services.workflows.create(
             await self._caller(),
             name,
             self._definition(name, definition, description),
             description=description,
-            resume=resume,
+            settings=_settings(resume, settings),
         )
         return workflow_of(saved)
 
@@ -248,6 +264,7 @@ class Engine:
         description: str | None = None,
         draft: bool = False,
         resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Workflow:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
@@ -260,7 +277,7 @@ class Engine:
             self._definition(name, definition, description),
             description=description,
             is_published=not draft,
-            resume=resume,
+            settings=_settings(resume, settings),
         )
         return workflow_of(applied.saved)
 
@@ -428,6 +445,11 @@ class Engine:
         names = await self.store.process_ids_of([row.execution_id for row in rows])
         items = [summary_of(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
         return Page(items, items[-1].id if has_more else None)
+
+
+def _settings(resume: ResumeRule | None, settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings that are given; `resume` is one of them."""
+    return {**({} if resume is None else {"resume": resume}), **(settings or {})}
 
 
 def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:

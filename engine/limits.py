@@ -11,7 +11,7 @@ from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, RUN_PAYLOADS_M
 STEPS_MAX: Final = 1000
 STEP_THREADS: Final = 32
 COMMIT_STALL_MS: Final = 5_000
-CHILD_DEPTH_MAX: Final = 1000
+CHILD_DEPTH_MAX: Final = 25
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         it more fails with `States.DataLimitExceeded`.
     `run_events_max`: so many events a run has at the most: one that comes to them fails with `States.Runtime`.
     `transitions_max`: so many states a run passes in a row before others have their turn.
-    `child_depth_max`: so deep children are nested in children.
+    `child_depth_max`: so deep children are nested in children; the task that would start a deeper one fails.
     `commit_stall_ms`: while a commit takes longer, readiness says so, and calls that change something raise
         `engine.errors.Unavailable`.
     """

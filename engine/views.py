@@ -15,8 +15,9 @@ from perdure.store.records import ExecutionRow
 class EngineStatus(NamedTuple):
     """The status of an engine.
 
-    `failure` is what has stopped it, and `problem` what keeps writes from being answered soon; both null if nothing
-    does. `deaths`: of so many nodes in a row before it, if it takes up bit by bit what was under way; else 0.
+    `failure` is what has stopped it, `problem` what keeps writes from being answered soon, and `clock` why nothing
+    fires that is due; each null if nothing does. `deaths`: of so many nodes in a row before it, if it takes up bit by
+    bit what was under way; else 0.
     """
 
     failure: Exception | None
@@ -24,6 +25,7 @@ class EngineStatus(NamedTuple):
     is_recovering: bool
     deaths: int
     problem: str | None
+    clock: str | None = None
 
 
 class Workflow(NamedTuple):

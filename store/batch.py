@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
     EventRow,
     ExecutionRow,
     Head,
@@ -14,7 +15,9 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     Row,
+    SlotRow,
     SnapshotRow,
     StreamAppend,
     StreamKind,
@@ -34,6 +37,9 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     ExecutionRow: 1,
     WaitRow: 1,
     TimerRow: 3,
+    QueueRow: 1,
+    SlotRow: 2,
+    BulkRow: 1,
     SnapshotRow: 1,
     ProcessIdRow: 3,
     IdempotencyRow: 3,
@@ -44,7 +50,10 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     ExecutionRow: ("execution", "execution_id"),
     WaitRow: ("execution", "execution_id"),
     TimerRow: ("execution", "execution_id"),
+    QueueRow: ("execution", "execution_id"),
+    SlotRow: ("execution", "stream_id"),
     ProcessIdRow: ("execution", "stream_id"),
+    BulkRow: ("bulk", "bulk_id"),
     WorkflowRow: ("workflow", "workflow_id"),
     WorkflowVersionRow: ("workflow", "workflow_id"),
     OrganizationRow: ("organization", "organization_id"),
@@ -60,6 +69,8 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
             *("created_at", "input_ref", "parent_id", "awaited_by"),
         }
     ),
+    BulkRow: frozenset({"organization_id", "workspace_id", "action", "created_at", "created_by", "expected"}),
+    OrganizationRow: frozenset({"secret", "created_at"}),
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
     ),
@@ -94,6 +105,16 @@ def net_puts(parts: Iterable[StreamAppend]) -> dict[type[Row], list[Row]]:
                 tables[kind] = {}
             tables[kind][row[: KEY_COLUMNS[kind]]] = row
     return {kind: list(rows.values()) for kind, rows in tables.items()}
+
+
+def net_counts(parts: Iterable[StreamAppend]) -> list[tuple[tuple[bytes, bytes, str], int]]:
+    """What is to be added to each count, by workspace, workflow and status; what comes to nothing is left out."""
+    changes: dict[tuple[bytes, bytes, str], int] = {}
+    for part in parts:
+        for workspace_id, workflow_id, status, change in part.counts:
+            key = (workspace_id, workflow_id, status)
+            changes[key] = changes.get(key, 0) + change
+    return [(key, change) for key, change in changes.items() if change]
 
 
 def execution_scope(

@@ -13,14 +13,20 @@ from perdure.store.errors import StoreError
 from perdure.store.records import (
     ApiKeyRow,
     Appended,
+    BulkRow,
+    CountRow,
     EventRow,
     ExecutionRow,
+    HeadEvent,
     IdempotencyRow,
+    InLine,
     LogPage,
+    Miscount,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    QueuedRow,
     Seen,
     SnapshotRow,
     StoredEvent,
@@ -34,6 +40,7 @@ from perdure.store.records import (
     WorkflowVersionRow,
     WorkspaceRow,
 )
+from perdure.store.run_filter import FoundRuns, RunFilter
 
 WriterPlace: TypeAlias = Literal["thread", "process"]
 """The place of an embedded store's writer: in a thread of this process, or in a process of its own.
@@ -105,6 +112,10 @@ class LogReader(Protocol):
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         """All events of each of these streams, ascending by seq; an empty list where there are none."""
+        ...
+
+    async def heads_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, HeadEvent]:
+        """The last event of each of these streams; no payload is read. Those that do not exist are left out."""
         ...
 
     async def hashes(self, after: int, through: int) -> list[bytes]:
@@ -243,6 +254,23 @@ class Executions(Protocol):
         """
         ...
 
+    async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
+        """How many executions of a workspace there are, by (workflow, status) ascending; of one workflow, or all.
+
+        It looks at a row for each of the two, however many executions there are. What there is none of is left out.
+        """
+        ...
+
+    async def find_executions(
+        self, wanted: RunFilter, *, newest_first: bool = True, beyond: bytes | None = None, limit: int = 20
+    ) -> FoundRuns:
+        """Executions that a filter lets through by id beyond this one, in either direction.
+
+        Bounded in what it looks at, some `LOOK_MAX` for each index that is asked: a page may be short, or empty, though
+        there are more; `FoundRuns.position` says where to go on.
+        """
+        ...
+
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
         """The newest completed execution of a version, for its mock payload."""
         ...
@@ -283,8 +311,8 @@ class Executions(Protocol):
         """Open waits of a workspace by ascending id above `after`."""
         ...
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        """Timers due at or before `now`, by (due, execution, timer)."""
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        """Timers due at or before `now`, by (due, execution, timer), and in that order above `after`."""
         ...
 
     async def next_due(self, *, after: int | None = None) -> int | None:
@@ -292,6 +320,40 @@ class Executions(Protocol):
         ...
 
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
+
+
+class Places(Protocol):
+    """Places in limits that are taken, and the lines of those who want one. Limits are named by their keys."""
+
+    async def first_in_line(self, limit_key: bytes, *, after: int = 0) -> QueuedRow | None:
+        """The execution that has stood in the line of a limit longest: since the lowest position `after` that one."""
+        ...
+
+    async def in_line(self, execution_id: bytes) -> InLine | None:
+        """Where an execution stands; null if it stands in no line."""
+        ...
+
+    async def lines(self, *, after: bytes = b"", limit: int = 1000) -> list[bytes]:
+        """The limits in whose lines anybody stands, by ascending key above `after`."""
+        ...
+
+    async def places_taken(self, limit_key: bytes) -> list[int]:
+        """The places of a limit that are taken, in ascending order."""
+        ...
+
+
+class BulkJobs(Protocol):
+    """The projection of bulk jobs."""
+
+    async def bulk_job(self, bulk_id: bytes) -> BulkRow | None: ...
+
+    async def bulk_jobs(self, workspace_id: bytes, *, before: bytes | None = None, limit: int = 20) -> list[BulkRow]:
+        """Jobs of a workspace by id descending, below `before`."""
+        ...
+
+    async def bulk_jobs_under_way(self, *, after: bytes = b"", limit: int = 100) -> list[BulkRow]:
+        """Jobs that have not ended, by ascending id above `after`."""
+        ...
 
 
 class Auditing(Protocol):
@@ -307,6 +369,10 @@ class Auditing(Protocol):
 
     async def strays(self) -> list[Stray]:
         """Rows whose stream does not exist, or is of another type: of each table some, if there are any."""
+        ...
+
+    async def miscounted(self) -> list[Miscount]:
+        """Counts of executions that are not as many as there are, all read at one moment."""
         ...
 
     async def shape_flaws(self) -> list[str]:
@@ -331,7 +397,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, Places, BulkJobs, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -357,7 +423,9 @@ class Store(LogReader, Catalog, Executions, Auditing, Nodes, Protocol):
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits and timers by these rows, and drop all snapshots, in one transaction.
+        """Replace all executions, waits, timers, lines and bulk jobs by these rows, and drop all snapshots.
+
+        It is one transaction. The executions are counted anew.
 
         Readers, and who comes after a crash, see all of the old rows or all of the new ones; whatever `rows` raises
         leaves the old ones. `rows` may read this store. An append or another write meanwhile raises StoreError.

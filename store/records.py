@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-StreamKind: TypeAlias = Literal["execution", "workflow", "organization"]
+StreamKind: TypeAlias = Literal["execution", "workflow", "organization", "bulk"]
 
 NO_HASH = bytes(32)
 """The previous hash of a stream's first event (`store/LOG_FORMAT.md`, "The hash")."""
@@ -65,6 +65,13 @@ class StoredEvent(NamedTuple):
 
     position: int
     row: EventRow
+
+
+class HeadEvent(NamedTuple):
+    """The last event of a stream, without its payload."""
+
+    type: str
+    data: str
 
 
 class LogPage(NamedTuple):
@@ -124,18 +131,29 @@ class IdempotencyRow(NamedTuple):
     created_at: int
 
 
-Claim: TypeAlias = ProcessIdRow | IdempotencyRow
+class SlotRow(NamedTuple):
+    """A place in a limit, and the execution that has it. Unique over the first two; gone when it is given back."""
+
+    limit_key: bytes
+    place: int
+    organization_id: bytes
+    stream_id: bytes
+    taken_at: int
+
+
+Claim: TypeAlias = SlotRow | ProcessIdRow | IdempotencyRow
 
 # --- other primary tables -----------------------------------------------------------------------------------
 
 
 class OrganizationRow(NamedTuple):
-    """`secret` keys the HMACs that outlive an erasure. `name` is unique."""
+    """`secret` keys the HMACs that outlive an erasure. `name` is unique. `settings` is JSON text; only it changes."""
 
     organization_id: bytes
     name: str
     secret: bytes
     created_at: int
+    settings: str
 
 
 class WorkspaceRow(NamedTuple):
@@ -181,7 +199,8 @@ class WorkflowRow(NamedTuple):
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `resume`: what a resume of its runs must say, "any" or "named".
+    `settings`
+    is JSON text: rules for its runs, of which `resume`, what a resume must say, is one.
     """
 
     workflow_id: bytes
@@ -195,6 +214,7 @@ class WorkflowVersionRow(NamedTuple):
     created_by: str
     published_at: int | None
     resume: Literal["any", "named"]
+    settings: str
 
 
 class NodeRow(NamedTuple):
@@ -275,6 +295,63 @@ class TimerRow(NamedTuple):
     timer: int
 
 
+class QueueRow(NamedTuple):
+    """An execution that stands in the line of a limit since its event `seq`; the order is that of the log.
+
+    `kind` is that of the limit: workflow, key or organization. `also_key` is the other limit that it needs a place in.
+    """
+
+    execution_id: bytes
+    organization_id: bytes
+    workflow_id: bytes
+    kind: str
+    limit_key: bytes
+    also_key: bytes | None
+    seq: int
+
+
+class QueuedRow(NamedTuple):
+    """An execution that stands in line, and the position of the event since which it does."""
+
+    position: int
+    row: QueueRow
+
+
+class InLine(NamedTuple):
+    """An execution that stands in line, and the number of those before it."""
+
+    row: QueueRow
+    ahead: int
+
+
+class BulkRow(NamedTuple):
+    """A bulk job as it is now. `status`: running, stopping, stopped or completed.
+
+    `expected` is how many runs matched at its start, null if they were not all counted; of so many the action changed
+    something (`done`), had nothing to change (`unchanged`), or was refused (`failed`, with `codes`, JSON text).
+    `listed` has the seqs of the events that list failures, as JSON text; `why` it was stopped, in a word.
+    """
+
+    bulk_id: bytes
+    organization_id: bytes
+    workspace_id: bytes
+    action: str
+    status: str
+    seq: int
+    created_at: int
+    created_by: str
+    modified_at: int
+    modified_by: str
+    ended_at: int | None
+    expected: int | None
+    done: int
+    unchanged: int
+    failed: int
+    codes: str
+    listed: str
+    why: str | None
+
+
 class SnapshotRow(NamedTuple):
     """The state of a stream at a seq, tied to the log by `hash`; `digest` covers all other columns. One a stream."""
 
@@ -286,7 +363,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -298,6 +375,8 @@ Row: TypeAlias = (
     | ExecutionRow
     | WaitRow
     | TimerRow
+    | QueueRow
+    | BulkRow
     | SnapshotRow
 )
 
@@ -305,6 +384,9 @@ Owned: TypeAlias = (
     ExecutionRow
     | WaitRow
     | TimerRow
+    | QueueRow
+    | SlotRow
+    | BulkRow
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
@@ -313,6 +395,10 @@ Owned: TypeAlias = (
     | ApiKeyRow
 )
 """Rows of which a stream tells, each of them in full (but for what `engine.audit.rows` says)."""
+
+
+Deleted: TypeAlias = TimerRow | QueueRow | SlotRow
+"""Rows that are taken away: a timer that is over, a place in a line, a place in a limit."""
 
 
 class Seen(NamedTuple):
@@ -341,14 +427,40 @@ class Ending(NamedTuple):
     ended_at: int
 
 
+class CountChange(NamedTuple):
+    """So many executions of a workflow more, or if negative fewer, have a status once a stream's part is written."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    change: int
+
+
+class CountRow(NamedTuple):
+    """The number of executions of a workflow that have a status."""
+
+    workspace_id: bytes
+    workflow_id: bytes
+    status: str
+    total: int
+
+
+class Miscount(NamedTuple):
+    """A count that is not as many as there are; `total` is 0 where there is no row, or where nothing is counted."""
+
+    row: CountRow
+    there: int
+
+
 class StreamAppend(NamedTuple):
     """The part of a batch that concerns one stream: written whole or not at all.
 
     `expected` is compared with the stream's head, `NEW_STREAM` meaning that it must not exist. `events` follow it,
     numbered and chained by the store; with none the comparison is all that happens to the stream. `claims` must all
     be won. `puts` are inserted or replaced by primary key (of several with one key the last counts; what
-    `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts; both are
-    rows that belong to this stream. What is both put and deleted is gone afterwards. `endings` come after both.
+    `store.batch.FIXED_COLUMNS` names stays as it is), `deletes` are rows of which the primary key counts, of a place
+    also whose it is; both are rows that belong to this stream. What is both put and deleted is gone afterwards.
+    `endings` come after both. `counts` are added to what is counted.
     """
 
     stream_id: bytes
@@ -359,8 +471,9 @@ class StreamAppend(NamedTuple):
     events: Sequence[NewEvent]
     claims: Sequence[Claim] = ()
     puts: Sequence[Row] = ()
-    deletes: Sequence[TimerRow] = ()
+    deletes: Sequence[Deleted] = ()
     endings: Sequence[Ending] = ()
+    counts: Sequence[CountChange] = ()
 
 
 class RefusedAppend(NamedTuple):

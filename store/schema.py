@@ -25,11 +25,15 @@ from sqlalchemy import (
 
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
+    Claim,
     ExecutionRow,
     IdempotencyRow,
     OrganizationRow,
     ProcessIdRow,
+    QueueRow,
     Row,
+    SlotRow,
     SnapshotRow,
     TimerRow,
     WaitRow,
@@ -143,6 +147,7 @@ slots = Table(
     _id("organization_id"),
     _id("stream_id"),
     _ms("taken_at"),
+    Index("slots_of_stream", "stream_id"),
     sqlite_with_rowid=False,
 )
 
@@ -166,6 +171,7 @@ organizations = Table(
     _text("name"),
     Column("secret", LargeBinary, nullable=False),
     _ms("created_at"),
+    Column("settings", Text, nullable=False, server_default="{}"),
     UniqueConstraint("name", name="organizations_named"),
     sqlite_with_rowid=False,
 )
@@ -247,6 +253,7 @@ workflow_versions = Table(
     _text("created_by"),
     _ms("published_at", null=True),
     Column("resume", Text, nullable=False, server_default="any"),
+    Column("settings", Text, nullable=False, server_default="{}"),
     Index("workflow_versions_of_workspace", "workspace_id", "workflow_id", "version"),
     Index("workflow_versions_of_organization", "organization_id", "workflow_id", "version"),
 )
@@ -326,6 +333,35 @@ executions = Table(
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
 LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
+# For filters. Of a run that completes without having waited none of them has an entry at any time.
+BY_STATUS: Final = text("status NOT IN ('pending', 'running', 'completed')")
+Index(
+    *("executions_by_status", executions.c.workspace_id, executions.c.status, executions.c.execution_id),
+    sqlite_where=BY_STATUS,
+)
+ENDED_BADLY: Final = text("status IN ('failed', 'timed_out', 'terminated')")
+Index(
+    *("executions_ended_badly", executions.c.workflow_id, executions.c.status, executions.c.execution_id),
+    sqlite_where=ENDED_BADLY,
+)
+WITH_ERROR: Final = text("error IS NOT NULL")
+Index(
+    *("executions_with_error", executions.c.workspace_id, executions.c.error, executions.c.execution_id),
+    sqlite_where=WITH_ERROR,
+)
+
+# A count is the sum of its shards: a database of several writers gives each one of its own, so that none waits for
+# another's row. Here it is always 0.
+execution_counts = Table(
+    "execution_counts",
+    metadata,
+    _id("workspace_id", key=True),
+    _id("workflow_id", key=True),
+    _text("status", key=True),
+    _number("shard", key=True),
+    Column("total", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 waits = Table(
     "waits",
@@ -388,6 +424,33 @@ schedules = Table(
     sqlite_with_rowid=False,
 )
 
+bulk_jobs = Table(
+    "bulk_jobs",
+    metadata,
+    _id("bulk_id", key=True),
+    _id("organization_id"),
+    _id("workspace_id"),
+    _text("action"),
+    _text("status"),
+    _number("seq"),
+    _ms("created_at"),
+    _text("created_by"),
+    _ms("modified_at"),
+    _text("modified_by"),
+    _ms("ended_at", null=True),
+    _ms("expected", null=True),
+    _ms("done"),
+    _ms("unchanged"),
+    _ms("failed"),
+    _text("codes"),
+    _text("listed"),
+    _text("why", null=True),
+    Index("bulk_jobs_of_workspace", "workspace_id", "bulk_id"),
+    sqlite_with_rowid=False,
+)
+UNDER_WAY: Final = text("ended_at IS NULL")
+Index("bulk_jobs_under_way", bulk_jobs.c.bulk_id, sqlite_where=UNDER_WAY)
+
 # With a row id: a fold may be large.
 snapshots = Table(
     "snapshots",
@@ -400,16 +463,32 @@ snapshots = Table(
     _digest("digest"),
 )
 
+# An execution that stands in line: in one at a time. `position` is that of the event `seq`, filled in as it is written.
+queue = Table(
+    "queue",
+    metadata,
+    _id("execution_id", key=True),
+    _id("organization_id"),
+    _id("workflow_id"),
+    _text("kind"),
+    _digest("limit_key"),
+    Column("also_key", LargeBinary(32)),
+    _number("seq"),
+    Column("position", BigInteger, nullable=False),
+    Index("queue_in_line", "limit_key", "position"),
+    sqlite_with_rowid=False,
+)
+
 PRIMARY: Final = (
     *(events, streams, process_ids, idempotency, slots, nodes, organizations, workspaces, api_keys, key_uses),
     *(workflows, workflow_versions, archived_streams, leaves, checkpoints),
 )
-PROJECTIONS: Final = (executions, waits, timers, endings, schedules, snapshots)
+PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, queue, schedules, bulk_jobs, snapshots)
 
-UNUSED: Final = (slots, archived_streams, leaves, checkpoints, schedules)
+UNUSED: Final = (archived_streams, leaves, checkpoints, schedules)
 """Tables that nothing writes to yet: a row in them is nobody's."""
 
-TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
+TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
     OrganizationRow: organizations,
     WorkspaceRow: workspaces,
     ApiKeyRow: api_keys,
@@ -418,6 +497,9 @@ TABLE_OF: Final[dict[type[Row | ProcessIdRow | IdempotencyRow], Table]] = {
     ExecutionRow: executions,
     WaitRow: waits,
     TimerRow: timers,
+    QueueRow: queue,
+    SlotRow: slots,
+    BulkRow: bulk_jobs,
     SnapshotRow: snapshots,
     ProcessIdRow: process_ids,
     IdempotencyRow: idempotency,

@@ -61,6 +61,7 @@ ROOMS = {
     """,
     "store": """
         errors forks records
+        run_filter
         batch chain migrations protocols schema
         migrate sql
         memory sqlite
@@ -83,7 +84,7 @@ ROOMS = {
         cli
     """,
     "api/cli": """
-        arguments options output
+        arguments filter_options options output setting_options
         event_lines runner step_lines
         names
         targets

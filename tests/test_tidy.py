@@ -129,7 +129,7 @@ TWICE = (
         "payloads by seq, and the query parameter `payloads`",
     ),
     (
-        ("engine/core/events.py", "api/cli/targets/target.py", "api/client/workflows.py"),
+        ("engine/core/events.py", "api/dialects/resource/setting_schemas.py", "api/client/workflows.py"),
         ("ResumeRule",),
         "one literal: the command line and the client import nothing of the core, so as to start quickly",
     ),

@@ -23,7 +23,11 @@ COMMANDS: Final = {
     "history": Lazy("perdure.api.cli.commands.runs:history", "List runs, newest first."),
     "events": Lazy("perdure.api.cli.commands.runs:events", "Print the events of a run, a line each."),
     "waits": Lazy("perdure.api.cli.commands.runs:waits", "List the waits that are open."),
+    "bulk": Lazy("perdure.api.cli.commands.bulk:bulk", "Give one command to all runs that match a filter."),
     "schedules": Lazy("perdure.api.cli.commands.schedules:schedules", "See when a schedule is due."),
+    "organization": Lazy(
+        "perdure.api.cli.commands.organization:organization", "Show and change the settings of an organization."
+    ),
     "keys": Lazy("perdure.api.cli.commands.keys:keys", "Create, list and revoke keys of the HTTP API."),
     "simulate": Lazy(
         "perdure.api.cli.commands.simulate:simulate", "Run a definition in virtual time, with made-up steps."

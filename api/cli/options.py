@@ -170,6 +170,16 @@ steps: Final = click.option(
 )
 
 
+def server(function: F) -> F:
+    """Give a command that acts on a database, and may ask a server instead, `where`; its `database` stays."""
+
+    def command(*args: Any, server: str | None, key: str | None, database: str, **more: Any) -> Any:
+        where = Where(server or None, key, DatabaseScope(database, None, None))
+        return function(*args, where=where, database=database, **more)
+
+    return _with(function, command, _KEY, _SERVER)
+
+
 def limit(highest: int, default: int = 20) -> Callable[[F], F]:
     """The option `--limit`."""
     return click.option(

@@ -156,9 +156,24 @@ class RunListed(RunDescribed, frozen=True, kw_only=True):
     workflow_details: WorkflowNamed
 
 
-class RunItem(RunDescribed, frozen=True, kw_only=True):
-    """A run with its input, its output and its logs."""
+class QueuedForShown(Result, frozen=True):
+    """A limit that a run queues for: of the workflow, a key or the organization; how many it allows, null if any."""
 
+    kind: str
+    limit: int | None
+
+
+class QueueShown(Result, frozen=True):
+    """The place of a run in its line, from 1, and the limits that it needs a place in."""
+
+    position: int
+    limits: list[QueuedForShown]
+
+
+class RunItem(RunDescribed, frozen=True, kw_only=True):
+    """A run with its input, its output and its logs; `queue` of one that is `pending`."""
+
+    queue: QueueShown | UnsetType = UNSET
     workflow_input_payload: Any
     workflow_output_payload: Any
     condensed_logs: CondensedLog
@@ -254,10 +269,14 @@ class WorkflowShown(Result, frozen=True):
     updated_by: str | None
 
 
-class SettingsShown(Result, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
+class SettingsShown(Result, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow; what is not set is null."""
 
     resume: str
+    timeout_ms: int | None
+    concurrency_limit: int | None
+    concurrency_key: str | None
+    concurrency_counts: str
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -309,6 +328,23 @@ class StateTried(Result, frozen=True):
     retry_delay_ms: int | None
     wait_until: str | None
     inspection: JsonObject
+
+
+# --- organizations -----------------------------------------------------------------------------------------------
+
+
+class OrganizationSettingsShown(Result, frozen=True, rename="camel"):
+    """Rules for all runs of an organization; what is not set is null."""
+
+    concurrency_limit: int | None
+
+
+class OrganizationShown(Result, frozen=True):
+    """An organization with its settings."""
+
+    id: str
+    name: str
+    settings: OrganizationSettingsShown
 
 
 # --- keys, waits, tasks, events, health --------------------------------------------------------------------------
@@ -412,6 +448,23 @@ class Health(Result, frozen=True):
     """The health of a server: live, or ready."""
 
     status: str
+
+
+class ClockShown(Result, frozen=True):
+    """The server's clock (`now`) and the computer's (`wall`); unless `is_trusted` nothing is fired until it is."""
+
+    now: str
+    wall: str
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Result, frozen=True):
+    """`accepted`, or `nothing to accept`, and by how many milliseconds the server's clock was moved."""
+
+    message: str
+    step_ms: int
 
 
 WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,6 +38,20 @@ class ServerCalls:
         return Call("POST", "/v1/keys", results.KeyMade, "data", body=body)
 
     @Operation
+    def organization(self) -> Call[results.OrganizationShown]:
+        """The organization that the key belongs to, with its settings. Raises `Forbidden`."""
+        return Call("GET", "/v1/organization", results.OrganizationShown, "data", is_safe=True)
+
+    @Operation
+    def change_organization(self, settings: Mapping[str, Any]) -> Call[results.OrganizationShown]:
+        """Change the settings that are given, by the API's names (`{"concurrencyLimit": 100}`); null takes one back.
+
+        They hold at once, for all runs of the organization. Raises `Invalid`, `Forbidden`, `Conflict`.
+        """
+        body = {"settings": dict(settings)}
+        return Call("PATCH", "/v1/organization", results.OrganizationShown, "data", body=body, is_safe=True)
+
+    @Operation
     def keys(self, *, after: str | None = None, limit: int | None = None) -> Call[results.KeyPage]:
         """A page of keys, without their texts, oldest first, 1 to 100, 20 unless given; `after` is `meta.after`."""
         return _keys(after, limit)
@@ -70,6 +84,22 @@ class ServerCalls:
     def ready(self) -> Call[results.Health]:
         """Check readiness. Raises `Unavailable`, which says why not."""
         return Call("GET", "/health/ready", results.Health, "data", is_safe=True)
+
+    @Operation
+    def clock(self) -> Call[results.ClockShown]:
+        """The server's clock, and the step of the computer's that stops it from firing timers; for an operator."""
+        return Call("GET", "/v1/clock", results.ClockShown, "data", is_safe=True)
+
+    @Operation
+    def accept_clock(self, *, step_ms: int | None = None) -> Call[results.ClockAnswer]:
+        """Accept that the computer's clock was set while the server ran; for an operator.
+
+        `step_ms` is the step as `clock` showed it: of another one that has come since nothing is accepted. Raises
+        `Conflict` then. Without it a call whose answer is lost is not repeated by itself.
+        """
+        body = given(step_ms=step_ms)
+        is_safe = step_ms is not None
+        return Call("POST", "/v1/clock/accept", results.ClockAnswer, "data", body=body, is_safe=is_safe)
 
     @Operation
     def metrics(self) -> Call[str]:

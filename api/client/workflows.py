@@ -16,8 +16,9 @@ _PROCESS: Final = "/v2/workflows"
 _ONE: Final = "/v1/workflows/{id}"
 
 
-def _settings(resume: ResumeRule | None) -> dict[str, Any] | None:
-    return None if resume is None else {"resume": resume}
+def _settings(resume: ResumeRule | None, settings: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The settings to be sent: those that are given, and `resume`, which is one of them."""
+    return (given(resume=resume) | dict(settings or {})) or None
 
 
 class WorkflowCalls:
@@ -34,16 +35,18 @@ class WorkflowCalls:
         description: str | None = None,
         is_draft: bool = False,
         resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
         mock_payload: Mapping[str, Any] | None = None,
     ) -> Call[results.WorkflowSaved]:
         """Make a workflow of this name (1 to 120 characters); its first version is published unless it is a draft.
 
-        `resume` "named": whoever resumes its runs must say which wait is meant. Raises `Invalid` with every problem of
+        `resume` "named": whoever resumes its runs must say which wait is meant. It is one of the `settings`, by the
+        API's names (`{"timeoutMs": 60000}`). Raises `Invalid` with every problem of
         the definition in `details["errors"]`. Is not repeated by itself if its answer is lost, since that might make
         two: `apply_workflow` is.
         """
         body = {"name": name, "definition": definition, "status": "draft" if is_draft else "published"}
-        body |= given(description=description, settings=_settings(resume), mock_payload=mock_payload)
+        body |= given(description=description, settings=_settings(resume, settings), mock_payload=mock_payload)
         return Call("POST", "/v1/workflows", results.WorkflowSaved, "data", body=body)
 
     @Operation
@@ -55,13 +58,14 @@ class WorkflowCalls:
         description: str | None = None,
         is_draft: bool = False,
         resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Call[results.WorkflowApplied]:
         """Create the workflow of that name, or its next version if anything differs: `outcome` says which, if either.
 
         What is not given stays as it is. Raises `Invalid`, `Conflict` (several workflows have the name).
         """
         body = {"definition": definition, "status": "draft" if is_draft else "published"}
-        body |= given(description=description, settings=_settings(resume))
+        body |= given(description=description, settings=_settings(resume, settings))
         return Call(
             "PUT",
             "/v1/workflows/by-name/{name}",
@@ -82,13 +86,14 @@ class WorkflowCalls:
         definition: Mapping[str, Any] | None = None,
         status: Literal["published", "draft"] | None = None,
         resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Call[results.WorkflowSaved]:
         """Change what is given; a published version never changes, so that may make the next one.
 
         Raises `NotFound`, `Invalid`, `Conflict`. The same change again changes nothing.
         """
         body = given(name=name, description=description, definition=definition, status=status)
-        body |= given(settings=_settings(resume))
+        body |= given(settings=_settings(resume, settings))
         return Call("PATCH", _ONE, results.WorkflowSaved, "data", values={"id": workflow_id}, body=body, is_safe=True)
 
     @Operation

@@ -37,7 +37,7 @@ def why_not_ready(engine: Engine) -> str | None:
         return f"takes up what was under way bit by bit, after {condition.deaths} deaths in a row"
     if condition.is_recovering:
         return "is still taking up what was under way"
-    return condition.problem
+    return condition.problem or condition.clock
 
 
 ROUTES: Final[Sequence[Route]] = (

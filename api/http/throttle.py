@@ -51,7 +51,7 @@ class Throttle:
             raise RateLimited(f"too many wrong keys came from this address; repeat the call in {seconds} s", seconds)
 
     def _may_look(self) -> bool:
-        now = self._clock.now()
+        now = self._clock.ticks()
         count = _left(self._doubted, now, DOUBTED_REFILL_MS)
         if count > DOUBTED_MAX - 1:
             return False
@@ -61,14 +61,14 @@ class Throttle:
     def wrong(self, address: str) -> None:
         """Note a wrong key."""
         place = _network(address)
-        self._wrong[place] = (self._count(address) + 1, self._clock.now())
+        self._wrong[place] = (self._count(address) + 1, self._clock.ticks())
         self._wrong.move_to_end(place)
         if len(self._wrong) > ADDRESSES_MAX:
             self._wrong.popitem(last=False)
 
     def _count(self, address: str) -> float:
         """How many it has sent, less those that time has taken back."""
-        return _left(self._wrong.get(_network(address), (0.0, 0)), self._clock.now(), REFILL_MS)
+        return _left(self._wrong.get(_network(address), (0.0, 0)), self._clock.ticks(), REFILL_MS)
 
 
 def _left(counted: tuple[float, int], now: int, refill_ms: int) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from perdure.api.http.headers import HOLD_DEFAULT_MS, HOLD_MAX_S, KEY_MAX
+from perdure.engine.services.run_filters import FILTERS
 
 TITLE: Final = "Perdure"
 ABOUT: Final = """A durable state-machine engine: every execution is an append-only stream of events.
@@ -16,6 +17,7 @@ What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 
 """
 
 PARAMETERS: Final[Mapping[str, str]] = {
+    **{each.name: each.words for each in FILTERS},
     "after": "Where the page before ended: `after` of its `meta`.",
     "id": "The id.",
     "limit": "How many items a page has.",
@@ -30,6 +32,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
         "The state whose wait is meant. Without it a call ends whichever wait is open, so that an answer that is sent "
         "twice may answer the next question too."
     ),
+    "sort": "Which runs come first: the newest, or the oldest.",
     "status": "Only those with this status.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",

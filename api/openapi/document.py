@@ -134,11 +134,12 @@ def _path_parameters(route: Route, example: Mapping[str, Any]) -> Iterable[dict[
 def _query(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     given = example.get("query", {})
     for name, schema, is_required in parameters_of(route.query):
+        own = schema.pop("description", None)  # a filter says of itself what it is
         yield {
             "name": name,
             "in": "query",
             "required": is_required,
-            "description": words.PARAMETERS[name],
+            "description": own or words.PARAMETERS[name],
             "schema": schema,
             **_given(given, name, "example"),
         }

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from perdure.engine.audit.store_audit import executions_of, fold_execution
+from perdure.engine.audit.store_audit import bulk_jobs_of, executions_of, fold_bulk_job, fold_execution
 from perdure.engine.core import ids
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import ExecutionRow, Projected, WaitRow
+from perdure.store.records import BulkRow, ExecutionRow, Projected, TimerRow, WaitRow
 
 
 class Rebuilt(NamedTuple):
@@ -23,6 +23,7 @@ class Rebuilt(NamedTuple):
     executions: int
     waits: int
     timers: int
+    bulk_jobs: int = 0
 
 
 class CannotRebuild(Exception):
@@ -37,18 +38,20 @@ async def rebuild(store: Store) -> Rebuilt:
     """
     count = _Count()
     await store.rebuild(_rows(store, count))
-    return Rebuilt(count.executions, count.waits, count.timers)
+    return Rebuilt(count.executions, count.waits, count.timers, count.bulk_jobs)
 
 
 class _Count:
-    executions = waits = timers = 0
+    executions = waits = timers = bulk_jobs = 0
 
     def add(self, row: Projected) -> None:
         if isinstance(row, ExecutionRow):
             self.executions += 1
         elif isinstance(row, WaitRow):
             self.waits += 1
-        else:
+        elif isinstance(row, BulkRow):
+            self.bulk_jobs += 1
+        elif isinstance(row, TimerRow):
             self.timers += 1
 
 
@@ -63,7 +66,19 @@ async def _rows(store: Store, count: _Count) -> AsyncIterator[Projected]:
                 f"execution {ids.text(stream.stream_id)} cannot be folded ({error!r}), and nothing was changed; "
                 "`perdure verify` says more"
             ) from error
-        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers)]
+        rows: list[Projected] = [fold.execution, *fold.waits.values(), *sorted(fold.timers), *fold.line]
         for row in rows:
             count.add(row)
             yield row
+    async for stream in bulk_jobs_of(store):
+        try:
+            job = await fold_bulk_job(store, stream)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise CannotRebuild(
+                f"bulk job {ids.text(stream.stream_id)} cannot be folded ({error!r}), and nothing was changed; "
+                "`perdure verify` says more"
+            ) from error
+        count.add(job)
+        yield job

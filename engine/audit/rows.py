@@ -13,20 +13,24 @@ from typing import Any, Final, Protocol, TypeAlias
 from perdure.engine.core import ids, organization, workflow
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.state import State
+from perdure.engine.core.versions import VersionAdded
 from perdure.engine.log import projections
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
-from perdure.engine.runtime.streams.organization import key_row
+from perdure.engine.runtime.streams.bulk import bulk_row
+from perdure.engine.runtime.streams.organization import key_row, organization_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.streams.workflow import version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
+    BulkRow,
     EventRow,
     ExecutionRow,
     IdempotencyRow,
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     Seen,
     StreamKind,
     StreamRow,
@@ -88,7 +92,18 @@ class ExecutionFold:
         return projections.execution_row(self._stream.stream_id, self._stream.organization_id, self._state)
 
     def rows(self, stored: Stored) -> list[Owned]:
-        return [self.execution, *self.waits.values(), *self.timers, *self._process_id(stored)]
+        rows: list[Owned] = [self.execution, *self.waits.values(), *self.timers, *self.line]
+        return [*rows, *projections.slots_of(*self._whose, self._state), *self._process_id(stored)]
+
+    @property
+    def _whose(self) -> tuple[bytes, bytes]:
+        return self._stream.stream_id, self._stream.organization_id
+
+    @property
+    def line(self) -> list[QueueRow]:
+        """Where it stands in line, if it does."""
+        row = projections.queue_row(*self._whose, self._state)
+        return [] if row is None else [row]
 
     def _process_id(self, stored: Stored) -> list[Owned]:
         row = next((row for row in stored.values() if isinstance(row, ProcessIdRow)), None)
@@ -131,7 +146,7 @@ class _AdministrativeFold:
             self._payloads[row.seq], self._recorded_at[row.seq] = recorded.payload, row.recorded_at
             self._state = kind.evolve(self._state, recorded)
             event = recorded.event
-            if isinstance(event, workflow.VersionAdded):
+            if isinstance(event, VersionAdded):
                 self._digests[event.version] = (recorded.payload or {}).get("mock_sha256")
             elif isinstance(event, organization.OrganizationCreated):
                 self._digests[0] = event.secret_sha256
@@ -170,7 +185,7 @@ class OrganizationFold(_AdministrativeFold):
         if digest is not None and hashlib.sha256(secret).hexdigest() != digest:
             secret += b"?"
         return [
-            OrganizationRow(own, payloads[1]["name"], secret, self._recorded_at[1]),
+            organization_row(state, own, payloads[1]["name"], secret, self._recorded_at[1]),
             *(
                 WorkspaceRow(ids.parse(workspace), own, payloads[seq]["name"], self._recorded_at[seq])
                 for workspace, seq in state.workspaces.items()
@@ -179,10 +194,25 @@ class OrganizationFold(_AdministrativeFold):
         ]
 
 
-FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold]]] = {
+class BulkFold(_AdministrativeFold):
+    """A bulk job."""
+
+    kind: StreamKind = "bulk"
+
+    @property
+    def job(self) -> BulkRow:
+        """The job's own row."""
+        return bulk_row(self._state, self._stream.stream_id, self._stream.organization_id)
+
+    def rows(self, stored: Stored) -> list[Owned]:  # noqa: ARG002
+        return [self.job]
+
+
+FOLDS: Final[Mapping[StreamKind, type[ExecutionFold | WorkflowFold | OrganizationFold | BulkFold]]] = {
     "execution": ExecutionFold,
     "workflow": WorkflowFold,
     "organization": OrganizationFold,
+    "bulk": BulkFold,
 }
 
 

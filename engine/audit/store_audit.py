@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
 from perdure.engine.audit.pin_check import PinCheck
-from perdure.engine.audit.rows import FOLDS, ExecutionFold, RowFold, answer_flaw, differences
+from perdure.engine.audit.rows import FOLDS, BulkFold, ExecutionFold, RowFold, answer_flaw, differences
 from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
 from perdure.engine.core import ids
 from perdure.engine.core.pinned import LogPinned
@@ -21,7 +21,17 @@ from perdure.engine.log.codec import decode_json
 from perdure.engine.log.verification import Break, StreamVerifier
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
-from perdure.store.records import EventRow, Seen, StoredEvent, Stray, StreamKind, StreamRow, WorkflowVersionRow
+from perdure.store.records import (
+    BulkRow,
+    EventRow,
+    Miscount,
+    Seen,
+    StoredEvent,
+    Stray,
+    StreamKind,
+    StreamRow,
+    WorkflowVersionRow,
+)
 
 EVENTS_AT_ONCE: Final = 128
 """So many events are held at a time; each may carry a payload of a mebibyte."""
@@ -59,8 +69,8 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
     Checked are the chain, payload digests, positions and the head; event 1 against `streams`; definitions
     against the digests in the events; each row of which the stream tells against its fold; each snapshot against the
     fold at its seq; that each event belongs to a stream; and, of a whole store, that no position is missing, that each
-    pin holds, that no row is of no stream, and that nothing is defined that is not ours. Raises `StoreError` if the
-    streams cannot be listed; anything else that cannot be read is a break.
+    pin holds, that no row is of no stream, that executions are counted right, and that nothing is defined that is not
+    ours. Raises `StoreError` if the streams cannot be listed; anything else that cannot be read is a break.
     """
     audit = _Audit(store, organization_id)
     async for group in _groups(store, organization_id):
@@ -288,6 +298,8 @@ class _Audit:
             for table, stream_id in await self._store.strays():
                 if stream_id not in broken:
                     self.breaks.append(Break(stream_id, 0, f"{table}: a row of which no stream tells"))
+            if not self.breaks:  # they count rows: of those that are wrong they say nothing
+                self.breaks += [Break(NO_STREAM, 0, _miscount(found)) for found in await self._store.miscounted()]
         except StoreError as error:
             self.breaks.append(Break(NO_STREAM, 0, f"the tables cannot be read: {error}"))
 
@@ -430,12 +442,25 @@ async def compare_projections(store: Store) -> list[str]:
         f"execution {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}"
         async for snapshot, reason in snapshots_with_flaws(store)
     ]
-    return found
+    return found or [_miscount(miscount) for miscount in await store.miscounted()]
 
 
 def executions_of(store: Store) -> AsyncIterator[StreamRow]:
     """All executions' streams, by id."""
     return _streams(store, "execution")
+
+
+def bulk_jobs_of(store: Store) -> AsyncIterator[StreamRow]:
+    """All bulk jobs' streams, by id."""
+    return _streams(store, "bulk")
+
+
+async def fold_bulk_job(store: Store, stream: StreamRow) -> BulkRow:
+    """The row of a bulk job, folded from its first event. Raises whatever its events are not read with."""
+    fold = BulkFold(stream)
+    async for some in _events(store, stream.stream_id):
+        fold.feed([row for _, row in some])
+    return fold.job
 
 
 async def fold_execution(store: Store, stream: StreamRow) -> ExecutionFold:
@@ -444,6 +469,14 @@ async def fold_execution(store: Store, stream: StreamRow) -> ExecutionFold:
     async for some in _events(store, stream.stream_id):
         fold.feed([row for _, row in some])
     return fold
+
+
+def _miscount(found: Miscount) -> str:
+    counted, there = found
+    return (
+        f"execution_counts: of workflow {ids.text(counted.workflow_id)} it counts {counted.total} {counted.status}, "
+        f"there are {there}"
+    )
 
 
 def _stray(stray: Stray) -> str:

@@ -12,11 +12,15 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.events import Parent, RunLimit
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
-    """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen."""
+    """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen.
+
+    With `limits` it begins when it is admitted.
+    """
 
     workspace: str
     workflow: str
@@ -27,7 +31,15 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     process_id: str | None = None
     is_test: bool = False
     parent: Parent | None = None
-    resume: ResumeRule = "any"
+    settings: VersionSettings = VERSION_DEFAULTS
+    limits: tuple[RunLimit, ...] = ()
+
+
+class Admit(msgspec.Struct, frozen=True, gc=False):
+    """Admit the execution, which queues since the event of that seq: these places in its limits are free."""
+
+    seq: int
+    places: tuple[int, ...]
 
 
 class Advance(msgspec.Struct, frozen=True, gc=False):
@@ -173,6 +185,7 @@ class Refuse(msgspec.Struct, frozen=True, gc=False):
 
 Command: TypeAlias = (
     Trigger
+    | Admit
     | Advance
     | QueueTask
     | StartTask

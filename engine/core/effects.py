@@ -78,6 +78,12 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
     due_at: int
 
 
+class FillPlaces(msgspec.Struct, frozen=True, gc=False):
+    """See whether a run can be admitted to these limits, named by their keys: one queues, or gave its places back."""
+
+    keys: tuple[str, ...]
+
+
 class Continue(msgspec.Struct, frozen=True, gc=False):
     """Send `Advance`: the decision stopped at the limit of transitions."""
 
@@ -109,10 +115,11 @@ Effect: TypeAlias = (
     | TellParent
     | FollowParent
     | SetTimer
+    | FillPlaces
     | Continue
     | TakeUp
     | HoldSuspect
 )
 
-AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent)
+AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent, FillPlaces)
 """The effects that are still run for an execution that has ended."""

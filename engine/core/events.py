@@ -55,6 +55,17 @@ ResumeRule: TypeAlias = Literal["any", "named"]
 """`any`: a resume may leave its wait unnamed; `named`: it must name it (`settings.resume` of a workflow)."""
 
 
+CountsRule: TypeAlias = Literal["all", "active"]
+"""Which runs have a place in a limit. `all`: from their admission to their end; `active`: not while they only wait."""
+
+
+class RunLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A limit that a run needs a place in. Of the workflow or the value of a key it has only an HMAC, as hex digits."""
+
+    kind: Literal["workflow", "key", "organization"]
+    key: str
+
+
 class Retry(msgspec.Struct, frozen=True, tag="retry", forbid_unknown_fields=True, gc=False):
     """After a failure: the state is tried again at `due_at`, by the retrier of that index."""
 
@@ -81,7 +92,9 @@ Then: TypeAlias = Retry | Caught
 class ExecutionStarted(Event, frozen=True):
     """The first event. Payload: `input`, `process_id` if the caller chose one, and `key_salt` if keys need one.
 
-    `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1.
+    `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1. `limit_at`: likewise
+    by the workflow's settings; that timer's name is 0. With `limits` the run queues for a place in each of them, and
+    its time limits, `timeout_ms` and `limit_ms`, begin when it is admitted.
     """
 
     kind: Literal["execution"]
@@ -96,6 +109,11 @@ class ExecutionStarted(Event, frozen=True):
     due_at: int | None = None
     parent: Parent | None = None
     resume: ResumeRule = "any"
+    limit_at: int | None = None
+    limits: tuple[RunLimit, ...] = ()
+    counts: CountsRule = "all"
+    timeout_ms: int | None = None
+    limit_ms: int | None = None
 
 
 class StatePassed(Event, frozen=True):

@@ -19,6 +19,7 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core import numbering
 from perdure.engine.core.calls import (
     task_heartbeat,
@@ -33,9 +34,16 @@ from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from perdure.engine.core.frames import arrive, cancel_all_waits, end_wait, expect, stay
 from perdure.engine.core.persistent import EMPTY
+from perdure.engine.core.places import (
+    execution_admitted,
+    execution_queued,
+    places_returned,
+    retry_due,
+    set_limits,
+    timeout_deferred,
+)
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.state import (
-    EXECUTION_TIMER,
     TOP,
     Fork,
     Frame,
@@ -100,7 +108,12 @@ def evolve(state: State, recorded: e.Recorded) -> State:
 
 
 def _status(state: State) -> Status:
-    """`waiting` if there are open waits, and no step, timer or child is under way beside them."""
+    """`waiting` if there are open waits, and no step, timer or child is under way beside them.
+
+    `pending` if it queues, whatever waits or is ready meanwhile.
+    """
+    if state.queue is not None:
+        return "pending"
     if state.active or state.delayed or state.actionable_forks:
         return "running"
     return "waiting" if state.waits else "running"
@@ -177,6 +190,7 @@ def _end(state: State, status: Status) -> None:
     state.frames, state.forks, state.timers = EMPTY, EMPTY, EMPTY
     state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = 0
+    state.queue, state.places = None, ()
     state.ended_at = state.recorded_at
     state.status = status
 
@@ -195,8 +209,7 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.input = event.input
     state.parent = event.parent
     state.resume = event.resume
-    if event.due_at is not None:
-        state.timers = state.timers.set(EXECUTION_TIMER, Timer(TOP, event.due_at))
+    set_limits(state, event, recorded.seq)
     expect(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))
 
 
@@ -386,6 +399,11 @@ _EVOLVE: Final = (
     .on(e.ExecutionTerminated, _execution_terminated)
     .on(e.ExecutionQuarantined, _execution_quarantined)
     .on(e.ExecutionReleased, _execution_released)
+    .on(le.ExecutionAdmitted, execution_admitted)
+    .on(le.ExecutionQueued, execution_queued)
+    .on(le.PlacesReturned, places_returned)
+    .on(le.RetryDue, retry_due)
+    .on(le.TimeoutDeferred, timeout_deferred)
     .on(e.CommandRefused, _command_refused)
     .on(e.ResultIgnored, _result_ignored)
     .over(EXECUTION_EVENTS)

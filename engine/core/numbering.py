@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.refs import seq_of
 from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
@@ -180,6 +181,7 @@ _UNCOUNTED: Final = frozenset(
         *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched),
         *(e.ExecutionSucceeded, e.ExecutionFailed, e.ExecutionTimedOut, e.ExecutionTerminated),
         *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
+        *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )
 """What AWS tells nothing of, and the ends."""

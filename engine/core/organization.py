@@ -23,6 +23,7 @@ from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.pinned import LogPinned
+from perdure.engine.core.settings import ORGANIZATION_DEFAULTS, OrganizationSettings
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,31 @@ class KeyRevoked(Event, frozen=True):
     key: str
 
 
-EVENTS = (OrganizationCreated, WorkspaceCreated, KeyCreated, KeyRevoked, LogPinned)
+class OrganizationSettingsChanged(Event, frozen=True):
+    """The settings that hold from here on, all of them."""
+
+    settings: OrganizationSettings
+
+
+class ClockAccepted(Event, frozen=True):
+    """An operator accepted that the computer's clock was set by `step_ms` while that node ran; it fires timers again.
+
+    The instants that the node recorded before differ by the step from those that it records from here on.
+    """
+
+    step_ms: int
+    node: str
+
+
+EVENTS = (
+    OrganizationCreated,
+    WorkspaceCreated,
+    KeyCreated,
+    KeyRevoked,
+    OrganizationSettingsChanged,
+    LogPinned,
+    ClockAccepted,
+)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -98,6 +123,13 @@ class RevokeKey(msgspec.Struct, frozen=True, gc=False):
     has_other_operators: bool = False
 
 
+class ChangeOrganizationSettings(msgspec.Struct, frozen=True, gc=False):
+    """Change the settings from what whoever asks has seen, `current`, to these."""
+
+    current: OrganizationSettings
+    settings: OrganizationSettings
+
+
 class PinLog(msgspec.Struct, frozen=True, gc=False):
     """Record the hash of an event of the log, which is on disk, and the digest of the log above `after` up to it."""
 
@@ -107,7 +139,16 @@ class PinLog(msgspec.Struct, frozen=True, gc=False):
     log_sha256: str
 
 
-OrganizationCommand: TypeAlias = CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | PinLog
+class AcceptClock(msgspec.Struct, frozen=True, gc=False):
+    """Record that a step of the clock of that node is accepted; that there is one is for whoever asks to check."""
+
+    step_ms: int
+    node: str
+
+
+OrganizationCommand: TypeAlias = (
+    CreateOrganization | CreateWorkspace | CreateKey | RevokeKey | ChangeOrganizationSettings | PinLog | AcceptClock
+)
 
 OPERATOR: Final = "operator"
 """The scope of who may do everything: somebody must be left who has it."""
@@ -141,6 +182,7 @@ class OrganizationState(msgspec.Struct, gc=False):
     keys: PersistentMap[str, ApiKey] = PersistentMap()
     children: PersistentMap[str, PersistentMap[str, None]] = PersistentMap()
     operators: frozenset[str] = frozenset()
+    settings: OrganizationSettings = ORGANIZATION_DEFAULTS
 
 
 def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
@@ -170,7 +212,12 @@ def _key_revoked(state: OrganizationState, event: KeyRevoked, recorded: Recorded
     state.operators -= {event.key}
 
 
-def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned, _: Recorded) -> None:
+def _settings_changed(state: OrganizationState, event: OrganizationSettingsChanged, _: Recorded) -> None:
+    """Other settings hold from here on."""
+    state.settings = event.settings
+
+
+def _nothing(_state: OrganizationState, _event: OrganizationCreated | LogPinned | ClockAccepted, _: Recorded) -> None:
     """What it says is read from the log."""
 
 
@@ -180,7 +227,9 @@ _EVOLVE: Final = (
     .on(WorkspaceCreated, _workspace_created)
     .on(KeyCreated, _key_created)
     .on(KeyRevoked, _key_revoked)
+    .on(OrganizationSettingsChanged, _settings_changed)
     .on(LogPinned, _nothing)
+    .on(ClockAccepted, _nothing)
     .over(EVENTS)
 )
 
@@ -195,17 +244,18 @@ def decide(
     answer = None
     match command:
         case CreateOrganization():
-            if state.seq:
-                return Rejection("CONFLICT", "the organization exists already")
-            digest = hashlib.sha256(command.secret).hexdigest()
-            draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
+            return _create(draft, command)
         case PinLog():
             draft.emit(LogPinned(command.position, command.sha256, command.after, command.log_sha256))
+        case AcceptClock():
+            draft.emit(ClockAccepted(command.step_ms, command.node))
         case CreateWorkspace():
             taken = {payloads[seq]["name"]: workspace for workspace, seq in state.workspaces.items()}
             if command.name not in taken:
                 draft.emit(WorkspaceCreated(command.workspace), {"name": command.name})
             answer = taken.get(command.name, command.workspace)
+        case ChangeOrganizationSettings():
+            return _change_settings(draft, command)
         case CreateKey():
             return _create_key(draft, command)
         case RevokeKey():
@@ -215,12 +265,30 @@ def decide(
     return Decision(tuple(draft.steps), (), answer)
 
 
+def _create(draft: Draft[OrganizationState], command: CreateOrganization) -> Decision | Rejection:
+    """Make an organization of this name, which the driver has made sure that no other has."""
+    if draft.state.seq:
+        return Rejection("CONFLICT", "the organization exists already")
+    digest = hashlib.sha256(command.secret).hexdigest()
+    draft.emit(OrganizationCreated("organization", digest), {"name": command.name})
+    return Decision(tuple(draft.steps), ())
+
+
 def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision | Rejection:
     """Make a key in a workspace of this organization; that it may be made is for whoever asks to check."""
     if command.workspace not in draft.state.workspaces:
         return Rejection("NOT_FOUND", "there is no such workspace")
     event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
     draft.emit(event, {"name": command.name})
+    return Decision(tuple(draft.steps), ())
+
+
+def _change_settings(draft: Draft[OrganizationState], command: ChangeOrganizationSettings) -> Decision | Rejection:
+    """Change the settings, unless they are no longer what the change was made from."""
+    if command.current != draft.state.settings:
+        return Rejection("CONFLICT", "the settings were changed by somebody else meanwhile; read them again")
+    if command.settings != draft.state.settings:
+        draft.emit(OrganizationSettingsChanged(command.settings))
     return Decision(tuple(draft.steps), ())
 
 

@@ -23,6 +23,7 @@ in no phase, and *gone* when its scope is not there). In a word: to be entered, 
     InRetry  -> InFork        BranchesStarted MapStarted
     InRetry  -> ready, gone   StateFailed
     InRetry  -> InRetry       StateFailed
+    InRetry  -> ready         RetryDue
     InTask   -> InTask        TaskQueued TaskStarted TaskInterrupted TaskRedispatched TaskHeartbeat TaskSubmitted
     InTask   -> InWait        TaskSubmitted
     InTask   -> ready, gone   TaskSucceeded WaitResumed TaskFailed TaskTimedOut WaitExpired
@@ -51,7 +52,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Parent, ResumeRule
+from perdure.engine.core.events import CountsRule, Parent, ResumeRule, RunLimit
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.transitions import TERMINAL, Status
@@ -65,6 +66,9 @@ OTHERS: Final = "others"
 
 EXECUTION_TIMER: Final = 1
 """The timer of the execution's own time limit: the seq of its first event."""
+
+SETTINGS_TIMER: Final = 0
+"""The timer of the time limit that the workflow's settings give it: the seq of no event."""
 
 
 class Queued(msgspec.Struct, frozen=True, gc=False):
@@ -227,6 +231,14 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     heartbeat_ms: int | None = None
 
 
+class InQueue(msgspec.Struct, frozen=True, gc=False):
+    """The run queues for its places since the event of that seq, with what is left of its time limits."""
+
+    seq: int
+    left_ms: int | None = None
+    limit_left_ms: int | None = None
+
+
 WaitOutcome: TypeAlias = Literal["resumed", "failed", "expired", "cancelled"]
 """The ways in which waits end: by a result, by a failure from the token's holder, by time, or with their state."""
 
@@ -248,7 +260,8 @@ class State(msgspec.Struct, gc=False):
     in the order in which they ended. `current` is the top-level state, or the last one after the end.
     `modified_by` is the last actor from outside, and `modified_at` when that was. `told` counts the
     events of AWS's history so far, up to the end, and `untold` those that follow for what was scheduled after the seq
-    `untold_after` (`numbering.py`).
+    `untold_after` (`numbering.py`). With `limits` it has `places` in them since `placed_at`, or is in the `queue`, or
+    only waits and has given them back. `is_overdue`: it ends when the steps with time limits of their own are over.
     """
 
     status: Status = "new"
@@ -285,6 +298,12 @@ class State(msgspec.Struct, gc=False):
     modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
+    limits: tuple[RunLimit, ...] = ()
+    counts: CountsRule = "all"
+    queue: InQueue | None = None
+    places: tuple[int, ...] = ()
+    placed_at: int = 0
+    is_overdue: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -293,7 +312,12 @@ class State(msgspec.Struct, gc=False):
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until somebody outside, a timer or a child says so; nor after the end."""
-        return not (self.active or self.actionable_forks)
+        return self.queue is not None or not (self.active or self.actionable_forks)
+
+    @property
+    def limit_keys(self) -> tuple[str, ...]:
+        """The keys of its limits."""
+        return tuple(limit.key for limit in self.limits)
 
     def task(self, scope: str) -> InTask | None:
         """The task that a scope is in, if it is in one."""

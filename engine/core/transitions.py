@@ -2,7 +2,7 @@
 
 `evolve` looks every event up here; what is missing is an error. The diagram in the README is drawn from this table.
 `running` is: in a task, in a Wait state, in a retry delay, or between two states. `waiting` is: in open waits and
-nothing else.
+nothing else. `pending` queues for places in limits: nothing of it is begun.
 
 The table is smaller than "everything that is not terminal may follow anything", and that is its use: a step, a timer or
 a state can only do something in a run that is `running`, since it is what makes it so. What moves a `waiting` run on is
@@ -15,16 +15,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-Status: TypeAlias = Literal["new", "running", "waiting", "completed", "failed", "timed_out", "terminated"]
+Status: TypeAlias = Literal["new", "pending", "running", "waiting", "completed", "failed", "timed_out", "terminated"]
 
 TERMINAL: Final[frozenset[Status]] = frozenset({"completed", "failed", "timed_out", "terminated"})
 
 _RUNNING: Final[frozenset[Status]] = frozenset({"running"})
 _ALIVE: Final[frozenset[Status]] = frozenset({"running", "waiting"})
 _WAITING: Final[frozenset[Status]] = frozenset({"waiting"})
+_PENDING: Final[frozenset[Status]] = frozenset({"pending"})
 
 TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
-    ("new", "ExecutionStarted"): _RUNNING,
+    ("new", "ExecutionStarted"): frozenset({"running", "pending"}),
+    ("pending", "ExecutionAdmitted"): _RUNNING,
+    ("running", "ExecutionQueued"): _PENDING,
+    ("waiting", "PlacesReturned"): _WAITING,
+    ("running", "TimeoutDeferred"): _RUNNING,
+    ("waiting", "TimeoutDeferred"): _WAITING,
+    ("running", "RetryDue"): _RUNNING,
+    # What comes from outside to a run that queues again is recorded, and what follows from it waits.
+    **{
+        ("pending", event): _PENDING
+        for event in (
+            *("WaitResumed", "WaitExpired", "TaskFailed", "StateFailed", "TaskHeartbeat", "RetryDue"),
+            *("ExecutionQuarantined", "ExecutionReleased"),
+        )
+    },
+    ("pending", "ExecutionTerminated"): frozenset({"terminated"}),
     # A branch may wait while another one moves: what moves one of them leads to either status.
     **{
         ("running", event): _ALIVE
@@ -70,7 +86,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     # Events that may be recorded at any time, also after the end; they move nothing. Nothing else follows an end.
     **{
         (status, event): frozenset({status})
-        for status in ("running", "waiting", *sorted(TERMINAL))
+        for status in ("pending", "running", "waiting", *sorted(TERMINAL))
         for event in ("CommandRefused", "ResultIgnored")
     },
 }

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
+import msgspec
 from msgspec.structs import asdict
 
-from perdure.engine.core.events import BranchesStarted, Event, MapStarted, TaskScheduled, WaitOpened
+from perdure.engine.core.events import BranchesStarted, Event, MapStarted, ResumeRule, TaskScheduled, WaitOpened
 from perdure.engine.core.pinned import LogPinned
 from perdure.engine.core.refs import Ref
+from perdure.engine.core.settings import VersionSettings
+from perdure.engine.core.versions import Called, VersionAdded
 
 E = TypeVar("E", bound=Event)
 
@@ -103,6 +106,19 @@ class LogPinned1(Event, frozen=True):
     sha256: str
 
 
+class VersionAdded1(Event, frozen=True):
+    """It had one setting only.
+
+    Read as the next version: with `settings` that have this `resume`.
+    """
+
+    version: int
+    definition_sha256: str
+    is_published: bool = True
+    resume: ResumeRule = "any"
+    calls: dict[str, Called] = msgspec.field(default_factory=dict)
+
+
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
     """Version 2 has no `keyed`: every call has a key that says what is done (record 22)."""
     members = asdict(event)
@@ -121,11 +137,18 @@ def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpen
     return WaitOpened(**asdict(event), heartbeat_due_at=first_at)
 
 
+def _with_settings(event: VersionAdded1, _seq: int, _at: int) -> VersionAdded:
+    """Version 2 has all settings in one member."""
+    settings = None if event.resume == "any" else VersionSettings(resume=event.resume)
+    return VersionAdded(event.version, event.definition_sha256, event.is_published, settings, event.calls)
+
+
 EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
     "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
     "WaitOpened": (Earlier(WaitOpened1, _with_heartbeat),),
+    "VersionAdded": (Earlier(VersionAdded1, _with_settings),),
     "LogPinned": (Earlier(LogPinned1, lambda event, _seq, _at: LogPinned(**asdict(event))),),
 }
 """By the event's name, the versions before the one of today, from version 1 on."""

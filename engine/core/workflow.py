@@ -18,20 +18,12 @@ from msgspec.structs import replace
 from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
-from perdure.engine.core.events import Event, Recorded, ResumeRule
+from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.refs import Ref, ref
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
+from perdure.engine.core.versions import Called, VersionAdded
 
 # --- events ------------------------------------------------------------------------------------------------------
-
-
-class Called(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """A workflow that a state calls by name, as the name resolved when the version was published.
-
-    `version` is set if the state says one; else it is the one that is published when the state is entered.
-    """
-
-    workflow: str
-    version: int | None = None
 
 
 class WorkflowCreated(Event, frozen=True):
@@ -41,22 +33,6 @@ class WorkflowCreated(Event, frozen=True):
     workspace: str
     name: Ref
     description: Ref | None = None
-
-
-class VersionAdded(Event, frozen=True):
-    """A version with this definition and these settings; a draft, unless it is published at once.
-
-    `calls`, here and of `VersionPublished`, has by state what the names in the definition meant when it was published.
-    A state that is not in it has its name looked up when it is entered, or gives an id.
-
-    Payload, if the version has a mock payload: `mock_sha256`, the digest of its text.
-    """
-
-    version: int
-    definition_sha256: str
-    is_published: bool = True
-    resume: ResumeRule = "any"
-    calls: dict[str, Called] = msgspec.field(default_factory=dict)
 
 
 class VersionPublished(Event, frozen=True):
@@ -86,14 +62,13 @@ EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, Wo
 class Definition(msgspec.Struct, frozen=True, gc=False):
     """The stored text of a definition, the SHA-256 of its bytes, and its settings.
 
-    `mock_payload` is JSON text; `resume` is what a resume of its runs must say. `calls` has what the names in it mean
-    now, by state, in case that it is published.
+    `mock_payload` is JSON text. `calls` has what the names in it mean now, by state, in case that it is published.
     """
 
     text: str
     sha256: str
     mock_payload: str | None = None
-    resume: ResumeRule = "any"
+    settings: VersionSettings = VERSION_DEFAULTS
     calls: dict[str, Called] = {}
 
 
@@ -143,7 +118,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     created_at: int
     created_by: str
     published_at: int | None = None
-    resume: ResumeRule = "any"
+    settings: VersionSettings = VERSION_DEFAULTS
     calls: dict[str, Called] = {}
 
 
@@ -184,8 +159,9 @@ def _created(state: WorkflowState, event: WorkflowCreated, recorded: Recorded) -
 def _version_added(state: WorkflowState, event: VersionAdded, recorded: Recorded) -> None:
     """A version is there, which never changes but for being published."""
     published_at = recorded.recorded_at if event.is_published else None
+    settings = event.settings or VERSION_DEFAULTS
     version = Version(
-        event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, event.resume, event.calls
+        event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, settings, event.calls
     )
     state.versions = {**state.versions, event.version: version}
     if event.is_published:
@@ -255,7 +231,8 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
 
 def _added(number: int, given: Definition, *, is_published: bool) -> VersionAdded:
     """The event of a new version. Names are settled when it is published, so a draft has no calls."""
-    return VersionAdded(number, given.sha256, is_published, given.resume, given.calls if is_published else {})
+    settings = None if given.settings == VERSION_DEFAULTS else given.settings
+    return VersionAdded(number, given.sha256, is_published, settings, given.calls if is_published else {})
 
 
 def _mock(definition: Definition) -> dict[str, str] | None:
@@ -304,7 +281,7 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
 
 def _differs(latest: Version, given: Definition, *, may_publish: bool) -> bool:
     """Whether this is another definition than that of the latest version, or means something else by its names."""
-    if (given.sha256, given.resume) != (latest.definition_sha256, latest.resume):
+    if (given.sha256, given.settings) != (latest.definition_sha256, latest.settings):
         return True
     if latest.published_at is None or not may_publish:
         return False

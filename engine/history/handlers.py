@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
@@ -220,6 +221,7 @@ BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
         *(e.CommandRefused, e.ResultIgnored),
+        *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )
 """Events that tell nothing of the way through the states. All others are in `HANDLERS`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -16,10 +16,12 @@ from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.persistent import PersistentMap
-from perdure.engine.core.state import EXECUTION_TIMER, OpenWait, State
-from perdure.store.records import Ending, ExecutionRow, TimerRow, WaitRow
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, OpenWait, State
+from perdure.store.records import CountChange, Ending, ExecutionRow, QueueRow, SlotRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
+
+_OF_THE_RUN: Final = (SETTINGS_TIMER, EXECUTION_TIMER)
 
 
 class Changes(NamedTuple):
@@ -64,10 +66,19 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
     )
 
 
+def count_changes(before: State, after: State) -> Sequence[CountChange]:
+    """The changes to the counts of executions when one of them goes from one state to another on disk."""
+    if before.status == after.status:
+        return ()
+    whose = (_bytes_of(after.workspace), _bytes_of(after.workflow))
+    gained = CountChange(*whose, after.status, 1)
+    return (gained,) if not before.seq else (CountChange(*whose, before.status, -1), gained)
+
+
 def has_changed(before: State, steps: Sequence[DraftedEvent]) -> bool:
     """Whether `changes` may have anything to tell, as of most events it has not: what stays is the same object."""
     after: State = steps[-1].state
-    return after.timers is not before.timers or after.waits is not before.waits
+    return after.timers is not before.timers or after.waits is not before.waits or bool(after.limits)
 
 
 def changes(
@@ -112,20 +123,70 @@ def changes(
     )
 
 
+def slots_of(execution_id: bytes, organization_id: bytes, state: State) -> list[SlotRow]:
+    """The places that an execution has, in the order of their keys."""
+    if not state.places:
+        return []
+    taken = zip(state.limits, state.places, strict=True)
+    rows = [
+        SlotRow(bytes.fromhex(limit.key), place, organization_id, execution_id, state.placed_at)
+        for limit, place in taken
+    ]
+    return sorted(rows)
+
+
+def queue_row(execution_id: bytes, organization_id: bytes, state: State) -> QueueRow | None:
+    """Where an execution stands in line: in that of its first limit."""
+    if state.queue is None:
+        return None
+    first, *others = state.limits
+    also = bytes.fromhex(others[0].key) if others else None
+    workflow = _bytes_of(state.workflow)
+    line = bytes.fromhex(first.key)
+    return QueueRow(execution_id, organization_id, workflow, first.kind, line, also, state.queue.seq)
+
+
+class PlaceChanges(NamedTuple):
+    """Places to claim, and rows to put and to take away."""
+
+    claims: list[SlotRow]
+    puts: list[QueueRow]
+    deletes: list[SlotRow | QueueRow]
+
+
+def place_changes(
+    execution_id: bytes, organization_id: bytes, before: State, steps: Iterable[DraftedEvent]
+) -> PlaceChanges:
+    """The changes that the events of `steps` make to the places of an execution, and to where it stands in line."""
+    whose = (execution_id, organization_id)
+    found = PlaceChanges([], [], [])
+    for step in steps:
+        after = step.state
+        if (after.places, after.placed_at) != (before.places, before.placed_at):
+            found.deletes.extend(slots_of(*whose, before))
+            found.claims.extend(slots_of(*whose, after))
+        if after.queue != before.queue:
+            gone, come = queue_row(*whose, before), queue_row(*whose, after)
+            found.deletes.extend(row for row in (gone,) if row is not None)
+            found.puts.extend(row for row in (come,) if row is not None)
+        before = after
+    return found
+
+
 def _is_all_over(before: State, after: State) -> bool:
-    """Whether no wait and no timer is left but the time limit of the run, which is the one that no event has set."""
-    return after is not before and not after.waits and all(name == EXECUTION_TIMER for name in after.timers)
+    """Whether no wait and no timer is left but the time limits of the run, which belong to none of its states."""
+    return after is not before and not after.waits and all(name in _OF_THE_RUN for name in after.timers)
 
 
 def _without_ended(state: State, event: e.Event) -> State:
     """A state that has only those waits and timers of which an `Ending` does not tell."""
     named = getattr(event, "wait", None)  # it may have ended otherwise than those that went with it
     opened = {wait: state.waits[wait] for wait in (named,) if wait is not None and wait in state.waits}
-    limit = state.timers.get(EXECUTION_TIMER)
+    limits = {name: timer for name in _OF_THE_RUN if (timer := state.timers.get(name)) is not None}
     return replace(
         state,
         waits=PersistentMap(opened),
-        timers=PersistentMap({} if limit is None else {EXECUTION_TIMER: limit}),
+        timers=PersistentMap(limits),
     )
 
 

@@ -22,8 +22,11 @@ from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.runtime.workers.admission import Admission
 from perdure.engine.runtime.workers.children import ChildRunner
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
+from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
 from perdure.engine.runtime.workers.step_slots import TaskKey
@@ -64,6 +67,7 @@ class NodeParts(NamedTuple):
 
     store: Store
     clock: Clock
+    guard: ClockGuard
     limits: Limits
     random: Callable[[int], bytes]
     definitions: Definitions
@@ -84,6 +88,8 @@ class Workers(NamedTuple):
     recovery: Recovery
     pins: Pins
     children: ChildRunner
+    jobs: JobRunner
+    admission: Admission
 
 
 class Node:
@@ -100,7 +106,8 @@ class Node:
         self.holds = parts.holds
         self.draining = parts.draining
         self.send = parts.sender.send
-        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers
+        self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers[:6]
+        self.jobs, self.admission = workers.jobs, workers.admission
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -109,6 +116,7 @@ class Node:
 
     async def start(self) -> None:
         """Take up what was under way; from here on requests are taken in."""
+        self.parts.guard.begin()
         await self.look()
         await self.recovery.survey()
         now = self.clock.now()
@@ -123,6 +131,8 @@ class Node:
         self.recovery.start(died=bool(dead), loop=loop)
         if not loop.is_careful:
             await self.timers.start()
+            self.admission.start()
+        self.jobs.begin()
 
     async def look(self) -> None:
         """See where the log stands, and which ids there are: new ones sort above, wherever the clock has been since."""
@@ -131,6 +141,7 @@ class Node:
             for organization in await self.store.organizations()
             for row in await self.store.execution_page(organization_id=organization.organization_id, limit=1)
         ]
+        seen += [row.bulk_id for row in await self.store.bulk_jobs_under_way()]  # what starts after them is not theirs
         self.processor.resume_at(await self.store.position(), seen)
 
     def begin_drain(self) -> None:
@@ -146,10 +157,13 @@ class Node:
         """
         end = time.monotonic() + grace_s
         self.begin_drain()
+        self.parts.guard.close()
         await self.recovery.close()
+        await self.jobs.close()
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()
+        await self.admission.close()
         await self.tasks.close(grace_s)
         await self.children.close(end - time.monotonic())
         is_home = self.processor.failure is not None or await self._go_home(end)
@@ -185,6 +199,7 @@ class Node:
         """After a commit of unknown fate nothing is begun: no step, no timer, no child."""
         self.tasks.halt()
         self.timers.halt()
+        self.admission.halt()
 
     def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
         """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
@@ -214,6 +229,7 @@ class Node:
         .on(fx.RunTask, lambda node, task, hot: node.tasks.run(hot, task))
         .on(fx.CancelTask, _cancel)
         .on(fx.SetTimer, lambda node, effect, _: node.timers.arm(effect.due_at))
+        .on(fx.FillPlaces, lambda node, effect, _: node.admission.fill(effect.keys))
         .on(fx.Continue, _go_on)
         .on(fx.TakeUp, _take_up)
         .on(fx.HoldSuspect, _hold)

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import ids, organization
+from perdure.engine.core.settings import organization_settings
 from perdure.engine.errors import Invalid, NotFound, Refused
 from perdure.engine.language import format_instant
 from perdure.engine.log.codec import decode_json
@@ -23,6 +24,7 @@ from perdure.engine.services.key_uses import KeyUses
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import key_names
 from perdure.engine.services.sending import send
+from perdure.engine.services.settings import changed_organization
 from perdure.store.records import ApiKeyRow, NewEvent, OrganizationRow, WorkspaceRow
 
 SCOPES: Final = (
@@ -166,6 +168,25 @@ class Access:
             message = f"organization {name!r} was made and cannot be found"
             raise RuntimeError(message)
         return row
+
+    async def own_organization(self, caller: Caller) -> OrganizationRow:
+        """The caller's organization. Raises `NotFound`."""
+        row = await self._store.organization(caller.organization_id)
+        if row is None:
+            raise NotFound("there is no such organization")
+        return row
+
+    async def change_organization(self, principal: Principal, given: Mapping[str, Any]) -> OrganizationRow:
+        """Change settings of the caller's organization, as `engine.services.settings` reads them.
+
+        Raises `Invalid`, `Forbidden`, and `Conflict` if somebody else has changed them meanwhile.
+        """
+        principal.require("operator")
+        caller = principal.caller
+        current = organization_settings((await self.own_organization(caller)).settings)
+        command = organization.ChangeOrganizationSettings(current, changed_organization(current, given))
+        await send(self._node, caller, "organization", caller.organization_id, command)
+        return await self.own_organization(caller)
 
     async def workspace(
         self, organization_id: bytes, name: str, actor: str, grant: Grant | None = None

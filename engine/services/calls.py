@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from perdure.engine.core import ids
-from perdure.engine.core.workflow import Called, WorkflowState
+from perdure.engine.core.versions import Called
+from perdure.engine.core.workflow import WorkflowState
 from perdure.engine.language import Problem, executions_of
 from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller

@@ -22,7 +22,7 @@ from perdure.engine.core import effects as fx
 from perdure.engine.core import ids
 from perdure.engine.core.events import Parent
 from perdure.engine.core.state import State
-from perdure.engine.core.workflow import Called
+from perdure.engine.core.versions import Called
 from perdure.engine.errors import Conflict, EngineFailed, Invalid, NotFound, Unavailable
 from perdure.engine.language.errors import RUNTIME
 from perdure.engine.runtime.callers import Caller
@@ -33,6 +33,7 @@ from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.calls import Calls, named
 from perdure.engine.services.queries import Queries
+from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
 from perdure.engine.steps import StepFailed
@@ -76,7 +77,8 @@ class _Lane:
 class ChildExecutions:
     """The child executions of a node. Implements `engine.runtime.workers.children.ChildRunner`."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls, limits: RunLimits) -> None:
+        self._limits = limits
         self._node = node
         self._store = node.store
         self._workflows = workflows
@@ -197,6 +199,10 @@ class ChildExecutions:
         caller = _acting(hot)
         found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
+        try:
+            start = await self._limits.limited(caller, start)
+        except Invalid as problem:
+            raise StepFailed(RUNTIME, f"The child could not be started: {problem.message}.") from None
         for _ in range(TRIES):
             if wish.name is not None and await self._is_taken(caller, wish.name):
                 raise StepFailed(ALREADY_EXISTS, f"The process id {wish.name!r} belongs to another execution.")

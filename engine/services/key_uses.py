@@ -33,7 +33,7 @@ class KeyUses:
     def note(self, grant: Grant) -> None:
         """Note the use of a key."""
         now = self._clock.now()
-        if grant.used_at is not None and now - grant.used_at < PRECISION_MS:
+        if grant.used_at is not None and 0 <= now - grant.used_at < PRECISION_MS:
             return
         grant.used_at = now
         if not self._noted:

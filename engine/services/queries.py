@@ -12,8 +12,23 @@ from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.errors import NotFound
 from perdure.engine.log.codec import EXECUTION, decode_json
 from perdure.engine.runtime.callers import KEY_ACTOR, Caller
+from perdure.engine.runtime.workers.places import kinds_of, limit_in_force
 from perdure.store.protocols import Catalog, Store
 from perdure.store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
+
+
+class QueuedFor(NamedTuple):
+    """A limit that a run queues for: its kind (workflow, key or organization), and how many it allows; null: any."""
+
+    kind: str
+    limit: int | None
+
+
+class PlaceInLine(NamedTuple):
+    """A run's place in line, from 1, and the limits that it needs a place in."""
+
+    position: int
+    limits: list[QueuedFor]
 
 
 class ExecutionView(NamedTuple):
@@ -43,6 +58,15 @@ class Queries:
 
         bind_execution(ids.text(execution_id), view.process_id)
         return view
+
+    async def queue(self, execution_id: bytes) -> PlaceInLine | None:
+        """Where an execution stands in line; null if it does not."""
+        found = await self._store.in_line(execution_id)
+        if found is None:
+            return None
+        kinds = kinds_of(found.row)
+        limits = [QueuedFor(kind, await limit_in_force(self._store, kind, found.row)) for kind in kinds]
+        return PlaceInLine(found.ahead + 1, limits)
 
     async def views(self, rows: Sequence[ExecutionRow]) -> list[ExecutionView]:
         """Executions with their values."""

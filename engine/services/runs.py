@@ -20,6 +20,7 @@ from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups
 from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
+from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
@@ -33,7 +34,8 @@ _RESUME_BUSY: Final = "the execution changes too fast to be resumed; repeat the 
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, memory: Idempotency) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, limits: RunLimits, memory: Idempotency) -> None:
+        self._limits = limits
         self._node = node
         self._store = node.store
         self._workflows = workflows
@@ -89,9 +91,10 @@ class Runs:
         self, caller: Caller, found: Published, request: _Trigger, claim: IdempotencyClaim | None
     ) -> Answered | None:
         """Start the execution; null if its process id or idempotency key was claimed before."""
+        start = Start(found, request.input, request.process_id, request.trigger, request.is_test)
+        start = await self._limits.limited(caller, start)
         execution_id = self._node.processor.new_id()
         bind_execution(ids.text(execution_id), request.process_id)
-        start = Start(found, request.input, request.process_id, request.trigger, request.is_test)
         reply = await send(
             self._node,
             caller,

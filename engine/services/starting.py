@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
-from perdure.engine.core.events import Parent
+from perdure.engine.core.events import Parent, RunLimit
 from perdure.engine.errors import Invalid
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.callers import Caller
@@ -18,7 +18,10 @@ PROCESS_ID_MAX: Final = 128
 
 
 class Start(NamedTuple):
-    """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one."""
+    """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one.
+
+    Its `limits` are found last (`engine.services.run_limits`): by whoever starts it, however that comes.
+    """
 
     found: Published
     input: Any
@@ -26,10 +29,13 @@ class Start(NamedTuple):
     trigger: str
     is_test: bool = False
     parent: Parent | None = None
+    limits: tuple[RunLimit, ...] | None = None
 
     def command(self, caller: Caller) -> c.Trigger:
         """The `Trigger` command."""
         version = self.found.version
+        if self.limits is None:
+            raise AssertionError("a start without its limits: RunLimits.limited gives them")
         return c.Trigger(
             workspace=ids.text(caller.workspace_id),
             workflow=ids.text(version.workflow_id),
@@ -40,7 +46,8 @@ class Start(NamedTuple):
             process_id=self.process_id,
             is_test=self.is_test,
             parent=self.parent,
-            resume=version.resume,
+            settings=self.found.settings,
+            limits=self.limits,
         )
 
     def claim(self, caller: Caller, execution_id: bytes, salt: bytes) -> ProcessIdRow | None:

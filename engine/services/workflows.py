@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple, cast, get_args
+from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
 from perdure.engine.core import ids, workflow
-from perdure.engine.core.events import ResumeRule
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
 from perdure.engine.log.codec import decode_json, encode_json
@@ -22,6 +22,7 @@ from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.sending import send
+from perdure.engine.services.settings import changed_version
 from perdure.engine.steps import Registry
 from perdure.engine.yaml_text import looks_like_json, read_yaml
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
@@ -48,6 +49,7 @@ class Published(NamedTuple):
     workflow: WorkflowRow
     version: WorkflowVersionRow
     machine: Machine
+    settings: VersionSettings
 
 
 class Saved(NamedTuple):
@@ -99,14 +101,14 @@ class Workflows:
         description: str | None = None,
         is_published: bool = True,
         mock_payload: Any = None,
-        resume: ResumeRule = "any",
+        settings: Mapping[str, Any] | None = None,
     ) -> Saved:
-        """Create a workflow with its first version. `resume` "named": a resume of a run must say which wait it means.
+        """Create a workflow with its first version; `settings` are as `engine.services.settings` reads them.
 
         Raises `Invalid` with every problem of the definition in `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        given = await self._definition(caller, definition, mock_payload, resume)
+        given = await self._definition(caller, definition, mock_payload, changed_version(VERSION_DEFAULTS, settings))
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         command = workflow.CreateWorkflow(ids.text(caller.workspace_id), name, description, given, is_published)
@@ -123,7 +125,7 @@ class Workflows:
         definition: Any = None,
         mock_payload: Any = None,
         is_published: bool | None = None,
-        resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Saved:
         """Change what is given; another definition or setting makes the next version, which keeps the rest.
 
@@ -139,7 +141,7 @@ class Workflows:
             definition=definition,
             mock_payload=mock_payload,
             is_published=is_published,
-            resume=resume,
+            settings=settings,
         )
 
     async def _change(
@@ -152,19 +154,20 @@ class Workflows:
         definition: Any = None,
         mock_payload: Any = None,
         is_published: bool | None = None,
-        resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Saved:
         """Change a workflow that was read, with its latest version; what is not given is taken from there."""
         row, latest = seen
         workflow_id = row.workflow_id
         current = _as_definition(latest)
+        wanted = changed_version(current.settings, settings)
         changed = None
         if definition is not None:
-            changed = await self._definition(caller, definition, mock_payload, resume or current.resume)
+            changed = await self._definition(caller, definition, mock_payload, wanted)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
-        elif resume is not None and resume != current.resume:
-            changed = replace(current, resume=_checked(resume))
+        elif wanted != current.settings:
+            changed = replace(current, settings=wanted)
         own = CallingWorkflow(workflow_id, row.name if name is None else name)
         if changed is not None:
             changed = await self._with_calls(caller, changed, own)
@@ -190,7 +193,7 @@ class Workflows:
         *,
         description: str | None = None,
         is_published: bool = True,
-        resume: ResumeRule | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
@@ -205,14 +208,16 @@ class Workflows:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
-                return await self._apply(caller, in_use[0], definition, description, resume, is_published=is_published)
+                return await self._apply(
+                    caller, in_use[0], definition, description, settings, is_published=is_published
+                )
             saved = await self.create(
                 caller,
                 name,
                 definition,
                 description=description,
                 is_published=is_published,
-                resume=resume or "any",
+                settings=settings,
             )
             return Applied(saved, "created")
 
@@ -222,19 +227,20 @@ class Workflows:
         row: WorkflowRow,
         definition: Any,
         description: str | None,
-        resume: ResumeRule | None,
+        settings: Mapping[str, Any] | None,
         *,
         is_published: bool,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        wanted = await self._definition(caller, definition, None, resume or before.resume)
-        is_new = (bytes.fromhex(wanted.sha256), wanted.resume) != (before.definition_digest, before.resume)
+        had = version_settings(before.settings)
+        wanted = await self._definition(caller, definition, None, changed_version(had, settings))
+        is_new = (bytes.fromhex(wanted.sha256), wanted.settings) != (before.definition_digest, had)
         saved = await self._change(
             caller,
             (row, before),
             description=None if description == row.description else description,
             definition=definition if is_published or is_new else None,
-            resume=resume,
+            settings=settings,
             is_published=is_published if is_published or is_new else None,
         )
         is_same = (saved.workflow, saved.version) == (row, before)
@@ -253,14 +259,14 @@ class Workflows:
         return await self.workflow(caller, workflow_id)
 
     async def _definition(
-        self, caller: Caller, definition: Any, mock_payload: Any, resume: ResumeRule
+        self, caller: Caller, definition: Any, mock_payload: Any, settings: VersionSettings
     ) -> workflow.Definition:
         """What is stored of a definition. Raises `Invalid` with every problem in it, and `RateLimited`."""
         mock = None if mock_payload is None else encode_json(mock_payload).decode()
         size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
         check_bulky(caller.workspace_id, size)
         encoded = await apart_if_bulky(caller.workspace_id, size, self._encoded, definition)
-        return workflow.Definition(encoded.decode(), hashlib.sha256(encoded).hexdigest(), mock, _checked(resume))
+        return workflow.Definition(encoded.decode(), hashlib.sha256(encoded).hexdigest(), mock, settings)
 
     def _encoded(self, definition: Any) -> bytes:
         """A definition as it is stored. Raises `Invalid`."""
@@ -352,7 +358,7 @@ class Workflows:
             raise Conflict(f"workflow {ids.text(workflow_id)} is archived: no run of it starts")
         found = await self._wanted(row, version, is_test=is_test)
         machine = await self._node.definitions.machine(workflow_id, found.version)
-        return Published(row, found, machine)
+        return Published(row, found, machine, version_settings(found.settings))
 
     async def _wanted(self, row: WorkflowRow, version: int | None, *, is_test: bool) -> WorkflowVersionRow:
         shown = ids.text(row.workflow_id)
@@ -372,17 +378,11 @@ class Workflows:
 def _warnings(version: WorkflowVersionRow) -> list[Problem]:
     definition = decode_json(version.definition)
     found = warnings(definition)
-    if version.resume == "any" and opens_several_waits(definition):
+    if version_settings(version.settings).resume == "any" and opens_several_waits(definition):
         found.append(Problem("", SEVERAL_WAITS))
     return found
 
 
 def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
-    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload, row.resume)
-
-
-def _checked(resume: str) -> ResumeRule:
-    for rule in get_args(ResumeRule):
-        if resume == rule:
-            return cast("ResumeRule", rule)
-    raise Invalid(f"settings.resume: {resume!r} is not accepted; it must be 'any' or 'named'")
+    settings = version_settings(row.settings)
+    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload, settings)

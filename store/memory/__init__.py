@@ -6,10 +6,11 @@ from bisect import insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from perdure.store.batch import check_batch, head_after, net_puts
+from perdure.store.batch import check_batch, head_after, net_counts, net_puts
 from perdure.store.chain import sealed
 from perdure.store.errors import StoreError
 from perdure.store.memory.audit import MemoryAudit
+from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
@@ -18,7 +19,9 @@ from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
     Appended,
+    BulkRow,
     Claim,
+    Deleted,
     Ending,
     EventRow,
     ExecutionRow,
@@ -28,8 +31,10 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Projected,
+    QueueRow,
     RefusedAppend,
     Row,
+    SlotRow,
     SnapshotRow,
     StoredEvent,
     StreamAppend,
@@ -48,6 +53,7 @@ class MemoryStore(MemoryAudit):
     def __init__(self) -> None:
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
+        MemoryBulkJobs.__init__(self)
         self._closed = False
         self._is_rebuilding = False
         self._tables: dict[type[Row], MemoryTable[Any]] = {
@@ -59,6 +65,8 @@ class MemoryStore(MemoryAudit):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            QueueRow: self._queue,
+            BulkRow: self._bulk,
             SnapshotRow: self._snapshots,
         }
 
@@ -78,7 +86,7 @@ class MemoryStore(MemoryAudit):
             self._tables[kind].check(rows)
         # From here on nothing can fail.
         for claim in claimed:
-            self._claims(claim).put(claim)
+            self._claims(type(claim)).put(claim)
         for part in accepted:
             if part.events:
                 self._extend(part, rows_of[part.stream_id], heads[part.stream_id])
@@ -86,11 +94,18 @@ class MemoryStore(MemoryAudit):
             for row in rows:
                 self._tables[kind].put(row)
         for part in accepted:
-            for timer in part.deletes:
-                self._timers.delete(timer)
+            for gone in part.deletes:
+                self._take_away(gone)
             for ending in part.endings:
                 self._end(part.stream_id, ending)
+        self._counts.update(dict(net_counts(accepted)))
         return Appended(len(self._log), refused, heads)
+
+    def _take_away(self, row: Deleted) -> None:
+        if not isinstance(row, SlotRow):
+            self._tables[type(row)].delete(row)
+        elif (taken := self._slots.rows.get(row[:2])) is not None and taken.stream_id == row.stream_id:
+            self._slots.delete(taken)
 
     def _end(self, execution_id: bytes, ending: Ending) -> None:
         for _, wait_id in self._waits_of.all(execution_id):
@@ -125,10 +140,15 @@ class MemoryStore(MemoryAudit):
         kind, *values = key
         if kind == "stream":
             return bool(self._by_stream.all(values[0]))
-        return tuple(values) in (self._process_ids if kind is ProcessIdRow else self._idempotency).rows
+        return tuple(values) in self._claims(kind).rows
 
-    def _claims(self, claim: Claim) -> MemoryTable[Any]:
-        return self._process_ids if isinstance(claim, ProcessIdRow) else self._idempotency
+    def _claims(self, kind: type[Claim]) -> MemoryTable[Any]:
+        tables: dict[type[Claim], MemoryTable[Any]] = {
+            SlotRow: self._slots,
+            ProcessIdRow: self._process_ids,
+            IdempotencyRow: self._idempotency,
+        }
+        return tables[kind]
 
     def _extend(self, part: StreamAppend, rows: list[EventRow], head: Head) -> None:
         stream = self._streams.get(part.stream_id)
@@ -149,12 +169,13 @@ class MemoryStore(MemoryAudit):
             self._check_open()
         finally:
             self._is_rebuilding = False
-        for kind in (ExecutionRow, WaitRow, TimerRow, SnapshotRow):
+        for kind in (ExecutionRow, WaitRow, TimerRow, QueueRow, BulkRow, SnapshotRow):
             table = self._tables[kind]
             for old in list(table.rows.values()):
                 table.delete(old)
         for row in made:
             self._tables[type(row)].put(row)
+        self._counts = self._counted()
 
     async def node_started(self, node: NodeRow) -> list[NodeRow]:
         self._check_open()
@@ -202,4 +223,6 @@ def _unique_keys(claim: Claim) -> list[tuple[Any, ...]]:
     """What no other row may share with a claim: its primary key, and the one process id of a stream."""
     if isinstance(claim, IdempotencyRow):
         return [(IdempotencyRow, *claim[:3])]
+    if isinstance(claim, SlotRow):
+        return [(SlotRow, *claim[:2])]
     return [(ProcessIdRow, *claim[:3]), ("stream", claim.stream_id)]

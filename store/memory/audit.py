@@ -6,17 +6,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perdure.store.batch import OWNERS
+from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     ApiKeyRow,
+    BulkRow,
+    CountRow,
     ExecutionRow,
     IdempotencyRow,
+    Miscount,
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    QueueRow,
     Seen,
+    SlotRow,
     Stray,
     StreamKind,
     TimerRow,
@@ -28,7 +34,7 @@ from perdure.store.records import (
 from perdure.store.schema import TABLE_OF
 
 
-class MemoryAudit(MemoryExecutions, MemoryCatalog):
+class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
     """`Auditing` over the tables in memory."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
@@ -40,10 +46,14 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
             yield from _at(self._executions, stream_id)
             yield from (self._waits.rows[wait_id,] for _, wait_id in self._waits_of.all(stream_id))
             yield from self._timers_of.all(stream_id)
+            yield from _at(self._queue, stream_id)
+            yield from self._slots_of.all(stream_id)
             yield from (self._process_ids.rows[key] for key in self._by_stream.all(stream_id))
         elif kind == "workflow":
             yield from _at(self._workflows, stream_id)
             yield from (self._versions.rows[stream_id, number] for number in self._versions_of.all(stream_id))
+        elif kind == "bulk":
+            yield from _at(self._bulk, stream_id)
         else:
             yield from _at(self._organizations, stream_id)
             yield from (row for row in self._workspaces.rows.values() if row.organization_id == stream_id)
@@ -58,6 +68,9 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            QueueRow: self._queue,
+            SlotRow: self._slots,
+            BulkRow: self._bulk,
             ProcessIdRow: self._process_ids,
             WorkflowRow: self._workflows,
             WorkflowVersionRow: self._versions,
@@ -72,6 +85,11 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog):
 
     async def shape_flaws(self) -> list[str]:
         return []
+
+    async def miscounted(self) -> list[Miscount]:
+        there, counted = self._counted(), self._counts
+        keys = sorted(key for key in there | counted if there[key] != counted[key])
+        return [Miscount(CountRow(*key, counted[key]), there[key]) for key in keys]
 
     def _strays_of(self, table: str, rows: Iterable[Any], kind: StreamKind, column: str) -> list[Stray]:
         ids = [getattr(row, column) for row in rows]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
+from uuid import UUID
 
 from perdure.store.batch import execution_scope
-from perdure.store.memory.log import MemoryLog
+from perdure.store.memory.places import MemoryPlaces
 from perdure.store.memory.tables import Index, MemoryTable
-from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.run_filter import ID_MAX, ID_MIN, FoundRuns, RunFilter
 
 _ACTIVE = ("pending", "running")
 
 
-class MemoryExecutions(MemoryLog):
+class MemoryExecutions(MemoryPlaces):
     """The tables of executions, waits and timers, and `Executions` over them."""
 
     def __init__(self) -> None:
@@ -32,6 +35,7 @@ class MemoryExecutions(MemoryLog):
             lambda row: row.workspace_id if row.outcome is None else None, lambda row: row.wait_id
         )
         self._waits = MemoryTable(WaitRow, self._waits_of, self._open_waits)
+        self._counts = Counter[tuple[bytes, bytes, str]]()
         self._due = Index[TimerRow](lambda _: True, lambda row: row)
         self._timers_of = Index[TimerRow](lambda row: row.execution_id, lambda row: row)
         self._timers = MemoryTable(TimerRow, self._due, self._timers_of)
@@ -58,6 +62,45 @@ class MemoryExecutions(MemoryLog):
         waiting = {row.execution_id for row in self._waits.rows.values() if row.outcome is None}
         rows = self._executions.rows.values()
         return Counter(row.status for row in rows if row.status in _ACTIVE or row.execution_id in waiting)
+
+    async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
+        rows = (CountRow(*key, total) for key, total in sorted(self._counts.items()) if total)
+        return [row for row in rows if row.workspace_id == workspace_id and workflow_id in {None, row.workflow_id}]
+
+    async def find_executions(
+        self, wanted: RunFilter, *, newest_first: bool = True, beyond: bytes | None = None, limit: int = 20
+    ) -> FoundRuns:
+        lowest, highest = wanted.bounds
+        if beyond is not None:
+            lowest, highest = (lowest, min(highest, beyond)) if newest_first else (max(lowest, beyond), highest)
+        ids = [each for each in self._pages["workspace_id"].all(wanted.workspace_id) if lowest < each < highest]
+        rows = self._rows(ids[::-1] if newest_first else ids)
+        found = list(islice((row for row in rows if wanted.lets(row) and self._lets(wanted, row)), limit))
+        if len(found) == limit:
+            return FoundRuns(found, found[-1].execution_id, is_end=False)
+        return FoundRuns(found, ID_MIN if newest_first else ID_MAX, is_end=True)
+
+    def _lets(self, wanted: RunFilter, row: ExecutionRow) -> bool:
+        """Whether the error and the process id of an execution are as a filter wants them."""
+        if wanted.error is not None and wanted.error != (row.error or self._own_error(row)):
+            return False
+        names = self._by_stream.all(row.execution_id)
+        name = names[0][2] if names else str(UUID(bytes=row.execution_id))
+        return wanted.process_id is None or str(name).startswith(wanted.process_id)
+
+    def _own_error(self, row: ExecutionRow) -> str | None:
+        """The error's name that stands in a payload."""
+        if row.error_ref is None:
+            return None
+        seq = int(row.error_ref.partition("/")[0])
+        payloads = (stored.row.payload for stored in self._events[row.execution_id] if stored.row.seq == seq)
+        found = [json.loads(payload) for payload in payloads if payload is not None]
+        return found[0].get("error") if found else None
+
+    def _counted(self) -> Counter[tuple[bytes, bytes, str]]:
+        """As many executions as there are."""
+        rows = self._executions.rows.values()
+        return Counter((row.workspace_id, row.workflow_id, row.status) for row in rows)
 
     def _rows(self, execution_ids: list[bytes]) -> list[ExecutionRow]:
         return [self._executions.rows[execution_id,] for execution_id in execution_ids]
@@ -107,8 +150,8 @@ class MemoryExecutions(MemoryLog):
         )
         return list(islice(wanted, limit))
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        due: list[TimerRow] = self._due.above(True, (), limit)  # noqa: FBT003
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        due: list[TimerRow] = self._due.above(True, after or (), limit)  # noqa: FBT003
         return [row for row in due if row.due_at <= now]
 
     async def next_due(self, *, after: int | None = None) -> int | None:

@@ -9,6 +9,7 @@ from itertools import islice
 from perdure.store.memory.tables import Index, MemoryTable
 from perdure.store.protocols import LOG_PAGE_MAX
 from perdure.store.records import (
+    HeadEvent,
     IdempotencyRow,
     LogPage,
     NodeRow,
@@ -104,6 +105,10 @@ class MemoryLog:
 
     async def events_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, list[StoredEvent]]:
         return {stream_id: list(self._events.get(stream_id, ())) for stream_id in stream_ids}
+
+    async def heads_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, HeadEvent]:
+        last = {stream_id: self._events[stream_id][-1].row for stream_id in stream_ids if self._events.get(stream_id)}
+        return {stream_id: HeadEvent(row.type, row.data) for stream_id, row in last.items()}
 
     async def hashes(self, after: int, through: int) -> list[bytes]:
         return [each.row.hash for each in self._log[after:through]]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar, cast
+from itertools import islice
+from typing import Any, Final, Generic, TypeVar, cast
 
 from perdure.store.batch import FIXED_COLUMNS, KEY_COLUMNS
 from perdure.store.errors import StoreError
+from perdure.store.memory.ordered import Ordered
 from perdure.store.records import Claim, Row
 
 R = TypeVar("R", bound=Row | Claim)
+
+_NONE: Final = Ordered()
 
 
 class Index(Generic[R]):
@@ -19,7 +22,7 @@ class Index(Generic[R]):
     def __init__(self, group: Callable[[R], Any], order: Callable[[R], Any]) -> None:
         self._group = group
         self._order = order
-        self._groups: dict[Any, list[Any]] = {}
+        self._groups: dict[Any, Ordered] = {}
 
     def move(self, old: R | None, new: R | None) -> None:
         """Take a row out, put one in, or replace one by the other."""
@@ -27,29 +30,26 @@ class Index(Generic[R]):
         if was == now:
             return
         if was is not None:
-            entries = self._groups[was[0]]
-            del entries[bisect_left(entries, was[1])]
+            self._groups[was[0]].remove(was[1])
         if now is not None:
-            insort(self._groups.setdefault(now[0], []), now[1])
+            if now[0] not in self._groups:
+                self._groups[now[0]] = Ordered()
+            self._groups[now[0]].add(now[1])
 
     def _place(self, row: R | None) -> tuple[Any, Any] | None:
         group = None if row is None else self._group(row)
         return None if row is None or group is None else (group, self._order(row))
 
     def all(self, group: Any) -> list[Any]:
-        return list(self._groups.get(group, ()))
+        return list(self._groups.get(group, _NONE))
 
     def above(self, group: Any, entry: Any, limit: int | None = None) -> list[Any]:
         """Up to `limit` entries above this one (None: all), ascending."""
-        entries = self._groups.get(group, [])
-        start = bisect_right(entries, entry)
-        return entries[start : None if limit is None else start + limit]
+        return list(islice(self._groups.get(group, _NONE).above(entry), limit))
 
     def below(self, group: Any, entry: Any | None, limit: int) -> list[Any]:
         """Up to `limit` entries below this one (None: from the end), descending."""
-        entries = self._groups.get(group, [])
-        end = len(entries) if entry is None else bisect_left(entries, entry)
-        return entries[max(0, end - limit) : end][::-1]
+        return list(islice(self._groups.get(group, _NONE).below(entry), limit))
 
 
 class MemoryTable(Generic[R]):

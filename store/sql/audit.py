@@ -6,12 +6,25 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Select, and_, bindparam, literal, select, tuple_
+from sqlalchemy import Select, and_, bindparam, func, literal, select, tuple_, union_all
 
 from perdure.store.batch import OWNERS
-from perdure.store.records import IdempotencyRow, Owned, Seen, Stray, StreamKind, StreamRow, TimerRow, WaitRow
-from perdure.store.schema import TABLE_OF, UNUSED, idempotency, streams, timers
+from perdure.store.records import (
+    CountRow,
+    IdempotencyRow,
+    Miscount,
+    Owned,
+    QueueRow,
+    Seen,
+    Stray,
+    StreamKind,
+    StreamRow,
+    TimerRow,
+    WaitRow,
+)
+from perdure.store.schema import TABLE_OF, UNUSED, execution_counts, executions, idempotency, streams, timers
 from perdure.store.sql.endings import IS_CURRENT, SEEN_WAITS
+from perdure.store.sql.places import QUEUED
 from perdure.store.sql.session import SqlSession, Statement
 
 if TYPE_CHECKING:
@@ -20,7 +33,11 @@ if TYPE_CHECKING:
 _STRAYS_MAX: Final = 1000  # of a table: one is as bad as many
 
 _HEADS: Final = select(streams).where(streams.c.stream_id.in_(bindparam("ids", expanding=True)))
-_SHOWN: Final[dict[type[Owned], Select[Any]]] = {WaitRow: SEEN_WAITS, TimerRow: select(timers).where(IS_CURRENT)}
+_SHOWN: Final[dict[type[Owned], Select[Any]]] = {
+    WaitRow: SEEN_WAITS,
+    TimerRow: select(timers).where(IS_CURRENT),
+    QueueRow: QUEUED,
+}
 _OWNED: Final = {
     row: _SHOWN.get(row, select(TABLE_OF[row])).where(TABLE_OF[row].c[column].in_(bindparam("ids", expanding=True)))
     for row, (_, column) in OWNERS.items()
@@ -50,6 +67,25 @@ _STRAYS: Final = [
 ]
 
 
+_BOTH: Final = union_all(
+    select(
+        *(execution_counts.c.workspace_id, execution_counts.c.workflow_id, execution_counts.c.status),
+        *(execution_counts.c.total.label("counted"), literal(0).label("there")),
+    ),
+    select(
+        *(executions.c.workspace_id, executions.c.workflow_id, executions.c.status),
+        *(literal(0).label("counted"), literal(1).label("there")),
+    ),
+).subquery()
+_KEY: Final = (_BOTH.c.workspace_id, _BOTH.c.workflow_id, _BOTH.c.status)
+_MISCOUNTED: Final = (
+    select(*_KEY, func.sum(_BOTH.c.counted), func.sum(_BOTH.c.there))
+    .group_by(*_KEY)
+    .having(func.sum(_BOTH.c.counted) != func.sum(_BOTH.c.there))
+    .order_by(*_KEY)
+)
+
+
 class SqlAudit(SqlSession):
     """`Auditing` over SQL."""
 
@@ -74,6 +110,9 @@ class SqlAudit(SqlSession):
             whose = {"organization_id": organization_id, "workspace_id": workspace_id}
             rows = await self._all(_REMEMBERED_AFTER, **whose, key=key, limit=limit)
         return [IdempotencyRow._make(row) for row in rows]
+
+    async def miscounted(self) -> list[Miscount]:
+        return [Miscount(CountRow._make(row[:4]), row[4]) for row in await self._query(_MISCOUNTED)]
 
     async def strays(self) -> list[Stray]:
         return [Stray(*row) for statement in _STRAYS for row in await self._query(statement)]

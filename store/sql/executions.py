@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, select, union
+from sqlalchemy import bindparam, func, select, tuple_, union
 
 from perdure.store.batch import execution_scope
-from perdure.store.records import ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
-from perdure.store.schema import LIVE, executions, idempotency, process_ids, timers, waits
+from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.schema import LIVE, execution_counts, executions, idempotency, process_ids, timers, waits
 from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
-from perdure.store.sql.session import SqlSession, in_parts
+from perdure.store.sql.finding import SqlFinding
+from perdure.store.sql.session import in_parts
 
 _EXECUTION: Final = select(executions).where(executions.c.execution_id == bindparam("id"))
 _PAGES: Final = {
@@ -35,6 +36,16 @@ _ALIVE: Final = union(
 _LIVE_COUNTS: Final = (
     select(executions.c.status, func.count()).where(executions.c.execution_id.in_(_ALIVE)).group_by(executions.c.status)
 )
+_TOTAL: Final = func.sum(execution_counts.c.total)
+_COUNTED_BY: Final = (execution_counts.c.workspace_id, execution_counts.c.workflow_id, execution_counts.c.status)
+_COUNTS: Final = (
+    select(*_COUNTED_BY, _TOTAL)
+    .where(execution_counts.c.workspace_id == bindparam("workspace_id"))
+    .group_by(*_COUNTED_BY)
+    .having(_TOTAL != 0)
+    .order_by(*_COUNTED_BY)
+)
+_COUNTS_OF_WORKFLOW: Final = _COUNTS.where(execution_counts.c.workflow_id == bindparam("workflow_id"))
 _LATEST_COMPLETED: Final = (
     select(executions)
     .where(
@@ -79,10 +90,16 @@ _OPEN_WAITS: Final = {
 }
 _DUE: Final = (
     select(timers)
-    .where(timers.c.due_at <= bindparam("now"), IS_CURRENT)
+    .where(
+        timers.c.due_at <= bindparam("now"),
+        tuple_(timers.c.due_at, timers.c.execution_id, timers.c.timer)
+        > tuple_(bindparam("due_at"), bindparam("execution_id"), bindparam("timer")),
+        IS_CURRENT,
+    )
     .order_by(timers.c.due_at, timers.c.execution_id, timers.c.timer)
     .limit(bindparam("limit"))
 )
+_BEFORE_ALL_TIMERS: Final = TimerRow(-(2**63), b"", 0)
 _NEXT_DUE: Final = (
     select(timers.c.due_at).where(timers.c.due_at > bindparam("after"), IS_CURRENT).order_by(timers.c.due_at).limit(1)
 )
@@ -91,7 +108,7 @@ _TIMERS_OF: Final = (
 )
 
 
-class SqlExecutions(SqlSession):
+class SqlExecutions(SqlFinding):
     """`Executions` over SQL."""
 
     async def execution(self, execution_id: bytes) -> ExecutionRow | None:
@@ -117,6 +134,13 @@ class SqlExecutions(SqlSession):
 
     async def live_counts(self) -> dict[str, int]:
         return {row[0]: row[1] for row in await self._all(_LIVE_COUNTS)}
+
+    async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
+        if workflow_id is None:
+            rows = await self._all(_COUNTS, workspace_id=workspace_id)
+        else:
+            rows = await self._all(_COUNTS_OF_WORKFLOW, workspace_id=workspace_id, workflow_id=workflow_id)
+        return [CountRow._make(row) for row in rows]
 
     async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
         row = await self._one(_LATEST_COMPLETED, workflow_id=workflow_id, version=version)
@@ -176,8 +200,10 @@ class SqlExecutions(SqlSession):
         rows = await self._all(_OPEN_WAITS[tuple(wanted)], **wanted, after=after, limit=limit)
         return [WaitRow._make(row) for row in rows]
 
-    async def due_timers(self, now: int, *, limit: int = 1000) -> list[TimerRow]:
-        return [TimerRow._make(row) for row in await self._all(_DUE, now=now, limit=limit)]
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]:
+        # Above some timer in any case: so the index is searched, not gone through.
+        rows = await self._all(_DUE, now=now, limit=limit, **(after or _BEFORE_ALL_TIMERS)._asdict())
+        return [TimerRow._make(row) for row in rows]
 
     async def next_due(self, *, after: int | None = None) -> int | None:
         # Any, if none is given: so the index is searched, not gone through.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import LargeBinary, bindparam, cast, func, select
+from sqlalchemy import LargeBinary, and_, bindparam, cast, func, select
 
 from perdure.store.protocols import LOG_PAGE_MAX
-from perdure.store.records import EventRow, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
+from perdure.store.records import EventRow, HeadEvent, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
 from perdure.store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
 from perdure.store.sql.session import SqlSession, in_parts
 
@@ -65,6 +65,11 @@ _OF_WORKSPACE: Final = _OF_ORGANIZATION.where(
     == bindparam("workspace_id")
 )
 _STREAMS_OF: Final = select(streams).where(streams.c.stream_id.in_(bindparam("stream_ids", expanding=True)))
+_HEADS_OF: Final = (
+    select(streams.c.stream_id, events.c.type, events.c.data)
+    .join(events, and_(events.c.stream_id == streams.c.stream_id, events.c.seq == streams.c.seq))
+    .where(streams.c.stream_id.in_(bindparam("stream_ids", expanding=True)))
+)
 _SNAPSHOT: Final = select(snapshots).where(snapshots.c.stream_id == bindparam("stream_id"))
 _SNAPSHOT_PAGE: Final = (
     select(snapshots)
@@ -178,6 +183,12 @@ class SqlLog(SqlSession):
             for row in await self._all(_OF_STREAMS, stream_ids=some):
                 event = stored_event(row)
                 found[event.row.stream_id].append(event)
+        return found
+
+    async def heads_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, HeadEvent]:
+        found: dict[bytes, HeadEvent] = {}
+        for some in in_parts(list(stream_ids)):
+            found |= {row[0]: HeadEvent(row[1], row[2]) for row in await self._all(_HEADS_OF, stream_ids=some)}
         return found
 
     async def hashes(self, after: int, through: int) -> list[bytes]:

@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Final
 
-from sqlalchemy import ClauseElement, Table, bindparam, delete, select, update
+from sqlalchemy import ClauseElement, Table, bindparam, delete, func, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from perdure.store.batch import FIXED_COLUMNS
-from perdure.store.records import CANCELLED, Claim, IdempotencyRow, ProcessIdRow, Row
+from perdure.store.records import (
+    CANCELLED,
+    Claim,
+    Deleted,
+    IdempotencyRow,
+    ProcessIdRow,
+    QueueRow,
+    Row,
+    SlotRow,
+    TimerRow,
+)
 from perdure.store.schema import (
+    PROJECTIONS,
     TABLE_OF,
+    UNUSED,
     endings,
     events,
+    execution_counts,
     executions,
     key_uses,
     nodes,
-    snapshots,
+    queue,
+    slots,
     streams,
     timers,
-    waits,
 )
 from perdure.store.sql.log import LAST_POSITIONS
 from perdure.store.sqlite.bulk import Bulk
@@ -89,16 +102,51 @@ SEE_STREAM: Final = _compile(select(streams.c.stream_id).where(streams.c.stream_
 # No ON CONFLICT here: it would let a part of a batch survive.
 ADD_EVENTS: Final = Bulk(_compile(insert(events), *_columns(events)), list(events.columns))
 
-CLAIM: Final[dict[type[Row | Claim], str]] = {kind: _claim(TABLE_OF[kind]) for kind in (ProcessIdRow, IdempotencyRow)}
+_ADD_COUNT: Final = insert(execution_counts)
+CLAIM: Final[dict[type[Row | Claim], str]] = {
+    kind: _claim(TABLE_OF[kind]) for kind in (SlotRow, ProcessIdRow, IdempotencyRow)
+}
 PUTS: Final[dict[type[Row | Claim], Bulk]] = {
     kind: Bulk(_upsert(table, FIXED_COLUMNS.get(kind, ())), list(table.columns))
     for kind, table in TABLE_OF.items()
-    if kind not in CLAIM
+    if kind not in CLAIM and kind is not QueueRow
 }
-DELETE_TIMER: Final = _compile(
-    delete(timers).where(*(column == bindparam(f"old_{column.name}") for column in timers.columns)),
-    *(f"old_{name}" for name in _columns(timers)),
+ADD_COUNTS: Final = Bulk(
+    _compile(
+        _ADD_COUNT.on_conflict_do_update(
+            index_elements=list(execution_counts.primary_key.columns),
+            set_={"total": execution_counts.c.total + _ADD_COUNT.excluded.total},
+        ),
+        *_columns(execution_counts),
+    ),
+    list(execution_counts.columns),
 )
+# What comes in line is placed by the position of its event, which is there by now.
+_IN_LINE: Final = ", ".join(QueueRow._fields)
+_AS_GIVEN: Final = ", ".join(f"column{number}" for number in range(1, len(QueueRow._fields) + 1))
+PUTS[QueueRow] = Bulk(
+    f"INSERT INTO queue ({_IN_LINE}, position) SELECT {_AS_GIVEN}, "  # noqa: S608 constants
+    f"(SELECT position FROM events WHERE stream_id = column1 AND seq = column{len(QueueRow._fields)}) "
+    f"FROM (VALUES ({', '.join('?' * len(QueueRow._fields))})) WHERE column1 IS NOT NULL "
+    "ON CONFLICT (execution_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in (*QueueRow._fields[1:], "position")),
+    [queue.c[name] for name in QueueRow._fields],
+)
+
+
+def _delete(table: Table, *columns: str) -> str:
+    """Delete the row that has these values in these columns."""
+    old = [f"old_{name}" for name in columns]
+    is_it = (table.c[name] == bindparam(parameter) for name, parameter in zip(columns, old, strict=True))
+    return _compile(delete(table).where(*is_it), *old)
+
+
+DELETES: Final[dict[type[Deleted], tuple[str, tuple[int, ...]]]] = {
+    TimerRow: (_delete(timers, "due_at", "execution_id", "timer"), (0, 1, 2)),
+    QueueRow: (_delete(queue, "execution_id"), (0,)),
+    SlotRow: (_delete(slots, "limit_key", "place", "stream_id"), (0, 1, 3)),  # nobody's but its own
+}
+"""By row type, the statement that takes a row away, and which columns of the row it is given."""
 
 PUT_ENDING: Final = _upsert(endings)
 FIRST_ENDING: Final = _compile(select(endings).order_by(endings.c.execution_id, endings.c.seq))
@@ -115,8 +163,16 @@ DELETE_ENDING: Final = _compile(
     delete(endings).where(endings.c.execution_id == bindparam("id"), endings.c.seq == bindparam("seq")), "id", "seq"
 )
 
-CLEAR: Final = [_compile(delete(table)) for table in (executions, waits, timers, endings, snapshots)]
+_COUNTED: Final = (executions.c.workspace_id, executions.c.workflow_id, executions.c.status)
+CLEAR: Final = [_compile(delete(table)) for table in PROJECTIONS if table not in UNUSED]
 """The statements that a rebuild begins with."""
+COUNT_ALL: Final = _compile(
+    insert(execution_counts).from_select(
+        list(execution_counts.columns),
+        select(*_COUNTED, literal_column("0"), func.count()).select_from(executions).group_by(*_COUNTED),
+    )
+)
+"""The statement that a rebuild ends with: as many as there are."""
 
 LAST_POSITION: Final = _compile(LAST_POSITIONS)
 

@@ -71,8 +71,6 @@ async def test_what_is_wrong_is_named(api: Api, fields: dict[str, Any], says: st
         ({"trigger_type": "schedule"}, "trigger_type"),
         ({"cron_expression": "0 9 * * *"}, "cron_expression"),
         ({"timezone": "UTC"}, "timezone"),
-        ({"settings": {"timeoutMs": 1000}}, "settings.timeoutMs"),
-        ({"settings": {"concurrencyLimit": 1}}, "settings.concurrencyLimit"),
         ({"nodes": []}, "nodes"),
     ],
 )
@@ -83,6 +81,51 @@ async def test_a_feature_to_come_is_refused_by_name(api: Api, fields: dict[str, 
     message = response.json()["error"]["message"]
     assert message.startswith(f"{name}: ")
     assert "not supported yet" in message
+
+
+SET = {"timeoutMs": 60_000, "concurrencyLimit": 3, "concurrencyKey": "$.customer", "concurrencyCounts": "active"}
+UNSET = {
+    "resume": "any",
+    "timeoutMs": None,
+    "concurrencyLimit": None,
+    "concurrencyKey": None,
+    "concurrencyCounts": "all",
+}
+
+
+async def test_settings_are_shown_and_changed_one_by_one(api: Api) -> None:
+    """What is not sent stays, null takes one back, and each change makes a version that keeps the definition."""
+    made = (await api.ok("POST", "/v1/workflows", json={**NEW, "settings": SET}))["data"]
+    path = f"/v1/workflows/{made['id']}"
+    assert made["settings"] == UNSET | SET
+
+    changed = (await api.ok("PATCH", path, json={"settings": {"concurrencyLimit": 5}}))["data"]
+    assert (changed["version"], changed["settings"]) == (2, UNSET | SET | {"concurrencyLimit": 5})
+    same = (await api.ok("PATCH", path, json={"settings": {"concurrencyLimit": 5}}))["data"]
+    assert same["version"] == 2
+    back = (await api.ok("PATCH", path, json={"settings": dict.fromkeys(SET)}))["data"]
+    assert (back["version"], back["settings"], back["definition"]) == (3, UNSET, made["definition"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"timeoutMs": 0}, "settings.timeoutMs: 0 is not accepted; it must be "),
+        ({"timeoutMs": "soon"}, "settings.timeoutMs: 'soon' is not accepted; it must be "),
+        ({"concurrencyLimit": 100_001}, "settings.concurrencyLimit: 100001 is not accepted; it must be "),
+        ({"concurrencyLimit": 1.5}, "settings.concurrencyLimit: 1.5 is not accepted; it must be "),
+        ({"concurrencyLimit": 1, "concurrencyKey": ""}, "settings.concurrencyKey: '' is not accepted; it must be "),
+        ({"concurrencyKey": "$.a"}, "settings.concurrencyKey: it needs settings.concurrencyLimit"),
+        ({"concurrencyCounts": "some"}, "settings.concurrencyCounts: 'some' is not accepted; it must be 'all' or 'a"),
+        ({"concurencyLimit": 1}, "settings.concurencyLimit: "),
+    ],
+)
+async def test_settings_that_are_not_accepted_are_named(api: Api, settings: dict[str, Any], says: str) -> None:
+    """With the member, its value, and what is accepted; nothing is made."""
+    response = await api.post("/v1/workflows", json={**NEW, "settings": settings})
+    assert response.status_code == 400
+    assert response.json()["error"]["message"].startswith(says)
+    assert (await api.ok("GET", "/v1/workflows"))["meta"]["total"] == 0
 
 
 async def test_every_problem_of_a_definition_is_told(api: Api) -> None:

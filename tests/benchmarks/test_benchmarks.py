@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import cProfile
+from pathlib import Path
+
 import pytest
 
-from benchmarks import cli, latency, loop, over_http, throughput, wide
+from benchmarks import cli, latency, loop, over_http, throughput, timers, wide
+from perdure.engine.database import open_store
 from perdure.store.memory import MemoryStore
-from perdure.store.protocols import PLACES, WriterPlace
+from perdure.store.protocols import PLACES, Store, WriterPlace
 
 
 @pytest.mark.parametrize("writer", PLACES)
@@ -59,3 +63,36 @@ def test_commands_are_measured_beside_python_alone() -> None:
     alone = found.pop("python alone")
     assert found["perdure history"].cpu_ms > alone.cpu_ms
     assert alone.ms > 0
+
+
+async def test_timers_cost_beside_many_what_they_cost_beside_few(tmp_path: Path) -> None:
+    """To start with them, to add and to fire one; what is allowed above a third more is the noise of a short run."""
+
+    async def opened(name: str) -> Store:
+        return await open_store(f"sqlite:///{tmp_path / name}.db")
+
+    found = await timers.measure(opened, many=2000, few=100, rounds=2, at_once=100)
+    assert [each.what for each in found] == ["starting", "adding", "firing", "firing when all are due at once"]
+    assert {each.what: each.ratio for each in found if each.ratio > 2} == {}
+
+
+async def test_firing_calls_no_more_beside_many(tmp_path: Path) -> None:
+    """Of functions, which no noise can change: for each of thousands that are due at once what it does of hundreds."""
+
+    async def calls_for_each(pending: int, count: int) -> float:
+        async def opened() -> Store:
+            return await open_store(f"sqlite:///{tmp_path / str(pending)}.db")
+
+        await timers.fill(opened, pending)
+        measured = timers.Pending(await opened(), pending)
+        await measured.start()
+        profile = cProfile.Profile()
+        profile.enable()
+        try:
+            await measured.fire_of_all(count)
+        finally:
+            profile.disable()
+        await measured.close()
+        return sum(entry.callcount for entry in profile.getstats()) / count
+
+    assert await calls_for_each(2000, 1500) <= 1.3 * await calls_for_each(300, 300)

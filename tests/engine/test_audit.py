@@ -555,9 +555,13 @@ def restore(connection, original):
         "UPDATE streams SET hash = zeroblob(32) WHERE kind = 'organization'",
         "UPDATE workflow_versions SET definition = definition || ' '",
         "DELETE FROM workflow_versions",
+        "UPDATE execution_counts SET total = total + 1",
+        "DELETE FROM execution_counts",
+        "INSERT INTO execution_counts SELECT workspace_id, workflow_id, status, 1, 1 FROM execution_counts",
         (
             "INSERT INTO workflow_versions SELECT workflow_id, 2, organization_id, workspace_id, definition,"
-            " definition_digest, mock_payload, created_at, created_by, published_at, resume FROM workflow_versions"
+            " definition_digest, mock_payload, created_at, created_by, published_at, resume, settings"
+            " FROM workflow_versions"
         ),
         "UPDATE events SET recorded_at = recorded_at + 1, hash = randomblob(32)",
         (
@@ -593,6 +597,16 @@ async def test_a_projection_that_differs_is_found(store, table):
     (told,) = await compare_projections(store)
     assert told.startswith(f"execution {ids.text(row.execution_id)}")
     assert told.endswith(": no row")
+
+
+async def test_a_count_that_differs_is_found(store):
+    """Told with the workflow, the status, and how many there are; of one organization alone it is not looked at."""
+    key = next(iter(store._counts))
+    store._counts[key] += 1
+    (told,) = await compare_projections(store)
+    assert told.startswith(f"execution_counts: of workflow {ids.text(key[1])} it counts")
+    assert told.endswith(f"{key[2]}, there are {store._counts[key] - 1}")
+    assert [item.reason for item in (await verify(store)).breaks] == [told]
 
 
 async def test_timers_that_differ_are_found(store):

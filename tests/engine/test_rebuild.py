@@ -71,6 +71,7 @@ async def test_a_rebuild_makes_what_the_log_says() -> None:
     await store.rebuild(_damage())
     assert await compare_projections(store)
     assert await rebuild(store) == Rebuilt(executions=4, waits=4, timers=1)
+    assert sum(row.total for row in await store.execution_counts(next(iter(store._counts))[0])) == 4
     assert await compare_projections(store) == []
 
 

@@ -11,7 +11,9 @@ from perdure.store.chain import sealed
 from perdure.store.records import (
     NEW_STREAM,
     ApiKeyRow,
+    BulkRow,
     Claim,
+    Deleted,
     ExecutionRow,
     Head,
     IdempotencyRow,
@@ -22,7 +24,6 @@ from perdure.store.records import (
     Row,
     SnapshotRow,
     StreamAppend,
-    TimerRow,
     WaitRow,
     WorkflowRow,
     WorkflowVersionRow,
@@ -60,7 +61,7 @@ def part(
     events: int = 1,
     claims: Sequence[Claim] = (),
     puts: Sequence[Row] = (),
-    deletes: Sequence[TimerRow] = (),
+    deletes: Sequence[Deleted] = (),
     kind: Any = "execution",
     branch: str = "",
 ) -> StreamAppend:
@@ -101,12 +102,20 @@ def wait(wait_id: bytes, execution_id: bytes, **changes: Any) -> WaitRow:
     return row._replace(**changes)
 
 
+def bulk_job(bulk_id: bytes, **changes: Any) -> BulkRow:
+    row = BulkRow(
+        *(bulk_id, ORG, WORKSPACE, "terminate", "running", 1, NOW, "key:1", NOW, "engine:1", None, None),
+        *(0, 0, 0, "{}", "[]", None),
+    )
+    return row._replace(**changes)
+
+
 def snapshot(stream_id: bytes, **changes: Any) -> SnapshotRow:
     return SnapshotRow(stream_id, 1, digest("head"), 1, "{}", digest("{}"))._replace(**changes)
 
 
 def organization(organization_id: bytes, name: str) -> OrganizationRow:
-    return OrganizationRow(organization_id, name, bytes(32), NOW)
+    return OrganizationRow(organization_id, name, bytes(32), NOW, "{}")
 
 
 def workspace(workspace_id: bytes, name: str, organization_id: bytes = ORG) -> WorkspaceRow:
@@ -125,7 +134,7 @@ def workflow(workflow_id: bytes, **changes: Any) -> WorkflowRow:
 
 def version(workflow_id: bytes, number: int, **changes: Any) -> WorkflowVersionRow:
     row = WorkflowVersionRow(
-        *(workflow_id, number, ORG, WORKSPACE, "{}", digest("{}"), None, NOW, "key:1", NOW + number, "any")
+        *(workflow_id, number, ORG, WORKSPACE, "{}", digest("{}"), None, NOW, "key:1", NOW + number, "any", "{}")
     )
     return row._replace(**changes)
 

@@ -23,10 +23,13 @@ import msgspec
 import pytest
 
 from perdure.engine import Engine
+from perdure.engine.core import bulk, organization, workflow
 from perdure.engine.core import events as e
-from perdure.engine.core import organization, workflow
+from perdure.engine.core.settings import OrganizationSettings, VersionSettings
 from perdure.engine.core.upcast import EARLIER
+from perdure.engine.core.versions import Called
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
+from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.testing import ManualClock
 from perdure.store import schema
 from perdure.store.chain import seal
@@ -43,6 +46,7 @@ KINDS = {
     "Executions": EXECUTION_EVENTS,
     "Workflows": workflow.EVENTS,
     "Organizations": organization.EVENTS,
+    "Bulk jobs": bulk.EVENTS,
 }
 
 
@@ -55,9 +59,15 @@ WORDS = {
     "Ref": "*ref*",
     "dict[str, Ref]": "{*ref*}",
     "tuple[str, ...]": "[*text*]",
+    "dict[str, int]": "{*integer*}",
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
+    "tuple[RunLimit, ...]": "[*limit*]",
+    "tuple[int, ...]": "[*integer*]",
+    "VersionSettings": "*settings*",
+    "OrganizationSettings": "*settings of an organization*",
+    "CountsRule": '`"all"` or `"active"`',
     "ResumeRule": '`"any"` or `"named"`',
 }
 
@@ -74,7 +84,10 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
-    parts.append(described(workflow.Called, "*called*: an object"))
+    parts.append(described(e.RunLimit, "*limit*: an object"))
+    parts.append(described(Called, "*called*: an object"))
+    parts.append(described(VersionSettings, "*settings*: an object"))
+    parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")
     parts += [described(each, f"`type` {json.dumps(tag_of(each))}") for each in (e.Retry, e.Caught)]
     return "\n".join(parts)
@@ -96,7 +109,7 @@ def member(cls: type[msgspec.Struct], each: msgspec.structs.FieldInfo) -> str:
     if each.required:
         return f"`{each.name}` {words}"
     default = each.default if each.default is not msgspec.NODEFAULT else each.default_factory()
-    return f"`{each.name}` {words}{'?' if default is None else f' = {json.dumps(default)}'}"
+    return f"`{each.encode_name}` {words}{'?' if default is None else f' = {json.dumps(default)}'}"
 
 
 def tag_of(cls: type[msgspec.Struct]) -> str:
@@ -212,6 +225,8 @@ async def _fill(database: str) -> None:
         await engine.trigger(made.id, {"text": "ä\u2028\x1f", "big": 2**70, "n": number}, process_id=f"P-{number}")
     await engine.resume("P-0", {"approved": True})
     await engine.terminate("P-1", "enough")
+    await engine.services.bulk.start(await engine._caller(), BulkOrder("resume", {"state": "Nowhere"}))
+    await engine.node.jobs.settle()
     await engine.close()
 
 
@@ -234,7 +249,7 @@ def test_a_stranger_verifies_what_the_engine_wrote(written: Path) -> None:
     with closing(sqlite3.connect(written)) as connection:
         kinds = {kind for (kind,) in connection.execute("SELECT kind FROM streams")}
         pins = connection.execute("SELECT count(*) FROM events WHERE type = 'LogPinned'").fetchone()[0]
-    assert kinds == {"execution", "workflow", "organization"}
+    assert kinds == {"execution", "workflow", "organization", "bulk"}
     assert pins >= 1
     assert verify(str(written)) == []
 

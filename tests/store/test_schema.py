@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,12 +12,15 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.sqlite import dialect
 
 from perdure.store.batch import KEY_COLUMNS
-from perdure.store.records import EventRow, NodeRow, StreamRow
+from perdure.store.protocols import Store
+from perdure.store.records import EventRow, NodeRow, QueueRow, StreamRow, TimerRow
+from perdure.store.run_filter import RunFilter, walks
 from perdure.store.schema import PRIMARY, PROJECTIONS, TABLE_OF, events, metadata, nodes, streams
+from perdure.store.sql.finding import _Search, _Span
 from perdure.store.sqlite import SqliteStore, open_sqlite
-from tests.store.builders import ORG, WORKFLOW, WORKSPACE, idempotency, uid
+from tests.store.builders import NOW, ORG, WORKFLOW, WORKSPACE, idempotency, uid
 
-ROWS = TABLE_OF | {StreamRow: streams, NodeRow: nodes}
+ROWS = {kind: table for kind, table in TABLE_OF.items() if kind is not QueueRow} | {StreamRow: streams, NodeRow: nodes}
 
 
 @pytest.mark.parametrize(("row", "table"), ROWS.items(), ids=lambda value: getattr(value, "__name__", ""))
@@ -29,6 +32,11 @@ def test_columns_stand_in_the_order_of_the_rows(row: Any, table: Table) -> None:
 def test_an_event_is_its_position_and_its_row() -> None:
     """The one table that has a column before those of its row."""
     assert tuple(events.columns.keys()) == ("position", *EventRow._fields)
+
+
+def test_a_row_in_line_is_placed_by_the_writer() -> None:
+    """The one table that has a column after those of its row: where in the log the event stands that it is since."""
+    assert tuple(TABLE_OF[QueueRow].columns.keys()) == (*QueueRow._fields, "position")
 
 
 @pytest.mark.parametrize("row", TABLE_OF)
@@ -43,6 +51,38 @@ def test_every_table_is_primary_or_a_projection() -> None:
     """What is rebuilt and what never is add up to all there is."""
     assert {*PRIMARY, *PROJECTIONS} == set(metadata.tables.values())
     assert not {*PRIMARY} & {*PROJECTIONS}
+
+
+ALL = RunFilter(ORG, WORKSPACE)
+OF_WORKFLOW = {"workflow_id": [WORKFLOW]}
+FILTERS = {
+    "all": ALL,
+    "by time": ALL._replace(created_from=NOW, created_to=NOW + 1),
+    "completed": ALL._replace(values={"status": ["completed", "failed"]}),
+    "live": ALL._replace(values={"status": ["pending", "running"]}),
+    "by status": ALL._replace(values={"status": ["waiting", "failed"], "state": ["A"]}),
+    "of a workflow": ALL._replace(values=OF_WORKFLOW),
+    "ended badly": ALL._replace(values={"status": ["failed"], **OF_WORKFLOW}),
+    "with an error": ALL._replace(error="E"),
+    "by process id": ALL._replace(process_id="INV-", values=OF_WORKFLOW),
+    "by process id, implied": ALL._replace(process_id="0"),
+}
+
+
+def finding(wanted: RunFilter) -> Callable[[Store], Awaitable[Any]]:
+    """A search in both directions, also where too many names begin so to be listed."""
+
+    async def found(store: Store) -> None:
+        await store.find_executions(wanted)
+        await store.find_executions(wanted, newest_first=False, beyond=uid(1))
+        if wanted.process_id is not None:
+            for shape in ("any", "implied"):
+                search = _Search(cast("SqliteStore", store), wanted, newest_first=True, limit=3)
+                for walk in walks(wanted):
+                    await search.walk(walk, _Span(b"", b"\xff"), shape)
+                await search.listed([uid(1)], _Span(b"", b"\xff"))
+
+    return found
 
 
 READS = {
@@ -60,6 +100,7 @@ READS = {
     "snapshot": lambda store: store.snapshot(uid(1)),
     "snapshots": lambda store: store.snapshots(after=uid(1)),
     "payload_sizes": lambda store: store.payload_sizes(uid(1), [1, 2]),
+    "heads_of": lambda store: store.heads_of([uid(1), uid(2)]),
     "streams_of": lambda store: store.streams_of([uid(1), uid(2)]),
     "organization": lambda store: store.organization(ORG),
     "organization_named": lambda store: store.organization_named("a"),
@@ -89,6 +130,12 @@ READS = {
     "executions of a workspace": lambda store: store.execution_page(workspace_id=WORKSPACE),
     "executions of an organization": lambda store: store.execution_page(organization_id=ORG),
     "live_executions": lambda store: store.live_executions(after=uid(1)),
+    "execution_counts": lambda store: store.execution_counts(WORKSPACE),
+    "execution_counts of a workflow": lambda store: store.execution_counts(WORKSPACE, workflow_id=WORKFLOW),
+    **{f"executions found: {name}": finding(wanted) for name, wanted in FILTERS.items()},
+    "bulk_job": lambda store: store.bulk_job(uid(1)),
+    "bulk_jobs": lambda store: store.bulk_jobs(WORKSPACE, before=uid(1)),
+    "bulk_jobs_under_way": lambda store: store.bulk_jobs_under_way(after=uid(1)),
     "latest_completed": lambda store: store.latest_completed(WORKFLOW, 1),
     "process_id": lambda store: store.process_id(ORG, WORKSPACE, "a"),
     "process_ids_named": lambda store: store.process_ids_named(ORG, WORKSPACE, ["a", "b"]),
@@ -100,6 +147,7 @@ READS = {
     "open_waits of an execution": lambda store: store.open_waits(WORKSPACE, execution_id=uid(1)),
     "open_waits of a workflow": lambda store: store.open_waits(WORKSPACE, workflow_id=WORKFLOW),
     "due_timers": lambda store: store.due_timers(1),
+    "due_timers after one": lambda store: store.due_timers(1, after=TimerRow(1, uid(1), 1)),
     "next_due": lambda store: store.next_due(),
     "next_due after an instant": lambda store: store.next_due(after=1),
     "timers_of": lambda store: store.timers_of(uid(1)),

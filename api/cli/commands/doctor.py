@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 import click
 
 from perdure.api.cli import output
-from perdure.api.cli.options import ExampledCommand, as_json, database, steps
+from perdure.api.cli.options import ExampledCommand, as_json, database, server, steps
 from perdure.api.cli.runner import CommandFailed, CommandNotRun, run
 from perdure.api.cli.targets.reader import open_database
 from perdure.engine.audit.store_audit import administrative_streams, verify_streams
@@ -23,6 +23,7 @@ from perdure.store.records import ExecutionRow
 from perdure.store.sqlite.checkup import WAL_RESET_BUG, Checkup, check_up
 
 if TYPE_CHECKING:
+    from perdure.api.cli.options import Where
     from perdure.engine.steps import Registry
 
 CheckStatus: TypeAlias = Literal["ok", "warn", "fail"]
@@ -48,6 +49,7 @@ class Check(NamedTuple):
     examples=[
         "perdure doctor",
         "perdure doctor --streams 20 --json",
+        "perdure doctor --accept-clock",
     ],
 )
 @database
@@ -55,13 +57,26 @@ class Check(NamedTuple):
 @click.option(
     "--streams", type=click.IntRange(0), default=100, show_default=True, help="Verify the chains of so many new runs."
 )
+@click.option(
+    "--accept-clock",
+    is_flag=True,
+    help="Nothing of that: accept that the clock of the server's computer was set while it ran.",
+)
+@server
 @as_json
-def doctor(database: str, steps: str | None, streams: int, *, as_json: bool) -> None:
+def doctor(database: str, steps: str | None, streams: int, where: Where, *, accept_clock: bool, as_json: bool) -> None:
     """Look for what is wrong with a database, also beside a running server, and say what to do.
 
     Exit status 1 if a check fails; a warning is none. With --steps it also looks for runs that call a step that is not
     registered.
+
+    A server whose computer's clock is set by more than a minute fires no timers until the clock is set right, or until
+    the step is accepted with --accept-clock; that takes a key with the scope operator. What has come due by the step is
+    fired then.
     """
+    if accept_clock:
+        _accept_clock(where, as_json=as_json)
+        return
     checks = run(_checks(database, _registry(steps), streams))
     if as_json:
         output.document({"status": _worst(checks), "checks": [each._asdict() for each in checks]})
@@ -73,6 +88,20 @@ def doctor(database: str, steps: str | None, streams: int, *, as_json: bool) -> 
     failed = sum(each.status == "fail" for each in checks)
     if failed:
         raise CommandFailed(f"{failed} of {len(checks)} checks failed")
+
+
+def _accept_clock(where: Where, *, as_json: bool) -> None:
+    """Accept the step that a server sees now; of one that comes after this look nothing is accepted."""
+    from perdure.api.cli.targets.choice import server_of  # noqa: PLC0415 the client, which the checks have no use for
+
+    if where.server is None:
+        raise click.UsageError("--accept-clock: it is a server's clock; name the server with --server")
+    client = server_of(where).client
+    step_ms = client.clock().step_ms
+    told = client.accept_clock(step_ms=step_ms)
+    output.answer({"message": told.message, "step_ms": told.step_ms}, told.message, as_json=as_json)
+    if told.step_ms:
+        output.say(f"the server's clock was moved by {told.step_ms} ms; what has come due by that is fired")
 
 
 def _worst(checks: list[Check]) -> CheckStatus:
@@ -176,7 +205,9 @@ async def _timers(store: Store) -> Check:
         return Check("timers", "ok", "none is overdue")
     runs = {ids.text(timer.execution_id) for timer in overdue}
     detail = f"{len(overdue)} are more than a minute overdue, of {_some(sorted(runs))}"
-    return Check("timers", "warn", detail, "start a server: it fires them all")
+    return Check(
+        "timers", "warn", detail, "start a server: it fires them all; of one that runs /health/ready says why not"
+    )
 
 
 async def _keys(store: Store) -> Check:

@@ -19,7 +19,7 @@ from perdure.engine.audit.rebuild import rebuild as make_again
 @database
 @as_json
 def rebuild(database: str, *, as_json: bool) -> None:
-    """Drop the projections (executions, waits, timers, snapshots) and make them again from the log.
+    """Drop the projections (executions, waits, timers, snapshots and so on) and make them again from the log.
 
     All of it is one transaction: a crash leaves the old ones. No server may hold the database meanwhile.
     """
@@ -30,7 +30,11 @@ def rebuild(database: str, *, as_json: bool) -> None:
     if as_json:
         output.document(made._asdict())
     else:
-        output.line(f"made from the log: executions {made.executions}, waits {made.waits}, timers {made.timers}")
+        output.line(
+            f"made from the log: executions {made.executions}, "
+            f"waits {made.waits}, timers {made.timers}, "
+            f"bulk jobs {made.bulk_jobs}"
+        )
 
 
 async def _rebuilt(database: str) -> Rebuilt:

@@ -9,9 +9,11 @@ import click
 from perdure.api.cli import output
 from perdure.api.cli.arguments import id_option
 from perdure.api.cli.event_lines import EventLines
+from perdure.api.cli.filter_options import SORT, run_filters
 from perdure.api.cli.options import ExampledCommand, Where, anywhere, limit
 from perdure.api.cli.output import compact, readable
 from perdure.api.cli.targets.reading import runs_of
+from perdure.engine.services.run_filters import Sort
 
 AFTER: Final = click.option("--after", metavar="ID", callback=id_option, help="Go on after this one.")
 
@@ -51,6 +53,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
             "status": shown["status"],
             "state": shown["state"],
+            "queue": None if shown["queue"] is None else _queue(shown["queue"]),
             "created": readable(shown["created_at"]),
             "modified": f"{readable(shown['modified_at'])} by {shown['modified_by_name'] or shown['modified_by']}",
             "ended": readable(shown["ended_at"]),
@@ -61,6 +64,15 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     steps_table(shown["steps"])
 
 
+def _queue(queue: dict[str, Any]) -> str:
+    """Where a run stands in line, in words."""
+    limits = " and ".join(
+        f"the {each['kind']}'s limit" + ("" if each["limit"] is None else f" of {each['limit']}")
+        for each in queue["limits"]
+    )
+    return f"number {queue['position']} for a place in {limits}"
+
+
 # --- history -----------------------------------------------------------------------------------------------------
 
 
@@ -69,16 +81,36 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     examples=[
         "perdure history",
         'perdure history "invoice approval" --limit 5',
-        "perdure history --json",
+        "perdure history --status failed --status timed_out --from 2026-01-31",
+        "perdure history --process-id-prefix INV- --sort oldest --json",
+        "perdure history --counts",
     ],
 )
 @click.argument("workflow", required=False)
+@run_filters
+@SORT
 @limit(1000)
-@AFTER
+@click.option("--after", metavar="CURSOR|ID", help="Go on where the page before ended, or beyond this run.")
+@click.option("--counts", is_flag=True, help="Only count the runs, by status and by workflow.")
 @anywhere
-def history(workflow: str | None, where: Where, *, limit: int, after: str | None, as_json: bool) -> None:
-    """List runs, newest first; of one workflow, if its name or id is given."""
-    page = runs_of(where).history(workflow, limit, after)
+def history(
+    workflow: str | None,
+    where: Where,
+    filters: dict[str, str],
+    *,
+    sort: Sort,
+    limit: int,
+    after: str | None,
+    counts: bool,
+    as_json: bool,
+) -> None:
+    """List runs, newest first; of one workflow, if its name or id is given, and those that match all filters."""
+    if counts:
+        if filters or after is not None:
+            raise click.UsageError("--counts: of all runs, or those of a WORKFLOW, by status; it takes no filter")
+        _tell_counts(runs_of(where).counts(workflow), as_json=as_json)
+        return
+    page = runs_of(where).history(workflow, filters, sort, limit, after)
     if as_json:
         output.document(page)
         return
@@ -97,6 +129,23 @@ def history(workflow: str | None, where: Where, *, limit: int, after: str | None
         ],
     )
     _say_more(page)
+
+
+def _tell_counts(counts: dict[str, Any], *, as_json: bool) -> None:
+    """Print how many runs there are: a row for each workflow, and one for all of them."""
+    if as_json:
+        output.document(counts)
+        return
+    statuses = list(counts["by_status"])
+    rows = [(each["workflow_name"], each) for each in counts["by_workflow"]]
+    output.table(
+        ["workflow", "runs", *statuses],
+        [[name, str(each["total"]), *_by(each, statuses)] for name, each in [*rows, ("all", counts)]],
+    )
+
+
+def _by(counted: dict[str, Any], statuses: list[str]) -> list[str]:
+    return [str(counted["by_status"].get(status, 0)) for status in statuses]
 
 
 def _say_more(page: dict[str, Any]) -> None:

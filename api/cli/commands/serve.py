@@ -39,7 +39,7 @@ from perdure.store.errors import StoreError
 @click.option("--run-events-max", metavar="N", help="How many events a run has at the most.  [default: 1000000]")
 @click.option("--run-payloads-max-bytes", metavar="N", help="Bytes of payloads that a run holds.  [default: 64 MiB]")
 @click.option("--transitions-max", metavar="N", help="So many states a run passes in a row.  [default: 256]")
-@click.option("--child-depth-max", metavar="N", help="How deep children are nested.  [default: 1000]")
+@click.option("--child-depth-max", metavar="N", help="How deep children are nested.  [default: 25]")
 @click.option("--steps-max", metavar="N", help="How many async steps run at once.  [default: 1000]")
 @click.option("--step-threads", metavar="N", help="How many plain steps, each in a thread.  [default: 32]")
 @click.option("--resume-sources", metavar="NAMES", help="Who may be a resume's source.  [default: SAP,TEAMS]")

@@ -14,10 +14,10 @@ from perdure.api.cli.arguments import read_definition
 from perdure.api.cli.commands.formats import convert, validate
 from perdure.api.cli.options import Group, Where, anywhere, limit, steps
 from perdure.api.cli.output import readable
+from perdure.api.cli.setting_options import run_settings
 from perdure.api.cli.targets.choice import no_elsewhere, target
 from perdure.api.cli.targets.reading import runs_of
 from perdure.api.cli.targets.run_reader import ListedStatus
-from perdure.api.cli.targets.target import ResumeRule
 
 
 @click.group(
@@ -48,13 +48,7 @@ workflows.add_command(validate)
 @click.option("--name", help="Its name.  [default: the file's]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option("--draft", is_flag=True, help="Do not publish it yet.")
-@click.option(
-    "--resume",
-    type=click.Choice(["any", "named"]),
-    default="any",
-    show_default=True,
-    help="Whether a resume may name no wait, or must name one.",
-)
+@run_settings
 @steps
 @anywhere
 def create(
@@ -64,7 +58,7 @@ def create(
     name: str | None,
     description: str | None,
     draft: bool,
-    resume: ResumeRule,
+    settings: dict[str, Any],
     steps: str | None,
     as_json: bool,
 ) -> None:
@@ -76,7 +70,7 @@ def create(
     no_elsewhere(where)
     wanted = _name(file, name)
     definition = read_definition(file, "FILE")
-    answer = target(where, steps).create_workflow(wanted, definition, description, is_draft=draft, resume=resume)
+    answer = target(where, steps).create_workflow(wanted, definition, description, is_draft=draft, settings=settings)
     _tell(answer, as_json=as_json)
 
 
@@ -103,7 +97,7 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
 @click.option("--name", help="Of the workflow.  [default: the file's]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option("--draft", is_flag=True, help="Do not publish what is new.")
-@click.option("--resume", type=click.Choice(["any", "named"]), help="Whether a resume may name no wait.")
+@run_settings
 @steps
 @anywhere
 def apply(
@@ -113,7 +107,7 @@ def apply(
     name: str | None,
     description: str | None,
     draft: bool,
-    resume: ResumeRule | None,
+    settings: dict[str, Any],
     steps: str | None,
     as_json: bool,
 ) -> None:
@@ -125,7 +119,7 @@ def apply(
     no_elsewhere(where)
     wanted = _name(file, name)
     definition = read_definition(file, "FILE")
-    answer = target(where, steps).apply_workflow(wanted, definition, description, is_draft=draft, resume=resume)
+    answer = target(where, steps).apply_workflow(wanted, definition, description, is_draft=draft, settings=settings)
     output.say(f"{answer['outcome']}: {answer['name']}, version {answer['version']}, {answer['status']}")
     _tell(answer, as_json=as_json)
 

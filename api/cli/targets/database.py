@@ -26,16 +26,20 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
-from perdure.api.cli.targets.target import ResumeRule
+from perdure.api.dialects.resource.organizations import organization_json
 from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
 from perdure.api.dialects.resource.tasks import failed_json
+from perdure.api.dialects.resource.workflows import given_settings
 from perdure.api.dialects.schemas import Terminate, Termination
+from perdure.api.http.bulk_json import bulk_json
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
+from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
+from perdure.engine.services.run_filters import Given
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry, load_registry
 from perdure.store.records import WorkflowRow
@@ -70,9 +74,8 @@ class Direct:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        settings = {"resume": resume}
         given = {"name": name, "definition": definition, "description": description, "settings": settings}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
@@ -83,26 +86,25 @@ class Direct:
                 body.definition,
                 description=body.description,
                 is_published=not is_draft,
-                resume=body.settings.resume,
+                settings=given_settings(body.settings),
             )
             return _saved(saved)
 
         return dict(self._do(create, makes=True))
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        settings = {} if resume is None else {"settings": {"resume": resume}}
-
         async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
-            body = read(AppliedWorkflow, {"definition": definition, "description": description, **settings})
+            given = {"definition": definition, "description": description, "settings": settings}
+            body = read(AppliedWorkflow, given)
             applied = await engine.services.workflows.apply(
                 caller,
                 read(Named, {"name": name}).name,
                 body.definition,
                 description=body.description,
                 is_published=not is_draft,
-                resume=resume,
+                settings=settings,
             )
             return {**_saved(applied.saved), "outcome": applied.outcome}
 
@@ -171,6 +173,36 @@ class Direct:
 
         return dict(self._do(release))
 
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]:
+        async def start(engine: Engine, caller: Caller) -> dict[str, Any]:
+            wanted = dict(filters)
+            if workflow is not None:
+                wanted["workflow_id"] = ids.text((await find_workflow(engine.store, caller, workflow)).workflow_id)
+            order, jobs = BulkOrder(action, wanted, reason, arguments), engine.services.bulk
+            if is_dry_run:
+                counted = await jobs.count(caller, order)
+                return {"dry_run": True, "action": action, "matching": counted.total, "is_exact": counted.is_exact}
+            row = await jobs.start(caller, order)
+            asked = {"dry_run": False, "action": action, "matching": row.expected}
+            return {"id": ids.text(row.bulk_id), "status": row.status, **asked, "is_exact": row.expected is not None}
+
+        return dict(self._do(start))
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]:
+        async def stop(engine: Engine, caller: Caller) -> dict[str, Any]:
+            return bulk_json(await engine.services.bulk.stop(caller, ids.parse(bulk_id), reason))
+
+        return dict(self._do(stop))
+
     def answer_task(self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any) -> dict[str, Any]:
         async def answer(engine: Engine, caller: Caller) -> dict[str, Any]:
             tokens = engine.services.task_tokens
@@ -184,6 +216,13 @@ class Direct:
             return {"message": answered.answer}
 
         return dict(self._do(answer))
+
+    def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
+        async def change(engine: Engine, caller: Caller) -> dict[str, Any]:
+            everything = Principal(caller, frozenset(SCOPES))
+            return organization_json(await engine.services.access.change_organization(everything, settings))
+
+        return dict(self._do(change))
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         given = {"name": name, "scopes": scopes, "expires_at": expires_at}

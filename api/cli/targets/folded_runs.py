@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed
 from perdure.api.cli.step_lines import steps_json
-from perdure.api.cli.targets.reader import run_json
+from perdure.api.cli.targets.reader import queue_line, run_json
 from perdure.api.client import Client
 from perdure.api.client.results import EventStored
 from perdure.engine.core import ids
@@ -37,6 +39,7 @@ def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
         **run_json(row, process_id, item.workflow_details.workflow_name),
         "modified_by_name": next((each.actor_name for each in told if each.actor == row.modified_by), None),
         "parent_execution_id": None if state.parent is None else state.parent.execution,
+        "queue": None if item.queue is UNSET else queue_line(item.queue.position, item.queue.limits),
         **_values(recorded, state),
         "steps": steps_json(recorded),
         "waits": [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
@@ -21,6 +21,16 @@ from perdure.store.records import ApiKeyRow, ExecutionRow, WorkflowRow
 
 if TYPE_CHECKING:  # what only reads needs no engine, and starts in a third of the time without
     from perdure.engine.embedded import Engine
+
+
+class QueuedLimit(Protocol):
+    """A limit that a run queues for, from a server or a database."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def limit(self) -> int | None: ...
 
 
 class View(NamedTuple):
@@ -179,3 +189,8 @@ def key_json(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
         "revoked_at": instant(row.revoked_at),
         "last_used_at": instant(used_at),
     }
+
+
+def queue_line(position: int, limits: Iterable[QueuedLimit]) -> dict[str, Any]:
+    """Where a run stands in line, as the command line shows it."""
+    return {"position": position, "limits": [{"kind": each.kind, "limit": each.limit} for each in limits]}

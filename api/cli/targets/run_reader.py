@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, TypeAlias
 
+from perdure.engine.services.run_filters import Given, Sort
+
 ListedStatus: TypeAlias = Literal["draft", "published", "archived"]
 
 
@@ -22,8 +24,14 @@ class RunReader(Protocol):
         """The drawing of its definition, with the way that it took."""
         ...
 
-    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        """A page of runs, newest first: `items`, and `after`, which asks for the next one."""
+    def history(
+        self, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+    ) -> dict[str, Any]:
+        """A page of runs that match all filters: `items`, and `after`, which asks for the next one."""
+        ...
+
+    def counts(self, workflow: str | None) -> dict[str, Any]:
+        """How many runs there are, in all, by status and by workflow."""
         ...
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
@@ -40,6 +48,14 @@ class RunReader(Protocol):
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
+        ...
+
+    def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
+        """A page of bulk jobs, newest first: `items`, and `after`, which asks for the next one."""
+        ...
+
+    def bulk_job(self, bulk_id: str) -> dict[str, Any]:
+        """A bulk job with its order and the failures that are listed."""
         ...
 
     def keys(self) -> dict[str, Any]:

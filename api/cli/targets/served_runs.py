@@ -9,18 +9,19 @@ from typing import Any, Final
 
 from msgspec import json, to_builtins
 
-from perdure.api.cli.output import instant
+from perdure.api.cli.filter_options import cursor_of
 from perdure.api.cli.runner import CommandFailed
 from perdure.api.cli.targets.run_reader import ListedStatus
 from perdure.api.cli.targets.server import Remote
-from perdure.api.client.results import EventStored, RunListed, WorkflowShown
-from perdure.api.client.runs import ENDED
+from perdure.api.client.results import EventStored, WorkflowShown
+from perdure.engine.services.run_filters import Given, Sort
 
-RUNS_AT_ONCE: Final = 30
 ITEMS_AT_ONCE: Final = 100
 
-ENDS: Final = ("ExecutionSucceeded", "ExecutionFailed", "ExecutionTimedOut", "ExecutionTerminated")
-
+_RUN: Final = (
+    *("execution_id", "process_id", "workflow_id", "workflow_name", "workflow_version", "status", "state", "trigger"),
+    *("created_at", "modified_at", "modified_by", "ended_at"),
+)
 _WAIT: Final = (
     *("wait_id", "process_id", "execution_id", "workflow_id", "workflow_name", "state", "opened_at", "due_at"),
 )
@@ -43,33 +44,24 @@ class ServedRuns(Remote):
 
         return drawn(self.client, list(self._events(run_id)))
 
-    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        workflow_id = None if workflow is None else self.workflow_id(workflow)
+    def history(
+        self, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+    ) -> dict[str, Any]:
+        given = {**filters, **({} if workflow is None else {"workflow_id": self.workflow_id(workflow)})}
+        after = cursor_of(after, given, sort)
         items: list[dict[str, Any]] = []
         has_more = True
         while has_more and len(items) < limit:
-            at_once = min(RUNS_AT_ONCE, limit - len(items))
-            if workflow_id is None:
-                page = self.client.executions(after=after, limit=at_once)
-            else:
-                page = self.client.history(workflow_id, after=after, limit=at_once)
-            items += [{**_listed(item), "ended_at": self._ended_at(item)} for item in page.items]
-            has_more = bool(page.last_key)
-            after = items[-1]["execution_id"] if items else None
-        return {"items": items, "after": after if has_more else None}
+            at_once = min(ITEMS_AT_ONCE, limit - len(items))
+            page = self.client.find_executions(given, sort=sort, after=after, limit=at_once)
+            items += [{name: getattr(item, name) for name in _RUN} for item in page.data]
+            after, has_more = page.meta.after, page.meta.has_more
+        return {"items": items, "after": after}
 
-    def _ended_at(self, item: RunListed) -> str | None:
-        """When a run of a page has ended: the last of its events are there, and that is nearly always among them."""
-        if item.status not in ENDED:
-            return None
-        shown = item.workflow_event_log.events
-        ended = next((instant(each["at"]) for each in shown if each["type"] in ENDS), None)
-        if ended is None:
-            last = self.client.execution_events(
-                item.workflow_execution_id, order="desc", types=ENDS, limit=1, payloads="digest"
-            )
-            ended = last.data[0].at
-        return ended
+    def counts(self, workflow: str | None) -> dict[str, Any]:
+        workflow_id = None if workflow is None else self.workflow_id(workflow)
+        counted: dict[str, Any] = to_builtins(self.client.execution_counts(workflow_id=workflow_id))
+        return counted
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
         for event in self._events(run_id, follow=follow):
@@ -118,6 +110,19 @@ class ServedRuns(Remote):
             "definition": shown.definition,
         }
 
+    def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
+        items: list[dict[str, Any]] = []
+        has_more = True
+        while has_more and len(items) < limit:
+            page = self.client.bulk_jobs(after=after, limit=min(ITEMS_AT_ONCE, limit - len(items)))
+            items += map(to_builtins, page.data)
+            after, has_more = page.meta.after, page.meta.has_more
+        return {"items": items, "after": after}
+
+    def bulk_job(self, bulk_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = to_builtins(self.client.bulk_job(bulk_id))
+        return found
+
     def keys(self) -> dict[str, Any]:
         rows = map(to_builtins, self.client.iter_keys())
         return {"items": [{name: row[name] for name in _KEY} for row in rows]}
@@ -126,23 +131,6 @@ class ServedRuns(Remote):
         """The events of a run; to follow it goes on until the run has ended."""
         with self.of_run(run_id):
             yield from self.client.iter_execution_events(run_id, follow=follow)
-
-
-def _listed(item: RunListed) -> dict[str, Any]:
-    """A run on a page of the process API, as the command line shows it."""
-    return {
-        "execution_id": item.workflow_execution_id,
-        "process_id": item.process_id,
-        "workflow_id": item.workflow_id,
-        "workflow_name": item.workflow_details.workflow_name,
-        "workflow_version": item.workflow_version,
-        "status": item.status,
-        "state": item.workflow_current_state,
-        "trigger": item.workflow_trigger_type,
-        "created_at": instant(item.created_on),
-        "modified_at": instant(item.modified_on),
-        "modified_by": item.modified_by,
-    }
 
 
 def _workflow(shown: WorkflowShown) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import msgspec
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.runner import CommandFailed, CommandNotRun, NotThere, headline, problems
-from perdure.api.cli.targets.target import ResumeRule
 from perdure.api.client import Client, ClientError, NoAnswer, NotFound, Refusal, Retries, Unreachable
 from perdure.api.client.calls import Call
+from perdure.engine.services.run_filters import Given
 from perdure.engine.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -68,15 +68,19 @@ class Remote:
     # --- changes -------------------------------------------------------------------------------------------------
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        made = self.client.create_workflow(name, definition, description=description, is_draft=is_draft, resume=resume)
+        made = self.client.create_workflow(
+            name, definition, description=description, is_draft=is_draft, settings=settings
+        )
         return _members(made, _SAVED)
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]:
-        made = self.client.apply_workflow(name, definition, description=description, is_draft=is_draft, resume=resume)
+        made = self.client.apply_workflow(
+            name, definition, description=description, is_draft=is_draft, settings=settings
+        )
         return _members(made, (*_SAVED, "outcome"))
 
     def publish_workflow(self, workflow: str) -> dict[str, Any]:
@@ -107,12 +111,34 @@ class Remote:
     def release(self, process_id: str) -> dict[str, Any]:
         return _members(self.client.release(process_id))
 
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]:
+        wanted = {**filters, **({} if workflow is None else {"workflow_id": self.workflow_id(workflow)})}
+        payload = arguments.get("payload", msgspec.UNSET)
+        asked = self.client.start_bulk(action, wanted, reason=reason, payload=payload, is_dry_run=is_dry_run)
+        return {name: value for name, value in _members(asked).items() if value is not msgspec.UNSET}
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]:
+        return _members(self.client.stop_bulk(bulk_id, reason=reason))
+
     def answer_task(self, token: str, what: str, body: Any) -> dict[str, Any]:
         if what == "success":
             return _members(self.client.complete_task(token, **body))
         if what == "failure":
             return _members(self.client.fail_task(token, **body))
         return _members(self.client.keep_task_alive(token))
+
+    def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
+        shown = self.client.change_organization(settings) if settings else self.client.organization()
+        return _members(shown, ("id", "name", "settings"))
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
         made = self.client.create_key(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
+from perdure.api.cli.filter_options import cursor_of
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed, run
@@ -14,17 +15,23 @@ from perdure.api.cli.targets.reader import (
     find_execution,
     find_workflow,
     key_json,
+    queue_line,
     run_json,
     values_json,
     view,
     workflow_json,
 )
 from perdure.api.cli.targets.run_reader import ListedStatus
+from perdure.api.http.bulk_json import bulk_json, bulk_whole_json
 from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
+from perdure.engine.errors import NotFound
 from perdure.engine.log.codec import decode_json
+from perdure.engine.services.bulk_reads import BulkReads
+from perdure.engine.services.finding import Finding, counts_json
 from perdure.engine.services.queries import key_names
+from perdure.engine.services.run_filters import Given, Sort
 from perdure.store.records import StoredEvent
 
 AT_ONCE: Final = 500
@@ -46,8 +53,13 @@ class StoredRuns:
     def drawn(self, run_id: str) -> str:
         return run(_drawn(self._scope, run_id))
 
-    def history(self, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
-        return run(_history(self._scope, workflow, limit, after))
+    def history(
+        self, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+    ) -> dict[str, Any]:
+        return run(_history(self._scope, workflow, filters, sort, limit, after))
+
+    def counts(self, workflow: str | None) -> dict[str, Any]:
+        return run(_counts(self._scope, workflow))
 
     def events(self, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
         run(_events(self._scope, run_id, tell, follow=follow))
@@ -60,6 +72,12 @@ class StoredRuns:
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         return run(_workflow(self._scope, wanted, version))
+
+    def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
+        return run(_bulk_jobs(self._scope, limit, after))
+
+    def bulk_job(self, bulk_id: str) -> dict[str, Any]:
+        return run(_bulk_job(self._scope, bulk_id))
 
     def keys(self) -> dict[str, Any]:
         return run(_keys(self._scope))
@@ -75,10 +93,12 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
         steps = steps_json(await seen.reading.events(row.execution_id))
         waits = await seen.store.waits_of(row.execution_id)
         names = await key_names(seen.store, seen.caller.organization_id, [row.modified_by or ""])
+        queue = await seen.reading.queue(row.execution_id)
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
             "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
+            "queue": None if queue is None else queue_line(queue.position, queue.limits),
             **values_json(shown),
             "steps": steps,
             "waits": [
@@ -99,18 +119,30 @@ async def _drawn(scope: DatabaseScope, run_id: str) -> str:
         return mermaid_run(definition, await seen.reading.events(row.execution_id))
 
 
-async def _history(scope: DatabaseScope, workflow: str | None, limit: int, after: str | None) -> dict[str, Any]:
+async def _history(
+    scope: DatabaseScope, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
+) -> dict[str, Any]:
     async with view(scope) as seen:
-        workflow_id = None
+        given = dict(filters)
+        if workflow is not None:
+            given["workflow_id"] = ids.text((await find_workflow(seen.store, seen.caller, workflow)).workflow_id)
+        after = cursor_of(after, given, sort)
+        items: list[dict[str, Any]] = []
+        has_more = True
+        while has_more and len(items) < limit:
+            page = await Finding(seen.store).page(seen.caller, given, sort=sort, after=after, limit=limit - len(items))
+            items += [run_json(*found) for found in page.items]
+            after, has_more = page.after, page.after is not None
+        return {"items": items, "after": after}
+
+
+async def _counts(scope: DatabaseScope, workflow: str | None) -> dict[str, Any]:
+    async with view(scope) as seen:
+        finding, workflow_id = Finding(seen.store), None
         if workflow is not None:
             workflow_id = (await find_workflow(seen.store, seen.caller, workflow)).workflow_id
-        rows, has_more = await seen.reading.page(
-            seen.caller, workflow_id=workflow_id, before=None if after is None else ids.parse(after), limit=limit
-        )
-        names = await seen.reading.workflow_names(rows)
-        process_ids = await seen.reading.process_ids(rows)
-        items = [run_json(row, process_ids[row.execution_id], names.get(row.workflow_id)) for row in rows]
-        return {"items": items, "after": items[-1]["execution_id"] if has_more else None}
+        rows = await finding.counts(seen.caller, workflow_id=workflow_id)
+        return counts_json(rows, await finding.names(list({row.workflow_id for row in rows})))
 
 
 async def _events(scope: DatabaseScope, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
@@ -197,3 +229,19 @@ async def _keys(scope: DatabaseScope) -> dict[str, Any]:
         rows = await seen.store.api_keys(seen.caller.organization_id, seen.caller.workspace_id)
         uses = await seen.store.key_uses([row.key_id for row in rows])
         return {"items": [key_json(row, uses.get(row.key_id)) for row in rows]}
+
+
+async def _bulk_jobs(scope: DatabaseScope, limit: int, after: str | None) -> dict[str, Any]:
+    async with view(scope) as seen:
+        before = None if after is None else ids.parse(after)
+        rows, has_more = await BulkReads(seen.store).page(seen.caller, before=before, limit=limit)
+        items = [bulk_json(row) for row in rows]
+        return {"items": items, "after": items[-1]["id"] if has_more else None}
+
+
+async def _bulk_job(scope: DatabaseScope, bulk_id: str) -> dict[str, Any]:
+    async with view(scope) as seen:
+        try:
+            return bulk_whole_json(await BulkReads(seen.store).shown(seen.caller, ids.parse(bulk_id)))
+        except NotFound as error:
+            raise CommandFailed(error.message) from None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
-ResumeRule: TypeAlias = Literal["any", "named"]
+from perdure.engine.services.run_filters import Given
 
 
 class Target(Protocol):
@@ -14,11 +14,11 @@ class Target(Protocol):
     """
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]: ...
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, resume: ResumeRule | None
+        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
     ) -> dict[str, Any]: ...
 
     def publish_workflow(self, workflow: str) -> dict[str, Any]: ...
@@ -37,9 +37,26 @@ class Target(Protocol):
 
     def release(self, process_id: str) -> dict[str, Any]: ...
 
+    def start_bulk(
+        self,
+        action: str,
+        workflow: str | None,
+        filters: Given,
+        reason: str | None,
+        arguments: dict[str, Any],
+        *,
+        is_dry_run: bool,
+    ) -> dict[str, Any]: ...
+
+    def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]: ...
+
     def answer_task(
         self, token: str, what: Literal["success", "failure", "heartbeat"], body: Any
     ) -> dict[str, Any]: ...
+
+    def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The organization, after these of its settings were changed."""
+        ...
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]: ...
 

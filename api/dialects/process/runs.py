@@ -16,7 +16,7 @@ from perdure.engine.embedded import Engine
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.history import condensed, event_log, outline
 from perdure.engine.log.codec import decode_json
-from perdure.engine.services.queries import ExecutionView
+from perdure.engine.services.queries import ExecutionView, PlaceInLine
 from perdure.store.records import ExecutionRow
 
 EVENTS_MAX: Final = 1000
@@ -36,8 +36,10 @@ async def execution(call: RouteCall[schemas.RunQuery, None]) -> Reply:
     workflow = await call.engine.services.workflows.workflow(call.caller, workflow_id)
     version = await call.engine.services.workflows.version(call.caller, workflow_id, row.workflow_version)
     events = await _events(call.engine, row)
+    queue = await call.engine.services.queries.queue(execution_id) if row.status == "pending" else None
     item = {
         **_described(view),
+        **({} if queue is None else {"queue": queue_json(queue)}),
         "workflow_input_payload": view.input,
         "workflow_output_payload": view.output,
         "workflow_event_log": event_log(events, total=max(row.seq, events[-1].seq)),
@@ -45,6 +47,11 @@ async def execution(call: RouteCall[schemas.RunQuery, None]) -> Reply:
         "workflow_details": {"workflow_name": workflow.name, **outline(decode_json(version.definition))},
     }
     return Reply({"message": "success", "item": item})
+
+
+def queue_json(queue: PlaceInLine) -> dict[str, Any]:
+    """Where a run stands in line, as it is shown."""
+    return {"position": queue.position, "limits": [limit._asdict() for limit in queue.limits]}
 
 
 async def _events(engine: Engine, row: ExecutionRow) -> list[Recorded]:

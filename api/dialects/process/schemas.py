@@ -204,9 +204,27 @@ class RunListed(RunDescribed, frozen=True):
     workflow_details: WorkflowNamed
 
 
-class RunItem(RunDescribed, frozen=True):
-    """A run with its values and logs. `modified_on`: when somebody outside changed it last, so it may end later."""
+class QueuedForShown(Shape, frozen=True):
+    """A limit that a run queues for, and how many runs it allows at once; null: any number by now."""
 
+    kind: Literal["workflow", "key", "organization"]
+    limit: Number | None
+
+
+class QueueShown(Shape, frozen=True):
+    """The place of a `pending` run in its line, from 1, and the limits that it needs a place in."""
+
+    position: Number
+    limits: list[QueuedForShown]
+
+
+class RunItem(RunDescribed, frozen=True, kw_only=True):
+    """A run with its values and logs. `modified_on`: when somebody outside changed it last, so it may end later.
+
+    `queue`: of a run that is `pending`.
+    """
+
+    queue: QueueShown | UnsetType = UNSET
     workflow_input_payload: Any
     workflow_output_payload: Any
     condensed_logs: CondensedLog

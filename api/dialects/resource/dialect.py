@@ -16,6 +16,8 @@ WAITS: Final = "Waits"
 LOG: Final = "Log"
 EXECUTIONS: Final = "Executions"
 TASKS: Final = "Tasks"
+BULK: Final = "Bulk"
+CLOCK: Final = "Clock"
 
 RESOURCE: Final = Dialect(
     name="resource",
@@ -31,7 +33,9 @@ RESOURCE: Final = Dialect(
         WAITS: "Pauses that somebody outside must end.",
         LOG: "All that happens, in the order in which it is on disk.",
         EXECUTIONS: "Runs as programs see them: by process id or execution id, event by event.",
+        BULK: "One command for many runs: a job of its own, which is watched and stopped.",
         TASKS: "Tasks that wait for whoever was handed their token.",
+        CLOCK: "The server's clock, and steps of the computer's.",
     },
 )
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from perdure.api.dialects.resource import events, executions, keys, releases, tasks, trials, waits, workflows
+from perdure.api.dialects.resource import (
+    bulk,
+    clock,
+    events,
+    executions,
+    finding,
+    keys,
+    organizations,
+    releases,
+    tasks,
+    trials,
+    waits,
+    workflows,
+)
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
-    *(*tasks.ROUTES, *releases.ROUTES, *trials.ROUTES),
+    *finding.ROUTES,
+    *bulk.ROUTES,
+    *(*tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.dialects.resource.setting_schemas import RunSettings, SettingsShown
 from perdure.api.dialects.schemas import (
     Count,
     Instant,
@@ -51,6 +52,7 @@ Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format"
 WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+StepMs: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Seconds: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=HOLD_MAX_S)]
 Payloads: TypeAlias = Literal["full", "digest"]
 
@@ -81,14 +83,6 @@ class Named(Request, frozen=True):
     """A name in a path."""
 
     name: Name
-
-
-class RunSettings(Request, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
-
-    resume: Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})] = "any"
-
-    not_yet: ClassVar[Mapping[str, str]] = {"timeoutMs": "", "concurrencyLimit": ""}
 
 
 class NewWorkflow(Request, frozen=True):
@@ -175,12 +169,6 @@ class WorkflowShown(Shape, frozen=True):
     created_by: str
     updated_at: Instant
     updated_by: str | None
-
-
-class SettingsShown(Shape, frozen=True):
-    """Rules for the runs of a workflow. `resume` "named": a resume must say which wait it means."""
-
-    resume: Literal["any", "named"]
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -331,6 +319,39 @@ class TaskAlive(Shape, frozen=True):
     """The task has its time again, up to its time limit."""
 
     message: Literal["alive"]
+
+
+# --- the clock ---------------------------------------------------------------------------------------------------
+
+
+class ClockStep(Request, frozen=True):
+    """The step that is accepted, as it was shown; of another one that has come since nothing is accepted.
+
+    Without it the step is accepted that there is.
+    """
+
+    step_ms: StepMs | None = None
+
+
+class ClockShown(Shape, frozen=True):
+    """The server's clock (`now`), the computer's (`wall`), and why nothing is fired, if that is so.
+
+    `step_ms`: so far the computer's clock was set forward, or back if it is less than 0; 0 while the server's is
+    trusted.
+    """
+
+    now: Instant
+    wall: Instant
+    is_trusted: bool
+    step_ms: int
+    problem: str | None
+
+
+class ClockAnswer(Shape, frozen=True):
+    """The answer to an acceptance, and by how much the server's clock was moved."""
+
+    message: Literal["accepted", "nothing to accept"]
+    step_ms: int
 
 
 # --- events ------------------------------------------------------------------------------------------------------

@@ -11,11 +11,14 @@ from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
 from perdure.api.dialects.resource.dialect import WORKFLOWS, route
+from perdure.api.dialects.resource.setting_schemas import OrganizationRules, RunSettings
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import read
 from perdure.engine.core import ids
+from perdure.engine.core.settings import version_settings
 from perdure.engine.log.codec import decode_json
+from perdure.engine.services.settings import all_members
 from perdure.engine.services.workflows import Saved
 from perdure.store.records import WorkflowRow, WorkflowVersionRow
 
@@ -30,7 +33,7 @@ async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
         description=body.description,
         is_published=body.status == "published",
         mock_payload=body.mock_payload,
-        resume=body.settings.resume,
+        settings=given_settings(body.settings),
     )
     return data(_saved(saved), status=201)
 
@@ -45,7 +48,7 @@ async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply
         body.definition,
         description=body.description,
         is_published=body.status == "published",
-        resume=None if settings is None else settings.resume,
+        settings=None if settings is None else given_settings(settings),
     )
     return data({**_saved(applied.saved), "outcome": applied.outcome})
 
@@ -81,7 +84,7 @@ async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply
         description=_given(body.description),
         definition=_given(body.definition),
         is_published=None if status is None else status == "published",
-        resume=None if settings is None else settings.resume,
+        settings=None if settings is None else given_settings(settings),
     )
     return data(_saved(saved))
 
@@ -89,6 +92,12 @@ async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply
 async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
     """Let no run start any more; history stays readable."""
     return data(_workflow(await call.engine.services.workflows.archive(call.caller, call.path_id("id"))))
+
+
+def given_settings(settings: RunSettings | OrganizationRules) -> dict[str, Any]:
+    """The settings that were sent, as JSON names them."""
+    given: dict[str, Any] = msgspec.to_builtins(settings)
+    return given
 
 
 def _given(value: Any) -> Any:
@@ -108,7 +117,7 @@ def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str,
         "mock_payload": None if mock is None else decode_json(mock),
         "shown_version": version.version,
         "published_at": iso(version.published_at),
-        "settings": {"resume": version.resume},
+        "settings": all_members(version_settings(version.settings)),
     }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from perdure.engine.core import commands as c
+from perdure.engine.core.decide.admit import admit
 from perdure.engine.core.decide.answer import answer_task, beat
 from perdure.engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
 from perdure.engine.core.decide.end import quarantine, release, terminate
@@ -30,6 +31,7 @@ from perdure.engine.language.errors import TooSlow
 _DECIDE: Final = (
     Dispatch[State, [Facts], Outcome](__name__)
     .on(c.Trigger, trigger)
+    .on(c.Admit, admit)
     .on(c.Advance, go_on)
     .on(c.QueueTask, queue_task)
     .on(c.StartTask, start_task)

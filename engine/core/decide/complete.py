@@ -15,12 +15,14 @@ from perdure.engine.core.commands import Advance, ChildStarted, CompleteTask, Fi
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance, enter
 from perdure.engine.core.decide.fail import fail_task, finish, time_out
+from perdure.engine.core.decide.hold import has_own_limit, is_held
 from perdure.engine.core.decide.leave import leave_after
 from perdure.engine.core.decide.refuse import stale
 from perdure.engine.core.decision import Decision, Facts, Outcome
 from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.limit_events import RetryDue, TimeoutDeferred
 from perdure.engine.core.refs import ref
-from perdure.engine.core.state import EXECUTION_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
 from perdure.engine.language import TaskState, WaitState
 
 
@@ -98,7 +100,7 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     timer = state.timers.get(command.timer)
     if timer is None:
         return stale(f"no timer {command.timer} is set")
-    draft = ExecutionDraft(state, facts, caused_by=command.timer)
+    draft = ExecutionDraft(state, facts, caused_by=command.timer or None)
     # Compared here, whatever the driver's clock has said: a timer never fires early. The driver may be early since a
     # heartbeat has put the timer off, or since its clock was set back.
     if facts.now < timer.due_at:
@@ -108,9 +110,20 @@ def fire_timer(state: State, command: FireTimer, facts: Facts) -> Outcome:
     if command.timer == EXECUTION_TIMER:
         finish(draft, e.ExecutionTimedOut())
         return draft.decision()
+    if command.timer == SETTINGS_TIMER:
+        _end_in_time(draft)
+        return draft.decision()
     _wake(draft, timer)
     advance(draft)
     return draft.decision()
+
+
+def _end_in_time(draft: ExecutionDraft) -> None:
+    """End the run by its workflow's settings; a step with a limit of its own goes on to its end before that."""
+    if has_own_limit(draft):
+        draft.emit(TimeoutDeferred())
+    else:
+        finish(draft, e.ExecutionTimedOut())
 
 
 def _wake(draft: ExecutionDraft, timer: Timer) -> None:
@@ -120,6 +133,9 @@ def _wake(draft: ExecutionDraft, timer: Timer) -> None:
     if isinstance(phase, InTimer):
         end_wait_state(draft, scope, phase)
     elif isinstance(phase, InRetry):
+        if is_held(draft.state):
+            draft.emit(RetryDue(draft.state.frames[scope].state, scope))
+            return
         enter(draft, scope)  # here, not by `advance`: the frame is in a phase, and not among those that are ready
     elif isinstance(phase, InTask | InWait):
         # One timer stands for both limits of a task, and is set to the earlier. At the deadline itself it is the

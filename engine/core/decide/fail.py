@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, NamedTuple
 from perdure.engine.core import events as e
 from perdure.engine.core.decide.context import environment
 from perdure.engine.core.decide.draft import ExecutionDraft
-from perdure.engine.core.effects import SetTimer, TellParent
+from perdure.engine.core.effects import FillPlaces, SetTimer, TellParent
 from perdure.engine.core.refs import Ref, ref
 from perdure.engine.core.state import TOP, Fork, InFork, InTask, InWait
 from perdure.engine.language import HandlingState, StatesError, literal_errors
@@ -258,7 +258,10 @@ def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | N
     # Before the event: it takes the frames away, and with them the knowledge of what was under way.
     if draft.state.active or draft.state.delayed:  # if not, no step and no child is under way
         draft.give_up_all()
+    had_places, keys = bool(draft.state.places), draft.state.limit_keys
     draft.emit(event, payload)
+    if had_places:
+        draft.effects.append(FillPlaces(keys))
     parent = draft.state.parent
     if parent is not None and parent.is_awaited:
         draft.effects.append(TellParent(parent))

@@ -18,7 +18,7 @@ from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.fail import fail_task
 from perdure.engine.core.decide.refuse import stale
 from perdure.engine.core.decision import Facts, Outcome
-from perdure.engine.core.effects import FollowChild, FollowParent, HoldSuspect, SetTimer
+from perdure.engine.core.effects import FillPlaces, FollowChild, FollowParent, HoldSuspect, SetTimer
 from perdure.engine.core.refs import Ref, seq_of
 from perdure.engine.core.state import InTask, State, scope_order
 
@@ -62,6 +62,8 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
         return draft.decision(last)
     if state.parent is not None and state.parent.is_awaited:
         draft.effects.append(FollowParent(state.parent))
+    if state.queue is not None:
+        draft.effects.append(FillPlaces(state.limit_keys[:1]))
     # What was ready when the process died, or paused for breath, goes on. Timers come last, and all of them: also those
     # that `advance` has set, and each instant once.
     advance(draft)

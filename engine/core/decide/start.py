@@ -15,7 +15,7 @@ from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.keys import salt_for
 from perdure.engine.core.decide.refuse import too_large
 from perdure.engine.core.decision import Facts, Outcome, Rejection
-from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.effects import FillPlaces, SetTimer
 from perdure.engine.core.events import ExecutionStarted
 from perdure.engine.core.refs import ref
 from perdure.engine.core.state import State
@@ -34,8 +34,14 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     if command.process_id is not None:
         payload["process_id"] = command.process_id
     timeout_s = facts.machine.timeout_seconds
-    # The limit of the whole run goes on all the time, also while its steps wait for a slot.
-    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
+    timeout_ms = None if timeout_s is None else timeout_s * 1000
+    limit_ms = command.settings.timeout_ms
+    # The limits of the whole run go on all the time, also while its steps wait for a slot; but not while it queues
+    # itself, before it has begun.
+    due_at = limit_at = None
+    if not command.limits:
+        due_at = None if timeout_ms is None else facts.now + timeout_ms
+        limit_at = None if limit_ms is None else facts.now + limit_ms
     draft.emit(
         ExecutionStarted(
             kind="execution",
@@ -49,11 +55,17 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             is_test=command.is_test,
             due_at=due_at,
             parent=command.parent,
-            resume=command.resume,
+            resume=command.settings.resume,
+            limit_at=limit_at,
+            limits=command.limits,
+            counts=command.settings.concurrency_counts if command.limits else "all",
+            timeout_ms=timeout_ms if command.limits else None,
+            limit_ms=limit_ms if command.limits else None,
         ),
         payload,
     )
-    if due_at is not None:
-        draft.effects.append(SetTimer(due_at))
+    draft.effects.extend(SetTimer(at) for at in (due_at, limit_at) if at is not None)
+    if command.limits:
+        draft.effects.append(FillPlaces(draft.state.limit_keys[:1]))
     advance(draft)
     return draft.decision(facts.execution)

@@ -16,7 +16,7 @@ from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
-from perdure.store.records import Claim, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+from perdure.store.records import Claim, Deleted, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend
 
 EVENTS_MAX: Final = 5_000
 """A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
@@ -40,7 +40,7 @@ class Part(msgspec.Struct, eq=False):
     events: list[NewEvent] = []
     claims: _Some[Claim] = ()
     puts: _Some[Row] = ()
-    deletes: _Some[TimerRow] = ()
+    deletes: _Some[Deleted] = ()
     endings: _Some[Ending] = ()
 
     def append(self) -> StreamAppend:
@@ -63,6 +63,7 @@ class Part(msgspec.Struct, eq=False):
             self.puts,
             self.deletes,
             self.endings,
+            hot.kind.counts(hot.stored, hot.state) if self.events else (),
         )
 
     def _show(self, hot: HotStream) -> None:
@@ -114,13 +115,14 @@ class Batch:
         part.events += events
         self.event_count += len(events)
         self._size += _size_of(events)
-        part.claims = _with(part.claims, claims)
         if rows is not NO_ROWS:
             part.puts = _with(part.puts, rows.puts)
             part.deletes = _with(part.deletes, rows.deletes)
             part.endings = _with(part.endings, rows.endings)
+            part.claims = _with(part.claims, rows.claims)
             if hot.kind.name == "organization":
                 self._note_revoked(hot, events)
+        part.claims = _with(part.claims, claims)  # after those of places: all take them in one order
         hot.join(self)
 
     def _note_revoked(self, hot: HotStream, events: Sequence[NewEvent]) -> None:

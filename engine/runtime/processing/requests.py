@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -14,7 +14,7 @@ from perdure.engine.core.decision import Rejection
 from perdure.engine.language import Machine
 from perdure.engine.runtime.callers import Grant
 from perdure.engine.runtime.telemetry.request_context import current_request
-from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, StreamKind
+from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, SlotRow, StreamKind
 
 
 class Accepted(NamedTuple):
@@ -54,10 +54,10 @@ class IdempotencyClaim(NamedTuple):
 class CommandRequest(msgspec.Struct, eq=False):
     """A command about one stream.
 
-    `machine` is given by who starts an execution. `process_id` and `remembered` are claims: only one request ever wins
-    each. `grant` is what whoever sent it acts by. `reply` is done when, and only when, what it says is on disk; null if
-    nobody listens. Without `may_create` the stream is there, whatever the command: somebody else has begun it.
-    `request_id` is for the log.
+    `machine` is given by who starts an execution. `process_id`, `idempotency` and `places` (in limits, by their keys)
+    are claims: only one request ever wins each. `grant` is what whoever sent it acts by. `reply` is done when, and only
+    when, what it says is on disk; null if nobody listens. Without `may_create` the stream is there, whatever the
+    command: somebody else has begun it. `request_id` is for the log.
     """
 
     kind: StreamKind
@@ -70,6 +70,7 @@ class CommandRequest(msgspec.Struct, eq=False):
     machine: Machine | None = None
     process_id: ProcessIdRow | None = None
     idempotency: IdempotencyClaim | None = None
+    places: Sequence[tuple[bytes, int]] = ()
     known_waits: Mapping[str, str | None] = {}
     chances: list[str] = []
     seed: bytes | None = None
@@ -93,11 +94,11 @@ class CommandRequest(msgspec.Struct, eq=False):
     @property
     def claims(self) -> bool:
         """Whether the request has a claim."""
-        return self.process_id is not None or self.idempotency is not None
+        return self.process_id is not None or self.idempotency is not None or bool(self.places)
 
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
         """The request's claims as keys to compare with other requests'."""
-        keys = []
+        keys = [("place", key, str(place)) for key, place in self.places]
         if self.process_id is not None:
             keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
         if self.idempotency is not None:
@@ -148,4 +149,6 @@ def claim_key(claim: Claim) -> tuple[str, bytes, str]:
     """The key of a claim's row."""
     if isinstance(claim, IdempotencyRow):
         return ("idempotency", claim.workspace_id, claim.key)
+    if isinstance(claim, SlotRow):
+        return ("place", claim.limit_key, str(claim.place))
     return ("process", claim.workspace_id, claim.process_id)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-from perdure.store.records import Row
+from perdure.store.records import CountChange, Row
 
 
 class AdministrativeStreamType:
@@ -15,6 +16,9 @@ class AdministrativeStreamType:
 
     def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:  # noqa: ARG002 one of a kind
         return None
+
+    def counts(self, stored: Any, state: Any) -> Sequence[CountChange]:  # noqa: ARG002
+        return ()
 
     def live_seqs(self, state: Any) -> frozenset[int] | None:  # noqa: ARG002
         return None

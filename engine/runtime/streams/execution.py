@@ -17,7 +17,7 @@ from perdure.engine.log import projections
 from perdure.engine.log.codec import EXECUTION
 from perdure.engine.log.snapshots import EVERY
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
-from perdure.store.records import Row, StreamKind
+from perdure.store.records import CountChange, Row, StreamKind
 
 ENDINGS_FROM: Final = 256
 """So many waits and timers that are over at once are told to the store in one row, and not in as many."""
@@ -47,10 +47,17 @@ class ExecutionStreamType:
             return NO_ROWS
         whose = (hot.stream_id, hot.organization_id)
         found = projections.changes(*whose, hot.state, steps, endings_from=ENDINGS_FROM)
-        return Rows([*found.waits, *found.timers], found.timers_gone, found.endings)
+        if not steps[-1].state.limits:
+            return Rows([*found.waits, *found.timers], found.timers_gone, found.endings)
+        placed = projections.place_changes(*whose, hot.state, steps)
+        puts: list[Row] = [*found.waits, *found.timers, *placed.puts]
+        return Rows(puts, [*found.timers_gone, *placed.deletes], found.endings, placed.claims)
 
     def row(self, state: State, stream_id: bytes, organization_id: bytes) -> Row | None:
         return projections.execution_row(stream_id, organization_id, state)
+
+    def counts(self, stored: State, state: State) -> Sequence[CountChange]:
+        return projections.count_changes(stored, state)
 
     def live_seqs(self, state: State) -> frozenset[int] | None:
         return live_seqs(state)

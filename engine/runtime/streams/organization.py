@@ -11,6 +11,7 @@ from perdure.engine.core import organization as organizations
 from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.refs import Payloads
+from perdure.engine.core.settings import settings_text
 from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.administrative import AdministrativeStreamType
 from perdure.engine.runtime.streams.stream import HotStream, Rows
@@ -44,7 +45,9 @@ class OrganizationStreamType(AdministrativeStreamType):
         organization, at = hot.organization_id, state.recorded_at
         puts: list[Row] = []
         if not before.seq:
-            puts.append(OrganizationRow(organization, command.name, command.secret, at))
+            puts.append(organization_row(state, organization, command.name, command.secret, at))
+        elif before.settings != state.settings:  # what is fixed of the row stays as it is
+            puts.append(organization_row(state, organization, payloads[1]["name"], b"", at))
         for workspace, seq in state.workspaces.items():
             if workspace not in before.workspaces:
                 puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
@@ -54,6 +57,13 @@ class OrganizationStreamType(AdministrativeStreamType):
 
     def is_idle(self, state: Any) -> bool:  # noqa: ARG002
         return False
+
+
+def organization_row(
+    state: organizations.OrganizationState, organization: bytes, name: str, secret: bytes, created_at: int
+) -> OrganizationRow:
+    """An organization; its secret is in no event."""
+    return OrganizationRow(organization, name, secret, created_at, settings_text(state.settings))
 
 
 def key_row(key: organizations.ApiKey, organization: bytes, payloads: Payloads) -> ApiKeyRow:

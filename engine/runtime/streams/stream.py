@@ -12,7 +12,18 @@ from perdure.engine.core.events import Recorded
 from perdure.engine.log import snapshots
 from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.letting_go import let_go
-from perdure.store.records import NEW_STREAM, Ending, Head, NewEvent, Row, SnapshotRow, StreamKind, TimerRow
+from perdure.store.records import (
+    NEW_STREAM,
+    CountChange,
+    Deleted,
+    Ending,
+    Head,
+    NewEvent,
+    Row,
+    SlotRow,
+    SnapshotRow,
+    StreamKind,
+)
 
 if TYPE_CHECKING:  # the language, which commands that read have no use for, comes with them
     from perdure.engine.core.decision import Facts, Outcome
@@ -38,8 +49,9 @@ class Rows(NamedTuple):
     """Rows that go with a stream's events."""
 
     puts: Sequence[Row]
-    deletes: Sequence[TimerRow] = ()
+    deletes: Sequence[Deleted] = ()
     endings: Sequence[Ending] = ()
+    claims: Sequence[SlotRow] = ()
 
 
 NO_ROWS = Rows(())
@@ -73,6 +85,10 @@ class StreamType(Protocol):
 
     def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:
         """The row that shows the whole state, put once a batch."""
+        ...
+
+    def counts(self, stored: Any, state: Any) -> Sequence[CountChange]:
+        """The changes to what is counted when the stream goes from one state on disk to another."""
         ...
 
     def live_seqs(self, state: Any) -> frozenset[int] | None:

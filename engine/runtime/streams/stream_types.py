@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from perdure.engine.runtime.streams.bulk import BulkStreamType
 from perdure.engine.runtime.streams.execution import ExecutionStreamType
 from perdure.engine.runtime.streams.organization import OrganizationStreamType
 from perdure.engine.runtime.streams.stream import StreamType
@@ -14,4 +15,5 @@ STREAM_TYPES: Mapping[StreamKind, StreamType] = {
     "execution": ExecutionStreamType(),
     "workflow": WorkflowStreamType(),
     "organization": OrganizationStreamType(),
+    "bulk": BulkStreamType(),
 }

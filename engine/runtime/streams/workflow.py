@@ -10,6 +10,7 @@ from perdure.engine.core import workflow as workflows
 from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.refs import Payloads, resolve
+from perdure.engine.core.settings import settings_text
 from perdure.engine.log.codec import Vocabulary
 from perdure.engine.runtime.streams.administrative import AdministrativeStreamType
 from perdure.engine.runtime.streams.stream import HotStream, Rows
@@ -87,7 +88,8 @@ def version_row(
         created_at=version.created_at,
         created_by=version.created_by,
         published_at=version.published_at,
-        resume=version.resume,
+        resume=version.settings.resume,
+        settings=settings_text(version.settings),
     )
 
 

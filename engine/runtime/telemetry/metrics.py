@@ -22,7 +22,7 @@ OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
 
 FAILURES: Final = (
     *("append_failed", "decision_failed", "effect_failed", "engine_failed", "out_of_memory", "stream_not_loaded"),
-    *("timers_not_fired", "timers_not_read"),
+    *("timers_not_fired", "timers_not_read", "clock_stepped"),
 )
 """What can fail in the engine, by the name of the log line that says so."""
 
@@ -72,6 +72,7 @@ class Sampled(NamedTuple):
     hot_streams: Callable[[], int] = _nothing
     tasks_running: Callable[[], int] = _nothing
     suspects_held: Callable[[], int] = _nothing
+    clock_offset_ms: Callable[[], int] = _nothing
 
 
 NOTHING: Final = Sampled()
@@ -90,6 +91,11 @@ class Metrics(Instruments):
         self.tasks_running = Gauge("tasks_running", "Steps that run now.", sampled.tasks_running)
         self.suspects_held = Gauge(
             "suspects_held", "Tasks that were there at several deaths, and wait for their turn.", sampled.suspects_held
+        )
+        self.clock_offset = Gauge(
+            "clock_offset_ms",
+            "By so much the computer's clock is ahead of the engine's; less than 0: behind.",
+            sampled.clock_offset_ms,
         )
         self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.", lambda: self._holding)
         self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")

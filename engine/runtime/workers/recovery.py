@@ -12,6 +12,8 @@ from typing import Final
 import structlog
 
 from perdure.engine.core.commands import Quarantine, Recover
+from perdure.engine.core.events import TimerSet
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.workers.crash_loop import CrashLoop
@@ -19,6 +21,7 @@ from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.store.protocols import Store
+from perdure.store.records import ExecutionRow
 
 _log = structlog.get_logger("perdure.recovery")
 
@@ -51,11 +54,28 @@ class Recovery:
         self._on_done = on_done
 
     async def survey(self) -> None:
-        """List the live executions and their seqs: tasks that are scheduled later are not to be recovered."""
+        """List the live executions and their seqs: tasks that are scheduled later are not to be recovered.
+
+        Those that sleep are left out: there may be a million, and their timers are rows.
+        """
         after = b""
         while page := await self._store.live_executions(after=after, limit=1000):
-            self._orphans |= {row.execution_id: row.seq for row in page}
+            asleep = await self._asleep(page)
+            self._orphans |= {row.execution_id: row.seq for row in page if row.execution_id not in asleep}
             after = page[-1].execution_id
+
+    async def _asleep(self, page: Sequence[ExecutionRow]) -> set[bytes]:
+        """Those whose last event has set the timer of a Wait state at the top level: nothing else is under way there.
+
+        Children are none of them: whether anybody awaits them still is for a recovery to ask.
+        """
+        alone = [row.execution_id for row in page if row.status == "running" and row.parent_id is None]
+        heads = await self._store.heads_of(alone)
+        return {
+            execution_id
+            for execution_id, head in heads.items()
+            if head.type == TimerSet.__name__ and not decode_json(head.data).get("scope")
+        }
 
     def start(self, *, died: bool, loop: CrashLoop) -> None:
         """Recover the listed executions, in the background. `died`: the process before this one crashed."""

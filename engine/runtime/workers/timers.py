@@ -6,7 +6,7 @@ The timers are rows; in memory there is only the instant of the earliest.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -15,13 +15,14 @@ from perdure.engine.core import ids
 from perdure.engine.runtime.clock import Clock, Handle
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
+from perdure.engine.runtime.workers.clock_guard import ClockGuard
+from perdure.engine.runtime.workers.due_timers import DueTimers
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Executions
 from perdure.store.records import TimerRow
 
 _log = structlog.get_logger("perdure.timers")
 
-AT_ONCE: Final = 500
 ROUNDS_MAX: Final = 20
 """So many rounds of so many timers are under way at once: what is to be decided slowly is bounded in memory."""
 
@@ -40,7 +41,7 @@ class Timers:
     """Looks for due timers when the earliest comes due, and fires them through the processor.
 
     `fire` gives back the timers that it did not fire. Those that are still set are left alone until the next start, so
-    that one damaged execution does not hold up the others.
+    that one damaged execution does not hold up the others. While the guard of the clock forbids it nothing is fired.
     """
 
     def __init__(
@@ -49,10 +50,14 @@ class Timers:
         clock: Clock,
         fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]],
         metrics: Metrics,
+        guard: ClockGuard,
     ) -> None:
         self._metrics = metrics
+        self._guard = guard
+        guard.on_change(self._look)
         self._store = store
         self._clock = clock
+        self._due = DueTimers(store)
         self._fire = fire
         self._next: int | None = None
         self._alarm: Handle | None = None
@@ -80,6 +85,7 @@ class Timers:
 
     def arm(self, due_at: int) -> None:
         """Wake at this instant (ms): something comes due."""
+        self._due.was_set(due_at)
         if not self._is_started or self._is_closed or (self._next is not None and self._next <= due_at):
             return
         self._next = due_at
@@ -102,7 +108,8 @@ class Timers:
         except StoreError as error:
             self._on_not_read(error)
             return
-        await self._fire([row for row in rows if row.due_at <= self._clock.now()])
+        if self._guard.may_fire():
+            await self._fire([row for row in rows if row.due_at <= self._clock.now()])
 
     def free(self, execution_id: bytes) -> None:
         """Fire again the timers of an execution that failed before: it was released."""
@@ -113,7 +120,7 @@ class Timers:
         self._look()
 
     def _look(self) -> None:
-        if self._is_closed:
+        if self._is_closed or not self._is_started:
             return
         self._rang_again = True
         if self._job is None or self._job.done():
@@ -124,6 +131,9 @@ class Timers:
         set_request(None)  # not for the request that happened to set the alarm
         while self._rang_again and not self._is_closed:
             self._rang_again = False
+            if not self._guard.may_fire():  # it calls `_look` when that is over
+                self._next = None
+                continue
             try:
                 looked_at = await self._fire_due()
                 self._next = None
@@ -140,27 +150,33 @@ class Timers:
     async def _fire_due(self) -> int | None:
         """Fire what is due in rounds; one that takes its time, as a slow decision may, goes on beside the next ones.
 
-        Gives the instant at which nothing more was due; null if it did not come to that.
+        Gives the instant at which nothing more was due; null if it did not come to that. Nothing more is due if all
+        that there is, from the first timer on, is being fired or cannot be.
         """
-        while not self._is_closed and len(self._rounds) < ROUNDS_MAX:
+        looked_at, is_new, stuck = 0, True, set[TimerRow]()  # when it goes on where it stopped there have been some
+        while not self._is_closed and len(self._rounds) < ROUNDS_MAX and self._guard.may_fire():
             now = self._clock.now()
-            found = await self._due(now)
+            if self._due.is_at_start:
+                looked_at, is_new, stuck = now, False, set()
+            found = await self._due.page(now)
             due = [timer for timer in found if timer not in self._stuck and timer not in self._firing]
-            if not due:
-                self._stuck.intersection_update(found)  # of what was mended or ended meanwhile none is due
-                return now
-            self._firing.update(due)
-            job = asyncio.get_running_loop().create_task(self._round(due))
-            self._rounds.add(job)
-            job.add_done_callback(self._on_round)
-            await asyncio.wait([job], timeout=ROUND_TIME_S)
-            if job.done():
-                job.result()
+            stuck.update(self._stuck.intersection(found))
+            if due:
+                is_new = True
+                await self._begin_round(due)
+            elif self._due.is_at_start and not is_new:
+                self._stuck &= stuck  # of what was mended or ended meanwhile none is due
+                return looked_at
         return None
 
-    async def _due(self, now: int) -> Sequence[TimerRow]:
-        known = len(self._stuck) + len(self._firing)
-        return await self._store.due_timers(now, limit=AT_ONCE + known)
+    async def _begin_round(self, due: list[TimerRow]) -> None:
+        self._firing.update(due)
+        job = asyncio.get_running_loop().create_task(self._round(due))
+        self._rounds.add(job)
+        job.add_done_callback(self._on_round)
+        await asyncio.wait([job], timeout=ROUND_TIME_S)
+        if job.done():
+            job.result()
 
     async def _round(self, due: list[TimerRow]) -> None:
         try:
@@ -182,10 +198,7 @@ class Timers:
 
     async def _still_due(self, unfired: list[TimerRow]) -> list[TimerRow]:
         """Those that are still set: what became of the others made them void, as when one branch fails for all."""
-        if not unfired:
-            return []
-        found = set(await self._due(self._clock.now()))
-        return [timer for timer in unfired if timer in found]
+        return [timer for timer in unfired if await self._due.is_set(timer)]
 
     async def _arm_next(self, looked_at: int | None) -> None:
         """Arm for the earliest timer after the instant up to which all are fired, being fired, or stuck.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from sqlite3 import Cursor
 from typing import Any, Final, NamedTuple
 
-from perdure.store.batch import head_after, net_puts
+from perdure.store.batch import head_after, net_counts, net_puts
 from perdure.store.chain import sealed
-from perdure.store.records import NEW_STREAM, Appended, EventRow, RefusedAppend, Row, StreamAppend, TimerRow
+from perdure.store.records import NEW_STREAM, Appended, Deleted, EventRow, RefusedAppend, Row, StreamAppend
 from perdure.store.sqlite import statements as sql
 from perdure.store.sqlite.bulk import Prepared, bound
 
@@ -27,7 +27,7 @@ class Plan(NamedTuple):
     heads: list[Prepared]
     events: list[Prepared]
     rows: list[Prepared]
-    deletes: list[TimerRow]
+    deletes: list[Deleted]
     endings: list[tuple[Any, ...]]
 
 
@@ -45,8 +45,11 @@ def _plan(parts: list[tuple[StreamAppend, list[EventRow]]]) -> Plan:
         _heads(plain),
         # In the order given; the place of the position is filled in when it is known.
         sql.ADD_EVENTS.prepare([(0, *row) for _, rows in parts for row in rows]),
-        [prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])],
-        [timer for part, _ in parts for timer in part.deletes],
+        [
+            *(prepared for kind in puts for prepared in sql.PUTS[kind].prepare(puts[kind])),
+            *sql.ADD_COUNTS.prepare([(*key, 0, change) for key, change in net_counts(part for part, _ in parts)]),
+        ],
+        [row for part, _ in parts for row in part.deletes],
         [(part.stream_id, *ending) for part, _ in parts for ending in part.endings],
     )
 
@@ -85,10 +88,17 @@ def apply(cursor: Cursor, planned: Plan, position: int) -> Appended:
     for prepared in planned.rows:
         prepared.write(cursor)
     if planned.deletes:  # last: what one decision of a batch set, a later one may have taken back
-        cursor.executemany(sql.DELETE_TIMER, map(bound, planned.deletes))
+        _take_away(cursor, planned.deletes)
     if planned.endings:
         cursor.executemany(sql.PUT_ENDING, planned.endings)
     return Appended(position, refused, {part.stream_id: head_after(part, rows) for part, rows in planned.parts if rows})
+
+
+def _take_away(cursor: Cursor, deletes: Sequence[Deleted]) -> None:
+    for kind, (statement, columns) in sql.DELETES.items():
+        rows = [bound(row[column] for column in columns) for row in deletes if type(row) is kind]
+        if rows:
+            cursor.executemany(statement, rows)
 
 
 def _move_heads(cursor: Cursor, planned: Plan) -> bool:

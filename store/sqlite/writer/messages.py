@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.errors import StoreError
-from perdure.store.records import Appended, Ending, Head, NewEvent, StreamAppend, StreamKind, TimerRow
+from perdure.store.records import Appended, CountChange, Ending, Head, NewEvent, StreamAppend, StreamKind
 
 LENGTH: Final = struct.Struct(">Q")
 
@@ -47,8 +47,9 @@ class _Part(NamedTuple):
     events: list[NewEvent]
     claims: list[list[Any]]
     puts: list[list[Any]]
-    deletes: list[TimerRow]
+    deletes: list[list[Any]]
     endings: list[Ending]
+    counts: list[CountChange]
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -59,7 +60,7 @@ _decode_appended: Final = msgspec.msgpack.Decoder(tuple[int, dict[bytes, Head]])
 def batch_request(batch: Sequence[StreamAppend]) -> bytes:
     """The request to append a batch. Raises what a value raises that has no place in a message."""
     # MessagePack does not tell one kind of row from another: their numbers go first, in the order of the rows.
-    kinds = [_NUMBER[type(row)] for part in batch for rows in (part.claims, part.puts) for row in rows]
+    kinds = [_NUMBER[type(row)] for part in batch for rows in (part.claims, part.puts, part.deletes) for row in rows]
     return _BATCH + _encode((kinds, batch))
 
 
@@ -76,7 +77,9 @@ def read_request(request: memoryview) -> list[StreamAppend] | Work:
     kinds, parts = _decode_batch(request[1:])
     make = map(_MAKE.__getitem__, kinds)
     typed: Callable[[list[list[Any]]], list[Any]] = lambda rows: [next(make)(row) for row in rows]  # noqa: E731
-    return [StreamAppend(*part[:6], typed(part.claims), typed(part.puts), *part[8:]) for part in parts]
+    return [
+        StreamAppend(*part[:6], typed(part.claims), typed(part.puts), typed(part.deletes), *part[9:]) for part in parts
+    ]
 
 
 class WriterFailure(NamedTuple):

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from perdure.store.errors import CommitUnknown, StoreError, StoreUnavailable
 from perdure.store.migrate import is_behind, migrate
-from perdure.store.records import Appended, NodeRow, Projected
+from perdure.store.records import Appended, NodeRow, Projected, TimerRow
 from perdure.store.sqlite import statements as sql
 from perdure.store.sqlite.errors import primary_code, store_error
 from perdure.store.sqlite.location import BUSY_TIMEOUT_S, sqlite_url
@@ -98,7 +98,7 @@ class Writer:
         def some(cursor: sqlite3.Cursor) -> None:
             cancelled = cursor.execute(sql.CANCEL_WAITS, (execution_id, seq, SWEPT_AT_ONCE, ended_at)).rowcount
             gone = cursor.execute(sql.OVER_TIMERS, (execution_id, seq, SWEPT_AT_ONCE)).fetchall()
-            cursor.executemany(sql.DELETE_TIMER, gone)
+            cursor.executemany(sql.DELETES[TimerRow][0], gone)
             if max(cancelled, len(gone)) < SWEPT_AT_ONCE:
                 cursor.execute(sql.DELETE_ENDING, (execution_id, seq))
 
@@ -150,7 +150,8 @@ class Writer:
         self._attempt(put)
 
     def end_rebuild(self) -> None:
-        """Commit it."""
+        """Count what is there now, and commit it."""
+        self._attempt(lambda cursor: cursor.execute(sql.COUNT_ALL))
         self._commit()
 
     def abandon_rebuild(self) -> None:

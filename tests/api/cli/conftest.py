@@ -23,7 +23,9 @@ from perdure.api.cli.main import main
 from perdure.api.server import Server
 from perdure.api.settings import Settings
 from perdure.engine import Engine
+from perdure.engine.runtime.clock import Clock
 from perdure.engine.services.access import SCOPES
+from perdure.engine.services.bulk import BulkOrder
 
 ROOT = Path(__file__).parents[3]
 KEY = "pk_the_operator_of_these_tests"
@@ -93,6 +95,9 @@ async def fill(database: str) -> None:
         caller = await engine.services.access.default_caller("cli:test")
         await engine.services.access.make_key(caller, "operator", SCOPES, text=KEY)
         await engine.services.access.make_key(caller, "ci", ("runs.view",))
+        order = BulkOrder("terminate", {"status": "completed"}, "too late")
+        await engine.services.bulk.start(caller, order)
+        await engine.node.jobs.settle()
 
 
 async def handed_out(database: str) -> str:
@@ -162,15 +167,16 @@ def perdure(folder: Path) -> Perdure:
 class Served:
     """A server on a database, in a thread of its own."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, clock: Clock | None = None) -> None:
         self._database = database
+        self._clock = clock
         self._ready = threading.Event()
         self._server: Server | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
         self.url = ""
 
     async def _serve(self) -> None:
-        engine = await Engine.start(self._database)
+        engine = await Engine.start(self._database, clock=self._clock)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._server = Server(engine, Settings())

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,41 @@ def test_a_run_is_terminated_with_a_reason(mode: Mode, perdure: Perdure) -> None
     assert perdure.json("terminate", "INV-7") == {"message": "already terminated"}
     assert event(perdure, "INV-7", "ExecutionTerminated")["payload"] == {"reason": "entered twice"}
     assert "Conflict" not in perdure("terminate", "INV-6", exits=1).stderr
+
+
+def test_many_runs_are_terminated_at_once(mode: Mode, perdure: Perdure) -> None:
+    """Tried first, then done: by a server, or recorded for the next one, which does it."""
+    for number in range(3):
+        perdure("trigger", NAME, "--input", '{"amount": 500}', "--process-id", f"OLD-{number}")
+        assert perdure.status(f"OLD-{number}") == "waiting"
+    what = ("bulk", "start", "terminate", NAME, "--process-id-prefix", "OLD-", "--reason", "entered twice")
+
+    assert perdure(*what, "--dry-run").stdout == "3 runs match\n"
+    job = perdure(*what).stdout.strip()
+
+    if mode == "direct":
+        assert perdure.json("bulk", "show", job)["status"] == "running"
+        with Served("sqlite:///runs.db"):
+            ended(perdure, job)
+    shown = ended(perdure, job)
+    assert (shown["done"], shown["expected"], shown["filter"]["process_id_prefix"]) == (3, 3, "OLD-")
+    terminated = event(perdure, "OLD-1", "ExecutionTerminated")
+    assert (terminated["actor"], terminated["payload"]["reason"]) == (actor(mode, perdure), "entered twice")
+    assert perdure.status("INV-7") == "waiting"
+    assert perdure("bulk", "stop", job).stdout == "completed\n"
+    assert (
+        "must be 'terminate' or 'resume'" in perdure("bulk", "start", "delete", "--status", "waiting", exits=1).stderr
+    )
+    assert "name at least one" in perdure("bulk", "start", "terminate", exits=1).stderr
+
+
+def ended(perdure: Perdure, job: str) -> dict[str, Any]:
+    """A bulk job once it has ended."""
+    deadline = time.monotonic() + 20
+    while (shown := perdure.json("bulk", "show", job))["status"] not in {"completed", "stopped"}:
+        assert time.monotonic() < deadline, shown
+    found: dict[str, Any] = shown
+    return found
 
 
 def test_terminating_a_run_ends_its_child(mode: Mode, perdure: Perdure, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from perdure.api.client import Client, Unavailable
 from perdure.engine.audit.store_audit import compare_projections
+from perdure.engine.runtime.clock import SystemClock
 from perdure.store.sqlite import open_sqlite
-from tests.api.cli.conftest import Perdure
+from tests.api.cli.conftest import KEY, Perdure, Served
 
 
 @contextmanager
@@ -208,3 +211,36 @@ def test_a_log_that_cannot_be_folded_leaves_the_projections(perdure: Perdure, fo
 def test_words_for_people(perdure: Perdure, command: list[str]) -> None:
     """Without --json there are words, and no JSON."""
     assert not perdure(*command).stdout.startswith("{")
+
+
+class Settable(SystemClock):
+    """A computer's clock that can be set by so much."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+        super().__init__(lambda: time.time_ns() + self.ahead_ms * 1_000_000)
+
+
+def test_the_doctor_accepts_a_step_of_a_servers_clock(perdure: Perdure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readiness is green again; without a step there is nothing to accept; whoever is no operator is refused."""
+    clock = Settable()
+    with Served("sqlite:///runs.db", clock) as server:
+        monkeypatch.setenv("PERDURE_SERVER", server.url)
+        monkeypatch.setenv("PERDURE_KEY", KEY)
+        assert perdure("doctor", "--accept-clock").stdout == "nothing to accept\n"
+        limited = perdure.json("keys", "create", "l", "--scope", "runs.view")["key"]
+        clock.ahead_ms = -3_600_000
+        with Client(server.url, KEY) as client:
+            with pytest.raises(Unavailable, match="back by 1 h"):
+                client.ready()
+            assert "lacks the scope operator" in perdure("doctor", "--accept-clock", "--key", limited, exits=2).stderr
+            assert not client.clock().is_trusted
+            done = perdure("doctor", "--accept-clock")
+            assert done.stdout == "accepted\n"
+            assert "was moved by -36" in done.stderr
+            assert client.ready().status == "ready"
+            assert client.clock().is_trusted
+        assert perdure.json("doctor", "--accept-clock") == {"message": "nothing to accept", "step_ms": 0}
+        assert perdure.json("doctor")["status"] != "fail"
+    monkeypatch.delenv("PERDURE_SERVER")
+    assert "name the server with --server" in perdure("doctor", "--accept-clock", exits=2).stderr

@@ -26,6 +26,8 @@ READING = [
     ["workflows", "show", NAME],
     ["workflows", "show", NAME, "--diagram"],
     ["keys", "list"],
+    ["bulk", "list"],
+    ["bulk", "show"],
     ["verify"],
     ["doctor"],
 ]
@@ -44,6 +46,10 @@ def test_json_parses_and_is_stable(perdure: Perdure, command: list[str]) -> None
 SERVED = [
     ["history"],
     ["history", NAME, "--limit", "1"],
+    ["history", "--status", "waiting,failed", "--status", "completed", "--sort", "oldest", "--limit", "1"],
+    ["history", NAME, "--process-id-prefix", "INV-7", "--from", "2000-01-01"],
+    ["history", "--counts"],
+    ["history", NAME, "--counts"],
     ["show", "INV-7"],
     ["show", "INV-6"],
     ["show", "INV-7", "--diagram"],
@@ -52,6 +58,8 @@ SERVED = [
     ["waits"],
     ["waits", "--workflow", NAME, "--limit", "1"],
     ["waits", "--process-id", "INV-6"],
+    ["bulk", "list"],
+    ["bulk", "show"],
     ["workflows", "list"],
     ["workflows", "list", "--search", "nobody"],
     ["workflows", "list", "--limit", "1000", "--page", "2"],
@@ -145,7 +153,37 @@ def test_history_for_people(perdure: Perdure) -> None:
     run = perdure.json("show", "INV-7")
     assert run["execution_id"] in result.stdout
     assert run["created_at"].replace("T", " ").replace("Z", " UTC") in result.stdout
-    assert f"--after {run['execution_id']}" in result.stderr
+    assert f"--after {perdure.json('history', '--limit', '1')['after']}" in result.stderr
+
+
+def test_history_by_filter(perdure: Perdure) -> None:
+    """Runs that match all of it, either way round; a page goes on with the same filters, or beyond a run."""
+
+    def names(*command: str) -> list[str]:
+        return [item["process_id"] for item in perdure.json("history", *command)["items"]]
+
+    assert names("--sort", "oldest") == ["INV-6", "INV-7"]
+    assert names("--status", "waiting") == ["INV-7"]
+    assert names("--status", "failed", "--status", "completed") == ["INV-6"]
+    assert names("--process-id-prefix", "INV-6") == ["INV-6"]
+    assert names("--to", "2000-01-01") == []
+    run = perdure.json("show", "INV-7")["execution_id"]
+    assert names("--after", run) == ["INV-6"]
+    oldest = ("--sort", "oldest", "--process-id-prefix", "INV")
+    first = perdure.json("history", *oldest, "--limit", "1")
+    assert names(*oldest, "--after", first["after"]) == ["INV-7"]
+    assert "other filters" in perdure("history", "--after", first["after"], exits=2).stderr
+
+
+def test_history_counts(perdure: Perdure) -> None:
+    """How many runs there are, by workflow and status; for people a table."""
+    counted = perdure.json("history", "--counts")
+    assert counted["by_status"] == {"waiting": 1, "completed": 1}
+    assert perdure.json("history", NAME, "--counts")["by_workflow"] == counted["by_workflow"]
+    lines = [line.split() for line in perdure("history", "--counts").stdout.splitlines()]
+    assert lines[0] == ["workflow", "runs", "waiting", "completed"]
+    assert lines[-1] == ["all", "2", "1", "1"]
+    assert "--counts" in perdure("history", "--counts", "--status", "failed", exits=2).stderr
 
 
 def test_show_by_process_id_and_by_execution(perdure: Perdure) -> None:
@@ -207,6 +245,7 @@ def test_keys_are_listed_without_their_texts(perdure: Perdure) -> None:
         (["waits", "--process-id", "INV-8"], "there is no process or execution"),
         (["history", "--organization", "defalt"], "Did you mean 'default'?"),
         (["history", "--workspace", "other"], "has no workspace 'other'"),
+        (["bulk", "show", "018bcfe5-6800-7000-8000-000000000000"], "there is no bulk job 018bcfe5"),
     ],
 )
 def test_what_is_not_there(perdure: Perdure, command: list[str], says: str) -> None:
@@ -219,7 +258,10 @@ def test_what_is_not_there(perdure: Perdure, command: list[str], says: str) -> N
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["history", "--after", "x"], "not a UUID"),
+        (["history", "--after", "x"], "--after: 'x' is not accepted; it must be what the page before said"),
+        (["history", "--status", "done"], "'done' is not accepted; it must be one or several of pending, running"),
+        (["history", "--from", "soon"], "'soon' is not accepted; it must be a time such as"),
+        (["history", "--error", ""], "must be the name of an error"),
         (["history", "--limit", "0"], "range"),
         (["history", "--database", "sqlite:///nowhere.db"], "does not exist"),
         (["history", "--database", "mysql://x"], "not supported"),
@@ -275,3 +317,16 @@ def test_nobody_s_text_reaches_the_terminal_as_control_characters(perdure: Perdu
             said = result.stdout + result.stderr
             assert all(character.isprintable() or character == "\n" for character in said), command
             assert "\nfake line" not in said
+
+
+def test_a_bulk_job_for_people(perdure: Perdure) -> None:
+    """What it was about, how far it is, and who refused and why."""
+    shown = perdure("bulk", "show").stdout
+    job = perdure.json("bulk", "show")
+    assert (job["status"], job["done"], job["failed_by_code"], job["reason"]) == (
+        *("completed", 0, {"CONFLICT": 1}, "too late"),
+    )
+    for text in (job["id"], '{"status":"completed"}', "too late", "CONFLICT", job["failures"][0]["execution_id"]):
+        assert text in shown
+    assert perdure.json("bulk", "list")["items"][0]["id"] == job["id"]
+    assert job["id"] in perdure("bulk", "list").stdout

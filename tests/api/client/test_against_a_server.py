@@ -95,6 +95,7 @@ def call_everything(client: Any, token: str) -> None:
         client.release("R3")
     assert client.history(made.id, limit=2).last_key.workflow_id == made.id
     assert client.executions(limit=1).count == 1
+    call_about_many(client, made.id)
     told = client.execution_events("R3", order="desc", limit=1, types=["ExecutionTerminated"], payloads="digest").data
     assert told[0].payload is msgspec.UNSET
     assert len(client.events(limit=3, payloads="full").data) == 3
@@ -113,10 +114,35 @@ def call_everything(client: Any, token: str) -> None:
     assert client.keys(limit=1).meta.has_more
     assert client.revoke_key(key.id, with_children=True).revoked_at == client.revoke_key(key.id).revoked_at
     assert client.archive_workflow(made.id).status == client.archive_workflow(made.id).status == "archived"
+    assert (client.clock().is_trusted, client.clock().problem) == (True, None)
+    assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
     assert (client.live().status, client.ready().status) == ("live", "ready")
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"
     assert "<html" in client.docs()
+
+
+def call_about_many(client: Any, workflow_id: str) -> None:
+    """Runs are found by filter, counted, and changed in bulk."""
+    call_bulk(client, workflow_id)
+    assert client.find_executions({"status": "terminated"}, sort="oldest", limit=1).data[0].process_id == "R3"
+    assert [each.process_id for each in client.iter_found_executions({"workflow_id": workflow_id})] == [
+        "R3",
+        "R.2",
+        "R/1",
+    ]
+    assert client.execution_counts(workflow_id=workflow_id).by_status == {"completed": 2, "terminated": 1}
+
+
+def call_bulk(client: Any, workflow_id: str) -> None:
+    """A bulk job is tried, started, listed, shown and stopped."""
+    about = {"workflow_id": workflow_id, "status": "terminated"}
+    assert client.start_bulk("terminate", about, is_dry_run=True).matching == 1
+    job = client.start_bulk("terminate", about, reason="again").id
+    assert client.bulk_jobs(limit=1).data[0].id == job
+    assert client.bulk_job(job).filter == about
+    assert client.stop_bulk(job, reason="enough").id == job
+    assert client.start_bulk("resume", about, payload=1, is_dry_run=True).id is msgspec.UNSET
 
 
 def compare(ours: Any, theirs: Any, place: str) -> None:

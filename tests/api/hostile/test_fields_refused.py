@@ -29,6 +29,7 @@ RIGHT: dict[str, Any] = {
     "TaskSuccess": {"output": {"approved": True}},
     "TaskFailure": {"error": "e", "cause": "c"},
     "TaskHeartbeat": {},
+    "ClockStep": {"step_ms": 3_600_000},
     "StateTrial": {
         "definition": {"StartAt": "Charge", "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}}},
         "input": {"amount": 7},

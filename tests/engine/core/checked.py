@@ -19,6 +19,7 @@ from perdure.engine.core.effects import (
     Continue,
     Effect,
     EndChild,
+    FillPlaces,
     HoldSuspect,
     RunTask,
     SetTimer,
@@ -27,6 +28,7 @@ from perdure.engine.core.effects import (
 )
 from perdure.engine.core.evolve import evolve
 from perdure.engine.core.refs import resolve
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 from perdure.engine.core.snapshots import encode_state
 from perdure.engine.core.state import InTask, State, initial_state
 from perdure.engine.language import Machine
@@ -35,7 +37,7 @@ from perdure.engine.log.codec import encode_json
 from perdure.engine.log.verification import verify_stream
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.testing import EXECUTION, Scenario
-from perdure.store.records import NO_HASH, EventRow, ExecutionRow, StoredEvent, TimerRow, WaitRow
+from perdure.store.records import NO_HASH, EventRow, ExecutionRow, QueueRow, SlotRow, StoredEvent, TimerRow, WaitRow
 from tests.chained import chained
 from tests.present import present
 
@@ -60,10 +62,11 @@ class Checked(Scenario):
         run_input: Any,
         process_id: str | None = None,
         parent: e.Parent | None = None,
-        resume: e.ResumeRule = "any",
+        settings: VersionSettings = VERSION_DEFAULTS,
+        limits: tuple[e.RunLimit, ...] = (),
     ) -> None:
         self.parent = parent
-        self.resume: e.ResumeRule = resume
+        self.settings, self.limits = settings, limits
         self.rows: list[EventRow] = []
         self.folded: State = initial_state()
         self.stored: dict[int, Any] = {}
@@ -106,7 +109,7 @@ class Checked(Scenario):
 
     def _send(self, command: c.Command) -> None:
         if isinstance(command, c.Trigger) and not self.events:
-            command = replace(command, parent=self.parent, resume=self.resume)
+            command = replace(command, parent=self.parent, settings=self.settings, limits=self.limits)
         before, payloads = encode_state(self.state), encode_json(list(self._payloads.items()))
         chance, state = self._chance(), self.state
         super()._send(command)
@@ -181,7 +184,9 @@ class Checked(Scenario):
         self._check_keys()
         if self.state.is_over or self.state.is_quarantined:
             return
-        assert self.is_to_go_on or not (self.state.ready or self.state.actionable_forks)
+        is_held = self.state.queue is not None or self.state.is_overdue
+        assert self.is_to_go_on or is_held or not (self.state.ready or self.state.actionable_forks)
+        self._check_places(before)
         called = {effect.seq for effect in self.duties if isinstance(effect, RunTask)}
         called |= {effect.parent.seq for effect in self.duties if isinstance(effect, StartChild)}
         armed = {effect.due_at for effect in self.duties if isinstance(effect, SetTimer)}
@@ -192,6 +197,21 @@ class Checked(Scenario):
                 assert HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched) in self.duties
             else:
                 assert task.seq in called
+
+    def _check_places(self, before: State) -> None:
+        """A run with limits has its places, or queues for them and has asked for a look, or only waits without any."""
+        state = self.state
+        if not state.limits:
+            assert state.queue is None
+            assert not state.places
+            return
+        assert not (state.queue and state.places)
+        if state.queue is not None:
+            assert FillPlaces(state.limit_keys[:1]) in self.duties
+        elif not state.places:
+            assert (state.status, state.counts) == ("waiting", "active")
+        if before.places and not state.places:
+            assert FillPlaces(state.limit_keys) in self.effects
 
     def _check_keys(self) -> None:
         """Calls in the same place and visit and with the same parameters have the same key, and no others have."""
@@ -223,7 +243,7 @@ class Checked(Scenario):
         once = [repr(effect) for effect in self.effects if not isinstance(effect, SetTimer)]
         assert len(set(once)) == len(once), "something is asked for twice"
         if self.state.is_over:
-            assert {type(effect) for effect in self.effects} <= {CancelTask, EndChild, TellParent}
+            assert {type(effect) for effect in self.effects} <= {CancelTask, EndChild, TellParent, FillPlaces}
             parent = self.state.parent
             is_told = parent is not None and parent.is_awaited and not before.is_over
             assert [effect for effect in self.effects if isinstance(effect, TellParent)] == [
@@ -271,6 +291,8 @@ class Tables:
         self.execution: ExecutionRow | None = None
         self.waits: dict[bytes, WaitRow] = {}
         self.timers: set[TimerRow] = set()
+        self.line: QueueRow | None = None
+        self.slots: set[SlotRow] = set()
         self._at_once: tuple[dict[bytes, WaitRow], set[TimerRow]] = {}, set()
 
     def add(self, before: State, steps: list[DraftedEvent]) -> None:
@@ -279,6 +301,16 @@ class Tables:
         assert self.timers.isdisjoint(found.timers)
         self.timers.update(found.timers)
         self.timers.difference_update(found.timers_gone)
+        placed = projections.place_changes(STREAM, ORGANIZATION, before, steps)
+        assert projections.has_changed(before, steps) or not any(placed) if steps else True
+        for row in placed.deletes:
+            assert row == self.line or row in self.slots or row in placed.claims or row in placed.puts
+        self.slots = (self.slots | set(placed.claims)) - set(placed.deletes)
+        lines = [row for row in (self.line, *placed.puts) if row is not None and row not in placed.deletes]
+        self.line = lines[-1] if lines else None
+        if steps:
+            whose = (STREAM, ORGANIZATION, steps[-1].state)
+            assert (self.line, self.slots) == (projections.queue_row(*whose), set(projections.slots_of(*whose)))
         self._add_at_once(projections.changes(STREAM, ORGANIZATION, before, steps, endings_from=1))
         if steps:
             self.execution = projections.execution_row(STREAM, ORGANIZATION, steps[-1].state)
@@ -317,6 +349,9 @@ def given(
     process_id: str | None = None,
     parent: e.Parent | None = None,
     resume: e.ResumeRule = "any",
+    settings: VersionSettings = VERSION_DEFAULTS,
+    limits: tuple[e.RunLimit, ...] = (),
 ) -> Checked:
     """An execution that was just triggered, without an input with `{}`; see `Checked`."""
-    return Checked(definition, {} if run_input is None else run_input, process_id, parent, resume)
+    settings = replace(settings, resume=resume)
+    return Checked(definition, {} if run_input is None else run_input, process_id, parent, settings, limits)

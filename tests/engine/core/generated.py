@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 from perdure.engine.log.codec import decode_json, encode_json
 
 from .checked import Checked, tasks_of, wait_id
@@ -203,6 +204,29 @@ def targets(source: dict[str, Any]) -> Iterator[str]:
         yield from (holder[field] for field in ("Next", "Default") if field in holder)
 
 
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+KEYS = (e.RunLimit("key", "a" * 64), e.RunLimit("organization", "b" * 64))
+LIMITS: tuple[tuple[e.RunLimit, ...], ...] = ((), (), KEYS[:1], KEYS)
+SETTINGS = (
+    VERSION_DEFAULTS,
+    VersionSettings(timeout_ms=5000),
+    VersionSettings(concurrency_counts="active"),
+    VersionSettings(concurrency_counts="active", timeout_ms=3_600_000),
+)
+
+
+def admission(run: Checked) -> c.Admit:
+    """The admission of a run that queues, or one that comes late."""
+    seq = 1 if run.state.queue is None else run.state.queue.seq
+    return c.Admit(seq, tuple(range(1, len(run.state.limits) + 1)))
+
+
+def is_held(run: Checked) -> bool:
+    """Whether nothing of a run is begun, though something may stand ready."""
+    return run.state.queue is not None or run.state.is_overdue
+
+
 # --- commands that may be senseless ----------------------------------------------------------------------------------
 
 
@@ -240,7 +264,7 @@ def turn(pick: Pick, run: Checked) -> c.Command:
 def fire(pick: Pick, run: Checked) -> c.Command:
     """Some timer, when it is due, or too early, or when the clock is wrong."""
     run.after(pick((0, 1, 5000, 5000, 30_000, 3_600_000, 10**8, -7_000)))
-    return c.FireTimer(pick((1, 99, *sorted(run.state.timers), *sorted(run.state.timers))))
+    return c.FireTimer(pick((0, 1, 99, *sorted(run.state.timers), *sorted(run.state.timers))))
 
 
 def some_wait(pick: Pick, run: Checked) -> str:
@@ -275,6 +299,7 @@ KINDS: tuple[Callable[[Pick, Checked], c.Command], ...] = (
     *(complete, complete, complete, complete, fire, fire, answer, answer, use_token, use_token),
     *(lambda pick, _run: c.Recover(pick((False, True))), lambda _pick, _run: c.Advance()),
     lambda pick, _run: pick(RARE),
+    *(lambda _pick, run: admission(run) for _ in range(2)),
     turn,
     lambda pick, run: c.Redispatch(pick(sorted(run.state.frames) or [""])),
 )
@@ -299,7 +324,9 @@ Due: TypeAlias = tuple[tuple[Any, ...], str, int, int]
 
 def what_is_due(run: Checked) -> dict[Due, str]:
     """All that a driver and an outside world that do their duty may do now, with the scopes that it is about."""
-    if run.state.ready or run.state.actionable_forks:
+    if run.state.queue is not None:
+        return {((), "admit", 0, 0): ""}
+    if (run.state.ready or run.state.actionable_forks) and not is_held(run):
         return {((), "go on", 0, 0): ""}
     found: dict[Due, str] = {}
     for scope in run.state.scopes():
@@ -330,6 +357,7 @@ def do(run: Checked, due: Due, pick: Pick) -> c.Command:
         run.now = max(run.now, run.state.timers[phase.timer].due_at)
     ways: dict[str, Callable[[], c.Command]] = {
         "go on": c.Advance,
+        "admit": lambda: admission(run),
         "redispatch": lambda: c.Redispatch(scope),
         "call": lambda: c.StartTask(scope, phase.seq),
         "complete": lambda: c.CompleteTask(scope, frame.state, phase.seq, phase.attempt, visit, outcome(pick)),

@@ -17,6 +17,7 @@ from perdure.engine.core.refs import resolve
 from perdure.engine.core.snapshots import decode_state, encode_state
 from perdure.engine.core.state import (
     EXECUTION_TIMER,
+    SETTINGS_TIMER,
     TOP,
     Fork,
     InFork,
@@ -92,7 +93,8 @@ def check_state(state: State) -> None:
     _check_forks(state)
     _check_waits_and_timers(state)
     is_still = not (state.active or state.delayed or state.actionable_forks)
-    assert state.status == ("waiting" if is_still and state.waits else "running")
+    moved = "waiting" if is_still and state.waits else "running"
+    assert state.status == (moved if state.queue is None else "pending")
     assert state.waits or not is_still, "nothing will ever move it"
 
 
@@ -160,14 +162,14 @@ def _check_waits_and_timers(state: State) -> None:
             timers[phase.timer] = scope
     assert {wait: (opened.scope, opened.state) for wait, opened in state.waits.items()} == waits
     assert [wait for wait, _ in state.open_waits()] == sorted(waits, key=lambda wait: state.waits[wait].seq)
-    if EXECUTION_TIMER in state.timers:  # seq 1 is never that of a state
-        assert EXECUTION_TIMER not in timers
-        timers[EXECUTION_TIMER] = TOP
+    for name in {EXECUTION_TIMER, SETTINGS_TIMER} & set(state.timers):  # neither is the seq of a state
+        assert name not in timers
+        timers[name] = TOP
     assert {name: timer.scope for name, timer in state.timers.items()} == timers
     for name, timer in state.timers.items():
         assert timer.deadline is None or timer.due_at <= timer.deadline
         wait = getattr(state.frames[timer.scope].phase, "wait", None)
-        if name != EXECUTION_TIMER and wait is not None:
+        if name not in (EXECUTION_TIMER, SETTINGS_TIMER) and wait is not None:
             assert state.waits[wait].due_at == timer.due_at
 
 

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
+from perdure.engine.core import limit_events as le
 from perdure.engine.core.decide.recover import SUSPECT_DEATHS
+from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 from perdure.engine.log.codec import encode_json
 from perdure.engine.testing import failed
 from tests.present import present
@@ -34,12 +36,16 @@ LONG = 150
 """So many commands are sent to a run at the most; nearly all have ended by then."""
 
 
-def begin(pick, *, has_loops=True):
-    """Start a run of a definition that was made up."""
+NO_LIMITS = ((), VERSION_DEFAULTS)
+
+
+def begin(pick, *, has_loops=True, limited=None):
+    """Start a run of a definition that was made up, with these limits and settings, or made-up ones."""
     run_input, process_id = generated.run_input(pick), pick((None, f"{MARK}process"))
     definition = generated.definition(pick, has_loops=has_loops)
     with patch.object(Checked, "transitions_max", BREATH):
-        run = Checked(definition, run_input, process_id)
+        limits, settings = limited or (pick(generated.LIMITS), pick(generated.SETTINGS))
+        run = Checked(definition, run_input, process_id, None, settings, limits)
     assert run.value(run.state.input) == run_input
     return run
 
@@ -70,7 +76,7 @@ def send_anything(pick, run, most):
 
 def go_on(run):
     """Let it draw breath as often as it needs to."""
-    while not run.state.is_over and (run.state.ready or run.state.actionable_forks):
+    while not (run.state.is_over or generated.is_held(run)) and (run.state.ready or run.state.actionable_forks):
         before = run.state.seq
         send(run, c.Advance())
         assert run.state.seq > before
@@ -127,8 +133,9 @@ def restarts_change_no_outcome(pick):
 
 
 def story(run):
-    """Tell what happened, without what a restart adds; numbers of events are another after it."""
-    added = e.TaskInterrupted | e.TaskRedispatched | e.CommandRefused
+    """Tell what happened, without what a restart or a queue adds; numbers of events are another after it."""
+    added = e.TaskInterrupted | e.TaskRedispatched | e.CommandRefused | le.ExecutionAdmitted | le.ExecutionQueued
+    added |= le.PlacesReturned
     events = [
         (type(r.event), getattr(r.event, "state", None), getattr(r.event, "next", None), r.recorded_at)
         for r in run.events
@@ -140,7 +147,31 @@ def story(run):
     return state.status, state.error, re.sub(r"#[0-9]+", "#", told), events
 
 
-PROPERTIES = [logs_are_states, runs_end_or_go_on, restarts_change_no_outcome]
+def queues_change_no_outcome(pick):
+    """A run that queues at its start, and after each time that it only waited, ends as one that never does."""
+    seed = pick(range(10**6))
+    kinds = (NO_LIMITS, (generated.KEYS, VersionSettings(concurrency_counts="active")))
+    plain, queued = (begin(random.Random(seed).choice, has_loops=False, limited=limited) for limited in kinds)
+    order = random.Random(seed)
+    for _ in range(LONG):
+        for run in (plain, queued):
+            go_on(run)
+            if run.state.queue is not None:
+                send(run, generated.admission(run))
+                go_on(run)
+        assert plain.state.is_over == queued.state.is_over
+        if plain.state.is_over:
+            break
+        options = [sorted(generated.what_is_due(run), key=repr) for run in (plain, queued)]
+        assert options[0] == options[1]
+        due = order.choice(options[0])
+        for run in (plain, queued):
+            send(run, generated.do(run, due, random.Random(f"{seed}{due}").choice))
+    assert story(plain) == story(queued)
+    return queued
+
+
+PROPERTIES = [logs_are_states, runs_end_or_go_on, restarts_change_no_outcome, queues_change_no_outcome]
 
 
 @pytest.mark.parametrize("holds", PROPERTIES)
@@ -155,7 +186,7 @@ def test_it_holds_for_what_hypothesis_finds(holds, data):
 def test_it_holds_by_chance(holds):
     """The same properties, many times over; and the runs are of all kinds, or this proves nothing."""
     seen = Counter[str]()
-    for seed in range(RUNS):
+    for seed in range(RUNS // 3 if holds is queues_change_no_outcome else RUNS):
         try:
             run = holds(random.Random(seed).choice)
         except BaseException as problem:
@@ -170,12 +201,14 @@ def test_it_holds_by_chance(holds):
     )
     assert {"StatePassed", "TimerSet", "TimerFired", "TaskTimedOut", "WaitExpired"} <= set(seen)
     assert {"BranchesStarted", "MapStarted", "IterationStarted", "StateExited", "StateFailed"} <= set(seen)
-    if holds is not runs_end_or_go_on:
+    if holds in (logs_are_states, restarts_change_no_outcome):
         assert "TaskInterrupted" in seen
+    assert "ExecutionAdmitted" in seen
     if holds is logs_are_states:
         assert {"running", "waiting", "terminated", "timed_out", "ResultIgnored", "CommandRefused"} <= set(seen)
         assert {"ExecutionTerminated", "ExecutionQuarantined", "TaskHeartbeat"} <= set(seen)
         assert {"TaskQueued", "TaskStarted"} <= set(seen)
+        assert {"pending", "PlacesReturned", "ExecutionQueued"} <= set(seen)
 
 
 @pytest.mark.parametrize("error", [RESERVED_ERROR, LITERAL_ERROR])

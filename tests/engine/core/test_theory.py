@@ -97,6 +97,7 @@ RARE = {
     # An attempt fails before it has called, since the parameters of this one cannot be made.
     *(("InRetry", "StateFailed", place) for place in ("ready", "gone", "InRetry")),
     ("InTask", "TaskRedispatched", "InTask"),  # it takes three deaths
+    ("InRetry", "RetryDue", "ready"),  # the run queues, or its time is over
 }
 RUNS_MAX = 2_000
 

@@ -18,6 +18,7 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Decision, Facts, Need, Rejection
+from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.state import InTask, State, initial_state
 from perdure.engine.core.transitions import TRANSITIONS
 from perdure.engine.language import Machine, compile_machine, nested_in
@@ -104,8 +105,72 @@ def beside(other: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 DEFINITIONS |= {f"ask beside {name}": beside(other) for name, other in OTHERS.items()}
 
-LIMITED = {"ask, charge, pause", "ask beside pause"}
+DEFINITIONS |= {
+    "charge in turn": {"Charge": {**STEP, "End": True}},
+    "ask in turn, charge in time": {
+        "Ask": {**ASK, "Next": "Charge in time"},
+        "Charge in time": {**STEP, "TimeoutSeconds": 60, "Next": "Pause"},
+        "Pause": {"Type": "Wait", "Seconds": 1, "End": True},
+    },
+    "ask beside asking in turn": {
+        "Both": {
+            "Type": "Parallel",
+            "Branches": [
+                {"StartAt": "Ask", "States": {"Ask": {**ASK, "End": True}}},
+                {
+                    "StartAt": "Tell",
+                    "States": {
+                        "Tell": {
+                            "Type": "Task",
+                            "Resource": "notify.waitForTaskToken",
+                            "Parameters": {"token.$": "$$.Task.Token"},
+                            "TimeoutSeconds": 60,
+                            "HeartbeatSeconds": 20,
+                            "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}],
+                            "ResultSelector": {"again.$": "$.again"},
+                            "Catch": [{"ErrorEquals": ["States.Timeout"], "Next": "Done"}],
+                            "End": True,
+                        },
+                        "Done": {"Type": "Succeed"},
+                    },
+                },
+            ],
+            "End": True,
+        }
+    },
+}
+
+DEFINITIONS["ask in time, charge beside"] = {
+    "Both": {
+        "Type": "Parallel",
+        "Branches": [
+            {"StartAt": "Ask", "States": {"Ask": {**ASK, "TimeoutSeconds": 90, "End": True}}},
+            {
+                "StartAt": "Pay",
+                "States": {
+                    "Pay": {**STEP, "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}], "End": True},
+                },
+            },
+        ],
+        "End": True,
+    }
+}
+
+LIMITED = {"ask, charge, pause", "ask beside pause", "charge in turn"}
 """These have a time limit for the whole execution."""
+
+TURN = e.RunLimit("workflow", "f" * 64)
+ALL_COUNT = VersionSettings(timeout_ms=3_600_000)
+ACTIVE_COUNT = VersionSettings(timeout_ms=3_600_000, concurrency_counts="active")
+TIMED = {"ask in time, charge beside": VersionSettings(timeout_ms=3_600_000)}
+"""Likewise, but they queue for nothing."""
+
+IN_TURN = {
+    "charge in turn": ALL_COUNT,
+    "ask in turn, charge in time": ACTIVE_COUNT,
+    "ask beside asking in turn": ACTIVE_COUNT,
+}
+"""These queue for a place in a limit, and have a time limit by their settings."""
 
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
@@ -152,7 +217,8 @@ class Node(NamedTuple):
         ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
         seen = {(task.state, task.visit) for task in self.tasks}
         stale = any(timer not in state.timers for timer in self.timers)
-        flags = (state.is_quarantined, state.refusals > 0, stale)
+        held = (state.queue is not None, bool(state.places), state.is_overdue, 0 in state.timers, 1 in state.timers)
+        flags = (state.is_quarantined, state.refusals > 0, stale, held)
         return repr((state.status, frames, forks, past, ended, sorted(seen), flags))
 
 
@@ -172,6 +238,9 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
     yield from ((command, START) for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()))
     for scope in node.state.frames:
         yield c.Redispatch(scope), START
+    if node.state.limits:
+        seq = 1 if node.state.queue is None else node.state.queue.seq
+        yield from ((c.Admit(*of), START) for of in ((seq, (3,)), (seq, ()), (99, (3,))))
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
 
@@ -305,6 +374,8 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         assert all(wait.outcome for wait in after.waits), "a wait is open after the end"
     assert names.count("WaitResumed") <= 1
     assert {wait.id for wait in after.waits if wait.outcome is None} == {wait for wait, _ in after.state.open_waits()}
+    if after.state.limits and not after.state.is_over and after.state.status == "running":
+        assert after.state.places or after.state.is_overdue, "it goes on without a place"
     if not after.state.is_over and after.state.seq:
         check_state(after.state)
     if isinstance(command, c.Resume):
@@ -316,9 +387,13 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         pytest.fail("something else than a resume has ended a wait")
 
 
-def walk(machine: Machine) -> tuple[int, set[tuple[str, str, str]]]:
+def walk(machine: Machine, name: str) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
+    if name in TIMED:
+        trigger = replace(trigger, settings=TIMED[name])
+    if name in IN_TURN:
+        trigger = replace(trigger, settings=IN_TURN[name], limits=(TURN,))
     nothing = Node(initial_state(), {})
     outcome, start = send(nothing, trigger, START, machine)
     moves = set(moves_of(nothing, outcome))
@@ -353,7 +428,7 @@ def limit(name: str) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
     return {
-        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}))
+        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}), name)
         for name, states in DEFINITIONS.items()
     }
 

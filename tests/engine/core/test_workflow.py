@@ -10,6 +10,8 @@ from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.events import CommandRefused, Recorded
 from perdure.engine.core.refs import resolve
+from perdure.engine.core.settings import VersionSettings
+from perdure.engine.core.versions import Called, VersionAdded
 from perdure.engine.log.verification import verify_stream
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.records import StoredEvent
@@ -69,7 +71,7 @@ def change(version=1, *, was_published=True, **fields):
     return w.ChangeWorkflow(**{"version": version, "current": FIRST, "was_published": was_published, **fields})
 
 
-SHIP, BILL = w.Called("ship"), w.Called("bill", 3)
+SHIP, BILL = Called("ship"), Called("bill", 3)
 
 
 def calling(definition, **calls):
@@ -81,7 +83,7 @@ def test_a_workflow_is_created_with_its_first_version():
     stream = Stream(CREATE)
     assert stream.new == [
         w.WorkflowCreated("workflow", "workspace", "1/name", "1/description"),
-        w.VersionAdded(1, "1" * 64),
+        VersionAdded(1, "1" * 64),
     ]
     assert stream.events[0].payload == {"name": "Invoices", "description": "All of them"}
     assert stream.answer == 1
@@ -106,23 +108,23 @@ def test_a_draft_is_published_by_an_event_of_its_own():
 def test_a_new_definition_makes_the_next_version():
     """It is published at once if the one before it is; a published version never changes."""
     stream = Stream(CREATE).send(change(definition=SECOND))
-    assert stream.new == [w.VersionAdded(2, "2" * 64)]
+    assert stream.new == [VersionAdded(2, "2" * 64)]
     assert (stream.answer, stream.state.versions[1].definition_sha256) == (2, "1" * 64)
 
 
 def test_a_new_definition_of_a_draft_is_a_draft():
     """Unless it is to be published."""
     stream = Stream(DRAFT).send(change(definition=SECOND, was_published=False))
-    assert stream.new == [w.VersionAdded(2, "2" * 64, is_published=False)]
+    assert stream.new == [VersionAdded(2, "2" * 64, is_published=False)]
     stream.send(change(2, current=SECOND, definition=THIRD, is_published=True, was_published=False))
-    assert stream.new == [w.VersionAdded(3, "3" * 64)]
+    assert stream.new == [VersionAdded(3, "3" * 64)]
     assert stream.state.status == "published"
 
 
 def test_a_draft_may_follow_a_published_version():
     """The workflow stays published: the draft is beside it."""
     stream = Stream(CREATE).send(change(definition=SECOND, is_published=False))
-    assert stream.new == [w.VersionAdded(2, "2" * 64, is_published=False)]
+    assert stream.new == [VersionAdded(2, "2" * 64, is_published=False)]
     assert (stream.state.status, stream.state.latest) == ("published", 2)
 
 
@@ -161,7 +163,7 @@ def test_a_workflow_is_described_anew(fields, name, description):
 def test_one_change_may_do_everything():
     """Words and definition in one decision: all of it or nothing."""
     stream = Stream(CREATE).send(change(name="Bills", definition=SECOND))
-    assert [type(event) for event in stream.new] == [w.WorkflowDescribed, w.VersionAdded]
+    assert [type(event) for event in stream.new] == [w.WorkflowDescribed, VersionAdded]
 
 
 def test_a_change_of_what_is_no_longer_there_is_refused():
@@ -171,7 +173,7 @@ def test_a_change_of_what_is_no_longer_there_is_refused():
     assert stream.state.latest == 2
 
 
-NAMED = msgspec.structs.replace(FIRST, resume="named")
+NAMED = msgspec.structs.replace(FIRST, settings=VersionSettings(resume="named"))
 MOCKED = msgspec.structs.replace(SECOND, mock_payload="{}")
 
 
@@ -182,7 +184,7 @@ def test_a_version_that_takes_over_what_is_no_longer_so_is_refused(first):
     """Whatever of the latest version was changed meanwhile: its definition, resume rule, mock payload or calls."""
     stream = Stream(CREATE).send(change(definition=first))
     stream.send(change(definition=THIRD)).is_refused("CONFLICT")
-    assert (stream.state.latest, stream.state.versions[2].resume) == (2, first.resume)
+    assert (stream.state.latest, stream.state.versions[2].settings) == (2, first.settings)
 
 
 def test_a_new_version_that_goes_by_a_status_that_changed_is_refused():
@@ -191,7 +193,7 @@ def test_a_new_version_that_goes_by_a_status_that_changed_is_refused():
     stream.send(change(definition=SECOND, was_published=False)).is_refused("CONFLICT")
     stream.send(change(name="Bills", was_published=False))
     stream.send(change(definition=SECOND, is_published=False, was_published=False))
-    assert stream.new == [w.VersionAdded(2, "2" * 64, is_published=False)]
+    assert stream.new == [VersionAdded(2, "2" * 64, is_published=False)]
 
 
 def test_two_publications_at_once_are_one():
@@ -224,7 +226,7 @@ def test_an_event_of_another_kind_of_stream_is_an_error():
 def test_what_is_called_stands_in_the_event_that_publishes():
     """Of a version that is published at once, and of a draft: not before."""
     at_once = Stream(w.CreateWorkflow("workspace", "Invoices", None, calling(FIRST, Sell=SHIP)))
-    assert at_once.new[-1] == w.VersionAdded(1, "1" * 64, calls={"Sell": SHIP})
+    assert at_once.new[-1] == VersionAdded(1, "1" * 64, calls={"Sell": SHIP})
     draft = Stream(w.CreateWorkflow("workspace", "Invoices", None, calling(FIRST, Sell=SHIP), is_published=False))
     assert draft.state.versions[1].calls == {}
     draft.send(change(current=calling(FIRST, Sell=BILL), is_published=True, was_published=False))
@@ -241,12 +243,12 @@ def test_the_definition_of_a_draft_that_is_given_again_says_what_it_calls():
 def test_a_name_that_means_another_workflow_makes_the_next_version():
     """What means none keeps its meaning, as long as the definition is the same; a draft's names mean nothing yet."""
     stream = Stream(CREATE).send(change(definition=calling(FIRST, Sell=SHIP, Send=SHIP)))
-    assert stream.new == [w.VersionAdded(2, "1" * 64, calls={"Sell": SHIP, "Send": SHIP})]
+    assert stream.new == [VersionAdded(2, "1" * 64, calls={"Sell": SHIP, "Send": SHIP})]
     assert stream.send(change(2, definition=calling(FIRST, Sell=SHIP))).new == []
     assert stream.send(change(2, definition=FIRST)).new == []
     stream.send(change(2, definition=calling(FIRST, Sell=BILL), is_published=False)).is_refused("CONFLICT")
     stream.send(change(2, definition=calling(FIRST, Sell=BILL)))
-    assert stream.new == [w.VersionAdded(3, "1" * 64, calls={"Sell": BILL, "Send": SHIP})]
+    assert stream.new == [VersionAdded(3, "1" * 64, calls={"Sell": BILL, "Send": SHIP})]
     stream.send(change(3, definition=calling(SECOND, Sell=SHIP)))
-    assert stream.new == [w.VersionAdded(4, "2" * 64, calls={"Sell": SHIP})]
+    assert stream.new == [VersionAdded(4, "2" * 64, calls={"Sell": SHIP})]
     assert Stream(DRAFT).send(change(definition=calling(FIRST, Sell=SHIP))).new == []

@@ -86,6 +86,7 @@ class Bench:
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()
+        await engine.node.admission.close()
         await engine._http.close()
 
     async def stop(self, engine: Engine) -> None:

@@ -253,7 +253,8 @@ async def test_applied_again_it_is_another_version_if_a_name_means_another_workf
     second = await engine.create_workflow("ship", ECHO)
     assert (await engine.apply_workflow("parent", parent_of("ship"), draft=True)).version == 2
     caller, parent_id = await engine._caller(), ids.parse(parent.id)
-    assert (await engine.services.workflows.change(caller, parent_id, resume="any", name="parent")).version.version == 2
+    kept_rule = await engine.services.workflows.change(caller, parent_id, settings={"resume": "any"}, name="parent")
+    assert kept_rule.version.version == 2
     anew = await engine.apply_workflow("parent", parent_of("ship"))
     assert (anew.version, anew.warnings) == (3, [])
     assert await called(engine, parent) == second.id

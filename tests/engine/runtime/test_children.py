@@ -408,7 +408,7 @@ async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An endless chain of children is its author's loop: others are served, and the engine stops when it is told to."""
-    engine = await bench.start()
+    engine = await bench.start(limits=Limits(child_depth_max=1000))
     definition = parent_of("ouroboros")
     workflow = await engine.create_workflow("ouroboros", definition)
     await engine.trigger(workflow.id)
@@ -422,18 +422,19 @@ async def test_a_workflow_that_starts_itself_keeps_nobody_from_working(
         await bench.stop(engine)
 
 
-async def test_children_are_nested_so_deep_and_no_deeper(bench: Bench) -> None:
+@pytest.mark.parametrize(("limits", "depth"), [(Limits(child_depth_max=3), 3), (Limits(), 25)], ids=["3", "default"])
+async def test_children_are_nested_so_deep_and_no_deeper(bench: Bench, limits: Limits, depth: int) -> None:
     """The task that would start one more fails, with no Retry asked, and so does every parent above it."""
-    engine = await bench.start(limits=Limits(child_depth_max=3))
+    engine = await bench.start(limits=limits)
     workflow = await engine.create_workflow("ouroboros", parent_of("ouroboros", ".sync"))
     first = await engine.trigger(workflow.id)
     assert (await ended(engine, first.id)).status == "failed"
-    rows = (await engine.executions(workflow_id=workflow.id)).items
-    assert [row.status for row in rows] == ["failed"] * 4
+    rows = (await engine.executions(workflow_id=workflow.id, limit=50)).items
+    assert [row.status for row in rows] == ["failed"] * (depth + 1)
     deepest = await engine.result(rows[0].id)
     assert (deepest.error, deepest.cause) == (
         "StepFunctions.ExecutionLimitExceeded",
-        "Children are nested 3 deep at most.",
+        f"Children are nested {depth} deep at most.",
     )
 
 

@@ -175,7 +175,7 @@ async def test_a_trigger_of_an_execution_that_exists_is_refused(bench: Bench) ->
     await rest(engine)
     caller = await engine._caller()
     found = await engine.services.workflows.runnable(caller, ids.parse(workflow.id), None)
-    order = from_inside(ids.parse(run.id), Start(found, {}, None, "REQUEST").command(caller), "engine:other")
+    order = from_inside(ids.parse(run.id), Start(found, {}, None, "REQUEST", limits=()).command(caller), "engine:other")
     order.organization_id, order.workspace_id = caller.organization_id, caller.workspace_id
     order.machine = found.machine
     attempts = len(bench.store.attempts)

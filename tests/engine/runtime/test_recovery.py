@@ -471,3 +471,29 @@ async def test_an_effect_of_a_decision_without_events_that_fails_stops_nobody(be
     aside = int(not isinstance(problem, MemoryError))
     assert sorted(ends) == ["ExecutionQuarantined"] * aside + ["ExecutionSucceeded"] * (3 - aside)
     assert engine.node.processor.failure is None
+
+
+async def test_who_sleeps_is_not_woken_by_a_start(bench: Bench) -> None:
+    """Runs that only wait for an instant are not even read; those in which a step is under way beside a timer are."""
+    calls = Calls()
+    engine = await bench.start(calls.steps)
+    sleep = (await engine.create_workflow("sleep", REST)).id
+    branches = {"Type": "Parallel", "Branches": [REST, CHARGE], "End": True}
+    beside = (await engine.create_workflow("beside", {"StartAt": "Both", "States": {"Both": branches}})).id
+    call = {"Resource": "arn:aws:states:::states:startExecution.sync:2", "Parameters": {"StateMachineArn": "sleep"}}
+    parent = {"StartAt": "Call", "States": {"Call": {"Type": "Task", **call, "End": True}}}
+    asleep = [(await engine.trigger(sleep)).id for _ in range(3)]
+    both = (await engine.trigger(beside)).id
+    awaiting = (await engine.trigger((await engine.create_workflow("parent", parent)).id)).id
+    await eventually(lambda: len(calls.seen) == 1)
+    await rest(engine)
+    await bench.crash(engine)
+
+    engine = await bench.start(calls.steps)
+    assert engine.metrics.recovered.values[()] == 3  # the one beside, the parent, and its child, which sleeps too
+    await eventually(lambda: len(calls.seen) == 2)
+    calls.open.set()
+    await bench.push(engine, 3_600_000)
+    for run in (*asleep, both, awaiting):
+        assert (await engine.result(run)).status == "completed"
+        assert (await names(engine, run)).count("TimerFired") == (0 if run == awaiting else 1)

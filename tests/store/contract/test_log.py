@@ -74,6 +74,16 @@ async def test_the_sizes_of_some_payloads(filled: Store) -> None:
     assert await filled.payload_sizes(A, []) == {}
 
 
+async def test_the_last_events_of_streams_without_payloads(filled: Store) -> None:
+    """Their types and data, of those that exist."""
+    heads = await filled.heads_of([A, B, builders.uid(99)])
+    assert set(heads) == {A, B}
+    for stream_id, head in heads.items():
+        (last,) = await filled.last_events(stream_id, 1)
+        assert (head.type, head.data) == (last.row.type, last.row.data)
+    assert await filled.heads_of([]) == {}
+
+
 async def test_very_many_events_at_once(store: Store) -> None:
     """A decision may need more payloads than a statement takes parameters."""
     await store.append([part(A, events=11_000)])

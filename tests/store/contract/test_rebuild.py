@@ -9,7 +9,7 @@ import pytest
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import Projected, Row, TimerRow
-from tests.store.builders import ORG, execution, head_of, node, part, process_id, snapshot, uid, wait
+from tests.store.builders import ORG, bulk_job, execution, head_of, node, part, process_id, snapshot, uid, wait
 
 A, B, C = uid(1), uid(2), uid(3)
 TIMER = TimerRow(5, A, 2)
@@ -48,6 +48,15 @@ async def test_a_rebuild_replaces_everything(filled: Store) -> None:
     assert await filled.live_executions() == []
     assert await filled.process_ids_of([A]) == {A: "INV-7"}
     assert len(await filled.events(A)) == 1
+
+
+async def test_bulk_jobs_are_replaced_too(store: Store) -> None:
+    """Their rows are made from the log as all others, and executions are counted anew."""
+    await store.append([part(C, kind="bulk", puts=[bulk_job(C)])])
+    await store.rebuild(rows(bulk_job(B, ended_at=3), execution(A), execution(B)))
+    assert (await store.bulk_job(C), await store.bulk_jobs_under_way()) == (None, [])
+    assert [row.bulk_id for row in await store.bulk_jobs(execution(A).workspace_id)] == [B]
+    assert [row.total for row in await store.execution_counts(execution(A).workspace_id)] == [2]
 
 
 async def test_a_rebuild_of_nothing(filled: Store) -> None:

@@ -82,6 +82,10 @@ async def test_timers_fall_due_in_order(store: Store) -> None:
 
     assert await store.due_timers(NOW) == [rows[3], rows[2], rows[1], rows[0]]
     assert await store.due_timers(NOW, limit=2) == [rows[3], rows[2]]
+    assert await store.due_timers(NOW, limit=2, after=rows[2]) == [rows[1], rows[0]]
+    assert await store.due_timers(NOW, after=rows[3]._replace(timer=1)) == [rows[3], rows[2], rows[1], rows[0]]
+    assert await store.due_timers(NOW, after=TimerRow(NOW, b"", 0)) == [rows[2], rows[1], rows[0]]
+    assert await store.due_timers(NOW, after=rows[0]) == []
     assert await store.due_timers(NOW - 2) == []
     assert await store.next_due() == NOW - 1
     assert await store.timers_of(A) == [rows[2], rows[1], later]

@@ -20,7 +20,7 @@ from perdure.engine import Engine
 from perdure.engine.errors import EngineFailed
 from perdure.store.errors import CommitUnknown, DatabaseInUse, SchemaError, StoreError, StoreFull, StoreUnavailable
 from perdure.store.protocols import PLACES, WriterPlace
-from perdure.store.records import Appended, Ending, RefusedAppend, TimerRow
+from perdure.store.records import Appended, CountChange, Ending, RefusedAppend, TimerRow
 from perdure.store.sqlite import SqliteStore, open_sqlite
 from perdure.store.sqlite.lock import above_stdio
 from perdure.store.sqlite.writer import process
@@ -38,6 +38,7 @@ from tests.acceptance.conftest import children_of
 from tests.store.builders import (
     NOW,
     api_key,
+    bulk_job,
     event,
     execution,
     head_of,
@@ -83,10 +84,10 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
         claims=[process_id("P", a), idempotency("key", a)],
         puts=[
             *(organization(a, "o"), workspace(a, "w"), api_key(a), workflow(a), version(a, 1)),
-            *(execution(a), wait(a, b, due_at=NOW), TimerRow(NOW, a, 1), snapshot(a)),
+            *(execution(a), wait(a, b, due_at=NOW), TimerRow(NOW, a, 1), snapshot(a), bulk_job(a)),
         ],
         deletes=[TimerRow(NOW, a, 2)],
-    )._replace(endings=[Ending(2, NOW)])
+    )._replace(endings=[Ending(2, NOW)], counts=[CountChange(uid(4), uid(5), "running", 1)])
     bare = part(b, head_of(first), events=0)._replace(workspace_id=None)
     odd = event(1, data='"\U0001f600 \x00"', payload=None, payload_salt=None, caused_by=None, recorded_at=-(2**63))
     batch = [first, bare, part(uid(3))._replace(events=(odd,))]
@@ -96,13 +97,13 @@ def test_a_batch_arrives_as_it_was_sent() -> None:
     assert arrived == [item._replace(events=list(item.events), **as_lists(item)) for item in batch]
     assert isinstance(arrived, list)
     for sent, got in zip(batch, arrived, strict=True):
-        for name in ("expected", "events", "claims", "puts", "deletes", "endings"):
+        for name in ("expected", "events", "claims", "puts", "deletes", "endings", "counts"):
             rows, same = getattr(sent, name), getattr(got, name)
             assert [type(row) for row in rows] == [type(row) for row in same]
 
 
 def as_lists(item: Any) -> dict[str, Any]:
-    return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes", "endings")}
+    return {name: list(getattr(item, name)) for name in ("claims", "puts", "deletes", "endings", "counts")}
 
 
 @pytest.mark.parametrize(

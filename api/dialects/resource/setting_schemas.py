@@ -1,0 +1,73 @@
+"""Settings of workflows and organizations, as they are sent and shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from perdure.api.dialects.schemas import Number, Shape
+from perdure.api.validation import Request, Uuid
+from perdure.engine.services.settings import CONCURRENCY_MAX, KEY_TEXT_MAX, TIMEOUT_MS_MAX
+
+ResumeRule: TypeAlias = Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})]
+
+
+class RunSettings(Request, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow. Members that are not sent stay as they are; null takes one back.
+
+    `resume` "named": a resume must say which wait it means. A run ends as `timed_out` when `timeoutMs` have passed
+    since it began. Of `concurrencyLimit` runs that go on at once, with `concurrencyKey` (an expression over the input)
+    so many of each key; with `concurrencyCounts` "active" a run that only waits does not count.
+    """
+
+    resume: ResumeRule | msgspec.UnsetType | None = msgspec.UNSET
+    timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=TIMEOUT_MS_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
+    concurrency_limit: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENCY_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
+    concurrency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_TEXT_MAX)] | msgspec.UnsetType | None = (
+        msgspec.UNSET
+    )
+    concurrency_counts: (
+        Annotated[Literal["all", "active"], msgspec.Meta(extra={"accepts": "'all' or 'active'"})]
+        | msgspec.UnsetType
+        | None
+    ) = msgspec.UNSET
+
+
+class SettingsShown(Shape, frozen=True, rename="camel"):
+    """Rules for the runs of a workflow; what is not set is null."""
+
+    resume: Literal["any", "named"]
+    timeout_ms: Number | None
+    concurrency_limit: Number | None
+    concurrency_key: str | None
+    concurrency_counts: Literal["all", "active"]
+
+
+class OrganizationRules(Request, frozen=True, rename="camel"):
+    """Rules for all runs of an organization. Members that are not sent stay as they are; null takes one back.
+
+    `concurrencyLimit`: so many of its runs go on at once, whatever their workflow.
+    """
+
+    concurrency_limit: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENCY_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class OrganizationChange(Request, frozen=True):
+    """The settings to be changed."""
+
+    settings: OrganizationRules
+
+
+class OrganizationSettingsShown(Shape, frozen=True, rename="camel"):
+    """Rules for all runs of an organization; what is not set is null."""
+
+    concurrency_limit: Number | None
+
+
+class OrganizationShown(Shape, frozen=True):
+    """An organization with its settings."""
+
+    id: Uuid
+    name: str
+    settings: OrganizationSettingsShown

@@ -1,0 +1,65 @@
+"""The settings of a version of a workflow, and of an organization: rules for runs beside their definition.
+
+They are stored as the JSON text of these structs, in the event that sets them and in the row that shows them. A member
+at its default is not written, and one that is not known is refused: what a newer program meant by it must not be
+passed over. What callers may say is checked in `engine.services.settings`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from perdure.engine.core.events import CountsRule, ResumeRule
+
+
+class VersionSettings(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False
+):
+    """The settings of a version of a workflow.
+
+    `resume` is what a resume of its runs must say. A run ends as `timed_out` when `timeout_ms` have passed since it
+    began. `concurrency_limit` of the workflow's runs go on at once; with `concurrency_key`, an expression over the
+    input, so many of each value of it. `concurrency_counts` says which runs count.
+    """
+
+    resume: ResumeRule = "any"
+    timeout_ms: int | None = None
+    concurrency_limit: int | None = None
+    concurrency_key: str | None = None
+    concurrency_counts: CountsRule = "all"
+
+
+class OrganizationSettings(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False
+):
+    """The settings of an organization. `concurrency_limit` of all its runs go on at once, whatever their workflow."""
+
+    concurrency_limit: int | None = None
+
+
+VERSION_DEFAULTS: Final = VersionSettings()
+"""What holds where nothing is set."""
+
+ORGANIZATION_DEFAULTS: Final = OrganizationSettings()
+"""Likewise of an organization."""
+
+_VERSION: Final = msgspec.json.Decoder(VersionSettings)
+_ORGANIZATION: Final = msgspec.json.Decoder(OrganizationSettings)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def settings_text(settings: VersionSettings | OrganizationSettings) -> str:
+    """The JSON text that is stored of settings."""
+    return _ENCODER.encode(settings).decode()
+
+
+def version_settings(text: str) -> VersionSettings:
+    """The settings of a version from the text of its row."""
+    return _VERSION.decode(text)
+
+
+def organization_settings(text: str) -> OrganizationSettings:
+    """The settings of an organization from the text of its row."""
+    return _ORGANIZATION.decode(text)

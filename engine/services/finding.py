@@ -1,0 +1,122 @@
+"""Runs found by filter, and counted: read from the store and never through the writer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from perdure.engine.core import ids
+from perdure.engine.errors import NotFound
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
+from perdure.store.protocols import Store
+from perdure.store.records import CountRow, ExecutionRow
+from perdure.store.run_filter import RunFilter
+
+COUNT_AT_ONCE: Final = 1000
+COUNT_LOOKS_MAX: Final = 200
+"""So many pages a count looks at: beyond that it says how many there are at least."""
+
+
+class FoundRun(NamedTuple):
+    """A run of a page: its row, the caller's name for it, and its workflow's name."""
+
+    row: ExecutionRow
+    process_id: str
+    workflow_name: str | None
+
+
+class PageOfRuns(NamedTuple):
+    """A page of runs; `after` asks for the next, null if there is none. It may be short, though there are more."""
+
+    items: list[FoundRun]
+    after: str | None
+
+
+class Counted(NamedTuple):
+    """The number of runs that a filter lets through; if it `is_exact`, else at least so many."""
+
+    total: int
+    is_exact: bool
+
+
+class Finding:
+    """Reads of many runs, limited to the caller's workspace."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def page(
+        self, caller: Caller, given: Given, *, sort: Sort = "newest", after: str | None = None, limit: int = 20
+    ) -> PageOfRuns:
+        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow)."""
+        wanted = await self.wanted(caller, given)
+        beyond = None if after is None else position_of(after, given, sort)
+        found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=limit + 1)
+        rows, position, is_end = found.rows[:limit], found.position, found.is_end
+        if len(found.rows) > limit:
+            position, is_end = rows[-1].execution_id, False
+        return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
+
+    async def wanted(self, caller: Caller, given: Given) -> RunFilter:
+        """What the filters mean in the caller's workspace. Raises `Invalid`, `NotFound` (the workflow)."""
+        wanted = run_filter(caller, given)
+        for workflow_id in wanted.values.get("workflow_id", ()):
+            await self._check(caller, workflow_id)
+        return wanted
+
+    async def counts(self, caller: Caller, *, workflow_id: bytes | None = None) -> list[CountRow]:
+        """How many runs there are by workflow and status. Raises `NotFound` (the workflow)."""
+        if workflow_id is not None:
+            await self._check(caller, workflow_id)
+        return await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+
+    async def count(self, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
+        """Count what a filter lets through, a bounded piece at a time, and so many pieces at the most."""
+        total, beyond = 0, None
+        for _ in range(looks_max):
+            found = await self._store.find_executions(wanted, beyond=beyond, limit=COUNT_AT_ONCE)
+            total += len(found.rows)
+            if found.is_end:
+                return Counted(total, is_exact=True)
+            beyond = found.position
+        return Counted(total, is_exact=False)
+
+    async def names(self, workflow_ids: list[bytes]) -> dict[bytes, str]:
+        """The names of workflows."""
+        return {key: row.name for key, row in (await self._store.workflows_of(workflow_ids)).items()}
+
+    async def _check(self, caller: Caller, workflow_id: bytes) -> None:
+        row = await self._store.workflow(workflow_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
+
+    async def _shown(self, rows: list[ExecutionRow]) -> list[FoundRun]:
+        chosen = await self._store.process_ids_of([row.execution_id for row in rows])
+        names = await self.names(list({row.workflow_id for row in rows})) if rows else {}
+        return [
+            FoundRun(row, chosen.get(row.execution_id, ids.text(row.execution_id)), names.get(row.workflow_id))
+            for row in rows
+        ]
+
+
+def counts_json(rows: Sequence[CountRow], names: Mapping[bytes, str]) -> dict[str, Any]:
+    """Counts as they are shown, everywhere alike."""
+    by_workflow: dict[bytes, list[CountRow]] = {}
+    for row in rows:
+        by_workflow.setdefault(row.workflow_id, []).append(row)
+    return {
+        **_summed(rows),
+        "by_workflow": [
+            {"workflow_id": ids.text(workflow), "workflow_name": names.get(workflow), **_summed(some)}
+            for workflow, some in by_workflow.items()
+        ],
+    }
+
+
+def _summed(rows: Iterable[CountRow]) -> dict[str, Any]:
+    totals = Counter[str]()
+    for row in rows:
+        totals[row.status] += row.total
+    return {"total": totals.total(), "by_status": {each: totals[each] for each in STATUSES if totals[each]}}
