@@ -35,8 +35,11 @@ def convert(file: str, source: str, target: str, path: str | None, steps: str | 
 
     What is not valid is refused with every problem in it. Steps of your own are known if --steps names them.
     """
-    made = _compiled(file, source, steps).definition
-    if target == "graph":
+    document = read_definition(file, "FILE")
+    made = _compiled(file, source, document, steps).definition
+    if source == target:
+        made = document
+    elif target == "graph":
         from perdure.engine.language.formats.graph_states import graph_of  # noqa: PLC0415 the help needs no language
 
         made = graph_of(made)
@@ -67,7 +70,7 @@ def validate(file: str, name: str, steps: str | None, *, as_json: bool) -> None:
     Steps of your own are known if --steps names them.
     """
     try:
-        warnings = _compiled(file, name, steps).warnings
+        warnings = _compiled(file, name, read_definition(file, "FILE"), steps).warnings
     except CommandFailed as refused:
         if as_json:
             output.document({"valid": False, "problems": _told(refused), "warnings": []})
@@ -93,12 +96,11 @@ def _told(refused: CommandFailed) -> list[dict[str, str]]:
     return refused.problems if isinstance(refused, NotValid) else []
 
 
-def _compiled(file: str, name: str, steps: str | None) -> Any:
+def _compiled(file: str, name: str, document: Any, steps: str | None) -> Any:
     """The document of a file, compiled. Raises `NotValid`."""
     from perdure.engine.language.formats.documents import DocumentOptions, compile_document  # noqa: PLC0415 as above
     from perdure.engine.language.formats.flow import DocumentError  # noqa: PLC0415 as above
 
-    document = read_definition(file, "FILE")
     try:
         return compile_document(name, document, DocumentOptions(_actions(steps)))
     except DocumentError as error:

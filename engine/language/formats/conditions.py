@@ -7,13 +7,14 @@ and so do texts that read as numbers, if both sides do.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.members import Members
 from perdure.engine.language.formats.names import TemplateRefused
-from perdure.engine.language.formats.templates import Templates, check
+from perdure.engine.language.formats.templates import Templates, as_template, check
 from perdure.engine.language.formats.written import TERNARY, Written
 from perdure.engine.language.values import Json
 
@@ -48,6 +49,9 @@ _TESTS: Final[Mapping[str, str]] = {
     ),
 }  # fmt: skip
 OPERATORS: Final = (*_COMPARISONS, *_TESTS, "exists", "isEmpty", "matches")
+_PATH: Final = re.compile(r"(?:input|trigger|steps|variables|item)[.\[]\S+$")
+"""A text that was probably to be a template."""
+
 _COMBINATIONS: Final = ("and", "or", "not")
 
 
@@ -68,7 +72,8 @@ class ConditionWriter:
         if given == ["expression"]:
             if "match" in members:
                 members.refuse("match", "belongs to conditions")
-            expression = self._templates.expression(config["expression"], pointer / "expression")
+            source = members.needed_text("expression", most=100_000) or "false"
+            expression = self._templates.expression(as_template(source), pointer / "expression")
             return f"({expression.within(TERNARY + 1)} ? true : false)"
         word = "and" if members.one_of("match", ("all", "any"), "all") == "all" else "or"
         return f"({_PRELUDE}; {self._any(config['conditions'], pointer / 'conditions', word)})"
@@ -98,6 +103,9 @@ class ConditionWriter:
             members.refuse("", f"operator is missing; there are {', '.join(OPERATORS)}")
         if "left" not in members:
             members.refuse("", "left is missing")
+        left_given = members.get("left")
+        if type(left_given) is str and _PATH.match(left_given):
+            members.refuse("left", f"is this very text; to read it write {{{{ {left_given} }}}}")
         operator = members.one_of("operator", OPERATORS, "eq")
         left = f"$_l := {self._operand('left', members).or_null}"
         if operator in ("exists", "isEmpty"):

@@ -45,6 +45,7 @@ from perdure.engine.language.formats.members import Members
 from perdure.engine.language.formats.names import unknown
 from perdure.engine.language.formats.step_list import StepListReader
 from perdure.engine.language.formats.step_members import settings_of, trigger_of
+from perdure.engine.language.formats.templates import as_template
 from perdure.engine.language.parse.definition import problems
 from perdure.engine.language.parse.shape import read_definition
 from perdure.engine.language.values import Json, shown
@@ -193,7 +194,7 @@ def _way(members: Members, node: GraphNode) -> tuple[str, str]:
     if type(condition) is str and condition:
         if kind != "condition":
             members.refuse("condition", "edges with a condition start from nodes of type condition")
-        return "", condition if "{{" in condition else f"{{{{ {condition} }}}}"
+        return "", as_template(condition)
     if kind in _WAYS and handle and "default" not in handle:
         members.refuse("sourceHandle", unknown("way", handle, words))
     return NEXT, ""
@@ -318,6 +319,8 @@ def _check_config(step: FlowStep, diagnostics: Diagnostics) -> None:
     if step.kind == "switch":
         config = {name: member for name, member in step.config.items() if name != "expressions"}
         Members(config, step.config_pointer, diagnostics).check((), " beside edges that have conditions")
+        if not step.errors.is_default:
+            diagnostics.add(step.errors.pointer, "a node whose edges have conditions takes no error handling but fail")
 
 
 def _trigger_kind(trigger: GraphNode, diagnostics: Diagnostics) -> str:

@@ -9,6 +9,7 @@ from perdure.engine.language.formats.flow import FlowStep
 from perdure.engine.language.formats.lexemes import text_name
 from perdure.engine.language.formats.machines import MachineBuilder, StateSource
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
+from perdure.engine.language.formats.templates import as_template
 from perdure.engine.language.instants import parse_instant
 from perdure.engine.language.values import Json, is_number
 
@@ -57,8 +58,7 @@ def code_chain(builder: MachineBuilder, step: FlowStep) -> StateChain:
     members = builder.members(step)
     members.check(("expression",))
     source = members.needed_text("expression", most=100_000)
-    text = source if "{{" in source else f"{{{{ {source} }}}}"
-    output = builder.templates.value(text, step.config_pointer / "expression") if source else None
+    output = builder.templates.value(as_template(source), step.config_pointer / "expression") if source else None
     return StateChain([{"Type": "Pass", "Output": output}])
 
 

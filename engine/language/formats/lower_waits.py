@@ -8,7 +8,7 @@ from perdure.engine.language.formats.flow import APPROVED, REJECTED, FlowStep
 from perdure.engine.language.formats.machines import MachineBuilder, StateSource, whole_seconds
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.model.resources import WAIT
-from perdure.engine.language.values import Json
+from perdure.engine.language.values import Json, shown
 
 APPROVAL_MS: Final = 86_400_000
 """How long an approval is open if nothing says so."""
@@ -60,7 +60,9 @@ def lower_wait_for_resume(builder: MachineBuilder, step: FlowStep) -> None:
     """Wait until somebody resumes the run; the payload is the output."""
     members = builder.members(step)
     members.check(("name", "timeoutMs"))
-    members.text("name", most=80)
+    name = members.text("name", most=80)
+    if name is not None and builder.build.cores[step.id] != name:
+        members.refuse("name", f"{shown(name)} is the name of another wait or step already")
     own = members.milliseconds("timeoutMs")
     timeout = own if step.timeout_ms is None else step.timeout_ms
     state: StateSource = {"Type": "Task", "Resource": WAIT}

@@ -76,12 +76,37 @@ def lower_condition(builder: MachineBuilder, step: FlowStep) -> None:
     members.check(("conditions", "match", "expression"))
     writer = ConditionWriter(builder.templates, builder.build.diagnostics)
     condition = writer.written(step.config, step.config_pointer)
+    if not step.errors.is_default:
+        _handled_condition(builder, step, condition)
+        return
     chosen: list[StateSource] = [
         {"Output": {"result": result}, **builder.kept(step, {"result": result})} for result in (True, False)
     ]
     rule = {"Condition": f"{{% {condition} %}}", **chosen[0], "Next": builder.place(step.after(TRUE))}
     state = {"Type": "Choice", "Choices": [rule], **chosen[1], "Default": builder.place(step.after(FALSE))}
     builder.add(step, builder.entry(step), state)
+
+
+def _handled_condition(builder: MachineBuilder, step: FlowStep, condition: str) -> None:
+    """Evaluate a condition where its errors are caught, and choose then: by `else` after an error."""
+    chooses, evaluates = builder.helper(step, "choice"), builder.helper(step, "result")
+    machine = {
+        "StartAt": evaluates,
+        "States": {evaluates: {"Type": "Pass", "Output": {"result": f"{{% {condition} %}}"}, "End": True}},
+    }
+    builder.build.states[evaluates] = step.id
+    state: StateSource = {
+        "Type": "Parallel",
+        "Arguments": {},
+        "Branches": [machine],
+        "Output": "{% $states.result[0] %}",
+    }
+    state |= builder.handlers(step, after=chooses)
+    builder.add(step, builder.entry(step), {**state, "Next": chooses})
+    kept = builder.kept(step, "{% $states.input %}")
+    rule = {"Condition": "{% $states.input.result = true %}", **kept, "Next": builder.place(step.after(TRUE))}
+    choice = {"Type": "Choice", "Choices": [rule], **kept, "Default": builder.place(step.after(FALSE))}
+    builder.add(step, chooses, choice)
 
 
 def lower_switch(builder: MachineBuilder, step: FlowStep) -> None:

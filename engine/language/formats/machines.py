@@ -224,8 +224,12 @@ class MachineBuilder:
 
     # --- errors ------------------------------------------------------------------------------------------------------
 
-    def handlers(self, step: FlowStep, first: list[StateSource] | None = None) -> StateSource:
-        """Give Retry and Catch of a state: `first` are catchers that come before what the author says."""
+    def handlers(self, step: FlowStep, first: list[StateSource] | None = None, after: str | None = None) -> StateSource:
+        """Give Retry and Catch of a state.
+
+        `first`: catchers that come before what the author says.
+        `after`: the state that follows an error; None: that which follows the step.
+        """
         plan = step.errors
         catchers = [*(first or ()), *self._terminate_catchers(step)]
         retriers = []
@@ -235,7 +239,7 @@ class MachineBuilder:
             retriers.append(retrier(plan.retry))
         if plan.catches or ERROR in step.ways:
             caught = ERROR_OUTPUT if plan.fallback is MISSING else self._fallback(step)
-            after = self.place(step.after(ERROR))
+            after = after or self.place(step.after(ERROR))
             catchers.append({"ErrorEquals": ["States.ALL"], "Output": caught, **self.kept(step, caught), "Next": after})
         return {**({"Retry": retriers} if retriers else {}), **({"Catch": catchers} if catchers else {})}
 

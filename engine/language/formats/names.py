@@ -68,6 +68,7 @@ def keys_for(names: Iterable[str]) -> dict[str, str]:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Say that there is no such thing, and which was probably meant."""
-    candidates = sorted(known, key=lambda other: other[:1].lower() != name[:1].lower())[:_KNOWN_MAX]
+    first = name.lstrip("$")[:1].lower()
+    candidates = sorted(known, key=lambda other: other.lstrip("$")[:1].lower() != first)[:_KNOWN_MAX]
     near = did_you_mean(name, candidates) if len(name) <= NEAR_MAX else ""
     return f"there is no {what} {shown(name)}.{near}"

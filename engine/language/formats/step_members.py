@@ -119,8 +119,8 @@ def error_plan(members: Members, kind: str, diagnostics: Diagnostics) -> ErrorPl
     retry = _retry_plan(members) if strategy == "retry" or "retryConfig" in members else None
     if strategy == "fail" and retry is not None:
         members.refuse("retryConfig", "belongs to errorHandling retry or continue")
-    if strategy != "fail" and kind in ("condition", "terminate"):
-        members.refuse("errorHandling", f"a step of type {kind} takes no error handling but fail")
+    if strategy != "fail" and kind == "terminate":
+        members.refuse("errorHandling", "a step of type terminate takes no error handling but fail")
         return ErrorPlan()
     return ErrorPlan("continue" if strategy == "continue" else "fail", retry, fallback, pointer)
 

@@ -135,6 +135,11 @@ def field_of(written: Written) -> str:
     return f"{OPENING} {text} {CLOSING}"
 
 
+def as_template(text: str) -> str:
+    """Take a text that must be an expression for one, with its braces or without."""
+    return text if "{{" in text else f"{{{{ {text} }}}}"
+
+
 def has_templates(value: Json) -> bool:
     """Say whether any text in a value has a template."""
     if type(value) is str:
@@ -193,7 +198,9 @@ def check(written: Written) -> None:
         raise TemplateRefused("$eval is not supported")
     for name in reads.get("bindings", {}):
         if not RESERVED.fullmatch(f"${name}") and name not in _FUNCTION_NAMES:
-            raise TemplateRefused(unknown("variable or function", f"${name}", (f"${each}" for each in _FUNCTION_NAMES)))
+            raise TemplateRefused(
+                unknown("variable or function", f"${name}", (f"${each}" for each in sorted(_FUNCTION_NAMES)))
+            )
     if reads.get("input"):
         raise TemplateRefused("$ stands for nothing here: begin with a name, such as input")
 

@@ -95,6 +95,8 @@ class Maker:
 
     def condition(self, depth: int, loop: int) -> list[dict[str, Any]]:
         step: dict[str, Any] = {"id": self.name(), "type": "condition"}
+        if self.chance(5):
+            step["errorHandling"] = self.pick("retry", "continue", {"strategy": "retry", "fallback": {"result": True}})
         if self.chance(4):
             step["config"] = {"expression": f"{{{{ {self.expression(loop)} }}}}"}
         else:

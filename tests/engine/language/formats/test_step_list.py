@@ -140,6 +140,31 @@ def test_a_condition_takes_one_way_and_goes_on_behind_both() -> None:
     assert [name for name, _ in ran(compiled(*steps), {"n": "5"})[1]] == ["z"]
 
 
+def test_a_condition_that_fails_may_go_on() -> None:
+    """By `else`, with the error as its output; or with a fallback, which may say otherwise."""
+    ways = {"expression": "input.n + 1 > 2", "then": ["a"], "else": ["b"]}
+    step = {"id": "c", "type": "condition", "config": ways}
+    steps = [log("a", "{{ steps.c }}"), log("b", "{{ steps.c.error.code }}")]
+    failing = {"n": "x"}
+    assert ran(compiled(step, *steps), failing)[0].error == "States.QueryEvaluationError"
+    made = compiled({**step, "errorHandling": "continue"}, *steps)
+    assert ran(made, failing)[1] == [("b", {"message": "States.QueryEvaluationError"})]
+    assert ran(made, {"n": 2})[1] == [("a", {"message": {"result": True}})]
+    made = compiled({**step, "errorHandling": {"strategy": "retry", "fallback": {"result": True}}}, *steps)
+    assert ran(made, failing)[1] == [("a", {"message": {"result": True}})]
+
+
+def test_a_loop_may_run_several_at_once() -> None:
+    """As many as it says; its results keep their places."""
+    wait = {"id": "w", "type": "wait", "config": {"duration": "{{ item }}"}}
+    loop = {"collection": [3000, 1000], "concurrency": 2, "steps": [wait, log("in", "{{ index }}")]}
+    made = compiled({"id": "l", "type": "loop", "config": loop}, settings={"timeoutMs": 3500})
+    assert made.definition["States"]["l"]["MaxConcurrency"] == 2
+    got, calls = ran(made)
+    assert [given["message"] for _, given in calls] == [1, 0]
+    assert got.output["results"] == [{"message": 0}, {"message": 1}]
+
+
 def test_nested_conditions_share_a_list() -> None:
     """The steps of the inner one belong to the way of the outer one."""
 

@@ -158,6 +158,16 @@ REFUSED: list[tuple[Any, str, str]] = [
     ),
     (document({"id": "c", "type": "condition", "config": {}}), "/steps/0/config", "conditions or an expression"),
     (
+        document({"id": "c", "type": "condition", "config": {"conditions": {"left": "input.n", "operator": "exists"}}}),
+        "/steps/0/config/conditions/left",
+        "to read it write {{ input.n }}",
+    ),
+    (
+        document(*({"id": name, "type": "wait_for_resume", "config": {"name": "same"}} for name in "ab")),
+        "/steps/1/config/name",
+        "the name of another wait",
+    ),
+    (
         document(
             {"id": "c", "type": "condition", "config": {"conditions": {"left": 1, "operator": "eqq", "right": 1}}}
         ),
