@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from perdure.engine.core.events import WaitOpened
 from perdure.engine.language import problems
 from perdure.engine.language.formats.flow import CompiledDocument
 from perdure.engine.language.formats.step_list import compile_steps
@@ -286,6 +287,16 @@ def test_an_approval_of_two_needs_two_people() -> None:
     assert (got.output["approved"], got.output["comment"]) == (False, "no")
     got, calls = ran(compiled(step), answers={"ap": [yes[0], Unanswered()]})
     assert got.output == {"approved": False, "approvedBy": None, "approvedAt": None, "comment": None}
+
+
+def test_an_approval_shows_what_is_asked() -> None:
+    """The event of its wait has title, approvers and the rest, templates filled in."""
+    config = {"title": "Pay {{ input.n }}?", "approvers": ["a@x.org"], "labels": {"approve": "Pay"}, "timeoutMs": 5000}
+    got = ran(compiled({"id": "ap", "type": "approval", "config": config}), {"n": 5}, {"ap": Unanswered()})[0]
+    [opened] = [recorded for recorded in got.events if isinstance(recorded.event, WaitOpened)]
+    shown = {"title": "Pay 5?", "approvers": ["a@x.org"], "labels": {"approve": "Pay"}}
+    assert opened.payload == {"parameters": shown}
+    assert (opened.event.state, opened.event.due_at) == ("ap", opened.recorded_at + 5000)
 
 
 def test_an_approval_may_fail_when_its_time_is_over() -> None:
