@@ -40,6 +40,10 @@ TASKS = {
         "schedules in all time zones, at each change of their clocks from 2000 to 2040, against brute force",
         ["python -m tests.engine.calendar_oracle"],
     ),
+    "schedules": (
+        "processes with schedules that are killed: each slot is decided once; ARGS: how many kills",
+        ["python -m tests.engine.schedule_kills"],
+    ),
     "crash": ("only the tests that start real server processes", ["python -m pytest -m real_process"]),
     "limits": (
         "limits of real servers that are killed: never too many at once, in order, none lost; ARGS: runs, kills",

@@ -29,6 +29,7 @@ from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.schedules import DueSchedules, NoSchedules, ScheduleRunner
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
@@ -38,6 +39,7 @@ from perdure.engine.services.access import Access, Principals
 from perdure.engine.services.bulk import BulkCommands
 from perdure.engine.services.bulk_worker import BulkWorker
 from perdure.engine.services.calls import Calls, RecordedCalls
+from perdure.engine.services.chances import Chances
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.clock import ClockControl
 from perdure.engine.services.event_log import EventLog
@@ -47,6 +49,8 @@ from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
+from perdure.engine.services.scheduled_runs import ScheduledRuns
+from perdure.engine.services.schedules import Schedules
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
 from perdure.engine.steps import Registry
@@ -90,6 +94,8 @@ class Services(NamedTuple):
     bulk: BulkCommands
     idempotency: Idempotency
     calls: Calls
+    chances: Chances
+    schedules: Schedules
     clock: ClockControl
 
 
@@ -110,6 +116,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     workflows = Workflows(parts, registry, calls, published)
     limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
+    scheduled = ScheduledRuns(parts, workflows, limits)
     runs, finding = Runs(parts, workflows, limits, idempotency), Finding(around.store)
     jobs = BulkWorker(parts, runs)
     services = Services(
@@ -123,11 +130,13 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         bulk=BulkCommands(parts, finding, jobs.go_on),
         idempotency=idempotency,
         calls=calls,
+        chances=Chances(parts, workflows, limits, idempotency, runs),
+        schedules=Schedules(parts, workflows, scheduled),
         clock=ClockControl(parts),
     )
     children = ChildExecutions(parts, workflows, calls, limits)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
-    return Composed(_node(parts, circle, tasks, children, jobs), services)
+    return Composed(_node(parts, circle, tasks, children, jobs, scheduled), services)
 
 
 def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:
@@ -214,19 +223,32 @@ def _tell_all(changed: Sequence[Changed], hot: HotStream, events: Sequence[NewEv
         tell(hot, events)
 
 
-def _node(parts: NodeParts, circle: _Circle, tasks: TaskRunner, children: ChildRunner, jobs: JobRunner) -> Node:
+def _node(
+    parts: NodeParts,
+    circle: _Circle,
+    tasks: TaskRunner,
+    children: ChildRunner,
+    jobs: JobRunner,
+    scheduled: ScheduleRunner | None = None,
+) -> Node:
     store, clock, metrics, send = parts.store, parts.clock, parts.metrics, parts.sender.send
     timers = Timers(store, clock, circle.fire, metrics, parts.guard)
     suspects = Suspects(send, clock, tasks, metrics)
     admission = Admission(store, parts.processor, clock, parts.sender.actor, metrics)
 
     def all_had_turns() -> None:
+        was_careful = parts.processor.is_careful
         parts.processor.be_careful(is_careful=False)
         admission.start()
+        if was_careful:
+            circle.node.begin_schedules()
 
     recovery = Recovery(store, send, timers, suspects, metrics, all_had_turns)
     pins = Pins(store, parts.processor, parts.sender.actor)
-    circle.node = node = Node(parts, Workers(tasks, timers, suspects, recovery, pins, children, jobs, admission))
+    runner = scheduled or NoSchedules()
+    slots = Timers(DueSchedules(store), clock, runner.fire, metrics, parts.guard)
+    workers = Workers(tasks, timers, suspects, recovery, pins, children, jobs, admission, slots, runner)
+    circle.node = node = Node(parts, workers)
     return node
 
 

@@ -15,10 +15,11 @@ from perdure.engine.database import open_store
 from perdure.engine.errors import EngineFailed
 from perdure.engine.following import ExecutionFollower
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.clock import Clock, SystemClock
 from perdure.engine.runtime.processing import incoming
 from perdure.engine.runtime.telemetry.metrics import Metrics
+from perdure.engine.second_chances import SecondChances, keyed
 from perdure.engine.services.runs import TERMINATION_REASON
 from perdure.engine.steps import Registry
 from perdure.engine.steps.builtin import builtin_steps
@@ -41,7 +42,7 @@ DEFINITION_MAX: Final = 16 * 1024 * 1024
 """Bytes of JSON that a definition may have which is given as an object."""
 
 
-class Engine:
+class Engine(SecondChances):
     """A durable state-machine engine. Open it with `Engine.open`.
 
     Every call that changes something returns after the change is on disk. What it raises is in `engine.errors`.
@@ -304,7 +305,7 @@ class Engine:
             version=version,
             process_id=process_id,
             trigger="MANUAL",
-            idempotency=_key(idempotency_key, request),
+            idempotency=keyed(idempotency_key, request),
         )
         return Execution(answered.answer, process_id or answered.answer)
 
@@ -332,7 +333,7 @@ class Engine:
             wait_id=wait_id,
             state=state,
             hold_ms=round(hold * 1000),
-            idempotency=_key(idempotency_key, ["resume", process_id, wait_id, state, payload]),
+            idempotency=keyed(idempotency_key, ["resume", process_id, wait_id, state, payload]),
         )
         return str(answered.answer)
 
@@ -355,7 +356,7 @@ class Engine:
             process_id,
             reason,
             data=data,
-            idempotency=_key(idempotency_key, ["terminate", process_id, reason, data]),
+            idempotency=keyed(idempotency_key, ["terminate", process_id, reason, data]),
         )
         return str(answered.answer)
 
@@ -374,7 +375,7 @@ class Engine:
         """
         incoming.texts(token=token, idempotency_key=idempotency_key)
         output = self._json("output", output)
-        key = _key(idempotency_key, ["complete_task", token, output])
+        key = keyed(idempotency_key, ["complete_task", token, output])
         await self.services.task_tokens.complete(await self._caller(), token, output, idempotency=key)
 
     async def fail_task(
@@ -382,7 +383,7 @@ class Engine:
     ) -> None:
         """Fail the task that a task token was made for, as Retry and Catch see it. Raises what `complete_task` does."""
         incoming.texts(token=token, error=error, cause=cause, idempotency_key=idempotency_key)
-        key = _key(idempotency_key, ["fail_task", token, error, cause])
+        key = keyed(idempotency_key, ["fail_task", token, error, cause])
         await self.services.task_tokens.fail(await self._caller(), token, error, cause, idempotency=key)
 
     async def heartbeat(self, token: str) -> None:
@@ -450,7 +451,3 @@ class Engine:
 def _settings(resume: ResumeRule | None, settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """The settings that are given; `resume` is one of them."""
     return {**({} if resume is None else {"resume": resume}), **(settings or {})}
-
-
-def _key(key: str | None, request: list[Any]) -> IdempotencyKey | None:
-    return None if key is None else IdempotencyKey(key, request)

@@ -17,6 +17,7 @@ from perdure.store.records import (
     ProcessIdRow,
     QueueRow,
     Row,
+    ScheduleRow,
     SlotRow,
     SnapshotRow,
     StreamAppend,
@@ -37,6 +38,7 @@ KEY_COLUMNS: Final[dict[type[tuple[Any, ...]], int]] = {
     ExecutionRow: 1,
     WaitRow: 1,
     TimerRow: 3,
+    ScheduleRow: 1,
     QueueRow: 1,
     SlotRow: 2,
     BulkRow: 1,
@@ -56,6 +58,7 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     BulkRow: ("bulk", "bulk_id"),
     WorkflowRow: ("workflow", "workflow_id"),
     WorkflowVersionRow: ("workflow", "workflow_id"),
+    ScheduleRow: ("workflow", "workflow_id"),
     OrganizationRow: ("organization", "organization_id"),
     WorkspaceRow: ("organization", "organization_id"),
     ApiKeyRow: ("organization", "organization_id"),
@@ -66,7 +69,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     ExecutionRow: frozenset(
         {
             *("organization_id", "workspace_id", "workflow_id", "workflow_version", "trigger_type"),
-            *("created_at", "input_ref", "parent_id", "awaited_by"),
+            *("created_at", "input_ref", "parent_id", "awaited_by", "origin_id"),
         }
     ),
     BulkRow: frozenset({"organization_id", "workspace_id", "action", "created_at", "created_by", "expected"}),
@@ -74,6 +77,7 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
     WaitRow: frozenset(
         {"execution_id", "organization_id", "workspace_id", "workflow_id", "state", "opened_seq", "opened_at"}
     ),
+    ScheduleRow: frozenset({"workflow_id", "organization_id", "workspace_id", "is_main", "created_at", "created_by"}),
 }
 """Columns that are written once: a later put of the row leaves them, and their indexes, as they are."""
 

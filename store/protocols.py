@@ -27,6 +27,7 @@ from perdure.store.records import (
     ProcessIdRow,
     Projected,
     QueuedRow,
+    ScheduleRow,
     Seen,
     SnapshotRow,
     StoredEvent,
@@ -238,6 +239,10 @@ class Executions(Protocol):
         """Executions by id descending, below `before`. Exactly one of the three says of what."""
         ...
 
+    async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:
+        """The executions that were made from this one, by ascending id above `after`."""
+        ...
+
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         """Executions that something may have to be done for after a crash, ascending above `after`.
 
@@ -322,6 +327,34 @@ class Executions(Protocol):
     async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
+class ScheduleReads(Protocol):
+    """The projection of schedules."""
+
+    async def schedule(self, schedule_id: bytes) -> ScheduleRow | None: ...
+
+    async def schedules_by_id(self, schedule_ids: Sequence[bytes]) -> dict[bytes, ScheduleRow]:
+        """These schedules; those that do not exist are left out."""
+        ...
+
+    async def schedules_of(self, workflow_ids: Sequence[bytes]) -> list[ScheduleRow]:
+        """The schedules of these workflows, by workflow and id."""
+        ...
+
+    async def schedules_due(
+        self, now: int, *, limit: int = 1000, after: tuple[int, bytes] | None = None
+    ) -> list[tuple[int, bytes]]:
+        """The ids of schedules due at or before `now`, each behind its instant; in their order, above `after`."""
+        ...
+
+    async def next_schedule_due(self, *, after: int | None = None) -> int | None:
+        """The earliest instant at which one is due; null if none is."""
+        ...
+
+    async def unsettled_schedules(self, *, after: bytes = b"", limit: int = 1000) -> list[ScheduleRow]:
+        """Schedules of which a run is starting or a slot is buffered, by ascending id above `after`."""
+        ...
+
+
 class Places(Protocol):
     """Places in limits that are taken, and the lines of those who want one. Limits are named by their keys."""
 
@@ -397,7 +430,7 @@ class Nodes(Protocol):
     async def node_stopped(self, node_id: bytes, at: int) -> None: ...
 
 
-class Store(LogReader, Catalog, Executions, Places, BulkJobs, Auditing, Nodes, Protocol):
+class Store(LogReader, Catalog, Executions, ScheduleReads, Places, BulkJobs, Auditing, Nodes, Protocol):
     """All of it, and the one way to write."""
 
     def watch(self, on_failure: Callable[[StoreError], None]) -> None:
@@ -423,7 +456,7 @@ class Store(LogReader, Catalog, Executions, Places, BulkJobs, Auditing, Nodes, P
         ...
 
     async def rebuild(self, rows: AsyncIterator[Projected]) -> None:
-        """Replace all executions, waits, timers, lines and bulk jobs by these rows, and drop all snapshots.
+        """Replace all executions, waits, timers, lines, schedules and bulk jobs by these rows, and drop all snapshots.
 
         It is one transaction. The executions are counted anew.
 
@@ -445,4 +478,15 @@ class Store(LogReader, Catalog, Executions, Places, BulkJobs, Auditing, Nodes, P
         ...
 
 
-__all__ = ["LOG_PAGE_MAX", "PLACES", "Catalog", "EventRow", "Executions", "LogReader", "Nodes", "Store", "WriterPlace"]
+__all__ = [
+    "LOG_PAGE_MAX",
+    "PLACES",
+    "Catalog",
+    "EventRow",
+    "Executions",
+    "LogReader",
+    "Nodes",
+    "ScheduleReads",
+    "Store",
+    "WriterPlace",
+]

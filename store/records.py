@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from perdure.store.schedule_records import ScheduleRow as ScheduleRow  # noqa: PLC0414 it is one of the rows
+
 StreamKind: TypeAlias = Literal["execution", "workflow", "organization", "bulk"]
 
 NO_HASH = bytes(32)
@@ -241,7 +243,8 @@ class ExecutionRow(NamedTuple):
 
     `error` is a reserved name or one literal in the definition; any other error name stands behind
     `error_ref`. `parent_id` is the execution whose task started this one; `awaited_by` is the same one if its
-    task goes on only when this one ends, else null.
+    task goes on only when this one ends, else null. `origin_id` is the execution that this one was made from, by a
+    rerun or a fork.
     """
 
     execution_id: bytes
@@ -264,6 +267,7 @@ class ExecutionRow(NamedTuple):
     cause_ref: str | None
     parent_id: bytes | None
     awaited_by: bytes | None
+    origin_id: bytes | None = None
 
 
 class WaitRow(NamedTuple):
@@ -363,7 +367,7 @@ class SnapshotRow(NamedTuple):
     digest: bytes
 
 
-Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow
+Projected: TypeAlias = ExecutionRow | WaitRow | TimerRow | QueueRow | BulkRow | ScheduleRow
 """The row types that a rebuild makes. (Snapshots it drops; whoever folds makes them again.)"""
 
 Row: TypeAlias = (
@@ -377,6 +381,7 @@ Row: TypeAlias = (
     | TimerRow
     | QueueRow
     | BulkRow
+    | ScheduleRow
     | SnapshotRow
 )
 
@@ -390,6 +395,7 @@ Owned: TypeAlias = (
     | ProcessIdRow
     | WorkflowRow
     | WorkflowVersionRow
+    | ScheduleRow
     | OrganizationRow
     | WorkspaceRow
     | ApiKeyRow
@@ -397,8 +403,8 @@ Owned: TypeAlias = (
 """Rows of which a stream tells, each of them in full (but for what `engine.audit.rows` says)."""
 
 
-Deleted: TypeAlias = TimerRow | QueueRow | SlotRow
-"""Rows that are taken away: a timer that is over, a place in a line, a place in a limit."""
+Deleted: TypeAlias = TimerRow | QueueRow | SlotRow | ScheduleRow
+"""Rows that are taken away: a timer that is over, a place in a line or a limit, a schedule."""
 
 
 class Seen(NamedTuple):

@@ -13,9 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -23,6 +21,7 @@ from sqlalchemy import (
     text,
 )
 
+from perdure.store import columns
 from perdure.store.records import (
     ApiKeyRow,
     BulkRow,
@@ -33,6 +32,7 @@ from perdure.store.records import (
     ProcessIdRow,
     QueueRow,
     Row,
+    ScheduleRow,
     SlotRow,
     SnapshotRow,
     TimerRow,
@@ -42,30 +42,10 @@ from perdure.store.records import (
     WorkspaceRow,
 )
 
-metadata = MetaData()
-
-# SQLite makes a column the row id itself only if its type is spelled INTEGER.
-_Position = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _id(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary(16), primary_key=key, nullable=null)
-
-
-def _digest(name: str, *, key: bool = False, null: bool = False) -> Column[bytes]:
-    return Column(name, LargeBinary(32), primary_key=key, nullable=null)
-
-
-def _text(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=null)
-
-
-def _number(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
-    return Column(name, Integer, primary_key=key, autoincrement=False, nullable=null)
-
-
-def _ms(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
-    return Column(name, BigInteger, primary_key=key, autoincrement=False, nullable=null)
+metadata: Final = columns.metadata
+_Position: Final = columns.POSITION
+_id, _digest, _text = columns.id_column, columns.digest_column, columns.text_column
+_number, _ms = columns.number_column, columns.ms_column
 
 
 # --- primary: never rebuilt ---------------------------------------------------------------------------------
@@ -144,8 +124,7 @@ slots = Table(
     metadata,
     _digest("limit_key", key=True),
     _number("place", key=True),
-    _id("organization_id"),
-    _id("stream_id"),
+    *(_id("organization_id"), _id("stream_id")),
     _ms("taken_at"),
     Index("slots_of_stream", "stream_id"),
     sqlite_with_rowid=False,
@@ -325,6 +304,7 @@ executions = Table(
     _text("cause_ref", null=True),
     _id("parent_id", null=True),
     _id("awaited_by", null=True),
+    _id("origin_id", null=True),
     Index("executions_of_workflow", "workflow_id", "execution_id"),
     Index("executions_of_workspace", "workspace_id", "execution_id"),
     Index("executions_of_organization", "organization_id", "execution_id"),
@@ -332,6 +312,8 @@ executions = Table(
 )
 # Spelled alike in the index and in the query: SQLite uses a partial index only if it finds the same words.
 LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND awaited_by IS NOT NULL)")
+HAS_ORIGIN: Final = text("origin_id IS NOT NULL")
+Index("executions_of_origin", executions.c.origin_id, executions.c.execution_id, sqlite_where=HAS_ORIGIN)
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
 # For filters. Of a run that completes without having waited none of them has an entry at any time.
 BY_STATUS: Final = text("status NOT IN ('pending', 'running', 'completed')")
@@ -406,23 +388,37 @@ endings = Table(
     sqlite_with_rowid=False,
 )
 
-# `due_at` is the next slot, null while the schedule is paused or has none left.
 schedules = Table(
     "schedules",
     metadata,
-    _id("workflow_id", key=True),
+    _id("schedule_id", key=True),
+    _id("workflow_id"),
     _id("organization_id"),
     _id("workspace_id"),
-    _number("workflow_version"),
-    _text("cron_expression"),
-    _text("timezone"),
     _text("status"),
+    _text("timing"),
+    _text("overlap"),
+    _text("catch_up"),
+    _number("is_main"),
+    _text("input_ref", null=True),
     _ms("due_at", null=True),
-    _number("seq"),
+    _ms("next_at", null=True),
+    _ms("buffered_at", null=True),
+    _id("last_run_id", null=True),
+    _number("starting"),
+    _text("decisions"),
+    _number("revision"),
+    _ms("created_at"),
+    _text("created_by"),
     _ms("modified_at"),
-    _text("modified_by", null=True),
+    _text("modified_by"),
+    Index("schedules_of_workflow", "workflow_id", "schedule_id"),
     sqlite_with_rowid=False,
 )
+DUE: Final = text("due_at IS NOT NULL")
+Index("schedules_due", schedules.c.due_at, schedules.c.schedule_id, sqlite_where=DUE)
+UNSETTLED: Final = text("(starting > 0 OR buffered_at IS NOT NULL)")
+Index("schedules_unsettled", schedules.c.schedule_id, sqlite_where=UNSETTLED)
 
 bulk_jobs = Table(
     "bulk_jobs",
@@ -467,14 +463,8 @@ snapshots = Table(
 queue = Table(
     "queue",
     metadata,
-    _id("execution_id", key=True),
-    _id("organization_id"),
-    _id("workflow_id"),
-    _text("kind"),
-    _digest("limit_key"),
-    Column("also_key", LargeBinary(32)),
-    _number("seq"),
-    Column("position", BigInteger, nullable=False),
+    *(_id("execution_id", key=True), _id("organization_id"), _id("workflow_id"), _text("kind")),
+    *(_digest("limit_key"), _digest("also_key", null=True), _number("seq"), _ms("position")),
     Index("queue_in_line", "limit_key", "position"),
     sqlite_with_rowid=False,
 )
@@ -485,7 +475,7 @@ PRIMARY: Final = (
 )
 PROJECTIONS: Final = (executions, execution_counts, waits, timers, endings, queue, schedules, bulk_jobs, snapshots)
 
-UNUSED: Final = (archived_streams, leaves, checkpoints, schedules)
+UNUSED: Final = (archived_streams, leaves, checkpoints)
 """Tables that nothing writes to yet: a row in them is nobody's."""
 
 TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
@@ -497,6 +487,7 @@ TABLE_OF: Final[dict[type[Row | Claim], Table]] = {
     ExecutionRow: executions,
     WaitRow: waits,
     TimerRow: timers,
+    ScheduleRow: schedules,
     QueueRow: queue,
     SlotRow: slots,
     BulkRow: bulk_jobs,

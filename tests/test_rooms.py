@@ -36,7 +36,7 @@ ROOMS = {
         runtime
         audit services
         compose database views
-        following
+        following second_chances
         embedded
         testing
     """,
@@ -60,8 +60,9 @@ ROOMS = {
         node
     """,
     "store": """
+        schedule_records
         errors forks records
-        run_filter
+        columns run_filter
         batch chain migrations protocols schema
         migrate sql
         memory sqlite

@@ -18,13 +18,18 @@ COMMANDS: Final = {
     "release": Lazy(
         "perdure.api.cli.commands.run_control:release", "Try a run again that was set aside (quarantined)."
     ),
+    "redrive": Lazy("perdure.api.cli.commands.chances:redrive", "Let a run go on that did not end well."),
+    "rerun": Lazy("perdure.api.cli.commands.chances:rerun", "Start another run with the input of a run."),
+    "fork": Lazy("perdure.api.cli.commands.chances:fork", "Start another run from an event of a run."),
     "task": Lazy("perdure.api.cli.commands.tasks:task", "Answer for a task by the token that it handed out."),
     "show": Lazy("perdure.api.cli.commands.runs:show", "Show a run: its status, input, output and steps."),
     "history": Lazy("perdure.api.cli.commands.runs:history", "List runs, newest first."),
     "events": Lazy("perdure.api.cli.commands.runs:events", "Print the events of a run, a line each."),
     "waits": Lazy("perdure.api.cli.commands.runs:waits", "List the waits that are open."),
     "bulk": Lazy("perdure.api.cli.commands.bulk:bulk", "Give one command to all runs that match a filter."),
-    "schedules": Lazy("perdure.api.cli.commands.schedules:schedules", "See when a schedule is due."),
+    "schedules": Lazy(
+        "perdure.api.cli.commands.schedules:schedules", "List, pause and run schedules, and see when one is due."
+    ),
     "organization": Lazy(
         "perdure.api.cli.commands.organization:organization", "Show and change the settings of an organization."
     ),

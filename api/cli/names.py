@@ -32,3 +32,12 @@ def only(what: str, name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any
             [str(each["id"]) for each in candidates],
         )
     return candidates[0] if candidates else None
+
+
+def only_schedule(found: Sequence[str]) -> str:
+    """The one schedule of a workflow. Raises `CommandFailed` if it has none, or several."""
+    if not found:
+        raise CommandFailed("the workflow has no schedule")
+    if len(found) > 1:
+        raise CommandFailed(f"the workflow has {len(found)} schedules: say which by its id", list(found))
+    return found[0]

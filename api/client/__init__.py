@@ -31,8 +31,8 @@ with Client("http://127.0.0.1:8080", "pk_…") as perdure:
 - **Pages** are a method each (`history`), and an iterator over all of them (`iter_history`).
 - Nothing has a key or token in its `repr`, in a message or in a log line (`logging.getLogger("perdure.client")`).
 
-How it is made: `calls` (a call as data), `runs`, `many_runs`, `workflows`, `servers` (all calls), `exchange` (the
-rules, without I/O), and two thin transports: `blocking` and `awaiting`.
+How it is made: `calls` (a call as data), `runs`, `many_runs`, `workflows`, `schedules`, `servers` (all calls),
+`exchange` (the rules, without I/O), and two thin transports: `blocking` and `awaiting`.
 """
 
 from __future__ import annotations

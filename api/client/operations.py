@@ -11,6 +11,7 @@ from perdure.api.client.addresses import Address, parse
 from perdure.api.client.exchange import ClientSettings, Outside, Retries
 from perdure.api.client.many_runs import ManyRunCalls
 from perdure.api.client.runs import RunCalls
+from perdure.api.client.schedules import ScheduleCalls
 from perdure.api.client.servers import ServerCalls
 from perdure.api.client.workflows import WorkflowCalls
 
@@ -22,7 +23,7 @@ IDLE_MAX_S: Final = 4.0
 OUTSIDE: Final = Outside(time.monotonic, random.random, lambda: uuid.uuid4().hex)
 
 
-class Operations(RunCalls, ManyRunCalls, WorkflowCalls, ServerCalls):
+class Operations(RunCalls, ManyRunCalls, WorkflowCalls, ScheduleCalls, ServerCalls):
     """A method for each route of the server."""
 
     def __init__(

@@ -59,6 +59,43 @@ class Told(Result, frozen=True):
     message: str
 
 
+class RunMade(Result, frozen=True):
+    """Another run is on disk, and starts."""
+
+    execution_id: str
+    process_id: str
+
+
+class OriginShown(Result, frozen=True):
+    """The run that a run was made from (`rerun` or `fork`), and the event of it, whose hash tells it from any other."""
+
+    kind: str
+    execution_id: str
+    seq: int
+    hash: str
+
+
+class RunRelated(Result, frozen=True):
+    """A run that was made from another one."""
+
+    execution_id: str
+    process_id: str
+    status: str
+    created_at: str
+
+
+class Lineage(Result, frozen=True):
+    """Where a run comes from, how often it was redriven, and what was made from it: the first hundred runs."""
+
+    execution_id: str
+    status: str
+    redrives: int
+    origin: OriginShown | None
+    reruns: list[RunRelated]
+    forks: list[RunRelated]
+    has_more: bool
+
+
 class EventLog(Result, frozen=True):
     """Events in order, of many the first and the last; each has seq, type, at and actor, and more by its type."""
 
@@ -147,6 +184,7 @@ class RunDescribed(Result, frozen=True, kw_only=True):
     modified_on: Millis
     modified_by: str | None
     parent_execution_id: str | UnsetType = UNSET
+    origin_execution_id: str | UnsetType = UNSET
     workflow_event_log: EventLog
 
 
@@ -255,7 +293,7 @@ class VersionPage(Result, frozen=True):
 
 
 class WorkflowShown(Result, frozen=True):
-    """A workflow; its status is draft, published or archived."""
+    """A workflow; its status is draft, published, paused or archived, its trigger type manual or schedule."""
 
     id: str
     name: str
@@ -263,6 +301,8 @@ class WorkflowShown(Result, frozen=True):
     status: str
     version: int
     trigger_type: str
+    cron_expression: str | None
+    timezone: str | None
     created_at: str
     created_by: str
     updated_at: str

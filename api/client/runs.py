@@ -57,6 +57,11 @@ def _terminate(
     return Call("POST", path, results.Told, reply, values=values, body=body, idempotency_key=key or True)
 
 
+def _chance(what: str, reply: Any, process_id: str, body: Mapping[str, Any], key: str | None) -> Call[Any]:
+    values = {"process_id": process_id}
+    return Call("POST", f"{_RUN}/{what}", reply, "data", values=values, body=body, idempotency_key=key or True)
+
+
 def _answer(token: str, what: str, reply: Any, body: Any, key: str | None) -> Call[Any]:
     path = f"{_TASK}/{what}"
     return Call("POST", path, reply, "data", values={"token": token}, body=body, idempotency_key=key or True)
@@ -160,6 +165,65 @@ class RunCalls:
         """As `terminate`, by the process API."""
         path = f"{_PROCESS}/terminateWorkflow/{{process_id}}"
         return _terminate(path, None, process_id, payload or {}, idempotency_key)
+
+    @Operation
+    def redrive(
+        self, process_id: str, *, reason: str | None = None, idempotency_key: str | None = None
+    ) -> Call[results.Told]:
+        """Let a run go on that failed, timed out or was terminated: `redriven`. What succeeded is not done again.
+
+        Raises `NotFound`, `Conflict` (it lives, or is completed; its workflow is archived).
+        """
+        body = {} if reason is None else {"reason": reason}
+        return _chance("redrive", results.Told, process_id, body, idempotency_key)
+
+    @Operation
+    def rerun(
+        self,
+        process_id: str,
+        *,
+        run_input: Mapping[str, Any] | None = None,
+        version: int | Literal["latest"] | None = None,
+        new_process_id: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[results.RunMade]:
+        """Start another run of the same workflow from its start, with the input of this one or `run_input`.
+
+        `version` of the workflow: the same one unless given. Raises `NotFound`, `Conflict` (the new process id is
+        taken; the version is a draft, or the workflow archived), `Invalid`.
+        """
+        said = {"input": run_input, "version": version, "process_id": new_process_id, "reason": reason}
+        body = {name: value for name, value in said.items() if value is not None}
+        return _chance("rerun", results.RunMade, process_id, body, idempotency_key)
+
+    @Operation
+    def fork(
+        self,
+        process_id: str,
+        seq: int,
+        *,
+        state_input: Any = UNSET,
+        new_process_id: str | None = None,
+        reason: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[results.RunMade]:
+        """Start another run with the history of this one up to the event `seq`: nothing completed is done again.
+
+        `state_input`, any JSON value, is given to the one state that is in progress there. Raises `NotFound`,
+        `Conflict` (nothing was left to be done at that event), `Invalid` (there is no such event, or too many).
+        """
+        said = {"process_id": new_process_id, "reason": reason}
+        body: dict[str, Any] = {"seq": seq, **{name: value for name, value in said.items() if value is not None}}
+        if state_input is not UNSET:
+            body["input"] = state_input
+        return _chance("fork", results.RunMade, process_id, body, idempotency_key)
+
+    @Operation
+    def lineage(self, process_id: str) -> Call[results.Lineage]:
+        """The run that a run was made from, how often it was redriven, and those made from it. Raises `NotFound`."""
+        path = f"{_RUN}/lineage"
+        return Call("GET", path, results.Lineage, "data", values={"process_id": process_id}, is_safe=True)
 
     @Operation
     def release(self, process_id: str) -> Call[results.Told]:

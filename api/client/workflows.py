@@ -37,16 +37,19 @@ class WorkflowCalls:
         resume: ResumeRule | None = None,
         settings: Mapping[str, Any] | None = None,
         mock_payload: Mapping[str, Any] | None = None,
+        trigger: Mapping[str, Any] | None = None,
     ) -> Call[results.WorkflowSaved]:
         """Make a workflow of this name (1 to 120 characters); its first version is published unless it is a draft.
 
         `resume` "named": whoever resumes its runs must say which wait is meant. It is one of the `settings`, by the
-        API's names (`{"timeoutMs": 60000}`). Raises `Invalid` with every problem of
-        the definition in `details["errors"]`. Is not repeated by itself if its answer is lost, since that might make
-        two: `apply_workflow` is.
+        API's names (`{"timeoutMs": 60000}`). `trigger` says when it starts by itself: `cron_expression` with
+        `timezone`, and `schedules` (members as of `create_schedule`). Raises `Invalid` with every problem of the
+        definition in `details["errors"]`. Is not repeated by itself if its answer is lost, since that might make two:
+        `apply_workflow` is.
         """
         body = {"name": name, "definition": definition, "status": "draft" if is_draft else "published"}
         body |= given(description=description, settings=_settings(resume, settings), mock_payload=mock_payload)
+        body |= trigger or {}
         return Call("POST", "/v1/workflows", results.WorkflowSaved, "data", body=body)
 
     @Operation
@@ -86,14 +89,18 @@ class WorkflowCalls:
         definition: Mapping[str, Any] | None = None,
         status: Literal["published", "draft"] | None = None,
         resume: ResumeRule | None = None,
+        trigger: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Call[results.WorkflowSaved]:
         """Change what is given; a published version never changes, so that may make the next one.
 
-        Raises `NotFound`, `Invalid`, `Conflict`. The same change again changes nothing.
+        `trigger` as of `create_workflow`: with `trigger_type` "manual" it removes all schedules; `schedules` in it are
+        those beside the one of `cron_expression` as they are to be (`id` names one that is there). Raises `NotFound`,
+        `Invalid`, `Conflict`. The same change again changes nothing.
         """
         body = given(name=name, description=description, definition=definition, status=status)
         body |= given(settings=_settings(resume, settings))
+        body |= trigger or {}
         return Call("PATCH", _ONE, results.WorkflowSaved, "data", values={"id": workflow_id}, body=body, is_safe=True)
 
     @Operation
@@ -144,7 +151,7 @@ class WorkflowCalls:
         *,
         page: int = 1,
         limit: int | None = None,
-        status: Literal["draft", "published", "archived"] | None = None,
+        status: Literal["draft", "published", "paused", "archived"] | None = None,
         search: str | None = None,
     ) -> Call[results.WorkflowPage]:
         """A page of workflows, newest first, 1 to 100, 20 unless given; `search` is a part of the name."""
@@ -152,7 +159,7 @@ class WorkflowCalls:
 
     @Iteration
     def iter_workflows(
-        self, *, status: Literal["draft", "published", "archived"] | None = None, search: str | None = None
+        self, *, status: Literal["draft", "published", "paused", "archived"] | None = None, search: str | None = None
     ) -> Walk[results.WorkflowShown]:
         """All workflows, newest first. Pages are numbered: one that is made meanwhile may show another one twice."""
 

@@ -27,6 +27,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "page": "The number of the page, from 1.",
     "payloads": "Whether each event comes with its payload, or only with that one's digest.",
     "process_id": "The caller's own name for the run, or its execution id. `/` in it is `%2F`.",
+    "schedule_id": "The schedule's id.",
     "search": "A part of the name, without regard to case.",
     "state": (
         "The state whose wait is meant. Without it a call ends whichever wait is open, so that an answer that is sent "

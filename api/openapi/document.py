@@ -30,6 +30,7 @@ SECURITY: Final[Mapping[str, Schema]] = {
 }
 PATH_SCHEMAS: Final[Mapping[str, Schema]] = {
     "id": {"type": "string", "format": "uuid"},
+    "schedule_id": {"type": "string", "format": "uuid"},
     "name": {"type": "string", "minLength": 1, "maxLength": 120},
     "token": {"type": "string", "minLength": 1},
     "workflow_id": {"type": "string", "format": "uuid"},

@@ -20,7 +20,7 @@ from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.streams.bulk import bulk_row
 from perdure.engine.runtime.streams.organization import key_row, organization_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
-from perdure.engine.runtime.streams.workflow import version_row, workflow_row
+from perdure.engine.runtime.streams.workflow import schedule_row, version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
     BulkRow,
@@ -30,7 +30,9 @@ from perdure.store.records import (
     OrganizationRow,
     Owned,
     ProcessIdRow,
+    Projected,
     QueueRow,
+    ScheduleRow,
     Seen,
     StreamKind,
     StreamRow,
@@ -58,6 +60,11 @@ class RowFold(Protocol):
 
     def rows(self, stored: Stored) -> list[Owned]:
         """The expected rows. Raises what decoding the events raises."""
+        ...
+
+    @property
+    def projected(self) -> list[Projected]:
+        """Those of projections."""
         ...
 
 
@@ -90,6 +97,10 @@ class ExecutionFold:
     def execution(self) -> ExecutionRow:
         """The execution's own row."""
         return projections.execution_row(self._stream.stream_id, self._stream.organization_id, self._state)
+
+    @property
+    def projected(self) -> list[Projected]:
+        return [self.execution, *self.waits.values(), *sorted(self.timers), *self.line]
 
     def rows(self, stored: Stored) -> list[Owned]:
         rows: list[Owned] = [self.execution, *self.waits.values(), *self.timers, *self.line]
@@ -153,7 +164,7 @@ class _AdministrativeFold:
 
 
 class WorkflowFold(_AdministrativeFold):
-    """A workflow and its versions."""
+    """A workflow, its versions and its schedules."""
 
     kind: StreamKind = "workflow"
 
@@ -168,13 +179,22 @@ class WorkflowFold(_AdministrativeFold):
                 text, mock = there.definition, _known(there.mock_payload, self._digests[number])
             definition = workflow.Definition(text or "", version.definition_sha256, mock)
             rows.append(version_row(number, state, definition, *whose))
-        return rows
+        return [*rows, *self.projected]
+
+    @property
+    def projected(self) -> list[Projected]:
+        whose = (self._stream.stream_id, self._stream.organization_id)
+        return [schedule_row(name, self._state, *whose) for name in self._state.schedules]
 
 
 class OrganizationFold(_AdministrativeFold):
     """An organization, its workspaces and its keys."""
 
     kind: StreamKind = "organization"
+
+    @property
+    def projected(self) -> list[Projected]:
+        return []
 
     def rows(self, stored: Stored) -> list[Owned]:
         state: organization.OrganizationState = self._state
@@ -203,6 +223,10 @@ class BulkFold(_AdministrativeFold):
     def job(self) -> BulkRow:
         """The job's own row."""
         return bulk_row(self._state, self._stream.stream_id, self._stream.organization_id)
+
+    @property
+    def projected(self) -> list[Projected]:
+        return [self.job]
 
     def rows(self, stored: Stored) -> list[Owned]:  # noqa: ARG002
         return [self.job]
@@ -250,22 +274,26 @@ def _columns(name: str, stored: Any, folded: Any) -> list[str]:
     ]
 
 
+_NAMED: Final[Mapping[type[Any], tuple[str, str]]] = {
+    WaitRow: ("wait", "wait_id"),
+    WorkflowVersionRow: ("version", "version"),
+    ScheduleRow: ("schedule", "schedule_id"),
+    WorkspaceRow: ("workspace", "workspace_id"),
+}
+"""What a row is within its stream, and the column that tells it from others."""
+
+
 def _name(row: Owned) -> str:
     """The name of a row within its stream."""
-    match row:
-        case WaitRow():
-            return f"wait {_shown(row.wait_id)}"
-        case TimerRow():
-            return f"timer {row.timer} at {row.due_at}"
-        case ProcessIdRow():
-            return f"process id {row.process_id!r}"
-        case WorkflowVersionRow():
-            return f"version {row.version}"
-        case WorkspaceRow():
-            return f"workspace {_shown(row.workspace_id)}"
-        case _:
-            is_key = not isinstance(row, ExecutionRow) and hasattr(row, "key_id")
-            return f"key {_shown(row[0])}" if is_key else "its row"
+    if isinstance(row, TimerRow):
+        return f"timer {row.timer} at {row.due_at}"
+    if isinstance(row, ProcessIdRow):
+        return f"process id {row.process_id!r}"
+    named = _NAMED.get(type(row))
+    if named is not None:
+        return f"{named[0]} {_shown(getattr(row, named[1]))}"
+    is_key = not isinstance(row, ExecutionRow) and hasattr(row, "key_id")
+    return f"key {_shown(row[0])}" if is_key else "its row"
 
 
 def _shown(value: Any) -> str:

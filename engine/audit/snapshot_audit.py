@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
-from perdure.engine.core.snapshots import FORMAT
+from perdure.engine.core.snapshots import FORMAT, WORKFLOW_FORMAT
 from perdure.engine.log.snapshots import Unusable, check, restore
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import SnapshotRow, StreamRow
+
+_FORMATS: Final[Mapping[str, int]] = {"execution": FORMAT, "workflow": WORKFLOW_FORMAT}
+
+
+def kind_of(snapshot: SnapshotRow) -> str:
+    """The type of stream that a snapshot says it is of; one of a form that is not known is an execution's."""
+    return "workflow" if snapshot.format == WORKFLOW_FORMAT else "execution"
 
 
 async def snapshots_with_flaws(
@@ -31,9 +39,9 @@ async def snapshots_with_flaws(
 
 
 async def _flaw(store: Store, stream: StreamRow | None, snapshot: SnapshotRow) -> str | None:
-    if stream is None or stream.kind != "execution":
-        return "there is no such execution"
-    if snapshot.format != FORMAT:
+    if stream is None or stream.kind not in _FORMATS:
+        return "there is no such execution or workflow"
+    if snapshot.format != _FORMATS[stream.kind]:
         return None
     fold = StreamFold(stream)
     try:

@@ -12,9 +12,10 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
+from perdure.engine.audit.origin_check import origin_break
 from perdure.engine.audit.pin_check import PinCheck
-from perdure.engine.audit.rows import FOLDS, BulkFold, ExecutionFold, RowFold, answer_flaw, differences
-from perdure.engine.audit.snapshot_audit import snapshots_with_flaws
+from perdure.engine.audit.rows import FOLDS, RowFold, answer_flaw, differences
+from perdure.engine.audit.snapshot_audit import kind_of, snapshots_with_flaws
 from perdure.engine.core import ids
 from perdure.engine.core.pinned import LogPinned
 from perdure.engine.log.codec import decode_json
@@ -22,7 +23,6 @@ from perdure.engine.log.verification import Break, StreamVerifier
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import (
-    BulkRow,
     EventRow,
     Miscount,
     Seen,
@@ -48,6 +48,8 @@ NO_STREAM: Final = bytes(16)
 
 ADMINISTRATIVE: Final[tuple[StreamKind, ...]] = ("organization", "workflow")
 
+PROJECTED: Final[tuple[StreamKind, ...]] = ("workflow", "execution", "bulk")
+
 NOT_COMPARED: Final = (
     "idempotency keys: a repeated call is in no event; only that its run can have given the answer is looked at",
     "nodes and uses of keys: when a server started and stopped, and when a key was last used, is in no event",
@@ -67,10 +69,11 @@ async def verify(store: Store, *, organization_id: bytes | None = None) -> Audit
     """Verify every stream of a store, or of one organization (`store/LOG_FORMAT.md`, "Verifying").
 
     Checked are the chain, payload digests, positions and the head; event 1 against `streams`; definitions
-    against the digests in the events; each row of which the stream tells against its fold; each snapshot against the
-    fold at its seq; that each event belongs to a stream; and, of a whole store, that no position is missing, that each
-    pin holds, that no row is of no stream, that executions are counted right, and that nothing is defined that is not
-    ours. Raises `StoreError` if the streams cannot be listed; anything else that cannot be read is a break.
+    against the digests in the events; a rerun or fork against its origin; each row of which the stream tells against
+    its fold; each snapshot against the fold at its seq; that each event belongs to a stream; and, of a whole store,
+    that no position is missing, that each pin holds, that no row is of no stream, that executions are counted right,
+    and that nothing is defined that is not ours. Raises `StoreError` if the streams cannot be listed; anything else
+    that cannot be read is a break.
     """
     audit = _Audit(store, organization_id)
     async for group in _groups(store, organization_id):
@@ -158,6 +161,8 @@ class _Audit:
             found = _malformed(walk.stream) or await self._chain(walk)
             if found is None:
                 found = await self._meaning(walk)
+            if found is None and walk.has_origin:
+                found = await origin_break(self._store, walk.stream)
         except StoreError as error:
             found = _unreadable(walk.stream, walk.verifier.seq, error)
         found = found or walk.differing()
@@ -330,6 +335,11 @@ class _Walk:
         self._fold: RowFold | None = FOLDS[self.stream.kind](self.stream) if self.stream.kind in FOLDS else None
         self._failure: Exception | None = None
 
+    @property
+    def has_origin(self) -> bool:
+        """Whether the stream is an execution that was made from another one."""
+        return self.stream.kind == "execution" and "origin" in decode_json(self.telling[0].data)
+
     def feed(self, some: list[StoredEvent]) -> None:
         self.verifier.feed(some)
         self.count += len(some)
@@ -424,48 +434,37 @@ def _named(stream: StreamRow, row: EventRow) -> list[tuple[bytes, int, str]]:
 
 
 async def compare_projections(store: Store) -> list[str]:
-    """Fold every execution and compare with its rows in `executions`, `waits`, `timers` and `snapshots`.
+    """Fold every execution and workflow and compare with its rows in the projections.
 
     Returns what differs, in words. The store must not be written to meanwhile.
     """
     found: list[str] = []
-    async for stream in executions_of(store):
-        where = f"execution {ids.text(stream.stream_id)}"
+    async for stream in projected_streams(store):
+        where = f"{stream.kind} {ids.text(stream.stream_id)}"
         try:
-            fold = await fold_execution(store, stream)
-            seen = await store.seen("execution", [stream.stream_id])
+            fold = await fold_rows(store, stream)
+            seen = await store.seen(stream.kind, [stream.stream_id])
             found += [f"{where}, {told}" for told in differences(fold, seen[stream.stream_id].rows)]
         except Exception as error:  # noqa: BLE001 whatever it is, it is the answer
             found.append(f"{where}: it cannot be folded: {error!r}")
     found += [_stray(stray) for stray in await store.strays()]
     found += [
-        f"execution {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}"
+        f"{kind_of(snapshot)} {ids.text(snapshot.stream_id)}, snapshot at seq {snapshot.seq}: {reason}"
         async for snapshot, reason in snapshots_with_flaws(store)
     ]
     return found or [_miscount(miscount) for miscount in await store.miscounted()]
 
 
-def executions_of(store: Store) -> AsyncIterator[StreamRow]:
-    """All executions' streams, by id."""
-    return _streams(store, "execution")
+async def projected_streams(store: Store) -> AsyncIterator[StreamRow]:
+    """The streams that have projections: workflows, then executions, each by id."""
+    for kind in PROJECTED:
+        async for stream in _streams(store, kind):
+            yield stream
 
 
-def bulk_jobs_of(store: Store) -> AsyncIterator[StreamRow]:
-    """All bulk jobs' streams, by id."""
-    return _streams(store, "bulk")
-
-
-async def fold_bulk_job(store: Store, stream: StreamRow) -> BulkRow:
-    """The row of a bulk job, folded from its first event. Raises whatever its events are not read with."""
-    fold = BulkFold(stream)
-    async for some in _events(store, stream.stream_id):
-        fold.feed([row for _, row in some])
-    return fold.job
-
-
-async def fold_execution(store: Store, stream: StreamRow) -> ExecutionFold:
-    """Fold an execution from its first event. Raises whatever its events are not read with."""
-    fold = ExecutionFold(stream)
+async def fold_rows(store: Store, stream: StreamRow) -> RowFold:
+    """Fold a stream from its first event. Raises whatever its events are not read with."""
+    fold = FOLDS[stream.kind](stream)
     async for some in _events(store, stream.stream_id):
         fold.feed([row for _, row in some])
     return fold

@@ -131,8 +131,8 @@ execution.
 
 Where to look: `state` (all of the words above), `transitions` (which event may follow in which status), `events` (and
 `vocabulary`, which names all modules of events), `decide` (a module for each group of commands, and `enter`, `leave`,
-`fail`, `fork`, `hold` for what they share), `evolve` (with `frames`, `calls`, `forks` and `places`), `refs`,
-`numbering` (what AWS's history would have come to), `upcast` (versions of events) and `dispatch` (all tables of
-functions by type: an event, command or effect without a row is an error on import). `workflow` and `organization` are
-two small streams with rules of their own, in the same form.
+`fail`, `fork`, `hold` for what they share), `evolve` (with `frames`, `calls`, `forks`, `places`, `remains`, which keeps
+what a redrive goes on with, and `chances`), `refs`, `numbering` (what AWS's history would have come to), `upcast`
+(versions of events) and `dispatch` (all tables of functions by type: an event, command or effect without a row is an
+error on import). `workflow` and `organization` are two small streams with rules of their own, in the same form.
 """

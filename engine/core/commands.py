@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import Parent, RunLimit
+from perdure.engine.core.events import Origin, Parent, Recorded, RunLimit
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 
 
 class Trigger(msgspec.Struct, frozen=True, gc=False):
     """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen.
 
+    `origin` is the execution that it repeats, for the `reason` that was given.
     With `limits` it begins when it is admitted.
     """
 
@@ -32,7 +33,26 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     is_test: bool = False
     parent: Parent | None = None
     settings: VersionSettings = VERSION_DEFAULTS
+    origin: Origin | None = None
+    reason: str | None = None
     limits: tuple[RunLimit, ...] = ()
+
+
+class Fork(msgspec.Struct, frozen=True, gc=False):
+    """Start the execution with the history of its `origin` up to an event, and go on from there.
+
+    `events` are those of the origin, from the first one to that event, with their payloads. `input`: the one state that
+    is in progress there is given this JSON value in place of its own.
+    """
+
+    origin: Origin
+    events: tuple[Recorded, ...]
+    trigger: str
+    settings: VersionSettings = VERSION_DEFAULTS
+    limits: tuple[RunLimit, ...] = ()
+    process_id: str | None = None
+    reason: str | None = None
+    input: Any = msgspec.UNSET
 
 
 class Admit(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +190,16 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     """Release the execution from quarantine, and try again."""
 
 
+class Redrive(msgspec.Struct, frozen=True, gc=False):
+    """Go on with an execution that did not end well, at the states that failed or were cut short.
+
+    `settings` are those of its version of the workflow: its time limit is counted anew.
+    """
+
+    reason: str | None = None
+    settings: VersionSettings = VERSION_DEFAULTS
+
+
 class Confirm(msgspec.Struct, frozen=True, gc=False):
     """Change nothing: the answer is only stored under an idempotency key."""
 
@@ -185,6 +215,7 @@ class Refuse(msgspec.Struct, frozen=True, gc=False):
 
 Command: TypeAlias = (
     Trigger
+    | Fork
     | Admit
     | Advance
     | QueueTask
@@ -200,6 +231,7 @@ Command: TypeAlias = (
     | Redispatch
     | Quarantine
     | Release
+    | Redrive
     | Confirm
     | Refuse
 )

@@ -106,6 +106,34 @@ class HoldSuspect(msgspec.Struct, frozen=True, gc=False):
     deaths_watched: int
 
 
+class SetSchedule(msgspec.Struct, frozen=True, gc=False):
+    """Look for schedules that are due at this instant (ms): a slot of this workflow comes."""
+
+    due_at: int
+
+
+class StartScheduled(msgspec.Struct, frozen=True, gc=False):
+    """Start a run of this workflow under this id, for a slot of a schedule or because it was asked for.
+
+    `at` is the slot, or when it was asked for; `input` what its input is made from. A no-op if it has been started.
+    """
+
+    schedule: str
+    run: str
+    at: int
+    timezone: str
+    input: str | None = None
+    is_asked_for: bool = False
+
+
+class FollowScheduled(msgspec.Struct, frozen=True, gc=False):
+    """Send `TakeBuffered` once this run of a schedule has ended: a slot waits for that."""
+
+    schedule: str
+    slot: int
+    run: str
+
+
 Effect: TypeAlias = (
     RunTask
     | CancelTask
@@ -119,6 +147,9 @@ Effect: TypeAlias = (
     | Continue
     | TakeUp
     | HoldSuspect
+    | SetSchedule
+    | StartScheduled
+    | FollowScheduled
 )
 
 AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent, FillPlaces)

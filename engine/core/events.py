@@ -51,6 +51,19 @@ class Parent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     depth: int = 1
 
 
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The execution that this one was made from, and the event of it whose hash (in hex) says which log was meant.
+
+    `rerun`: it has the workflow and the input, as they are or edited, of that execution, whose first event it is.
+    `fork`: it took over the history up to that event.
+    """
+
+    kind: Literal["rerun", "fork"]
+    execution: str
+    seq: int
+    hash: str
+
+
 ResumeRule: TypeAlias = Literal["any", "named"]
 """`any`: a resume may leave its wait unnamed; `named`: it must name it (`settings.resume` of a workflow)."""
 
@@ -94,7 +107,8 @@ class ExecutionStarted(Event, frozen=True):
 
     `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1. `limit_at`: likewise
     by the workflow's settings; that timer's name is 0. With `limits` the run queues for a place in each of them, and
-    its time limits, `timeout_ms` and `limit_ms`, begin when it is admitted.
+    its time limits, `timeout_ms` and `limit_ms`, begin when it is admitted. `origin`: the one that it was
+    made from; the reason for that stands in the payload as `reason`, if one was given.
     """
 
     kind: Literal["execution"]
@@ -114,6 +128,7 @@ class ExecutionStarted(Event, frozen=True):
     counts: CountsRule = "all"
     timeout_ms: int | None = None
     limit_ms: int | None = None
+    origin: Origin | None = None
 
 
 class StatePassed(Event, frozen=True):

@@ -18,9 +18,10 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
+from perdure.engine.core import chance_events as ce
+from perdure.engine.core import chances, numbering
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
-from perdure.engine.core import numbering
 from perdure.engine.core.calls import (
     task_heartbeat,
     task_interrupted,
@@ -43,12 +44,22 @@ from perdure.engine.core.places import (
     timeout_deferred,
 )
 from perdure.engine.core.refs import Ref
+from perdure.engine.core.remains import (
+    forget,
+    forget_all,
+    forget_below,
+    is_begun_anew,
+    keep,
+    keep_all,
+    keep_fork,
+)
 from perdure.engine.core.state import (
     TOP,
     Fork,
     Frame,
     InFork,
     InRetry,
+    InTask,
     InTimer,
     InWait,
     OpenWait,
@@ -63,6 +74,9 @@ from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 
 _Leaving: TypeAlias = e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.TimerFired | e.StateExited
 _Failing: TypeAlias = e.TaskFailed | e.TaskTimedOut | e.WaitExpired | e.StateFailed
+
+DEATHS_UNKNOWN: Final = 3
+"""A step at so many deaths of its process may have done anything: nobody knows what came of its calls."""
 
 
 class OutOfOrder(Exception):
@@ -149,6 +163,10 @@ def _assign(state: State, scope: str, assigned: dict[str, Ref]) -> None:
 def _fail(state: State, event: _Failing, recorded: e.Recorded) -> None:
     """A state has failed: it is tried again, caught, or its scope fails."""
     scope, then = event.scope, event.then
+    if not _is_answered(then):
+        _keep(state, event)
+    elif state.fallen:
+        forget(state, scope)
     if isinstance(then, e.Retry):
         # Each retrier counts for itself, and a count lasts as long as the frame: arriving anywhere, also at the same
         # state again, makes a new one.
@@ -164,6 +182,22 @@ def _fail(state: State, event: _Failing, recorded: e.Recorded) -> None:
         stay(state, scope, None)
     else:
         fail_scope(state, scope, event)
+
+
+def _is_answered(then: e.Then | None) -> bool:
+    """Whether a Retry or a Catch has answered a failure; not by an output that could not be computed."""
+    return then is not None and (isinstance(then, e.Retry) or then.output is not None)
+
+
+def _keep(state: State, event: _Failing) -> None:
+    """Keep the frame of a state whose failure nothing answers, so that a redrive can go on there."""
+    frame = state.frames[event.scope]
+    # What a step has said itself is known: the next call is another piece of work. What was late, or took the process
+    # down with it again and again, is not.
+    task = frame.phase
+    if isinstance(event, e.TaskFailed) and not (isinstance(task, InTask) and task.deaths >= DEATHS_UNKNOWN):
+        frame = replace(frame, phase=None)
+    keep(state, event.scope, frame, entered=event.type if isinstance(event, e.StateFailed) else None)
 
 
 def _catch(state: State, scope: str, caught: e.Caught) -> None:
@@ -185,8 +219,12 @@ def _end(state: State, status: Status) -> None:
     Whatever a step, a timer or a child still comes to is stale from here on, since it names what is no longer there.
     """
     # What is left of a run that is over: how it ended, and how the last wait of each state did, so that who comes late
-    # is told the truth for ever.
+    # is told the truth for ever. And what remains to be done, if it did not end well.
     cancel_all_waits(state)
+    if status == "completed":
+        forget_all(state)
+    else:
+        keep_all(state)
     state.frames, state.forks, state.timers = EMPTY, EMPTY, EMPTY
     state.ready, state.actionable_forks = (), ()
     state.active = state.delayed = 0
@@ -209,6 +247,7 @@ def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Reco
     state.input = event.input
     state.parent = event.parent
     state.resume = event.resume
+    state.origin = event.origin
     set_limits(state, event, recorded.seq)
     expect(state, TOP, Frame(event.start_at, event.input, recorded.recorded_at))
 
@@ -311,6 +350,11 @@ def _iteration_started(state: State, event: e.IterationStarted, recorded: e.Reco
 def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> None:
     """A state has failed by itself: an expression of it, its fork, or what it was given."""
     # What is below goes first, with its waits and timers; then its own; then it is as if it had been entered only.
+    if _is_answered(event.then):
+        forget_below(state, event.scope)
+    else:
+        keep_fork(state, event.scope)
+        is_begun_anew(state, event.scope, event.error)
     close_fork(state, event.scope)
     end_wait(state, event.scope, "cancelled")
     _fail(state, event, recorded)
@@ -318,7 +362,11 @@ def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> N
 
 def _state_exited(state: State, event: e.StateExited, recorded: e.Recorded) -> None:
     """A fork has its result: the state that forked is left."""
-    # First what is below, while the frame's phase still names the fork.
+    # First what is below, while the frame's phase still names the fork. Without an output the next event fails it.
+    if event.output is None:
+        keep_fork(state, event.scope)
+    else:
+        forget_below(state, event.scope)
     close_fork(state, event.scope)
     _leave(state, event, recorded)
 
@@ -333,6 +381,9 @@ def _execution_failed(state: State, event: e.ExecutionFailed, _: e.Recorded) -> 
     """The run has failed. An error that an expression made stands in a payload, one of the definition here."""
     state.error, state.error_ref, state.cause = event.error, event.error_ref, event.cause
     state.output = None  # of a run that is not completed there is none, whatever it had come to
+    keep(state, TOP, state.frames[TOP], entered=event.entered)
+    if is_begun_anew(state, TOP, event.error):
+        close_fork(state, TOP)
     _end(state, "failed")
 
 
@@ -399,6 +450,9 @@ _EVOLVE: Final = (
     .on(e.ExecutionTerminated, _execution_terminated)
     .on(e.ExecutionQuarantined, _execution_quarantined)
     .on(e.ExecutionReleased, _execution_released)
+    .on(ce.ExecutionRedriven, chances.execution_redriven)
+    .on(ce.IterationRedriven, chances.iteration_redriven)
+    .on(ce.ExecutionForked, chances.execution_forked)
     .on(le.ExecutionAdmitted, execution_admitted)
     .on(le.ExecutionQueued, execution_queued)
     .on(le.PlacesReturned, places_returned)

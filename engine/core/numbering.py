@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from perdure.engine.core import chance_events as ce
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
@@ -58,9 +59,24 @@ def _one(_state: State, _event: e.Event, _: e.Recorded) -> int:
     return 1
 
 
-def _done(state: State, event: e.StatePassed | e.TaskSucceeded | e.WaitResumed | e.StateExited, _: e.Recorded) -> int:
-    """One event (the entry, the result, or the success of a fork), and those that `_left` counts."""
+def _done(state: State, event: e.TaskSucceeded | e.WaitResumed | e.StateExited, _: e.Recorded) -> int:
+    """One event (the result, or the success of a fork), and those that `_left` counts."""
     return 1 + _left(state, event, _)
+
+
+def _passed(state: State, event: e.StatePassed, _: e.Recorded) -> int:
+    """The entry, unless the state failed before a redrive, and those that `_left` counts."""
+    return _entry(state, event.scope) + _left(state, event, _)
+
+
+def _entry(state: State, scope: str) -> int:
+    """The entry of the state that a scope is in; none if it was told already, of an attempt before or a redrive."""
+    return not state.frames[scope].entry
+
+
+def _timer_set(state: State, event: e.TimerSet, _: e.Recorded) -> int:
+    """The entry of a Wait state."""
+    return _entry(state, event.scope)
 
 
 def _left(
@@ -79,9 +95,9 @@ def _is_iteration(state: State, scope: str) -> bool:
 
 
 def _scheduled(state: State, event: e.TaskScheduled, _: e.Recorded) -> int:
-    """The entry, unless this is another attempt or a wait was opened with it; what is scheduled starts later."""
+    """The entry, unless it was told already or a wait was opened with it; what is scheduled starts later."""
     state.untold += 1
-    return 1 + (event.wait is None and not event.attempt)
+    return 1 + (event.wait is None and _entry(state, event.scope))
 
 
 def _unstarted_again(_state: State, _event: e.TaskQueued, _: e.Recorded) -> int:
@@ -93,12 +109,12 @@ def _opened(state: State, event: e.WaitOpened, _: e.Recorded) -> int:
     """Of a bare wait AWS would tell that a task was scheduled, started and submitted."""
     is_bare = event.resource == WAIT
     state.untold += 2 * is_bare
-    return is_bare + (not event.attempt)
+    return is_bare + _entry(state, event.scope)
 
 
-def _forked(_state: State, event: e.BranchesStarted | e.MapStarted, _: e.Recorded) -> int:
-    """The start of the fork, and the state's entry unless this is another attempt."""
-    return 1 + (not event.attempt)
+def _forked(state: State, event: e.BranchesStarted | e.MapStarted, _: e.Recorded) -> int:
+    """The start of the fork, and the state's entry unless that was told already."""
+    return 1 + _entry(state, event.scope)
 
 
 def _task_failed(state: State, event: e.TaskFailed, _: e.Recorded) -> int:
@@ -163,7 +179,7 @@ def _aborted(state: State, frame: Frame) -> int:
     told = 0
     for index in fork.live:
         inner = state.frames[scope_of(fork.seq, index)]
-        told += (fork.items is not None) + (inner.phase is not None) + _aborted(state, inner)
+        told += (fork.items is not None) + bool(inner.entry) + _aborted(state, inner)
         state.untold -= _unstarted(state, inner)
     return told
 
@@ -176,20 +192,43 @@ def _unstarted(state: State, frame: Frame) -> int:
     return 1 if isinstance(phase, InTask) else 2
 
 
+def _ended(state: State, _event: e.Event, _: e.Recorded) -> int:
+    """The end, and what was scheduled and has not been told to have started."""
+    told, state.untold = 1 + state.untold, 0
+    return told
+
+
+def _execution_failed(state: State, event: e.ExecutionFailed, recorded: e.Recorded) -> int:
+    """The end, and before it the failure of the state that caused it, unless an event of its own told that."""
+    is_own = event.cause is not None and seq_of(event.cause) == recorded.seq
+    if event.state is None or not (is_own or event.entered is not None):
+        return _ended(state, event, recorded)
+    frame = state.frames[TOP]
+    kept = state.fallen.get(TOP, frame)  # of a fork that was left already, and without an output
+    is_fork = event.entered in {"Parallel", "Map"} or isinstance(kept.phase, InFork)
+    told = (
+        (event.entered is not None)
+        + (is_own and event.error == QUERY_EVALUATION_ERROR)
+        + _aborted(state, frame)
+        + (is_fork and not (is_own and event.error == RUNTIME))
+    )
+    return told + _ended(state, event, recorded)
+
+
 _UNCOUNTED: Final = frozenset(
     {
-        *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched),
-        *(e.ExecutionSucceeded, e.ExecutionFailed, e.ExecutionTimedOut, e.ExecutionTerminated),
+        *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched, e.ExecutionSucceeded),
         *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
+        *(ce.IterationRedriven, ce.ExecutionForked),
         *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )
-"""What AWS tells nothing of, and the ends."""
+"""What AWS tells nothing of, and the end that nothing follows."""
 
 _COUNT: Final = (
     Dispatch[State, [e.Recorded], int](__name__)
     .on(e.ExecutionStarted, _one)
-    .on(e.StatePassed, _done)
+    .on(e.StatePassed, _passed)
     .on(e.TaskScheduled, _scheduled)
     .on(e.TaskQueued, _unstarted_again)
     .on(e.TaskStarted, _one)
@@ -200,12 +239,16 @@ _COUNT: Final = (
     .on(e.WaitOpened, _opened)
     .on(e.WaitResumed, _done)
     .on(e.WaitExpired, _timed_out)
-    .on(e.TimerSet, _one)
+    .on(e.TimerSet, _timer_set)
     .on(e.TimerFired, _left)
     .on(e.BranchesStarted, _forked)
     .on(e.MapStarted, _forked)
     .on(e.IterationStarted, _one)
     .on(e.StateExited, _done)
     .on(e.StateFailed, _state_failed)
+    .on(e.ExecutionFailed, _execution_failed)
+    .on(e.ExecutionTimedOut, _ended)
+    .on(e.ExecutionTerminated, _ended)
+    .on(ce.ExecutionRedriven, _one)
     .over(EXECUTION_EVENTS, beside=_UNCOUNTED)
 )

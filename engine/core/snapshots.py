@@ -1,4 +1,4 @@
-"""Serialization of an execution's state, for snapshots.
+"""Serialization of the states of executions and workflows, for snapshots.
 
 A snapshot may be thrown away at any time, so nothing here is a promise: another `FORMAT` means a full fold.
 """
@@ -6,28 +6,34 @@ A snapshot may be thrown away at any time, so nothing here is a promise: another
 from __future__ import annotations
 
 import zlib
-from types import GenericAlias
+from types import GenericAlias, ModuleType
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
+from perdure.engine.core import schedules, workflow
 from perdure.engine.core import state as states
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import State
+from perdure.engine.core.workflow import WorkflowState
 
 _MEANING: Final = 2
 """To be raised when `evolve` makes another state of the same events, in fields that are the same."""
 
 
-def _form() -> int:
+def _form(*modules: ModuleType) -> int:
     """A number for the fields of a state and of all that is in it, by name, type and order."""
-    structs = [each for each in vars(states).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    named = [each for module in modules for each in vars(module).values()]
+    structs = [each for each in named if isinstance(each, type) and issubclass(each, msgspec.Struct)]
     fields = [(each.__name__, list(each.__annotations__.items())) for each in structs]
     return zlib.crc32(f"{_MEANING} {fields}".encode()) >> 1  # a column of 32 bits has a sign
 
 
-FORMAT: Final = _form()
+FORMAT: Final = _form(states)
 """The version of the form. It changes by itself with `State`: a text without a new field would read as its default."""
+
+WORKFLOW_FORMAT: Final = _form(workflow, schedules)
+"""That of a workflow's state."""
 
 
 def _plain(value: Any) -> Any:
@@ -49,9 +55,15 @@ def _persistent(kind: Any, value: Any) -> Any:
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
 _decoder: Final = msgspec.json.Decoder(State, dec_hook=_persistent)
+_workflow_decoder: Final = msgspec.json.Decoder(WorkflowState)
 
 
-def encode_state(state: State) -> bytes:
+def format_of(state: State | WorkflowState) -> int:
+    """The version of the form that a state is written in."""
+    return FORMAT if isinstance(state, State) else WORKFLOW_FORMAT
+
+
+def encode_state(state: State | WorkflowState) -> bytes:
     """A state as JSON. Equal states give equal bytes."""
     return _encoder.encode(state)
 
@@ -59,3 +71,8 @@ def encode_state(state: State) -> bytes:
 def decode_state(text: bytes) -> State:
     """The state that `encode_state` wrote. Raises `msgspec.ValidationError` if it is of another form."""
     return _decoder.decode(text)
+
+
+def decode_workflow(text: bytes) -> WorkflowState:
+    """The state of a workflow, likewise."""
+    return _workflow_decoder.decode(text)

@@ -11,7 +11,8 @@ SEQ.0, SEQ.1 and so on. A seq is never used twice, so no scope ever comes back.
 Where an event moves the frame of its scope, as every test of the core checks at every event (a frame is *ready* that is
 in no phase, and *gone* when its scope is not there). In a word: to be entered, to be waited in, to be left.
 
-    gone     -> ready         IterationStarted
+    gone     -> ready         IterationStarted IterationRedriven
+    gone     -> InFork        IterationRedriven
     ready    -> ready, gone   StatePassed StateFailed
     ready    -> InTask        TaskScheduled
     ready    -> InWait        WaitOpened
@@ -38,7 +39,8 @@ in no phase, and *gone* when its scope is not there). In a word: to be entered, 
 
 A frame arrives ready at the next state, or where its own state is about to fail by the next event. The first frame
 begins with `ExecutionStarted`, those of branches with `BranchesStarted`; what is below a fork goes with it, and all
-goes with the end. `ResultIgnored` moves nothing.
+goes with the end. `ExecutionRedriven` brings back the first frame, and all branches below it; `ExecutionForked` makes
+every frame ready but those that are in a fork. `ResultIgnored` moves nothing.
 
 Much of `State` could be found by a walk over its frames: who is ready, what is open, which timers are set, how many are
 moved by whom. It is kept beside them since a Map may have ten thousand iterations under way, and a decision must cost
@@ -52,7 +54,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from perdure.engine.core.events import CountsRule, Parent, ResumeRule, RunLimit
+from perdure.engine.core.events import CountsRule, Origin, Parent, ResumeRule, RunLimit
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.transitions import TERMINAL, Status
@@ -175,7 +177,8 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
 
     `scope` is where that state is. `count` are to run, `started` have begun, in order; `live` has the indexes of those
     that run. `concurrency` 0 is any number. `outputs` are of those that succeeded, by index. `error` and `cause` are
-    those of the failure that was one too many (`has_failed`). `items` is where the items stand.
+    those of the failure that was one too many (`has_failed`). `items` is where the items stand. `again` are the indexes
+    of the iterations that a redrive lets go on, as soon as there is room for them, in order.
     """
 
     seq: int
@@ -194,6 +197,7 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
     cause: Ref | None = None
     items: Ref | None = None
     start_at: str = ""
+    again: tuple[int, ...] = ()
 
     @property
     def is_settled(self) -> bool:
@@ -205,7 +209,8 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
         """Whether its next iteration may begin."""
         # Once it has failed none begins, though those under way are still there until the fork is ended.
         is_free = not self.concurrency or len(self.live) < self.concurrency
-        return self.started < self.count and is_free and not self.has_failed
+        is_left = bool(self.again) or self.started < self.count
+        return is_left and is_free and not self.has_failed
 
 
 class OpenWait(msgspec.Struct, frozen=True, gc=False):
@@ -260,7 +265,9 @@ class State(msgspec.Struct, gc=False):
     in the order in which they ended. `current` is the top-level state, or the last one after the end.
     `modified_by` is the last actor from outside, and `modified_at` when that was. `told` counts the
     events of AWS's history so far, up to the end, and `untold` those that follow for what was scheduled after the seq
-    `untold_after` (`numbering.py`). With `limits` it has `places` in them since `placed_at`, or is in the `queue`, or
+    `untold_after` (`numbering.py`). `redrives` is how often it was redriven. `fallen` has the frames, by scope, of
+    places that failed or were cut short and may yet go on, and `fallen_forks` the forks of those (`remains.py`).
+    With `limits` it has `places` in them since `placed_at`, or is in the `queue`, or
     only waits and has given them back. `is_overdue`: it ends when the steps with time limits of their own are over.
     """
 
@@ -298,6 +305,10 @@ class State(msgspec.Struct, gc=False):
     modified_at: int = 0
     refusals: int = 0
     is_quarantined: bool = False
+    origin: Origin | None = None
+    redrives: int = 0
+    fallen: PersistentMap[str, Frame] = PersistentMap()
+    fallen_forks: PersistentMap[int, Fork] = PersistentMap()
     limits: tuple[RunLimit, ...] = ()
     counts: CountsRule = "all"
     queue: InQueue | None = None

@@ -83,6 +83,12 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("waiting", "ExecutionQuarantined"): _WAITING,
     ("running", "ExecutionReleased"): _RUNNING,
     ("waiting", "ExecutionReleased"): _WAITING,
+    # The one way back from an end, and only from one that is no success.
+    **{(status, "ExecutionRedriven"): _RUNNING for status in ("failed", "timed_out", "terminated")},
+    ("running", "IterationRedriven"): _RUNNING,
+    # What was in progress is entered anew, whatever it waited for.
+    ("running", "ExecutionForked"): _RUNNING,
+    ("waiting", "ExecutionForked"): _RUNNING,
     # Events that may be recorded at any time, also after the end; they move nothing. Nothing else follows an end.
     **{
         (status, event): frozenset({status})

@@ -13,7 +13,14 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import asdict
 
-from perdure.engine.core.events import BranchesStarted, Event, MapStarted, ResumeRule, TaskScheduled, WaitOpened
+from perdure.engine.core.events import (
+    BranchesStarted,
+    Event,
+    MapStarted,
+    ResumeRule,
+    TaskScheduled,
+    WaitOpened,
+)
 from perdure.engine.core.pinned import LogPinned
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.settings import VersionSettings

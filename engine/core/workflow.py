@@ -4,17 +4,21 @@ The definition itself is kept beside the log (`workflow_versions`), content-addr
 
 A published version never changes. Another definition, or another setting, makes the next version, also of a draft; runs
 go on with the version that they began with, and the latest published one is what starts where none is named. Archiving
-is final: nothing starts, nothing changes, all can be read.
+is final: nothing starts, nothing changes, all can be read. Pausing is not: nothing starts until it is resumed.
+
+Its schedules are a part of it with rules of their own: `schedules`, `scheduling`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, Literal, TypeAlias, assert_never
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
 
+from perdure.engine.core import schedules, scheduling
 from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
@@ -54,7 +58,10 @@ class WorkflowArchived(Event, frozen=True):
     """The workflow was archived: no run starts from here on; history stays."""
 
 
-EVENTS = (WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, WorkflowArchived)
+EVENTS = (
+    *(WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, WorkflowArchived),
+    *schedules.EVENTS,
+)
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -80,6 +87,7 @@ class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
     description: str | None
     definition: Definition
     is_published: bool = True
+    schedules: tuple[schedules.ScheduleSpec, ...] = ()
 
 
 class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -100,13 +108,14 @@ class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     description: str | None = None
     definition: Definition | None = None
     is_published: bool | None = None
+    schedules: schedules.EditSchedules | None = None
 
 
 class ArchiveWorkflow(msgspec.Struct, frozen=True, gc=False):
     """Archive the workflow."""
 
 
-WorkflowCommand: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow
+WorkflowCommand: TypeAlias = CreateWorkflow | ChangeWorkflow | ArchiveWorkflow | schedules.ScheduleCommand
 
 # --- state -------------------------------------------------------------------------------------------------------
 
@@ -123,7 +132,10 @@ class Version(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkflowState(msgspec.Struct, gc=False):
-    """A workflow. `status` is `new` before the first event."""
+    """A workflow. `status` is `new` before the first event, and does not say whether it is paused.
+
+    `modified_at` is the instant of the last event that is not about a run.
+    """
 
     status: Literal["new", "draft", "published", "archived"] = "new"
     seq: int = 0
@@ -135,6 +147,14 @@ class WorkflowState(msgspec.Struct, gc=False):
     name: Ref = ""
     description: Ref | None = None
     versions: dict[int, Version] = {}
+    modified_at: int = 0
+    is_paused: bool = False
+    schedules: dict[str, schedules.Schedule] = {}
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether nothing of it starts any more."""
+        return self.status == "archived"
 
     @property
     def latest(self) -> int:
@@ -144,7 +164,9 @@ class WorkflowState(msgspec.Struct, gc=False):
 
 def evolve(state: WorkflowState, recorded: Recorded) -> WorkflowState:
     """The state after one more event."""
-    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at, modified_by=recorded.actor)
+    after = replace(state, seq=recorded.seq, recorded_at=recorded.recorded_at)
+    if not isinstance(recorded.event, schedules.RUN_EVENTS):
+        after.modified_at, after.modified_by = recorded.recorded_at, recorded.actor
     _EVOLVE[type(recorded.event)](after, recorded.event, recorded)
     return after
 
@@ -186,20 +208,56 @@ def _archived(state: WorkflowState, _event: WorkflowArchived, _: Recorded) -> No
     state.status = "archived"
 
 
+def _paused(state: WorkflowState, _event: schedules.WorkflowPaused, _: Recorded) -> None:
+    """No run of it starts for a while."""
+    state.is_paused = True
+
+
+def _resumed(state: WorkflowState, _event: schedules.WorkflowResumed, _: Recorded) -> None:
+    """Runs of it start again."""
+    state.is_paused = False
+
+
+def _scheduled(state: WorkflowState, event: Any, recorded: Recorded) -> None:
+    """One of its schedules has changed, or has come due."""
+    state.schedules = schedules.evolve(state.schedules, event, recorded)
+
+
+def _table() -> Dispatch[WorkflowState, [Recorded], None]:
+    table = Dispatch[WorkflowState, [Recorded], None](__name__)
+    for kind in schedules.EVENTS:
+        if kind not in (schedules.WorkflowPaused, schedules.WorkflowResumed):
+            table.on(kind, _scheduled)
+    return table
+
+
 _EVOLVE: Final = (
-    Dispatch[WorkflowState, [Recorded], None](__name__)
+    _table()
     .on(WorkflowCreated, _created)
     .on(VersionAdded, _version_added)
     .on(VersionPublished, _version_published)
     .on(WorkflowDescribed, _described)
     .on(WorkflowArchived, _archived)
+    .on(schedules.WorkflowPaused, _paused)
+    .on(schedules.WorkflowResumed, _resumed)
     .over(EVENTS)
 )
 
 
-def decide(state: WorkflowState, command: WorkflowCommand, *, now: int, actor: str) -> Decision | Rejection:
-    """Answer a command; the answer of a decision is the number of the version it is about."""
+def _no_id() -> str:
+    message = "a schedule, or a run of one, needs an id"
+    raise LookupError(message)
+
+
+def decide(
+    state: WorkflowState, command: WorkflowCommand, *, now: int, actor: str, new_id: Callable[[], str] = _no_id
+) -> Decision | Rejection:
+    """Answer a command; the answer is the number of the version it is about, or what `scheduling` says.
+
+    `new_id` draws ids of schedules and of their runs.
+    """
     draft = Draft(state, evolve, now=now, actor=actor)
+    turn = scheduling.Turn(draft, now, new_id)
     refused = None
     if state.status == "new" and not isinstance(command, CreateWorkflow):
         return Rejection("NOT_FOUND", "there is no such workflow")
@@ -208,14 +266,22 @@ def decide(state: WorkflowState, command: WorkflowCommand, *, now: int, actor: s
             if state.status != "new":
                 return Rejection("CONFLICT", "the workflow exists already")
             _create(draft, command)
+            for spec in command.schedules:
+                scheduling.add(turn, spec)
         case ChangeWorkflow():
             refused = _change(draft, command)
+            if refused is None and command.schedules is not None:
+                refused = scheduling.edit(turn, command.schedules)
+                if refused is scheduling.STALE:
+                    refused = _overtaken()
         case ArchiveWorkflow():
             if state.status != "archived":
                 draft.emit(WorkflowArchived())
         case _:
-            assert_never(command)
-    return refused or Decision(tuple(draft.steps), (), draft.state.latest)
+            refused = scheduling.DECIDE[type(command)](turn, command)
+            return refused or turn.decided()
+    turn.answer = draft.state.latest
+    return refused or turn.decided()
 
 
 def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
@@ -255,7 +321,7 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
     takes_status_over = is_new and command.is_published is None
     is_published_now = latest.published_at is not None
     if command.version != draft.state.latest or (takes_status_over and command.was_published != is_published_now):
-        return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
+        return _overtaken()
     if command.is_published is False and not is_new and is_published_now:
         message = "status: a published version never changes; a draft needs a new definition beside it"
         return Rejection("CONFLICT", message)
@@ -277,6 +343,10 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
         calls = command.current.calls if given is None else given.calls
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256, calls))
     return None
+
+
+def _overtaken() -> Rejection:
+    return Rejection("CONFLICT", "the workflow was changed by somebody else meanwhile; read it again")
 
 
 def _differs(latest: Version, given: Definition, *, may_publish: bool) -> bool:

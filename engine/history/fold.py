@@ -17,6 +17,19 @@ _HAS_ABORTED: Final = frozenset({"Task", "Wait", "Parallel", "Map"})
 """The types of states that take time; of the others AWS has no word for being aborted."""
 
 
+class Fallen:
+    """Visits that failed or were cut short, by scope, and those that a redrive let go on and that have not yet."""
+
+    def __init__(self) -> None:
+        self.visits: dict[str, Visit] = {}
+        self.again: dict[str, Visit] = {}
+
+    def forget(self, visit: Visit) -> None:
+        """Forget a visit that has ended well, with what it had begun."""
+        self.visits.pop(visit.scope, None)
+        visit.fallen_fork = None
+
+
 class HistoryFold:
     """The state of the fold: by scope the open visit, and the input of the one that begins next.
 
@@ -32,6 +45,7 @@ class HistoryFold:
         self._seq = 0
         self._now = 0
         self._lost = range(0)
+        self._fallen = Fallen()
 
     # --- the log --------------------------------------------------------------------------------------------------
 
@@ -81,7 +95,10 @@ class HistoryFold:
     # --- visits ---------------------------------------------------------------------------------------------------
 
     def enter(self, recorded: Recorded, scope: str, state: str, kind: str) -> Visit:
-        """Begin a visit: this event is the first one of it."""
+        """Begin a visit: this event is the first one of it, unless a redrive has brought the visit back."""
+        again = self._fallen.again.pop(scope, None)
+        if again is not None and again.state == state:
+            return self.inside(recorded, scope, state, kind)
         visit = self._begin(scope, state, kind)
         visit.entered_at, visit.input = recorded.recorded_at, self.arrivals.pop(scope, None)
         self.note("entered", visit, visit.input)
@@ -137,6 +154,7 @@ class HistoryFold:
             return
         visit.output = output
         self._close(recorded, visit)
+        self._fallen.forget(visit)
         self.note("exited", visit, output)
         if following is not None:
             self.arrivals[visit.scope] = output
@@ -146,6 +164,7 @@ class HistoryFold:
     def _close(self, recorded: Recorded, visit: Visit) -> None:
         visit.exited_at, visit.due_at = recorded.recorded_at, None
         self.open.pop(visit.scope, None)
+        self._fallen.visits[visit.scope] = visit
 
     def _cancel(self, recorded: Recorded, visit: Visit) -> None:
         """End a visit with what is around it, unless it is its own failure that does so."""
@@ -174,10 +193,10 @@ class HistoryFold:
         self.add(TimelineEntry("iteration_started", fork=fork, at=index))
 
     def end_fork(self, visit: Visit) -> None:
-        """Forget the fork of a visit: all of it has ended."""
+        """End the fork of a visit: nothing of it runs, though a redrive may bring some of it back."""
         if visit.fork is not None:
             self.forks.pop(visit.fork.seq, None)
-            visit.fork = None
+            visit.fallen_fork, visit.fork = visit.fork, None
 
     def _end_scope(self, scope: str, what: What) -> VisitFork | None:
         """End a branch or an iteration; gives its fork, if that is known."""
@@ -186,6 +205,8 @@ class HistoryFold:
         if fork is None:
             return None
         fork.live.pop(index, None)
+        if what == "iteration_succeeded":
+            fork.done.add(index)
         self.add(TimelineEntry(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
         return fork
 
@@ -224,7 +245,6 @@ class HistoryFold:
             if fork.type == "Map":
                 self.add(TimelineEntry("iteration_aborted", fork=fork, at=index))
             scope = scope_of(fork.seq, index)
-            self.arrivals.pop(scope, None)
             inner = self.open.get(scope)
             if inner is not None and self.is_sure(inner):
                 self._cancel(recorded, inner)
@@ -238,7 +258,58 @@ class HistoryFold:
         for visit in list(self.open.values()):
             if self.is_sure(visit):
                 self._cancel(recorded, visit)
+                self.end_fork(visit)
         self.open.clear()
+
+    # --- redrives -------------------------------------------------------------------------------------------------
+
+    def bring_back(self, scope: str) -> None:
+        """Go on with the visit of a scope that failed or was cut short; its state is not told to be entered again."""
+        visit = self._fallen.visits.pop(scope, None)
+        if visit is None:
+            return
+        if visit.type not in _HAS_ABORTED:  # it is told to be entered again
+            if visit.input is not None:
+                self.arrivals[scope] = visit.input
+            return
+        visit.exited_at = visit.failure = None
+        visit.is_cancelled = False
+        visit.seen = self._seq
+        self.open[scope] = self._fallen.again[scope] = visit
+        fork, visit.fallen_fork = visit.fallen_fork, None
+        if fork is None:
+            return
+        visit.fork = self.forks[fork.seq] = fork
+        fork.failures = 0
+        fork.live.clear()
+        for index in range(fork.count or 0):
+            if fork.type == "Parallel" and index not in fork.done:
+                fork.live[index] = None
+                self.bring_back(scope_of(fork.seq, index))
+
+    def bring_back_iteration(self, scope: str) -> None:
+        """Go on with an iteration of a Map state."""
+        seq, index = fork_and_index(scope)
+        if seq in self.forks:
+            self.forks[seq].live[index] = None
+            self._see(scope)
+        self.bring_back(scope)
+
+    def enter_anew(self, scope: str, value: Ref | None) -> None:
+        """Let all visits that are open begin anew, the one of a scope with another input if one is given."""
+        for visit in list(self.open.values()):
+            if visit.fallen_fork is not None and visit.fork is None:  # it was failing
+                self._fallen.visits[visit.scope] = visit
+                self.bring_back(visit.scope)
+            elif visit.fork is None:
+                self._fallen.again[visit.scope] = visit
+                visit.due_at = None
+        if value is not None:
+            self.arrivals[scope] = value
+            if scope in self.open:
+                self.open[scope].input = value
+
+    # --- the end --------------------------------------------------------------------------------------------------
 
     def finish(self) -> Timeline:
         """The timeline of all events that were taken."""

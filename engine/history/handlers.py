@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from perdure.engine.core import chance_events as ce
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
@@ -93,6 +94,19 @@ def _execution_timed_out(fold: HistoryFold, _event: e.ExecutionTimedOut, recorde
 def _execution_terminated(fold: HistoryFold, event: e.ExecutionTerminated, recorded: e.Recorded) -> None:
     fold.stop(recorded)
     fold.note("aborted", value=event.reason)
+
+
+def _execution_redriven(fold: HistoryFold, event: ce.ExecutionRedriven, _: e.Recorded) -> None:
+    fold.add(TimelineEntry("redriven", value=event.reason, redrives=event.count))
+    fold.bring_back(TOP)
+
+
+def _iteration_redriven(fold: HistoryFold, event: ce.IterationRedriven, _: e.Recorded) -> None:
+    fold.bring_back_iteration(event.scope)
+
+
+def _execution_forked(fold: HistoryFold, event: ce.ExecutionForked, _: e.Recorded) -> None:
+    fold.enter_anew(event.scope, event.input)
 
 
 # --- tasks, waits, timers --------------------------------------------------------------------------------------
@@ -252,5 +266,8 @@ HANDLERS: Final = (
     .on(e.ExecutionFailed, failing.execution_failed)
     .on(e.ExecutionTimedOut, _execution_timed_out)
     .on(e.ExecutionTerminated, _execution_terminated)
+    .on(ce.ExecutionRedriven, _execution_redriven)
+    .on(ce.IterationRedriven, _iteration_redriven)
+    .on(ce.ExecutionForked, _execution_forked)
     .over(EXECUTION_EVENTS, beside=BESIDE)
 )

@@ -72,6 +72,10 @@ def _aborted(entry: TimelineEntry, timeline: Timeline) -> _AwsEvent:
     return "ExecutionAborted", {"cause": timeline.value(entry.value)}
 
 
+def _redriven(entry: TimelineEntry, _timeline: Timeline) -> _AwsEvent:
+    return "ExecutionRedriven", {"redriveCount": entry.redrives}
+
+
 # --- of a visit ---------------------------------------------------------------------------------------------
 
 
@@ -208,6 +212,7 @@ _CONVERTERS: Final[dict[What, Callable[[TimelineEntry, Timeline], _AwsEvent]]] =
     "broken": _broken,
     "timed_out": _timed_out,
     "aborted": _aborted,
+    "redriven": _redriven,
     "entered": _entered,
     "exited": _exited,
     "state_aborted": _state_aborted,

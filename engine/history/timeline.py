@@ -19,6 +19,7 @@ What: TypeAlias = Literal[
     "broken",
     "timed_out",
     "aborted",
+    "redriven",
     # a visit
     "entered",
     "scheduled",
@@ -41,7 +42,10 @@ What: TypeAlias = Literal[
     "iteration_aborted",
     "branch_ended",
 ]
-"""The types of entries. The execution is ended (completed), broken (failed), timed out, or aborted (terminated)."""
+"""The types of entries. An execution is ended (completed), broken (failed), timed out or aborted (terminated).
+
+After the latter three it may be redriven.
+"""
 
 _ENDINGS: Final[frozenset[What]] = frozenset({"ended", "broken", "timed_out", "aborted"})
 
@@ -81,7 +85,8 @@ class Visit:
     `within` names the Parallel and Map states around it, outermost first, each with the index of the branch or
     iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
     `is_cancelled`: it did not end by itself, but with what is around it.
-    `begun` is the index of the entry that says that its step was called.
+    `begun` is the index of the entry that says that its step was called. `fallen_fork` is what was its `fork`, and may
+    go on after a redrive.
     """
 
     scope: str
@@ -103,6 +108,7 @@ class Visit:
     within: tuple[tuple[str, int], ...] = ()
     fork: VisitFork | None = None
     begun: int | None = None
+    fallen_fork: VisitFork | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +116,8 @@ class VisitFork:
     """The branches or iterations that a visit of a Parallel or Map state has begun, until that has ended.
 
     `visit` is null, and `count` too, if the log of its beginning is lost. `live` has, in order, the indexes of those
-    that are known to run. At most `concurrency` run at once (0: any number), and `tolerated` may fail.
+    that are known to run, `done` of those that succeeded. At most `concurrency` run at once (0: any
+    number), and `tolerated` may fail.
     """
 
     seq: int
@@ -122,12 +129,14 @@ class VisitFork:
     tolerated: int = 0
     failures: int = 0
     live: dict[int, None] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
 
 
 class TimelineEntry(NamedTuple):
     """One thing that happened; `value` refers to its parameters, result, output or reason.
 
     `fork` and the index `at` name the branch or iteration that it is about, or that what was aborted ran in.
+    `redrives` is the number of a redrive.
     """
 
     what: What
@@ -137,6 +146,7 @@ class TimelineEntry(NamedTuple):
     fork: VisitFork | None = None
     at: int = 0
     limits: TimeLimits = NO_LIMITS
+    redrives: int = 0
 
 
 @dataclass(slots=True)

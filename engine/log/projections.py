@@ -62,6 +62,7 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
             state.cause,
             parent_id,
             awaited_by,
+            None if state.origin is None else _bytes_of(state.origin.execution),
         )
     )
 

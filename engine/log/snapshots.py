@@ -1,4 +1,4 @@
-"""Snapshots: an execution's state at a seq, so that a long stream is not folded from its first event each time.
+"""Snapshots: the state of an execution or a workflow at a seq, so that nobody folds a long stream from its first event.
 
 They may be deleted at any time, and are believed only as far as they can be checked: each names its stream, its seq,
 the chain's hash there and the form of its text, and carries a digest of all that. What does not hold means a full
@@ -9,10 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
-from perdure.engine.core.snapshots import FORMAT, decode_state, encode_state
+from perdure.engine.core.snapshots import (
+    FORMAT,
+    WORKFLOW_FORMAT,
+    decode_state,
+    decode_workflow,
+    encode_state,
+    format_of,
+)
 from perdure.engine.core.state import State
+from perdure.engine.core.workflow import WorkflowState
 from perdure.store.records import Head, SnapshotRow
 
 EVERY: Final = 100
@@ -42,10 +51,10 @@ class Unusable(Exception):
         self.flaw: Flaw = flaw
 
 
-def take(stream_id: bytes, head: Head, state: State) -> SnapshotRow:
+def take(stream_id: bytes, head: Head, state: State | WorkflowState) -> SnapshotRow:
     """The snapshot of a state, of which the last event is the stream's head."""
     data = encode_state(state).decode()
-    snapshot = SnapshotRow(stream_id, head.seq, head.hash, FORMAT, data, b"")
+    snapshot = SnapshotRow(stream_id, head.seq, head.hash, format_of(state), data, b"")
     return snapshot._replace(digest=digest_of(snapshot))
 
 
@@ -63,8 +72,10 @@ def due_after(snapshot: SnapshotRow) -> int:
 
 def check(snapshot: SnapshotRow) -> None:
     """See that a snapshot is of our form, and as it was written: its columns mean something then. Raises `Unusable`."""
-    if snapshot.format != FORMAT:
-        raise Unusable("format", f"its form is {snapshot.format!r}, and {FORMAT} is read here")
+    if snapshot.format not in _DECODE:
+        raise Unusable(
+            "format", f"its form is {snapshot.format!r}, and {' and '.join(map(str, _DECODE))} are read here"
+        )
     try:
         digest = digest_of(snapshot)
     except (AttributeError, TypeError, ValueError, struct.error) as error:
@@ -73,7 +84,13 @@ def check(snapshot: SnapshotRow) -> None:
         raise Unusable("digest", "it does not match its digest")
 
 
-def restore(snapshot: SnapshotRow, chained: bytes | None) -> State:
+_DECODE: Final[Mapping[int, Callable[[bytes], State | WorkflowState]]] = {
+    FORMAT: decode_state,
+    WORKFLOW_FORMAT: decode_workflow,
+}
+
+
+def restore(snapshot: SnapshotRow, chained: bytes | None) -> State | WorkflowState:
     """The state of a checked snapshot, if it is at the right place. Raises `Unusable`.
 
     `chained` is the hash of the event that the stream has at its seq, null if it has none.
@@ -81,7 +98,7 @@ def restore(snapshot: SnapshotRow, chained: bytes | None) -> State:
     if chained != snapshot.hash:
         raise Unusable("chain", "the stream has another event at its seq, or none")
     try:
-        state = decode_state(snapshot.data.encode())
+        state = _DECODE[snapshot.format](snapshot.data.encode())
     except Exception as error:  # whoever wrote it knew the digest, not the form
         raise Unusable("content", f"it does not read as a state: {error}") from error
     if state.seq != snapshot.seq:

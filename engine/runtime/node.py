@@ -29,6 +29,7 @@ from perdure.engine.runtime.workers.crash_loop import CrashLoop
 from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.schedules import ScheduleRunner
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import TaskRunner
@@ -90,6 +91,8 @@ class Workers(NamedTuple):
     children: ChildRunner
     jobs: JobRunner
     admission: Admission
+    slots: Timers
+    scheduled: ScheduleRunner
 
 
 class Node:
@@ -108,6 +111,7 @@ class Node:
         self.send = parts.sender.send
         self.tasks, self.timers, self.suspects, self.recovery, self.pins, self.children = workers[:6]
         self.jobs, self.admission = workers.jobs, workers.admission
+        self.slots, self.scheduled = workers.slots, workers.scheduled
         self.id = parts.sender.id
         self._cancelled: dict[TaskKey, HotStream] = {}
         self.crash_loop: CrashLoop | None = None
@@ -132,6 +136,8 @@ class Node:
         if not loop.is_careful:
             await self.timers.start()
             self.admission.start()
+            self.scheduled.recover()
+            await self.slots.start()
         self.jobs.begin()
 
     async def look(self) -> None:
@@ -163,8 +169,10 @@ class Node:
         if self.crash_loop is not None:
             self.crash_loop.close()
         await self.timers.close()
+        await self.slots.close()
         await self.admission.close()
         await self.tasks.close(grace_s)
+        await self.scheduled.close(end - time.monotonic())
         await self.children.close(end - time.monotonic())
         is_home = self.processor.failure is not None or await self._go_home(end)
         if is_home:
@@ -200,6 +208,13 @@ class Node:
         self.tasks.halt()
         self.timers.halt()
         self.admission.halt()
+        self.slots.halt()
+
+    def begin_schedules(self) -> None:
+        """Take up schedules after a careful start, once every run has had its turn."""
+        if not self.draining.is_set() and self.processor.failure is None:
+            self.scheduled.recover()
+            self.slots.begin()
 
     def _cancel(self, cancelled: fx.CancelTask, hot: HotStream) -> None:
         """Stop a step. Its run stays in memory until it has told its end: hundreds may do so, one after another."""
@@ -238,6 +253,9 @@ class Node:
         .on(fx.EndChild, lambda node, effect, hot: node.children.end(hot, effect.child))
         .on(fx.TellParent, lambda node, effect, hot: node.children.tell_parent(hot, effect))
         .on(fx.FollowParent, lambda node, effect, hot: node.children.follow_parent(hot, effect))
+        .on(fx.SetSchedule, lambda node, effect, _: node.slots.arm(effect.due_at))
+        .on(fx.StartScheduled, lambda node, effect, hot: node.scheduled.start(hot, effect))
+        .on(fx.FollowScheduled, lambda node, effect, hot: node.scheduled.follow(hot, effect))
         .over(fx.Effect)
     )
     """What is done for each kind of effect; also by who records without a start (`Engine.recorder`)."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from perdure.engine.core import ids
+from perdure.engine.core.schedules import RUN_EVENTS
 from perdure.engine.core.versions import Called
 from perdure.engine.core.workflow import WorkflowState
 from perdure.engine.language import Problem, executions_of
@@ -17,7 +18,6 @@ from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky
-from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.steps.executions import readings_of
@@ -50,9 +50,18 @@ class RecordedCalls(Cache[bytes, Mapping[int, Mapping[str, Called]]]):
     def __init__(self) -> None:
         super().__init__(WORKFLOWS_MAX)
 
-    def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+    def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed a workflow: it may have a version more."""
-        self.forget(lambda workflow_id: workflow_id == hot.stream_id)
+        if modifies(events):
+            self.forget(lambda workflow_id: workflow_id == hot.stream_id)
+
+
+_OF_RUNS: Final = frozenset(kind.__name__ for kind in RUN_EVENTS)
+
+
+def modifies(events: Sequence[NewEvent]) -> bool:
+    """Whether events of a workflow change what it is: most of one that has schedules are about its runs."""
+    return any(event.type not in _OF_RUNS for event in events)
 
 
 class Calls:
@@ -60,6 +69,7 @@ class Calls:
 
     def __init__(self, node: NodeParts, recorded: RecordedCalls) -> None:
         self._store = node.store
+        self._loader = node.loader
         self._recorded = recorded
 
     async def recorded(self, workflow_id: bytes, version: int) -> Mapping[str, Called]:
@@ -71,8 +81,7 @@ class Calls:
         row = await self._store.stream(workflow_id)
         if row is None:
             return {}
-        fold = StreamFold(row)
-        await fold.read(self._store)
+        fold = await self._loader.from_snapshot(row) or await self._loader.from_the_start(row)
         state: WorkflowState = fold.state
         return {number: version.calls for number, version in state.versions.items() if version.calls}
 

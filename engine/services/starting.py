@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
-from perdure.engine.core.events import Parent, RunLimit
+from perdure.engine.core.events import Origin, Parent, RunLimit
 from perdure.engine.errors import Invalid
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.callers import Caller
@@ -20,6 +20,7 @@ PROCESS_ID_MAX: Final = 128
 class Start(NamedTuple):
     """An execution to be started: a version of a workflow, an input, and a process id if the caller chose one.
 
+    `origin` is the execution that it repeats, and `reason` why.
     Its `limits` are found last (`engine.services.run_limits`): by whoever starts it, however that comes.
     """
 
@@ -29,6 +30,8 @@ class Start(NamedTuple):
     trigger: str
     is_test: bool = False
     parent: Parent | None = None
+    origin: Origin | None = None
+    reason: str | None = None
     limits: tuple[RunLimit, ...] | None = None
 
     def command(self, caller: Caller) -> c.Trigger:
@@ -47,6 +50,8 @@ class Start(NamedTuple):
             is_test=self.is_test,
             parent=self.parent,
             settings=self.found.settings,
+            origin=self.origin,
+            reason=self.reason,
             limits=self.limits,
         )
 

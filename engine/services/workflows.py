@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from perdure.engine.core import ids, workflow
+from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
@@ -20,7 +21,7 @@ from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
-from perdure.engine.services.calls import CallingWorkflow, Calls
+from perdure.engine.services.calls import CallingWorkflow, Calls, modifies
 from perdure.engine.services.sending import send
 from perdure.engine.services.settings import changed_version
 from perdure.engine.steps import Registry
@@ -73,9 +74,10 @@ class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published])
     def __init__(self) -> None:
         super().__init__(PUBLISHED_MAX)
 
-    def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+    def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed a workflow: another version may be the one that runs, or none."""
-        self.forget(lambda key: key[0] == hot.stream_id)
+        if modifies(events):
+            self.forget(lambda key: key[0] == hot.stream_id)
 
 
 class Workflows:
@@ -102,6 +104,7 @@ class Workflows:
         is_published: bool = True,
         mock_payload: Any = None,
         settings: Mapping[str, Any] | None = None,
+        schedules: Sequence[ScheduleSpec] = (),
     ) -> Saved:
         """Create a workflow with its first version; `settings` are as `engine.services.settings` reads them.
 
@@ -111,11 +114,12 @@ class Workflows:
         given = await self._definition(caller, definition, mock_payload, changed_version(VERSION_DEFAULTS, settings))
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
-        command = workflow.CreateWorkflow(ids.text(caller.workspace_id), name, description, given, is_published)
+        workspace = ids.text(caller.workspace_id)
+        command = workflow.CreateWorkflow(workspace, name, description, given, is_published, tuple(schedules))
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
 
-    async def change(
+    async def change(  # noqa: PLR0913 all that can be changed of a workflow at once
         self,
         caller: Caller,
         workflow_id: bytes,
@@ -126,6 +130,7 @@ class Workflows:
         mock_payload: Any = None,
         is_published: bool | None = None,
         settings: Mapping[str, Any] | None = None,
+        schedules: EditSchedules | None = None,
     ) -> Saved:
         """Change what is given; another definition or setting makes the next version, which keeps the rest.
 
@@ -142,9 +147,10 @@ class Workflows:
             mock_payload=mock_payload,
             is_published=is_published,
             settings=settings,
+            schedules=schedules,
         )
 
-    async def _change(
+    async def _change(  # noqa: PLR0913 likewise
         self,
         caller: Caller,
         seen: tuple[WorkflowRow, WorkflowVersionRow],
@@ -155,6 +161,7 @@ class Workflows:
         mock_payload: Any = None,
         is_published: bool | None = None,
         settings: Mapping[str, Any] | None = None,
+        schedules: EditSchedules | None = None,
     ) -> Saved:
         """Change a workflow that was read, with its latest version; what is not given is taken from there."""
         row, latest = seen
@@ -181,6 +188,7 @@ class Workflows:
             description=description,
             definition=changed,
             is_published=is_published,
+            schedules=schedules,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
@@ -356,6 +364,8 @@ class Workflows:
         row = await self.workflow(caller, workflow_id)
         if row.status == "archived":
             raise Conflict(f"workflow {ids.text(workflow_id)} is archived: no run of it starts")
+        if row.status == "paused":
+            raise Conflict(f"workflow {ids.text(workflow_id)} is paused: no run of it starts until it is resumed")
         found = await self._wanted(row, version, is_test=is_test)
         machine = await self._node.definitions.machine(workflow_id, found.version)
         return Published(row, found, machine, version_settings(found.settings))

@@ -251,6 +251,11 @@ def terminated(reason: str = "no longer needed") -> c.Terminate:
     return c.Terminate(reason)
 
 
+def redriven(reason: str | None = None) -> c.Redrive:
+    """A caller lets the execution go on that did not end well."""
+    return c.Redrive(reason)
+
+
 def recovered(*, died: bool = True) -> c.Recover:
     """Recovery after the process died, uncleanly unless said otherwise."""
     return c.Recover(died)

@@ -13,6 +13,7 @@ from perdure.store.memory.audit import MemoryAudit
 from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
+from perdure.store.memory.schedules import MemorySchedules
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     CANCELLED,
@@ -34,6 +35,7 @@ from perdure.store.records import (
     QueueRow,
     RefusedAppend,
     Row,
+    ScheduleRow,
     SlotRow,
     SnapshotRow,
     StoredEvent,
@@ -53,6 +55,7 @@ class MemoryStore(MemoryAudit):
     def __init__(self) -> None:
         MemoryExecutions.__init__(self)
         MemoryCatalog.__init__(self)
+        MemorySchedules.__init__(self)
         MemoryBulkJobs.__init__(self)
         self._closed = False
         self._is_rebuilding = False
@@ -65,6 +68,7 @@ class MemoryStore(MemoryAudit):
             ExecutionRow: self._executions,
             WaitRow: self._waits,
             TimerRow: self._timers,
+            ScheduleRow: self._schedules,
             QueueRow: self._queue,
             BulkRow: self._bulk,
             SnapshotRow: self._snapshots,
@@ -169,7 +173,7 @@ class MemoryStore(MemoryAudit):
             self._check_open()
         finally:
             self._is_rebuilding = False
-        for kind in (ExecutionRow, WaitRow, TimerRow, QueueRow, BulkRow, SnapshotRow):
+        for kind in (ExecutionRow, WaitRow, TimerRow, QueueRow, ScheduleRow, BulkRow, SnapshotRow):
             table = self._tables[kind]
             for old in list(table.rows.values()):
                 table.delete(old)

@@ -9,6 +9,7 @@ from perdure.store.batch import OWNERS
 from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
+from perdure.store.memory.schedules import MemorySchedules
 from perdure.store.memory.tables import MemoryTable
 from perdure.store.records import (
     ApiKeyRow,
@@ -21,6 +22,7 @@ from perdure.store.records import (
     Owned,
     ProcessIdRow,
     QueueRow,
+    ScheduleRow,
     Seen,
     SlotRow,
     Stray,
@@ -34,7 +36,7 @@ from perdure.store.records import (
 from perdure.store.schema import TABLE_OF
 
 
-class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
+class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules, MemoryBulkJobs):
     """`Auditing` over the tables in memory."""
 
     async def seen(self, kind: StreamKind, stream_ids: Sequence[bytes]) -> dict[bytes, Seen]:
@@ -52,6 +54,7 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
         elif kind == "workflow":
             yield from _at(self._workflows, stream_id)
             yield from (self._versions.rows[stream_id, number] for number in self._versions_of.all(stream_id))
+            yield from (self._schedules.rows[name,] for name in self._schedules_of.all(stream_id))
         elif kind == "bulk":
             yield from _at(self._bulk, stream_id)
         else:
@@ -74,6 +77,7 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemoryBulkJobs):
             ProcessIdRow: self._process_ids,
             WorkflowRow: self._workflows,
             WorkflowVersionRow: self._versions,
+            ScheduleRow: self._schedules,
             OrganizationRow: self._organizations,
             WorkspaceRow: self._workspaces,
             ApiKeyRow: self._api_keys,

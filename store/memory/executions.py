@@ -29,7 +29,8 @@ class MemoryExecutions(MemoryPlaces):
             "organization_id": Index[ExecutionRow](lambda row: row.organization_id, by_id),
         }
         self._live = Index[ExecutionRow](lambda row: True if _is_live(row) else None, by_id)
-        self._executions = MemoryTable(ExecutionRow, *self._pages.values(), self._live)
+        self._of_origin = Index[ExecutionRow](lambda row: row.origin_id, by_id)
+        self._executions = MemoryTable(ExecutionRow, *self._pages.values(), self._live, self._of_origin)
         self._waits_of = Index[WaitRow](lambda row: row.execution_id, lambda row: (row.opened_seq, row.wait_id))
         self._open_waits = Index[WaitRow](
             lambda row: row.workspace_id if row.outcome is None else None, lambda row: row.wait_id
@@ -57,6 +58,9 @@ class MemoryExecutions(MemoryPlaces):
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         return self._rows(self._live.above(True, after, limit))  # noqa: FBT003
+
+    async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:
+        return self._rows(self._of_origin.above(origin_id, after, limit))
 
     async def live_counts(self) -> dict[str, int]:
         waiting = {row.execution_id for row in self._waits.rows.values() if row.outcome is None}

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, select, tuple_, union
 
 from perdure.store.batch import execution_scope
 from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
-from perdure.store.schema import LIVE, execution_counts, executions, idempotency, process_ids, timers, waits
+from perdure.store.schema import HAS_ORIGIN, LIVE, execution_counts, executions, idempotency, process_ids, timers, waits
 from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
 from perdure.store.sql.finding import SqlFinding
 from perdure.store.sql.session import in_parts
@@ -23,6 +23,12 @@ _PAGES: Final = {
     for column in (executions.c.workflow_id, executions.c.workspace_id, executions.c.organization_id)
 }
 _ABOVE_ALL_IDS: Final = b"\xff" * 17
+_OF_ORIGIN: Final = (
+    select(executions)
+    .where(HAS_ORIGIN, executions.c.origin_id == bindparam("origin_id"), executions.c.execution_id > bindparam("after"))
+    .order_by(executions.c.execution_id)
+    .limit(bindparam("limit"))
+)
 _LIVE: Final = (
     select(executions)
     .where(LIVE, executions.c.execution_id > bindparam("after"))
@@ -131,6 +137,10 @@ class SqlExecutions(SqlFinding):
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         return [ExecutionRow._make(row) for row in await self._all(_LIVE, after=after, limit=limit)]
+
+    async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:
+        rows = await self._all(_OF_ORIGIN, origin_id=origin_id, after=after, limit=limit)
+        return [ExecutionRow._make(row) for row in rows]
 
     async def live_counts(self) -> dict[str, int]:
         return {row[0]: row[1] for row in await self._all(_LIVE_COUNTS)}

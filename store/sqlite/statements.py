@@ -17,6 +17,7 @@ from perdure.store.records import (
     ProcessIdRow,
     QueueRow,
     Row,
+    ScheduleRow,
     SlotRow,
     TimerRow,
 )
@@ -31,6 +32,7 @@ from perdure.store.schema import (
     key_uses,
     nodes,
     queue,
+    schedules,
     slots,
     streams,
     timers,
@@ -144,6 +146,7 @@ def _delete(table: Table, *columns: str) -> str:
 DELETES: Final[dict[type[Deleted], tuple[str, tuple[int, ...]]]] = {
     TimerRow: (_delete(timers, "due_at", "execution_id", "timer"), (0, 1, 2)),
     QueueRow: (_delete(queue, "execution_id"), (0,)),
+    ScheduleRow: (_delete(schedules, "schedule_id"), (0,)),
     SlotRow: (_delete(slots, "limit_key", "place", "stream_id"), (0, 1, 3)),  # nobody's but its own
 }
 """By row type, the statement that takes a row away, and which columns of the row it is given."""

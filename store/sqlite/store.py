@@ -19,6 +19,7 @@ from perdure.store.sql.catalog import SqlCatalog
 from perdure.store.sql.executions import SqlExecutions
 from perdure.store.sql.log import SqlLog
 from perdure.store.sql.places import SqlPlaces
+from perdure.store.sql.schedules import SqlSchedules
 from perdure.store.sql.session import Statement
 from perdure.store.sqlite.errors import store_error
 from perdure.store.sqlite.location import database_path
@@ -48,7 +49,7 @@ class _Writing(Protocol):
     async def abandon(self) -> None: ...
 
 
-class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlPlaces, SqlBulkJobs, SqlAudit):
+class SqliteStore(SqlLog, SqlCatalog, SqlExecutions, SqlSchedules, SqlPlaces, SqlBulkJobs, SqlAudit):
     """A `Store` in a SQLite file. Made by `open_sqlite`; without a writer it only reads."""
 
     def __init__(self, readers: Readers, writer: _Writing | None) -> None:

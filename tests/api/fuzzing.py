@@ -68,6 +68,8 @@ class Fuzzed(Api):
         await self.ok("DELETE", f"/v1/workflows/{gone}")
         await self.ok("PATCH", f"/v1/workflows/{workflows[1]}", json={"definition": WAITING})
         await self.trigger(workflows[0], {"process_id": (name := f"INV/{self.sent}")})
+        schedule = {"cron_expression": "0 9 * * *", "overlap": "buffer_one"}
+        made = [await self.ok("POST", f"/v1/workflows/{each}/schedules", json=schedule) for each in workflows]
         self.weak_key = await self.new_key("audit.read")
         keys = (await self.ok("GET", "/v1/keys"))["data"]
         waits = (await self.ok("GET", "/v1/waits?limit=100"))["data"]
@@ -75,6 +77,7 @@ class Fuzzed(Api):
             "workflow_id": [*workflows, gone],
             "workflow_execution_id": runs,
             "process_id": [*runs, name],
+            "schedule_id": [each["data"]["id"] for each in made],
             "wait_id": [wait["wait_id"] for wait in waits],
             "after": [wait["wait_id"] for wait in waits],
             "key": [key["id"] for key in keys if key["name"] != "bootstrap"],

@@ -52,7 +52,9 @@ def test_every_route_is_in_the_page() -> None:
     assert shown[:-2] == [line_of(route) for route in ROUTES]
     assert [row[0] for row in shown[-2:]] == [f"`GET {METRICS}`", "`GET /`"]
     made = {f"{route.method} {route.path}" for route in ROUTES if route.status != 200}
-    assert made == {"POST /v1/workflows", "POST /v1/keys", "POST /v1/bulk"}
+    schedules = "POST /v1/workflows/{id}/schedules"
+    things = {"POST /v1/workflows", schedules, f"{schedules}/{{schedule_id}}/run-now", "POST /v1/keys"}
+    assert made == {*things, "POST /v1/bulk"}
 
 
 def test_every_code_is_in_the_page() -> None:

@@ -24,6 +24,7 @@ class Owned(NamedTuple):
     key_id: str
     bulk_id: str
     organization_id: str
+    schedule_id: str
     token: str
     secrets: tuple[str, ...]
 
@@ -37,9 +38,12 @@ async def owned(api: Api) -> Owned:
     await api.new_key("runs.view", name="a secret key")
     key = (await api.ok("GET", "/v1/keys"))["data"][-1]
     item = await api.item(workflow_id, execution_id)
+    made = await api.ok("POST", f"/v1/workflows/{workflow_id}/schedules", json={"cron_expression": "0 9 1 1 *"})
+    schedule_id = made["data"]["id"]
     body = {"action": "terminate", "filter": {"process_id_prefix": "nobody's"}}
     job = (await api.ok("POST", "/v1/bulk", json=body))["data"]["id"]
-    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], job, item["organization_id"], item["workspace_id"])
+    places = (item["organization_id"], item["workspace_id"])
+    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], job, schedule_id, *places)
     return Owned(
         workflow_id,
         execution_id,
@@ -48,6 +52,7 @@ async def owned(api: Api) -> Owned:
         key["id"],
         job,
         item["organization_id"],
+        schedule_id,
         await api.token_of(execution_id),
         (*ids, "secret", "SECRET"),
     )
@@ -74,8 +79,18 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         f"{PROCESS}/terminateWorkflow/{{process_id}}": {},
         "/v1/executions/{process_id}/resume": {"payload": 7},
         "/v1/executions/{process_id}/terminate": {},
+        "/v1/executions/{process_id}/redrive": {},
+        "/v1/executions/{process_id}/rerun": {},
+        "/v1/executions/{process_id}/fork": {"seq": 1},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
+        "/v1/workflows/{id}/schedules": {"interval": {"value": 1, "unit": "days"}},
+        "/v1/workflows/{id}/schedules/{schedule_id}": {"overlap": "skip"},
+        f"{PROCESS}/toggleScheduledWorkflow": {
+            "workflow_id": mine.workflow_id,
+            "workflow_version": 1,
+            "action": "PAUSE",
+        },
         "/v1/workflows/by-name/{name}": {"definition": ENDING},
         "/v1/bulk": {"action": "terminate", "filter": {"workflow_id": mine.workflow_id}, "dry_run": True},
         "/v1/keys": {"name": "mine", "scopes": ["runs.view"]},
@@ -145,6 +160,8 @@ async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -
     mine = await owned(api)
     if route.path.endswith("/release"):
         await api.set_aside(mine.process_id)
+    if route.path.endswith("/redrive"):
+        await api.ok("POST", f"/v1/executions/{mine.process_id}/terminate", json={})
     response = await ask(api, route, mine, api.key)
     assert response.is_success, response.text
 

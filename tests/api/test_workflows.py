@@ -68,9 +68,6 @@ async def test_what_is_wrong_is_named(api: Api, fields: dict[str, Any], says: st
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
-        ({"trigger_type": "schedule"}, "trigger_type"),
-        ({"cron_expression": "0 9 * * *"}, "cron_expression"),
-        ({"timezone": "UTC"}, "timezone"),
         ({"nodes": []}, "nodes"),
     ],
 )

@@ -105,6 +105,6 @@ async def test_a_process_that_dies_in_the_middle_leaves_the_old_rows(tmp_path: P
         process.send_signal(signal.SIGKILL)
     store = await open_sqlite(path)
     assert await compare_projections(store) == []
-    assert await rebuild(store) == Rebuilt(executions=4, waits=4, timers=1)
+    assert await rebuild(store) == Rebuilt(executions=4, waits=4, timers=1, schedules=0)
     assert await compare_projections(store) == []
     await store.close()

@@ -22,6 +22,7 @@ from perdure.store.records import (
     OrganizationRow,
     ProcessIdRow,
     Row,
+    ScheduleRow,
     SnapshotRow,
     StreamAppend,
     WaitRow,
@@ -90,7 +91,7 @@ def idempotency(key: str, stream_id: bytes, **changes: Any) -> IdempotencyRow:
 def execution(execution_id: bytes, **changes: Any) -> ExecutionRow:
     row = ExecutionRow(
         *(execution_id, ORG, WORKSPACE, WORKFLOW, 1, "REQUEST", "running", "A", 1, NOW, NOW, None, None),
-        *("1/input", None, None, None, None, None, None),
+        *("1/input", None, None, None, None, None, None, None),
     )
     return row._replace(**changes)
 
@@ -98,6 +99,15 @@ def execution(execution_id: bytes, **changes: Any) -> ExecutionRow:
 def wait(wait_id: bytes, execution_id: bytes, **changes: Any) -> WaitRow:
     row = WaitRow(
         *(wait_id, execution_id, ORG, WORKSPACE, WORKFLOW, "Ask", 2, NOW, None, None, None, None),
+    )
+    return row._replace(**changes)
+
+
+def schedule(schedule_id: bytes, **changes: Any) -> ScheduleRow:
+    timing, by = '{"cron":"* * * * *"}', "key:1"
+    row = ScheduleRow(
+        *(schedule_id, WORKFLOW, ORG, WORKSPACE, "active", timing, "allow", "latest", 0, None, NOW, NOW, None, None),
+        *(0, "", 2, NOW, by, NOW, by),
     )
     return row._replace(**changes)
 

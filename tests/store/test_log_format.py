@@ -23,7 +23,7 @@ import msgspec
 import pytest
 
 from perdure.engine import Engine
-from perdure.engine.core import bulk, organization, workflow
+from perdure.engine.core import bulk, organization, schedules, workflow
 from perdure.engine.core import events as e
 from perdure.engine.core.settings import OrganizationSettings, VersionSettings
 from perdure.engine.core.upcast import EARLIER
@@ -63,12 +63,17 @@ WORDS = {
     "dict[str, Called]": "{*called*}",
     "Then": "*what follows*",
     "Parent": "*parent*",
+    "Origin": "*origin*",
     "tuple[RunLimit, ...]": "[*limit*]",
     "tuple[int, ...]": "[*integer*]",
     "VersionSettings": "*settings*",
     "OrganizationSettings": "*settings of an organization*",
     "CountsRule": '`"all"` or `"active"`',
     "ResumeRule": '`"any"` or `"named"`',
+    "Timing": "*timing*",
+    "Overlap": '`"allow"` or `"skip"` or `"buffer_one"`',
+    "CatchUp": '`"none"` or `"latest"` or `"all"`',
+    "SlotOutcome": '`"fired"` or `"caught_up"` or `"missed"` or `"skipped_overlap"` or `"skipped_paused"`',
 }
 
 
@@ -84,8 +89,10 @@ def event_types() -> str:
                 parts.append(described(earlier.form, f"**`{cls.__name__}`** {version}"))
     parts.append("### What stands in some of them\n")
     parts.append(described(e.Parent, "*parent*: an object"))
+    parts.append(described(e.Origin, "*origin*: an object"))
     parts.append(described(e.RunLimit, "*limit*: an object"))
     parts.append(described(Called, "*called*: an object"))
+    parts.append(described(schedules.Timing, "*timing*: an object"))
     parts.append(described(VersionSettings, "*settings*: an object"))
     parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")

@@ -19,9 +19,10 @@ from perdure.engine.audit.rebuild import rebuild as make_again
 @database
 @as_json
 def rebuild(database: str, *, as_json: bool) -> None:
-    """Drop the projections (executions, waits, timers, snapshots and so on) and make them again from the log.
+    """Drop the projections and make them again from the log: executions, waits, timers, schedules and so on.
 
-    All of it is one transaction: a crash leaves the old ones. No server may hold the database meanwhile.
+    Snapshots are dropped, too. All of it is one transaction: a crash leaves the old ones. No server may hold the
+    database meanwhile.
     """
     try:
         made = run(_rebuilt(database))
@@ -30,11 +31,8 @@ def rebuild(database: str, *, as_json: bool) -> None:
     if as_json:
         output.document(made._asdict())
     else:
-        output.line(
-            f"made from the log: executions {made.executions}, "
-            f"waits {made.waits}, timers {made.timers}, "
-            f"bulk jobs {made.bulk_jobs}"
-        )
+        counts = ", ".join(f"{table.replace('_', ' ')} {count}" for table, count in made._asdict().items())
+        output.line(f"made from the log: {counts}")
 
 
 async def _rebuilt(database: str) -> Rebuilt:

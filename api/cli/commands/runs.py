@@ -50,6 +50,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "run": shown["execution_id"],
             "process id": shown["process_id"],
             "parent": shown["parent_execution_id"],
+            "origin": shown["origin_execution_id"],
             "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
             "status": shown["status"],
             "state": shown["state"],

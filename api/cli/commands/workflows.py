@@ -174,7 +174,7 @@ def diff(file: str, where: Where, *, name: str | None, as_json: bool) -> None:
 
 @workflows.command("list", examples=["perdure workflows list", "perdure workflows list --search invoice --json"])
 @click.option("--search", metavar="TEXT", help="Only those whose name has this in it.")
-@click.option("--status", type=click.Choice(["draft", "published", "archived"]), help="Only these.")
+@click.option("--status", type=click.Choice(["draft", "published", "paused", "archived"]), help="Only these.")
 @limit(1000, default=100)
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Which page.")
 @anywhere

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import click
 
 from perdure.api.actor import terminal_actor
+from perdure.api.cli.names import only_schedule
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandNotRun, run
@@ -26,7 +27,9 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
+from perdure.api.dialects.resource.chance_schemas import Fork, Rerun
 from perdure.api.dialects.resource.organizations import organization_json
+from perdure.api.dialects.resource.schedule_json import schedule_json
 from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.resource.workflows import given_settings
@@ -124,6 +127,26 @@ class Direct:
 
         return dict(self._do(archive))
 
+    def switch_schedules(self, workflow: str, schedule: str | None, *, is_enabled: bool) -> dict[str, Any]:
+        async def switch(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            services, schedule_id = engine.services.schedules, None if schedule is None else ids.parse(schedule)
+            await services.switch(caller, row.workflow_id, is_enabled=is_enabled, schedule_id=schedule_id)
+            views = await services.views(caller, row.workflow_id)
+            found = [schedule_json(each) for each in views if schedule_id in (None, each.row.schedule_id)]
+            return {"items": [{"id": each["id"], "status": each["status"]} for each in found]}
+
+        return dict(self._do(switch))
+
+    def run_schedule(self, workflow: str, schedule: str | None) -> dict[str, Any]:
+        async def start(engine: Engine, caller: Caller) -> dict[str, Any]:
+            row = await find_workflow(engine.store, caller, workflow)
+            rows = await engine.services.schedules.rows(caller, row.workflow_id)
+            name = schedule or only_schedule([ids.text(each.schedule_id) for each in rows])
+            return (await engine.services.schedules.run_now(caller, row.workflow_id, ids.parse(name)))._asdict()
+
+        return dict(self._do(start))
+
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]:
@@ -166,6 +189,47 @@ class Direct:
             return {"message": answered.answer}
 
         return dict(self._do(terminate))
+
+    def redrive(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        async def redrive(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            return {"message": (await engine.services.chances.redrive(caller, process_id, reason=reason)).answer}
+
+        return dict(self._do(redrive))
+
+    def rerun(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        async def rerun(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(Rerun, body)
+            answered = await engine.services.chances.rerun(
+                caller,
+                process_id,
+                run_input=asked.input,
+                version=asked.version,
+                new_process_id=asked.process_id,
+                reason=asked.reason,
+                trigger="MANUAL",
+            )
+            return {"execution_id": answered.answer, "process_id": asked.process_id or answered.answer}
+
+        return dict(self._do(rerun))
+
+    def fork(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        async def fork(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(Fork, body)
+            answered = await engine.services.chances.fork(
+                caller,
+                process_id,
+                asked.seq,
+                state_input=asked.input,
+                new_process_id=asked.process_id,
+                reason=asked.reason,
+                trigger="MANUAL",
+            )
+            return {"execution_id": answered.answer, "process_id": asked.process_id or answered.answer}
+
+        return dict(self._do(fork))
 
     def release(self, process_id: str) -> dict[str, Any]:
         async def release(engine: Engine, caller: Caller) -> dict[str, Any]:

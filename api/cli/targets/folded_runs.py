@@ -39,6 +39,7 @@ def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
         **run_json(row, process_id, item.workflow_details.workflow_name),
         "modified_by_name": next((each.actor_name for each in told if each.actor == row.modified_by), None),
         "parent_execution_id": None if state.parent is None else state.parent.execution,
+        "origin_execution_id": None if state.origin is None else state.origin.execution,
         "queue": None if item.queue is UNSET else queue_line(item.queue.position, item.queue.limits),
         **_values(recorded, state),
         "steps": steps_json(recorded),

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from perdure.engine.services.run_filters import Given, Sort
 
-ListedStatus: TypeAlias = Literal["draft", "published", "archived"]
+ListedStatus: TypeAlias = Literal["draft", "published", "paused", "archived"]
 
 
 class RunReader(Protocol):
@@ -48,6 +48,10 @@ class RunReader(Protocol):
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
+        ...
+
+    def schedules(self, workflow: str) -> dict[str, Any]:
+        """The schedules of a workflow: `items`, each with its last decisions and its next slots."""
         ...
 
     def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:

@@ -44,6 +44,9 @@ class ServedRuns(Remote):
 
         return drawn(self.client, list(self._events(run_id)))
 
+    def schedules(self, workflow: str) -> dict[str, Any]:
+        return {"items": [to_builtins(each) for each in self.client.schedules(self.workflow_id(workflow))]}
+
     def history(
         self, workflow: str | None, filters: Given, sort: Sort, limit: int, after: str | None
     ) -> dict[str, Any]:

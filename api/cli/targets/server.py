@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
-from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
+from perdure.api.cli.names import SUGGESTED_FROM, is_id, only, only_schedule
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.runner import CommandFailed, CommandNotRun, NotThere, headline, problems
 from perdure.api.client import Client, ClientError, NoAnswer, NotFound, Refusal, Retries, Unreachable
@@ -89,6 +90,22 @@ class Remote:
     def archive_workflow(self, workflow: str) -> dict[str, Any]:
         return _members(self.client.archive_workflow(self.workflow_id(workflow)), _BRIEF)
 
+    def switch_schedules(self, workflow: str, schedule: str | None, *, is_enabled: bool) -> dict[str, Any]:
+        workflow_id = self.workflow_id(workflow)
+        if schedule is None:
+            version = self.client.workflow(workflow_id).version
+            self.client.toggle_schedules(workflow_id, version, "PLAY" if is_enabled else "PAUSE")
+        else:
+            self.client.change_schedule(workflow_id, schedule, {"enabled": is_enabled})
+        found = [each for each in self.client.schedules(workflow_id) if schedule in (None, each.id)]
+        return {"items": [_members(each, ("id", "status")) for each in found]}
+
+    def run_schedule(self, workflow: str, schedule: str | None) -> dict[str, Any]:
+        workflow_id = self.workflow_id(workflow)
+        if schedule is None:
+            schedule = only_schedule([each.id for each in self.client.schedules(workflow_id)])
+        return _members(self.client.run_schedule(workflow_id, schedule))
+
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]:
@@ -107,6 +124,34 @@ class Remote:
     def terminate(self, process_id: str, payload: dict[str, Any]) -> dict[str, Any]:
         with self.of_run(process_id):
             return _members(self.client.terminate(process_id, payload))
+
+    def redrive(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(self.client.redrive(process_id, reason=reason))
+
+    def rerun(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(
+                self.client.rerun(
+                    process_id,
+                    run_input=body.get("input"),
+                    version=body.get("version"),
+                    new_process_id=body.get("process_id"),
+                    reason=body.get("reason"),
+                )
+            )
+
+    def fork(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(
+                self.client.fork(
+                    process_id,
+                    body["seq"],
+                    state_input=body.get("input", UNSET),
+                    new_process_id=body.get("process_id"),
+                    reason=body.get("reason"),
+                )
+            )
 
     def release(self, process_id: str) -> dict[str, Any]:
         return _members(self.client.release(process_id))

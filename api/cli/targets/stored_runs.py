@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -73,6 +74,9 @@ class StoredRuns:
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         return run(_workflow(self._scope, wanted, version))
 
+    def schedules(self, workflow: str) -> dict[str, Any]:
+        return run(_schedules(self._scope, workflow))
+
     def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
         return run(_bulk_jobs(self._scope, limit, after))
 
@@ -81,6 +85,17 @@ class StoredRuns:
 
     def keys(self) -> dict[str, Any]:
         return run(_keys(self._scope))
+
+
+async def _schedules(scope: DatabaseScope, workflow: str) -> dict[str, Any]:
+    from perdure.api.dialects.resource.schedule_json import schedule_json  # noqa: PLC0415 time zones, likewise
+    from perdure.engine.services.schedule_views import schedules_of, views_of  # noqa: PLC0415
+
+    async with view(scope) as seen:
+        row = await find_workflow(seen.store, seen.caller, workflow)
+        now = time.time_ns() // 1_000_000
+        views = await views_of(seen.store, await schedules_of(seen.store, [row.workflow_id]), now)
+        return {"items": [schedule_json(each) for each in views]}
 
 
 async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
@@ -98,6 +113,7 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
             "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
+            "origin_execution_id": None if row.origin_id is None else ids.text(row.origin_id),
             "queue": None if queue is None else queue_line(queue.position, queue.limits),
             **values_json(shown),
             "steps": steps,

@@ -120,7 +120,7 @@ def _described(view: ExecutionView) -> dict[str, Any]:
 
 
 def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
-    described = {
+    described: dict[str, Any] = {
         "workflow_id": ids.text(row.workflow_id),
         "workflow_execution_id": ids.text(row.execution_id),
         "workflow_version": row.workflow_version,
@@ -134,7 +134,11 @@ def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
         "modified_on": row.modified_at,
         "modified_by": row.modified_by,
     }
-    return described if row.parent_id is None else {**described, "parent_execution_id": ids.text(row.parent_id)}
+    if row.parent_id is not None:
+        described["parent_execution_id"] = ids.text(row.parent_id)
+    if row.origin_id is not None:
+        described["origin_execution_id"] = ids.text(row.origin_id)
+    return described
 
 
 ROUTES: Final[Sequence[Route]] = (

@@ -180,7 +180,10 @@ class WorkflowNamed(Shape, frozen=True):
 
 
 class RunDescribed(Shape, frozen=True, kw_only=True):
-    """The members that a run has wherever it is shown. `parent_execution_id`: the run whose task started it."""
+    """The members that a run has wherever it is shown. `parent_execution_id`: the run whose task started it.
+
+    `origin_execution_id`: the run that it was made from, by a rerun or a fork.
+    """
 
     workflow_id: Uuid
     workflow_execution_id: Uuid
@@ -195,6 +198,7 @@ class RunDescribed(Shape, frozen=True, kw_only=True):
     modified_on: Millis
     modified_by: str | None
     parent_execution_id: Uuid | UnsetType = UNSET
+    origin_execution_id: Uuid | UnsetType = UNSET
     workflow_event_log: EventLog
 
 
@@ -262,6 +266,23 @@ class VersionQuery(Request, frozen=True):
 
     workflow_id: Uuid
     workflow_version: Version
+
+
+class Toggle(Request, frozen=True):
+    """The schedules of a workflow: `PAUSE` or `PLAY`. They are those of all versions."""
+
+    workflow_id: Uuid
+    workflow_version: Version
+    action: Literal["PAUSE", "PLAY"]
+
+
+class Toggled(Shape, frozen=True):
+    """The schedules of a workflow as they are now."""
+
+    message: Success
+    workflow_id: Uuid
+    workflow_version: Number
+    status: Literal["PAUSED", "ACTIVE"]
 
 
 class VersionsQuery(Request, frozen=True):

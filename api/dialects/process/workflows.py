@@ -17,7 +17,7 @@ from perdure.engine.log.codec import decode_json
 from perdure.store.records import WorkflowRow, WorkflowVersionRow
 
 STATUS: Final = {"draft": "DRAFT", "published": "ACTIVE", "archived": "ARCHIVED"}
-"""The process API's words for a status. (`PAUSED` comes with schedules.)"""
+"""The process API's words for a status, but for `PAUSED`: a published version of which nothing starts by itself."""
 
 
 async def workflow(call: RouteCall[schemas.VersionQuery, None]) -> Reply:
@@ -25,7 +25,7 @@ async def workflow(call: RouteCall[schemas.VersionQuery, None]) -> Reply:
     row, version = await _found(call)
     mock = await _mock(call, version)
     item = {
-        **_described(row, version),
+        **_described(row, version, await _paused(call, [row])),
         "workflow_integrations": {},
         **outline(decode_json(version.definition)),
         "workflow_schema": _schema(mock),
@@ -38,7 +38,7 @@ async def schema(call: RouteCall[schemas.VersionQuery, None]) -> Reply:
     row, version = await _found(call)
     mock = await _mock(call, version)
     fields = ("workflow_id", "workflow_version", "created_on", "created_by", "modified_on", "modified_by")
-    described = _described(row, version)
+    described = _described(row, version, frozenset())
     item = {name: described[name] for name in fields}
     item |= {"workflow_mock_payload": mock, "workflow_schema": _schema(mock)}
     return Reply({"message": "success", "item": item})
@@ -73,7 +73,8 @@ async def organization_workflows(call: RouteCall[schemas.VersionsQuery, None]) -
         before=_position(query.workflow_id, query.workflow_version),
         limit=query.limit,
     )
-    items = [_described(row, version) for row, version in rows]
+    paused = await _paused(call, [row for row, _ in rows])
+    items = [_described(row, version, paused) for row, version in rows]
     return Reply(page_of(items, _last_key(rows[-1][1]) if has_more else None))
 
 
@@ -104,9 +105,20 @@ def _last_key(version: WorkflowVersionRow) -> dict[str, Any]:
     }
 
 
-def _described(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
+async def _paused(call: RouteCall[Any, Any], rows: Sequence[WorkflowRow]) -> frozenset[bytes]:
+    """The workflows that are paused, or of which all schedules are."""
+    own = {row.workflow_id for row in rows}
+    schedules = await call.engine.services.schedules.rows_of(sorted(own))
+    active = {each.workflow_id for each in schedules if each.status == "active"}
+    idle = {each.workflow_id for each in schedules} - active
+    return frozenset(idle | {row.workflow_id for row in rows if row.status == "paused"})
+
+
+def _described(row: WorkflowRow, version: WorkflowVersionRow, paused: frozenset[bytes]) -> dict[str, Any]:
     own = "draft" if version.published_at is None else "published"
     status = STATUS["archived" if row.status == "archived" else own]
+    if status == "ACTIVE" and row.workflow_id in paused:
+        status = "PAUSED"
     return {
         "workflow_id": ids.text(row.workflow_id),
         "workflow_version": version.version,
@@ -123,7 +135,23 @@ def _described(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
     }
 
 
+async def toggle(call: RouteCall[Any, schemas.Toggle]) -> Reply:
+    """Pause the schedules of a workflow, or let them go on; slots of a pause are not made up for."""
+    body, is_enabled = call.body, call.body.action == "PLAY"
+    workflow_id = id_of("workflow_id", body.workflow_id)
+    await call.engine.services.workflows.version(call.caller, workflow_id, body.workflow_version)
+    await call.engine.services.schedules.switch(call.caller, workflow_id, is_enabled=is_enabled)
+    told = {"workflow_id": ids.text(workflow_id), "workflow_version": body.workflow_version}
+    return Reply({"message": "success", **told, "status": "ACTIVE" if is_enabled else "PAUSED"})
+
+
 ROUTES: Final[Sequence[Route]] = (
+    route(
+        *("POST", "toggleScheduledWorkflow", "workflows.manage", toggle),
+        body=schemas.Toggle,
+        answer=schemas.Toggled,
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
+    ),
     route(
         *("GET", "getWorkflowById", "workflows.view", workflow),
         query=schemas.VersionQuery,

@@ -10,6 +10,7 @@ from perdure.api.http.dialect import Dialect, ScopeSpelling
 from perdure.api.http.routing import Route
 
 WORKFLOWS: Final = "Workflows"
+SCHEDULES: Final = "Schedules"
 KEYS: Final = "Keys"
 TRIALS: Final = "Trials"
 WAITS: Final = "Waits"
@@ -28,6 +29,7 @@ RESOURCE: Final = Dialect(
     scope_spelling=ScopeSpelling(prefix="service.workflows."),
     tags={
         WORKFLOWS: "Workflows as they are written: definitions in Amazon States Language.",
+        SCHEDULES: "When workflows start by themselves, and what was decided of each slot.",
         KEYS: "Who may call, and what.",
         TRIALS: "One state by itself: nothing is called, started or kept.",
         WAITS: "Pauses that somebody outside must end.",

@@ -7,6 +7,7 @@ from typing import Final
 
 from perdure.api.dialects.resource import (
     bulk,
+    chances,
     clock,
     events,
     executions,
@@ -14,6 +15,7 @@ from perdure.api.dialects.resource import (
     keys,
     organizations,
     releases,
+    schedules,
     tasks,
     trials,
     waits,
@@ -22,8 +24,8 @@ from perdure.api.dialects.resource import (
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
-    *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *keys.ROUTES, *waits.ROUTES),
+    *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *finding.ROUTES,
     *bulk.ROUTES,
-    *(*tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
+    *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.dialects.resource.schedule_schemas import CronText, ScheduleList, WholeList, Zone
 from perdure.api.dialects.resource.setting_schemas import RunSettings, SettingsShown
 from perdure.api.dialects.schemas import (
     Count,
@@ -27,7 +28,6 @@ from perdure.api.validation import Request, Uuid
 from perdure.engine.services.task_tokens import CAUSE_MAX, ERROR_MAX
 
 EVENTS_DEFAULT: Final = 100
-RETRIES_MAX: Final = 10_000
 
 # A name is one line; a description may have more.
 Name: TypeAlias = Annotated[
@@ -49,7 +49,8 @@ Definition: TypeAlias = Annotated[
 ScopeName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ""})]
 """A scope in any dialect's spelling; the document shows those of the server's dialects."""
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-WorkflowStatus: TypeAlias = Literal["draft", "published", "archived"]
+WorkflowStatus: TypeAlias = Literal["draft", "published", "paused", "archived"]
+TriggeredBy: TypeAlias = Literal["manual", "schedule"]
 EventLimit: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 StepMs: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
@@ -76,6 +77,8 @@ class After(Shape, frozen=True):
     after: Uuid | None
 
 
+_SCHEDULES_ELSEWHERE: Final = "schedules are given where a workflow is created or changed, or to its schedules"
+
 # --- workflows ---------------------------------------------------------------------------------------------------
 
 
@@ -95,14 +98,13 @@ class NewWorkflow(Request, frozen=True):
         "published"
     )
     settings: RunSettings = RunSettings()
-    trigger_type: Annotated[
-        Literal["manual"], msgspec.Meta(extra={"accepts": "'manual' ('schedule' is not supported yet)"})
-    ] = "manual"
+    trigger_type: TriggeredBy | None = None
+    cron_expression: CronText | None = None
+    timezone: Zone | UnsetType = UNSET
+    schedules: ScheduleList | None = None
     mock_payload: dict[str, Any] | None = None
 
     not_yet: ClassVar[Mapping[str, str]] = {
-        "cron_expression": "",
-        "timezone": "",
         "nodes": "send a definition in Amazon States Language",
         "edges": "send a definition in Amazon States Language",
         "steps": "send a definition in Amazon States Language",
@@ -119,7 +121,10 @@ class AppliedWorkflow(Request, frozen=True):
     )
     settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
 
-    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+    not_yet: ClassVar[Mapping[str, str]] = {
+        **NewWorkflow.not_yet,
+        **dict.fromkeys(("trigger_type", "cron_expression", "timezone", "schedules"), _SCHEDULES_ELSEWHERE),
+    }
 
 
 class WorkflowChange(Request, frozen=True):
@@ -137,8 +142,12 @@ class WorkflowChange(Request, frozen=True):
     ) = msgspec.UNSET
 
     settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
+    trigger_type: TriggeredBy | msgspec.UnsetType = msgspec.UNSET
+    cron_expression: CronText | msgspec.UnsetType | None = msgspec.UNSET
+    timezone: Zone | msgspec.UnsetType = msgspec.UNSET
+    schedules: WholeList | msgspec.UnsetType = msgspec.UNSET
 
-    not_yet: ClassVar[Mapping[str, str]] = {**NewWorkflow.not_yet, "trigger_type": ""}
+    not_yet: ClassVar[Mapping[str, str]] = NewWorkflow.not_yet
 
 
 class WorkflowsQuery(Request, frozen=True):
@@ -162,9 +171,11 @@ class WorkflowShown(Shape, frozen=True):
     id: Uuid
     name: str
     description: str | None
-    status: Literal["draft", "published", "archived"]
+    status: WorkflowStatus
     version: Number
-    trigger_type: Literal["manual"]
+    trigger_type: TriggeredBy
+    cron_expression: str | None
+    timezone: str | None
     created_at: Instant
     created_by: str
     updated_at: Instant
@@ -416,49 +427,3 @@ class AfterPosition(Shape, frozen=True):
     limit: Number
     has_more: bool
     after: Count
-
-
-# --- trials ------------------------------------------------------------------------------------------------------
-
-
-class MockedError(Request, frozen=True):
-    """The failure of the state's step."""
-
-    error: Annotated[str, msgspec.Meta(max_length=256)] | None = None
-    cause: Annotated[str, msgspec.Meta(max_length=32_768)] | None = None
-
-
-class StateTrial(Request, frozen=True):
-    """A state, or a machine and the name of one of its states; what goes in, and what its step gives.
-
-    `result` or `error` is for Task, Parallel and Map states; without either, only the input is processed. `context` is
-    the whole context object, `retry_count` how often the state has been tried again.
-    """
-
-    definition: dict[str, Any]
-    input: Any = msgspec.field(default_factory=dict)
-    state: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | None = None
-    result: Any = msgspec.UNSET
-    error: MockedError | None = None
-    context: dict[str, Any] | None = None
-    variables: dict[str, Any] | None = None
-    retry_count: Annotated[int, msgspec.Meta(ge=0, le=RETRIES_MAX)] = 0
-
-
-class StateTried(Shape, frozen=True):
-    """The result of running one state by itself.
-
-    `inspection` has the data after each step of its input and output processing, by the names of AWS TestState. Of a
-    Task, Parallel or Map state for which neither `result` nor `error` was sent, only the input is processed:
-    NEEDS_RESULT.
-    """
-
-    status: Literal["SUCCEEDED", "FAILED", "RETRIABLE", "CAUGHT_ERROR", "NEEDS_RESULT"]
-    output: Any
-    error: str | None
-    cause: str | None
-    next_state: str | None
-    assigned: dict[str, Any]
-    retry_delay_ms: Count | None
-    wait_until: Instant | None
-    inspection: dict[str, Any]

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource import trial_schemas
 from perdure.api.dialects.resource.dialect import TRIALS, route
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.errors import Invalid
@@ -24,7 +24,7 @@ _APART: Final = FairThread("perdure-trial")
 """An expression may take a second and much memory: whoever tries many out waits for them, and others for one."""
 
 
-async def try_state(call: RouteCall[Any, schemas.StateTrial]) -> Reply:
+async def try_state(call: RouteCall[Any, trial_schemas.StateTrial]) -> Reply:
     """Try out one state: its status, output and next state, and the data after each step of its processing."""
     workspace_id = call.caller.workspace_id
     _APART.check(workspace_id, WAITING_MAX)
@@ -32,7 +32,7 @@ async def try_state(call: RouteCall[Any, schemas.StateTrial]) -> Reply:
     return data(tested.document())
 
 
-def _tested(body: schemas.StateTrial, payload_max: int) -> StateOutcome:
+def _tested(body: trial_schemas.StateTrial, payload_max: int) -> StateOutcome:
     if body.error is not None and body.result is not msgspec.UNSET:
         raise Invalid("error: it cannot be sent together with result", {"field": "error"})
     result: Succeeded | Failed | None = None
@@ -63,7 +63,7 @@ def _tested(body: schemas.StateTrial, payload_max: int) -> StateOutcome:
 ROUTES: Final[Sequence[Route]] = (
     route(
         *(TRIALS, "POST", "test-state", "workflows.view", try_state),
-        body=schemas.StateTrial,
-        answer=common.Data[schemas.StateTried],
+        body=trial_schemas.StateTrial,
+        answer=common.Data[trial_schemas.StateTried],
     ),
 )

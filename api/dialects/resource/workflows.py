@@ -12,6 +12,7 @@ from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.resource import schemas
 from perdure.api.dialects.resource.dialect import WORKFLOWS, route
 from perdure.api.dialects.resource.setting_schemas import OrganizationRules, RunSettings
+from perdure.api.dialects.resource.workflow_triggers import changed, check_trigger, made
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import read
@@ -19,13 +20,15 @@ from perdure.engine.core import ids
 from perdure.engine.core.settings import version_settings
 from perdure.engine.log.codec import decode_json
 from perdure.engine.services.settings import all_members
+from perdure.engine.services.slots import timing_of
 from perdure.engine.services.workflows import Saved
-from perdure.store.records import WorkflowRow, WorkflowVersionRow
+from perdure.store.records import ScheduleRow, WorkflowRow, WorkflowVersionRow
 
 
 async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
     """Make a workflow; its first version is published unless it is to be a draft."""
     body = call.body
+    check_trigger(body)
     saved = await call.engine.services.workflows.create(
         call.caller,
         body.name,
@@ -34,8 +37,9 @@ async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
         is_published=body.status == "published",
         mock_payload=body.mock_payload,
         settings=given_settings(body.settings),
+        schedules=made(call.engine.services.schedules, body),
     )
-    return data(_saved(saved), status=201)
+    return data(await _saved(call, saved), status=201)
 
 
 async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply:
@@ -50,7 +54,7 @@ async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply
         is_published=body.status == "published",
         settings=None if settings is None else given_settings(settings),
     )
-    return data({**_saved(applied.saved), "outcome": applied.outcome})
+    return data({**await _saved(call, applied.saved), "outcome": applied.outcome})
 
 
 async def list_workflows(call: RouteCall[schemas.WorkflowsQuery, None]) -> Reply:
@@ -60,7 +64,9 @@ async def list_workflows(call: RouteCall[schemas.WorkflowsQuery, None]) -> Reply
         call.caller, page=query.page, limit=query.limit, status=query.status, search=query.search
     )
     meta = {"page": query.page, "limit": query.limit, "total": total}
-    return data([_workflow(row) for row in rows], meta=meta)
+    found = await call.engine.services.schedules.rows_of([row.workflow_id for row in rows])
+    own = {row.workflow_id: [each for each in found if each.workflow_id == row.workflow_id] for row in rows}
+    return data([workflow_json(row, own[row.workflow_id]) for row in rows], meta=meta)
 
 
 async def get_workflow(call: RouteCall[schemas.WorkflowQuery, None]) -> Reply:
@@ -70,28 +76,31 @@ async def get_workflow(call: RouteCall[schemas.WorkflowQuery, None]) -> Reply:
     version = await call.engine.services.workflows.version(
         call.caller, workflow_id, call.query.version or row.latest_version
     )
-    return data(_with_definition(row, version))
+    return data(await _with_definition(call, row, version))
 
 
 async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply:
     """Change a workflow. A published version never changes: another definition or setting makes the next version."""
-    body = call.body
+    body, workflow_id = call.body, call.path_id("id")
     status, settings = _given(body.status), _given(body.settings)
+    edits = await changed(call.engine.services.schedules, call.caller, workflow_id, body)
     saved = await call.engine.services.workflows.change(
         call.caller,
-        call.path_id("id"),
+        workflow_id,
         name=_given(body.name),
         description=_given(body.description),
         definition=_given(body.definition),
         is_published=None if status is None else status == "published",
         settings=None if settings is None else given_settings(settings),
+        schedules=edits,
     )
-    return data(_saved(saved))
+    return data(await _saved(call, saved))
 
 
 async def archive_workflow(call: RouteCall[Any, None]) -> Reply:
     """Let no run start any more; history stays readable."""
-    return data(_workflow(await call.engine.services.workflows.archive(call.caller, call.path_id("id"))))
+    row = await call.engine.services.workflows.archive(call.caller, call.path_id("id"))
+    return data(workflow_json(row, await call.engine.services.schedules.rows_of([row.workflow_id])))
 
 
 def given_settings(settings: RunSettings | OrganizationRules) -> dict[str, Any]:
@@ -104,15 +113,15 @@ def _given(value: Any) -> Any:
     return None if value is msgspec.UNSET else value
 
 
-def _saved(saved: Saved) -> dict[str, Any]:
+async def _saved(call: RouteCall[Any, Any], saved: Saved) -> dict[str, Any]:
     warnings = [{"path": warning.path, "message": warning.message} for warning in saved.warnings]
-    return {**_with_definition(saved.workflow, saved.version), "warnings": warnings}
+    return {**await _with_definition(call, saved.workflow, saved.version), "warnings": warnings}
 
 
-def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
+async def _with_definition(call: RouteCall[Any, Any], row: WorkflowRow, version: WorkflowVersionRow) -> dict[str, Any]:
     mock = version.mock_payload
     return {
-        **_workflow(row),
+        **workflow_json(row, await call.engine.services.schedules.rows_of([row.workflow_id])),
         "definition": decode_json(version.definition),
         "mock_payload": None if mock is None else decode_json(mock),
         "shown_version": version.version,
@@ -121,14 +130,18 @@ def _with_definition(row: WorkflowRow, version: WorkflowVersionRow) -> dict[str,
     }
 
 
-def _workflow(row: WorkflowRow) -> dict[str, Any]:
+def workflow_json(row: WorkflowRow, schedules: Sequence[ScheduleRow]) -> dict[str, Any]:
+    """A workflow as it is shown, with the schedule that its `cron_expression` speaks of."""
+    main = next((timing_of(each.timing) for each in schedules if each.is_main), None)
     return {
         "id": ids.text(row.workflow_id),
         "name": row.name,
         "description": row.description,
         "status": row.status,
         "version": row.latest_version,
-        "trigger_type": "manual",
+        "trigger_type": "schedule" if schedules else "manual",
+        "cron_expression": None if main is None else main.cron,
+        "timezone": None if main is None else main.timezone,
         "created_at": iso(row.created_at),
         "created_by": row.created_by,
         "updated_at": iso(row.modified_at),

@@ -1,8 +1,8 @@
 """`decide`: the pure answer to a command. Nothing else knows a rule of an execution.
 
-Commands come from two sides. From outside come Trigger, Resume, Terminate, AnswerTask, Beat and Release (and Confirm
-and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that the state
-causes is recorded. All others come from inside: the driver sends them since an effect, a
+Commands come from two sides. From outside come Trigger, Fork, Resume, Terminate, AnswerTask, Beat, Release and Redrive
+(and Confirm and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that
+the state causes is recorded. All others come from inside: the driver sends them since an effect, a
 timer or a restart says so, and what has lost its reason meanwhile is `STALE`, which nobody needs to know. Either kind
 may come late, twice, or after the end; so each module here first finds out what is still there, by names that never
 come back (the seq of an event, the id of a wait), and only then does anything.
@@ -15,9 +15,11 @@ from typing import Final
 from perdure.engine.core import commands as c
 from perdure.engine.core.decide.admit import admit
 from perdure.engine.core.decide.answer import answer_task, beat
+from perdure.engine.core.decide.branch_off import branch_off
 from perdure.engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
 from perdure.engine.core.decide.end import quarantine, release, terminate
 from perdure.engine.core.decide.recover import recover, redispatch
+from perdure.engine.core.decide.redrive import redrive
 from perdure.engine.core.decide.refuse import refuse
 from perdure.engine.core.decide.resume import resume
 from perdure.engine.core.decide.start import trigger
@@ -31,6 +33,7 @@ from perdure.engine.language.errors import TooSlow
 _DECIDE: Final = (
     Dispatch[State, [Facts], Outcome](__name__)
     .on(c.Trigger, trigger)
+    .on(c.Fork, branch_off)
     .on(c.Admit, admit)
     .on(c.Advance, go_on)
     .on(c.QueueTask, queue_task)
@@ -46,6 +49,7 @@ _DECIDE: Final = (
     .on(c.Redispatch, redispatch)
     .on(c.Quarantine, quarantine)
     .on(c.Release, release)
+    .on(c.Redrive, redrive)
     .on(c.Refuse, lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message))
     .on(c.Confirm, lambda _state, command, _facts: Decision((), (), command.answer))
     .over(c.Command)
@@ -59,7 +63,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     the execution.
     """
     kind = type(command)
-    if state.status == "new" and kind is not c.Trigger:
+    if state.status == "new" and kind not in (c.Trigger, c.Fork):
         return Rejection("NOT_FOUND", "there is no such execution")
     # Whatever raised once may raise again, for as long as program and log are what they are. So nothing is decided here
     # but what needs no look at the definition: the end, the release, and what is only stored or recorded.

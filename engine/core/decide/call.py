@@ -60,7 +60,9 @@ def enter_task(draft: ExecutionDraft, state: TaskState, scope: str, frame: Frame
     if token is not None and resource.pattern != WAIT_FOR_TASK_TOKEN and token not in compact(call.arguments):
         token = None  # nobody is given it
         wait = wait if resource.waits else None
-    visit = frame.visit
+    # After a redrive other parameters are other work, also where no attempt could have had others.
+    is_other = frame.parameters is not None and not attempt and call.parameters != frame.parameters
+    visit = frame.visit + is_other
     payload, due_at = call.payload, call.due_at
     if wait is not None:
         digest = None if token is None else token_digest(token)
@@ -118,11 +120,12 @@ def _wait(draft: ExecutionDraft, state: TaskState) -> tuple[str | None, str | No
 def _call(draft: ExecutionDraft, scope: str, frame: Frame, state: TaskState, env: Environment) -> _Call:
     """Compute the parameters and the time limits.
 
-    They are computed anew for another attempt only if they look at the context object, which tells how many attempts
-    there were: else a number or an id that was drawn for them would make another piece of work of each.
+    They are computed anew for another attempt (or after a redrive, if nobody knows what came of the last call) only if
+    they look at the context object, which tells how many attempts there were: else a number or an id that was drawn for
+    them would make another piece of work of each.
     """
     payload: dict[str, Any] = {}
-    if frame.attempt and frame.parameters is not None and not state.reads_context:
+    if frame.parameters is not None and not state.reads_context:
         reference = frame.parameters
         arguments = draft.value(reference)
     else:

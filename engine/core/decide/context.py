@@ -68,7 +68,7 @@ class ScopeContext(msgspec.Struct, eq=False):
                 "Id": names.get("execution_id", draft.facts.execution),
                 "Input": draft.value(execution.input),
                 "Name": names.get("execution_name") or started_with(draft).get("process_id", draft.facts.execution),
-                "RedriveCount": 0,
+                "RedriveCount": execution.redrives,
                 "RoleArn": names.get("role_arn", ""),
                 "StartTime": format_instant(execution.started_at),
             },

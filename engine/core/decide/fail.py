@@ -128,7 +128,7 @@ def fail_state(draft: ExecutionDraft, scope: str, problem: StatesError, *, is_fi
 def fail_by_definition(draft: ExecutionDraft, scope: str, error: str | None, cause: str | None) -> None:
     """Fail because a Fail state says so."""
     # Its own Retry and Catch are not asked, since it can have none (`HandlingState`); those of a fork around it are.
-    fail(draft, scope, error, cause, is_entry=True)
+    fail(draft, scope, error, cause, is_entry=not draft.state.frames[scope].entry)
 
 
 def fail(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from perdure.engine.core import events as e
+from perdure.engine.core.chance_events import IterationRedriven
 from perdure.engine.core.decide.context import MapItem, ScopeContext, environment
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.fail import fail_fork, fail_state
@@ -62,8 +63,12 @@ def enter_map(draft: ExecutionDraft, state: MapState, scope: str, frame: Frame) 
 
 
 def begin_iteration(draft: ExecutionDraft, fork: Fork) -> None:
-    """Begin the next iteration of a Map state."""
+    """Begin the next iteration of a Map state, or let one go on that a redrive has brought back."""
     state = draft.definition(fork.scope, MapState)
+    if fork.again:
+        draft.caused_by = fork.seq
+        draft.emit(IterationRedriven(state.name, fork.again[0], scope_of(fork.seq, fork.again[0])))
+        return
     index = fork.started
     reference = below(fork.items or "", index)
     payload: dict[str, Any] = {}

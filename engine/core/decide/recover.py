@@ -60,7 +60,8 @@ def recover(state: State, command: Recover, facts: Facts) -> Outcome:
             break
     if last is not None and not draft.state.is_over:
         return draft.decision(last)
-    if state.parent is not None and state.parent.is_awaited:
+    # Of one that was redriven the parent's task is over, mostly, and that is no reason to end it.
+    if state.parent is not None and state.parent.is_awaited and not state.redrives:
         draft.effects.append(FollowParent(state.parent))
     if state.queue is not None:
         draft.effects.append(FillPlaces(state.limit_keys[:1]))

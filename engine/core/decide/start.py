@@ -33,6 +33,8 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
     payload: dict[str, Any] = {"input": command.input, **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
+    if command.reason is not None:
+        payload["reason"] = command.reason
     timeout_s = facts.machine.timeout_seconds
     timeout_ms = None if timeout_s is None else timeout_s * 1000
     limit_ms = command.settings.timeout_ms
@@ -56,6 +58,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             due_at=due_at,
             parent=command.parent,
             resume=command.settings.resume,
+            origin=command.origin,
             limit_at=limit_at,
             limits=command.limits,
             counts=command.settings.concurrency_counts if command.limits else "all",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from perdure.engine.log.codec import decode_json
-from perdure.engine.log.snapshots import due_after, restore
+from perdure.engine.log.snapshots import Unusable, due_after, restore
 from perdure.engine.runtime.streams.stream import HotStream, StreamType, bytes_of
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.store.protocols import Store
@@ -69,7 +69,10 @@ class StreamFold:
 
     def start_from(self, snapshot: SnapshotRow, event: EventRow | None) -> None:
         """Start at a snapshot; `event` is the one at its seq. Raises `Unusable`."""
-        self.state = restore(snapshot, event and event.hash)
+        state = restore(snapshot, event and event.hash)
+        if type(state) is not type(self.state):
+            raise Unusable("content", "it is of another type of stream")
+        self.state = state
         self.head = Head(snapshot.seq, snapshot.hash, self.row.epoch)
         self.snapshot_due = due_after(snapshot)
 

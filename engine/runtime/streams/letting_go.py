@@ -16,8 +16,8 @@ AT_ONCE: Final = 8
 
 def let_go(state: Any) -> None:
     """Free a state that is about to be dropped, in pieces; parts that are in use elsewhere stay."""
-    if isinstance(state, State) and len(state.frames) >= WIDE_MIN:
-        parts = [part for each in (state.frames, state.waits, state.timers) for part in each.parts()]
+    if isinstance(state, State) and max(len(state.frames), len(state.fallen)) >= WIDE_MIN:
+        parts = [part for each in (state.frames, state.fallen, state.waits, state.timers) for part in each.parts()]
         asyncio.get_running_loop().call_soon(_free_some, parts)
 
 

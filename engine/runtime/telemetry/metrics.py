@@ -22,7 +22,8 @@ OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
 
 FAILURES: Final = (
     *("append_failed", "decision_failed", "effect_failed", "engine_failed", "out_of_memory", "stream_not_loaded"),
-    *("timers_not_fired", "timers_not_read", "clock_stepped"),
+    *("timers_not_fired", "timers_not_read", "slots_not_decided", "schedule_not_served", "schedule_failed"),
+    "clock_stepped",
 )
 """What can fail in the engine, by the name of the log line that says so."""
 

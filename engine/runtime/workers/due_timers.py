@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Final, Protocol
 
-from perdure.store.protocols import Executions
 from perdure.store.records import TimerRow
 
 AT_ONCE: Final = 500
 """So many are read at a time, and fired together."""
 
 _NEVER: Final = sys.maxsize
+
+
+class TimerSource(Protocol):
+    """The store that has the timers: `store.protocols.Executions`, or what stands for it."""
+
+    async def due_timers(self, now: int, *, limit: int = 1000, after: TimerRow | None = None) -> list[TimerRow]: ...
+    async def next_due(self, *, after: int | None = None) -> int | None: ...
+    async def timers_of(self, execution_id: bytes) -> list[TimerRow]: ...
 
 
 class DueTimers:
@@ -21,7 +28,7 @@ class DueTimers:
     every page. For a timer that is set meanwhile and lies behind the place that was come to, it goes back (`was_set`).
     """
 
-    def __init__(self, store: Executions) -> None:
+    def __init__(self, store: TimerSource) -> None:
         self._store = store
         self._after: TimerRow | None = None
         self._earliest = _NEVER

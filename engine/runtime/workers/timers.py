@@ -16,9 +16,8 @@ from perdure.engine.runtime.clock import Clock, Handle
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
 from perdure.engine.runtime.workers.clock_guard import ClockGuard
-from perdure.engine.runtime.workers.due_timers import DueTimers
+from perdure.engine.runtime.workers.due_timers import DueTimers, TimerSource
 from perdure.store.errors import StoreError
-from perdure.store.protocols import Executions
 from perdure.store.records import TimerRow
 
 _log = structlog.get_logger("perdure.timers")
@@ -46,7 +45,7 @@ class Timers:
 
     def __init__(
         self,
-        store: Executions,
+        store: TimerSource,
         clock: Clock,
         fire: Callable[[list[TimerRow]], Awaitable[list[TimerRow]]],
         metrics: Metrics,

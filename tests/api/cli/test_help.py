@@ -40,12 +40,13 @@ def examples(*command: str) -> list[str]:
     return [line.strip() for line in below.splitlines() if line.strip()]
 
 
-ALL = sorted({line for command in commands() for line in examples(*command) if command != ("release",)})
-"""Without those of `release`, which need a run that was set aside: test_changing.py runs it."""
+ELSEWHERE = {("release",), ("redrive",)}
+ALL = sorted({line for command in commands() for line in examples(*command) if command not in ELSEWHERE})
+"""Without those that need a run that was set aside, or has failed: test_changing.py and test_chances.py run them."""
 IN_PROCESS = [line for line in ALL if line.startswith("perdure ") and not re.search(r"[>|$]|perdure serve", line)]
 IN_SHELL = [line for line in ALL if line not in IN_PROCESS]
 CHANGING = re.compile(
-    r"perdure (trigger|resume|terminate|bulk|workflows create|keys (create|revoke)|doctor --accept-clock)"
+    r"perdure (trigger|resume|terminate|rerun|fork|bulk|workflows create|keys (create|revoke)|doctor --accept-clock)"
 )
 OF_A_SERVER = re.compile(r"perdure doctor --accept-clock")
 """What goes to a server, and to nothing else."""

@@ -50,6 +50,7 @@ TWO_AT_ONCE: dict[str, Any] = {
 def test_every_route_has_a_method_and_every_answer_its_type(client: Any, token: str) -> None:
     """The calls of all methods are the routes of the document, no more and no fewer; results are as it describes."""
     call_everything(client, token)
+    call_schedules(client, client.apply_workflow("timed", APPROVAL).id)
     called = {(call.method, call.path) for call in client.calls}
     assert called == {(route.method, route.path) for route in ROUTES} | BESIDE_THE_DOCUMENT
     answers = {(route.method, route.path): route.answer for route in ROUTES}
@@ -64,6 +65,28 @@ def around_it(reply: Any) -> dict[str | None, Any]:
     """What a result of that type is within, by the name that it has there."""
     enveloped: Any = {"data": Data, "item": Item}
     return {None: reply} | {name: envelope[reply] for name, envelope in enveloped.items()}
+
+
+def call_schedules(client: Any, workflow_id: str) -> None:
+    """Make each call about schedules of a workflow once, and pause the workflow and let it go on."""
+    daily = {"cron_expression": "0 9 * * *", "timezone": "Asia/Tokyo"}
+    assert client.change_workflow(workflow_id, trigger=daily).trigger_type == "schedule"
+    schedule = client.create_schedule(workflow_id, {"interval": {"value": 2, "unit": "days"}, "input": {"amount": 1}})
+    assert client.change_schedule(workflow_id, schedule.id, {"overlap": "skip"}).interval.value == 2
+    assert client.run_schedule(workflow_id, schedule.id).process_id.startswith(f"schedule:{schedule.id}@")
+    assert client.toggle_schedules(workflow_id, 1, "PAUSE").status == "PAUSED"
+    assert [each.status for each in client.schedules(workflow_id)] == ["paused", "paused"]
+    assert client.remove_schedule(workflow_id, schedule.id).removed
+    assert client.pause_workflow(workflow_id).status == "paused"
+    assert client.unpause_workflow(workflow_id).status == "published"
+
+
+def call_as_operator(client: Any) -> None:
+    """The calls about the organization, whose settings are changed and back, and about the clock."""
+    changed = [client.change_organization({"concurrencyLimit": limit}).settings for limit in (7, None)]
+    assert changed[-1] == client.organization().settings
+    assert (client.clock().is_trusted, client.clock().problem) == (True, None)
+    assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
 
 
 def call_everything(client: Any, token: str) -> None:
@@ -114,12 +137,24 @@ def call_everything(client: Any, token: str) -> None:
     assert client.keys(limit=1).meta.has_more
     assert client.revoke_key(key.id, with_children=True).revoked_at == client.revoke_key(key.id).revoked_at
     assert client.archive_workflow(made.id).status == client.archive_workflow(made.id).status == "archived"
-    assert (client.clock().is_trusted, client.clock().problem) == (True, None)
-    assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
+    call_as_operator(client)
     assert (client.live().status, client.ready().status) == ("live", "ready")
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"
     assert "<html" in client.docs()
+
+
+def call_second_chances(client: Any) -> None:
+    """Redrive the run that was terminated, and make others from it."""
+    assert client.redrive("R3", reason="once, after all").message == "redriven"
+    rerun = client.rerun("R3", run_input={"amount": 1}, version="latest", new_process_id="R4", reason="again")
+    assert (rerun.process_id, client.rerun("R3", version=1).process_id[:4]) == ("R4", rerun.execution_id[:4])
+    fork = client.fork("R3", 1, state_input={"amount": 2}, reason="what if")
+    lineage = client.lineage("R3")
+    assert (lineage.redrives, lineage.origin, len(lineage.reruns)) == (1, None, 2)
+    assert [made.execution_id for made in lineage.forks] == [fork.execution_id]
+    assert client.lineage("R4").origin.kind == "rerun"
+    client.terminate("R3")
 
 
 def call_about_many(client: Any, workflow_id: str) -> None:
@@ -132,6 +167,7 @@ def call_about_many(client: Any, workflow_id: str) -> None:
         "R/1",
     ]
     assert client.execution_counts(workflow_id=workflow_id).by_status == {"completed": 2, "terminated": 1}
+    call_second_chances(client)
 
 
 def call_bulk(client: Any, workflow_id: str) -> None:
@@ -174,6 +210,7 @@ def compare(ours: Any, theirs: Any, place: str) -> None:
 def test_what_a_newer_server_adds_is_ignored() -> None:
     """Unknown members at any depth, and words that nobody knows yet."""
     page = b'{"data":[{"id":"i","name":"n","description":null,"status":"sleeping","version":1,"trigger_type":"moon",'
+    page += b'"cron_expression":null,"timezone":null,'
     page += b'"created_at":"","created_by":"","updated_at":"","updated_by":null,"mood":{"x":1}}],"extra":[],'
     page += b'"meta":{"page":1,"limit":1,"total":1,"more":true},"success":true}'
     reply = Client.workflows(None).reply

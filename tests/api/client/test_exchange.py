@@ -170,6 +170,8 @@ def calls() -> list[Call[Any]]:
         Client.terminate(None, "P"),
         Client.resume(None, "P", 1, state="Ask"),
         Client.complete_task(None, TOKEN, 1),
+        Client.redrive(None, "P"),
+        Client.fork(None, "P", 1),
         Client.apply_workflow(None, "n", {}),
         Client.resume(None, "P", 1),
         Client.create_workflow(None, "n", {}),
@@ -181,9 +183,9 @@ def calls() -> list[Call[Any]]:
 def test_each_call_is_as_repeatable_as_it_may_be() -> None:
     """A run that has a name needs no key; a resume that names no wait gets none, which would stand for naming it."""
     repeated = [Run(call, NoAnswer("lost"), NoAnswer("lost")) for call in calls()]
-    assert [len(run.sent) > 1 for run in repeated] == [True] * 7 + [False] * 4
+    assert [len(run.sent) > 1 for run in repeated] == [True] * 9 + [False] * 4
     keyed = ["Idempotency-Key" in run.sent[0].headers for run in repeated]
-    assert keyed == [True, False, False, True, True, True, False, False, False, False, False]
+    assert keyed == [True, False, False, True, True, True, True, True, False, False, False, False, False]
 
 
 def test_no_secret_is_logged_or_shown(caplog: pytest.LogCaptureFixture) -> None:

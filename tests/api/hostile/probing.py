@@ -49,6 +49,7 @@ class Probe(NamedTuple):
     process_id: str
     key_id: str
     token: str
+    schedule_id: str
 
     @classmethod
     async def made(cls, api: Api) -> Probe:
@@ -59,7 +60,9 @@ class Probe(NamedTuple):
         await api.settled()
         keys = (await api.ok("GET", "/v1/keys"))["data"]
         key_id = next(key["id"] for key in keys if key["name"] != "bootstrap")
-        return cls(api, workflow_id, process_id, key_id, token)
+        schedule = {"interval": {"value": 500, "unit": "weeks"}}
+        made = await api.ok("POST", f"/v1/workflows/{workflow_id}/schedules", json=schedule)
+        return cls(api, workflow_id, process_id, key_id, token, made["data"]["id"])
 
     def url(self, route: Route) -> str:
         values = {
@@ -67,6 +70,7 @@ class Probe(NamedTuple):
             "workflow_id": self.workflow_id,
             "workflow_version": "1",
             "process_id": self.process_id,
+            "schedule_id": self.schedule_id,
             "token": self.token,
             "name": "a%20name",
         }

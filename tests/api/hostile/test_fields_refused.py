@@ -22,6 +22,8 @@ RIGHT: dict[str, Any] = {
     "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
     "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
+    "NewSchedule": {"cron_expression": "0 9 * * *", "timezone": "UTC", "overlap": "skip", "input": {}},
+    "Toggle": {"workflow_id": "018bcfe5-6800-7000-8000-000000000000", "workflow_version": 1, "action": "PAUSE"},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
     "Resume": APPROVED,
     "ResumeAny": {"payload": {"approved": True}},

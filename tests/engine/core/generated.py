@@ -291,6 +291,8 @@ RARE = (
     c.Terminate(f"{MARK}reason"),
     c.Quarantine("Resume", "KeyError"),
     c.Release(),
+    c.Redrive(f"{MARK}mended"),
+    c.Redrive(),
     c.Refuse("trigger", f"{MARK}taken"),
     c.Confirm(f"{MARK}answer"),
     c.Redispatch("x"),

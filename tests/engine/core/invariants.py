@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from perdure.engine.core import events as e
 from perdure.engine.core import state as state_module
+from perdure.engine.core.chance_events import ExecutionForked
 from perdure.engine.core.evolve import evolve
 from perdure.engine.core.refs import resolve
 from perdure.engine.core.snapshots import decode_state, encode_state
@@ -52,7 +53,7 @@ SEEN: set[tuple[str, str, str]] = set()
 
 def _check_frame(before: State, event: Any, after: State) -> None:
     """The event moves the frame of its scope as the docstring says."""
-    if hasattr(event, "scope") and not isinstance(event, e.ResultIgnored):
+    if hasattr(event, "scope") and not isinstance(event, e.ResultIgnored | ExecutionForked):
         move = (_place(before, event.scope), type(event).__name__, _place(after, event.scope))
         assert move in FRAME_MOVES
         SEEN.add(move)
@@ -69,14 +70,36 @@ def check_event(before: State, recorded: e.Recorded, after: State) -> None:
     assert after.status in TRANSITIONS[before.status, name]
     assert recorded.recorded_at >= before.recorded_at
     assert recorded.caused_by is None or 1 <= recorded.caused_by < recorded.seq
-    assert not before.is_over or name in AFTER_THE_END
+    assert not before.is_over or name in AFTER_THE_END or name == "ExecutionRedriven"
     _check_frame(before, recorded.event, after)
+    check_remains(before, after)
     if after.is_over:
         assert after.status == before.status or not before.is_over
         assert not any((after.frames, after.forks, after.waits, after.timers, after.ready, after.actionable_forks))
         assert (after.active, after.delayed, after.is_idle) == (0, 0, True)
     else:
         check_state(after)
+
+
+def check_remains(before: State, after: State) -> None:
+    """What is kept of failures hangs together: nothing of it is in a fork that is gone, and nothing stands alone."""
+    if after.is_over:
+        assert (TOP in after.fallen) == (after.status != "completed")
+        assert after.fallen or not after.fallen_forks
+    if before.is_over and not after.is_over:
+        assert TOP not in after.fallen
+    for scope in after.fallen:
+        if scope != TOP:
+            seq, index = fork_and_index(scope)
+            fork = after.fallen_forks.get(seq) or after.forks[seq]
+            assert index < fork.started
+            assert index not in fork.outputs
+    named = {frame.phase.seq for frame in after.fallen.values() if isinstance(frame.phase, InFork)}
+    assert set(after.fallen_forks) <= named | {0}
+    for seq in after.fallen_forks:
+        fork = after.fallen_forks[seq]
+        kept = {scope_of(seq, index) for index in range(fork.started) if index not in fork.outputs}
+        assert kept <= set(after.fallen) | set(after.frames)
 
 
 def check_state(state: State) -> None:
@@ -107,10 +130,11 @@ def _check_forks(state: State) -> None:
     for seq, fork in state.forks.items():
         assert (fork.seq, fork.state) == (seq, state.frames[fork.scope].state)
         ended = len(fork.outputs) + fork.failures
-        assert fork.started == len(fork.live) + ended
+        assert fork.started == len(fork.live) + ended + len(fork.again)
+        assert not set(fork.again) & (set(fork.live) | set(fork.outputs))
         assert fork.started <= fork.count
         assert not set(fork.live) & set(fork.outputs)
-        assert max([*fork.live, *fork.outputs], default=-1) < fork.started
+        assert max([*fork.live, *fork.outputs, *fork.again], default=-1) < fork.started
         assert not fork.concurrency or len(fork.live) <= fork.concurrency
         assert fork.has_failed == (fork.failures > fork.tolerated)
         if fork.has_failed or ended == fork.count or may_begin(fork):
@@ -149,7 +173,9 @@ def check_numbers(events: Iterable[e.Recorded]) -> None:
 
 def may_begin(fork: Fork) -> bool:
     """Whether an iteration is left, and there is room for it."""
-    return fork.started < fork.count and (not fork.concurrency or len(fork.live) < fork.concurrency)
+    return (bool(fork.again) or fork.started < fork.count) and (
+        not fork.concurrency or len(fork.live) < fork.concurrency
+    )
 
 
 def _check_waits_and_timers(state: State) -> None:

@@ -17,6 +17,7 @@ from perdure.engine.log.codec import encode_json
 
 from .invariants import FRAME_MOVES, SEEN
 from .test_properties import PROPERTIES
+from .test_redrive import redriven_in_depth
 
 DOC = perdure.engine.core.__doc__ or ""
 SHOWN = ("start_at", "state", "type", "wait", "parameters", "input", "result", "output", "next", "scope")
@@ -104,6 +105,7 @@ RUNS_MAX = 2_000
 
 def test_every_move_of_a_frame_happens() -> None:
     """That there are no others is checked at every event of every test; here the table is not too large, either."""
+    redriven_in_depth()
     for seed in range(RUNS_MAX):
         for holds in PROPERTIES:
             holds(random.Random(seed).choice)

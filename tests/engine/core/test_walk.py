@@ -16,8 +16,10 @@ from msgspec.structs import replace
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
+from perdure.engine.core.chance_events import ExecutionForked
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Decision, Facts, Need, Rejection
+from perdure.engine.core.events import Origin
 from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.state import InTask, State, initial_state
 from perdure.engine.core.transitions import TRANSITIONS
@@ -107,9 +109,9 @@ DEFINITIONS |= {f"ask beside {name}": beside(other) for name, other in OTHERS.it
 
 DEFINITIONS |= {
     "charge in turn": {"Charge": {**STEP, "End": True}},
-    "ask in turn, charge in time": {
-        "Ask": {**ASK, "Next": "Charge in time"},
-        "Charge in time": {**STEP, "TimeoutSeconds": 60, "Next": "Pause"},
+    "charge in time, ask in turn": {
+        "Charge in time": {**STEP, "TimeoutSeconds": 60, "Next": "Ask"},
+        "Ask": {**ASK, "Next": "Pause"},
         "Pause": {"Type": "Wait", "Seconds": 1, "End": True},
     },
     "ask beside asking in turn": {
@@ -121,17 +123,13 @@ DEFINITIONS |= {
                     "StartAt": "Tell",
                     "States": {
                         "Tell": {
-                            "Type": "Task",
-                            "Resource": "notify.waitForTaskToken",
-                            "Parameters": {"token.$": "$$.Task.Token"},
+                            **ASK,
                             "TimeoutSeconds": 60,
                             "HeartbeatSeconds": 20,
                             "Retry": [{"ErrorEquals": ["NoMoney"], "MaxAttempts": 1}],
                             "ResultSelector": {"again.$": "$.again"},
-                            "Catch": [{"ErrorEquals": ["States.Timeout"], "Next": "Done"}],
                             "End": True,
                         },
-                        "Done": {"Type": "Succeed"},
                     },
                 },
             ],
@@ -159,6 +157,21 @@ DEFINITIONS["ask in time, charge beside"] = {
 LIMITED = {"ask, charge, pause", "ask beside pause", "charge in turn"}
 """These have a time limit for the whole execution."""
 
+REDRIVEN = {
+    "ask until it is enough",
+    "ask, and fail to leave",
+    "ask beside pause",
+    "ask beside fail",
+    "ask beside pass",
+    "ask beside map",
+    "charge, and be late",
+}
+"""These are redriven once wherever they can be; of the others it is only tried where it is refused."""
+
+FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail"}
+"""These are forked wherever they can be, once."""
+
+DEFINITIONS["charge, and be late"] = {"Do": {**STEP, "TimeoutSeconds": 60, "End": True}}
 TURN = e.RunLimit("workflow", "f" * 64)
 ALL_COUNT = VersionSettings(timeout_ms=3_600_000)
 ACTIVE_COUNT = VersionSettings(timeout_ms=3_600_000, concurrency_counts="active")
@@ -167,10 +180,10 @@ TIMED = {"ask in time, charge beside": VersionSettings(timeout_ms=3_600_000)}
 
 IN_TURN = {
     "charge in turn": ALL_COUNT,
-    "ask in turn, charge in time": ACTIVE_COUNT,
-    "ask beside asking in turn": ACTIVE_COUNT,
+    "charge in time, ask in turn": ACTIVE_COUNT,
+    "ask beside asking in turn": VersionSettings(concurrency_counts="active"),
 }
-"""These queue for a place in a limit, and have a time limit by their settings."""
+"""These queue for a place in a limit; two have a time limit by their settings."""
 
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
@@ -197,6 +210,7 @@ class Node(NamedTuple):
     tasks: tuple[c.CompleteTask, ...] = ()
     timers: tuple[int, ...] = ()
     waits: tuple[Wait, ...] = ()
+    events: tuple[e.Recorded, ...] = ()
 
     def key(self) -> Any:
         """What of it can matter for what follows."""
@@ -210,8 +224,13 @@ class Node(NamedTuple):
             for scope, frame in sorted(state.frames.items())
         ]
         forks = [
-            (fork.started, sorted(fork.live), sorted(fork.outputs), fork.failures)
+            (fork.started, sorted(fork.live), sorted(fork.outputs), fork.failures, fork.again)
             for _, fork in sorted(state.forks.items())
+        ]
+        is_forked = state.origin is not None
+        fallen = [
+            (frame.state, frame.entry > 0, sorted(frame.visits.items()), _shape(frame.phase))
+            for _, frame in sorted(state.fallen.items())
         ]
         past = sorted((wait.state, wait.outcome or "") for wait in self.waits)
         ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
@@ -219,7 +238,7 @@ class Node(NamedTuple):
         stale = any(timer not in state.timers for timer in self.timers)
         held = (state.queue is not None, bool(state.places), state.is_overdue, 0 in state.timers, 1 in state.timers)
         flags = (state.is_quarantined, state.refusals > 0, stale, held)
-        return repr((state.status, frames, forks, past, ended, sorted(seen), flags))
+        return repr((state.status, is_forked, frames, forks, fallen, past, ended, sorted(seen), flags))
 
 
 def _shape(phase: Any) -> Any:
@@ -230,7 +249,10 @@ def _shape(phase: Any) -> Any:
     return type(phase).__name__
 
 
-def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
+NOTHING = Node(initial_state(), {})
+
+
+def ways_on(node: Node, machine: Machine, redrives: int, *, is_forked: bool) -> Iterator[tuple[c.Command, int]]:
     """Every command that anybody could send, sensible or not, and the hour at which it comes."""
     yield from ways_for_tasks_and_timers(node, is_crowded=not CROWDED.isdisjoint(machine.states))
     yield from ways_for_waits(node, machine)
@@ -243,6 +265,10 @@ def ways_on(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
         yield from ((c.Admit(*of), START) for of in ((seq, (3,)), (seq, ()), (99, (3,))))
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
+    if is_forked and node.state.origin is None:
+        yield c.Fork(Origin("fork", EXECUTION, node.state.seq, "0" * 64), node.events, "REQUEST"), START
+    if node.state.redrives < redrives or node.state.status not in {"failed", "timed_out", "terminated"}:
+        yield c.Redrive("mended"), START
 
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
@@ -282,8 +308,9 @@ def states_of(machine: Machine) -> Iterator[str]:
 def send(node: Node, command: c.Command, now: int, machine: Machine) -> tuple[Decision | Rejection, Node]:
     """Decide, and go on to where that leads."""
     known = {wait.id: wait.outcome for wait in node.waits}
+    own = "fork" if isinstance(command, c.Fork) or node.state.origin else "wait"
     numbers = itertools.count(len(node.waits) + 1)
-    chance = lambda: f"wait-{next(numbers)}"  # noqa: E731 short
+    chance = lambda: f"{own}-{next(numbers)}"  # noqa: E731 short
     facts = Facts(EXECUTION, machine, node.payloads, now, "key:test", chance, bytes)
     outcome = decide(node.state, command, facts)
     if isinstance(outcome, Need):
@@ -302,7 +329,7 @@ def follow(node: Node, recorded: e.Recorded, state: State) -> Node:
     event = recorded.event
     node.payloads[recorded.seq] = recorded.payload
     timers = tuple(name for name in state.timers if name not in node.timers)
-    node = node._replace(state=state, timers=(*node.timers, *timers))
+    node = node._replace(state=state, timers=(*node.timers, *timers), events=(*node.events, recorded))
     if isinstance(event, e.TaskScheduled):
         called = c.CompleteTask(event.scope, event.state, recorded.seq, event.attempt, event.visit, c.TaskSuccess(None))
         node = node._replace(tasks=(*node.tasks, called))
@@ -312,7 +339,7 @@ def follow(node: Node, recorded: e.Recorded, state: State) -> Node:
         return node._replace(waits=ended(node.waits, event.wait, "resumed"))
     if isinstance(event, e.WaitExpired):
         return node._replace(waits=ended(node.waits, event.wait, "expired"))
-    if state.is_over:
+    if state.is_over or isinstance(event, ExecutionForked):
         return node._replace(waits=ended(node.waits, None, "cancelled"))
     if isinstance(event, e.TaskFailed | e.TaskSucceeded):
         wait = next((wait.id for wait in node.waits if wait.outcome is None and wait.scope == event.scope), "none")
@@ -365,7 +392,9 @@ def is_wait(state: Any) -> bool:
 def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: Node, machine: Machine) -> None:
     """What is promised of every single move."""
     names = [type(step.recorded.event).__name__ for step in outcome.steps]
-    if node.state.is_over:
+    if node.state.is_over and isinstance(command, c.Redrive):
+        check_redrive(node, names, outcome)
+    elif node.state.is_over:
         assert after.state.status == node.state.status, "the end is not final"
         assert set(names) <= {"ResultIgnored", "CommandRefused"}
         assert not getattr(outcome, "effects", ())
@@ -381,37 +410,69 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
     if isinstance(command, c.Resume):
         word = outcome.answer if isinstance(outcome, Decision) else outcome.code
         is_early = isinstance(outcome, Rejection) and outcome.is_early
-        assert (word, is_early) == told(node, command, machine)
+        assert (word, is_early) == told(node, command, machine), (command, node)
         assert ("WaitResumed" in names) == (word == "restarted")
     elif "WaitResumed" in names and not isinstance(command, c.AnswerTask):
         pytest.fail("something else than a resume has ended a wait")
 
 
+def check_fork(node: Node, outcome: Decision | Rejection, after: Node) -> None:
+    """What is alive can be forked, and goes on; what is over is refused, and the last event that would do is named."""
+    if isinstance(outcome, Rejection):
+        last = node.events[-1].event
+        assert node.state.is_over or getattr(last, "next", "") is None
+        assert after is NOTHING
+        return
+    assert not node.state.is_over
+    assert outcome.steps[node.state.seq - 1].state.status == node.state.status
+    assert {wait.id for wait in after.waits if wait.outcome is None} == set(after.state.waits)
+    if not after.state.is_over:
+        check_state(after.state)
+
+
+def check_redrive(node: Node, names: list[str], outcome: Decision | Rejection) -> None:
+    """What did not end well goes on, and whatever else ended stays as it is."""
+    if node.state.status == "completed":
+        assert isinstance(outcome, Rejection)
+        assert set(names) <= {"CommandRefused"}
+    else:
+        assert names[0] == "ExecutionRedriven"
+        assert names.count("ExecutionRedriven") == 1
+        assert set(outcome.steps[0].state.ended_waits) == set(node.state.ended_waits)
+
+
 def walk(machine: Machine, name: str) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
+    redrives, is_forked = int(name in REDRIVEN), name in FORKED
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
     if name in TIMED:
         trigger = replace(trigger, settings=TIMED[name])
     if name in IN_TURN:
         trigger = replace(trigger, settings=IN_TURN[name], limits=(TURN,))
-    nothing = Node(initial_state(), {})
-    outcome, start = send(nothing, trigger, START, machine)
-    moves = set(moves_of(nothing, outcome))
+    outcome, start = send(NOTHING, trigger, START, machine)
+    moves = set(moves_of(NOTHING, outcome))
     waiting, seen = deque([start]), {start.key()}
     while waiting:
         node = waiting.popleft()
-        for command, now in ways_on(node, machine):
-            outcome, after = send(node, command, now, machine)
-            check(node, command, outcome, after, machine)
-            moves.update(moves_of(node, outcome))
-            if after is not node and many_visits(after.state) <= MANY_VISITS and after.key() not in seen:
+        for command, now in ways_on(node, machine, redrives, is_forked=is_forked):
+            # A fork is another run: nothing of this one is moved by it.
+            place = NOTHING if isinstance(command, c.Fork) else node
+            outcome, after = send(place, command, now, machine)
+            if place is node:
+                check(node, command, outcome, after, machine)
+            else:
+                check_fork(node, outcome, after)
+            moves.update(moves_of(place, outcome))
+            is_new = after is not node and after is not NOTHING and many_visits(after.state) <= MANY_VISITS
+            if is_new and after.key() not in seen:
                 seen.add(after.key())
                 waiting.append(after)
     return len(seen), moves
 
 
 def many_visits(state: State) -> int:
-    return max((visits for frame in state.frames.values() for visits in frame.visits.values()), default=0)
+    frames = (*state.frames.values(), *state.fallen.values())
+    return max((visits for frame in frames for visits in frame.visits.values()), default=0)
 
 
 def moves_of(node: Node, outcome: Decision | Rejection) -> Iterator[tuple[str, str, str]]:

@@ -82,10 +82,13 @@ class Bench:
         commits = [] if processor.commits.appending is None else [processor.commits.appending]
         tasks: Any = engine.node.tasks
         children: Any = engine.node.children
-        for job in (*commits, *processor._jobs, *tasks._jobs.values(), *children._jobs):
+        scheduled: Any = engine.node.scheduled
+        starting = (*scheduled._jobs, *scheduled._followers)
+        for job in (*commits, *processor._jobs, *tasks._jobs.values(), *children._jobs, *starting):
             job.cancel()
         await engine.node.recovery.close()
         await engine.node.timers.close()
+        await engine.node.slots.close()
         await engine.node.admission.close()
         await engine._http.close()
 
@@ -114,7 +117,8 @@ async def rest(engine: Engine) -> None:
         await asyncio.sleep(0)
         await engine.node.processor.settle()
         children: Any = engine.node.children
-        jobs = {engine.node.timers._job, *children._jobs}
+        scheduled: Any = engine.node.scheduled
+        jobs = {engine.node.timers._job, engine.node.slots._job, *children._jobs, *scheduled._jobs}
         alive = [job for job in jobs if job is not None and not job.done()]
         if alive:
             await asyncio.wait(alive, timeout=0.05)  # they may wait for a store that is tried again later

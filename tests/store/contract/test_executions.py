@@ -51,6 +51,7 @@ async def test_what_an_execution_is_never_changes(store: Store) -> None:
         workflow_id=uid(9),
         parent_id=uid(9),
         awaited_by=uid(9),
+        origin_id=uid(9),
         workflow_version=7,
         trigger_type="OTHER",
         created_at=1,
@@ -60,6 +61,16 @@ async def test_what_an_execution_is_never_changes(store: Store) -> None:
 
     assert await store.execution(uid(1)) == later
     assert await walk(store, 5, workflow_id=WORKFLOW) == [uid(1)]
+
+
+async def test_runs_are_found_by_the_run_that_they_were_made_from(store: Store) -> None:
+    """In the order of their ids, page by page; and none that was made from another, or from none."""
+    made = [execution(uid(number), origin_id=uid(1)) for number in (4, 2, 6)]
+    await add(store, execution(uid(1)), *made, execution(uid(5), origin_id=uid(2)))
+    found = await store.executions_from(uid(1), limit=2)
+    assert [row.execution_id for row in found] == [uid(2), uid(4)]
+    assert await store.executions_from(uid(1), after=uid(4)) == [made[2]]
+    assert await store.executions_from(uid(3)) == []
 
 
 async def test_what_a_wait_is_never_changes(store: Store) -> None:

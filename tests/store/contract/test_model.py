@@ -32,6 +32,7 @@ from tests.store.builders import (
     organization,
     part,
     process_id,
+    schedule,
     snapshot,
     uid,
     version,
@@ -58,6 +59,13 @@ claims = st.one_of(
     st.builds(process_id, names, streams, workspace_id=workspaces),
     st.builds(idempotency, names, streams, organization_id=organizations),
 )
+schedules = st.builds(
+    *(schedule, streams),
+    workflow_id=workflows,
+    due_at=st.none() | st.integers(NOW, NOW + 2),
+    buffered_at=st.none() | st.just(NOW),
+    starting=st.integers(0, 1),
+)
 timers = st.builds(TimerRow, st.integers(NOW, NOW + 2), streams, small)
 rows = st.one_of(
     st.builds(
@@ -78,6 +86,7 @@ rows = st.one_of(
         outcome=st.none() | st.just("resumed"),
     ),
     timers,
+    schedules,
     st.builds(bulk_job, streams, workspace_id=workspaces, done=small, ended_at=st.none() | st.just(NOW)),
     st.builds(organization, organizations, names),
     st.builds(workspace, workspaces, names, organizations),
@@ -98,7 +107,7 @@ expectations: st.SearchStrategy[Callable[[Head], Head]] = st.sampled_from(
 )
 parts = st.tuples(
     *(streams, expectations, st.integers(0, 3), st.lists(claims, max_size=2)),
-    *(st.lists(rows, max_size=4), st.lists(timers, max_size=2)),
+    *(st.lists(rows, max_size=4), st.lists(timers | schedules, max_size=2)),
 )
 batches = st.lists(parts, max_size=4, unique_by=lambda drawn: drawn[0])
 
@@ -186,12 +195,25 @@ async def read_executions(store: Store) -> list[Any]:
     ]
 
 
+async def read_schedules(store: Store) -> list[Any]:
+    return [
+        *[await store.schedule(schedule_id) for schedule_id in STREAMS],
+        await store.schedules_by_id(STREAMS),
+        await store.schedules_of(WORKFLOWS),
+        (some := await store.schedules_due(NOW + 1, limit=2)),
+        await store.schedules_due(NOW + 1, after=some[-1] if some else None),
+        await store.next_schedule_due(),
+        await store.next_schedule_due(after=NOW),
+        await store.unsettled_schedules(after=STREAMS[0]),
+    ]
+
+
 async def compare(store: Store, plan: list[Any]) -> None:
     reference = MemoryStore()
     for number, drawn in enumerate(plan):
         batch = await concrete(reference, drawn, number)
         assert await answer(store, batch) == await answer(reference, batch)
-    for read in (read_log, read_catalog, read_executions):
+    for read in (read_log, read_catalog, read_executions, read_schedules):
         assert await read(store) == await read(reference)
     assert await store.node_started(node(1)) == await reference.node_started(node(1))
 

@@ -1,0 +1,158 @@
+"""Forks of a run: another run that takes over its history up to an event, and goes its own way (decision record 45).
+
+The events are copied under their own seqs, so that every reference holds, with all that names something outside made
+anew: the ids of waits and children, which are one run's alone; and no token of the origin ends a wait here. Who reads
+them later finds the same states, outputs and decisions as in the origin. Nothing of them is done again, since effects
+come of the decision that a copy is not.
+
+What was in progress at that event was the origin's. It is entered anew by the event after the copies
+(`ExecutionForked`), as `advance` enters whatever is ready: a step is called under a key of this run, a wait opens with
+an id of its own, a timer is set from now. What was completed stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from perdure.engine.core.chance_events import ExecutionForked
+from perdure.engine.core.commands import Fork
+from perdure.engine.core.decide.draft import ExecutionDraft
+from perdure.engine.core.decide.enter import advance
+from perdure.engine.core.decide.keys import salt_for
+from perdure.engine.core.decide.refuse import too_large
+from perdure.engine.core.decision import Facts, Outcome, Rejection
+from perdure.engine.core.draft import DraftedEvent
+from perdure.engine.core.effects import SetTimer
+from perdure.engine.core.events import (
+    Event,
+    ExecutionStarted,
+    StateExited,
+    StatePassed,
+    TaskSucceeded,
+    TimerFired,
+    WaitOpened,
+    WaitResumed,
+)
+from perdure.engine.core.refs import ref
+from perdure.engine.core.state import TOP, InFork, State
+
+_OWN: Final = ("wait", "child")
+"""The members of events that name something of one run alone, outside of its log."""
+
+PLACES_NAMED_MAX: Final = 5
+
+
+def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
+    """Take over the history of another execution, and go on from its last event, or say why that cannot be."""
+    if state.status != "new":
+        return Rejection("CONFLICT", "the execution has been started before")
+    draft = ExecutionDraft(state, facts)
+    begun = command.events[0].event
+    if isinstance(begun, ExecutionStarted) and begun.limits:
+        message = "a run of a workflow with concurrency limits cannot be forked: its places are its own; rerun it"
+        return Rejection("CONFLICT", message)
+    _start(draft, command)
+    remade = _remaker(facts.new_id)
+    for recorded in command.events[1:]:
+        draft.caused_by = recorded.caused_by
+        draft.emit(remade(recorded.event), recorded.payload)
+    refused = _refused(draft, command, facts)
+    if refused is not None:
+        return refused
+    _go_own_way(draft, command)
+    draft.effects.extend(SetTimer(timer.due_at) for timer in draft.state.timers.values())
+    advance(draft)
+    return draft.decision(facts.execution)
+
+
+def _start(draft: ExecutionDraft, command: Fork) -> None:
+    """Begin as the origin did, but with no parent, under another name, and with all the time that a run has."""
+    begun, facts = command.events[0], draft.facts
+    if not isinstance(begun.event, ExecutionStarted):
+        message = f"event 1 of the origin is {type(begun.event).__name__}: its log is damaged"
+        raise TypeError(message)
+    timeout_s = facts.machine.timeout_seconds
+    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
+    payload: dict[str, Any] = {"input": (begun.payload or {})["input"], **salt_for(draft)}
+    if command.process_id is not None:
+        payload["process_id"] = command.process_id
+    limit_ms = command.settings.timeout_ms
+    started = replace(
+        begun.event,
+        trigger=command.trigger,
+        parent=None,
+        due_at=due_at,
+        limit_at=None if limit_ms is None else facts.now + limit_ms,
+        origin=command.origin,
+        limits=command.limits,
+        counts=command.settings.concurrency_counts if command.limits else "all",
+    )
+    draft.emit(started, payload)
+
+
+def _remaker(new_id: Callable[[], str]) -> Callable[[Event], Event]:
+    """A function that gives the copy of an event; each wait and child has one id throughout."""
+    made: dict[str, str] = {}
+
+    def remade(event: Event) -> Event:
+        changed: dict[str, Any] = {}
+        for name in _OWN:
+            known = getattr(event, name, None)
+            if known is not None and known not in made:
+                made[known] = new_id()
+            if known is not None:
+                changed[name] = made[known]
+        if isinstance(event, WaitOpened) and event.token_sha256 is not None:
+            changed["token_sha256"] = None  # who was handed a token by the origin holds none of this run's
+        return replace(event, **changed) if changed else event
+
+    return remade
+
+
+def _refused(draft: ExecutionDraft, command: Fork, facts: Facts) -> Rejection | None:
+    """Refuse what cannot go on from there, or not with that input."""
+    if _is_at_its_end(draft.steps[-1]):
+        last = max(step.recorded.seq for step in draft.steps if not _is_at_its_end(step))
+        message = f"seq: at event {command.origin.seq} nothing was left to be done; the last event that works is {last}"
+        return Rejection("CONFLICT", message, {"field": "seq", "limit": last})
+    if command.input is UNSET:
+        return None
+    places = _places(draft.state)
+    if len(places) != 1:
+        names = ", ".join(sorted({repr(draft.state.frames[scope].state) for scope in places})[:PLACES_NAMED_MAX])
+        message = f"input: {len(places)} states are in progress at that event ({names}); the input of one can be edited"
+        return Rejection("VALIDATION_ERROR", message, {"field": "input"})
+    return too_large("input", command.input, facts)
+
+
+def _is_at_its_end(step: DraftedEvent) -> bool:
+    """Whether the run has ended with this event, or the next one can only say so."""
+    event = step.recorded.event
+    if step.state.is_over:
+        return True
+    if not isinstance(event, StatePassed | TaskSucceeded | WaitResumed | TimerFired | StateExited):
+        return False
+    return event.scope == TOP and event.next is None and event.output is not None
+
+
+def _places(state: State) -> list[str]:
+    """The scopes that are at a state which was not left, and is no Parallel or Map under way."""
+    return [scope for scope in state.scopes() if not isinstance(state.frames[scope].phase, InFork)]
+
+
+def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
+    """Record that what follows is this run's own."""
+    payload: dict[str, Any] = {}
+    reason = given = None
+    scope = ""
+    if command.reason is not None:
+        payload["reason"], reason = command.reason, ref(draft.next_seq, "reason")
+    if command.input is not UNSET:
+        payload["input"], given = command.input, ref(draft.next_seq, "input")
+        scope = _places(draft.state)[0]
+    draft.caused_by = draft.state.seq
+    draft.emit(ExecutionForked(reason, given, scope), payload)
