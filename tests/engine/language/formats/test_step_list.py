@@ -293,10 +293,10 @@ def test_an_approval_shows_what_is_asked() -> None:
     """The event of its wait has title, approvers and the rest, templates filled in."""
     config = {"title": "Pay {{ input.n }}?", "approvers": ["a@x.org"], "labels": {"approve": "Pay"}, "timeoutMs": 5000}
     got = ran(compiled({"id": "ap", "type": "approval", "config": config}), {"n": 5}, {"ap": Unanswered()})[0]
-    [opened] = [recorded for recorded in got.events if isinstance(recorded.event, WaitOpened)]
+    [(opened, event)] = [(each, each.event) for each in got.events if isinstance(each.event, WaitOpened)]
     shown = {"title": "Pay 5?", "approvers": ["a@x.org"], "labels": {"approve": "Pay"}}
     assert opened.payload == {"parameters": shown}
-    assert (opened.event.state, opened.event.due_at) == ("ap", opened.recorded_at + 5000)
+    assert (event.state, event.due_at) == ("ap", opened.recorded_at + 5000)
 
 
 def test_an_approval_may_fail_when_its_time_is_over() -> None:
