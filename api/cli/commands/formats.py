@@ -102,7 +102,7 @@ def _compiled(file: str, name: str, document: Any, steps: str | None) -> Any:
     from perdure.engine.language.formats.flow import DocumentError  # noqa: PLC0415 as above
 
     try:
-        return compile_document(name, document, DocumentOptions(_actions(steps)))
+        return compile_document(name, document, DocumentOptions(_actions(steps), is_standalone=True))
     except DocumentError as error:
         raise NotValid(file, [{"path": each.path, "message": each.message} for each in error.problems]) from None
 

@@ -38,7 +38,7 @@ def assemble(
     diagnostics: Diagnostics,
     *,
     comment: str | None = None,
-    timeout_ms: float | None = None,
+    settings: Mapping[str, Json] | None = None,
     warnings: tuple[Problem, ...] = (),
 ) -> CompiledDocument:
     """Compile a flow to a definition.
@@ -54,8 +54,9 @@ def assemble(
     _begin(build, machine, options.variables)
     definition: dict[str, Json] = {"Comment": comment} if comment else {}
     definition |= {"QueryLanguage": "JSONata", **machine}
-    if timeout_ms is not None:
-        definition["TimeoutSeconds"] = whole_seconds(timeout_ms)
+    limit = (settings or {}).get("timeoutMs")
+    if limit is not None and options.is_standalone:
+        definition["TimeoutSeconds"] = whole_seconds(limit)
     found = problems(definition)
     if found:  # it is too large or too deep for a definition
         raise DocumentError(
@@ -66,6 +67,7 @@ def assemble(
         steps=outlined(flow),
         states=build.states,
         credentials=build.credentials,
+        settings=settings or {},
         is_enveloped=options.is_enveloped,
         warnings=warnings,
     )

@@ -26,12 +26,14 @@ class BuildOptions(NamedTuple):
     `variables`: the author's variables, with their defaults.
     `has_credentials`: whether there are credentials.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}`.
+    `is_standalone`: whether the definition says itself how long a run may take, in whole seconds.
     """
 
     actions: Mapping[str, ActionForm]
     variables: Mapping[str, Json] = {}
     has_credentials: bool = False
     is_enveloped: bool = False
+    is_standalone: bool = False
 
 
 class FlowBuild:

@@ -20,11 +20,13 @@ class DocumentOptions(NamedTuple):
 
     `actions`: what its steps can do, by name.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
+    `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
     `is_draft`: whether nodes that nothing leads to are warnings.
     """
 
     actions: Mapping[str, ActionForm]
     has_credentials: bool = False
+    is_standalone: bool = False
     is_draft: bool = False
 
 
@@ -47,13 +49,17 @@ _COMPILERS: Final[Mapping[str, Callable[[object, DocumentOptions], CompiledDocum
             document,
             actions=options.actions,
             has_credentials=options.has_credentials,
+            is_standalone=options.is_standalone,
             is_draft=options.is_draft,
         ),
         "service": lambda document, options: compile_service(
             document, actions=options.actions, has_credentials=options.has_credentials
         ),
         "steps": lambda document, options: compile_steps(
-            document, actions=options.actions, has_credentials=options.has_credentials
+            document,
+            actions=options.actions,
+            has_credentials=options.has_credentials,
+            is_standalone=options.is_standalone,
         ),
     }
 )

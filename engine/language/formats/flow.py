@@ -132,6 +132,7 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     `states`: for each state of the definition, nested ones too, the id of the step that it works for; the output of
         a step is that of the last of its states that was left. States that work for none are not here.
     `credentials`: for each state that names credentials, their names.
+    `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
     `warnings`: what is probably not meant.
     """
@@ -140,6 +141,7 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepOutline, ...] = ()
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
+    settings: Mapping[str, Json] = {}
     is_enveloped: bool = False
     warnings: tuple[Problem, ...] = ()
 

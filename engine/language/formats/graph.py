@@ -88,6 +88,7 @@ def compile_graph(
     *,
     actions: Mapping[str, ActionForm],
     has_credentials: bool = False,
+    is_standalone: bool = False,
     is_draft: bool = False,
 ) -> CompiledDocument:
     """Compile a graph `{nodes, edges, variables, settings}`.
@@ -95,6 +96,7 @@ def compile_graph(
     `document`: decoded, or as JSON text.
     `actions`: what a node of type action can do.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
+    `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
     `is_draft`: whether nodes that nothing leads to are warnings, and left out.
 
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
@@ -113,7 +115,8 @@ def compile_graph(
         raise DocumentError(diagnostics.problems)
     if _is_definition(nodes, edges):
         return _restored(members, nodes, edges, diagnostics)
-    return _compiled(members, nodes, edges, BuildOptions(actions, {}, has_credentials), diagnostics, is_draft=is_draft)
+    options = BuildOptions(actions, {}, has_credentials, is_standalone=is_standalone)
+    return _compiled(members, nodes, edges, options, diagnostics, is_draft=is_draft)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -225,10 +228,11 @@ def _restored(
     starts = [] if any(node.type == TRIGGER for node in nodes.values()) else _starts(nodes, edges)
     definition = restored_definition(members, nodes, edges, starts[0] if len(starts) == 1 else None)
     relocated(problems(definition), {name: node.config_pointer for name, node in nodes.items()}, diagnostics)
+    settings = settings_of(members)
     if diagnostics.problems:
         raise DocumentError(diagnostics.problems)
     states = {name: name for name, node in nodes.items() if node.type != TRIGGER}
-    return CompiledDocument(definition=definition, states=states)
+    return CompiledDocument(definition=definition, states=states, settings=settings)
 
 
 def restored_definition(
@@ -301,9 +305,7 @@ def _compiled(
     for name in {name for name in taken if taken.count(name) > 1}:
         diagnostics.add(JsonPointer() / "nodes", f"the id {shown(name)} is the engine's own here: take another")
     options = options._replace(variables=members.object("variables") or {}, is_enveloped=kind == "webhook")
-    return assemble(
-        flow, options, diagnostics, comment=comment, timeout_ms=settings.timeout_ms, warnings=tuple(warnings)
-    )
+    return assemble(flow, options, diagnostics, comment=comment, settings=settings, warnings=tuple(warnings))
 
 
 def _by_edges(step: FlowStep, edges: Sequence[_Edge]) -> FlowStep:

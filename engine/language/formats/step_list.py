@@ -64,13 +64,18 @@ _ENDED: Final = "what comes before it ends the run"
 
 
 def compile_steps(
-    document: object, *, actions: Mapping[str, ActionForm], has_credentials: bool = False
+    document: object,
+    *,
+    actions: Mapping[str, ActionForm],
+    has_credentials: bool = False,
+    is_standalone: bool = False,
 ) -> CompiledDocument:
     """Compile a document `{name, description, trigger, steps, variables, inputSchema, outputSchema, settings}`.
 
     `document`: decoded, or as JSON text.
     `actions`: what a step of type action can do.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
+    `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
 
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
     """
@@ -90,8 +95,10 @@ def compile_steps(
     settings = settings_of(members)
     flow = StepListReader(actions, diagnostics).flow(members.get("steps"), JsonPointer() / "steps")
     refuse_unreached(flow, diagnostics, _ENDED)
-    options = BuildOptions(actions, members.object("variables") or {}, has_credentials, trigger == "webhook")
-    return assemble(flow, options, diagnostics, comment=comment, timeout_ms=settings.timeout_ms)
+    options = BuildOptions(
+        actions, members.object("variables") or {}, has_credentials, trigger == "webhook", is_standalone
+    )
+    return assemble(flow, options, diagnostics, comment=comment, settings=settings)
 
 
 class _Listed(NamedTuple):

@@ -142,19 +142,21 @@ def _retry_plan(members: Members) -> RetryPlan:
     )
 
 
-class DocumentSettings(NamedTuple):
-    """The part of `settings` that the machine holds."""
+SETTINGS: Final = ("timeoutMs", "concurrencyLimit", "concurrencyKey", "concurrencyCounts", "resume")
+"""What a document may set for its runs: rules of the workflow, which are no part of the machine."""
 
-    timeout_ms: float | None = None
+CONCURRENCY_MAX: Final = 100_000
 
 
-def settings_of(members: Members) -> DocumentSettings:
-    """Read `settings`; how many runs go at once is the workflow's to say, not the machine's."""
+def settings_of(members: Members) -> dict[str, Json]:
+    """Read `settings`."""
     settings = members.inner("settings")
-    settings.check(("timeoutMs", "concurrencyLimit", "concurrencyKey"))
-    settings.whole("concurrencyLimit", 1, 1_000_000, 1)
-    settings.text("concurrencyKey", most=1000)
-    return DocumentSettings(settings.milliseconds("timeoutMs"))
+    settings.check(SETTINGS)
+    settings.whole("timeoutMs", 1, TIME_MAX_MS, 1)
+    settings.whole("concurrencyLimit", 1, CONCURRENCY_MAX, 1)
+    for name in ("concurrencyKey", "concurrencyCounts", "resume"):
+        settings.text(name, most=1000)
+    return dict(settings.source)
 
 
 _TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -15,7 +15,7 @@ def document(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def compiled(*steps: dict[str, Any], **more: Any) -> CompiledDocument:
-    found = compile_steps(document(*steps, **more), actions=ACTION_FORMS)
+    found = compile_steps(document(*steps, **more), actions=ACTION_FORMS, is_standalone=True)
     assert problems(found.definition) == []
     return found
 
@@ -72,6 +72,14 @@ def test_the_time_of_a_run_is_that_of_the_machine() -> None:
     """In whole seconds, rounded up."""
     assert compiled(SEED, settings={"timeoutMs": 300_000}).definition["TimeoutSeconds"] == 300
     assert compiled(SEED, settings={"timeoutMs": 1_001}).definition["TimeoutSeconds"] == 2
+
+
+def test_settings_are_the_workflows() -> None:
+    """A definition that is kept with its workflow leaves them to that, milliseconds and all."""
+    source = document(SEED, settings={"timeoutMs": 1_001, "concurrencyLimit": 1})
+    made = compile_steps(source, actions=ACTION_FORMS)
+    assert "TimeoutSeconds" not in made.definition
+    assert made.settings == {"timeoutMs": 1_001, "concurrencyLimit": 1}
 
 
 def test_a_run_times_out() -> None:
