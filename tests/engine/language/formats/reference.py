@@ -47,6 +47,8 @@ class Ran(NamedTuple):
     error: str | None
     calls: list[Call]
     is_ordered: bool
+    outputs: dict[str, Any]
+    """By step, as far as they are seen at the end."""
 
 
 Outcome = Callable[[str, Any, int], Any]
@@ -65,14 +67,16 @@ class Reference:
         self.is_ordered = True
 
     def run(self) -> Ran:
+        outputs: dict[str, Any] = {}
+        status, output, error = "SUCCEEDED", None, None
         try:
-            output, _ = self.steps(self.document["steps"], {}, 0.0)
-            return Ran("SUCCEEDED", output, None, self.calls, self.is_ordered)
+            output, _ = self.steps(self.document["steps"], outputs, 0.0)
         except StepFailure as failure:
-            return Ran("FAILED", None, failure.code, self.calls, self.is_ordered)
+            status, error = "FAILED", failure.code
         except RunEnd as end:
+            status, output = end.status, end.output
             error = None if end.status == "SUCCEEDED" else "Run.Terminated"
-            return Ran(end.status, end.output, error, self.calls, self.is_ordered)
+        return Ran(status, output, error, self.calls, self.is_ordered, outputs)
 
     # --- steps -------------------------------------------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ from perdure.engine.language.formats.flow import CompiledDocument
 from perdure.engine.language.formats.graph import compile_graph
 from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.steps.action_forms import ACTION_FORMS
-from perdure.engine.testing import Failed, Succeeded, TaskRequest, Unanswered, simulate
+from perdure.engine.testing import Failed, Simulation, Succeeded, TaskRequest, Unanswered, simulate
 from tests.engine.language.formats.documents import INPUTS, Made, made_documents
 from tests.engine.language.formats.graphs import GraphWriter
-from tests.engine.language.formats.reference import ANYTHING, Reference, Undefined
+from tests.engine.language.formats.reference import ANYTHING, Reference, Undefined, ids_in
 
 AT = "2026-01-01T00:00:00Z"
 
@@ -59,6 +59,22 @@ def checked(made: Made, run_input: Any, compiled: CompiledDocument) -> None:
     if not expected.is_ordered:
         calls, wanted = (sorted(each, key=json.dumps) for each in (calls, wanted))
     assert agree(calls, wanted)
+    recorded = records(got, compiled)
+    for step in compiled.steps:
+        if step.id in expected.outputs and step.kind != "terminate":
+            assert agree(recorded[step.id], expected.outputs[step.id])
+        elif expected.status == "SUCCEEDED" and step.id in set(ids_in(made.document["steps"])):
+            assert step.id not in recorded or step.kind == "terminate"
+
+
+def records(got: Simulation, compiled: CompiledDocument) -> dict[str, Any]:
+    """The outputs of steps as they are found in a run's log: of the last state of each that was left."""
+    found = {}
+    for each in got.history:
+        left = each["details"] if each["type"].endswith("StateExited") else {}
+        if left.get("name") in compiled.states:
+            found[compiled.states[left["name"]]] = left["output"]
+    return found
 
 
 def agree(got: Any, expected: Any) -> bool:
