@@ -44,6 +44,10 @@ TASKS = {
         "processes with schedules that are killed: each slot is decided once; ARGS: how many kills",
         ["python -m tests.engine.schedule_kills"],
     ),
+    "walk": (
+        "every sequence of commands on a few tiny definitions, each paused at every place",
+        ["python -m tests.engine.core.walk_all"],
+    ),
     "crash": ("only the tests that start real server processes", ["python -m pytest -m real_process"]),
     "limits": (
         "limits of real servers that are killed: never too many at once, in order, none lost; ARGS: runs, kills",

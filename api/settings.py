@@ -9,8 +9,22 @@ import msgspec
 from msgspec import inspect as types
 
 from perdure.api.validation import accepts, from_text, members
-from perdure.engine.core.decision import EVENTS_MAX, PAYLOAD_MAX, RUN_PAYLOADS_MAX, TRANSITIONS_MAX
-from perdure.engine.limits import CHILD_DEPTH_MAX, COMMIT_STALL_MS, STEP_THREADS, STEPS_MAX, Limits
+from perdure.engine.core.decision import (
+    EVENTS_MAX,
+    PAYLOAD_MAX,
+    RUN_BYTES_MAX,
+    RUN_PAYLOADS_MAX,
+    TRANSITIONS_MAX,
+    TRANSITIONS_PER_S_MAX,
+)
+from perdure.engine.limits import (
+    CHILD_DEPTH_MAX,
+    COMMIT_STALL_MS,
+    STEP_THREADS,
+    STEPS_MAX,
+    WORKFLOW_OPEN_RUNS_MAX,
+    Limits,
+)
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.protocols import WriterPlace
 
@@ -88,7 +102,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """While a commit takes longer, in milliseconds, readiness says so, and nothing new is taken in."""
 
     run_events_max: Annotated[int, msgspec.Meta(ge=100, le=1_000_000_000)] = EVENTS_MAX
-    """So many events a run has at the most."""
+    """A run that has so many events is paused."""
+
+    run_bytes_max: Annotated[int, msgspec.Meta(ge=1024, le=2**40)] = RUN_BYTES_MAX
+    """A run whose events have so many bytes of JSON text is paused."""
+
+    run_transitions_per_s_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = TRANSITIONS_PER_S_MAX
+    """A run that enters so many states a second, over a minute, is paused."""
+
+    workflow_open_runs_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = WORKFLOW_OPEN_RUNS_MAX
+    """While a workflow has so many runs that have not ended, no further one is started."""
 
     transitions_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = TRANSITIONS_MAX
     """So many states a run passes in a row before others have their turn."""

@@ -18,6 +18,7 @@ from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.core.state import State
 from perdure.engine.database import open_store
+from perdure.engine.limits import Limits
 from perdure.engine.runtime.streams.loader import Definitions, Loader
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.steps import Registry
@@ -26,6 +27,9 @@ from perdure.store.protocols import Store
 from perdure.store.records import Appended, StreamAppend
 
 TENTHS: Final = 10
+LIMITS: Final = Limits(run_events_max=10**9, run_bytes_max=2**40, run_transitions_per_s_max=10**9)
+"""A loop that is measured is no runaway."""
+
 SAMPLES: Final = 1000
 """About so many are kept, so that the samples themselves are no growth."""
 
@@ -117,7 +121,7 @@ def _rss() -> int:
 async def measure(store: Store, work: dict[str, Any], transitions: int) -> Loop:
     """Run one loop to its end, and read it back both ways. The store is closed then."""
     watched = _Watched(store, transitions)
-    async with Engine.open(store, steps=registry()) as engine:
+    async with Engine.open(store, steps=registry(), limits=LIMITS) as engine:
         workflow = await engine.create_workflow("loop", definition(work, transitions))
         watched.samples.clear()
         execution = await engine.trigger(workflow.id, {"n": 0})

@@ -37,6 +37,7 @@ from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
 from perdure.engine.services.bulk import BulkCommands
+from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import BulkWorker
 from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.chances import Chances
@@ -46,6 +47,7 @@ from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
+from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
@@ -116,9 +118,12 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     workflows = Workflows(parts, registry, calls, published)
     limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
-    scheduled = ScheduledRuns(parts, workflows, limits)
-    runs, finding = Runs(parts, workflows, limits, idempotency), Finding(around.store)
-    jobs = BulkWorker(parts, runs)
+    open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
+    admitting = StartRules(limits, open_runs)
+    scheduled = ScheduledRuns(parts, workflows, admitting)
+    runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
+    chances = Chances(parts, workflows, admitting, idempotency, runs)
+    jobs = BulkWorker(parts, Commanded(runs, chances))
     services = Services(
         runs=runs,
         workflows=workflows,
@@ -130,11 +135,11 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         bulk=BulkCommands(parts, finding, jobs.go_on),
         idempotency=idempotency,
         calls=calls,
-        chances=Chances(parts, workflows, limits, idempotency, runs),
+        chances=chances,
         schedules=Schedules(parts, workflows, scheduled),
         clock=ClockControl(parts),
     )
-    children = ChildExecutions(parts, workflows, calls, limits)
+    children = ChildExecutions(parts, workflows, calls, admitting)
     tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
     return Composed(_node(parts, circle, tasks, children, jobs, scheduled), services)
 
@@ -275,6 +280,12 @@ class NoTasks:
 
     def cancel(self, hot: HotStream, seq: int) -> bool:  # noqa: ARG002 nothing runs
         return False
+
+    def withhold(self, stream_id: bytes) -> None:
+        """Nothing waits for a slot."""
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Nothing was withheld."""
 
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002 nothing runs
         return False

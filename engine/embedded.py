@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
 from perdure.engine.compose import Composed, Surroundings, compose
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded, ResumeRule
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.database import open_store
-from perdure.engine.errors import EngineFailed
+from perdure.engine.errors import EngineFailed, Invalid
 from perdure.engine.following import ExecutionFollower
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
 from perdure.engine.runtime.callers import Caller
@@ -367,6 +368,29 @@ class Engine(SecondChances):
         """
         incoming.texts(process_id=process_id)
         await self.services.runs.release(await self._caller(), process_id)
+
+    async def pause(
+        self, process_id: str, reason: str, *, clocks: Clocks = "run", idempotency_key: str | None = None
+    ) -> str:
+        """Stop an execution for a while: `paused`, or `already paused`. See `engine.services.runs.Runs.pause`.
+
+        Raises `Conflict` if it has ended, `NotFound`.
+        """
+        incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
+        if clocks not in get_args(Clocks):
+            raise Invalid(f"clocks: {clocks!r} is none of run, freeze", {"field": "clocks"})
+        key = keyed(idempotency_key, ["pause", process_id, reason, clocks])
+        paused = self.services.runs.pause
+        return str(
+            (await paused(await self._caller(), process_id, reason=reason, clocks=clocks, idempotency=key)).answer
+        )
+
+    async def unpause(self, process_id: str, reason: str | None = None, *, idempotency_key: str | None = None) -> str:
+        """Let a paused execution go on where it stands: `unpaused`, or `not paused`. Raises what `pause` does."""
+        incoming.texts(process_id=process_id, reason=reason, idempotency_key=idempotency_key)
+        key = keyed(idempotency_key, ["unpause", process_id, reason])
+        unpaused = self.services.runs.unpause
+        return str((await unpaused(await self._caller(), process_id, reason=reason, idempotency=key)).answer)
 
     async def complete_task(self, token: str, output: Any, *, idempotency_key: str | None = None) -> None:
         """End the task that a task token was made for (`.waitForTaskToken`) with this output, a JSON value.

@@ -82,6 +82,10 @@ FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {
 """Columns that are written once: a later put of the row leaves them, and their indexes, as they are."""
 
 
+OPERATOR: Final = "operator"
+"""What stands for a quota where a pause was made by somebody."""
+
+
 def check_batch(batch: Sequence[StreamAppend]) -> None:
     """Check that a batch keeps the contract of `Store.append`.
 

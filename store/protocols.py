@@ -259,6 +259,13 @@ class Executions(Protocol):
         """
         ...
 
+    async def paused_counts(self) -> dict[str, int]:
+        """The number of executions that are paused, by the quota that did it, or `operator`; by one that did not: none.
+
+        It looks at each of them, and at nothing else.
+        """
+        ...
+
     async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
         """How many executions of a workspace there are, by (workflow, status) ascending; of one workflow, or all.
 

@@ -243,8 +243,9 @@ class ExecutionRow(NamedTuple):
 
     `error` is a reserved name or one literal in the definition; any other error name stands behind
     `error_ref`. `parent_id` is the execution whose task started this one; `awaited_by` is the same one if its
-    task goes on only when this one ends, else null. `origin_id` is the execution that this one was made from, by a
-    rerun or a fork.
+    task goes on only when this one ends, else null. While it is paused, `paused_seq` is its `ExecutionPaused`,
+    `paused_quota` the quota that did it, if one did, and `in_flight` the number of its tasks that somebody works on.
+    `origin_id` is the execution that this one was made from, by a rerun or a fork.
     """
 
     execution_id: bytes
@@ -267,6 +268,10 @@ class ExecutionRow(NamedTuple):
     cause_ref: str | None
     parent_id: bytes | None
     awaited_by: bytes | None
+    paused_seq: int | None = None
+    paused_at: int | None = None
+    paused_quota: str | None = None
+    in_flight: int | None = None
     origin_id: bytes | None = None
 
 

@@ -304,6 +304,10 @@ executions = Table(
     _text("cause_ref", null=True),
     _id("parent_id", null=True),
     _id("awaited_by", null=True),
+    _number("paused_seq", null=True),
+    _ms("paused_at", null=True),
+    _text("paused_quota", null=True),
+    _number("in_flight", null=True),
     _id("origin_id", null=True),
     Index("executions_of_workflow", "workflow_id", "execution_id"),
     Index("executions_of_workspace", "workspace_id", "execution_id"),
@@ -315,6 +319,8 @@ LIVE: Final = text("(status IN ('pending', 'running') OR status = 'waiting' AND 
 HAS_ORIGIN: Final = text("origin_id IS NOT NULL")
 Index("executions_of_origin", executions.c.origin_id, executions.c.execution_id, sqlite_where=HAS_ORIGIN)
 Index("executions_live", executions.c.execution_id, sqlite_where=LIVE)
+PAUSED: Final = text("paused_seq IS NOT NULL")
+Index("executions_paused", executions.c.execution_id, sqlite_where=PAUSED)
 # For filters. Of a run that completes without having waited none of them has an entry at any time.
 BY_STATUS: Final = text("status NOT IN ('pending', 'running', 'completed')")
 Index(

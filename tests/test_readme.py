@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from perdure.api.settings import Settings
+from perdure.engine.core.paused import table
 from perdure.engine.core.transitions import diagram
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +31,11 @@ def blocks(language: str) -> list[str]:
 def test_the_diagram_is_drawn_from_the_table() -> None:
     """The diagram of statuses is what the transition table says."""
     assert blocks("mermaid") == [diagram() + "\n"]
+
+
+def test_the_table_of_pauses_is_what_the_engine_looks_up() -> None:
+    """What each command means to a paused run."""
+    assert README.split("<!-- made from engine/core/paused.py -->\n")[1].split("<!-- end -->")[0] == table()
 
 
 CLIENTS = [block for block in blocks("python") if "perdure.client" in block]

@@ -74,7 +74,13 @@ ARROWS = {
 # Type names that may be defined in several of these files or folders: those listed, or any if none is. And why.
 TWICE = (
     (
-        ("api/client/results.py", "api/client/many_results.py", "api/client/schedule_results.py", "api/dialects/"),
+        (
+            "api/client/results.py",
+            "api/client/many_results.py",
+            "api/client/pause_results.py",
+            "api/client/schedule_results.py",
+            "api/dialects/",
+        ),
         (),
         "the client imports nothing of the server, and names its results as the API's document names the schemas",
     ),

@@ -15,6 +15,8 @@ COMMANDS: Final = {
     "trigger": Lazy("perdure.api.cli.commands.run_control:trigger", "Start a run of a workflow."),
     "resume": Lazy("perdure.api.cli.commands.run_control:resume", "End a wait of a run."),
     "terminate": Lazy("perdure.api.cli.commands.run_control:terminate", "End a run from outside."),
+    "pause": Lazy("perdure.api.cli.commands.run_control:pause", "Stop a run for a while."),
+    "unpause": Lazy("perdure.api.cli.commands.run_control:unpause", "Let a paused run go on."),
     "release": Lazy(
         "perdure.api.cli.commands.run_control:release", "Try a run again that was set aside (quarantined)."
     ),

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from msgspec import UNSET, UnsetType
 
+from perdure.api.client.pause_results import PauseOfRun
 from perdure.api.client.results import After, Page, Result
 
 
@@ -26,6 +27,7 @@ class RunFound(Result, frozen=True):
     modified_by: str | None
     ended_at: str | None
     parent_execution_id: str | None
+    pause: PauseOfRun | None
 
 
 class WorkflowTotals(Result, frozen=True):

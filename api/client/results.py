@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.client.pause_results import PauseDetails, PauseListed
+
 T = TypeVar("T")
 M = TypeVar("M")
 
@@ -54,7 +56,10 @@ class Triggered(Result, frozen=True):
 
 
 class Told(Result, frozen=True):
-    """A command's outcome. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`."""
+    """A command's outcome. A resume: `restarted` or `already restarted`; a termination: `terminated` or `already …`.
+
+    A pause: `paused` or `already paused`; an unpause: `unpaused` or `not paused`.
+    """
 
     message: str
 
@@ -189,9 +194,10 @@ class RunDescribed(Result, frozen=True, kw_only=True):
 
 
 class RunListed(RunDescribed, frozen=True, kw_only=True):
-    """A run on a page: its last ten events."""
+    """A run on a page: its last ten events. It has a `pause` while it is paused."""
 
     workflow_details: WorkflowNamed
+    pause: PauseListed | UnsetType = UNSET
 
 
 class QueuedForShown(Result, frozen=True):
@@ -216,6 +222,7 @@ class RunItem(RunDescribed, frozen=True, kw_only=True):
     workflow_output_payload: Any
     condensed_logs: CondensedLog
     workflow_details: Outline
+    pause: PauseDetails | UnsetType = UNSET
 
 
 class RunKey(Result, frozen=True):

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from perdure.api.client import results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
+from perdure.api.client.pause_results import PauseStatus
 
 HELD_S: Final = 20
 """So long a server holds a call of who follows events, until there is one."""
@@ -60,6 +61,11 @@ def _terminate(
 def _chance(what: str, reply: Any, process_id: str, body: Mapping[str, Any], key: str | None) -> Call[Any]:
     values = {"process_id": process_id}
     return Call("POST", f"{_RUN}/{what}", reply, "data", values=values, body=body, idempotency_key=key or True)
+
+
+def _paused(path: str, process_id: str, body: Mapping[str, Any], key: str | None) -> Call[results.Told]:
+    values = {"process_id": process_id}
+    return Call("POST", path, results.Told, "data", values=values, body=dict(body), idempotency_key=key or True)
 
 
 def _answer(token: str, what: str, reply: Any, body: Any, key: str | None) -> Call[Any]:
@@ -232,6 +238,34 @@ class RunCalls:
         Raises `NotFound`, `Conflict` (it is not quarantined). Is not repeated by itself if its answer is lost.
         """
         return Call("POST", f"{_RUN}/release", results.Told, "data", values={"process_id": process_id})
+
+    @Operation
+    def pause(
+        self, process_id: str, reason: str, *, clocks: str = "run", idempotency_key: str | None = None
+    ) -> Call[results.Told]:
+        """Stop a run for a while: `paused`, or `already paused`. No state is entered and no step called meanwhile.
+
+        With `clocks="freeze"` every time limit keeps what is left of it, with `"run"` time goes on. Raises `NotFound`,
+        `Conflict` (it has ended).
+        """
+        body = {"reason": reason, "clocks": clocks}
+        return _paused(f"{_RUN}/pause", process_id, body, idempotency_key)
+
+    @Operation
+    def unpause(
+        self, process_id: str, reason: str | None = None, *, idempotency_key: str | None = None
+    ) -> Call[results.Told]:
+        """Let a paused run go on where it stands: `unpaused`, or `not paused`. Raises what `pause` does."""
+        body = {} if reason is None else {"reason": reason}
+        return _paused(f"{_RUN}/unpause", process_id, body, idempotency_key)
+
+    @Operation
+    def pause_of(self, process_id: str) -> Call[PauseStatus]:
+        """The status of a run, and the pause that it is in; `pause.quiescent` says that nothing is in flight any more.
+
+        Raises `NotFound`.
+        """
+        return Call("GET", f"{_RUN}/pause", PauseStatus, "data", values={"process_id": process_id})
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 

@@ -317,8 +317,13 @@ _NEEDS: Final[Mapping[str, Callable[[str, set[str | None]], bool]]] = {
     "alive": lambda _, outcomes: bool(outcomes),
     "terminated": lambda status, _: status == "terminated",
     "already terminated": lambda status, _: status == "terminated",
+    "redriven": lambda *_: True,
+    **dict.fromkeys(("paused", "already paused", "unpaused", "not paused"), lambda *_: True),
 }
-"""What must be true of a run that gave such an answer: of its status and how its waits ended."""
+"""What must be true of a run that gave such an answer: of its status and how its waits ended.
+
+Of a pause that is over, and of a redrive, no row tells.
+"""
 
 
 def answer_flaw(row: IdempotencyRow, seen: Seen) -> str | None:

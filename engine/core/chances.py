@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from perdure.engine.core.chance_events import ExecutionForked, ExecutionRedriven, IterationRedriven
 from perdure.engine.core.events import Recorded
 from perdure.engine.core.frames import cancel_all_waits, close, put
-from perdure.engine.core.persistent import PersistentMap
+from perdure.engine.core.persistent import EMPTY, PersistentMap
 from perdure.engine.core.places import set_time_limits
 from perdure.engine.core.remains import bring_back, bring_back_iteration
-from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, TOP, InFork, State
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, TOP, InFork, State, Timer
 
 
 def execution_redriven(state: State, event: ExecutionRedriven, _: Recorded) -> None:
@@ -36,8 +36,9 @@ def execution_forked(state: State, event: ExecutionForked, _: Recorded) -> None:
     """Whatever is in progress is entered anew: nothing of it has been done in this run."""
     cancel_all_waits(state)
     state.is_quarantined = False
-    limits = {name: state.timers[name] for name in (EXECUTION_TIMER, SETTINGS_TIMER) if name in state.timers}
-    state.is_overdue = False
+    timers = dict(state.timers.items()) | dict(state.stopped.items())
+    limits: dict[int, Timer] = {name: timers[name] for name in (EXECUTION_TIMER, SETTINGS_TIMER) if name in timers}
+    state.pause, state.stopped, state.is_overdue = None, EMPTY, False
     for scope in state.scopes():
         frame = state.frames[scope]
         if scope in state.fallen:  # it was failing: the origin's next event would have said what follows

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from perdure.engine.core.events import Origin, Parent, Recorded, RunLimit
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 
 
@@ -200,6 +201,19 @@ class Redrive(msgspec.Struct, frozen=True, gc=False):
     settings: VersionSettings = VERSION_DEFAULTS
 
 
+class PauseExecution(msgspec.Struct, frozen=True, gc=False):
+    """Stop the execution for a while: enter nothing, call nothing. `clocks` says whether time goes on meanwhile."""
+
+    reason: str
+    clocks: Clocks = "run"
+
+
+class UnpauseExecution(msgspec.Struct, frozen=True, gc=False):
+    """Let a paused execution go on where it stands."""
+
+    reason: str | None = None
+
+
 class Confirm(msgspec.Struct, frozen=True, gc=False):
     """Change nothing: the answer is only stored under an idempotency key."""
 
@@ -232,6 +246,8 @@ Command: TypeAlias = (
     | Quarantine
     | Release
     | Redrive
+    | PauseExecution
+    | UnpauseExecution
     | Confirm
     | Refuse
 )

@@ -80,7 +80,17 @@ RUN_PAYLOADS_MAX: Final = 64 * 1024 * 1024
 
 
 EVENTS_MAX: Final = 1_000_000
-"""So many events a run has at the most, unless a setting says otherwise (AWS: 25,000, which are more to a state)."""
+"""A run that has so many events is paused, unless a setting says otherwise (AWS: 25,000, more of them to a state)."""
+
+
+RUN_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""A run whose events have so many bytes of JSON text is paused, unless a setting says otherwise."""
+
+
+TRANSITIONS_PER_S_MAX: Final = 2000
+"""A run that enters so many states a second, over a minute, is paused, unless a setting says otherwise.
+
+A loop of states that need nobody makes 20,000 and more; a Map of ten thousand items makes as many once."""
 
 
 TRANSITIONS_MAX: Final = 256
@@ -105,6 +115,9 @@ class Facts(msgspec.Struct, frozen=True):
 
     `payload_sizes` has the bytes of the payloads that are live, loaded or not, by seq, and maybe of some that are not
     live any more; `payload_bytes` is their sum. `run_payloads_max` is how many those that are live may have together.
+
+    `events_max` and what follows are quotas of the run, which pause it: its log may have `log_bytes_max`, and it may
+    enter `transitions_minute_max` states within a minute. `engine` is the actor of what the engine does by itself.
     """
 
     execution: str
@@ -125,6 +138,9 @@ class Facts(msgspec.Struct, frozen=True):
     payload_sizes: Mapping[int, int] = {}
     payload_bytes: int = 0
     run_payloads_max: int = RUN_PAYLOADS_MAX
+    engine: str = "engine:"
+    log_bytes_max: int = RUN_BYTES_MAX
+    transitions_minute_max: int = 60 * TRANSITIONS_PER_S_MAX
 
 
 RECORDED_REFUSALS: Final = 32

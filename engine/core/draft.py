@@ -57,13 +57,13 @@ class Draft(Generic[S]):
         """The seq of the event that is emitted next, for references to its own payload."""
         return self.state.seq + 1
 
-    def emit(self, event: Event, payload: Mapping[str, Any] | None = None) -> None:
-        """Append an event to the draft, and fold it into the draft's state."""
+    def emit(self, event: Event, payload: Mapping[str, Any] | None = None, *, actor: str | None = None) -> None:
+        """Append an event to the draft, and fold it into the draft's state. `actor`: not of who sent the command."""
         # Folded at once: the rest of the decision sees the state as it will be read back, and nothing else. Each event
         # is caused by the one before it, but for the first, and where the decision says otherwise.
         state = self.state
         seq = state.seq + 1
-        recorded = Recorded(seq, self.at, self._actor, self.caused_by, event, payload or None)
+        recorded = Recorded(seq, self.at, actor or self._actor, self.caused_by, event, payload or None)
         self.state = state = self._evolve(state, recorded)
         self.steps.append(DraftedEvent(recorded, state))
         self.caused_by = seq

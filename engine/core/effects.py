@@ -92,6 +92,14 @@ class TakeUp(msgspec.Struct, frozen=True, gc=False):
     """Fold the execution anew from its events, and send `Recover`: it was released from quarantine."""
 
 
+class Withhold(msgspec.Struct, frozen=True, gc=False):
+    """Call none of the steps of this execution that wait for a slot, and send `QueueTask` for each: it is paused."""
+
+
+class CallWithheld(msgspec.Struct, frozen=True, gc=False):
+    """Let the steps that were withheld wait for a slot again: the execution goes on."""
+
+
 class HoldSuspect(msgspec.Struct, frozen=True, gc=False):
     """Hold a task that may have crashed the process, and send `Redispatch` when it is its turn.
 
@@ -150,6 +158,8 @@ Effect: TypeAlias = (
     | SetSchedule
     | StartScheduled
     | FollowScheduled
+    | Withhold
+    | CallWithheld
 )
 
 AFTER_THE_END: tuple[type, ...] = (CancelTask, EndChild, TellParent, FillPlaces)

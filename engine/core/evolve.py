@@ -34,6 +34,14 @@ from perdure.engine.core.calls import (
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.forks import close_fork, end_scope, fail_scope, put_fork, start_iteration
 from perdure.engine.core.frames import arrive, cancel_all_waits, end_wait, expect, stay
+from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
+from perdure.engine.core.pausing import (
+    TRANSITION_EVENTS,
+    count_transition,
+    execution_paused,
+    execution_unpaused,
+    set_retry,
+)
 from perdure.engine.core.persistent import EMPTY
 from perdure.engine.core.places import (
     execution_admitted,
@@ -110,6 +118,8 @@ def evolve(state: State, recorded: e.Recorded) -> State:
     # Who changed it last is somebody from outside: neither what goes on by itself, nor a command that was refused.
     if not (name == "CommandRefused" or recorded.actor.startswith("engine:")):
         after.modified_by, after.modified_at = recorded.actor, recorded.recorded_at
+    if kind in TRANSITION_EVENTS:
+        count_transition(after)
     numbering.begin(after, kind, event)
     told = numbering.count(after, kind, recorded)
     _EVOLVE[kind](after, event, recorded)
@@ -174,7 +184,7 @@ def _fail(state: State, event: _Failing, recorded: e.Recorded) -> None:
         counts = [*frame.retries, *([0] * (then.retrier + 1 - len(frame.retries)))]
         counts[then.retrier] += 1
         state.frames = state.frames.set(scope, replace(frame, retries=tuple(counts)))
-        state.timers = state.timers.set(recorded.seq, Timer(scope, then.due_at))
+        set_retry(state, recorded.seq, Timer(scope, then.due_at))
         stay(state, scope, InRetry(recorded.seq, recorded.seq))
     elif then is not None:
         _catch(state, scope, then)
@@ -225,10 +235,10 @@ def _end(state: State, status: Status) -> None:
         forget_all(state)
     else:
         keep_all(state)
-    state.frames, state.forks, state.timers = EMPTY, EMPTY, EMPTY
+    state.frames, state.forks, state.timers, state.stopped = EMPTY, EMPTY, EMPTY, EMPTY
     state.ready, state.actionable_forks = (), ()
-    state.active = state.delayed = 0
-    state.queue, state.places = None, ()
+    state.active = state.delayed = state.called = state.children = 0
+    state.pause, state.queue, state.places = None, None, ()
     state.ended_at = state.recorded_at
     state.status = status
 
@@ -453,6 +463,8 @@ _EVOLVE: Final = (
     .on(ce.ExecutionRedriven, chances.execution_redriven)
     .on(ce.IterationRedriven, chances.iteration_redriven)
     .on(ce.ExecutionForked, chances.execution_forked)
+    .on(ExecutionPaused, execution_paused)
+    .on(ExecutionUnpaused, execution_unpaused)
     .on(le.ExecutionAdmitted, execution_admitted)
     .on(le.ExecutionQueued, execution_queued)
     .on(le.PlacesReturned, places_returned)
@@ -463,5 +475,10 @@ _EVOLVE: Final = (
     .over(EXECUTION_EVENTS)
 )
 
-_BESIDE: Final = frozenset({e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored})
+_BESIDE: Final = frozenset(
+    {
+        *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
+        *(ExecutionPaused, ExecutionUnpaused),
+    }
+)
 """Events that move nothing."""

@@ -40,7 +40,10 @@ def fail_scope(state: State, scope: str, event: e.TaskFailed | e.TaskTimedOut | 
     fork = state.forks[seq]
     close(state, scope)
     fork = replace(fork, live=fork.live.delete(index), failures=fork.failures + 1)
-    if fork.failures > fork.tolerated:  # a Parallel tolerates none: its first failure is its own
+    # While the run is paused others may fail before the fork is ended: it is the first one too many that counts.
+    if (
+        fork.failures > fork.tolerated and not fork.has_failed
+    ):  # a Parallel tolerates none: its first failure is its own
         fork = replace(
             fork,
             has_failed=True,

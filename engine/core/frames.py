@@ -7,7 +7,8 @@ What must hold after each of them (`tests/engine/core/invariants.py` counts anew
 - `ready` has exactly the scopes whose frames are in no phase, each once, in the order of their turns;
 - `active` is the number of frames that the engine moves: those that are ready, and those in a task that is not a child
   on its way; `delayed` of those that time or a child moves. All others are moved by somebody outside, or by a fork;
-- `timers` has exactly those that some frame's phase names, and the execution's own;
+- `called` is the number of tasks whose step was called or whose child was started, `children` that of the latter;
+- `timers` and, while it is paused, `stopped` have exactly those that some frame's phase names, and the execution's own;
 - `waits` has exactly those that some frame's phase has open.
 
 So the status, and whether a run may leave memory, need no walk over its frames, of which there may be ten thousand.
@@ -30,6 +31,8 @@ from perdure.engine.core.state import (
     Phase,
     State,
     WaitOutcome,
+    is_called,
+    is_child_running,
     open_wait,
     progressed_by,
 )
@@ -86,6 +89,8 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
 
     They spare every decision a walk over all frames, of which a Map may have ten thousand.
     """
+    state.called += is_called(after) - is_called(before)
+    state.children += is_child_running(after) - is_child_running(before)
     was = ENGINE if before is None else progressed_by(before)
     now = ENGINE if after is None else progressed_by(after)
     if was != now:
@@ -104,6 +109,7 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
     timer = before.timer
     if timer is not None and (after is None or after.timer != timer):
         state.timers = state.timers.delete(timer)
+        state.stopped = state.stopped.delete(timer)
 
 
 def _without(ready: tuple[str, ...], scope: str) -> tuple[str, ...]:
@@ -122,6 +128,8 @@ def close_all(state: State, scopes: list[str]) -> None:
         by = ENGINE if phase is None else progressed_by(phase)
         state.active -= by == ENGINE
         state.delayed -= by == TIME
+        state.called -= is_called(phase)
+        state.children -= is_child_running(phase)
         if phase is not None and phase.timer is not None:
             timers.append(phase.timer)
         wait = open_wait(phase)
@@ -129,7 +137,8 @@ def close_all(state: State, scopes: list[str]) -> None:
             waits.append((frame.state, wait))
     cancel_waits(state, waits)
     state.frames = state.frames.without(scopes)
-    state.timers = state.timers.without(timers)
+    state.timers = state.timers.without([name for name in timers if name in state.timers])
+    state.stopped = state.stopped.without([name for name in timers if name in state.stopped])
     if state.ready:
         gone = set(scopes)
         state.ready = tuple(scope for scope in state.ready if scope not in gone)

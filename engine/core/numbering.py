@@ -17,6 +17,7 @@ from perdure.engine.core import chance_events as ce
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
+from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.refs import seq_of
 from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
@@ -125,7 +126,7 @@ def _task_failed(state: State, event: e.TaskFailed, _: e.Recorded) -> int:
 def _timed_out(state: State, event: e.TaskTimedOut | e.WaitExpired, recorded: e.Recorded) -> int:
     """The time-out, those of siblings at the same instant, and what follows."""
     beside = 0
-    if event.then is None and event.scope != TOP:
+    if event.then is None and event.scope != TOP and state.pause is None:  # if paused, each tells of itself
         fork = state.forks[fork_and_index(event.scope)[0]]
         if fork.failures + 1 > fork.tolerated:
             beside = _due_beside(state, fork, event.scope, recorded.recorded_at)
@@ -141,7 +142,10 @@ def _due_beside(state: State, fork: Fork, scope: str, at: int) -> int:
 def _is_due(state: State, frame: Frame, at: int) -> bool:
     """Whether a time limit of a frame is over at an instant."""
     phase = frame.phase
-    return isinstance(phase, InTask | InWait) and phase.timer is not None and state.timers[phase.timer].due_at <= at
+    if not isinstance(phase, InTask | InWait) or phase.timer is None:
+        return False
+    timer = state.timers.get(phase.timer)
+    return timer is not None and timer.due_at <= at
 
 
 def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> int:
@@ -220,6 +224,7 @@ _UNCOUNTED: Final = frozenset(
         *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched, e.ExecutionSucceeded),
         *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
         *(ce.IterationRedriven, ce.ExecutionForked),
+        *(ExecutionPaused, ExecutionUnpaused),
         *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.frames import stay
+from perdure.engine.core.pausing import set_timer
 from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, TOP, InQueue, State, Timer
 
 
@@ -25,7 +26,7 @@ def set_time_limits(state: State, due_at: int | None, limit_at: int | None) -> N
     """The time limits of the whole run are set: the machine's, and that of the workflow's settings."""
     for name, at in ((EXECUTION_TIMER, due_at), (SETTINGS_TIMER, limit_at)):
         if at is not None:
-            state.timers = state.timers.set(name, Timer(TOP, at))
+            set_timer(state, name, Timer(TOP, at))
 
 
 def execution_admitted(state: State, event: le.ExecutionAdmitted, recorded: e.Recorded) -> None:

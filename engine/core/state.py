@@ -55,6 +55,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from perdure.engine.core.events import CountsRule, Origin, Parent, ResumeRule, RunLimit
+from perdure.engine.core.pause_events import Quota
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.transitions import TERMINAL, Status
@@ -236,6 +237,17 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
     heartbeat_ms: int | None = None
 
 
+class OngoingPause(msgspec.Struct, frozen=True, gc=False):
+    """The pause of an execution: the seq, the instant and the actor of its `ExecutionPaused`, and what that says."""
+
+    seq: int
+    since: int
+    by: str
+    reason: Ref
+    quota: Quota | None = None
+    frozen_at: int | None = None
+
+
 class InQueue(msgspec.Struct, frozen=True, gc=False):
     """The run queues for its places since the event of that seq, with what is left of its time limits."""
 
@@ -269,6 +281,12 @@ class State(msgspec.Struct, gc=False):
     places that failed or were cut short and may yet go on, and `fallen_forks` the forks of those (`remains.py`).
     With `limits` it has `places` in them since `placed_at`, or is in the `queue`, or
     only waits and has given them back. `is_overdue`: it ends when the steps with time limits of their own are over.
+
+    While there is a `pause`, `stopped` has the timers that stand still: all of them if the clocks do, else those of
+    retry delays. `called` counts the tasks that somebody works on, `children` those of them that a child does.
+    `transitions` counts the states that were entered since `transitions_since`, over a minute at the most;
+    `events_until` and `bytes_until` are how far its quotas were lifted. `log_bytes` is how large its events are as they
+    are written: what the driver counts, since no event says it.
     """
 
     status: Status = "new"
@@ -309,6 +327,15 @@ class State(msgspec.Struct, gc=False):
     redrives: int = 0
     fallen: PersistentMap[str, Frame] = PersistentMap()
     fallen_forks: PersistentMap[int, Fork] = PersistentMap()
+    pause: OngoingPause | None = None
+    stopped: PersistentMap[int, Timer] = PersistentMap()
+    called: int = 0
+    children: int = 0
+    transitions: int = 0
+    transitions_since: int = 0
+    events_until: int = 0
+    bytes_until: int = 0
+    log_bytes: int = 0
     limits: tuple[RunLimit, ...] = ()
     counts: CountsRule = "all"
     queue: InQueue | None = None
@@ -323,12 +350,23 @@ class State(msgspec.Struct, gc=False):
     @property
     def is_idle(self) -> bool:
         """Whether nothing happens until somebody outside, a timer or a child says so; nor after the end."""
+        if self.pause is not None:  # what is ready stays so
+            return self.called == self.children
         return self.queue is not None or not (self.active or self.actionable_forks)
 
     @property
     def limit_keys(self) -> tuple[str, ...]:
         """The keys of its limits."""
         return tuple(limit.key for limit in self.limits)
+
+    @property
+    def is_quiescent(self) -> bool:
+        """Whether it is paused, and nothing of it is under way any more: no step, and no child that it awaits."""
+        return self.pause is not None and not self.called
+
+    def timer(self, name: int) -> Timer | None:
+        """The timer of that name, also while it stands still."""
+        return self.timers.get(name) or self.stopped.get(name)
 
     def task(self, scope: str) -> InTask | None:
         """The task that a scope is in, if it is in one."""
@@ -384,6 +422,16 @@ def scope_order(scope: str) -> tuple[int, int]:
 def open_wait(phase: Phase | None) -> str | None:
     """The id of the wait that is open in this phase, if any: a bare one, or that of a step called with one."""
     return phase.wait if isinstance(phase, (InTask, InWait)) else None
+
+
+def is_called(phase: Phase | None) -> bool:
+    """Whether a step has been called, or a child started (or is about to be), that has not told its end."""
+    return type(phase) is InTask and phase.queued is None and not phase.is_held
+
+
+def is_child_running(phase: Phase | None) -> bool:
+    """Whether a child was started that the task awaits."""
+    return type(phase) is InTask and phase.is_submitted
 
 
 def progressed_by(phase: Phase) -> str:

@@ -89,6 +89,13 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     # What was in progress is entered anew, whatever it waited for.
     ("running", "ExecutionForked"): _RUNNING,
     ("waiting", "ExecutionForked"): _RUNNING,
+    # A pause is no status: what is paused has one, and keeps it (`pausing.py`).
+    ("pending", "ExecutionPaused"): _PENDING,
+    ("pending", "ExecutionUnpaused"): _PENDING,
+    ("running", "ExecutionPaused"): _RUNNING,
+    ("waiting", "ExecutionPaused"): _WAITING,
+    ("running", "ExecutionUnpaused"): _RUNNING,
+    ("waiting", "ExecutionUnpaused"): _WAITING,
     # Events that may be recorded at any time, also after the end; they move nothing. Nothing else follows an end.
     **{
         (status, event): frozenset({status})

@@ -1,8 +1,8 @@
 """All event types of an execution, whatever module they stand in.
 
 `events` has those of its states, and its ends; `chance_events` those of second chances; `limit_events` those of places
-and time limits. Whatever must have an answer to each event is checked for all of them when it is imported
-(`dispatch.py`).
+and time limits; `pause_events` those of a pause. Whatever must have an answer to each event is checked for all of them
+when it is imported (`dispatch.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from perdure.engine.core import chance_events, events, limit_events
+from perdure.engine.core import chance_events, events, limit_events, pause_events
 from perdure.engine.core.events import Event
 
 
@@ -20,4 +20,9 @@ def _of(module: ModuleType) -> tuple[type[Event], ...]:
     return tuple(each for each in found if each.__module__ == module.__name__ and each is not Event)
 
 
-EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = (*_of(events), *_of(chance_events), *_of(limit_events))
+EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = (
+    *_of(events),
+    *_of(chance_events),
+    *_of(limit_events),
+    *_of(pause_events),
+)

@@ -41,6 +41,7 @@ class HistoryFold:
         self.open: dict[str, Visit] = {}
         self.arrivals: dict[str, Ref] = {}
         self.forks: dict[int, VisitFork] = {}
+        self.is_paused = False
         self._starts: list[tuple[TimelineEntry, int]] = []
         self._seq = 0
         self._now = 0
@@ -221,7 +222,7 @@ class HistoryFold:
         if fork is None:
             return
         fork.failures += 1
-        if by_time and fork.failures > fork.tolerated:
+        if by_time and fork.failures > fork.tolerated and not self.is_paused:  # if it is, each tells of itself
             self._time_out_beside(fork, recorded, visit)
         self._end_scope(visit.scope, "iteration_failed")
         if visit.type in ("Task", "Wait"):  # of a Parallel or Map state it was told that it failed

@@ -9,6 +9,7 @@ from perdure.engine.core import chance_events as ce
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
+from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
@@ -231,6 +232,18 @@ def _state_exited(fold: HistoryFold, event: e.StateExited, recorded: e.Recorded)
     _leave(fold, visit, event, recorded)
 
 
+def _paused(fold: HistoryFold, _event: ExecutionPaused, _: e.Recorded) -> None:
+    """AWS knows no pauses; but what times out meanwhile does so by events of its own."""
+    fold.is_paused = True
+
+
+def _unpaused(fold: HistoryFold, event: ExecutionUnpaused, _: e.Recorded) -> None:
+    fold.is_paused = False
+    for visit in fold.open.values():
+        if visit.due_at is not None:
+            visit.due_at += event.shift_ms
+
+
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
@@ -269,5 +282,7 @@ HANDLERS: Final = (
     .on(ce.ExecutionRedriven, _execution_redriven)
     .on(ce.IterationRedriven, _iteration_redriven)
     .on(ce.ExecutionForked, _execution_forked)
+    .on(ExecutionPaused, _paused)
+    .on(ExecutionUnpaused, _unpaused)
     .over(EXECUTION_EVENTS, beside=BESIDE)
 )

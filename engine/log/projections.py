@@ -16,12 +16,15 @@ from perdure.engine.core import events as e
 from perdure.engine.core import ids
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.persistent import PersistentMap
-from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, OpenWait, State
+from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, OngoingPause, OpenWait, State
 from perdure.store.records import CountChange, Ending, ExecutionRow, QueueRow, SlotRow, TimerRow, WaitRow
 
 _bytes_of = lru_cache(maxsize=4096)(ids.parse)
 
 _OF_THE_RUN: Final = (SETTINGS_TIMER, EXECUTION_TIMER)
+
+
+_NO_PAUSE: Final = (None, None, None, None)
 
 
 class Changes(NamedTuple):
@@ -62,9 +65,14 @@ def execution_row(execution_id: bytes, organization_id: bytes, state: State) -> 
             state.cause,
             parent_id,
             awaited_by,
+            *(_NO_PAUSE if state.pause is None else _pause_of(state, state.pause)),
             None if state.origin is None else _bytes_of(state.origin.execution),
         )
     )
+
+
+def _pause_of(state: State, pause: OngoingPause) -> tuple[int, int, str | None, int]:
+    return pause.seq, pause.since, pause.quota, state.called
 
 
 def count_changes(before: State, after: State) -> Sequence[CountChange]:
@@ -176,7 +184,9 @@ def place_changes(
 
 def _is_all_over(before: State, after: State) -> bool:
     """Whether no wait and no timer is left but the time limits of the run, which belong to none of its states."""
-    return after is not before and not after.waits and all(name in _OF_THE_RUN for name in after.timers)
+    if after is before or after.waits or after.stopped:  # what stands still comes again
+        return False
+    return all(name in _OF_THE_RUN for name in after.timers)
 
 
 def _without_ended(state: State, event: e.Event) -> State:

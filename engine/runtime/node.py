@@ -248,6 +248,8 @@ class Node:
         .on(fx.Continue, _go_on)
         .on(fx.TakeUp, _take_up)
         .on(fx.HoldSuspect, _hold)
+        .on(fx.Withhold, lambda node, _, hot: node.tasks.withhold(hot.stream_id))
+        .on(fx.CallWithheld, lambda node, _, hot: node.tasks.call_withheld(hot.stream_id))
         .on(fx.StartChild, lambda node, effect, hot: node.children.start(hot, effect))
         .on(fx.FollowChild, lambda node, effect, hot: node.children.follow(hot, effect))
         .on(fx.EndChild, lambda node, effect, hot: node.children.end(hot, effect.child))

@@ -7,10 +7,20 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.errors import Invalid
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.services.chances import Chances
 from perdure.engine.services.idempotency import Answered
 from perdure.engine.services.run_filters import Given
 from perdure.engine.services.runs import TERMINATION_REASON, Runs
 from perdure.engine.shown import shown
+
+PAUSE_REASON: Final = "Paused with others by a bulk job."
+
+
+class Commanded(NamedTuple):
+    """The services that have the commands of which a job gives one to each run."""
+
+    runs: Runs
+    chances: Chances
 
 
 class BulkItem(NamedTuple):
@@ -34,19 +44,19 @@ class BulkAction(NamedTuple):
     scope: str
     statuses: tuple[str, ...]
     changed: str
-    perform: Callable[[Runs, BulkItem], Awaitable[Answered]]
+    perform: Callable[[Commanded, BulkItem], Awaitable[Answered]]
     arguments: frozenset[str] = frozenset()
 
 
-async def _terminate(runs: Runs, item: BulkItem) -> Answered:
+async def _terminate(to: Commanded, item: BulkItem) -> Answered:
     """End the run, with the reason of the job."""
     reason = TERMINATION_REASON if item.reason is None else item.reason
-    return await runs.terminate(item.caller, item.process_id, reason, idempotency=item.key)
+    return await to.runs.terminate(item.caller, item.process_id, reason, idempotency=item.key)
 
 
-async def _resume(runs: Runs, item: BulkItem) -> Answered:
+async def _resume(to: Commanded, item: BulkItem) -> Answered:
     """End the run's wait, at the state that the filter names if it does; it is not held for one that opens later."""
-    return await runs.resume(
+    return await to.runs.resume(
         item.caller,
         item.process_id,
         item.arguments.get("payload", {}),
@@ -56,14 +66,33 @@ async def _resume(runs: Runs, item: BulkItem) -> Answered:
     )
 
 
+async def _pause(to: Commanded, item: BulkItem) -> Answered:
+    """Pause the run, with the reason of the job; its clocks go on."""
+    reason = PAUSE_REASON if item.reason is None else item.reason
+    return await to.runs.pause(item.caller, item.process_id, reason=reason, idempotency=item.key)
+
+
+async def _unpause(to: Commanded, item: BulkItem) -> Answered:
+    """Let the run go on, whoever paused it."""
+    return await to.runs.unpause(item.caller, item.process_id, reason=item.reason, idempotency=item.key)
+
+
+async def _redrive(to: Commanded, item: BulkItem) -> Answered:
+    """Let the run go on where it failed, with the reason of the job."""
+    return await to.chances.redrive(item.caller, item.process_id, reason=item.reason, idempotency=item.key)
+
+
 ACTIONS: Final[Mapping[str, BulkAction]] = {
     each.name: each
     for each in (
         BulkAction("terminate", "runs.terminate", ("pending", "running", "waiting"), "terminated", _terminate),
         BulkAction("resume", "runs.resume", ("waiting",), "restarted", _resume, frozenset({"payload"})),
+        BulkAction("pause", "runs.terminate", ("pending", "running", "waiting"), "paused", _pause),
+        BulkAction("unpause", "runs.terminate", ("pending", "running", "waiting"), "unpaused", _unpause),
+        BulkAction("redrive", "workflows.run", ("failed", "timed_out", "terminated"), "redriven", _redrive),
     )
 }
-"""All actions by name. One that is a command of `Runs` is a row more."""
+"""All actions by name. One that is a command about one run is a row more."""
 
 
 def action_of(name: str) -> BulkAction:

@@ -14,9 +14,8 @@ from perdure.engine.runtime.callers import KEY_ACTOR, Caller, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.services.bulk import narrowed
-from perdure.engine.services.bulk_actions import BulkAction, BulkItem, action_of
+from perdure.engine.services.bulk_actions import BulkAction, BulkItem, Commanded, action_of
 from perdure.engine.services.run_filters import Given, run_filter
-from perdure.engine.services.runs import Runs
 from perdure.engine.services.sending import send
 from perdure.store.errors import StoreError
 from perdure.store.records import BulkRow
@@ -58,10 +57,10 @@ class _Outcome(NamedTuple):
 class BulkWorker:
     """Does the bulk jobs of a node's store. `begin` takes up those that are under way."""
 
-    def __init__(self, node: NodeParts, runs: Runs) -> None:
+    def __init__(self, node: NodeParts, commanded: Commanded) -> None:
         self._node = node
         self._store = node.store
-        self._runs = runs
+        self._commanded = commanded
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._places = asyncio.Semaphore(JOBS_AT_ONCE)
         self._jobs: dict[bytes, asyncio.Task[None]] = {}
@@ -183,7 +182,7 @@ class BulkWorker:
         while True:
             async with self._commands:
                 try:
-                    answered = await order.action.perform(self._runs, item)
+                    answered = await order.action.perform(self._commanded, item)
                     return _Outcome(run, is_changed=answered.answer == order.action.changed)
                 except (Unavailable, RateLimited, StoreError):
                     if self._node.processor.failure is not None or self._node.draining.is_set():

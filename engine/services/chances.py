@@ -21,7 +21,7 @@ from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.services.idempotency import Answered, Idempotency
-from perdure.engine.services.run_limits import RunLimits
+from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.sending import send
 from perdure.engine.services.starting import Start, check_process_id, implied
@@ -60,12 +60,12 @@ class Chances:
     """Redrives, reruns and forks."""
 
     def __init__(
-        self, node: NodeParts, workflows: Workflows, limits: RunLimits, memory: Idempotency, runs: Runs
+        self, node: NodeParts, workflows: Workflows, rules: StartRules, memory: Idempotency, runs: Runs
     ) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows
-        self._limits = limits
+        self._rules = rules
         self._idempotency = memory
         self._runs = runs
 
@@ -126,7 +126,7 @@ class Chances:
         async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
             found = await self._workflows.runnable(caller, row.workflow_id, number, is_test=begun.is_test)
             start = Start(found, given, new_process_id, trigger, begun.is_test, origin=origin, reason=reason)
-            start = await self._limits.limited(caller, start)
+            start = await self._rules.limited(caller, start)
             return await self._start(caller, found, start.command(caller), start, claim)
 
         return await self._idempotency.run_once(caller, idempotency, attempt, busy=_BUSY)
@@ -163,7 +163,7 @@ class Chances:
             is_test = _started(events[0]).is_test
             found = await self._workflows.runnable(caller, row.workflow_id, row.workflow_version, is_test=is_test)
             given = (events[0].payload or {})["input"]
-            start = await self._limits.limited(caller, Start(found, given, new_process_id, trigger, is_test))
+            start = await self._rules.limited(caller, Start(found, given, new_process_id, trigger, is_test))
             command = c.Fork(
                 origin,
                 tuple(events),

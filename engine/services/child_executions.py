@@ -32,8 +32,8 @@ from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.calls import Calls, named
+from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.queries import Queries
-from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
 from perdure.engine.steps import StepFailed
@@ -77,8 +77,8 @@ class _Lane:
 class ChildExecutions:
     """The child executions of a node. Implements `engine.runtime.workers.children.ChildRunner`."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls, limits: RunLimits) -> None:
-        self._limits = limits
+    def __init__(self, node: NodeParts, workflows: Workflows, calls: Calls, starting: StartRules) -> None:
+        self._limits, self._open_runs = starting
         self._node = node
         self._store = node.store
         self._workflows = workflows
@@ -198,6 +198,9 @@ class ChildExecutions:
         _check_name(wish)
         caller = _acting(hot)
         found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
+        reason = await self._open_runs.why_not(caller.workspace_id, found.version.workflow_id)
+        if reason is not None:
+            raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {reason}.")
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
         try:
             start = await self._limits.limited(caller, start)

@@ -13,6 +13,7 @@ from perdure.engine.errors import NotFound
 from perdure.engine.log.codec import EXECUTION, decode_json
 from perdure.engine.runtime.callers import KEY_ACTOR, Caller
 from perdure.engine.runtime.workers.places import kinds_of, limit_in_force
+from perdure.engine.services.pauses import PauseView, view_of
 from perdure.store.protocols import Catalog, Store
 from perdure.store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
 
@@ -40,6 +41,7 @@ class ExecutionView(NamedTuple):
     output: Any
     error: str | None
     cause: str | None
+    pause: PauseView | None = None
 
 
 class Queries:
@@ -75,7 +77,8 @@ class Queries:
 
     async def _view(self, row: ExecutionRow, process_id: str | None) -> ExecutionView:
         wanted = [r for r in (row.input_ref, row.output_ref, row.error_ref, row.cause_ref) if r is not None]
-        stored = await self._store.events_at(row.execution_id, sorted(set(map(seq_of, wanted))))
+        seqs = {*map(seq_of, wanted), *(() if row.paused_seq is None else (row.paused_seq,))}
+        stored = await self._store.events_at(row.execution_id, sorted(seqs))
         payloads = {item.row.seq: decode_json(item.row.payload) for item in stored if item.row.payload}
 
         def value(reference: Ref | None) -> Any:
@@ -91,6 +94,9 @@ class Queries:
             output=None if has_none else value(row.output_ref),
             error=row.error if row.error is not None else value(row.error_ref),
             cause=value(row.cause_ref),
+            pause=next(
+                (view_of(row, EXECUTION.read(item.row)) for item in stored if item.row.seq == row.paused_seq), None
+            ),
         )
 
     async def page(

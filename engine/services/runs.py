@@ -1,4 +1,4 @@
-"""Runs: triggering, resuming, terminating and releasing executions.
+"""Runs: triggering, resuming, pausing, terminating and releasing executions.
 
 Callers retry, race and come late. Every answer here is told from what is on disk, and the same request repeated gets
 the same answer.
@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import ids
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.errors import Conflict, NotFound
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import canonical, is_same_request
@@ -20,7 +21,7 @@ from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups
 from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
-from perdure.engine.services.run_limits import RunLimits
+from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
 from perdure.engine.services.workflows import Published, Workflows
@@ -34,8 +35,8 @@ _RESUME_BUSY: Final = "the execution changes too fast to be resumed; repeat the 
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, limits: RunLimits, memory: Idempotency) -> None:
-        self._limits = limits
+    def __init__(self, node: NodeParts, workflows: Workflows, starting: StartRules, memory: Idempotency) -> None:
+        self._limits, self._open_runs = starting
         self._node = node
         self._store = node.store
         self._workflows = workflows
@@ -76,7 +77,8 @@ class Runs:
                 found = await self._workflows.runnable(
                     caller, request.workflow_id, request.version, is_test=request.is_test
                 )
-            except Conflict:  # archived since: a repeated trigger still gets its run
+                await self._check_open_runs(found)
+            except Conflict:  # archived since, or too many are open: a repeated trigger still gets its run
                 holder = await self._holder(caller, request)
                 if holder is None:
                     raise
@@ -106,6 +108,13 @@ class Runs:
             remembered=claim,
         )
         return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
+
+    async def _check_open_runs(self, found: Published) -> None:
+        """Raise `Conflict` if the workflow has as many open runs as any may have."""
+        version = found.version
+        reason = await self._open_runs.why_not(version.workspace_id, version.workflow_id)
+        if reason is not None:
+            raise Conflict(reason, {"limit": self._node.limits.workflow_open_runs_max})
 
     async def _holder(self, caller: Caller, request: _Trigger) -> _Holder | None:
         """The execution that was started under the process id."""
@@ -228,6 +237,39 @@ class Runs:
         """
         execution_id = await self.find(caller, process_id)
         return await self._idempotency.send_once(caller, execution_id, c.Release(), None)
+
+    async def pause(
+        self,
+        caller: Caller,
+        process_id: str,
+        *,
+        reason: str,
+        clocks: Clocks = "run",
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """Stop an execution for a while; the answer is `paused` or `already paused`.
+
+        No state is entered and no step called until it is unpaused; what is called goes on, and what comes in is
+        recorded. `clocks`: time limits and Wait states `run` on, or `freeze` and keep what is left of them. Raises
+        `Conflict` if it has ended, `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        return await self._idempotency.send_once(caller, execution_id, c.PauseExecution(reason, clocks), idempotency)
+
+    async def unpause(
+        self,
+        caller: Caller,
+        process_id: str,
+        *,
+        reason: str | None = None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Answered:
+        """Let a paused execution go on where it stands; the answer is `unpaused` or `not paused`.
+
+        A quota that it has used up is granted once more. Raises `Conflict` if it has ended, `NotFound`.
+        """
+        execution_id = await self.find(caller, process_id)
+        return await self._idempotency.send_once(caller, execution_id, c.UnpauseExecution(reason), idempotency)
 
     # --- finding -------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, CommandReply, Rejected, from_inside
 from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.services.run_limits import RunLimits
+from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.schedule_inputs import input_of
 from perdure.engine.services.slots import asked_process_id, due, facts_of, process_id
 from perdure.engine.services.starting import Start, implied
@@ -80,8 +80,8 @@ class _NotNow(Exception):
 class ScheduledRuns:
     """The scheduled runs of a node. Implements `engine.runtime.workers.schedules.ScheduleRunner`."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, limits: RunLimits) -> None:
-        self._limits = limits
+    def __init__(self, node: NodeParts, workflows: Workflows, rules: StartRules) -> None:
+        self._rules = rules
         self._node = node
         self._store = node.store
         self._workflows = workflows
@@ -238,7 +238,7 @@ class ScheduledRuns:
         name = asked_process_id(schedule, wanted.run) if is_asked_for else process_id(schedule, wanted.at)
         try:
             start = Start(found, await self._input(lane, wanted), name, TRIGGER)
-            start = await self._limits.limited(caller, start)
+            start = await self._rules.limited(caller, start)
             return await self._trigger(caller, ids.parse(wanted.run), start)
         except (RateLimited, Unavailable) as later:
             raise _NotNow(later.message) from None

@@ -172,6 +172,12 @@ class _Answers:
         """Nothing runs."""
         return False
 
+    def withhold(self, stream_id: bytes) -> None:
+        """Nothing waits for a slot."""
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Nothing was withheld."""
+
     def knows(self, key: TaskKey) -> bool:  # noqa: ARG002
         """Nothing runs."""
         return False
@@ -324,7 +330,8 @@ class _Run:
         self._tasks = tasks
         self._names = names
         self._clock = ManualClock(now)
-        self._limits = Limits(payload_max_bytes=payload_max)
+        # In virtual time everything is done within a minute: how fast a run is says nothing here.
+        self._limits = Limits(payload_max_bytes=payload_max, run_transitions_per_s_max=10**9)
 
     async def go(self) -> Simulation:
         store = MemoryStore()
@@ -433,3 +440,5 @@ def _stuck(state: State, events: Sequence[Recorded]) -> Iterator[Stuck]:
             yield Stuck(frame.state, what, iterations(state, scope))
         elif isinstance(frame.phase, InTask):
             yield Stuck(frame.state, "its step, which does not answer", iterations(state, scope))
+        elif frame.phase is None and state.pause is not None:
+            yield Stuck(frame.state, f"an unpause: a quota of {state.pause.quota} is used up", iterations(state, scope))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from uuid import UUID
 
-from perdure.store.batch import execution_scope
+from perdure.store.batch import OPERATOR, execution_scope
 from perdure.store.memory.places import MemoryPlaces
 from perdure.store.memory.tables import Index, MemoryTable
 from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
@@ -66,6 +66,10 @@ class MemoryExecutions(MemoryPlaces):
         waiting = {row.execution_id for row in self._waits.rows.values() if row.outcome is None}
         rows = self._executions.rows.values()
         return Counter(row.status for row in rows if row.status in _ACTIVE or row.execution_id in waiting)
+
+    async def paused_counts(self) -> dict[str, int]:
+        rows = self._executions.rows.values()
+        return Counter(row.paused_quota or OPERATOR for row in rows if row.paused_seq is not None)
 
     async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
         rows = (CountRow(*key, total) for key, total in sorted(self._counts.items()) if total)

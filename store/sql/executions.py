@@ -7,9 +7,19 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select, tuple_, union
 
-from perdure.store.batch import execution_scope
+from perdure.store.batch import OPERATOR, execution_scope
 from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
-from perdure.store.schema import HAS_ORIGIN, LIVE, execution_counts, executions, idempotency, process_ids, timers, waits
+from perdure.store.schema import (
+    HAS_ORIGIN,
+    LIVE,
+    PAUSED,
+    execution_counts,
+    executions,
+    idempotency,
+    process_ids,
+    timers,
+    waits,
+)
 from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
 from perdure.store.sql.finding import SqlFinding
 from perdure.store.sql.session import in_parts
@@ -42,6 +52,8 @@ _ALIVE: Final = union(
 _LIVE_COUNTS: Final = (
     select(executions.c.status, func.count()).where(executions.c.execution_id.in_(_ALIVE)).group_by(executions.c.status)
 )
+_PAUSER: Final = func.coalesce(executions.c.paused_quota, OPERATOR)
+_PAUSED_COUNTS: Final = select(_PAUSER, func.count()).where(PAUSED).group_by(executions.c.paused_quota)
 _TOTAL: Final = func.sum(execution_counts.c.total)
 _COUNTED_BY: Final = (execution_counts.c.workspace_id, execution_counts.c.workflow_id, execution_counts.c.status)
 _COUNTS: Final = (
@@ -144,6 +156,9 @@ class SqlExecutions(SqlFinding):
 
     async def live_counts(self) -> dict[str, int]:
         return {row[0]: row[1] for row in await self._all(_LIVE_COUNTS)}
+
+    async def paused_counts(self) -> dict[str, int]:
+        return {row[0]: row[1] for row in await self._all(_PAUSED_COUNTS)}
 
     async def execution_counts(self, workspace_id: bytes, *, workflow_id: bytes | None = None) -> list[CountRow]:
         if workflow_id is None:

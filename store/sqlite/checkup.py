@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import exists, select
 
 from perdure.store.records import NodeRow
-from perdure.store.schema import events, executions
+from perdure.store.schema import PAUSED, events, executions
 from perdure.store.sqlite.compile import compile_statement
 from perdure.store.sqlite.errors import store_error
 from perdure.store.sqlite.location import BUSY_TIMEOUT_S, database_path, sqlite_url
@@ -36,6 +36,12 @@ _QUARANTINED: Final = compile_statement(
     .order_by(executions.c.execution_id)
 )
 
+_OVER_QUOTA: Final = compile_statement(
+    select(executions.c.execution_id)
+    .where(PAUSED, executions.c.paused_quota.is_not(None))
+    .order_by(executions.c.execution_id)
+)
+
 
 class Checkup(NamedTuple):
     """The file's permissions, the size of its WAL in bytes, the SQLite that reads it, and what nodes left behind.
@@ -50,6 +56,7 @@ class Checkup(NamedTuple):
     holder: int | None
     unclean: list[NodeRow]
     quarantined: list[bytes]
+    over_quota: list[bytes]
 
 
 def check_up(path_or_url: str) -> Checkup:
@@ -61,10 +68,13 @@ def check_up(path_or_url: str) -> Checkup:
             unclean = [NodeRow._make(row) for row in connection.execute(UNCLEAN_NODES)]
             rows = connection.execute(_QUARANTINED.text, _QUARANTINED.values({}))
             quarantined = [bytes(row[0]) for row in rows]
+            rows = connection.execute(_OVER_QUOTA.text, _OVER_QUOTA.values({}))
+            over_quota = [bytes(row[0]) for row in rows]
         mode = Path(path).stat().st_mode & 0o777
     except (sqlite3.Error, OSError) as error:
         raise store_error(error) from error
-    return Checkup(path, mode, _size(f"{path}-wal"), sqlite3.sqlite_version_info, _holder(path), unclean, quarantined)
+    wal_bytes, version, holder = _size(f"{path}-wal"), sqlite3.sqlite_version_info, _holder(path)
+    return Checkup(path, mode, wal_bytes, version, holder, unclean, quarantined, over_quota)
 
 
 def _size(path: str) -> int:

@@ -76,6 +76,9 @@ ORDER = (
     "GET /v1/bulk",
     "GET /v1/bulk/{id}",
     "POST /v1/bulk/{id}/stop",
+    "POST /v1/executions/{process_id}/pause",
+    "GET /v1/executions/{process_id}/pause",
+    "POST /v1/executions/{process_id}/unpause",
     "POST /v1/test-state",
     "PATCH /v1/organization",
     "GET /v1/organization",
@@ -102,6 +105,10 @@ class Story:
         if name.endswith("/release"):
             execution_id, _ = await self._api.token()
             await self._api.set_aside(execution_id)
+            self._shown = {execution_id: example["path"]["process_id"]}
+        if name.startswith("POST /v1/executions/") and name.endswith("/pause"):
+            # And the two after it are about the same run.
+            execution_id, _ = await self._api.token()
             self._shown = {execution_id: example["path"]["process_id"]}
         if name == "GET /v1/clock":
             self._api.clock.set_wall(3_600_000)

@@ -171,7 +171,10 @@ async def test_a_key_that_ends_ends_its_job(api: Api, workflow: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"action": "delete"}, "action: 'delete' is not accepted; it must be 'terminate' or 'resume'"),
+        (
+            {"action": "delete"},
+            "action: 'delete' is not accepted; it must be 'terminate' or 'resume' or 'pause' or 'unpause'",
+        ),
         ({"filter": {}}, "filter: it is empty; name at least one, such as a status"),
         ({"filter": {"status": "done"}}, "status: 'done' is not accepted; it must be one or several of"),
         ({"filter": {"status": []}}, "status: '' is not accepted"),

@@ -82,6 +82,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/executions/{process_id}/redrive": {},
         "/v1/executions/{process_id}/rerun": {},
         "/v1/executions/{process_id}/fork": {"seq": 1},
+        "/v1/executions/{process_id}/pause": {"reason": "look"},
+        "/v1/executions/{process_id}/unpause": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
         "/v1/workflows/{id}/schedules": {"interval": {"value": 1, "unit": "days"}},

@@ -7,12 +7,14 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perdure.engine.language import DefinitionError
+from perdure.engine.limits import Limits
 from perdure.engine.testing import (
     BadMock,
     Failed,
@@ -21,6 +23,7 @@ from perdure.engine.testing import (
     TaskRequest,
     Unanswered,
     simulate,
+    simulation,
     succeeded,
     test_state,
 )
@@ -193,3 +196,17 @@ def test_the_recorded_core_cases_agree() -> None:
     total = json.loads(done.stdout)["total"]
     assert total["outcome"] == total["cases"] == 411
     assert total["history"] == total["with history"]
+
+
+def test_a_loop_without_an_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run is paused by the quota of events, as an engine would; nobody unpauses it here."""
+    monkeypatch.setattr(simulation, "Limits", partial(Limits, run_events_max=200))
+    again = {
+        "Type": "Choice",
+        "Choices": [{"Variable": "$.done", "IsPresent": True, "Next": "Done"}],
+        "Default": "More",
+    }
+    states = {"Again": again, "More": {"Type": "Pass", "Next": "Again"}, "Done": {"Type": "Succeed"}}
+    run = simulate({"StartAt": "Again", "States": states}, {}, tasks={})
+    assert run.status == "RUNNING"
+    assert [stuck.waits_for for stuck in run.stuck_at] == ["an unpause: a quota of events is used up"]

@@ -74,6 +74,7 @@ WORDS = {
     "Overlap": '`"allow"` or `"skip"` or `"buffer_one"`',
     "CatchUp": '`"none"` or `"latest"` or `"all"`',
     "SlotOutcome": '`"fired"` or `"caught_up"` or `"missed"` or `"skipped_overlap"` or `"skipped_paused"`',
+    "Quota": '`"events"` or `"bytes"` or `"transitions"`',
 }
 
 

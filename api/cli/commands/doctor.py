@@ -131,7 +131,7 @@ async def _checks(database: str, registry: Registry | None, streams: int) -> lis
     try:
         found.append(await _schema(store))
         looked = check_up(database)
-        found += [*_file(looked), *_nodes(looked), _quarantined(looked)]
+        found += [*_file(looked), *_nodes(looked), _quarantined(looked), _over_quota(looked)]
         found += [await _timers(store), await _keys(store)]
         if registry is not None:
             found += await _steps(store, registry)
@@ -197,6 +197,14 @@ def _quarantined(looked: Checkup) -> Check:
     detail = f"{len(looked.quarantined)} runs: {_some([ids.text(each) for each in looked.quarantined])}"
     advice = "a defect of ours: `perdure events ID` has it; update, then `perdure release ID`"
     return Check("quarantine", "fail", detail, advice)
+
+
+def _over_quota(looked: Checkup) -> Check:
+    if not looked.over_quota:
+        return Check("quotas", "ok", "no run is paused by a quota")
+    detail = f"{len(looked.over_quota)} runs are paused: {_some([ids.text(each) for each in looked.over_quota])}"
+    advice = "`perdure show ID` says which quota; then `perdure unpause ID` or `perdure terminate ID`"
+    return Check("quotas", "warn", detail, advice)
 
 
 async def _timers(store: Store) -> Check:

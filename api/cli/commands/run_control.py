@@ -1,4 +1,4 @@
-"""Changing runs: `trigger`, `resume`, `terminate` and `release`."""
+"""Changing runs: `trigger`, `resume`, `terminate`, `release`, `pause` and `unpause`."""
 
 from __future__ import annotations
 
@@ -114,4 +114,37 @@ def release(process_id: str, where: Where, *, as_json: bool) -> None:
     """
     no_elsewhere(where)
     answer = target(where).release(process_id)
+    output.answer(answer, answer["message"], as_json=as_json)
+
+
+@click.command(
+    cls=ExampledCommand,
+    examples=[
+        'perdure pause INV-7 --reason "the bank is down"',
+        'perdure pause INV-7 --reason "until Monday" --freeze',
+    ],
+)
+@click.argument("process_id")
+@click.option("--reason", metavar="TEXT", required=True, help="Why; it stands in the log.")
+@click.option("--freeze", is_flag=True, help="Stop the clocks too: every time limit keeps what is left of it.")
+@anywhere
+def pause(process_id: str, reason: str, where: Where, *, freeze: bool, as_json: bool) -> None:
+    """Stop a run for a while: `paused`, or `already paused`. `perdure show` says when nothing is in flight any more.
+
+    No state is entered and no step is called until `perdure unpause`; what is called goes on, and what comes in is
+    recorded.
+    """
+    no_elsewhere(where)
+    answer = target(where).pause(process_id, reason, clocks="freeze" if freeze else "run")
+    output.answer(answer, answer["message"], as_json=as_json)
+
+
+@click.command(cls=ExampledCommand, examples=["perdure unpause INV-7"])
+@click.argument("process_id")
+@click.option("--reason", metavar="TEXT", help="Why; it stands in the log.")
+@anywhere
+def unpause(process_id: str, reason: str | None, where: Where, *, as_json: bool) -> None:
+    """Let a paused run go on where it stands: `unpaused`, or `not paused`. A quota is granted once more."""
+    no_elsewhere(where)
+    answer = target(where).unpause(process_id, reason)
     output.answer(answer, answer["message"], as_json=as_json)

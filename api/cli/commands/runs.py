@@ -53,6 +53,7 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "origin": shown["origin_execution_id"],
             "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
             "status": shown["status"],
+            **_pause_facts(shown["pause"]),
             "state": shown["state"],
             "queue": None if shown["queue"] is None else _queue(shown["queue"]),
             "created": readable(shown["created_at"]),
@@ -63,6 +64,16 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     )
     click.echo()
     steps_table(shown["steps"])
+
+
+def _pause_facts(pause: dict[str, Any] | None) -> dict[str, str]:
+    """A line about the pause of a run, if it is paused."""
+    if pause is None:
+        return {}
+    under_way = "nothing is in flight" if pause["quiescent"] else f"{pause['in_flight']} in flight still"
+    clocks = "clocks stand still" if pause["clocks"] == "freeze" else "clocks run on"
+    who = pause["by"] if pause["quota"] is None else f"the quota of {pause['quota']}"
+    return {"paused": f"{readable(pause['since'])} by {who}: {pause['reason']} ({under_way}; {clocks})"}
 
 
 def _queue(queue: dict[str, Any]) -> str:
@@ -122,7 +133,7 @@ def history(
                 each["execution_id"],
                 "" if each["process_id"] == each["execution_id"] else each["process_id"],
                 f"{each['workflow_name']} v{each['workflow_version']}",
-                each["status"],
+                each["status"] if each["pause"] is None else f"{each['status']}, paused",
                 each["state"],
                 readable(each["created_at"]),
             ]

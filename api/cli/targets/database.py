@@ -29,14 +29,28 @@ from perdure.api.cli.targets.reader import (
 )
 from perdure.api.dialects.resource.chance_schemas import Fork, Rerun
 from perdure.api.dialects.resource.organizations import organization_json
-from perdure.api.dialects.resource.schedule_json import schedule_json
-from perdure.api.dialects.resource.schemas import AppliedWorkflow, Named, NewKey, NewWorkflow, TaskFailure, TaskSuccess
+from perdure.api.dialects.resource.pause_schemas import (
+    PauseRequest,
+    UnpauseRequest,
+)
+from perdure.api.dialects.resource.schedule_json import (
+    schedule_json,
+)
+from perdure.api.dialects.resource.schemas import (
+    AppliedWorkflow,
+    Named,
+    NewKey,
+    NewWorkflow,
+    TaskFailure,
+    TaskSuccess,
+)
 from perdure.api.dialects.resource.tasks import failed_json
 from perdure.api.dialects.resource.workflows import given_settings
 from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.http.bulk_json import bulk_json
 from perdure.api.validation import milliseconds, read
 from perdure.engine.core import ids
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
@@ -236,6 +250,23 @@ class Direct:
             return {"message": (await engine.services.runs.release(caller, process_id)).answer}
 
         return dict(self._do(release))
+
+    def pause(self, process_id: str, reason: str, *, clocks: Clocks) -> dict[str, Any]:
+        async def pause(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(PauseRequest, {"reason": reason, "clocks": clocks})
+            answered = await engine.services.runs.pause(caller, process_id, reason=asked.reason, clocks=asked.clocks)
+            return {"message": answered.answer}
+
+        return dict(self._do(pause))
+
+    def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        async def unpause(engine: Engine, caller: Caller) -> dict[str, Any]:
+            await find_execution(engine.store, caller, process_id)
+            asked = read(UnpauseRequest, {} if reason is None else {"reason": reason})
+            return {"message": (await engine.services.runs.unpause(caller, process_id, reason=asked.reason)).answer}
+
+        return dict(self._do(unpause))
 
     def start_bulk(
         self,

@@ -13,6 +13,7 @@ from perdure.api.cli.step_lines import steps_json
 from perdure.api.cli.targets.reader import queue_line, run_json
 from perdure.api.client import Client
 from perdure.api.client.results import EventStored
+from perdure.api.dialects.pauses import pause_json
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded
 from perdure.engine.core.evolve import evolve
@@ -22,7 +23,8 @@ from perdure.engine.history import mermaid_run
 from perdure.engine.language.instants import parse_instant
 from perdure.engine.log.codec import EXECUTION, UnknownEvent, encode_json
 from perdure.engine.log.projections import execution_row
-from perdure.store.records import EventRow
+from perdure.engine.services.pauses import PauseView, view_of
+from perdure.store.records import EventRow, ExecutionRow
 
 
 def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
         "origin_execution_id": None if state.origin is None else state.origin.execution,
         "queue": None if item.queue is UNSET else queue_line(item.queue.position, item.queue.limits),
         **_values(recorded, state),
+        "pause": None if (pause := _pause(row, recorded)) is None else pause_json(pause, instant),
         "steps": steps_json(recorded),
         "waits": [
             {"wait_id": wait, "state": opened.state, "opened_at": instant(opened.opened_at)}
@@ -56,6 +59,11 @@ def drawn(client: Client, told: Sequence[EventStored]) -> str:
     started: Any = recorded[0].event
     version = client.workflow(started.workflow, version=started.workflow_version)
     return mermaid_run(version.definition, recorded)
+
+
+def _pause(row: ExecutionRow, recorded: Sequence[Recorded]) -> PauseView | None:
+    """The pause that the run is in, with what its event says."""
+    return next((view_of(row, each) for each in recorded if each.seq == row.paused_seq), None)
 
 
 def _recorded(event: EventStored) -> Recorded:

@@ -10,10 +10,12 @@ from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed, CommandNotRun
+from perdure.api.dialects.pauses import brief_json
 from perdure.engine.core import ids
 from perdure.engine.database import open_store
 from perdure.engine.errors import Invalid
 from perdure.engine.runtime.callers import DEFAULT, Caller
+from perdure.engine.services.pauses import brief_of
 from perdure.engine.services.queries import ExecutionView, Queries
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.protocols import Store
@@ -167,6 +169,7 @@ def run_json(row: ExecutionRow, process_id: str, workflow: str | None) -> dict[s
         "created_at": instant(row.created_at),
         "modified_at": instant(row.modified_at),
         "modified_by": row.modified_by,
+        "pause": None if (pause := brief_of(row)) is None else brief_json(pause, instant),
         "ended_at": instant(row.ended_at),
     }
 

@@ -20,7 +20,7 @@ ITEMS_AT_ONCE: Final = 100
 
 _RUN: Final = (
     *("execution_id", "process_id", "workflow_id", "workflow_name", "workflow_version", "status", "state", "trigger"),
-    *("created_at", "modified_at", "modified_by", "ended_at"),
+    *("created_at", "modified_at", "modified_by", "pause", "ended_at"),
 )
 _WAIT: Final = (
     *("wait_id", "process_id", "execution_id", "workflow_id", "workflow_name", "state", "opened_at", "due_at"),
@@ -57,7 +57,7 @@ class ServedRuns(Remote):
         while has_more and len(items) < limit:
             at_once = min(ITEMS_AT_ONCE, limit - len(items))
             page = self.client.find_executions(given, sort=sort, after=after, limit=at_once)
-            items += [{name: getattr(item, name) for name in _RUN} for item in page.data]
+            items += [{name: to_builtins(getattr(item, name)) for name in _RUN} for item in page.data]
             after, has_more = page.meta.after, page.meta.has_more
         return {"items": items, "after": after}
 

@@ -156,6 +156,14 @@ class Remote:
     def release(self, process_id: str) -> dict[str, Any]:
         return _members(self.client.release(process_id))
 
+    def pause(self, process_id: str, reason: str, *, clocks: str) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(self.client.pause(process_id, reason, clocks=clocks))
+
+    def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]:
+        with self.of_run(process_id):
+            return _members(self.client.unpause(process_id, reason))
+
     def start_bulk(
         self,
         action: str,

@@ -23,6 +23,7 @@ from perdure.api.cli.targets.reader import (
     workflow_json,
 )
 from perdure.api.cli.targets.run_reader import ListedStatus
+from perdure.api.dialects.pauses import pause_json
 from perdure.api.http.bulk_json import bulk_json, bulk_whole_json
 from perdure.api.http.event_json import event_json
 from perdure.engine.core import ids
@@ -116,6 +117,7 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
             "origin_execution_id": None if row.origin_id is None else ids.text(row.origin_id),
             "queue": None if queue is None else queue_line(queue.position, queue.limits),
             **values_json(shown),
+            "pause": None if shown.pause is None else pause_json(shown.pause, instant),
             "steps": steps,
             "waits": [
                 {"wait_id": ids.text(wait.wait_id), "state": wait.state, "opened_at": instant(wait.opened_at)}

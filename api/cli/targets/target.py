@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
+from perdure.engine.core.pause_events import Clocks
 from perdure.engine.services.run_filters import Given
 
 
@@ -50,6 +51,10 @@ class Target(Protocol):
     def fork(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]: ...
 
     def release(self, process_id: str) -> dict[str, Any]: ...
+
+    def pause(self, process_id: str, reason: str, *, clocks: Clocks) -> dict[str, Any]: ...
+
+    def unpause(self, process_id: str, reason: str | None) -> dict[str, Any]: ...
 
     def start_bulk(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from perdure.api.dialects.pauses import brief_json, pause_json
 from perdure.api.dialects.process import schemas
 from perdure.api.dialects.process.dialect import route
 from perdure.api.http.paging import page_of, position
@@ -16,6 +17,7 @@ from perdure.engine.embedded import Engine
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.history import condensed, event_log, outline
 from perdure.engine.log.codec import decode_json
+from perdure.engine.services.pauses import brief_of
 from perdure.engine.services.queries import ExecutionView, PlaceInLine
 from perdure.store.records import ExecutionRow
 
@@ -39,6 +41,7 @@ async def execution(call: RouteCall[schemas.RunQuery, None]) -> Reply:
     queue = await call.engine.services.queries.queue(execution_id) if row.status == "pending" else None
     item = {
         **_described(view),
+        **({} if view.pause is None else {"pause": pause_json(view.pause, int)}),
         **({} if queue is None else {"queue": queue_json(queue)}),
         "workflow_input_payload": view.input,
         "workflow_output_payload": view.output,
@@ -101,6 +104,7 @@ async def _page(engine: Engine, rows: list[ExecutionRow], *, has_more: bool) -> 
         items.append(
             {
                 **_listed(row, process_ids[row.execution_id]),
+                **({} if (pause := brief_of(row)) is None else {"pause": brief_json(pause, int)}),
                 "workflow_event_log": event_log(events, total=max(row.seq, events[-1].seq)),
                 "workflow_details": {"workflow_name": names[row.workflow_id]},
             }

@@ -24,6 +24,7 @@ from perdure.api.dialects.schemas import (
 from perdure.api.http.paging import LIMIT_DEFAULT, Limit
 from perdure.api.settings import SOURCES
 from perdure.api.validation import Request, Uuid, Uuid7
+from perdure.engine.core.pause_events import Clocks, Quota
 
 ProcessId: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1, "maxLength": 128})]
 """The caller's own name for a run; the engine says what it may be."""
@@ -179,6 +180,23 @@ class WorkflowNamed(Shape, frozen=True):
     workflow_name: str
 
 
+class PauseListed(Shape, frozen=True, kw_only=True):
+    """The pause of a run. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight` now."""
+
+    since: Millis
+    quota: Quota | None
+    in_flight: Count
+    quiescent: bool
+
+
+class PauseDetails(PauseListed, frozen=True, kw_only=True):
+    """The pause of a run, and who did it, why, and whether time goes on meanwhile."""
+
+    by: str
+    reason: str | None
+    clocks: Clocks
+
+
 class RunDescribed(Shape, frozen=True, kw_only=True):
     """The members that a run has wherever it is shown. `parent_execution_id`: the run whose task started it.
 
@@ -203,9 +221,10 @@ class RunDescribed(Shape, frozen=True, kw_only=True):
 
 
 class RunListed(RunDescribed, frozen=True):
-    """A run on a page: its last ten events."""
+    """A run on a page: its last ten events. It has a `pause` while it is paused."""
 
     workflow_details: WorkflowNamed
+    pause: PauseListed | UnsetType = UNSET
 
 
 class QueuedForShown(Shape, frozen=True):
@@ -233,6 +252,7 @@ class RunItem(RunDescribed, frozen=True, kw_only=True):
     workflow_output_payload: Any
     condensed_logs: CondensedLog
     workflow_details: Outline
+    pause: PauseDetails | UnsetType = UNSET
 
 
 class RunShown(Shape, frozen=True):

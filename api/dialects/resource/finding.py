@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
+from perdure.api.dialects.pauses import brief_json
 from perdure.api.dialects.resource import run_schemas as schemas
 from perdure.api.dialects.resource.dialect import EXECUTIONS, route
 from perdure.api.http.instants import iso
@@ -14,6 +15,7 @@ from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
 from perdure.engine.core import ids
 from perdure.engine.services.finding import FoundRun, counts_json
+from perdure.engine.services.pauses import brief_of
 
 
 async def find_executions(call: RouteCall[Any, None]) -> Reply:
@@ -52,6 +54,7 @@ def _run(found: FoundRun) -> dict[str, Any]:
         "modified_by": row.modified_by,
         "ended_at": iso(row.ended_at),
         "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
+        "pause": None if (pause := brief_of(row)) is None else brief_json(pause, iso),
     }
 
 

@@ -14,6 +14,7 @@ from perdure.api.dialects.resource import (
     finding,
     keys,
     organizations,
+    pauses,
     releases,
     schedules,
     tasks,
@@ -27,5 +28,6 @@ ROUTES: Final[Sequence[Route]] = (
     *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *finding.ROUTES,
     *bulk.ROUTES,
-    *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *trials.ROUTES, *clock.ROUTES),
+    *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *pauses.ROUTES),
+    *(*trials.ROUTES, *clock.ROUTES),
 )

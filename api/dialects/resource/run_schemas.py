@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from perdure.api.dialects.schemas import Count, Instant, Number, RunStatus, Shape, TriggerType, Version
 from perdure.api.http.paging import LIMIT_DEFAULT, WideLimit
 from perdure.api.validation import Request, Uuid
+from perdure.engine.core.pause_events import Quota
 from perdure.engine.services.bulk import REASON_MAX
 from perdure.engine.services.bulk_actions import ACTIONS
 from perdure.engine.services.run_filters import FILTERS, Filter, Sort
@@ -55,6 +56,15 @@ def filters_of(query: Any) -> dict[str, str]:
     }
 
 
+class PauseOfRun(Shape, frozen=True):
+    """The pause that a run is in. `quota` is used up, null: an operator did it; `quiescent`: nothing is `in_flight`."""
+
+    since: Instant
+    quota: Quota | None
+    in_flight: Number
+    quiescent: bool
+
+
 class RunFound(Shape, frozen=True):
     """A run. `error` is a reserved name, or one that the definition has; any other is in the run's events."""
 
@@ -72,6 +82,7 @@ class RunFound(Shape, frozen=True):
     modified_by: str | None
     ended_at: Instant | None
     parent_execution_id: Uuid | None
+    pause: PauseOfRun | None
 
 
 class AfterCursor(Shape, frozen=True):

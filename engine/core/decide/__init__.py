@@ -1,11 +1,11 @@
 """`decide`: the pure answer to a command. Nothing else knows a rule of an execution.
 
-Commands come from two sides. From outside come Trigger, Fork, Resume, Terminate, AnswerTask, Beat, Release and Redrive
-(and Confirm and Refuse, which only have something stored, or recorded): their senders get a reply, and a rejection that
-the state causes is recorded. All others come from inside: the driver sends them since an effect, a
-timer or a restart says so, and what has lost its reason meanwhile is `STALE`, which nobody needs to know. Either kind
-may come late, twice, or after the end; so each module here first finds out what is still there, by names that never
-come back (the seq of an event, the id of a wait), and only then does anything.
+Commands come from two sides. From outside come Trigger, Fork, Resume, Terminate, AnswerTask, Beat, Release, Redrive,
+PauseExecution and UnpauseExecution (and Confirm and Refuse, which only have something stored, or recorded): their
+senders get a reply, and a rejection that the state causes is recorded. All others come from inside: the driver sends
+them since an effect, a timer or a restart says so, and what has lost its reason meanwhile is `STALE`, which nobody
+needs to know. Either kind may come late, twice, or after the end; so each module here first finds out what is still
+there, by names that never come back (the seq of an event, the id of a wait), and only then does anything.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from __future__ import annotations
 from typing import Final
 
 from perdure.engine.core import commands as c
+from perdure.engine.core import paused
 from perdure.engine.core.decide.admit import admit
 from perdure.engine.core.decide.answer import answer_task, beat
 from perdure.engine.core.decide.branch_off import branch_off
 from perdure.engine.core.decide.complete import complete_task, fire_timer, go_on, start_child
 from perdure.engine.core.decide.end import quarantine, release, terminate
+from perdure.engine.core.decide.pause import pause, unpause
 from perdure.engine.core.decide.recover import recover, redispatch
 from perdure.engine.core.decide.redrive import redrive
-from perdure.engine.core.decide.refuse import refuse
+from perdure.engine.core.decide.refuse import refuse, stale
 from perdure.engine.core.decide.resume import resume
 from perdure.engine.core.decide.start import trigger
 from perdure.engine.core.decide.turn import queue_task, start_task
 from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection
-from perdure.engine.core.dispatch import Dispatch
+from perdure.engine.core.dispatch import Dispatch, check_complete
 from perdure.engine.core.refs import PayloadMissing
 from perdure.engine.core.state import State
 from perdure.engine.language.errors import TooSlow
@@ -50,10 +52,13 @@ _DECIDE: Final = (
     .on(c.Quarantine, quarantine)
     .on(c.Release, release)
     .on(c.Redrive, redrive)
+    .on(c.PauseExecution, pause)
+    .on(c.UnpauseExecution, unpause)
     .on(c.Refuse, lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message))
     .on(c.Confirm, lambda _state, command, _facts: Decision((), (), command.answer))
     .over(c.Command)
 )
+check_complete(paused.__name__, c.Command, paused.PAUSED)
 
 
 def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
@@ -68,8 +73,12 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     # Whatever raised once may raise again, for as long as program and log are what they are. So nothing is decided here
     # but what needs no look at the definition: the end, the release, and what is only stored or recorded.
     is_aside = state.is_quarantined and not state.is_over
-    if is_aside and not isinstance(command, c.Terminate | c.Quarantine | c.Release | c.Confirm | c.Refuse):
+    if is_aside and not isinstance(
+        command, c.Terminate | c.Quarantine | c.Release | c.PauseExecution | c.Confirm | c.Refuse
+    ):
         return Rejection("UNAVAILABLE", "the execution is quarantined: deciding a command about it failed")
+    if state.pause is not None and paused.PAUSED[kind].does == "put off":
+        return stale("the execution is paused")
     # Both of these unwind a decision that was half made. That costs nothing but time: its draft is dropped, `state` was
     # never changed, and the random values are the same again.
     try:

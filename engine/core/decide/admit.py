@@ -22,7 +22,7 @@ def admit(state: State, command: Admit, facts: Facts) -> Outcome:
     if queue is None or queue.seq != command.seq or len(command.places) != len(state.limits):
         return stale("the execution does not queue for these places")
     draft = ExecutionDraft(state, facts, caused_by=queue.seq)
-    ends = [None if left is None else facts.now + left for left in (queue.left_ms, queue.limit_left_ms)]
+    ends = [None if left is None else draft.clock + left for left in (queue.left_ms, queue.limit_left_ms)]
     draft.emit(ExecutionAdmitted(command.places, *ends))
     draft.effects.extend(SetTimer(at) for at in ends if at is not None)
     advance(draft)

@@ -13,7 +13,8 @@ from perdure.engine.core import events as e
 from perdure.engine.core.commands import AnswerTask, Beat, TaskFailure
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
-from perdure.engine.core.decide.fail import end_if_long, fail_task
+from perdure.engine.core.decide.fail import fail_task
+from perdure.engine.core.decide.quota import pauses
 from perdure.engine.core.decide.refuse import refuse
 from perdure.engine.core.decide.resume import end_wait, outcome_of
 from perdure.engine.core.decision import Facts, Need, Outcome
@@ -41,13 +42,14 @@ def answer_task(state: State, command: AnswerTask, facts: Facts) -> Outcome:
     fail_task(draft, opened.scope, getattr(phase, "attempt", 0), outcome.error, outcome.cause, wait=command.wait)
     then = next(step.recorded.event.then for step in draft.steps if isinstance(step.recorded.event, e.TaskFailed))
     advance(draft)
-    return draft.decision({"message": COMPLETED, "then": _following(then)})
+    return draft.decision({"message": COMPLETED, "then": _following(then, state)})
 
 
-def _following(then: e.Then | None) -> dict[str, Any]:
+def _following(then: e.Then | None, state: State) -> dict[str, Any]:
     """The consequence of a failure, in the answer to the caller that reported it."""
-    if isinstance(then, e.Retry):
-        return {"kind": "retry", "retry_on": then.due_at}
+    if isinstance(then, e.Retry):  # nobody knows when, while the clocks of its run stand still
+        is_frozen = state.pause is not None and state.pause.frozen_at is not None
+        return {"kind": "retry"} if is_frozen else {"kind": "retry", "retry_on": then.due_at}
     if isinstance(then, e.Caught):
         return {"kind": "catch", "next": then.next}
     return {"kind": "end"}
@@ -60,14 +62,15 @@ def beat(state: State, command: Beat, facts: Facts) -> Outcome:
         return _is_over(state, command.wait, facts, "heartbeat")
     draft = ExecutionDraft(state, facts, caused_by=opened.seq)
     phase = state.frames[opened.scope].phase
-    timer = None if phase is None or phase.timer is None else state.timers[phase.timer]
+    # While the clocks of a paused run stand still there is nothing to put off either.
+    timer = None if phase is None or phase.timer is None else state.timers.get(phase.timer)
     # Without HeartbeatSeconds there is nothing to put off: the answer is the same, and no event says so. With them
     # there is always a deadline, so that a beat never puts the task's own limit off.
     if timer is not None and timer.heartbeat_ms is not None and timer.deadline is not None:
         due_at = min(timer.deadline, facts.now + timer.heartbeat_ms)
         draft.emit(e.TaskHeartbeat(opened.state, command.wait, due_at, opened.scope))
         draft.effects.append(SetTimer(due_at))
-        end_if_long(draft)
+        pauses(draft)
     return draft.decision(ALIVE)
 
 

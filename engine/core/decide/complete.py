@@ -17,6 +17,7 @@ from perdure.engine.core.decide.enter import advance, enter
 from perdure.engine.core.decide.fail import fail_task, finish, time_out
 from perdure.engine.core.decide.hold import has_own_limit, is_held
 from perdure.engine.core.decide.leave import leave_after
+from perdure.engine.core.decide.quota import pauses
 from perdure.engine.core.decide.refuse import stale
 from perdure.engine.core.decision import Decision, Facts, Outcome
 from perdure.engine.core.effects import SetTimer
@@ -135,8 +136,8 @@ def _wake(draft: ExecutionDraft, timer: Timer) -> None:
     elif isinstance(phase, InRetry):
         if is_held(draft.state):
             draft.emit(RetryDue(draft.state.frames[scope].state, scope))
-            return
-        enter(draft, scope)  # here, not by `advance`: the frame is in a phase, and not among those that are ready
+        elif not pauses(draft):  # if it does, the delay stands still, and is over with the unpause
+            enter(draft, scope)  # here, not by `advance`: the frame is in a phase, and not among those that are ready
     elif isinstance(phase, InTask | InWait):
         # One timer stands for both limits of a task, and is set to the earlier. At the deadline itself it is the
         # task's.

@@ -33,6 +33,12 @@ class ExecutionDraft(Draft[State]):
         self._held = facts.payload_bytes  # at the most: what is live, and what was made here
         self._sizes: dict[int, int] = {}
 
+    @property
+    def clock(self) -> int:
+        """The instant from which delays are counted: now, or when the clocks of a paused run were stopped."""
+        pause = self.state.pause
+        return self.facts.now if pause is None or pause.frozen_at is None else pause.frozen_at
+
     # --- definitions ---------------------------------------------------------------------------------------------
 
     def machine(self, scope: str) -> Machine:

@@ -13,10 +13,11 @@ from perdure.engine.core import events as e
 from perdure.engine.core.decide.call import enter_task
 from perdure.engine.core.decide.context import environment
 from perdure.engine.core.decide.draft import ExecutionDraft
-from perdure.engine.core.decide.fail import end_if_long, fail_by_definition, fail_state
+from perdure.engine.core.decide.fail import fail_by_definition, fail_state
 from perdure.engine.core.decide.fork import begin_iteration, end_fork, enter_map, enter_parallel
 from perdure.engine.core.decide.hold import give_places_back, may_not_go_on
 from perdure.engine.core.decide.leave import leave
+from perdure.engine.core.decide.quota import stops
 from perdure.engine.core.decision import ITERATIONS_AHEAD
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.effects import Continue, SetTimer
@@ -42,13 +43,13 @@ def advance(draft: ExecutionDraft) -> None:
     After the moves that the facts allow, or all the time that it has, it stops with the effect
     `Continue`, so that neither a loop nor many slow expressions starve the others.
     """
-    if may_not_go_on(draft):
+    if draft.state.pause is not None or may_not_go_on(draft):
         return
-    # Before each move: a run that has as many events as any may have fails instead. After it: whether there is time for
+    # Before each move: whether the run has used up a quota, which pauses it. After it: whether there is time for
     # another; so there is always one, and a loop of slow expressions gets on, one state a turn.
     time_left_s = draft.facts.expression_timeout_s
     for _ in range(draft.facts.transitions_max):
-        if end_if_long(draft) or not _move(draft):
+        if stops(draft) or not _move(draft):
             give_places_back(draft)
             return
         if time_left_s is not None and time_left_s() <= 0:

@@ -27,7 +27,7 @@ from perdure.engine.core.effects import FillPlaces, SetTimer, TellParent
 from perdure.engine.core.refs import Ref, ref
 from perdure.engine.core.state import TOP, Fork, InFork, InTask, InWait
 from perdure.engine.language import HandlingState, StatesError, literal_errors
-from perdure.engine.language.errors import HEARTBEAT_TIMEOUT, RUNTIME, TIMEOUT, TooLarge
+from perdure.engine.language.errors import HEARTBEAT_TIMEOUT, TIMEOUT, TooLarge
 
 RESERVED_ERRORS: Final = frozenset(
     {
@@ -194,7 +194,7 @@ def _then(
             # Counted since the scope arrived at the state (`engine.core.frames.arrive`), for each retrier by itself.
             done = frame.retries[index] if index < len(frame.retries) else 0
             if done < retrier.attempts_max:
-                return e.Retry(index, draft.facts.now + retrier.delay_ms(done, lambda: _draw(draft))), None
+                return e.Retry(index, draft.clock + retrier.delay_ms(done, lambda: _draw(draft))), None
             break  # it has decided: no later retrier is asked
     for index, catcher in enumerate(state.catchers):
         if any(map(catcher.matches, thrown.names)):
@@ -224,7 +224,8 @@ def _go_on(
     if problem is not None:
         fail_state(draft, scope, problem, is_final=True)
     elif isinstance(then, e.Retry):
-        draft.effects.append(SetTimer(then.due_at))
+        if draft.state.pause is None:  # if not, its delay stands still
+            draft.effects.append(SetTimer(then.due_at))
     elif then is None and scope == TOP:
         finish(draft, e.ExecutionFailed(*failure, draft.state.frames[scope].state))
 
@@ -241,16 +242,6 @@ def _describe(draft: ExecutionDraft, error: str | None, cause: str | None, membe
         error_ref=None if is_open else ref(draft.next_seq, "error"),
         cause=None if cause is None else ref(draft.next_seq, "cause"),
     )
-
-
-def end_if_long(draft: ExecutionDraft) -> bool:
-    """Fail a run that has as many events as any may have; neither Retry nor Catch is asked. Whether it is over."""
-    limit = draft.facts.events_max
-    if draft.state.seq >= limit and not draft.state.is_over:
-        cause = f"The execution reached the maximum number of history events ({limit})."
-        failed = e.ExecutionFailed(RUNTIME, cause=ref(draft.next_seq, "cause"), state=draft.state.current)
-        finish(draft, failed, {"cause": cause})
-    return draft.state.is_over
 
 
 def finish(draft: ExecutionDraft, event: e.Event, payload: Mapping[str, Any] | None = None) -> None:

@@ -17,6 +17,7 @@ from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.fail import fail_task
 from perdure.engine.core.decide.refuse import stale
+from perdure.engine.core.decide.turn import put_off
 from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.effects import FillPlaces, FollowChild, FollowParent, HoldSuspect, SetTimer
 from perdure.engine.core.refs import Ref, seq_of
@@ -94,30 +95,32 @@ def _portion(state: State, command: Recover, facts: Facts) -> tuple[list[str], s
 
 def _called_with(state: State, scope: str) -> Ref | None:
     """Where the parameters stand of a step or a child that is to be called or started again."""
-    task = state.task(scope)
+    task = None if state.pause is not None else state.task(scope)
     return None if task is None or task.is_held or task.is_submitted else state.frames[scope].parameters
 
 
 def _recover_task(draft: ExecutionDraft, scope: str, task: InTask, *, died: bool) -> None:
     """Take up a task that was under way at a start: call it again, hold it as a suspect, or fail it.
 
-    A child of its own goes on by itself and is only followed again.
+    A child of its own goes on by itself and is only followed again. In a paused run nothing is called: what was is
+    queued again, so that the unpause calls it.
     """
     name = draft.state.frames[scope].state
     if task.child is not None:
         if task.is_submitted:
             draft.effects.append(FollowChild(task.child, parent_of(draft, scope, task)))
         else:
-            run_task(draft, scope)
+            _call_again(draft, scope)
         return
     if task.is_held:
-        draft.effects.append(HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched))
+        if draft.state.pause is None:
+            draft.effects.append(HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched))
         return
     # What only waited for its turn had not been called, so it cannot have taken the process down.
     died = died and task.queued is None
     blame = _blame(task, draft.facts.now, died=died)
     if not died and blame.deaths < SUSPECT_DEATHS:
-        run_task(draft, scope)
+        _call_again(draft, scope)
         return
     draft.caused_by = task.seq
     if blame.alone >= DEATHS_ALONE_MAX:
@@ -125,10 +128,19 @@ def _recover_task(draft: ExecutionDraft, scope: str, task: InTask, *, died: bool
         return
     is_held = blame.deaths >= SUSPECT_DEATHS
     draft.emit(e.TaskInterrupted(name, blame.deaths, blame.alone, is_held, scope, blame.watched))
-    if is_held:
+    if is_held and draft.state.pause is None:
         draft.effects.append(HoldSuspect(scope, name, task.seq, blame.deaths, blame.watched))
-    else:
+    elif not is_held:
+        _call_again(draft, scope)
+
+
+def _call_again(draft: ExecutionDraft, scope: str) -> None:
+    """Call a step again, or start a child again; in a paused run it waits to be called."""
+    task = draft.state.task(scope)
+    if draft.state.pause is None:
         run_task(draft, scope)
+    elif task is not None and task.queued is None:
+        put_off(draft, scope, task, draft.clock)
 
 
 class _Blame(NamedTuple):

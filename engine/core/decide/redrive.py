@@ -32,9 +32,6 @@ def redrive(state: State, command: Redrive, facts: Facts) -> Outcome:
     if state.status == "completed":
         message = "the execution is completed: nothing of it is left to be done; rerun it, or fork it, for another run"
         return refuse(state, facts, "redrive", "CONFLICT", message, details)
-    if state.seq >= facts.events_max:
-        message = f"the execution has as many events as any may have ({facts.events_max}); fork it, or rerun it"
-        return refuse(state, facts, "redrive", "CONFLICT", message, details)
     draft = ExecutionDraft(state, facts)
     timeout_s = facts.machine.timeout_seconds
     due_at = None if timeout_s is None else facts.now + timeout_s * 1000

@@ -16,7 +16,7 @@ from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
-from perdure.store.records import Claim, Deleted, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend
+from perdure.store.records import Claim, Deleted, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
 
 EVENTS_MAX: Final = 5_000
 """A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
@@ -116,6 +116,9 @@ class Batch:
         self.event_count += len(events)
         self._size += _size_of(events)
         if rows is not NO_ROWS:
+            if part.deletes:  # the store does these last; a pause and an unpause may bring a timer back
+                again = {row for row in rows.puts if type(row) is TimerRow}
+                part.deletes = [timer for timer in part.deletes if timer not in again]
             part.puts = _with(part.puts, rows.puts)
             part.deletes = _with(part.deletes, rows.deletes)
             part.endings = _with(part.endings, rows.endings)

@@ -16,7 +16,10 @@ DECISION_TIME_S: Final = 0.02
 
 
 class FactsSource:
-    """Makes the facts of a processor's decisions. `moves_max` gives how many states a request may pass."""
+    """Makes the facts of a processor's decisions. `moves_max` gives how many states a request may pass.
+
+    `engine` is the actor of what the engine does of its own accord.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class FactsSource:
         self._random = random
         self._refusals = refusals
         self._moves_max = moves_max
+        self.engine = "engine:"
 
     def of(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
         """The facts for a decision that is about to be made."""
@@ -57,4 +61,7 @@ class FactsSource:
             payload_sizes=hot.payload_sizes,
             payload_bytes=hot.payload_bytes,
             run_payloads_max=limits.run_payloads_max_bytes,
+            engine=self.engine,
+            log_bytes_max=limits.run_bytes_max,
+            transitions_minute_max=60 * limits.run_transitions_per_s_max,
         )

@@ -113,6 +113,10 @@ class Processor:
         for each in seen:
             self._ids.seed(each)
 
+    def act_as(self, actor: str) -> None:
+        """Be this actor in what is done of the engine's own accord."""
+        self._facts.engine = actor
+
     def be_careful(self, *, is_careful: bool) -> None:
         """Take in nothing about executions from outside, or again: at a careful start each has its turn alone."""
         self.is_careful = is_careful

@@ -20,6 +20,7 @@ class Sender:
         self.id = processor.new_id()
         self.name = f"{platform.node() or 'node'}:{os.getpid()}"
         self.actor = f"engine:{ids.text(self.id)}"  # every tenant reads it: `nodes` and our log lines know the host
+        processor.act_as(self.actor)
 
     def send(self, stream_id: bytes, command: Any) -> asyncio.Future[CommandReply]:
         """Send a command; its reply is done once what it says is on disk."""

@@ -17,6 +17,9 @@ class AdministrativeStreamType:
     def row(self, state: Any, stream_id: bytes, organization_id: bytes) -> Row | None:  # noqa: ARG002 one of a kind
         return None
 
+    def weigh(self, state: Any, before: Any, written: int) -> None:
+        """No quota looks at them."""
+
     def counts(self, stored: Any, state: Any) -> Sequence[CountChange]:  # noqa: ARG002
         return ()
 

@@ -56,6 +56,10 @@ class ExecutionStreamType:
     def row(self, state: State, stream_id: bytes, organization_id: bytes) -> Row | None:
         return projections.execution_row(stream_id, organization_id, state)
 
+    def weigh(self, state: State, before: State, written: int) -> None:
+        """Count the bytes of a run's log: a quota looks at them, and a snapshot has them."""
+        state.log_bytes = before.log_bytes + written
+
     def counts(self, stored: State, state: State) -> Sequence[CountChange]:
         return projections.count_changes(stored, state)
 

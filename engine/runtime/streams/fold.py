@@ -39,10 +39,13 @@ class StreamFold:
         """Fold the next events, and drop payloads that are not live. Raises what decoding and folding raise."""
         kind, texts, state = self.kind, self.texts, self.state
         for _, row in events:
+            written = bytes_of(row.data)
             if row.payload is not None:
                 texts[row.seq] = row.payload
                 self._added += len(row.payload)
-            state = kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))  # a fold reads none
+                written += bytes_of(row.payload)
+            before, state = state, kind.evolve(state, kind.vocabulary.read(row._replace(payload=None)))  # reads none
+            kind.weigh(state, before, written)
             self.head = Head(row.seq, row.hash, self.row.epoch)
         self.state = state
         if len(texts) > self._prune_above or self._added > BYTES_READ_MAX:

@@ -79,6 +79,10 @@ class StreamType(Protocol):
         """Whether the command is the first of a new stream."""
         ...
 
+    def weigh(self, state: Any, before: Any, written: int) -> None:
+        """Note in a new state that nobody else has yet, of what size the events are that came after one before."""
+        ...
+
     def rows(self, hot: HotStream, steps: Sequence[DraftedEvent], command: Any) -> Rows:
         """The rows that one decision's events ask for; `hot` is still as before. The state's own row is `row`'s."""
         ...
@@ -223,12 +227,16 @@ class HotStream:
     def move(self, steps: Sequence[DraftedEvent], events: Sequence[NewEvent]) -> None:
         """Move on by the events of a decision, which the store is about to have. After an error it has not moved."""
         state = steps[-1].state
+        written = 0
         for step, event in zip(steps, events, strict=True):
+            written += bytes_of(event.data)
             if event.payload is not None:
                 seq = step.recorded.seq
                 self.payloads[seq] = step.recorded.payload
                 self.payload_sizes[seq] = size = bytes_of(event.payload)
                 self.payload_bytes += size
+                written += size
+        self.kind.weigh(state, self.state, written)
         if len(self.payloads) > self.prune_above or self.payload_bytes > self.prune_above_bytes:
             self.prune(state)
         self.state = state

@@ -10,11 +10,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
+from perdure.engine.core.pause_events import Quota
 from perdure.engine.core.state import State
 from perdure.engine.log.snapshots import FLAWS
 from perdure.engine.runtime.telemetry.instruments import SECONDS, SIZES, Counter, Gauge, Gauges, Histogram, Instruments
+from perdure.store.batch import OPERATOR
 from perdure.store.protocols import Executions
 
 OUTCOMES: Final = ("told", "denied", "claim_lost", "failed")
@@ -29,6 +31,9 @@ FAILURES: Final = (
 
 LIVE: Final = ("pending", "running", "waiting")
 
+PAUSERS: Final = (OPERATOR, *get_args(Quota))
+"""Whoever pauses runs."""
+
 LATENESS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0)
 
 WORKFLOWS_MAX: Final = 1000
@@ -39,9 +44,13 @@ KEPT: Final = 20
 
 
 class RunCounts(Counter):
-    """Runs that started and ended, by workflow. Of very many workflows the later ones are counted together."""
+    """Runs that started and ended, by workflow. Of very many workflows the later ones are counted together.
 
-    def __init__(self) -> None:
+    `pauses` counts those that were paused.
+    """
+
+    def __init__(self, pauses: Counter) -> None:
+        self._pauses = pauses
         super().__init__(
             "runs", "Runs by workflow, and by how they ended or that they started.", ("workflow", "status")
         )
@@ -53,6 +62,8 @@ class RunCounts(Counter):
             self.add(self._shown(after.workflow), "started")
         if after.is_over and not before.is_over:
             self.add(self._shown(after.workflow), after.status)
+        if after.pause is not None and (before.pause is None or before.pause.seq != after.pause.seq):
+            self._pauses.add(after.pause.quota or OPERATOR)
 
     def _shown(self, workflow: str) -> str:
         if workflow not in self._workflows:
@@ -100,8 +111,12 @@ class Metrics(Instruments):
         )
         self.resumes_held = Gauge("resumes_held", "Resumes held until their wait opens.", lambda: self._holding)
         self.live = Gauges("executions", "Executions that are alive, of the whole database.", "status")
+        self.paused = Gauges("executions_paused", "Executions that are paused, of the whole database.", "by")
 
-        self.runs = RunCounts()
+        self.pauses = Counter(
+            "pauses", "Pauses of runs by the quota that was used up, or an operator.", ("by",), PAUSERS
+        )
+        self.runs = RunCounts(self.pauses)
         self.requests = Counter("orders", "Orders by how they ended.", ("outcome",), OUTCOMES)
         self.commits = Counter("commits", "Commits by outcome.", ("outcome",), ("appended", "failed", "unknown"))
         self.refused = Counter("streams_refused", "Streams whose part of a commit another writer had overtaken.")
@@ -146,6 +161,8 @@ class Metrics(Instruments):
             if started < self._fresh_until:
                 return
             found = await store.live_counts()
+            paused = await store.paused_counts()
             self.live.values = {status: found.get(status, 0) for status in LIVE}
+            self.paused.values = {by: paused.get(by, 0) for by in PAUSERS}
             ended = time.perf_counter()
             self._fresh_until = ended + KEPT * (ended - started)

@@ -61,6 +61,10 @@ class StepSlots(Generic[T]):
         """Whether this task waits for a slot."""
         return key in self._queued
 
+    def queued_of(self, stream_id: bytes) -> list[TaskKey]:
+        """The tasks of a stream that wait for a slot, first come first."""
+        return [key for key in self._queued if key.stream_id == stream_id]
+
     def holds(self, key: TaskKey) -> bool:
         """Whether this task has a slot."""
         return key in self._held

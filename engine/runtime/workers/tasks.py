@@ -47,6 +47,14 @@ class TaskRunner(Protocol):
         """Whether the step of that `TaskScheduled` runs here, or waits for a slot."""
         ...
 
+    def withhold(self, stream_id: bytes) -> None:
+        """Call none of the execution's steps that wait for a slot, and record that they wait: it is paused."""
+        ...
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Let the execution's steps that were withheld wait for a slot again."""
+        ...
+
     def halt(self) -> None:
         """Call no more steps: the engine has failed. What runs goes on, and its outcome is dropped."""
         ...
@@ -87,6 +95,7 @@ class Tasks:
         self._in_threads: Final = StepSlots(limits.step_threads, self._start)
         self._turns: Final = Turns(send, clock, self._on_not_started)
         self._starting: dict[TaskKey, _Work] = {}
+        self._withheld: dict[bytes, dict[TaskKey, _Work]] = {}
         self._jobs: dict[TaskKey, asyncio.Task[None]] = {}
         self._keys: dict[asyncio.Task[None], TaskKey] = {}
         self._ended: Final = self._on_ended  # one for all: a closure for each would be four objects for the collector
@@ -98,9 +107,11 @@ class Tasks:
             return
         key = TaskKey(hot.stream_id, task.seq)
         work = self._starting.pop(key, None)
-        if work is not None:  # that it starts has been recorded
+        if work is not None and not task.is_queued:  # that it starts has been recorded
             self._begin(key, work._replace(hot=hot, task=task))
             return
+        if work is not None:  # its start was refused, as its run was paused: it waits for a slot again
+            self._places(work.step).leave(key)
         try:
             call = call_for(task.resource, task.parameters)
         except Exception as problem:  # noqa: BLE001 only parameters can be wrong here: the resource was checked at creation
@@ -137,9 +148,38 @@ class Tasks:
             self._on_not_started(key)
         else:
             self._turns.forget(key)
-            if self._on_loop.forget(key) is None:
-                self._in_threads.forget(key)
+            if self._on_loop.forget(key) is None and self._in_threads.forget(key) is None:
+                self._forget_withheld(key)
         return False
+
+    def _forget_withheld(self, key: TaskKey) -> None:
+        withheld = self._withheld.get(key.stream_id)
+        if withheld is not None and withheld.pop(key, None) is not None and not withheld:
+            del self._withheld[key.stream_id]
+
+    def withhold(self, stream_id: bytes) -> None:
+        """Take the steps of an execution out of the queues, and record of each that it waits: it is paused.
+
+        That it waits is recorded of those too for which no slot is looked for here.
+        """
+        withheld = self._withheld.setdefault(stream_id, {})
+        for places in (self._on_loop, self._in_threads):
+            for key in places.queued_of(stream_id):
+                work = places.forget(key)
+                if work is not None:
+                    withheld[key] = work
+        self._turns.report_all(stream_id)
+        if not withheld:
+            del self._withheld[stream_id]
+
+    def call_withheld(self, stream_id: bytes) -> None:
+        """Put the steps that were withheld back into the queues; what was recorded of them stays so."""
+        for key, work in self._withheld.pop(stream_id, {}).items():
+            places = self._places(work.step)
+            if not places.knows(key):
+                places.enter(key, Tenant(work.hot.state.workspace, work.hot.state.workflow), work)
+                if places.is_queued(key):
+                    self._turns.wait_again(key, work.task.scope)
 
     def knows(self, key: TaskKey) -> bool:
         """Whether the step of that `TaskScheduled` runs here, or waits for a slot."""

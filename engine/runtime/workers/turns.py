@@ -58,6 +58,15 @@ class Turns:
         self._new[key] = _Waiting(scope, self._clock.now(), self._clock.ticks())
         self._arm()
 
+    def wait_again(self, key: TaskKey, scope: str) -> None:
+        """Note that a step waits on, unless the log has that already, or is about to."""
+        if key not in self._reports and key not in self._new:
+            self.wait(key, scope, is_queued=False)
+
+    def report_all(self, stream_id: bytes) -> None:
+        """Have it recorded now of all steps of a stream that they wait, however short."""
+        self._record([entry for entry in self._new.items() if entry[0].stream_id == stream_id])
+
     def forget(self, key: TaskKey) -> None:
         """Remove a step that waits no more."""
         self._new.pop(key, None)
@@ -103,16 +112,22 @@ class Turns:
         """Have it recorded of those that have waited long that they are queued, some at a time."""
         long_ago = self._clock.ticks() - REPORTED_AFTER_MS
         due = takewhile(lambda entry: entry[1].ticks <= long_ago, self._new.items())
-        for key, waiting in list(islice(due, AT_ONCE)):
+        self._last = self._record(list(islice(due, AT_ONCE)))
+        if self._last is not None:
+            self._last.add_done_callback(self._on_reported)
+
+    def _record(self, some: list[tuple[TaskKey, _Waiting]]) -> asyncio.Future[CommandReply] | None:
+        """Send that these wait; gives the last of the reports, if there is any."""
+        report = None
+        for key, waiting in some:
             try:
                 report = self._send(key.stream_id, QueueTask(waiting.scope, key.seq, waiting.since))
             except EngineFailed:
-                return
+                return report
             del self._new[key]
-            self._reports[key] = self._last = report
+            self._reports[key] = report
             report.add_done_callback(partial(self._on_answered, key))
-        if self._last is not None:
-            self._last.add_done_callback(self._on_reported)
+        return report
 
     def _on_answered(self, key: TaskKey, report: asyncio.Future[CommandReply]) -> None:
         """Forget a report that was refused (its run is set aside): the log does not say that this one waits."""

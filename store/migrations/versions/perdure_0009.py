@@ -1,4 +1,4 @@
-"""Settings of versions and organizations, and places in limits."""
+"""Settings of versions and organizations, and places in limits; executions show that they are paused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,3 +26,14 @@ def upgrade() -> None:
     op.create_index("queue_in_line", "queue", ["limit_key", "position"])
     op.create_index("slots_of_stream", "slots", ["stream_id"])
     op.add_column("organizations", sa.Column("settings", sa.Text(), nullable=False, server_default="{}"))
+    _add_pauses()
+
+
+def _add_pauses() -> None:
+    """No run is paused yet."""
+    for name, kind in (
+        *(("paused_seq", sa.Integer()), ("paused_at", sa.BigInteger())),
+        *(("paused_quota", sa.Text()), ("in_flight", sa.Integer())),
+    ):
+        op.add_column("executions", sa.Column(name, kind, nullable=True))
+    op.create_index("executions_paused", "executions", ["execution_id"], sqlite_where=sa.text("paused_seq IS NOT NULL"))

@@ -134,7 +134,8 @@ def test_many_runs_are_terminated_at_once(mode: Mode, perdure: Perdure) -> None:
     assert perdure.status("INV-7") == "waiting"
     assert perdure("bulk", "stop", job).stdout == "completed\n"
     assert (
-        "must be 'terminate' or 'resume'" in perdure("bulk", "start", "delete", "--status", "waiting", exits=1).stderr
+        "must be 'terminate' or 'resume' or 'pause' or 'unpause'"
+        in perdure("bulk", "start", "delete", "--status", "waiting", exits=1).stderr
     )
     assert "name at least one" in perdure("bulk", "start", "terminate", exits=1).stderr
 

@@ -91,7 +91,7 @@ def test_a_database_in_good_health(perdure: Perdure, folder: Path) -> None:
     found = checks(perdure)
     assert list(found) == [
         *("database", "schema", "sqlite", "file mode", "wal", "server", "nodes"),
-        *("quarantine", "timers", "keys", "chains"),
+        *("quarantine", "quotas", "timers", "keys", "chains"),
     ]
     assert {name for name, check in found.items() if check["status"] != "ok"} <= {"sqlite"}
 
@@ -104,6 +104,9 @@ def test_what_is_wrong_is_found(perdure: Perdure, folder: Path) -> None:
         connection.execute("UPDATE nodes SET stopped_at = NULL")
         connection.execute("INSERT INTO timers VALUES (1, ?, 9)", [run])
         connection.execute("UPDATE api_keys SET revoked_at = 1")
+        connection.execute(
+            "UPDATE executions SET paused_seq = 2, paused_quota = 'events' WHERE execution_id = ?", [run]
+        )
         connection.execute("UPDATE events SET type = 'ExecutionQuarantined' WHERE stream_id = ? AND seq = 3", [run])
     found = checks(perdure, exits=1)
     wrong = {name: check["status"] for name, check in found.items() if check["status"] != "ok" and name != "sqlite"}
@@ -113,6 +116,7 @@ def test_what_is_wrong_is_found(perdure: Perdure, folder: Path) -> None:
         "timers": "warn",
         "keys": "warn",
         "quarantine": "fail",
+        "quotas": "warn",
         "chains": "fail",
     }
     assert all(check["advice"] for name, check in found.items() if name in wrong)

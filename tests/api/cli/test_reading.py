@@ -136,7 +136,7 @@ def test_history_walks_over_pages(perdure: Perdure) -> None:
     assert second["after"] is None
     assert set(first["items"][0]) == {
         *("execution_id", "process_id", "workflow_id", "workflow_name", "workflow_version", "status", "state"),
-        *("trigger", "created_at", "modified_at", "modified_by", "ended_at"),
+        *("trigger", "created_at", "modified_at", "modified_by", "ended_at", "pause"),
     }
 
 

@@ -89,6 +89,21 @@ def call_as_operator(client: Any) -> None:
     assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
 
 
+def call_pauses(client: Any, workflow_id: str) -> None:
+    """Pause the newest run, look at that, and let it go on."""
+    assert client.pause("R3", "look", clocks="freeze").message == "paused"
+    pause = client.pause_of("R3").pause
+    assert (pause.reason, pause.clocks, pause.quiescent) == ("look", "freeze", True)
+    assert (
+        client.execution(
+            workflow_id, client.history(workflow_id, limit=1).items[0].workflow_execution_id
+        ).pause.in_flight
+        == 0
+    )
+    assert client.unpause("R3").message == "unpaused"
+    assert client.executions(limit=1).count == 1
+
+
 def call_everything(client: Any, token: str) -> None:
     """Make each call once, and look at what it gives."""
     made = client.create_workflow("another", APPROVAL, description="d", mock_payload={"amount": 1}, resume="any")
@@ -112,12 +127,12 @@ def call_everything(client: Any, token: str) -> None:
     assert (shown.status, shown.process_id) == ("completed", "R/1")
     assert shown.workflow_output_payload == {"amount": 500, "approval": ["any", None]}
     client.trigger(made.id, {"amount": 500}, process_id="R3")
+    call_pauses(client, made.id)
     assert client.terminate("R3", {"termination_reason": "twice"}).message == "terminated"
     assert client.terminate_workflow("R3").message == "already terminated"
     with pytest.raises(Conflict, match="not quarantined"):
         client.release("R3")
     assert client.history(made.id, limit=2).last_key.workflow_id == made.id
-    assert client.executions(limit=1).count == 1
     call_about_many(client, made.id)
     told = client.execution_events("R3", order="desc", limit=1, types=["ExecutionTerminated"], payloads="digest").data
     assert told[0].payload is msgspec.UNSET

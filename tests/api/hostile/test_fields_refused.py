@@ -31,6 +31,8 @@ RIGHT: dict[str, Any] = {
     "TaskSuccess": {"output": {"approved": True}},
     "TaskFailure": {"error": "e", "cause": "c"},
     "TaskHeartbeat": {},
+    "PauseRequest": {"reason": "r", "clocks": "freeze"},
+    "UnpauseRequest": {"reason": "r"},
     "ClockStep": {"step_ms": 3_600_000},
     "StateTrial": {
         "definition": {"StartAt": "Charge", "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}}},

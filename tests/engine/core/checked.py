@@ -27,6 +27,7 @@ from perdure.engine.core.effects import (
     TellParent,
 )
 from perdure.engine.core.evolve import evolve
+from perdure.engine.core.pausing import TRANSITION_EVENTS
 from perdure.engine.core.refs import resolve
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 from perdure.engine.core.snapshots import encode_state
@@ -184,6 +185,10 @@ class Checked(Scenario):
         self._check_keys()
         if self.state.is_over or self.state.is_quarantined:
             return
+        if self.state.pause is not None:
+            if before.pause is not None and not isinstance(command, c.UnpauseExecution):
+                self._check_paused(before)
+            return
         is_held = self.state.queue is not None or self.state.is_overdue
         assert self.is_to_go_on or is_held or not (self.state.ready or self.state.actionable_forks)
         self._check_places(before)
@@ -197,6 +202,12 @@ class Checked(Scenario):
                 assert HoldSuspect(scope, name, task.seq, task.deaths, task.deaths_watched) in self.duties
             else:
                 assert task.seq in called
+
+    def _check_paused(self, before: State) -> None:
+        """In a paused run nothing is entered or called, whatever comes."""
+        assert not any(isinstance(effect, RunTask | StartChild | HoldSuspect | Continue) for effect in self.effects)
+        entering = (*TRANSITION_EVENTS - {e.StateFailed}, e.StateExited)
+        assert not any(isinstance(recorded.event, entering) for recorded in self.events[before.seq :])
 
     def _check_places(self, before: State) -> None:
         """A run with limits has its places, or queues for them and has asked for a look, or only waits without any."""

@@ -297,10 +297,24 @@ RARE = (
     c.Confirm(f"{MARK}answer"),
     c.Redispatch("x"),
 )
+PAUSES = (
+    c.PauseExecution(f"{MARK}reason"),
+    c.PauseExecution(f"{MARK}reason", "freeze"),
+    c.UnpauseExecution(),
+    c.UnpauseExecution(f"{MARK}reason"),
+)
+
+
+def pausing(pick: Pick, run: Checked) -> c.Command:
+    """An operator pauses the run, or lets it go on, if it is paused or if it is not."""
+    return pick(PAUSES[2:] if run.state.pause is not None and pick((True, True, False)) else PAUSES)
+
+
 KINDS: tuple[Callable[[Pick, Checked], c.Command], ...] = (
     *(complete, complete, complete, complete, fire, fire, answer, answer, use_token, use_token),
     *(lambda pick, _run: c.Recover(pick((False, True))), lambda _pick, _run: c.Advance()),
     lambda pick, _run: pick(RARE),
+    pausing,
     *(lambda _pick, run: admission(run) for _ in range(2)),
     turn,
     lambda pick, run: c.Redispatch(pick(sorted(run.state.frames) or [""])),
@@ -343,7 +357,7 @@ def what_is_due(run: Checked) -> dict[Due, str]:
                 kinds.append("start")
         if task is None and getattr(phase, "wait", None) is not None:
             kinds += ["resume", "answer"]
-        if getattr(phase, "timer", None) is not None:
+        if getattr(phase, "timer", None) in run.state.timers:
             kinds.append("time")
         found.update({((*place(run, scope), frame.state), kind, visit, frame.attempt): scope for kind in kinds})
     return found

@@ -27,6 +27,7 @@ from perdure.engine.core.state import (
     InTimer,
     InWait,
     State,
+    Timer,
     fork_and_index,
     initial_state,
     scope_of,
@@ -109,6 +110,8 @@ def check_state(state: State) -> None:
     assert len(state.ready) == len(set(state.ready))
     tasks = [phase for phase in phases.values() if isinstance(phase, InTask)]
     assert state.active == len(state.ready) + sum(not task.is_submitted for task in tasks)
+    assert state.called == sum(task.queued is None and not task.is_held for task in tasks)
+    assert state.children == sum(task.is_submitted for task in tasks)
     delays = sum(isinstance(phase, InTimer | InRetry) for phase in phases.values())
     assert state.delayed == delays + sum(task.is_submitted for task in tasks)
     assert state.frames[TOP].state == state.current
@@ -188,15 +191,31 @@ def _check_waits_and_timers(state: State) -> None:
             timers[phase.timer] = scope
     assert {wait: (opened.scope, opened.state) for wait, opened in state.waits.items()} == waits
     assert [wait for wait, _ in state.open_waits()] == sorted(waits, key=lambda wait: state.waits[wait].seq)
-    for name in {EXECUTION_TIMER, SETTINGS_TIMER} & set(state.timers):  # neither is the seq of a state
+    is_set, stopped = dict(state.timers.items()), dict(state.stopped.items())
+    assert is_set.keys().isdisjoint(stopped)
+    _check_pause(state, is_set, stopped)
+    known = is_set | stopped
+    for name in {EXECUTION_TIMER, SETTINGS_TIMER} & set(known):  # neither is the seq of a state
         assert name not in timers
         timers[name] = TOP
-    assert {name: timer.scope for name, timer in state.timers.items()} == timers
-    for name, timer in state.timers.items():
+    assert {name: timer.scope for name, timer in known.items()} == timers
+    for name, timer in known.items():
         assert timer.deadline is None or timer.due_at <= timer.deadline
         wait = getattr(state.frames[timer.scope].phase, "wait", None)
         if name not in (EXECUTION_TIMER, SETTINGS_TIMER) and wait is not None:
-            assert state.waits[wait].due_at == timer.due_at
+            assert state.waits[wait].due_at == (None if name in stopped else timer.due_at)
+
+
+def _check_pause(state: State, is_set: Mapping[int, Timer], stopped: Mapping[int, Timer]) -> None:
+    """Of a paused run no retry delay comes to an end, and with frozen clocks nothing does."""
+    assert state.is_quiescent == (state.pause is not None and not state.called)
+    if state.pause is None:
+        assert not stopped
+    elif state.pause.frozen_at is not None:
+        assert not is_set
+    else:
+        phases = (frame.phase for frame in state.frames.values())
+        assert stopped.keys() == {phase.timer for phase in phases if isinstance(phase, InRetry)}
 
 
 def check_snapshot(state: State) -> State:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections import Counter
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -19,13 +20,14 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.decide.recover import SUSPECT_DEATHS
+from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
 from perdure.engine.log.codec import encode_json
 from perdure.engine.testing import failed
 from tests.present import present
 
 from . import generated
-from .checked import Checked
+from .checked import Checked, tasks_of
 from .generated import LITERAL_ERROR, MARK, RESERVED_ERROR
 
 BREATH = 6
@@ -39,21 +41,21 @@ LONG = 150
 NO_LIMITS = ((), VERSION_DEFAULTS)
 
 
-def begin(pick, *, has_loops=True, limited=None):
+def begin(pick, *, has_loops=True, limited=None, breath=BREATH):
     """Start a run of a definition that was made up, with these limits and settings, or made-up ones."""
     run_input, process_id = generated.run_input(pick), pick((None, f"{MARK}process"))
     definition = generated.definition(pick, has_loops=has_loops)
-    with patch.object(Checked, "transitions_max", BREATH):
+    with patch.object(Checked, "transitions_max", breath):
         limits, settings = limited or (pick(generated.LIMITS), pick(generated.SETTINGS))
         run = Checked(definition, run_input, process_id, None, settings, limits)
     assert run.value(run.state.input) == run_input
     return run
 
 
-def send(run, command):
+def send(run, command, breath=BREATH):
     """Send a command; `Checked` asserts what must hold after each."""
     before = run.state
-    with patch.object(Checked, "transitions_max", BREATH):
+    with patch.object(Checked, "transitions_max", breath):
         run.when(command)
     told = {type(r.event) for r in run.events[before.seq :]}
     if before.is_over and not isinstance(command, c.Redrive):
@@ -97,6 +99,9 @@ def runs_end_or_go_on(pick):
     for _ in range(LONG):
         if run.state.is_over or run.state.is_quarantined:
             break
+        if run.state.pause is not None:
+            send(run, c.UnpauseExecution())
+            continue
         before, waits = run.state.seq, len(run.state.waits)
         due = pick(sorted(generated.what_is_due(run), key=repr))
         send(run, generated.do(run, due, pick))
@@ -132,10 +137,72 @@ def restarts_change_no_outcome(pick):
     return restarted
 
 
+def pauses_change_no_outcome(pick):
+    """A run that is paused at any event of it, while anything happens, ends as one without; time that stood is lost."""
+    seed = pick(range(10**6))
+    plain = begin(random.Random(seed).choice, has_loops=False, limited=NO_LIMITS)
+    paused = begin(random.Random(seed).choice, has_loops=False, limited=NO_LIMITS, breath=1)
+    order, pauses = random.Random(seed), random.Random(pick(range(10**6)))
+    for _ in range(LONG):
+        go_on(plain)
+        while not paused.state.is_over and (paused.state.ready or paused.state.actionable_forks):
+            with_a_pause(paused, c.Advance, pauses)
+        assert plain.state.is_over == paused.state.is_over
+        if plain.state.is_over:
+            break
+        options = [sorted(generated.what_is_due(run), key=repr) for run in (plain, paused)]
+        assert options[0] == options[1]
+        due = order.choice(options[0])
+        ways = [partial(come, run, due, f"{seed}{due}") for run in (plain, paused)]
+        send(plain, ways[0]())
+        with_a_pause(paused, ways[1], pauses)
+    assert without_times(story(plain)) == without_times(story(paused))
+    paused.check()
+    return paused
+
+
+def without_times(told):
+    """A story without when anything was: clocks that stood have put that off."""
+    status, error, values, events = told
+    return status, error, re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "", values), [moved[:-1] for moved in events]
+
+
+def come(run, due, seed):
+    """What is due, with what it gives: the same for the same seed."""
+    return generated.do(run, due, random.Random(seed).choice)
+
+
+def with_a_pause(run, make, chance):
+    """Send what `make` gives, perhaps to a paused run; what a pause puts off comes again after it."""
+    command = make()
+    if chance.random() < 0.5:
+        send(run, command, 1)
+        return
+    before = run.state
+    send(run, c.PauseExecution(f"{MARK}reason", chance.choice(("run", "freeze"))), 1)
+    assert (run.state.pause is None) == before.is_over
+    is_put_off = isinstance(command, c.Advance | c.FireTimer | c.StartTask | c.Redispatch)
+    if not is_put_off:
+        send(run, command, 1)
+    if chance.random() < 0.3:
+        run.restart()
+        send(run, c.Recover(died=False), 1)
+    frozen = run.state.pause is not None and run.state.pause.frozen_at is not None
+    run.now += chance.choice((0, 10, 10**7)) * frozen
+    send(run, c.UnpauseExecution(), 1)
+    for scope, task in tasks_of(run.state).items():
+        if task.queued is not None:  # after a restart
+            send(run, c.StartTask(scope, task.seq), 1)
+    if is_put_off and not isinstance(command, c.Advance):
+        send(run, make(), 1)
+
+
 def story(run):
-    """Tell what happened, without what a restart or a queue adds; numbers of events are another after it."""
-    added = e.TaskInterrupted | e.TaskRedispatched | e.CommandRefused | le.ExecutionAdmitted | le.ExecutionQueued
-    added |= le.PlacesReturned
+    """Tell what happened, without what a restart, a pause or a queue adds; numbers of events are another after it."""
+    added = (
+        *(e.TaskInterrupted, e.TaskRedispatched, e.CommandRefused, e.TaskQueued, e.TaskStarted),
+        *(ExecutionPaused, ExecutionUnpaused, le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned),
+    )
     events = [
         (type(r.event), getattr(r.event, "state", None), getattr(r.event, "next", None), r.recorded_at)
         for r in run.events
@@ -171,7 +238,13 @@ def queues_change_no_outcome(pick):
     return queued
 
 
-PROPERTIES = [logs_are_states, runs_end_or_go_on, restarts_change_no_outcome, queues_change_no_outcome]
+PROPERTIES = [
+    logs_are_states,
+    runs_end_or_go_on,
+    restarts_change_no_outcome,
+    queues_change_no_outcome,
+    pauses_change_no_outcome,
+]
 
 
 @pytest.mark.parametrize("holds", PROPERTIES)
@@ -186,7 +259,7 @@ def test_it_holds_for_what_hypothesis_finds(holds, data):
 def test_it_holds_by_chance(holds):
     """The same properties, many times over; and the runs are of all kinds, or this proves nothing."""
     seen = Counter[str]()
-    for seed in range(RUNS // 3 if holds is queues_change_no_outcome else RUNS):
+    for seed in range(RUNS // 3 if holds in (queues_change_no_outcome, pauses_change_no_outcome) else RUNS):
         try:
             run = holds(random.Random(seed).choice)
         except BaseException as problem:
@@ -203,12 +276,13 @@ def test_it_holds_by_chance(holds):
     assert {"BranchesStarted", "MapStarted", "IterationStarted", "StateExited", "StateFailed"} <= set(seen)
     if holds in (logs_are_states, restarts_change_no_outcome):
         assert "TaskInterrupted" in seen
-    assert "ExecutionAdmitted" in seen
+    assert holds is pauses_change_no_outcome or "ExecutionAdmitted" in seen
     if holds is logs_are_states:
         assert {"running", "waiting", "terminated", "timed_out", "ResultIgnored", "CommandRefused"} <= set(seen)
         assert {"ExecutionTerminated", "ExecutionQuarantined", "TaskHeartbeat"} <= set(seen)
-        assert {"TaskQueued", "TaskStarted"} <= set(seen)
         assert {"pending", "PlacesReturned", "ExecutionQueued"} <= set(seen)
+    if holds in (logs_are_states, pauses_change_no_outcome):
+        assert {"TaskQueued", "TaskStarted", "ExecutionPaused", "ExecutionUnpaused"} <= set(seen)
 
 
 @pytest.mark.parametrize("error", [RESERVED_ERROR, LITERAL_ERROR])

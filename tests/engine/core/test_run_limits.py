@@ -1,21 +1,27 @@
-"""How long a run may become: at so many events it fails, whatever it is doing."""
+"""Quotas of one run: what uses one up is paused, whatever it is doing."""
 
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from msgspec.structs import replace
 
+from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
-from perdure.engine.core.commands import Beat
-from perdure.engine.core.decision import Facts
-from perdure.engine.history import states_history
+from perdure.engine.core.commands import Advance, Beat, Terminate, UnpauseExecution
+from perdure.engine.core.decide import decide
+from perdure.engine.core.decide.pause import UNPAUSED
+from perdure.engine.core.decision import Decision, Facts
+from perdure.engine.core.pause_events import ExecutionPaused, Quota
+from perdure.engine.core.state import OngoingPause
 from perdure.engine.testing import due, failed
 
 from .checked import Checked, wait_id
 
 LIMIT = 50
+ASK = {"Type": "Task", "Resource": "wait_for_resume", "End": True}
 ALL = {"ErrorEquals": ["States.ALL"]}
 
 
@@ -23,7 +29,7 @@ class Limited(Checked):
     """A checked run of at most LIMIT events."""
 
     def _facts(self) -> Facts:
-        return replace(super()._facts(), events_max=LIMIT)
+        return replace(super()._facts(), events_max=LIMIT, engine="engine:test")
 
 
 def loop(*names: str, **state: Any) -> dict[str, Any]:
@@ -32,41 +38,118 @@ def loop(*names: str, **state: Any) -> dict[str, Any]:
     return {"StartAt": names[0], "States": {n: {**state, "Next": to} for n, to in zip(names, following, strict=True)}}
 
 
-def end_of(run: Checked) -> None:
-    run.then_is("failed", error="States.Runtime")
-    assert run.value(run.state.cause) == f"The execution reached the maximum number of history events ({LIMIT})."
-    assert LIMIT < run.state.seq <= LIMIT + 2
-    assert states_history(run.events)[-1]["type"] == "ExecutionFailed"
+def stopped_by(run: Checked, quota: Quota, reason: str) -> OngoingPause:
+    """The pause of a run that a quota has paused, which nothing moves on."""
+    pause = run.state.pause
+    assert pause is not None
+    assert (pause.quota, run.value(pause.reason), pause.by) == (quota, reason, "engine:test")
+    assert pause.frozen_at is not None
+    run.when(Advance())
+    assert run.refused.code == "STALE"
     run.check()
+    return pause
 
 
-def test_a_loop_without_an_end_comes_to_its_end():
-    """The run fails, and is over."""
-    end_of(Limited(loop("A", "B", Type="Pass"), {}))
+def events_used_up(run: Checked, count: int) -> None:
+    stopped_by(run, "events", f"the run has {count} events: its quota (run_events_max) is used up")
+    assert run.state.seq == count + 1
 
 
-def test_neither_retry_nor_catch_is_asked():
-    """A task that is tried again for ever is no other loop."""
+def test_a_loop_without_an_end_is_paused() -> None:
+    """The run is not over: what it has done is kept, and somebody decides."""
+    run = Limited(loop("A", "B", Type="Pass"), {})
+    events_used_up(run, LIMIT)
+    assert run.state.is_quiescent
+    run.when(Terminate("enough")).then_is("terminated")
+
+
+def test_an_unpause_grants_the_quota_once_more() -> None:
+    """Each time; that it did stands in the event."""
+    run = Limited(loop("A", "B", Type="Pass"), {})
+    for round_ in range(1, 4):
+        events_used_up(run, run.state.seq - 1)
+        seq = run.state.seq
+        run.when(UnpauseExecution("go on")).then_answers(UNPAUSED)
+        assert run.event(seq).events_until == seq + LIMIT, round_
+
+
+def test_an_operator_gives_no_more_than_is_used_up() -> None:
+    """A run that is far from its quota has that, and no more, after any pause."""
+    run = Limited({"StartAt": "A", "States": {"A": ASK}}, {})
+    run.when(c.PauseExecution("look"))
+    run.when(UnpauseExecution())
+    assert (run.state.events_until, run.state.bytes_until) == (0, 0)
+
+
+def test_what_is_tried_again_for_ever_is_a_loop_too() -> None:
+    """Neither Retry nor Catch is asked: the run is paused after the failure, before the next attempt."""
     handled = {
         "Retry": [{**ALL, "MaxAttempts": 99, "IntervalSeconds": 1, "BackoffRate": 1}],
         "Catch": [{**ALL, "Next": "A"}],
     }
     run = Limited(loop("A", "B", Type="Task", Resource="charge", **handled), {})
-    while not run.state.is_over:
-        run.when(failed("A", "Down"))
-        if not run.state.is_over:
+    while run.state.pause is None:
+        if run.state.called:
+            run.when(failed(str(run.state.current), "Down"))
+        else:
             run.after(1000).when(due())
-    end_of(run)
+    assert LIMIT <= run.state.pause.seq - 1 <= LIMIT + 4
+    assert run.state.pause.quota == "events"
 
 
-def test_heartbeats_are_events_too():
-    """Who holds a token cannot make a log grow for ever."""
+def test_heartbeats_are_events_too() -> None:
+    """Who holds a token cannot make a log grow for ever: paused by a quota a run has nothing to put off."""
     ask = {"Type": "Task", "Resource": "notify.waitForTaskToken", "Parameters": {"token.$": "$$.Task.Token"}}
     state = {**ask, "HeartbeatSeconds": 9, "End": True}
     run = Limited({"StartAt": "A", "States": {"A": state}}, {})
-    while not run.state.is_over:
+    while run.state.pause is None:
         run.when(Beat(wait_id(1)))
-    end_of(run)
+    assert run.state.seq == LIMIT + 1
+    run.when(Beat(wait_id(1))).then_answers("alive")
+    assert run.state.seq == LIMIT + 1
+    run.check()
+
+
+class InAHurry(Checked):
+    """A checked run that may enter 60 states within a minute."""
+
+    def _facts(self) -> Facts:
+        return replace(super()._facts(), transitions_minute_max=60, engine="engine:test")
+
+
+def test_a_tight_loop_is_paused_within_its_minute() -> None:
+    """And after an unpause it has another minute's worth."""
+    run = InAHurry(loop("A", "B", Type="Pass"), {})
+    words = "the run made 60 transitions within a minute: its quota (run_transitions_per_s_max) is used up"
+    stopped_by(run, "transitions", words)
+    run.when(UnpauseExecution())
+    stopped_by(run, "transitions", words)
+    assert run.state.transitions == 60
+
+
+def test_a_loop_that_takes_its_time_is_none() -> None:
+    """A state a second is 60 in a minute, and the next one belongs to the next minute."""
+    run = InAHurry(loop("A", "B", Type="Wait", Seconds=1), {})
+    for _ in range(200):
+        run.after(1001).when(due())
+    assert run.state.pause is None
+
+
+@pytest.mark.parametrize(("written", "until", "quotas"), [(4999, 0, []), (5000, 0, ["bytes"]), (5000, 5001, [])])
+def test_a_log_of_too_many_bytes_pauses_its_run(written: int, until: int, quotas: list[str]) -> None:
+    """What the driver has counted up to a decision is what the decision goes by."""
+    with patch.object(Checked, "transitions_max", 1):
+        run = Checked(loop("A", "B", Type="Pass"), {})
+        facts = replace(run._facts(), log_bytes_max=5000)
+    decided = decide(replace(run.state, log_bytes=written, bytes_until=until), Advance(), facts)
+    assert isinstance(decided, Decision)
+    events = [step.recorded.event for step in decided.steps]
+    assert [event.quota for event in events if isinstance(event, ExecutionPaused)] == quotas
+    assert len(events) == 1
+    if quotas:
+        unpaused = decide(decided.steps[-1].state, UnpauseExecution(), facts)
+        assert isinstance(unpaused, Decision)
+        assert [step.recorded.event.bytes_until for step in unpaused.steps[:1]] == [written + 5000]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("most", [10, 40])

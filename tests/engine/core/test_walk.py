@@ -168,7 +168,7 @@ REDRIVEN = {
 }
 """These are redriven once wherever they can be; of the others it is only tried where it is refused."""
 
-FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail"}
+FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail", "charge, and be late"}
 """These are forked wherever they can be, once."""
 
 DEFINITIONS["charge, and be late"] = {"Do": {**STEP, "TimeoutSeconds": 60, "End": True}}
@@ -184,6 +184,15 @@ IN_TURN = {
     "ask beside asking in turn": VersionSettings(concurrency_counts="active"),
 }
 """These queue for a place in a limit; two have a time limit by their settings."""
+
+PAUSED = {
+    "ask, charge, pause",
+    "ask, and fail to leave",
+    "ask beside pause",
+    "charge in turn",
+    "ask in turn, charge in time",
+}
+"""These are paused at every place; all of them are by `dev.py walk`, which takes a minute."""
 
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
@@ -236,7 +245,9 @@ class Node(NamedTuple):
         ended = [(wait.state, wait.outcome) for wait in state.ended_waits.values()]
         seen = {(task.state, task.visit) for task in self.tasks}
         stale = any(timer not in state.timers for timer in self.timers)
-        held = (state.queue is not None, bool(state.places), state.is_overdue, 0 in state.timers, 1 in state.timers)
+        clocks = "" if state.pause is None else "run" if state.pause.frozen_at is None else "freeze"
+        timers = (0 in state.timers, 1 in state.timers, len(state.ready), len(state.actionable_forks))
+        held = (state.queue is not None, bool(state.places), state.is_overdue, *timers, clocks, len(state.stopped))
         flags = (state.is_quarantined, state.refusals > 0, stale, held)
         return repr((state.status, is_forked, frames, forks, fallen, past, ended, sorted(seen), flags))
 
@@ -252,7 +263,9 @@ def _shape(phase: Any) -> Any:
 NOTHING = Node(initial_state(), {})
 
 
-def ways_on(node: Node, machine: Machine, redrives: int, *, is_forked: bool) -> Iterator[tuple[c.Command, int]]:
+def ways_on(
+    node: Node, machine: Machine, redrives: int, *, is_forked: bool, may_pause: bool
+) -> Iterator[tuple[c.Command, int]]:
     """Every command that anybody could send, sensible or not, and the hour at which it comes."""
     yield from ways_for_tasks_and_timers(node, is_crowded=not CROWDED.isdisjoint(machine.states))
     yield from ways_for_waits(node, machine)
@@ -269,6 +282,11 @@ def ways_on(node: Node, machine: Machine, redrives: int, *, is_forked: bool) -> 
         yield c.Fork(Origin("fork", EXECUTION, node.state.seq, "0" * 64), node.events, "REQUEST"), START
     if node.state.redrives < redrives or node.state.status not in {"failed", "timed_out", "terminated"}:
         yield c.Redrive("mended"), START
+    if may_pause:
+        yield from (
+            (pause, START)
+            for pause in (c.PauseExecution("wait"), c.PauseExecution("stop", "freeze"), c.UnpauseExecution())
+        )
 
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
@@ -404,7 +422,8 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
     assert names.count("WaitResumed") <= 1
     assert {wait.id for wait in after.waits if wait.outcome is None} == {wait for wait, _ in after.state.open_waits()}
     if after.state.limits and not after.state.is_over and after.state.status == "running":
-        assert after.state.places or after.state.is_overdue, "it goes on without a place"
+        is_stopped = after.state.is_overdue or after.state.pause is not None
+        assert after.state.places or is_stopped, "it goes on without a place"
     if not after.state.is_over and after.state.seq:
         check_state(after.state)
     if isinstance(command, c.Resume):
@@ -441,7 +460,7 @@ def check_redrive(node: Node, names: list[str], outcome: Decision | Rejection) -
         assert set(outcome.steps[0].state.ended_waits) == set(node.state.ended_waits)
 
 
-def walk(machine: Machine, name: str) -> tuple[int, set[tuple[str, str, str]]]:
+def walk(machine: Machine, name: str, *, may_pause: bool = True) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
     redrives, is_forked = int(name in REDRIVEN), name in FORKED
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
@@ -454,7 +473,7 @@ def walk(machine: Machine, name: str) -> tuple[int, set[tuple[str, str, str]]]:
     waiting, seen = deque([start]), {start.key()}
     while waiting:
         node = waiting.popleft()
-        for command, now in ways_on(node, machine, redrives, is_forked=is_forked):
+        for command, now in ways_on(node, machine, redrives, is_forked=is_forked, may_pause=may_pause):
             # A fork is another run: nothing of this one is moved by it.
             place = NOTHING if isinstance(command, c.Fork) else node
             outcome, after = send(place, command, now, machine)
@@ -489,7 +508,11 @@ def limit(name: str) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
     return {
-        name: walk(compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}), name)
+        name: walk(
+            compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}),
+            name,
+            may_pause=name in PAUSED,
+        )
         for name, states in DEFINITIONS.items()
     }
 

@@ -134,6 +134,9 @@ async def test_numbers_from_the_store_are_kept_while_they_are_fresh(monkeypatch:
             await asyncio.sleep(0)
             return {"waiting": asked}
 
+        async def paused_counts(self) -> dict[str, int]:
+            return {"operator": asked}
+
     await asyncio.gather(*(metrics.count_live(Slow()) for _ in range(5)))  # type: ignore[arg-type]
     now += 39
     await metrics.count_live(Slow())  # type: ignore[arg-type]
@@ -141,6 +144,7 @@ async def test_numbers_from_the_store_are_kept_while_they_are_fresh(monkeypatch:
     now += 2
     await metrics.count_live(Slow())  # type: ignore[arg-type]
     assert (asked, metrics.live.values["waiting"]) == (2, 2)
+    assert metrics.paused.values == {"operator": 2, "events": 0, "bytes": 0, "transitions": 0}
 
 
 async def test_the_lateness_of_a_timer_is_from_due_to_recorded(bench: Bench) -> None:

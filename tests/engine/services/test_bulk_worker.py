@@ -21,6 +21,7 @@ from perdure.engine.errors import Unavailable
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.bulk import BulkOrder
+from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import COMMANDS_AT_ONCE, BulkWorker
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
@@ -97,7 +98,7 @@ async def crash(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     await engine.node.jobs.close()
     monkeypatch.undo()
     monkeypatch.setattr("perdure.engine.services.bulk_worker.RUNS_IN_A_TURN", 3)
-    worker = BulkWorker(engine.node.parts, engine.services.runs)
+    worker = BulkWorker(engine.node.parts, Commanded(engine.services.runs, engine.services.chances))
     engine.node.jobs = worker
     worker.begin()
     await worker.settle()

@@ -224,6 +224,18 @@ async def test_what_is_alive_is_counted_by_status(store: Store) -> None:
     assert dict(await store.live_counts()) == {"pending": 1, "running": 2, "waiting": 3}
 
 
+async def test_paused_executions_are_counted_by_what_paused_them(store: Store) -> None:
+    """A pause without a quota is an operator's; what is not paused does not count."""
+    by_quota = {"paused_seq": 7, "paused_at": 5, "paused_quota": "events", "in_flight": 0}
+    await add(
+        *(store, execution(uid(1)), execution(uid(2), **by_quota), execution(uid(3), **by_quota)),
+        execution(uid(4), **by_quota | {"paused_quota": None, "in_flight": 2}),
+    )
+    assert dict(await store.paused_counts()) == {"operator": 1, "events": 2}
+    await store.append([part(uid(9), puts=[execution(uid(2))])])
+    assert dict(await store.paused_counts()) == {"operator": 1, "events": 1}
+
+
 async def test_the_latest_completed_execution_of_a_version(store: Store) -> None:
     """The newest by id that is completed, of that version of that workflow."""
     await add(
