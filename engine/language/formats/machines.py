@@ -251,8 +251,8 @@ class MachineBuilder:
         if not any(inner.kind == TERMINATE for body in step.bodies for inner in steps_in(body)):
             return []
         done, failed = self.helper(step, "completes the run"), self.helper(step, "fails the run")
-        self.add(step, done, self._relayed())
-        self.add(step, failed, {"Type": "Fail", "Error": TERMINATED, "Cause": "{% $states.input.Cause %}"})
+        self._states[done] = self._relayed()
+        self._states[failed] = {"Type": "Fail", "Error": TERMINATED, "Cause": "{% $states.input.Cause %}"}
         return [{"ErrorEquals": [COMPLETED], "Next": done}, {"ErrorEquals": [TERMINATED], "Next": failed}]
 
     def _relayed(self) -> StateSource:

@@ -11,6 +11,7 @@ from hypothesis import event, given, reject, settings
 from perdure.engine.language import problems
 from perdure.engine.language.formats.flow import CompiledDocument
 from perdure.engine.language.formats.graph import compile_graph
+from perdure.engine.language.formats.machines import COMPLETED, TERMINATED
 from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.steps.action_forms import ACTION_FORMS
 from perdure.engine.testing import Failed, Simulation, Succeeded, TaskRequest, Unanswered, simulate
@@ -68,12 +69,17 @@ def checked(made: Made, run_input: Any, compiled: CompiledDocument) -> None:
 
 
 def records(got: Simulation, compiled: CompiledDocument) -> dict[str, Any]:
-    """The outputs of steps as they are found in a run's log: of the last state of each that was left."""
+    """The outputs of steps as they are found in a run's log: of the last state of each that was left.
+
+    One that was ended by a step in it, which ended the run, has none.
+    """
     found = {}
     for each in got.history:
         left = each["details"] if each["type"].endswith("StateExited") else {}
-        if left.get("name") in compiled.states:
-            found[compiled.states[left["name"]]] = left["output"]
+        output = left.get("output")
+        is_ended = isinstance(output, dict) and output.get("Error") in (COMPLETED, TERMINATED)
+        if left.get("name") in compiled.states and not is_ended:
+            found[compiled.states[left["name"]]] = output
     return found
 
 
