@@ -50,8 +50,8 @@ class GraphWriter:
         return is_plain and f"steps['{step['id']}']" not in self.text and all(map(self.ends, config["branches"]))
 
     def ends(self, branch: list[Any]) -> bool:
-        """Say whether a branch starts with one node, which has edges of its own."""
-        return branch[0]["type"] != "parallel"
+        """Say whether a branch starts with one node, which has edges of its own, and goes on to what follows."""
+        return branch[0]["type"] != "parallel" and '"terminate"' not in json.dumps(branch)
 
     def ways(self, config: dict[str, Any], rest: list[Any]) -> tuple[list[list[Any]], list[Any]]:
         """Take the steps of the two ways of a condition out of the list behind it."""
