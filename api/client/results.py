@@ -64,43 +64,6 @@ class Told(Result, frozen=True):
     message: str
 
 
-class RunMade(Result, frozen=True):
-    """Another run is on disk, and starts."""
-
-    execution_id: str
-    process_id: str
-
-
-class OriginShown(Result, frozen=True):
-    """The run that a run was made from (`rerun` or `fork`), and the event of it, whose hash tells it from any other."""
-
-    kind: str
-    execution_id: str
-    seq: int
-    hash: str
-
-
-class RunRelated(Result, frozen=True):
-    """A run that was made from another one."""
-
-    execution_id: str
-    process_id: str
-    status: str
-    created_at: str
-
-
-class Lineage(Result, frozen=True):
-    """Where a run comes from, how often it was redriven, and what was made from it: the first hundred runs."""
-
-    execution_id: str
-    status: str
-    redrives: int
-    origin: OriginShown | None
-    reruns: list[RunRelated]
-    forks: list[RunRelated]
-    has_more: bool
-
-
 class EventLog(Result, frozen=True):
     """Events in order, of many the first and the last; each has seq, type, at and actor, and more by its type."""
 

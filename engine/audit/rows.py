@@ -21,6 +21,7 @@ from perdure.engine.runtime.streams.bulk import bulk_row
 from perdure.engine.runtime.streams.organization import key_row, organization_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.streams.workflow import schedule_row, version_row, workflow_row
+from perdure.store.audited import Seen
 from perdure.store.batch import KEY_COLUMNS
 from perdure.store.records import (
     BulkRow,
@@ -33,7 +34,6 @@ from perdure.store.records import (
     Projected,
     QueueRow,
     ScheduleRow,
-    Seen,
     StreamKind,
     StreamRow,
     TimerRow,

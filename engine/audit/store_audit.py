@@ -20,14 +20,12 @@ from perdure.engine.core import ids
 from perdure.engine.core.pinned import LogPinned
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.verification import Break, StreamVerifier
+from perdure.store.audited import Miscount, Seen, Stray
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import (
     EventRow,
-    Miscount,
-    Seen,
     StoredEvent,
-    Stray,
     StreamKind,
     StreamRow,
     WorkflowVersionRow,

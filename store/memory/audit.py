@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from perdure.store.audited import Miscount, Seen, Stray
 from perdure.store.batch import OWNERS
 from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
@@ -17,15 +18,12 @@ from perdure.store.records import (
     CountRow,
     ExecutionRow,
     IdempotencyRow,
-    Miscount,
     OrganizationRow,
     Owned,
     ProcessIdRow,
     QueueRow,
     ScheduleRow,
-    Seen,
     SlotRow,
-    Stray,
     StreamKind,
     TimerRow,
     WaitRow,

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select, and_, bindparam, func, literal, select, tuple_, union_all
 
+from perdure.store.audited import Miscount, Seen, Stray
 from perdure.store.batch import OWNERS
 from perdure.store.records import (
     CountRow,
     IdempotencyRow,
-    Miscount,
     Owned,
     QueueRow,
-    Seen,
-    Stray,
     StreamKind,
     StreamRow,
     TimerRow,
