@@ -137,7 +137,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         idempotency=idempotency,
         calls=calls,
         chances=chances,
-        schedules=Schedules(parts, workflows, scheduled),
+        schedules=Schedules(parts, workflows, scheduled, idempotency),
         clock=ClockControl(parts),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from perdure.store.records import CountRow, Owned, StreamRow
 
@@ -19,6 +19,10 @@ class Stray(NamedTuple):
 
     table: str
     stream_id: bytes
+
+
+MISPLACED: Final = "queue.position"
+"""Stands for the table of a stray that is in line at another position than its event's."""
 
 
 class Miscount(NamedTuple):

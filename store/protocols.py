@@ -406,7 +406,7 @@ class Auditing(Protocol):
         ...
 
     async def strays(self) -> list[Stray]:
-        """Rows whose stream does not exist, or is of another type: of each table some, if there are any."""
+        """Rows whose stream does not exist, or is of another type, or that are `MISPLACED`: of each some, if any."""
         ...
 
     async def miscounted(self) -> list[Miscount]:

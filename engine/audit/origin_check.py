@@ -74,7 +74,7 @@ def _renamed(one: Event, other: Event, names: dict[str, str]) -> Event:
     """The copy that the other event has, given the ids that the fork has used so far."""
     changed: dict[str, Any] = {}
     if isinstance(other, ExecutionStarted) and isinstance(one, ExecutionStarted):
-        own = ("trigger", "parent", "due_at", "limit_at", "limits", "counts", "origin")
+        own = ("trigger", "parent", "origin")
         return replace(other, **{name: getattr(one, name) for name in own})
     for name in ("wait", "child"):
         known, made = getattr(other, name, None), getattr(one, name, None)

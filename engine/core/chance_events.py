@@ -5,7 +5,7 @@ As in `events`: a struct is `data`, and what somebody says, as a reason or an ed
 
 from __future__ import annotations
 
-from perdure.engine.core.events import Event
+from perdure.engine.core.events import CountsRule, Event, RunLimit
 from perdure.engine.core.refs import Ref
 
 
@@ -34,10 +34,16 @@ class IterationRedriven(Event, frozen=True):
 class ExecutionForked(Event, frozen=True):
     """The events before this one are another run's (`ExecutionStarted.origin`); from here on it goes its own way.
 
-    Whatever was in progress there is entered anew. `input`: the state in this scope is given that one. Payload:
-    `input`, if it was edited, and `reason`, if one was given.
+    Whatever was in progress there is entered anew. `input`: the state in this scope is given that one. From here on its
+    time limits are its own (`due_at` is that of the machine, `limit_at` that of the workflow's settings), and so are
+    its limits and how it counts in them; places it has none yet. Payload: `input`, if it was edited, and `reason`, if
+    one was given.
     """
 
     reason: Ref | None = None
     input: Ref | None = None
     scope: str = ""
+    due_at: int | None = None
+    limit_at: int | None = None
+    limits: tuple[RunLimit, ...] = ()
+    counts: CountsRule = "all"

@@ -42,7 +42,7 @@ _FROM_OUTSIDE: Final = frozenset(
 
 def begin(state: State, kind: type[e.Event], event: e.Event) -> None:
     """Before an event that starts a new batch of work, count the starts of all tasks scheduled in the batch before."""
-    if state.untold and (kind in _FROM_OUTSIDE or getattr(event, "attempt", 0)):
+    if state.untold and (kind in _FROM_OUTSIDE or (kind is not e.ResultIgnored and getattr(event, "attempt", 0))):
         state.told += state.untold
         state.untold = 0
     if not state.untold:  # what is scheduled from here on belongs to this go
@@ -129,8 +129,15 @@ def _timed_out(state: State, event: e.TaskTimedOut | e.WaitExpired, recorded: e.
     if event.then is None and event.scope != TOP and state.pause is None:  # if paused, each tells of itself
         fork = state.forks[fork_and_index(event.scope)[0]]
         if fork.failures + 1 > fork.tolerated:
-            beside = _due_beside(state, fork, event.scope, recorded.recorded_at)
+            beside = _due_beside(state, fork, event.scope, _timed_out_at(state, event.scope, recorded))
     return 1 + beside + _followed(state, event, is_task=True)
+
+
+def _timed_out_at(state: State, scope: str, recorded: e.Recorded) -> int:
+    """The instant at which a scope was late: what its timer says, which in the copies of a fork is as in its origin."""
+    phase = state.frames[scope].phase
+    timer = None if phase is None or phase.timer is None else state.timers.get(phase.timer)
+    return recorded.recorded_at if timer is None else timer.due_at
 
 
 def _due_beside(state: State, fork: Fork, scope: str, at: int) -> int:

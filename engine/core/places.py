@@ -17,9 +17,7 @@ def set_limits(state: State, event: e.ExecutionStarted, seq: int) -> None:
     set_time_limits(state, event.due_at, event.limit_at)
     if event.limits:
         state.limits, state.counts = event.limits, event.counts
-        # A fork queues when it goes its own way: until then it only has what its origin had.
-        is_fork = event.origin is not None and event.origin.kind == "fork"
-        state.queue = None if is_fork else InQueue(seq, event.timeout_ms, event.limit_ms)
+        state.queue = InQueue(seq, event.timeout_ms, event.limit_ms)
 
 
 def set_time_limits(state: State, due_at: int | None, limit_at: int | None) -> None:

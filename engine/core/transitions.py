@@ -87,6 +87,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     **{(status, "ExecutionRedriven"): _RUNNING for status in ("failed", "timed_out", "terminated")},
     ("running", "IterationRedriven"): _RUNNING,
     # What was in progress is entered anew, whatever it waited for.
+    ("pending", "ExecutionForked"): _RUNNING,
     ("running", "ExecutionForked"): _RUNNING,
     ("waiting", "ExecutionForked"): _RUNNING,
     # A pause is no status: what is paused has one, and keeps it (`pausing.py`).

@@ -88,6 +88,8 @@ def _go_on(
     by_time: bool = False,
 ) -> None:
     """Do what follows a failure. If nothing saves the state, its scope fails; the top level does by an event."""
+    # A copy in a fork was recorded later; so what counts is the instant that the log says, and not when it was seen.
+    due_at = (visit.due_at or recorded.recorded_at) if by_time else None
     visit.failure, visit.due_at = failure, None
     if isinstance(then, e.Retry):
         visit.failure = None
@@ -96,4 +98,4 @@ def _go_on(
         visit.assigned = then.assigned
         fold.leave(recorded, visit, then.output, then.next)
     elif visit.scope != TOP:
-        fold.fail_scope(recorded, visit, by_time=by_time)
+        fold.fail_scope(recorded, visit, due_at)

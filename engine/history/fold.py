@@ -33,7 +33,8 @@ class Fallen:
 class HistoryFold:
     """The state of the fold: by scope the open visit, and the input of the one that begins next.
 
-    `forks` are those that are open, by seq.
+    `forks` are those that are open, by seq. The events of a fork up to `copied_until` were recorded later than they
+    happened.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class HistoryFold:
         self.arrivals: dict[str, Ref] = {}
         self.forks: dict[int, VisitFork] = {}
         self.is_paused = False
+        self.copied_until = 0
         self._starts: list[tuple[TimelineEntry, int]] = []
         self._seq = 0
         self._now = 0
@@ -166,6 +168,7 @@ class HistoryFold:
         visit.exited_at, visit.due_at = recorded.recorded_at, None
         self.open.pop(visit.scope, None)
         self._fallen.visits[visit.scope] = visit
+        self._fallen.again.pop(visit.scope, None)  # of a fork that was brought back: its state was not entered since
 
     def _cancel(self, recorded: Recorded, visit: Visit) -> None:
         """End a visit with what is around it, unless it is its own failure that does so."""
@@ -211,7 +214,7 @@ class HistoryFold:
         self.add(TimelineEntry(what if fork.type == "Map" else "branch_ended", fork=fork, at=index))
         return fork
 
-    def fail_scope(self, recorded: Recorded, visit: Visit, *, by_time: bool) -> None:
+    def fail_scope(self, recorded: Recorded, visit: Visit, timed_out_at: int | None) -> None:
         """End a branch or an iteration by the failure of the state that it was in.
 
         What runs beside it and came due at the same instant has timed out as well, as AWS tells it; our log has the
@@ -222,18 +225,19 @@ class HistoryFold:
         if fork is None:
             return
         fork.failures += 1
-        if by_time and fork.failures > fork.tolerated and not self.is_paused:  # if it is, each tells of itself
-            self._time_out_beside(fork, recorded, visit)
+        is_settled = fork.failures > fork.tolerated
+        if timed_out_at is not None and is_settled and not self.is_paused:  # if it is, each tells of itself
+            self._time_out_beside(fork, timed_out_at, visit)
         self._end_scope(visit.scope, "iteration_failed")
         if visit.type in ("Task", "Wait"):  # of a Parallel or Map state it was told that it failed
             self.add(TimelineEntry("state_aborted", visit, fork=fork))
 
-    def _time_out_beside(self, fork: VisitFork, recorded: Recorded, first: Visit) -> None:
+    def _time_out_beside(self, fork: VisitFork, at: int, first: Visit) -> None:
         for index in fork.live:
             visit = self.open.get(scope_of(fork.seq, index))
             if visit is None or visit is first or not self.is_sure(visit):
                 continue
-            if visit.due_at is not None and visit.due_at <= recorded.recorded_at:
+            if visit.due_at is not None and visit.due_at <= at:
                 self.add(TimelineEntry("task_timed_out", visit, failure=VisitFailure("States.Timeout")))
 
     def abort_below(self, recorded: Recorded, visit: Visit) -> None:
@@ -302,13 +306,28 @@ class HistoryFold:
             if visit.fallen_fork is not None and visit.fork is None:  # it was failing
                 self._fallen.visits[visit.scope] = visit
                 self.bring_back(visit.scope)
-            elif visit.fork is None:
+            elif visit.fork is not None and visit.fork.failures > visit.fork.tolerated and visit.scope in self.open:
+                self._set_back(visit)
+                self.bring_back(visit.scope)
+            elif visit.fork is None and self.open.get(visit.scope) is visit:
                 self._fallen.again[visit.scope] = visit
                 visit.due_at = None
         if value is not None:
             self.arrivals[scope] = value
-            if scope in self.open:
-                self.open[scope].input = value
+            given = self.open.get(scope) or self._fallen.visits.get(scope)
+            if given is not None:
+                given.input = value
+
+    def _set_back(self, visit: Visit) -> None:
+        """Set a visit whose fork has failed aside, with all that runs below: it is about to go on from the start."""
+        fork = visit.fork
+        self.open.pop(visit.scope, None)
+        self._fallen.visits[visit.scope] = visit
+        self.end_fork(visit)
+        for index in [] if fork is None else fork.live:
+            inner = self.open.get(scope_of(visit.fallen_fork.seq, index)) if visit.fallen_fork else None
+            if inner is not None:
+                self._set_back(inner)
 
     # --- the end --------------------------------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ _FROM_OUTSIDE: Final = (
 
 
 def _execution_started(fold: HistoryFold, event: e.ExecutionStarted, _: e.Recorded) -> None:
+    if event.origin is not None and event.origin.kind == "fork":
+        fold.copied_until = event.origin.seq
     fold.arrivals[TOP] = event.input
     fold.note("started", value=event.input)
 
@@ -98,6 +100,7 @@ def _execution_terminated(fold: HistoryFold, event: e.ExecutionTerminated, recor
 
 
 def _execution_redriven(fold: HistoryFold, event: ce.ExecutionRedriven, _: e.Recorded) -> None:
+    fold.is_paused = False
     fold.add(TimelineEntry("redriven", value=event.reason, redrives=event.count))
     fold.bring_back(TOP)
 
@@ -107,6 +110,7 @@ def _iteration_redriven(fold: HistoryFold, event: ce.IterationRedriven, _: e.Rec
 
 
 def _execution_forked(fold: HistoryFold, event: ce.ExecutionForked, _: e.Recorded) -> None:
+    fold.is_paused = False
     fold.enter_anew(event.scope, event.input)
 
 
@@ -135,7 +139,9 @@ def _called(fold: HistoryFold, event: e.TaskScheduled | e.WaitOpened, recorded: 
     """The visit whose state calls, with the limits of this call: begun by it, or tried again."""
     find = fold.inside if event.attempt else fold.enter
     visit = find(recorded, event.scope, event.state, "Task")
-    timeout_s = None if event.due_at is None else (event.due_at - recorded.recorded_at) // 1000
+    timeout_s = None
+    if event.due_at is not None and recorded.seq > fold.copied_until:
+        timeout_s = (event.due_at - recorded.recorded_at) // 1000
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = TimeLimits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)

@@ -169,17 +169,31 @@ def place_changes(
     """The changes that the events of `steps` make to the places of an execution, and to where it stands in line."""
     whose = (execution_id, organization_id)
     found = PlaceChanges([], [], [])
-    for step in steps:
+    for step in _own(before, steps):
         after = step.state
         if (after.places, after.placed_at) != (before.places, before.placed_at):
             found.deletes.extend(slots_of(*whose, before))
-            found.claims.extend(slots_of(*whose, after))
+            claims = slots_of(*whose, after)
+            found.claims.extend(claims)
+            found.deletes[:] = [row for row in found.deletes if row not in claims]
         if after.queue != before.queue:
             gone, come = queue_row(*whose, before), queue_row(*whose, after)
             found.deletes.extend(row for row in (gone,) if row is not None)
             found.puts.extend(row for row in (come,) if row is not None)
         before = after
     return found
+
+
+def _own(before: State, steps: Iterable[DraftedEvent]) -> Iterable[DraftedEvent]:
+    """The events that are the run's own: in a fork's first decision those from `ExecutionForked` on.
+
+    What it took over tells of places and lines that were its origin's.
+    """
+    if before.seq:
+        return steps
+    wanted = list(steps)
+    origin = wanted[0].state.origin if wanted else None
+    return wanted if origin is None or origin.kind != "fork" else wanted[origin.seq :]
 
 
 def _is_all_over(before: State, after: State) -> bool:

@@ -7,7 +7,9 @@ come of the decision that a copy is not.
 
 What was in progress at that event was the origin's. It is entered anew by the event after the copies
 (`ExecutionForked`), as `advance` enters whatever is ready: a step is called under a key of this run, a wait opens with
-an id of its own, a timer is set from now. What was completed stands.
+an id of its own, a timer is set from now. What was completed stands. Of what the copies say about places, queues,
+pauses and time limits nothing is left from there on: a fork with limits queues for places of its own, and has all the
+time that a run has.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from perdure.engine.core.chance_events import ExecutionForked
-from perdure.engine.core.commands import Fork
+from perdure.engine.core.commands import ForkExecution
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.keys import salt_for
@@ -30,6 +32,7 @@ from perdure.engine.core.effects import SetTimer
 from perdure.engine.core.events import (
     Event,
     ExecutionStarted,
+    Recorded,
     StateExited,
     StatePassed,
     TaskSucceeded,
@@ -37,8 +40,9 @@ from perdure.engine.core.events import (
     WaitOpened,
     WaitResumed,
 )
+from perdure.engine.core.evolve import evolve
 from perdure.engine.core.refs import ref
-from perdure.engine.core.state import TOP, InFork, State
+from perdure.engine.core.state import TOP, InFork, State, scope_of
 
 _OWN: Final = ("wait", "child")
 """The members of events that name something of one run alone, outside of its log."""
@@ -46,15 +50,11 @@ _OWN: Final = ("wait", "child")
 PLACES_NAMED_MAX: Final = 5
 
 
-def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
+def branch_off(state: State, command: ForkExecution, facts: Facts) -> Outcome:
     """Take over the history of another execution, and go on from its last event, or say why that cannot be."""
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
     draft = ExecutionDraft(state, facts)
-    begun = command.events[0].event
-    if isinstance(begun, ExecutionStarted) and begun.limits:
-        message = "a run of a workflow with concurrency limits cannot be forked: its places are its own; rerun it"
-        return Rejection("CONFLICT", message)
     _start(draft, command)
     remade = _remaker(facts.new_id)
     for recorded in command.events[1:]:
@@ -69,29 +69,16 @@ def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
     return draft.decision(facts.execution)
 
 
-def _start(draft: ExecutionDraft, command: Fork) -> None:
-    """Begin as the origin did, but with no parent, under another name, and with all the time that a run has."""
-    begun, facts = command.events[0], draft.facts
+def _start(draft: ExecutionDraft, command: ForkExecution) -> None:
+    """Begin as the origin did, but with no parent, and under another name."""
+    begun = command.events[0]
     if not isinstance(begun.event, ExecutionStarted):
         message = f"event 1 of the origin is {type(begun.event).__name__}: its log is damaged"
         raise TypeError(message)
-    timeout_s = facts.machine.timeout_seconds
-    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
     payload: dict[str, Any] = {"input": (begun.payload or {})["input"], **salt_for(draft)}
     if command.process_id is not None:
         payload["process_id"] = command.process_id
-    limit_ms = command.settings.timeout_ms
-    started = replace(
-        begun.event,
-        trigger=command.trigger,
-        parent=None,
-        due_at=due_at,
-        limit_at=None if limit_ms is None else facts.now + limit_ms,
-        origin=command.origin,
-        limits=command.limits,
-        counts=command.settings.concurrency_counts if command.limits else "all",
-    )
-    draft.emit(started, payload)
+    draft.emit(replace(begun.event, trigger=command.trigger, parent=None, origin=command.origin), payload)
 
 
 def _remaker(new_id: Callable[[], str]) -> Callable[[Event], Event]:
@@ -113,7 +100,7 @@ def _remaker(new_id: Callable[[], str]) -> Callable[[Event], Event]:
     return remade
 
 
-def _refused(draft: ExecutionDraft, command: Fork, facts: Facts) -> Rejection | None:
+def _refused(draft: ExecutionDraft, command: ForkExecution, facts: Facts) -> Rejection | None:
     """Refuse what cannot go on from there, or not with that input."""
     if _is_at_its_end(draft.steps[-1]):
         last = max(step.recorded.seq for step in draft.steps if not _is_at_its_end(step))
@@ -121,9 +108,9 @@ def _refused(draft: ExecutionDraft, command: Fork, facts: Facts) -> Rejection | 
         return Rejection("CONFLICT", message, {"field": "seq", "limit": last})
     if command.input is UNSET:
         return None
-    places = _places(draft.state)
+    places = _places(draft)
     if len(places) != 1:
-        names = ", ".join(sorted({repr(draft.state.frames[scope].state) for scope in places})[:PLACES_NAMED_MAX])
+        names = ", ".join(sorted({repr(name) for name in places.values()})[:PLACES_NAMED_MAX])
         message = f"input: {len(places)} states are in progress at that event ({names}); the input of one can be edited"
         return Rejection("VALIDATION_ERROR", message, {"field": "input"})
     return too_large("input", command.input, facts)
@@ -139,13 +126,21 @@ def _is_at_its_end(step: DraftedEvent) -> bool:
     return event.scope == TOP and event.next is None and event.output is not None
 
 
-def _places(state: State) -> list[str]:
-    """The scopes that are at a state which was not left, and is no Parallel or Map under way."""
-    return [scope for scope in state.scopes() if not isinstance(state.frames[scope].phase, InFork)]
+def _places(draft: ExecutionDraft) -> dict[str, str]:
+    """The states, by scope, that the fork is to enter: no Parallel or Map that is under way, or waits for its turn."""
+    now, state = draft.facts.now, draft.state
+    after = evolve(state, Recorded(state.seq + 1, now, draft.facts.actor, state.seq, ExecutionForked(), None))
+    found = {scope: frame for scope, frame in after.frames.items() if not isinstance(frame.phase, InFork)}
+    for fork in after.forks.values():
+        waiting = (scope_of(fork.seq, index) for index in fork.again)
+        found |= {scope: after.fallen[scope] for scope in waiting}
+    return {scope: frame.state for scope, frame in found.items()}
 
 
-def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
-    """Record that what follows is this run's own."""
+def _go_own_way(draft: ExecutionDraft, command: ForkExecution) -> None:
+    """Record that what follows is this run's own, with all the time that a run has, and no places yet."""
+    facts, settings = draft.facts, command.settings
+    timeout_s, limit_ms = facts.machine.timeout_seconds, settings.timeout_ms
     payload: dict[str, Any] = {}
     reason = given = None
     scope = ""
@@ -153,6 +148,17 @@ def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
         payload["reason"], reason = command.reason, ref(draft.next_seq, "reason")
     if command.input is not UNSET:
         payload["input"], given = command.input, ref(draft.next_seq, "input")
-        scope = _places(draft.state)[0]
+        (scope,) = _places(draft)
     draft.caused_by = draft.state.seq
-    draft.emit(ExecutionForked(reason, given, scope), payload)
+    draft.emit(
+        ExecutionForked(
+            reason,
+            given,
+            scope,
+            due_at=None if timeout_s is None else facts.now + timeout_s * 1000,
+            limit_at=None if limit_ms is None else facts.now + limit_ms,
+            limits=command.limits,
+            counts=settings.concurrency_counts if command.limits else "all",
+        ),
+        payload,
+    )

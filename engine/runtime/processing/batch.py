@@ -16,7 +16,18 @@ from perdure.engine.runtime.callers import ENDED
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, Rows
 from perdure.engine.runtime.telemetry.metrics import RunCounts
-from perdure.store.records import Claim, Deleted, Ending, Head, IdempotencyRow, NewEvent, Row, StreamAppend, TimerRow
+from perdure.store.records import (
+    Claim,
+    Deleted,
+    Ending,
+    Head,
+    IdempotencyRow,
+    NewEvent,
+    QueueRow,
+    Row,
+    StreamAppend,
+    TimerRow,
+)
 
 EVENTS_MAX: Final = 5_000
 """A batch of so many events is full: a larger one would keep everybody waiting for its commit."""
@@ -116,9 +127,8 @@ class Batch:
         self.event_count += len(events)
         self._size += _size_of(events)
         if rows is not NO_ROWS:
-            if part.deletes:  # the store does these last; a pause and an unpause may bring a timer back
-                again = {row for row in rows.puts if type(row) is TimerRow}
-                part.deletes = [timer for timer in part.deletes if timer not in again]
+            if part.deletes:  # the store does these last; what a decision took away a later one may bring back
+                part.deletes = _still_gone(part.deletes, rows.puts)
             part.puts = _with(part.puts, rows.puts)
             part.deletes = _with(part.deletes, rows.deletes)
             part.endings = _with(part.endings, rows.endings)
@@ -202,6 +212,16 @@ def _with(rows: _Some[T], more: Sequence[T]) -> _Some[T]:
         return list(more)
     rows += more
     return rows
+
+
+def _still_gone(deletes: Sequence[Deleted], puts: Sequence[Row]) -> list[Deleted]:
+    """The rows of one stream that stay away: an unpause may bring a timer back, a redrive a place in line.
+
+    A run stands in one line at a time, and its row there is one row, whatever it says.
+    """
+    timers = {row for row in puts if type(row) is TimerRow}
+    is_in_line = any(type(row) is QueueRow for row in puts)
+    return [row for row in deletes if row not in timers and not (is_in_line and type(row) is QueueRow)]
 
 
 def _size_of(events: Iterable[NewEvent]) -> int:

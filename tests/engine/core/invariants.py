@@ -146,7 +146,7 @@ def _check_forks(state: State) -> None:
     assert len(state.actionable_forks) == len(at_work)
 
 
-ENTERED = re.compile(r"executing the state '(.*)' \(entered at the event id #(\d+)\)\. ", re.DOTALL)
+ENTERED = re.compile(r"executing the state '(.*?)' \(entered at the event id #(\d+)\)\. ", re.DOTALL)
 
 
 def check_numbers(events: Iterable[e.Recorded]) -> None:

@@ -18,6 +18,7 @@ from perdure.engine.core.decision import Facts
 from perdure.engine.core.effects import RunTask, StartChild
 from perdure.engine.core.events import Origin
 from perdure.engine.core.evolve import replay
+from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.state import State
 from perdure.engine.history import states_history
 from perdure.engine.testing import due, failed, redriven, resumed, succeeded, terminated
@@ -35,12 +36,22 @@ RUNS = int(os.environ.get("PERDURE_RUNS", "100"))
 class Branched(Checked):
     """A run that begins as a fork of another, and is checked as all are."""
 
-    def __init__(self, origin: Checked, seq: int, reason: str | None = None, given_input: Any = UNSET) -> None:
-        self.fork = c.Fork(
+    def __init__(
+        self,
+        origin: Checked,
+        seq: int,
+        reason: str | None = None,
+        given_input: Any = UNSET,
+        *,
+        limits: tuple[e.RunLimit, ...] = (),
+        settings: VersionSettings | None = None,
+    ) -> None:
+        self.fork = c.ForkExecution(
             Origin("fork", "01900000-0000-7000-8000-000000000001", seq, "a" * 64),
             tuple(origin.events[:seq]),
             "REQUEST",
-            settings=origin.settings,
+            settings=settings or origin.settings,
+            limits=limits,
             process_id=f"{MARK}fork",
             reason=reason,
             input=given_input,
@@ -62,7 +73,7 @@ class Branched(Checked):
 
 
 def shape(state: State) -> Any:
-    """All of a state but instants, ids, and whose it is."""
+    """All of a state but when it was recorded, ids, and whose it is."""
     frames = {
         scope: (frame.state, frame.input, type(frame.phase), getattr(frame.phase, "seq", 0), frame.entry, frame.retries)
         for scope, frame in state.frames.items()
@@ -82,7 +93,13 @@ def shape(state: State) -> Any:
     )
     counts = (state.active, state.delayed, state.ready, state.actionable_forks, state.redrives, state.refusals)
     fallen = {scope: (frame.state, frame.input, type(frame.phase)) for scope, frame in state.fallen.items()}
-    return ends, counts, frames, more, state.forks, opened, ended, set(state.timers), fallen, state.fallen_forks
+    timers = (
+        dict(state.timers.items()),
+        dict(state.stopped.items()),
+        state.pause and replace(state.pause, since=0, by=""),
+    )
+    held = (state.limits, state.counts, state.queue, state.places, state.is_overdue, state.is_quarantined, *timers)
+    return ends, counts, frames, more, state.forks, opened, ended, held, fallen, state.fallen_forks
 
 
 # --- single cases -----------------------------------------------------------------------------------------------------
@@ -204,16 +221,13 @@ def test_the_history_of_a_fork_tells_of_each_state_once():
 def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
     """At the event at which it was forked, a run has its origin's state; then it lives, and calls nothing twice."""
     settings = pick(generated.SETTINGS)
-    origin = begin(pick, limited=((), settings) if pick((True, True, True, False)) else None)
+    origin = begin(pick)
     send_anything(pick, origin, 16)
     seen = Counter[str]()
     for seq in sorted({pick(range(1, len(origin.events) + 1)) for _ in range(3)}):
         then = replay(origin.events[:seq])
-        fork = Branched(origin, seq, f"{MARK}reason")
-        if origin.event(0).limits:
-            assert "concurrency limits" in fork.refused.message
-            seen["limited"] += 1
-            continue
+        limits = pick(generated.LIMITS)
+        fork = Branched(origin, seq, f"{MARK}reason", limits=limits, settings=settings)
         if fork.rejection is not None:
             assert fork.refused.code == "CONFLICT"
             assert not replay(origin.events[: fork.refused.details["limit"]]).is_over
@@ -221,6 +235,7 @@ def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
             continue
         assert shape(replay(fork.events[:seq])) == shape(then)
         assert isinstance(fork.event(seq), ExecutionForked)
+        seen.update(["from limited" if then.limits else "from unlimited", *(["queued"] if fork.state.queue else [])])
         in_progress = {(scope, frame.state) for scope, frame in then.frames.items()}
         went_on = {(r.event.scope, r.event.state) for r in fork.events[seq:] if isinstance(r.event, e.StatePassed)}
         for call in (effect for effect in fork.effects if isinstance(effect, RunTask)):
@@ -234,6 +249,8 @@ def forks_are_states_of_their_origin(pick: Any) -> Counter[str]:
 
 
 def go_on_if_alive(fork: Checked) -> None:
+    if fork.state.queue is not None and not fork.state.is_quarantined:
+        send(fork, generated.admission(fork))
     for _ in range(5):  # and no longer: a definition may have a loop without an end
         if not fork.state.is_quarantined and not fork.state.is_over and fork.state.ready:
             send(fork, c.Advance())
@@ -251,6 +268,7 @@ def test_it_has_the_state_of_its_origin_by_chance():
             problem.add_note(f"seed {seed}")
             raise
     assert min(seen[name] for name in ("running", "waiting", "refused", "terminated")) > RUNS // 50
+    assert min(seen[name] for name in ("pending", "from limited", "from unlimited", "queued")) > RUNS // 50
 
 
 @pytest.mark.parametrize("seq", range(2, 9))
@@ -281,3 +299,24 @@ def test_iterations_that_are_under_way_are_entered_anew_and_the_others_begin_in_
     fork.then_is("completed").check()
     assert fork.value(fork.state.output)[0] == "done"
     origin.when(terminated())
+
+
+def test_a_branch_that_was_just_failing_goes_on_with_those_beside_it():
+    """At the failure of the branch as at that of the Parallel: it does not fail once more with nothing tried."""
+    origin = given(machine(Both=parallel(machine(A={**STEP}), machine(B={**STEP})))).when(failed("A", "Down"))
+    for seq in (5, 6):
+        fork = Branched(origin, seq)
+        assert {effect.state for effect in fork.effects if isinstance(effect, RunTask)} == {"A", "B"}
+        fork.when(succeeded("A", 1), succeeded("B", 2)).then_is("completed", output=[1, 2]).check()
+        refused = Branched(origin, seq, given_input={}).refused
+        assert "2 states are in progress at that event ('A', 'B')" in refused.message
+
+
+def test_the_input_of_an_iteration_that_waits_for_its_turn_can_be_edited():
+    """Of a Map that was failing the iterations go on one by one; the one that is left is given the new input."""
+    origin = given(machine(M=each(machine(A={**STEP}), MaxConcurrency=1)), [0, 1])
+    origin.when(succeeded("A", "done"), failed("A", "Down"))
+    for seq in range(len(origin.events) - 2, len(origin.events)):
+        fork = Branched(origin, seq, given_input={"mended": 1})
+        assert [effect.parameters for effect in fork.effects if isinstance(effect, RunTask)] == [{"mended": 1}]
+        fork.when(succeeded("A", 2)).then_is("completed", output=["done", 2]).check()

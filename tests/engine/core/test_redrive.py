@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import given as given_data
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from perdure.engine.core import commands as c
 from perdure.engine.core import events as e
@@ -185,14 +186,17 @@ def test_a_run_that_lives_or_is_completed_is_not_redriven():
     assert run.refused.details == {"status": "completed"}
 
 
-def test_a_run_with_as_many_events_as_any_may_have_is_not_redriven():
-    """It would fail again at once."""
+def test_a_redriven_run_whose_quota_is_used_up_is_paused_until_an_operator_lifts_it():
+    """A redrive lifts no quota: the run has gone on and enters nothing, and says what is used up."""
     run = given(machine(A={**STEP})).when(failed("A", "Down"))
-    with patch("perdure.engine.core.decision.EVENTS_MAX", 4):
-        facts = run._facts
-        with patch.object(run, "_facts", lambda: __import__("msgspec").structs.replace(facts(), events_max=4)):
-            run.when(redriven()).then_refuses("CONFLICT")
-    assert "as many events as any may have (4)" in run.refused.message
+    facts = run._facts
+    with patch.object(run, "_facts", lambda: replace(facts(), events_max=4)):
+        run.when(redriven()).then_is("running")
+        assert run.state.pause is not None
+        assert (run.state.pause.quota, run.calls) == ("events", [])
+        run.when(c.UnpauseExecution())
+        assert len([effect for effect in run.effects if isinstance(effect, RunTask)]) == 1
+    run.when(succeeded("A", 1)).then_is("completed").check()
 
 
 def test_a_quarantined_run_that_was_terminated_can_be_redriven():
@@ -288,6 +292,16 @@ def test_a_fork_that_cannot_be_left_is_left_again_and_nothing_below_is_called():
 # --- history ----------------------------------------------------------------------------------------------------------
 
 
+def test_the_history_tells_of_a_state_that_a_redriven_one_leads_back_to():
+    """A Parallel that went on after a redrive and is come to again, by its Catch or in a loop, is entered again."""
+    catch = [{"ErrorEquals": ["Down"], "Next": "Both"}]
+    both = parallel(machine(A={**STEP}), machine(B={**STEP}), Catch=catch)
+    run = given(machine(Both=both)).when(terminated(), redriven(), failed("A", "Down"))
+    run.then_is("running").check()
+    names = [event["type"] for event in states_history(run.events)]
+    assert names.count("ParallelStateEntered") == 2
+
+
 def test_the_history_tells_of_a_redrive_as_aws_does():
     """A state that was entered and not left is not entered again; its step is scheduled once more."""
     run = given(machine(A={**STEP})).when(failed("A", "Down"), redriven(), succeeded("A", 1))
@@ -367,7 +381,7 @@ def finish(run: Checked, seed: int, chance: random.Random, failures: int) -> int
         if run.state.is_over:
             if run.state.status == "completed" or done == 0 or not is_ours(run):
                 return done
-            send(run, c.Redrive())
+            send(run, c.RedriveExecution())
             continue
         at = chance.choice(options(run))
         if done < failures and chance.random() < 0.3:

@@ -168,7 +168,13 @@ REDRIVEN = {
 }
 """These are redriven once wherever they can be; of the others it is only tried where it is refused."""
 
-FORKED = {"ask until it is enough", "ask, and fail to leave", "ask beside fail", "charge, and be late"}
+FORKED = {
+    "ask until it is enough",
+    "ask, and fail to leave",
+    "ask beside fail",
+    "charge, and be late",
+    "charge in time, ask in turn",
+}
 """These are forked wherever they can be, once."""
 
 DEFINITIONS["charge, and be late"] = {"Do": {**STEP, "TimeoutSeconds": 60, "End": True}}
@@ -190,7 +196,6 @@ PAUSED = {
     "ask, and fail to leave",
     "ask beside pause",
     "charge in turn",
-    "ask in turn, charge in time",
 }
 """These are paused at every place; all of them are by `dev.py walk`, which takes a minute."""
 
@@ -279,9 +284,9 @@ def ways_on(
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
     if is_forked and node.state.origin is None:
-        yield c.Fork(Origin("fork", EXECUTION, node.state.seq, "0" * 64), node.events, "REQUEST"), START
+        yield c.ForkExecution(Origin("fork", EXECUTION, node.state.seq, "0" * 64), node.events, "REQUEST"), START
     if node.state.redrives < redrives or node.state.status not in {"failed", "timed_out", "terminated"}:
-        yield c.Redrive("mended"), START
+        yield c.RedriveExecution("mended"), START
     if may_pause:
         yield from (
             (pause, START)
@@ -326,7 +331,7 @@ def states_of(machine: Machine) -> Iterator[str]:
 def send(node: Node, command: c.Command, now: int, machine: Machine) -> tuple[Decision | Rejection, Node]:
     """Decide, and go on to where that leads."""
     known = {wait.id: wait.outcome for wait in node.waits}
-    own = "fork" if isinstance(command, c.Fork) or node.state.origin else "wait"
+    own = "fork" if isinstance(command, c.ForkExecution) or node.state.origin else "wait"
     numbers = itertools.count(len(node.waits) + 1)
     chance = lambda: f"{own}-{next(numbers)}"  # noqa: E731 short
     facts = Facts(EXECUTION, machine, node.payloads, now, "key:test", chance, bytes)
@@ -410,7 +415,7 @@ def is_wait(state: Any) -> bool:
 def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: Node, machine: Machine) -> None:
     """What is promised of every single move."""
     names = [type(step.recorded.event).__name__ for step in outcome.steps]
-    if node.state.is_over and isinstance(command, c.Redrive):
+    if node.state.is_over and isinstance(command, c.RedriveExecution):
         check_redrive(node, names, outcome)
     elif node.state.is_over:
         assert after.state.status == node.state.status, "the end is not final"
@@ -475,7 +480,7 @@ def walk(machine: Machine, name: str, *, may_pause: bool = True) -> tuple[int, s
         node = waiting.popleft()
         for command, now in ways_on(node, machine, redrives, is_forked=is_forked, may_pause=may_pause):
             # A fork is another run: nothing of this one is moved by it.
-            place = NOTHING if isinstance(command, c.Fork) else node
+            place = NOTHING if isinstance(command, c.ForkExecution) else node
             outcome, after = send(place, command, now, machine)
             if place is node:
                 check(node, command, outcome, after, machine)
@@ -519,6 +524,7 @@ def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
 
 def test_every_sequence_of_commands_keeps_the_promises(walked):
     """The end is final, a wait is resumed once at most and open no longer than the run, and every resume is told so."""
+    assert set(DEFINITIONS) >= LIMITED | REDRIVEN | FORKED | PAUSED | set(IN_TURN) | set(TIMED)
     assert sum(count for count, _ in walked.values()) > 180, "the walk did not come far"
 
 
