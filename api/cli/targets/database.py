@@ -27,6 +27,7 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
+from perdure.api.dialects.resource.chance_schemas import ForkRequest, RerunRequest
 from perdure.api.dialects.resource.organizations import organization_json
 from perdure.api.dialects.resource.pause_schemas import (
     PauseRequest,
