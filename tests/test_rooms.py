@@ -47,6 +47,7 @@ ROOMS = {
         model
         parse
         analysis
+        formats
         public
     """,
     "engine/runtime": """
