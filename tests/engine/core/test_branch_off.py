@@ -93,7 +93,11 @@ def shape(state: State) -> Any:
     )
     counts = (state.active, state.delayed, state.ready, state.actionable_forks, state.redrives, state.refusals)
     fallen = {scope: (frame.state, frame.input, type(frame.phase)) for scope, frame in state.fallen.items()}
-    timers = (dict(state.timers.items()), dict(state.stopped.items()), state.pause and replace(state.pause, since=0, by=""))
+    timers = (
+        dict(state.timers.items()),
+        dict(state.stopped.items()),
+        state.pause and replace(state.pause, since=0, by=""),
+    )
     held = (state.limits, state.counts, state.queue, state.places, state.is_overdue, state.is_quarantined, *timers)
     return ends, counts, frames, more, state.forks, opened, ended, held, fallen, state.fallen_forks
 
