@@ -39,6 +39,9 @@ HORIZON: Final = timedelta(days=8 * 366)
 LAST_DAY: Final = date(9990, 1, 1)
 """Nothing is due from here on: what follows can hardly be written as a date."""
 
+LAST: Final = (LAST_DAY - date(1970, 1, 1)).days * DAY_MS
+"""The same as an instant."""
+
 INTERVAL_MAX: Final = 525_600
 
 UNITS: Final = {"minutes": MINUTE_MS, "hours": 60 * MINUTE_MS, "days": DAY_MS, "weeks": 7 * DAY_MS}
@@ -128,6 +131,8 @@ class Cron:
 
     def after(self, instant: int) -> Iterator[int]:
         """The slots after an instant, without it, in their order."""
+        if instant >= LAST:
+            return
         day = self._local_day(instant) - timedelta(days=1)  # the end of a gap may stand for a slot of the day before
         last, ahead = instant, list[int]()
         end = min(day + HORIZON, LAST_DAY)
@@ -296,7 +301,9 @@ def _number(field: _Field, text: str) -> int:
     if text.lower() in field.names:
         return field.names.index(text.lower()) + (field.low if field.names is _MONTHS else 0)
     if not text.isdecimal():
-        raise BadCalendar(f"{field.name}: there is no {text!r}.{did_you_mean(text, field.names)}")
+        names = f", or {field.names[0]} to {field.names[-1]}" if field.names else ""
+        accepted = f"it must be from {field.low} to {field.high}{names}"
+        raise BadCalendar(f"{field.name}: there is no {text!r}: {accepted}.{did_you_mean(text, field.names)}")
     if not field.low <= int(text) <= field.high:
         raise BadCalendar(f"{field.name}: {text} is not from {field.low} to {field.high}")
     return int(text)

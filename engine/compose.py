@@ -49,6 +49,7 @@ from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
+from perdure.engine.services.quotas import QuotasInForce
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.scheduled_runs import ScheduledRuns
@@ -118,7 +119,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     workflows = Workflows(parts, registry, calls, published)
     limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
-    open_runs = OpenRuns(parts.store, parts.clock, parts.limits)
+    open_runs = OpenRuns(parts.store, parts.clock, parts.quotas)
     admitting = StartRules(limits, open_runs)
     scheduled = ScheduledRuns(parts, workflows, admitting)
     runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
@@ -136,7 +137,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         idempotency=idempotency,
         calls=calls,
         chances=chances,
-        schedules=Schedules(parts, workflows, scheduled),
+        schedules=Schedules(parts, workflows, scheduled, idempotency),
         clock=ClockControl(parts),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)
@@ -193,6 +194,7 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
     guard = ClockGuard(around.clock, metrics)
     definitions = Definitions(store)
     loader = Loader(store, definitions, metrics)
+    quotas = QuotasInForce(store, around.limits)
     failed = around.on_failure or (lambda _failure: None)
     processor = Processor(
         store,
@@ -203,7 +205,12 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
         limits=around.limits,
         names=around.names,
         ports=Ports(
-            circle.run_effect, circle.moved, partial(_tell_all, (guard.on_changed, *changed)), circle.halt, failed
+            effect=circle.run_effect,
+            moved=circle.moved,
+            administered=partial(_tell_all, (guard.on_changed, quotas.on_changed, *changed)),
+            stopped=circle.halt,
+            failed=failed,
+            quotas=quotas,
         ),
     )
     store.watch(processor.stop)
@@ -220,6 +227,7 @@ def _parts(around: Surroundings, circle: _Circle, changed: Sequence[Changed]) ->
         holds=Holds(),
         draining=asyncio.Event(),
         sender=Sender(processor),
+        quotas=quotas,
     )
 
 

@@ -35,9 +35,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     `run_events_max`, `run_bytes_max`, `run_transitions_per_s_max`: quotas of one run, which is paused if it uses one up
         (`engine.core.decide.quota`): how many events its log has, of how many bytes of JSON text, and how many states
         it enters a second, over a minute.
+        A setting of the workflow or its organization may say less (`engine.services.quotas`), as of the next two.
     `workflow_open_runs_max`: while a workflow has so many runs that have not ended, no further one is started.
-    `transitions_max`: so many states a run passes in a row before others have their turn.
     `child_depth_max`: so deep children are nested in children; the task that would start a deeper one fails.
+    `transitions_max`: so many states a run passes in a row before others have their turn.
     `commit_stall_ms`: while a commit takes longer, readiness says so, and calls that change something raise
         `engine.errors.Unavailable`.
     """

@@ -63,6 +63,9 @@ OWNERS: Final[dict[type[Owned], tuple[StreamKind, str]]] = {
     WorkspaceRow: ("organization", "organization_id"),
     ApiKeyRow: ("organization", "organization_id"),
 }
+
+ANSWERERS: Final[tuple[StreamKind, ...]] = ("execution", "workflow")
+"""The kinds of streams that answer requests which carry an idempotency key."""
 """By row type: the type of the stream that the row is derived from, and the column that names the stream."""
 
 FIXED_COLUMNS: Final[dict[type[tuple[Any, ...]], frozenset[str]]] = {

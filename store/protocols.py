@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
+from perdure.store.audited import Miscount, Seen, Stray
 from perdure.store.errors import StoreError
 from perdure.store.records import (
     ApiKeyRow,
@@ -21,17 +22,14 @@ from perdure.store.records import (
     IdempotencyRow,
     InLine,
     LogPage,
-    Miscount,
     NodeRow,
     OrganizationRow,
     ProcessIdRow,
     Projected,
     QueuedRow,
     ScheduleRow,
-    Seen,
     SnapshotRow,
     StoredEvent,
-    Stray,
     StreamAppend,
     StreamKind,
     StreamRow,
@@ -408,7 +406,7 @@ class Auditing(Protocol):
         ...
 
     async def strays(self) -> list[Stray]:
-        """Rows whose stream does not exist, or is of another type: of each table some, if there are any."""
+        """Rows whose stream does not exist, or is of another type, or that are `MISPLACED`: of each some, if any."""
         ...
 
     async def miscounted(self) -> list[Miscount]:

@@ -412,20 +412,6 @@ Deleted: TypeAlias = TimerRow | QueueRow | SlotRow | ScheduleRow
 """Rows that are taken away: a timer that is over, a place in a line or a limit, a schedule."""
 
 
-class Seen(NamedTuple):
-    """A stream's head and its rows, all read at one moment."""
-
-    stream: StreamRow
-    rows: list[Owned]
-
-
-class Stray(NamedTuple):
-    """A row whose stream does not exist; `stream_id` is the one that it names."""
-
-    table: str
-    stream_id: bytes
-
-
 class Ending(NamedTuple):
     """Much of an execution is over at once, by its event `seq`.
 
@@ -454,13 +440,6 @@ class CountRow(NamedTuple):
     workflow_id: bytes
     status: str
     total: int
-
-
-class Miscount(NamedTuple):
-    """A count that is not as many as there are; `total` is 0 where there is no row, or where nothing is counted."""
-
-    row: CountRow
-    there: int
 
 
 class StreamAppend(NamedTuple):

@@ -41,6 +41,7 @@ from perdure.store.records import (
     WorkflowVersionRow,
     WorkspaceRow,
 )
+from perdure.store.retained import archived_streams, checkpoints, leaves
 
 metadata: Final = columns.metadata
 _Position: Final = columns.POSITION
@@ -235,48 +236,6 @@ workflow_versions = Table(
     Column("settings", Text, nullable=False, server_default="{}"),
     Index("workflow_versions_of_workspace", "workspace_id", "workflow_id", "version"),
     Index("workflow_versions_of_organization", "organization_id", "workflow_id", "version"),
-)
-
-# The tombstone of a stream that retention removed; `seq`, `hash` and `position` are those of its last event.
-archived_streams = Table(
-    "archived_streams",
-    metadata,
-    _id("stream_id", key=True),
-    _text("kind"),
-    _id("organization_id"),
-    _id("workspace_id", null=True),
-    _number("seq"),
-    _digest("hash"),
-    Column("position", BigInteger, nullable=False),
-    _id("workflow_id", null=True),
-    _number("workflow_version", null=True),
-    _text("status", null=True),
-    _text("last_wait_outcome", null=True),
-    _digest("archive_digest"),
-    _ms("archived_at"),
-    sqlite_with_rowid=False,
-)
-
-# What the tree of checkpoints needs of events that retention removed: one row an event, so positions show
-# here too.
-leaves = Table(
-    "leaves",
-    metadata,
-    Column("position", _Position, primary_key=True, autoincrement=False),
-    _id("organization_id"),
-    _digest("leaf_hash"),
-)
-
-# `note` is the signed note as it was exported; `position` is that of the checkpoint's own event.
-checkpoints = Table(
-    "checkpoints",
-    metadata,
-    _id("organization_id", key=True),
-    Column("size", BigInteger, primary_key=True, autoincrement=False),
-    Column("position", BigInteger, nullable=False),
-    _digest("root"),
-    _text("note"),
-    _ms("created_at"),
 )
 
 # --- projections: dropped and rebuilt from the log ----------------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from perdure.api.settings import Settings
+from perdure.engine.core import bulk
 from perdure.engine.core.paused import table
 from perdure.engine.core.transitions import diagram
 
@@ -29,8 +30,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_diagram_is_drawn_from_the_table() -> None:
-    """The diagram of statuses is what the transition table says."""
-    assert blocks("mermaid") == [diagram() + "\n"]
+    """The diagrams of statuses, of runs and of bulk jobs, are what the transition tables say."""
+    assert blocks("mermaid") == [diagram() + "\n", bulk.diagram() + "\n"]
 
 
 def test_the_table_of_pauses_is_what_the_engine_looks_up() -> None:

@@ -47,6 +47,7 @@ ROOMS = {
         model
         parse
         analysis
+        formats
         public
     """,
     "engine/runtime": """
@@ -61,7 +62,8 @@ ROOMS = {
     "store": """
         schedule_records
         errors forks records
-        columns run_filter
+        columns run_filter audited
+        retained
         batch chain migrations protocols schema
         migrate sql
         memory sqlite

@@ -19,7 +19,7 @@ _SET: Final = click.option(
     "assigned",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A setting of its runs, such as concurrencyLimit=1; null takes it back. Repeatable.",
+    help="A setting of its runs, such as concurrencyLimit=1 or quotas.events=5000; null takes it back. Repeatable.",
 )
 
 
@@ -36,13 +36,20 @@ def run_settings(function: F) -> F:
 
 
 def assigned_settings(assigned: tuple[str, ...], what: str) -> dict[str, Any]:
-    """Settings from texts `NAME=VALUE`; `what` is what the command calls them."""
+    """Settings from texts `NAME=VALUE`, or `NAME.MEMBER=VALUE`; `what` is what the command calls them."""
     settings: dict[str, Any] = {}
     for each in assigned:
         name, equals, text = each.partition("=")
         if not (name and equals):
             raise click.UsageError(f"{what}: {each!r} is not NAME=VALUE, such as concurrencyLimit=1")
-        settings[name] = _value(text)
+        outer, dot, member = name.partition(".")
+        if not dot:
+            settings[name] = _value(text)
+            continue
+        members = settings.setdefault(outer, {})
+        if not isinstance(members, dict):
+            raise click.UsageError(f"{what}: {outer} is set as a whole and by {name!r}: say one of them")
+        members[member] = _value(text)
     return settings
 
 

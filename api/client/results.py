@@ -64,43 +64,6 @@ class Told(Result, frozen=True):
     message: str
 
 
-class RunMade(Result, frozen=True):
-    """Another run is on disk, and starts."""
-
-    execution_id: str
-    process_id: str
-
-
-class OriginShown(Result, frozen=True):
-    """The run that a run was made from (`rerun` or `fork`), and the event of it, whose hash tells it from any other."""
-
-    kind: str
-    execution_id: str
-    seq: int
-    hash: str
-
-
-class RunRelated(Result, frozen=True):
-    """A run that was made from another one."""
-
-    execution_id: str
-    process_id: str
-    status: str
-    created_at: str
-
-
-class Lineage(Result, frozen=True):
-    """Where a run comes from, how often it was redriven, and what was made from it: the first hundred runs."""
-
-    execution_id: str
-    status: str
-    redrives: int
-    origin: OriginShown | None
-    reruns: list[RunRelated]
-    forks: list[RunRelated]
-    has_more: bool
-
-
 class EventLog(Result, frozen=True):
     """Events in order, of many the first and the last; each has seq, type, at and actor, and more by its type."""
 
@@ -316,6 +279,16 @@ class WorkflowShown(Result, frozen=True):
     updated_by: str | None
 
 
+class QuotasShown(Result, frozen=True, rename="camel"):
+    """Quotas of runs; where one is null, that of the organization holds, else the engine's own."""
+
+    events: int | None
+    bytes: int | None
+    transitions_per_second: int | None
+    open_runs: int | None
+    child_depth: int | None
+
+
 class SettingsShown(Result, frozen=True, rename="camel"):
     """Rules for the runs of a workflow; what is not set is null."""
 
@@ -324,6 +297,7 @@ class SettingsShown(Result, frozen=True, rename="camel"):
     concurrency_limit: int | None
     concurrency_key: str | None
     concurrency_counts: str
+    quotas: QuotasShown
 
 
 class WorkflowWhole(WorkflowShown, frozen=True):
@@ -384,6 +358,7 @@ class OrganizationSettingsShown(Result, frozen=True, rename="camel"):
     """Rules for all runs of an organization; what is not set is null."""
 
     concurrency_limit: int | None
+    quotas: QuotasShown
 
 
 class OrganizationShown(Result, frozen=True):

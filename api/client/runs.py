@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from msgspec import UNSET
 
-from perdure.api.client import results
+from perdure.api.client import chance_results, results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
 from perdure.api.client.pause_results import PauseStatus
 
@@ -193,7 +193,7 @@ class RunCalls:
         new_process_id: str | None = None,
         reason: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Call[results.RunMade]:
+    ) -> Call[chance_results.RunMade]:
         """Start another run of the same workflow from its start, with the input of this one or `run_input`.
 
         `version` of the workflow: the same one unless given. Raises `NotFound`, `Conflict` (the new process id is
@@ -201,7 +201,7 @@ class RunCalls:
         """
         said = {"input": run_input, "version": version, "process_id": new_process_id, "reason": reason}
         body = {name: value for name, value in said.items() if value is not None}
-        return _chance("rerun", results.RunMade, process_id, body, idempotency_key)
+        return _chance("rerun", chance_results.RunMade, process_id, body, idempotency_key)
 
     @Operation
     def fork(
@@ -213,7 +213,7 @@ class RunCalls:
         new_process_id: str | None = None,
         reason: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Call[results.RunMade]:
+    ) -> Call[chance_results.RunMade]:
         """Start another run with the history of this one up to the event `seq`: nothing completed is done again.
 
         `state_input`, any JSON value, is given to the one state that is in progress there. Raises `NotFound`,
@@ -223,13 +223,13 @@ class RunCalls:
         body: dict[str, Any] = {"seq": seq, **{name: value for name, value in said.items() if value is not None}}
         if state_input is not UNSET:
             body["input"] = state_input
-        return _chance("fork", results.RunMade, process_id, body, idempotency_key)
+        return _chance("fork", chance_results.RunMade, process_id, body, idempotency_key)
 
     @Operation
-    def lineage(self, process_id: str) -> Call[results.Lineage]:
+    def lineage(self, process_id: str) -> Call[chance_results.Lineage]:
         """The run that a run was made from, how often it was redriven, and those made from it. Raises `NotFound`."""
         path = f"{_RUN}/lineage"
-        return Call("GET", path, results.Lineage, "data", values={"process_id": process_id}, is_safe=True)
+        return Call("GET", path, chance_results.Lineage, "data", values={"process_id": process_id}, is_safe=True)
 
     @Operation
     def release(self, process_id: str) -> Call[results.Told]:

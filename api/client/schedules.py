@@ -50,10 +50,12 @@ class ScheduleCalls:
         return Call("DELETE", _ONE, schedule_results.RemovedSchedule, "data", values=values)
 
     @Operation
-    def run_schedule(self, workflow_id: str, schedule_id: str) -> Call[schedule_results.RunStarted]:
-        """Start a run of a schedule now. Raises `NotFound`, `Conflict`. Is not repeated by itself."""
-        values = {"id": workflow_id, "schedule_id": schedule_id}
-        return Call("POST", f"{_ONE}/run-now", schedule_results.RunStarted, "data", values=values)
+    def run_schedule(
+        self, workflow_id: str, schedule_id: str, *, idempotency_key: str | None = None
+    ) -> Call[schedule_results.RunStarted]:
+        """Start a run of a schedule now. Raises `NotFound`, `Conflict`. Repeated, it starts no second run."""
+        values, key = {"id": workflow_id, "schedule_id": schedule_id}, idempotency_key or True
+        return Call("POST", f"{_ONE}/run-now", schedule_results.RunStarted, "data", values=values, idempotency_key=key)
 
     @Operation
     def toggle_schedules(

@@ -7,7 +7,7 @@ payload, an organization's secret, and a process id's request, whose salt is tak
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 from perdure.engine.core import ids, organization, workflow
@@ -26,14 +26,12 @@ from perdure.store.records import (
     BulkRow,
     EventRow,
     ExecutionRow,
-    IdempotencyRow,
     OrganizationRow,
     Owned,
     ProcessIdRow,
     Projected,
     QueueRow,
     ScheduleRow,
-    Seen,
     StreamKind,
     StreamRow,
     TimerRow,
@@ -306,41 +304,3 @@ def _known(stored: str | None, digest: str | None) -> str | None:
     """A text beside the log, if it is the one of which the log has the digest; else something that it is not."""
     told = None if stored is None else hashlib.sha256(stored.encode()).hexdigest()
     return stored if told == digest else f"{stored}?"
-
-
-# --- what requests were answered ---------------------------------------------------------------------------------
-
-_NEEDS: Final[Mapping[str, Callable[[str, set[str | None]], bool]]] = {
-    "restarted": lambda _, outcomes: "resumed" in outcomes,
-    "already restarted": lambda _, outcomes: "resumed" in outcomes,
-    "completed": lambda _, outcomes: not outcomes.isdisjoint({"resumed", "failed"}),
-    "alive": lambda _, outcomes: bool(outcomes),
-    "terminated": lambda status, _: status == "terminated",
-    "already terminated": lambda status, _: status == "terminated",
-    "redriven": lambda *_: True,
-    **dict.fromkeys(("paused", "already paused", "unpaused", "not paused"), lambda *_: True),
-}
-"""What must be true of a run that gave such an answer: of its status and how its waits ended.
-
-Of a pause that is over, and of a redrive, no row tells.
-"""
-
-
-def answer_flaw(row: IdempotencyRow, seen: Seen) -> str | None:
-    """The reason why a run cannot have given this stored answer to a request; null if it can.
-
-    Which request it was, and when, is in no event (an answer may change nothing), so no audit can tell that.
-    """
-    stream = seen.stream
-    if (row.organization_id, row.workspace_id) != (stream.organization_id, stream.workspace_id):
-        return "it is in another workspace than its run"
-    try:
-        answer = decode_json(row.answer)
-    except (TypeError, ValueError):
-        return "its answer is no JSON"
-    if answer == ids.text(row.stream_id):  # of a trigger
-        return None
-    outcomes = {each.outcome for each in seen.rows if isinstance(each, WaitRow)}
-    status = next((each.status for each in seen.rows if isinstance(each, ExecutionRow)), "")
-    needs = _NEEDS.get(answer) if isinstance(answer, str) else None
-    return None if needs is not None and needs(status, outcomes) else f"its run never gave the answer {answer!r}"

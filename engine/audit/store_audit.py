@@ -12,22 +12,21 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, NamedTuple
 
+from perdure.engine.audit.answers import answer_flaw
 from perdure.engine.audit.origin_check import origin_break
 from perdure.engine.audit.pin_check import PinCheck
-from perdure.engine.audit.rows import FOLDS, RowFold, answer_flaw, differences
+from perdure.engine.audit.rows import FOLDS, RowFold, differences
 from perdure.engine.audit.snapshot_audit import kind_of, snapshots_with_flaws
 from perdure.engine.core import ids
 from perdure.engine.core.pinned import LogPinned
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.verification import Break, StreamVerifier
+from perdure.store.audited import MISPLACED, Miscount, Seen, Stray
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import (
     EventRow,
-    Miscount,
-    Seen,
     StoredEvent,
-    Stray,
     StreamKind,
     StreamRow,
     WorkflowVersionRow,
@@ -243,7 +242,7 @@ class _Audit:
                 for row in page:
                     there = seen.get(row.stream_id)  # if it is not: a stray
                     if there is not None and self._organization_id in {None, row.organization_id}:
-                        flaw = answer_flaw(row, there)
+                        flaw = await answer_flaw(self._store, row, there)
                         if flaw is not None:
                             reason = f"idempotency key {row.key!r}: {flaw}"
                             self.breaks.append(Break(row.stream_id, 0, reason))
@@ -300,9 +299,9 @@ class _Audit:
         broken = {found.stream_id for found in self.breaks}
         try:
             self.breaks += [Break(NO_STREAM, 0, reason) for reason in await self._store.shape_flaws()]
-            for table, stream_id in await self._store.strays():
-                if stream_id not in broken:
-                    self.breaks.append(Break(stream_id, 0, f"{table}: a row of which no stream tells"))
+            for stray in await self._store.strays():
+                if stray.stream_id not in broken:
+                    self.breaks.append(Break(stray.stream_id, 0, _untold(stray)))
             if not self.breaks:  # they count rows: of those that are wrong they say nothing
                 self.breaks += [Break(NO_STREAM, 0, _miscount(found)) for found in await self._store.miscounted()]
         except StoreError as error:
@@ -483,4 +482,10 @@ def _stray(stray: Stray) -> str:
         return "timers: there are rows that no execution has set"
     if stray.table == "executions":
         return f"execution {ids.text(stray.stream_id)}: a row without a stream"
+    return _untold(stray)
+
+
+def _untold(stray: Stray) -> str:
+    if stray.table == MISPLACED:
+        return "queue: position is not that of the event since which it stands in line"
     return f"{stray.table}: a row of which no stream tells"

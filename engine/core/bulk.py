@@ -19,6 +19,7 @@ from perdure.engine.core.decision import Decision, Rejection
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
+from perdure.engine.core.transitions import drawn
 
 BulkStatus: TypeAlias = Literal["new", "running", "stopping", "stopped", "completed"]
 
@@ -89,6 +90,12 @@ TRANSITIONS: Final[Mapping[tuple[BulkStatus, type[Event]], BulkStatus]] = {
 """The status after an event, by the status before it; what is not here is an error."""
 
 ENDED: Final[frozenset[BulkStatus]] = frozenset({"stopped", "completed"})
+
+
+def diagram() -> str:
+    """The moves that change the status of a job, as a Mermaid state diagram: what the README shows."""
+    return drawn(((before, event.__name__, after) for (before, event), after in TRANSITIONS.items()), ENDED)
+
 
 # --- commands --------------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.effects import Effect
+from perdure.engine.core.pause_events import Quota
 from perdure.engine.core.refs import Payloads
 from perdure.engine.language import Machine
 
@@ -79,6 +81,16 @@ RUN_PAYLOADS_MAX: Final = 64 * 1024 * 1024
 """Bytes of JSON text that all payloads together may have that a run holds at once, unless a setting says otherwise."""
 
 
+QUOTA_NAMES: Final[Mapping[Quota, str]] = MappingProxyType(
+    {
+        "events": "run_events_max",
+        "bytes": "run_bytes_max",
+        "transitions": "run_transitions_per_s_max",
+    }
+)
+"""The settings of a node that are quotas of a run."""
+
+
 EVENTS_MAX: Final = 1_000_000
 """A run that has so many events is paused, unless a setting says otherwise (AWS: 25,000, more of them to a state)."""
 
@@ -117,7 +129,8 @@ class Facts(msgspec.Struct, frozen=True):
     live any more; `payload_bytes` is their sum. `run_payloads_max` is how many those that are live may have together.
 
     `events_max` and what follows are quotas of the run, which pause it: its log may have `log_bytes_max`, and it may
-    enter `transitions_minute_max` states within a minute. `engine` is the actor of what the engine does by itself.
+    enter `transitions_minute_max` states within a minute. `quota_names` says which setting each of them is. `engine` is
+    the actor of what the engine does by itself.
     """
 
     execution: str
@@ -141,6 +154,7 @@ class Facts(msgspec.Struct, frozen=True):
     engine: str = "engine:"
     log_bytes_max: int = RUN_BYTES_MAX
     transitions_minute_max: int = 60 * TRANSITIONS_PER_S_MAX
+    quota_names: Mapping[Quota, str] = QUOTA_NAMES
 
 
 RECORDED_REFUSALS: Final = 32

@@ -184,9 +184,9 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
 class Schedule(msgspec.Struct, frozen=True, gc=False):
     """A schedule. `next_at` is the first slot that is not decided, `buffered` one that waits for the end of a run.
 
-    `last_run` is the latest run that it has started. `starting` has those that are not known to have started, by id.
-    `recent` has the seqs of the last decisions, `revision` that of the last event that somebody else than time brought.
-    One that was removed stays until nothing of it is starting.
+    `last_run` is the latest run that one of its slots has started. `starting` has the runs that are not known to have
+    started, by id. `recent` has the seqs of the last decisions, `revision` that of the last event that somebody else
+    than time brought. One that was removed stays until nothing of it is starting.
     """
 
     timing: Timing
@@ -273,17 +273,14 @@ def _decided(before: Schedule, event: SlotDecided, recorded: Recorded) -> Schedu
     after = replace(before, next_at=event.due_at, recent=recent, buffered=buffered)
     if event.run is None or event.outcome == "skipped_overlap":
         return after
-    return _starting(after, event.run, Intent(event.last, event.input))
-
-
-def _starting(before: Schedule, run: str, intent: Intent) -> Schedule:
-    """A run is to start, which is now the latest one."""
-    return replace(before, last_run=run, starting={**before.starting, run: intent})
+    starting = {**after.starting, event.run: Intent(event.last, event.input)}
+    return replace(after, last_run=event.run, starting=starting)
 
 
 def _requested(before: Schedule, event: ScheduleRunRequested, _: Recorded) -> Schedule:
-    """A run is to start, beside the slots."""
-    return _starting(before, event.run, Intent(event.at, event.input, is_asked_for=True))
+    """A run is to start, beside the slots: the latest one of a slot stays what a policy of overlap looks at."""
+    intent = Intent(event.at, event.input, is_asked_for=True)
+    return replace(before, starting={**before.starting, event.run: intent})
 
 
 def _started(before: Schedule, event: ScheduledRunsStarted, _: Recorded) -> Schedule:

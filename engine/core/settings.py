@@ -14,6 +14,21 @@ import msgspec
 from perdure.engine.core.events import CountsRule, ResumeRule
 
 
+class Quotas(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
+    """The quotas of a workflow's runs. What is not said here is as for the organization, else as for the engine.
+
+    A run that has so many `events`, of so many `bytes`, or that enters so many states a second over a minute
+    (`transitions_per_second`) is paused. While so many of the workflow's runs are open (`open_runs`) no further one is
+    started; the task that would start a child nested deeper than `child_depth` fails.
+    """
+
+    events: int | None = None
+    bytes: int | None = None
+    transitions_per_second: int | None = None
+    open_runs: int | None = None
+    child_depth: int | None = None
+
+
 class VersionSettings(
     msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False
 ):
@@ -22,6 +37,7 @@ class VersionSettings(
     `resume` is what a resume of its runs must say. A run ends as `timed_out` when `timeout_ms` have passed since it
     began. `concurrency_limit` of the workflow's runs go on at once; with `concurrency_key`, an expression over the
     input, so many of each value of it. `concurrency_counts` says which runs count.
+    `quotas` are those of its runs.
     """
 
     resume: ResumeRule = "any"
@@ -29,14 +45,19 @@ class VersionSettings(
     concurrency_limit: int | None = None
     concurrency_key: str | None = None
     concurrency_counts: CountsRule = "all"
+    quotas: Quotas | None = None
 
 
 class OrganizationSettings(
     msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False
 ):
-    """The settings of an organization. `concurrency_limit` of all its runs go on at once, whatever their workflow."""
+    """The settings of an organization. `concurrency_limit` of all its runs go on at once, whatever their workflow.
+
+    `quotas` hold for the runs of each of its workflows that has none of its own.
+    """
 
     concurrency_limit: int | None = None
+    quotas: Quotas | None = None
 
 
 VERSION_DEFAULTS: Final = VersionSettings()
@@ -44,6 +65,9 @@ VERSION_DEFAULTS: Final = VersionSettings()
 
 ORGANIZATION_DEFAULTS: Final = OrganizationSettings()
 """Likewise of an organization."""
+
+NO_QUOTAS: Final = Quotas()
+"""The quotas of settings that say none."""
 
 _VERSION: Final = msgspec.json.Decoder(VersionSettings)
 _ORGANIZATION: Final = msgspec.json.Decoder(OrganizationSettings)

@@ -12,7 +12,7 @@ commands can lead, and see that each move of the table is made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 Status: TypeAlias = Literal["new", "pending", "running", "waiting", "completed", "failed", "timed_out", "terminated"]
@@ -118,12 +118,18 @@ class IllegalTransition(Exception):
 
 def diagram() -> str:
     """The moves that change the status, as a Mermaid state diagram: what the README shows."""
-    moves: dict[tuple[str, str], list[str]] = {}
-    for (before, event), statuses in TRANSITIONS.items():
-        for after in sorted(statuses - {before}):
-            moves.setdefault((before, after), []).append(event)
+    moves = [(before, event, after) for (before, event), statuses in TRANSITIONS.items() for after in sorted(statuses)]
+    return drawn(moves, TERMINAL)
+
+
+def drawn(moves: Iterable[tuple[str, str, str]], terminal: Iterable[str]) -> str:
+    """A Mermaid state diagram of moves (status, event, next status), but for those that stay where they are."""
+    changes: dict[tuple[str, str], list[str]] = {}
+    for before, event, after in moves:
+        if after != before:
+            changes.setdefault((before, after), []).append(event)
     lines = [
         f"    {'[*]' if before == 'new' else before} --> {after}: {'<br/>'.join(names)}"
-        for (before, after), names in moves.items()
+        for (before, after), names in changes.items()
     ]
-    return "\n".join(["stateDiagram-v2", *lines, *(f"    {status} --> [*]" for status in sorted(TERMINAL))])
+    return "\n".join(["stateDiagram-v2", *lines, *(f"    {status} --> [*]" for status in sorted(terminal))])

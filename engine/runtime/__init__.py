@@ -33,7 +33,8 @@ due, children, a recovery. The states of a request:
     DEFERRED   QUEUED      it claims what a request in a batch claims that is not yet on disk (`_is_held_back`)
     LOADING    QUEUED      its stream is not in memory, and it does not begin one; read together with others
     DECIDING   QUEUED      at its turn: `_pump` takes 64 at once, as long as the open batch is not full
-    DETOUR     DECIDING    the answer is `Need`: payloads or ends of waits are read, or a decision that takes more
+    DETOUR     DECIDING    the quotas in force for its workflow are not known, and are read; or the answer is `Need`:
+                           payloads or ends of waits are read, or a decision that takes more
                            than 20 ms is made in a thread. That one holds if the stream has not moved meanwhile
     QUEUED     LOADING,    before all others: what they waited for is there
                DETOUR

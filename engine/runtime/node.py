@@ -17,6 +17,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.holds import Holds
 from perdure.engine.runtime.processing.processor import Processor
+from perdure.engine.runtime.processing.quotas import QuotaSource
 from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.runtime.processing.sender import Sender
 from perdure.engine.runtime.streams.loader import Definitions, Loader
@@ -78,6 +79,7 @@ class NodeParts(NamedTuple):
     holds: Holds
     draining: asyncio.Event
     sender: Sender
+    quotas: QuotaSource
 
 
 class Workers(NamedTuple):

@@ -184,7 +184,8 @@ class Access:
         principal.require("operator")
         caller = principal.caller
         current = organization_settings((await self.own_organization(caller)).settings)
-        command = organization.ChangeOrganizationSettings(current, changed_organization(current, given))
+        wanted = changed_organization(current, given, self._node.limits)
+        command = organization.ChangeOrganizationSettings(current, wanted)
         await send(self._node, caller, "organization", caller.organization_id, command)
         return await self.own_organization(caller)
 

@@ -34,7 +34,7 @@ class BulkOrder(NamedTuple):
 class BulkCommands:
     """Commands about bulk jobs, limited to the caller's workspace; `reads` has what is read of them."""
 
-    def __init__(self, node: NodeParts, finding: Finding, on_started: Callable[[bytes], None]) -> None:
+    def __init__(self, node: NodeParts, finding: Finding, on_started: Callable[[bytes, bytes], None]) -> None:
         self._node = node
         self.reads = BulkReads(node.store)
         self._finding = finding
@@ -57,7 +57,7 @@ class BulkCommands:
         expected = counted.total if counted.is_exact else None
         command = bulk.StartBulk(ids.text(caller.workspace_id), order.action, payload, expected)
         await send(self._node, caller, "bulk", bulk_id, command)
-        self._on_started(bulk_id)
+        self._on_started(bulk_id, caller.organization_id)
         return await self.reads.row(caller, bulk_id)
 
     async def stop(self, caller: Caller, bulk_id: bytes, reason: str | None = None) -> BulkRow:
@@ -79,7 +79,12 @@ class BulkCommands:
             if name not in action.arguments:
                 raise Invalid(f"{name}: it does not go with the action {order.action!r}", {"field": name})
         _check_reason(order.reason)
-        return narrowed(await self._finding.wanted(caller, order.filters), action)
+        try:
+            wanted = await self._finding.wanted(caller, order.filters)
+        except Invalid as problem:  # the filters are members of the order
+            field = problem.details.get("field")
+            raise Invalid(f"filter.{problem.message}", {**problem.details, "field": f"filter.{field}"}) from None
+        return narrowed(wanted, action)
 
 
 def narrowed(wanted: RunFilter, action: BulkAction) -> RunFilter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -28,10 +29,16 @@ COMMANDS_AT_ONCE: Final = 8
 """So many commands of all jobs together are under way: what others ask for waits for few of them."""
 
 JOBS_AT_ONCE: Final = 4
+"""So many jobs of one organization are done at once; the long ones of one keep those of another waiting for nothing."""
+
 EVENTS_AT_ONCE: Final = 500
 PAUSE_MS: Final = 250
 PAUSE_MAX_MS: Final = 10_000
 KEY_ENDED: Final = "key_ended"
+
+KEY_PREFIX: Final = "\nbulk:"
+"""How the idempotency keys of jobs begin: as none does that a caller can send, or whoever may change one run could use
+the key of a job first, for something else, and the job would find that it has had its turn."""
 
 
 class _Order(NamedTuple):
@@ -62,7 +69,7 @@ class BulkWorker:
         self._store = node.store
         self._commanded = commanded
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
-        self._places = asyncio.Semaphore(JOBS_AT_ONCE)
+        self._places = defaultdict[bytes, asyncio.Semaphore](lambda: asyncio.Semaphore(JOBS_AT_ONCE))
         self._jobs: dict[bytes, asyncio.Task[None]] = {}
         self._survey: asyncio.Task[None] | None = None
 
@@ -72,10 +79,10 @@ class BulkWorker:
         """Take up what is under way; from here on jobs that start are done."""
         self._survey = asyncio.get_running_loop().create_task(self._take_up())
 
-    def go_on(self, bulk_id: bytes) -> None:
+    def go_on(self, bulk_id: bytes, organization_id: bytes) -> None:
         """Do a job, unless that is being done, or this node does none."""
         if self._survey is not None and bulk_id not in self._jobs and not self._node.draining.is_set():
-            job = self._jobs[bulk_id] = asyncio.get_running_loop().create_task(self._run(bulk_id))
+            job = self._jobs[bulk_id] = asyncio.get_running_loop().create_task(self._run(bulk_id, organization_id))
             job.add_done_callback(lambda _: self._jobs.pop(bulk_id, None))
 
     async def close(self) -> None:
@@ -94,7 +101,7 @@ class BulkWorker:
         after = b""
         while rows := await self._patiently(after):
             for row in rows:
-                self.go_on(row.bulk_id)
+                self.go_on(row.bulk_id, row.organization_id)
             after = rows[-1].bulk_id
 
     async def _patiently(self, after: bytes) -> list[BulkRow]:
@@ -109,10 +116,10 @@ class BulkWorker:
 
     # --- a job -------------------------------------------------------------------------------------------------------
 
-    async def _run(self, bulk_id: bytes) -> None:
+    async def _run(self, bulk_id: bytes, organization_id: bytes) -> None:
         """Do a job until it has ended, whatever is in the way meanwhile."""
         pause = PAUSE_MS
-        async with self._places:
+        async with self._places[organization_id]:
             while self._node.processor.failure is None and not self._node.draining.is_set():
                 try:
                     if await self._turns(bulk_id):
@@ -175,7 +182,7 @@ class BulkWorker:
 
     async def _touch(self, bulk_id: bytes, order: _Order, run: str, process_id: str) -> _Outcome:
         """Give a run the command, however often it takes until that is answered."""
-        name = f"bulk:{ids.text(bulk_id)}:{run}"
+        name = f"{KEY_PREFIX}{ids.text(bulk_id)}:{run}"
         key = IdempotencyKey(name, ["bulk", ids.text(bulk_id), order.action.name])
         item = BulkItem(order.caller, process_id, order.reason, order.arguments, order.filters, key)
         pause = PAUSE_MS

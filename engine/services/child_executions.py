@@ -188,19 +188,17 @@ class ChildExecutions:
 
     async def _trigger(self, hot: HotStream, child: bytes, wanted: fx.StartChild) -> None:
         """Start the child. Raises `StepFailed` if that cannot be; a child that runs already is all right."""
-        if wanted.parent.depth > self._node.limits.child_depth_max:
-            raise StepFailed(
-                LIMIT_EXCEEDED,
-                f"Children are nested {self._node.limits.child_depth_max} deep at most.",
-                is_retryable=False,
-            )
+        deepest, name = (await self._node.quotas.read((hot.organization_id, hot.state.workflow))).child_depth
+        if wanted.parent.depth > deepest:
+            said = f"Children are nested {deepest} deep at most ({name})."
+            raise StepFailed(LIMIT_EXCEEDED, said, is_retryable=False)
         wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
         caller = _acting(hot)
         found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
-        reason = await self._open_runs.why_not(caller.workspace_id, found.version.workflow_id)
-        if reason is not None:
-            raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {reason}.")
+        too_many = await self._open_runs.why_not(found.version)
+        if too_many is not None:
+            raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {too_many.reason}.")
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
         try:
             start = await self._limits.limited(caller, start)

@@ -12,7 +12,7 @@ from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
 from perdure.store.protocols import Store
 from perdure.store.records import CountRow, ExecutionRow
-from perdure.store.run_filter import RunFilter
+from perdure.store.run_filter import TIME_BYTES, RunFilter
 
 COUNT_AT_ONCE: Final = 1000
 COUNT_LOOKS_MAX: Final = 200
@@ -57,6 +57,8 @@ class Finding:
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
             position, is_end = rows[-1].execution_id, False
+        elif not is_end:
+            position = own_position(position, rows, beyond, is_newest_first=sort == "newest")
         return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
 
     async def wanted(self, caller: Caller, given: Given) -> RunFilter:
@@ -99,6 +101,24 @@ class Finding:
             FoundRun(row, chosen.get(row.execution_id, ids.text(row.execution_id)), names.get(row.workflow_id))
             for row in rows
         ]
+
+
+def own_position(
+    position: bytes, rows: Sequence[ExecutionRow], beyond: bytes | None, *, is_newest_first: bool
+) -> bytes:
+    """A position that is as good, and tells of no run but the caller's: a cursor has it in it.
+
+    A walk may have ended at a run of another workspace. It is as right to go on from the edge of the millisecond in
+    which that began, or from a run of the page that is nearer, unless the page began there: it would not move on.
+    """
+    if rows and rows[-1].execution_id == position:
+        return position
+    start = int.from_bytes(position[:TIME_BYTES], "big") + is_newest_first
+    edge = start.to_bytes(TIME_BYTES + 1, "big")[1:] + bytes(len(position) - TIME_BYTES)
+    nearest = [edge, *(row.execution_id for row in rows[-1:])]
+    found = min(nearest) if is_newest_first else max(nearest)
+    is_further = beyond is None or (found < beyond if is_newest_first else found > beyond)
+    return found if is_further else position
 
 
 def counts_json(rows: Sequence[CountRow], names: Mapping[bytes, str]) -> dict[str, Any]:

@@ -13,20 +13,33 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.errors import Conflict
-from perdure.engine.limits import Limits
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.clock import Clock
+from perdure.engine.runtime.processing.quotas import QuotaSource
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.starting import Start
 from perdure.store.protocols import Executions
+from perdure.store.records import WorkflowVersionRow
 
 READ_AFTER_MS: Final = 10_000
 """What other nodes have started since is not known here: after so long the counts are read again."""
 
 KNOWN_MAX: Final = 10_000
 """So many workflows are known at a time."""
+
+
+class TooMany(NamedTuple):
+    """The reason why a workflow gets no further run: it has as many open ones as its quota says."""
+
+    reason: str
+    quota: int
+
+    def refusal(self) -> Conflict:
+        """The error that says so."""
+        return Conflict(self.reason, {"limit": self.quota})
 
 
 class _Known(msgspec.Struct):
@@ -39,25 +52,28 @@ class _Known(msgspec.Struct):
 class OpenRuns:
     """The open runs of workflows, as far as their quota needs them."""
 
-    def __init__(self, store: Executions, clock: Clock, limits: Limits) -> None:
+    def __init__(self, store: Executions, clock: Clock, quotas: QuotaSource) -> None:
         self._store = store
         self._clock = clock
-        self._max: Final = limits.workflow_open_runs_max
+        self._quotas = quotas
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
-    async def why_not(self, workspace_id: bytes, workflow_id: bytes) -> str | None:
-        """The reason why no further run of a workflow may be started now; null: it may, and is counted."""
+    async def why_not(self, version: WorkflowVersionRow) -> TooMany | None:
+        """The reason why no further run of this workflow may be started now; null: it may, and is counted."""
+        workflow_id = version.workflow_id
+        quota = (await self._quotas.read((version.organization_id, ids.text(workflow_id)))).open_runs
         known = self._known.get(workflow_id)
-        if known is None or known.count >= self._max or self._clock.ticks() - known.read_at >= READ_AFTER_MS:
-            counts = await self._store.execution_counts(workspace_id, workflow_id=workflow_id)
+        if known is None or known.count >= quota.most or self._clock.ticks() - known.read_at >= READ_AFTER_MS:
+            counts = await self._store.execution_counts(version.workspace_id, workflow_id=workflow_id)
             known = _Known(sum(row.total for row in counts if row.status not in TERMINAL), self._clock.ticks())
             self._known[workflow_id] = known
             if len(self._known) > KNOWN_MAX:
                 self._known.popitem(last=False)
-        if known.count >= self._max:
-            return (
-                f"the workflow has {known.count:,} runs that have not ended, and its quota (workflow_open_runs_max) "
-                f"is {self._max:,}: end some of them, or raise it"
+        if known.count >= quota.most:
+            return TooMany(
+                f"the workflow has {known.count:,} runs that have not ended, and its quota ({quota.name}) "
+                f"is {quota.most:,}: end some of them, or raise it",
+                quota.most,
             )
         known.count += 1
         return None
@@ -71,8 +87,7 @@ class StartRules(NamedTuple):
 
     async def limited(self, caller: Caller, start: Start) -> Start:
         """The start with the limits that it counts in. Raises `Conflict` if too many runs are open, and `Invalid`."""
-        version = start.found.version
-        reason = await self.open_runs.why_not(version.workspace_id, version.workflow_id)
-        if reason is not None:
-            raise Conflict(reason)
+        too_many = await self.open_runs.why_not(start.found.version)
+        if too_many is not None:
+            raise too_many.refusal()
         return await self.limits.limited(caller, start)

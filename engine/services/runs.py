@@ -111,10 +111,9 @@ class Runs:
 
     async def _check_open_runs(self, found: Published) -> None:
         """Raise `Conflict` if the workflow has as many open runs as any may have."""
-        version = found.version
-        reason = await self._open_runs.why_not(version.workspace_id, version.workflow_id)
-        if reason is not None:
-            raise Conflict(reason, {"limit": self._node.limits.workflow_open_runs_max})
+        too_many = await self._open_runs.why_not(found.version)
+        if too_many is not None:
+            raise too_many.refusal()
 
     async def _holder(self, caller: Caller, request: _Trigger) -> _Holder | None:
         """The execution that was started under the process id."""

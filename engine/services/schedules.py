@@ -16,13 +16,14 @@ from perdure.engine import calendar
 from perdure.engine.core import ids
 from perdure.engine.core import schedules as s
 from perdure.engine.errors import Conflict, Invalid, NotFound
-from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, Rejected
+from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, IdempotencyClaim, Rejected
+from perdure.engine.services.idempotency import Answered, Idempotency
 from perdure.engine.services.schedule_inputs import check_template
 from perdure.engine.services.schedule_views import ScheduleView, schedules_of, views_of
 from perdure.engine.services.scheduled_runs import ScheduledRuns
-from perdure.engine.services.sending import ask, refused
+from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.slots import asked_process_id, next_slot, timing_of
 from perdure.engine.services.workflows import Workflows
 from perdure.store.records import ScheduleRow
@@ -59,11 +60,12 @@ class RunAsked(NamedTuple):
 class Schedules:
     """The schedules of workflows, limited to what a caller may see."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, runs: ScheduledRuns) -> None:
+    def __init__(self, node: NodeParts, workflows: Workflows, runs: ScheduledRuns, memory: Idempotency) -> None:
         self._node = node
         self._store = node.store
         self._workflows = workflows
         self._runs = runs
+        self._idempotency = memory
 
     # --- finding -------------------------------------------------------------------------------------------------
 
@@ -187,16 +189,23 @@ class Schedules:
         names = [row.schedule_id for row in await self.rows(caller, workflow_id)]
         await self._send(caller, workflow_id, s.ResumeWorkflow, names)
 
-    async def run_now(self, caller: Caller, workflow_id: bytes, schedule_id: bytes) -> RunAsked:
+    async def run_now(
+        self, caller: Caller, workflow_id: bytes, schedule_id: bytes, *, idempotency: IdempotencyKey | None = None
+    ) -> RunAsked:
         """Start a run of a schedule now; told once it has started.
 
         Raises `NotFound`, or `Conflict` if the workflow's runs cannot start.
         """
-        _named(await self.rows(caller, workflow_id), schedule_id)
-        await self._workflows.runnable(caller, workflow_id, None)
+        await self._workflows.workflow(caller, workflow_id)
         command = s.RunNow(ids.text(schedule_id))
-        reply = await self._send(caller, workflow_id, lambda _: command, [])
-        run = str(reply.answer)
+
+        async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
+            _named(await self.rows(caller, workflow_id), schedule_id)
+            await self._workflows.runnable(caller, workflow_id, None)
+            reply = await send(self._node, caller, "workflow", workflow_id, command, remembered=claim)
+            return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, workflow_id, reply.position)
+
+        run = str((await self._idempotency.run_once(caller, idempotency, attempt)).answer)
         with suppress(TimeoutError):
             await self._runs.started(run)
         return RunAsked(run, asked_process_id(command.schedule, run))
@@ -256,7 +265,9 @@ def _timing(given: GivenSchedule, before: s.Timing | None, field: str, now: int)
     start_at = _or(given.start_at, None if before is None else before.start_at)
     end_at = _or(given.end_at, None if before is None else before.end_at)
     if start_at is not None and end_at is not None and end_at < start_at:
-        raise Invalid(f"{field}end_at: it is before start_at", {"field": "end_at"})
+        raise Invalid(
+            f"{field}end_at: it is before start_at; it must not be earlier than that, or null", {"field": "end_at"}
+        )
     if given.cron is not UNSET and given.interval is not UNSET:
         raise Invalid(f"{field}interval: a schedule has either cron_expression or interval", {"field": "interval"})
     is_interval = given.interval is not UNSET or (given.cron is UNSET and before is not None and before.cron is None)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.engine.calendar import DAY_MS, LAST_DAY, MINUTE_MS, Calendar, Interval, parse_cron, parse_zone
+from perdure.engine.calendar import LAST, MINUTE_MS, Calendar, Interval, parse_cron, parse_zone
 from perdure.engine.core import ids
 from perdure.engine.core.schedules import CAUGHT_UP_MAX, Due, Timing
 from perdure.store.records import ExecutionRow, ScheduleRow
@@ -28,9 +28,6 @@ FEW: Final = 3
 CALENDARS_MAX: Final = 4096
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-LAST: Final = (LAST_DAY - _EPOCH.date()).days * DAY_MS
-"""Nothing is due after this instant, which can still be written as a date in any zone."""
 
 
 class _Slots:

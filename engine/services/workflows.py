@@ -111,7 +111,7 @@ class Workflows:
         Raises `Invalid` with every problem of the definition in `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        given = await self._definition(caller, definition, mock_payload, changed_version(VERSION_DEFAULTS, settings))
+        given = await self._definition(caller, definition, mock_payload, self._settings(VERSION_DEFAULTS, settings))
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.workspace_id)
@@ -167,7 +167,7 @@ class Workflows:
         row, latest = seen
         workflow_id = row.workflow_id
         current = _as_definition(latest)
-        wanted = changed_version(current.settings, settings)
+        wanted = self._settings(current.settings, settings)
         changed = None
         if definition is not None:
             changed = await self._definition(caller, definition, mock_payload, wanted)
@@ -229,6 +229,9 @@ class Workflows:
             )
             return Applied(saved, "created")
 
+    def _settings(self, current: VersionSettings, given: Mapping[str, Any] | None) -> VersionSettings:
+        return changed_version(current, given, self._node.limits)
+
     async def _apply(
         self,
         caller: Caller,
@@ -241,7 +244,7 @@ class Workflows:
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = version_settings(before.settings)
-        wanted = await self._definition(caller, definition, None, changed_version(had, settings))
+        wanted = await self._definition(caller, definition, None, self._settings(had, settings))
         is_new = (bytes.fromhex(wanted.sha256), wanted.settings) != (before.definition_digest, had)
         saved = await self._change(
             caller,

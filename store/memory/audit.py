@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from perdure.store.batch import OWNERS
+from perdure.store.audited import Miscount, Seen, Stray
+from perdure.store.batch import ANSWERERS, OWNERS
 from perdure.store.memory.bulk_jobs import MemoryBulkJobs
 from perdure.store.memory.catalog import MemoryCatalog
 from perdure.store.memory.executions import MemoryExecutions
@@ -17,15 +18,12 @@ from perdure.store.records import (
     CountRow,
     ExecutionRow,
     IdempotencyRow,
-    Miscount,
     OrganizationRow,
     Owned,
     ProcessIdRow,
     QueueRow,
     ScheduleRow,
-    Seen,
     SlotRow,
-    Stray,
     StreamKind,
     TimerRow,
     WaitRow,
@@ -84,8 +82,8 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules, MemoryBulkJo
         }
         found: list[Stray] = []
         for row_type, (kind, column) in OWNERS.items():
-            found += self._strays_of(TABLE_OF[row_type].name, tables[row_type].rows.values(), kind, column)
-        return found + self._strays_of("idempotency", self._idempotency.rows.values(), "execution", "stream_id")
+            found += self._strays_of(TABLE_OF[row_type].name, tables[row_type].rows.values(), [kind], column)
+        return found + self._strays_of("idempotency", self._idempotency.rows.values(), ANSWERERS, "stream_id")
 
     async def shape_flaws(self) -> list[str]:
         return []
@@ -95,9 +93,9 @@ class MemoryAudit(MemoryExecutions, MemoryCatalog, MemorySchedules, MemoryBulkJo
         keys = sorted(key for key in there | counted if there[key] != counted[key])
         return [Miscount(CountRow(*key, counted[key]), there[key]) for key in keys]
 
-    def _strays_of(self, table: str, rows: Iterable[Any], kind: StreamKind, column: str) -> list[Stray]:
+    def _strays_of(self, table: str, rows: Iterable[Any], kinds: Sequence[StreamKind], column: str) -> list[Stray]:
         ids = [getattr(row, column) for row in rows]
-        return [Stray(table, id_) for id_ in ids if id_ not in self._streams or self._streams[id_].kind != kind]
+        return [Stray(table, id_) for id_ in ids if id_ not in self._streams or self._streams[id_].kind not in kinds]
 
 
 def _at(table: MemoryTable[Any], stream_id: bytes) -> list[Any]:

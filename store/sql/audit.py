@@ -8,21 +8,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Select, and_, bindparam, func, literal, select, tuple_, union_all
 
-from perdure.store.batch import OWNERS
+from perdure.store.audited import MISPLACED, Miscount, Seen, Stray
+from perdure.store.batch import ANSWERERS, OWNERS
 from perdure.store.records import (
     CountRow,
     IdempotencyRow,
-    Miscount,
     Owned,
     QueueRow,
-    Seen,
-    Stray,
     StreamKind,
     StreamRow,
     TimerRow,
     WaitRow,
 )
-from perdure.store.schema import TABLE_OF, UNUSED, execution_counts, executions, idempotency, streams, timers
+from perdure.store.schema import (
+    TABLE_OF,
+    UNUSED,
+    events,
+    execution_counts,
+    executions,
+    idempotency,
+    queue,
+    streams,
+    timers,
+)
 from perdure.store.sql.endings import IS_CURRENT, SEEN_WAITS
 from perdure.store.sql.places import QUEUED
 from perdure.store.sql.session import SqlSession, Statement
@@ -49,10 +57,10 @@ _REMEMBERED_AFTER: Final = _REMEMBERED.where(
 )
 
 
-def _strays_of(row: type[Owned | IdempotencyRow], kind: StreamKind, column: str) -> Statement:
+def _strays_of(row: type[Owned | IdempotencyRow], kinds: Sequence[StreamKind], column: str) -> Statement:
     """Rows whose stream is not there, or is of another type."""
     table = TABLE_OF[row]
-    is_its = and_(streams.c.stream_id == table.c[column], streams.c.kind == kind)
+    is_its = and_(streams.c.stream_id == table.c[column], streams.c.kind.in_(kinds))
     return (
         select(literal(table.name), table.c[column])
         .where(~select(streams.c.seq).where(is_its).exists())
@@ -60,10 +68,16 @@ def _strays_of(row: type[Owned | IdempotencyRow], kind: StreamKind, column: str)
     )
 
 
+_QUEUED_BY: Final = select(events.c.seq).where(
+    events.c.stream_id == queue.c.execution_id,
+    events.c.seq == queue.c.seq,
+    events.c.position == queue.c.position,
+)
 _STRAYS: Final = [
-    *(_strays_of(row, *owner) for row, owner in OWNERS.items()),
-    _strays_of(IdempotencyRow, "execution", "stream_id"),
+    *(_strays_of(row, [kind], column) for row, (kind, column) in OWNERS.items()),
+    _strays_of(IdempotencyRow, ANSWERERS, "stream_id"),
     *(select(literal(table.name), literal(bytes(16))).select_from(table).limit(1) for table in UNUSED),
+    select(literal(MISPLACED), queue.c.execution_id).where(~_QUEUED_BY.exists()).limit(_STRAYS_MAX),
 ]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, cast, func, or_, select
 
@@ -138,41 +139,87 @@ class _Span(NamedTuple):
         return self._replace(low=reached) if newest_first else self._replace(high=_next(reached))
 
 
+class _Read(Protocol):
+    """All rows of a statement, as `SqlSession` gives them."""
+
+    async def __call__(self, statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]: ...
+
+
 class SqlFinding(SqlSession):
     """`find_executions` over SQL."""
 
     async def find_executions(
         self, wanted: RunFilter, *, newest_first: bool = True, beyond: bytes | None = None, limit: int = 20
     ) -> FoundRuns:
-        lowest, highest = wanted.bounds
-        if beyond is not None:
-            lowest, highest = (lowest, min(highest, beyond)) if newest_first else (max(lowest, beyond), highest)
-        span = _Span(_next(lowest), highest)
-        search = _Search(self, wanted, newest_first, limit)
-        named = None if wanted.process_id is None else await self._named(search.values)
-        found: list[Walked] = []
-        if wanted.process_id is None or named is None:
-            found += [await search.walk(walk, span, "any" if wanted.process_id else "") for walk in walks(wanted)]
-        else:
-            found.append(await search.listed(named, span))
-            implied = ids_beginning_with(wanted.process_id)
-            if implied is not None:
-                narrow = _Span(max(span.low, implied[0]), min(span.high, _next(implied[1])))
-                found += [await search.walk(walk, narrow, "implied") for walk in walks(wanted)]
-        return merged(found, newest_first=newest_first, limit=limit)
+        page = _Page(wanted, newest_first, beyond, limit)
+        if len(walks(wanted)) == 1:
+            return await _found(self._all, page)
+        # Else an execution that goes from one index to another between two walks is found twice, or not at all.
+        # Shielded as every read is: a connection that is cut off within a transaction would not find back.
+        return await asyncio.shield(self._found_at_one_moment(page))
 
-    async def _named(self, values: dict[str, Any]) -> list[bytes] | None:
-        """The executions whose chosen process id begins so; null if they are too many to be listed."""
-        wanted = {name: values[name] for name in ("organization_id", "workspace_id", "name_from", "name_below")}
-        rows = await self._all(_NAMED, **wanted, look=CLOSE_LOOK_MAX + 1)
-        return None if len(rows) > CLOSE_LOOK_MAX else [row[0] for row in rows]
+    async def _found_at_one_moment(self, page: _Page) -> FoundRuns:
+        with self._reading():
+            async with self._engine().connect() as connection:
+
+                async def read(statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
+                    return (await connection.execute(statement, parameters)).all()
+
+                await connection.exec_driver_sql("BEGIN")
+                try:
+                    return await _found(read, page)
+                finally:
+                    await connection.exec_driver_sql("ROLLBACK")
+
+
+class _Page(NamedTuple):
+    """What is asked for."""
+
+    wanted: RunFilter
+    newest_first: bool
+    beyond: bytes | None
+    limit: int
+
+    @property
+    def span(self) -> _Span:
+        lowest, highest = self.wanted.bounds
+        if self.beyond is not None:
+            if self.newest_first:
+                highest = min(highest, self.beyond)
+            else:
+                lowest = max(lowest, self.beyond)
+        return _Span(_next(lowest), highest)
+
+
+async def _found(read: _Read, page: _Page) -> FoundRuns:
+    """A page, read with `read`."""
+    wanted, span = page.wanted, page.span
+    search = _Search(read, wanted, page.newest_first, page.limit)
+    named = None if wanted.process_id is None else await _named(read, search.values)
+    found: list[Walked] = []
+    if wanted.process_id is None or named is None:
+        found += [await search.walk(walk, span, "any" if wanted.process_id else "") for walk in walks(wanted)]
+    else:
+        found.append(await search.listed(named, span))
+        implied = ids_beginning_with(wanted.process_id)
+        if implied is not None:
+            narrow = _Span(max(span.low, implied[0]), min(span.high, _next(implied[1])))
+            found += [await search.walk(walk, narrow, "implied") for walk in walks(wanted)]
+    return merged(found, newest_first=page.newest_first, limit=page.limit)
+
+
+async def _named(read: _Read, values: dict[str, Any]) -> list[bytes] | None:
+    """The executions whose chosen process id begins so; null if they are too many to be listed."""
+    wanted = {name: values[name] for name in ("organization_id", "workspace_id", "name_from", "name_below")}
+    rows = await read(_NAMED, **wanted, look=CLOSE_LOOK_MAX + 1)
+    return None if len(rows) > CLOSE_LOOK_MAX else [row[0] for row in rows]
 
 
 class _Search:
     """One call: its walks share the values of the statements."""
 
-    def __init__(self, session: SqlFinding, wanted: RunFilter, newest_first: bool, limit: int) -> None:  # noqa: FBT001
-        self._all = session._all  # noqa: SLF001 a part of it
+    def __init__(self, read: _Read, wanted: RunFilter, newest_first: bool, limit: int) -> None:  # noqa: FBT001
+        self._all = read
         self._newest_first = newest_first
         self._limit = limit
         self._has_time = not (wanted.created_from is None and wanted.created_to is None)

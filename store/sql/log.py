@@ -9,7 +9,8 @@ from sqlalchemy import LargeBinary, and_, bindparam, cast, func, select
 
 from perdure.store.protocols import LOG_PAGE_MAX
 from perdure.store.records import EventRow, HeadEvent, LogPage, SnapshotRow, StoredEvent, StreamKind, StreamRow
-from perdure.store.schema import NOT_EXECUTION, events, leaves, snapshots, streams
+from perdure.store.retained import leaves
+from perdure.store.schema import NOT_EXECUTION, events, snapshots, streams
 from perdure.store.sql.session import SqlSession, in_parts
 
 _LOG_PAGE: Final = 1000

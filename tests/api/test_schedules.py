@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from perdure.engine.audit.store_audit import verify
 from perdure.engine.testing import ManualClock
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
 
@@ -234,3 +235,46 @@ async def test_the_schedules_of_a_workflow_are_patched(api: Api) -> None:
         "PUT", "/v1/workflows/by-name/w", json={"definition": ENDING, "cron_expression": "* * * * *"}
     )
     assert "cron_expression: it is not supported" in refused.json()["error"]["message"]
+
+
+async def test_a_start_or_end_where_dates_end(api: Api) -> None:
+    """A schedule that begins too late has no slot; one that ends there goes on."""
+    workflow_id = await api.workflow(ENDING)
+    path, cron = f"/v1/workflows/{workflow_id}/schedules", {"cron_expression": "* * * * *"}
+    for last in ("9990-01-01T00:00:01Z", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-14:00"):
+        for given in (cron, {"interval": {"value": 1, "unit": "weeks"}}):
+            refused = await api.post(path, json={**given, "start_at": last})
+            assert refused.status_code == 400, refused.text
+        made = await api.post(path, json={**cron, "end_at": last})
+        assert made.status_code == (400 if last.endswith("-14:00") else 201), "the year 10000 cannot be written"
+
+
+async def test_run_now_is_answered_once_for_an_idempotency_key(api: Api) -> None:
+    """The same request gets the same run; the same key for another schedule is refused."""
+    workflow_id, schedule = await scheduled(api, enabled=False)
+    _, other = await scheduled(api, enabled=False)
+    path = f"/v1/workflows/{workflow_id}/schedules/{schedule['id']}/run-now"
+    first, again = [(await api.post(path, headers={"Idempotency-Key": "k"})) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json()["data"] == again.json()["data"]
+    assert (await api.post(path)).json()["data"] != first.json()["data"]
+    elsewhere = f"/v1/workflows/{other['workflow_id']}/schedules/{other['id']}/run-now"
+    refused = await api.post(elsewhere, headers={"Idempotency-Key": "k"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "CONFLICT")
+    assert (await verify(api.engine.store)).breaks == []
+
+
+async def test_a_schedule_is_shown_as_paused_with_its_workflow(api: Api) -> None:
+    """It is enabled still, and active again when the workflow is resumed; archived, both have ended."""
+    workflow_id, _ = await scheduled(api)
+
+    async def shown() -> tuple[str, bool, int]:
+        (each,) = await listed(api, workflow_id)
+        return each["status"], each["enabled"], len(each["next_slots"])
+
+    await api.ok("POST", f"/v1/workflows/{workflow_id}/pause")
+    assert await shown() == ("paused", True, 5)
+    await api.ok("POST", f"/v1/workflows/{workflow_id}/resume")
+    assert await shown() == ("active", True, 5)
+    await api.ok("DELETE", f"/v1/workflows/{workflow_id}")
+    assert await shown() == ("ended", True, 0)

@@ -87,6 +87,7 @@ UNSET = {
     "concurrencyLimit": None,
     "concurrencyKey": None,
     "concurrencyCounts": "all",
+    "quotas": dict.fromkeys(("events", "bytes", "transitionsPerSecond", "openRuns", "childDepth")),
 }
 
 
@@ -104,6 +105,39 @@ async def test_settings_are_shown_and_changed_one_by_one(api: Api) -> None:
     assert (back["version"], back["settings"], back["definition"]) == (3, UNSET, made["definition"])
 
 
+async def test_quotas_are_changed_one_by_one(api: Api) -> None:
+    """Of a workflow and of the organization: what is not sent stays, and null takes back one, or all."""
+    made = (await api.ok("POST", "/v1/workflows", json={**NEW, "settings": {"quotas": {"events": 500}}}))["data"]
+    quotas: dict[str, Any] = dict.fromkeys(("events", "bytes", "transitionsPerSecond", "openRuns", "childDepth"))
+    assert made["settings"]["quotas"] == quotas | {"events": 500}
+    for path, before in ((f"/v1/workflows/{made['id']}", {"events": 500}), ("/v1/organization", {})):
+        for change, shown in (
+            ({"childDepth": 3}, before | {"childDepth": 3}),
+            ({"events": None, "openRuns": 10}, {"childDepth": 3, "openRuns": 10}),
+            ({}, {"childDepth": 3, "openRuns": 10}),
+            (None, {}),
+        ):
+            answer = (await api.ok("PATCH", path, json={"settings": {"quotas": change}}))["data"]
+            assert answer["settings"]["quotas"] == quotas | shown
+            assert (await api.ok("GET", path))["data"]["settings"]["quotas"] == quotas | shown
+    response = await api.send("PATCH", "/v1/organization", json={"settings": {"quotas": {"openRuns": 10**6}}})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["details"] == {"field": "settings.quotas.openRuns"}
+    assert "more than the engine's own quota (workflow_open_runs_max) is not to be had" in error["message"]
+
+
+async def test_beyond_its_open_runs_a_trigger_is_refused(api: Api) -> None:
+    """With the quota in the details."""
+    settings = {"quotas": {"openRuns": 1}}
+    made = (await api.ok("POST", "/v1/workflows", json={**NEW, "definition": WAITING, "settings": settings}))["data"]
+    await api.trigger(made["id"])
+    response = await api.post(f"/v2/workflows/triggerworkflow/{made['id']}", json={})
+    assert response.status_code == 409
+    assert response.json()["error"] == {"code": "CONFLICT", "details": {"limit": 1}}
+    assert "(quotas.openRuns of the workflow) is 1" in response.json()["message"]
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -115,6 +149,14 @@ async def test_settings_are_shown_and_changed_one_by_one(api: Api) -> None:
         ({"concurrencyKey": "$.a"}, "settings.concurrencyKey: it needs settings.concurrencyLimit"),
         ({"concurrencyCounts": "some"}, "settings.concurrencyCounts: 'some' is not accepted; it must be 'all' or 'a"),
         ({"concurencyLimit": 1}, "settings.concurencyLimit: "),
+        ({"quotas": {"events": 99}}, "settings.quotas.events: 99 is not accepted; it must be "),
+        (
+            {"quotas": {"events": 10**7}},
+            "settings.quotas.events: 10000000 is not accepted; it must be a whole",
+        ),
+        ({"quotas": {"openRuns": 1.5}}, "settings.quotas.openRuns: 1.5 is not accepted; it must be "),
+        ({"quotas": {"childDepths": 1}}, "settings.quotas.childDepths: "),
+        ({"quotas": 7}, "settings.quotas: 7 is not accepted; it must be "),
     ],
 )
 async def test_settings_that_are_not_accepted_are_named(api: Api, settings: dict[str, Any], says: str) -> None:

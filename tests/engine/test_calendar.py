@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from perdure.engine.calendar import (
     DAY_MS,
+    LAST,
     BadCalendar,
     in_words,
     parse_cron,
@@ -66,6 +67,15 @@ def test_slots_are_strictly_after() -> None:
     assert local("0 0 29 2 *", "UTC", "2096-03-01", 1) == ["02-29T00:00"], "eight years without one"
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_nothing_is_due_when_dates_end(zone: str) -> None:
+    """Up to the last instant that can be written there is an answer: no slot."""
+    calendar = parse_cron("* * * * *", zone, now=None)
+    assert next(iter(calendar.after(LAST - 1)), LAST) >= LAST - DAY_MS
+    for after in (LAST, ms("9999-01-01"), ms("9999-12-31T23:59:59")):
+        assert list(calendar.after(after)) == []
+
+
 @pytest.mark.parametrize("zone", ZONES)
 def test_it_agrees_with_brute_force_around_changes(zone: str) -> None:
     """Every minute of four days around some changes of its clock; `dev.py calendar` takes all zones and changes."""
@@ -118,7 +128,7 @@ def test_an_interval_counts_time_that_passes() -> None:
         ("60 * * * *", "minute: 60 is not from 0 to 59"),
         ("* 24 * * *", "hour: 24 is not from 0 to 23"),
         ("* * 0 * *", "day of month: 0 is not from 1 to 31"),
-        ("* * * juni *", "month: there is no 'juni'. Did you mean 'jun'"),
+        ("* * * juni *", "month: there is no 'juni': it must be from 1 to 12, or jan to dec. Did you mean 'jun'"),
         ("* * * * sun#1", "day of week: 'sun#1' is none of a number or name"),
         ("* * l * *", "day of month: there is no 'l'"),
         ("? * * * *", "minute: '.' is none of"),

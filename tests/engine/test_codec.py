@@ -153,6 +153,7 @@ MEMBERS: dict[str, Any] = {
         "concurrencyLimit": 3,
         "concurrencyKey": "$.customer",
         "concurrencyCounts": "active",
+        "quotas": {"events": 5_000, "bytes": 2_000_000, "transitionsPerSecond": 10, "openRuns": 7, "childDepth": 2},
     },
     "sha256": "a" * 64,
     "slot": 1_750_000_000_000,
@@ -181,7 +182,9 @@ MEMBERS: dict[str, Any] = {
 }
 """A value for each member that an event has; none is a default."""
 
-OWN: dict[str, dict[str, Any]] = {"OrganizationSettingsChanged": {"settings": {"concurrencyLimit": 40}}}
+OWN: dict[str, dict[str, Any]] = {
+    "OrganizationSettingsChanged": {"settings": {"concurrencyLimit": 40, "quotas": {"openRuns": 9}}}
+}
 """By event, values of members that mean something else in others."""
 
 

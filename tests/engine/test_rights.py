@@ -111,7 +111,7 @@ async def test_a_key_that_was_reinstated_is_named(store):
 async def test_what_is_secret_is_not_shown(store):
     """Of a secret and of business data the reason says that they are others, and not which."""
     (organization,) = store._organizations.rows.values()
-    store._organizations.put(organization._replace(secret=b"s" * 32))
+    store._organizations.rows[organization.organization_id,] = organization._replace(secret=b"s" * 32)
     version = next(row for row in store._versions.rows.values() if row.mock_payload is not None)
     store._versions.put(version._replace(mock_payload='{"iban":"DE02"}'))
 

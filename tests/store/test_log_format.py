@@ -25,7 +25,7 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import bulk, organization, schedules, workflow
 from perdure.engine.core import events as e
-from perdure.engine.core.settings import OrganizationSettings, VersionSettings
+from perdure.engine.core.settings import OrganizationSettings, Quotas, VersionSettings
 from perdure.engine.core.upcast import EARLIER
 from perdure.engine.core.versions import Called
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
@@ -68,6 +68,7 @@ WORDS = {
     "tuple[int, ...]": "[*integer*]",
     "VersionSettings": "*settings*",
     "OrganizationSettings": "*settings of an organization*",
+    "Quotas": "*quotas*",
     "CountsRule": '`"all"` or `"active"`',
     "ResumeRule": '`"any"` or `"named"`',
     "Timing": "*timing*",
@@ -96,6 +97,7 @@ def event_types() -> str:
     parts.append(described(schedules.Timing, "*timing*: an object"))
     parts.append(described(VersionSettings, "*settings*: an object"))
     parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))
+    parts.append(described(Quotas, "*quotas*: an object"))
     parts.append("*what follows* a failure is one of two objects, which `type` tells apart:\n")
     parts += [described(each, f"`type` {json.dumps(tag_of(each))}") for each in (e.Retry, e.Caught)]
     return "\n".join(parts)

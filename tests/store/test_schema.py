@@ -77,7 +77,7 @@ def finding(wanted: RunFilter) -> Callable[[Store], Awaitable[Any]]:
         await store.find_executions(wanted, newest_first=False, beyond=uid(1))
         if wanted.process_id is not None:
             for shape in ("any", "implied"):
-                search = _Search(cast("SqliteStore", store), wanted, newest_first=True, limit=3)
+                search = _Search(cast("SqliteStore", store)._all, wanted, newest_first=True, limit=3)
                 for walk in walks(wanted):
                     await search.walk(walk, _Span(b"", b"\xff"), shape)
                 await search.listed([uid(1)], _Span(b"", b"\xff"))

@@ -56,10 +56,11 @@ def start(
     is_dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Start a job that gives ACTION to all runs that match: `terminate`, or `resume`. It prints the job's id.
+    """Start a job that gives ACTION to all runs that match. It prints the job's id.
 
-    Without --status those runs are meant that the action can do something with. What starts after the job is left
-    alone. Straight to a database the job is recorded, and the next server on it does it.
+    ACTION is terminate, resume, pause, unpause or redrive. Without --status those runs are meant that the action can do
+    something with. What starts after the job is left alone. Straight to a database the job is recorded, and the next
+    server on it does it.
     """
     no_elsewhere(where)
     arguments = {} if payload is None else {"payload": read_json(payload, "--payload")}

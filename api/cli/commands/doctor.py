@@ -203,7 +203,7 @@ def _over_quota(looked: Checkup) -> Check:
     if not looked.over_quota:
         return Check("quotas", "ok", "no run is paused by a quota")
     detail = f"{len(looked.over_quota)} runs are paused: {_some([ids.text(each) for each in looked.over_quota])}"
-    advice = "`perdure show ID` says which quota; then `perdure unpause ID` or `perdure terminate ID`"
+    advice = "`perdure show ID` says which quota; then raise it, `perdure unpause ID` or `perdure terminate ID`"
     return Check("quotas", "warn", detail, advice)
 
 

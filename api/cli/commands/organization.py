@@ -30,7 +30,7 @@ def show(where: Where, *, as_json: bool) -> None:
 
 @organization.command(
     "set",
-    examples=["perdure organization set concurrencyLimit=100", "perdure organization set concurrencyLimit=null --json"],
+    examples=["perdure organization set concurrencyLimit=100", "perdure organization set quotas.events=50000 --json"],
 )
 @click.argument("assigned", metavar="NAME=VALUE...", nargs=-1, required=True)
 @anywhere
@@ -44,4 +44,6 @@ def _tell(shown: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         output.document(shown)
         return
-    output.facts({"organization": f"{shown['name']} ({shown['id']})", **shown["settings"]})
+    settings = dict(shown["settings"])
+    quotas = {f"quotas.{name}": value for name, value in settings.pop("quotas").items()}
+    output.facts({"organization": f"{shown['name']} ({shown['id']})", **settings, **quotas})

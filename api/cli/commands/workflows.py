@@ -1,4 +1,4 @@
-"""Workflows: `create`, `list` and `show`."""
+"""Workflows: `create`, `list` and `show`; `convert` and `validate` are in `formats`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from perdure.api.cli import output
 from perdure.api.cli.arguments import read_definition
+from perdure.api.cli.commands.formats import convert, validate
 from perdure.api.cli.options import Group, Where, anywhere, limit, steps
 from perdure.api.cli.output import readable
 from perdure.api.cli.setting_options import run_settings
@@ -25,11 +26,16 @@ from perdure.api.cli.targets.run_reader import ListedStatus
         'perdure workflows create invoice.asl.json --name "invoice payment"',
         "perdure workflows list",
         "perdure workflows apply invoice.asl.yaml",
+        "perdure workflows validate invoice.steps.json --format steps",
         'perdure workflows show "invoice approval"',
     ],
 )
 def workflows() -> None:
     """Create, change, list and show workflows."""
+
+
+workflows.add_command(convert)
+workflows.add_command(validate)
 
 
 @workflows.command(

@@ -77,7 +77,7 @@ class RunRelated(Shape, frozen=True):
 
 
 class Lineage(Shape, frozen=True):
-    """Where a run comes from, how often it was redriven, and what was made from it (the first hundred runs)."""
+    """The origin of a run, how often it was redriven, and what was made from it (the first hundred runs)."""
 
     execution_id: Uuid
     status: RunStatus

@@ -10,6 +10,7 @@ from perdure.engine.core.events import Recorded
 from perdure.engine.core.schedules import ScheduledRunRefused
 from perdure.engine.services.schedule_views import ScheduleView
 from perdure.engine.services.slots import local, utc
+from perdure.store.records import ScheduleRow
 
 
 def schedule_json(view: ScheduleView) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def schedule_json(view: ScheduleView) -> dict[str, Any]:
     return {
         "id": ids.text(row.schedule_id),
         "workflow_id": ids.text(row.workflow_id),
-        "status": "ended" if row.next_at is None else row.status,
+        "status": _status(row),
         "enabled": row.status == "active",
         "is_main": bool(row.is_main),
         "cron_expression": timing.cron,
@@ -40,6 +41,13 @@ def schedule_json(view: ScheduleView) -> dict[str, Any]:
         "updated_at": iso(row.modified_at),
         "updated_by": row.modified_by,
     }
+
+
+def _status(row: ScheduleRow) -> str:
+    """A schedule is paused with its workflow, too: `enabled` tells of itself alone."""
+    if row.next_at is None:
+        return "ended"
+    return "paused" if row.due_at is None else "active"
 
 
 def _decision(recorded: Recorded) -> dict[str, Any]:

@@ -47,7 +47,9 @@ async def remove_schedule(call: RouteCall[Any, None]) -> Reply:
 async def run_schedule(call: RouteCall[Any, None]) -> Reply:
     """Start a run of a schedule now, beside its slots, also while it is paused."""
     workflow_id, schedule_id = call.path_id("id"), call.path_id("schedule_id")
-    started = await call.engine.services.schedules.run_now(call.caller, workflow_id, schedule_id)
+    started = await call.engine.services.schedules.run_now(
+        call.caller, workflow_id, schedule_id, idempotency=call.idempotency({})
+    )
     return data(started._asdict(), status=201)
 
 
@@ -97,6 +99,7 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(SCHEDULES, "POST", f"{ONE}/run-now", "workflows.run", run_schedule),
         status=201,
+        headers=("Idempotency-Key",),
         answer=common.Data[schedule_schemas.RunStarted],
         refusals=_CHANGES,
     ),

@@ -8,9 +8,34 @@ import msgspec
 
 from perdure.api.dialects.schemas import Number, Shape
 from perdure.api.validation import Request, Uuid
-from perdure.engine.services.settings import CONCURRENCY_MAX, KEY_TEXT_MAX, TIMEOUT_MS_MAX
+from perdure.engine.services.settings import BYTES_MIN, CONCURRENCY_MAX, EVENTS_MIN, KEY_TEXT_MAX, TIMEOUT_MS_MAX
 
 ResumeRule: TypeAlias = Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})]
+
+
+class QuotaRules(Request, frozen=True, rename="camel"):
+    """Quotas of runs, none above the engine's own. Members that are not sent stay as they are; null takes one back.
+
+    A run that has so many `events`, of so many `bytes`, or enters so many states a second over a minute
+    (`transitionsPerSecond`) is paused. While a workflow has so many `openRuns` no further one is started. A task that
+    would start a child nested deeper than `childDepth` fails.
+    """
+
+    events: Annotated[int, msgspec.Meta(ge=EVENTS_MIN)] | msgspec.UnsetType | None = msgspec.UNSET
+    bytes: Annotated[int, msgspec.Meta(ge=BYTES_MIN)] | msgspec.UnsetType | None = msgspec.UNSET
+    transitions_per_second: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType | None = msgspec.UNSET
+    open_runs: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType | None = msgspec.UNSET
+    child_depth: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class QuotasShown(Shape, frozen=True, rename="camel"):
+    """Quotas of runs; where one is null, that of the organization holds, else the engine's own."""
+
+    events: Number | None
+    bytes: Number | None
+    transitions_per_second: Number | None
+    open_runs: Number | None
+    child_depth: Number | None
 
 
 class RunSettings(Request, frozen=True, rename="camel"):
@@ -18,7 +43,8 @@ class RunSettings(Request, frozen=True, rename="camel"):
 
     `resume` "named": a resume must say which wait it means. A run ends as `timed_out` when `timeoutMs` have passed
     since it began. Of `concurrencyLimit` runs that go on at once, with `concurrencyKey` (an expression over the input)
-    so many of each key; with `concurrencyCounts` "active" a run that only waits does not count.
+    so many of each key; with `concurrencyCounts` "active" a run that only waits does not count. `quotas` bound each
+    run, and how many are open.
     """
 
     resume: ResumeRule | msgspec.UnsetType | None = msgspec.UNSET
@@ -32,6 +58,7 @@ class RunSettings(Request, frozen=True, rename="camel"):
         | msgspec.UnsetType
         | None
     ) = msgspec.UNSET
+    quotas: QuotaRules | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class SettingsShown(Shape, frozen=True, rename="camel"):
@@ -42,15 +69,18 @@ class SettingsShown(Shape, frozen=True, rename="camel"):
     concurrency_limit: Number | None
     concurrency_key: str | None
     concurrency_counts: Literal["all", "active"]
+    quotas: QuotasShown
 
 
 class OrganizationRules(Request, frozen=True, rename="camel"):
     """Rules for all runs of an organization. Members that are not sent stay as they are; null takes one back.
 
-    `concurrencyLimit`: so many of its runs go on at once, whatever their workflow.
+    `concurrencyLimit`: so many of its runs go on at once, whatever their workflow. `quotas` hold for each of its
+    workflows that has none of its own.
     """
 
     concurrency_limit: Annotated[int, msgspec.Meta(ge=1, le=CONCURRENCY_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
+    quotas: QuotaRules | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class OrganizationChange(Request, frozen=True):
@@ -63,6 +93,7 @@ class OrganizationSettingsShown(Shape, frozen=True, rename="camel"):
     """Rules for all runs of an organization; what is not set is null."""
 
     concurrency_limit: Number | None
+    quotas: QuotasShown
 
 
 class OrganizationShown(Shape, frozen=True):

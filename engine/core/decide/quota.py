@@ -72,12 +72,13 @@ def granted(state: State, facts: Facts) -> QuotaGrant:
 
 def _used_up(state: State, facts: Facts) -> UsedUp | None:
     """The first quota that is used up."""
+    names = facts.quota_names
     if state.seq >= facts.events_max and state.seq >= state.events_until:
-        return UsedUp("events", f"the run has {state.seq:,} events: its quota (run_events_max) is used up")
+        return UsedUp("events", f"the run has {state.seq:,} events: its quota ({names['events']}) is used up")
     if state.log_bytes >= facts.log_bytes_max and state.log_bytes >= state.bytes_until:
         size = f"{state.log_bytes:,} bytes of events"
-        return UsedUp("bytes", f"the run has {size}: its quota (run_bytes_max) is used up")
+        return UsedUp("bytes", f"the run has {size}: its quota ({names['bytes']}) is used up")
     if state.transitions >= facts.transitions_minute_max and state.recorded_at - state.transitions_since < WINDOW_MS:
         count = f"{state.transitions:,} transitions within a minute"
-        return UsedUp("transitions", f"the run made {count}: its quota (run_transitions_per_s_max) is used up")
+        return UsedUp("transitions", f"the run made {count}: its quota ({names['transitions']}) is used up")
     return None

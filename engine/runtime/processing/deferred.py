@@ -1,13 +1,13 @@
-"""Deferred requests: they wait for a stream, payloads, ends of waits, or a decision in a thread.
+"""Deferred requests: they wait for a stream, quotas, payloads, ends of waits, or a decision in a thread.
 
-Its stream may have to be loaded, its decision may ask for payloads and for the ends of waits, or it may take so long
-that it is better made in a thread. The others go on meanwhile. No stream is changed here: each detour gives what it has
-found to the processor, which goes on with the request.
+Its stream may have to be loaded, and the quotas of its workflow to be read; its decision may ask for payloads and for
+the ends of waits, or it may take so long that it is better made in a thread. The others go on meanwhile. No stream is
+changed here: each detour gives what it has found to the processor, which goes on with the request.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from itertools import chain
 from typing import Final
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from perdure.engine.core import ids
 from perdure.engine.core.decision import Facts, Need, Outcome
 from perdure.engine.fairness import FairLock, FairThread
+from perdure.engine.runtime.processing.quotas import QuotaSource, WorkflowKey
 from perdure.engine.runtime.processing.requests import CommandRequest
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
@@ -31,8 +32,12 @@ OFFLOADED_RANDOM_MAX: Final = 100
 class Deferred:
     """The deferred requests of a processor. All methods are called on its event loop."""
 
-    def __init__(self, loader: Loader, new_id: Callable[[], bytes], random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, loader: Loader, quotas: QuotaSource, new_id: Callable[[], bytes], random: Callable[[int], bytes]
+    ) -> None:
         self._loader = loader
+        self._quotas = quotas
+        self._reading: dict[WorkflowKey, list[CommandRequest]] = {}
         self._new_id = new_id
         self._random = random
         self._loading: dict[bytes, list[CommandRequest]] = {}
@@ -48,12 +53,13 @@ class Deferred:
     @property
     def waiting(self) -> int:
         """The number of deferred requests."""
-        return self._loading_count + len(self._deciding)
+        return self._loading_count + len(self._deciding) + sum(map(len, self._reading.values()))
 
     @property
     def requests(self) -> Iterator[CommandRequest]:
         """The deferred requests."""
-        return chain(chain.from_iterable(self._loading.values()), self._deciding.values())
+        waiting = (*self._loading.values(), *self._reading.values())
+        return chain(chain.from_iterable(waiting), self._deciding.values())
 
     @contextmanager
     def taken(self, request: CommandRequest) -> Iterator[None]:
@@ -86,6 +92,21 @@ class Deferred:
                 requests = self._loading.pop(stream_id, [])
                 self._loading_count -= len(requests)
                 yield result, requests
+
+    def want_quotas(self, key: WorkflowKey, request: CommandRequest) -> bool:
+        """Queue a request until the quotas of its workflow are known; returns whether a call of `quotas` is needed."""
+        waiting = self._reading.setdefault(key, [])
+        waiting.append(request)
+        return len(waiting) == 1
+
+    async def quotas(self, key: WorkflowKey) -> tuple[Exception | None, Sequence[CommandRequest]]:
+        """Read the quotas that hold for a workflow; gives the requests that wait for them, and the error, if any."""
+        problem: Exception | None = None
+        try:
+            await self._quotas.read(key)
+        except Exception as error:  # noqa: BLE001 told to who asked for them; the others go on
+            problem = error
+        return problem, self._reading.pop(key)
 
     async def fetch(self, hot: HotStream, request: CommandRequest, need: Need) -> None:
         """Load the data that a decision needs, so that it can be made again with all else the same.

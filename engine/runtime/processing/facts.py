@@ -8,6 +8,7 @@ from typing import Final
 
 from perdure.engine.core.decision import Facts
 from perdure.engine.limits import Limits
+from perdure.engine.runtime.processing.quotas import QuotaSource, WorkflowKey, quotas_of_engine, workflow_key
 from perdure.engine.runtime.processing.requests import CommandRequest, RecordedRandomness
 from perdure.engine.runtime.streams.stream import HotStream
 
@@ -29,6 +30,7 @@ class FactsSource:
         random: Callable[[int], bytes],
         refusals: Callable[[bytes], int],
         moves_max: Callable[[CommandRequest], int],
+        quotas: QuotaSource,
     ) -> None:
         self._limits = limits
         self._names = names
@@ -36,13 +38,27 @@ class FactsSource:
         self._random = random
         self._refusals = refusals
         self._moves_max = moves_max
+        self._quotas = quotas
+        self._of_engine: Final = quotas_of_engine(limits)
         self.engine = "engine:"
 
+    def missing(self, hot: HotStream, request: CommandRequest) -> WorkflowKey | None:
+        """The workflow whose quotas must be read before a decision can be made; null if none must."""
+        key = workflow_key(hot, request)
+        return key if key is not None and self._quotas.known(key) is None else None
+
+    async def complete(self, hot: HotStream, request: CommandRequest) -> None:
+        """Read what is missing for a decision; it is there until something else is awaited. Raises `StoreError`."""
+        if (key := self.missing(hot, request)) is not None:
+            await self._quotas.read(key)
+
     def of(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
-        """The facts for a decision that is about to be made."""
+        """The facts for a decision that is about to be made, and for which nothing is missing."""
         chance = RecordedRandomness(request, self._new_id, self._random)
         deadline = time.perf_counter() + DECISION_TIME_S
         limits = self._limits
+        key = workflow_key(hot, request)
+        quotas = (key and self._quotas.known(key)) or self._of_engine
         return Facts(
             hot.text,
             hot.machine,
@@ -56,12 +72,13 @@ class FactsSource:
             self._names,
             lambda: deadline - time.perf_counter(),
             payload_max=limits.payload_max_bytes,
-            events_max=limits.run_events_max,
+            events_max=quotas.events_max,
             transitions_max=min(limits.transitions_max, self._moves_max(request)),
             payload_sizes=hot.payload_sizes,
             payload_bytes=hot.payload_bytes,
             run_payloads_max=limits.run_payloads_max_bytes,
             engine=self.engine,
-            log_bytes_max=limits.run_bytes_max,
-            transitions_minute_max=60 * limits.run_transitions_per_s_max,
+            log_bytes_max=quotas.bytes_max,
+            transitions_minute_max=quotas.transitions_minute_max,
+            quota_names=quotas.names,
         )

@@ -1,4 +1,4 @@
-"""The ports of a processor: calls that it makes outside itself, given by whoever builds it (`engine.compose`)."""
+"""The ports of a processor: what it asks and calls outside itself, given by whoever builds it (`engine.compose`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from perdure.engine.core.effects import Effect
+from perdure.engine.runtime.processing.quotas import QuotaSource
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.store.records import NewEvent
 
 
 class Ports(NamedTuple):
-    """All of them are called on the loop, and return at once.
+    """The calls are made on the loop, and return at once. `quotas` says which hold for the runs of a workflow.
 
     - `effect`: run an effect, which is on disk.
     - `moved`: the log stands there on disk now.
@@ -25,3 +26,4 @@ class Ports(NamedTuple):
     administered: Callable[[HotStream, Sequence[NewEvent]], None]
     stopped: Callable[[], None]
     failed: Callable[[Exception], None]
+    quotas: QuotaSource

@@ -31,6 +31,7 @@ from perdure.engine.runtime.processing.failures import Failures
 from perdure.engine.runtime.processing.group_commit import GroupCommit, WayBack
 from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.ports import Ports
+from perdure.engine.runtime.processing.quotas import WorkflowKey
 from perdure.engine.runtime.processing.replies import Replies
 from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest
 from perdure.engine.runtime.streams.loader import Loader
@@ -72,11 +73,13 @@ class Processor:
         self._clock = clock
         self._random = random
         self._ids = ids.IdGenerator(random)
-        self._deferred = Deferred(loader, self.new_id, random)
+        self._deferred = Deferred(loader, ports.quotas, self.new_id, random)
         self.hot = HotStreams(HOT_MAX)
         self.replies = Replies(self.hot, metrics, ports.effect)
         self._inbox = Inbox(self.hot.workflow_of)
-        self._facts = FactsSource(limits, names, self.new_id, random, self.hot.refusals, self._inbox.transitions_max)
+        self._facts = FactsSource(
+            limits, names, self.new_id, random, self.hot.refusals, self._inbox.transitions_max, ports.quotas
+        )
         self._put_off = PutOff(clock, self._put)
         self._failures = Failures(self.hot, self.replies, self._put_off, self._put, metrics)
         self.commits = GroupCommit(
@@ -218,6 +221,10 @@ class Processor:
         if self._deferred.is_next(hot, request):
             self._conclude(hot, request, Need(is_slow=True), now)
             return
+        if (workflow := self._facts.missing(hot, request)) is not None:
+            if self._deferred.want_quotas(workflow, request):
+                self._start(self._read_quotas(workflow))
+            return
         try:
             outcome = hot.kind.decide(hot, request.command, self._facts.of(hot, request, now))
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
@@ -252,6 +259,7 @@ class Processor:
             with self._deferred.taken(request):
                 if need.is_slow:
                     async with self._deferred.turn(hot):
+                        await self._facts.complete(hot, request)
                         state, now = hot.state, self._clock.now()
                         if not self._inbox.is_closed and self.failure is None:
                             outcome = await self._deferred.decide(hot, request, self._facts.of(hot, request, now))
@@ -312,6 +320,16 @@ class Processor:
                 for request in requests:
                     self._failures.not_loaded(request, result)
             self._schedule()
+
+    async def _read_quotas(self, workflow: WorkflowKey) -> None:
+        """Read the quotas that hold for a workflow, then decide what waits for them."""
+        problem, requests = await self._deferred.quotas(workflow)
+        if problem is None:
+            self._inbox.put_first(requests)
+        else:
+            for request in requests:
+                self._failures.not_loaded(request, problem)
+        self._schedule()
 
     # --- what goes wrong ------------------------------------------------------------------------------------------
 

@@ -50,6 +50,18 @@ CHARGE: dict[str, Any] = {
         "Sleep": {"Type": "Wait", "Seconds": 31536000, "End": True},
     },
 }
+STEPS: dict[str, Any] = {
+    "name": "invoice approval",
+    "steps": [
+        {"id": "ask", "type": "approval", "config": {"title": "Pay {{ input.amount }}?"}},
+        {
+            "id": "approved",
+            "type": "condition",
+            "config": {"expression": "{{ steps.ask.approved }}", "then": ["book"]},
+        },
+        {"id": "book", "type": "log", "config": {"message": "booked by {{ steps.ask.approvedBy }}"}},
+    ],
+}
 EXTERNAL: dict[str, Any] = {
     "StartAt": "Ask",
     "States": {
@@ -65,6 +77,7 @@ EXTERNAL: dict[str, Any] = {
 FILES: dict[str, Any] = {
     "invoice.asl.json": APPROVAL,
     "invoice.asl.yaml": APPROVAL,
+    "invoice.steps.json": STEPS,
     "charge.asl.json": CHARGE,
     "invoice.json": {"amount": 120},
     "approval.json": {"source": "TEAMS", "approved": True},

@@ -85,6 +85,8 @@ def call_as_operator(client: Any) -> None:
     """The calls about the organization, whose settings are changed and back, and about the clock."""
     changed = [client.change_organization({"concurrencyLimit": limit}).settings for limit in (7, None)]
     assert changed[-1] == client.organization().settings
+    assert client.change_organization({"quotas": {"openRuns": 9}}).settings.quotas.open_runs == 9
+    assert client.change_organization({"quotas": None}).settings == changed[-1]
     assert (client.clock().is_trusted, client.clock().problem) == (True, None)
     assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
 

@@ -14,6 +14,7 @@ from perdure.api.http.routing import Route
 from perdure.api.openapi import document
 from tests.api.conftest import KEY, Api
 from tests.api.fuzzing import rows_of
+from tests.present import present
 
 DOCUMENT = document(ROUTES)
 BODIES = [route for route in ROUTES if route.body is not None]
@@ -50,6 +51,8 @@ class Probe(NamedTuple):
     key_id: str
     token: str
     schedule_id: str
+    ended_id: str
+    bulk_id: str
 
     @classmethod
     async def made(cls, api: Api) -> Probe:
@@ -62,14 +65,28 @@ class Probe(NamedTuple):
         key_id = next(key["id"] for key in keys if key["name"] != "bootstrap")
         schedule = {"interval": {"value": 500, "unit": "weeks"}}
         made = await api.ok("POST", f"/v1/workflows/{workflow_id}/schedules", json=schedule)
-        return cls(api, workflow_id, process_id, key_id, token, made["data"]["id"])
+        ended_id = await api.trigger(workflow_id)
+        await api.settled()
+        await api.terminate(ended_id)
+        bulk = {"action": "terminate", "filter": {"workflow_id": workflow_id, "state": "Nowhere"}}
+        bulk_id = (await api.ok("POST", "/v1/bulk", json=bulk))["data"]["id"]
+        await api.settled()
+        return cls(api, workflow_id, process_id, key_id, token, made["data"]["id"], ended_id, bulk_id)
+
+    def own(self, route: Route) -> dict[str, Any]:
+        """The members of a right body that must be as they are here."""
+        name = present(route.body).__name__
+        if name == "WorkflowChange":
+            return {"status": "published"}  # what is published is no draft again
+        return {"workflow_id": self.workflow_id} if name == "Toggle" else {}
 
     def url(self, route: Route) -> str:
+        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id}
         values = {
-            "id": self.key_id if "keys" in route.path else self.workflow_id,
+            "id": own.get("/".join(route.path.split("/")[:3]), self.workflow_id),
             "workflow_id": self.workflow_id,
             "workflow_version": "1",
-            "process_id": self.process_id,
+            "process_id": self.ended_id if route.path.endswith("/redrive") else self.process_id,
             "schedule_id": self.schedule_id,
             "token": self.token,
             "name": "a%20name",

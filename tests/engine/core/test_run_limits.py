@@ -13,7 +13,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core.commands import Advance, Beat, Terminate, UnpauseExecution
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decide.pause import UNPAUSED
-from perdure.engine.core.decision import Decision, Facts
+from perdure.engine.core.decision import QUOTA_NAMES, Decision, Facts
 from perdure.engine.core.pause_events import ExecutionPaused, Quota
 from perdure.engine.core.state import OngoingPause
 from perdure.engine.testing import due, failed
@@ -53,6 +53,27 @@ def stopped_by(run: Checked, quota: Quota, reason: str) -> OngoingPause:
 def events_used_up(run: Checked, count: int) -> None:
     stopped_by(run, "events", f"the run has {count} events: its quota (run_events_max) is used up")
     assert run.state.seq == count + 1
+
+
+class Named(Limited):
+    """Limited by a quota of its workflow, which was raised after a pause."""
+
+    most = LIMIT
+
+    def _facts(self) -> Facts:
+        names = {**QUOTA_NAMES, "events": "quotas.events of the workflow"}
+        return replace(super()._facts(), events_max=self.most, quota_names=names)
+
+
+def test_the_reason_names_the_setting_that_is_in_force() -> None:
+    """And an unpause under a raised one grants nothing: the run goes on to where that ends."""
+    run = Named(loop("A", "B", Type="Pass"), {})
+    name = "quotas.events of the workflow"
+    stopped_by(run, "events", f"the run has {LIMIT} events: its quota ({name}) is used up")
+    run.most = LIMIT + 20
+    run.when(UnpauseExecution())
+    assert run.state.events_until == 0
+    stopped_by(run, "events", f"the run has {LIMIT + 20} events: its quota ({name}) is used up")
 
 
 def test_a_loop_without_an_end_is_paused() -> None:

@@ -208,15 +208,30 @@ def test_one_slot_waits_for_the_run_before_it():
 
 
 def test_a_buffered_slot_waits_for_whichever_run_is_the_last():
-    """One that was asked for meanwhile is waited for, too; one that never began is not."""
+    """One of a later slot, where the policy was changed, is waited for, too; one that never began is not."""
     stream = Stream(overlap="buffer_one").tick(MINUTE).tick(2 * MINUTE)
     first = next(iter(stream.schedule.starting))
-    asked = stream.send(s.RunNow(stream.name)).answer
+    spec = s.ScheduleSpec(timing=stream.schedule.timing, due_at=3 * MINUTE)
+    edit = s.ScheduleEdit(schedule=stream.name, revision=stream.schedule.revision, spec=spec, keeps_input=True)
+    stream.send(s.EditSchedules(edited=(edit,)))
+    later = stream.tick(3 * MINUTE).schedule.last_run
     stream.send(s.TakeBuffered(stream.name, 2 * MINUTE, first))
-    assert (stream.new, stream.effects) == ([], (fx.FollowScheduled(stream.name, 2 * MINUTE, asked),))
-    stream.send(s.AcknowledgeRuns(stream.name, (first,), (s.RunRefusal(asked, "CONFLICT", "secret: a draft"),)))
+    assert (stream.new, stream.effects) == ([], (fx.FollowScheduled(stream.name, 2 * MINUTE, later),))
+    stream.send(s.AcknowledgeRuns(stream.name, (first,), (s.RunRefusal(later, "CONFLICT", "secret: a draft"),)))
     assert [type(each) for each in stream.new] == [s.ScheduledRunsStarted, s.ScheduledRunRefused, s.SlotDecided]
     assert stream.decided == [("fired", 2, 2, 1)]
+
+
+@pytest.mark.parametrize("overlap", ["skip", "buffer_one"])
+def test_a_run_that_was_asked_for_is_beside_the_slots(overlap):
+    """However it ends, the run of the last slot is what the next one looks at."""
+    stream = Stream(overlap=overlap).tick(MINUTE)
+    first = stream.schedule.last_run
+    asked = stream.send(s.RunNow(stream.name)).answer
+    assert (stream.schedule.last_run, set(stream.schedule.starting)) == (first, {first, asked})
+    stream.send(s.AcknowledgeRuns(stream.name, (first, asked)))
+    stream.tick(2 * MINUTE)
+    assert [each for each in stream.decided if each[0] == "fired"] == []
 
 
 def test_slots_of_a_pause_are_skipped_in_one_event():

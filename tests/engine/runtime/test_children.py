@@ -434,7 +434,7 @@ async def test_children_are_nested_so_deep_and_no_deeper(bench: Bench, limits: L
     deepest = await engine.result(rows[0].id)
     assert (deepest.error, deepest.cause) == (
         "StepFunctions.ExecutionLimitExceeded",
-        f"Children are nested {depth} deep at most.",
+        f"Children are nested {depth} deep at most (child_depth_max).",
     )
 
 

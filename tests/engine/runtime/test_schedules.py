@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from itertools import pairwise
 from typing import Any, Final
@@ -11,7 +12,8 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.core.schedules import ScheduledRunRefused, SlotDecided
-from perdure.engine.errors import Conflict, Invalid
+from perdure.engine.errors import Conflict, Invalid, NotFound
+from perdure.engine.runtime.callers import IdempotencyKey
 from perdure.engine.services.schedule_views import ScheduleView
 from perdure.engine.services.schedules import GivenSchedule
 from perdure.engine.services.slots import utc
@@ -372,3 +374,31 @@ async def test_a_process_id_that_somebody_else_has(bench: Bench) -> None:
     assert len(await scheduled.runs()) == 1
     (view,) = await scheduled.views()
     assert "belongs to another execution" in (view.decisions[0].payload or {})["reason"]
+
+
+async def test_a_run_is_started_once_for_an_idempotency_key(bench: Bench) -> None:
+    """However many ask at once, and once the schedule is gone; another key starts another run."""
+    scheduled = await Scheduled.made(bench, EACH_MINUTE._replace(is_enabled=False))
+    (view,) = await scheduled.views()
+    name = view.row.schedule_id
+
+    async def ask(key: str) -> str:
+        asked = await scheduled.call("run_now", name, idempotency=IdempotencyKey(key, ["POST", "run-now"]))
+        return str(asked.execution_id)
+
+    first = await asyncio.gather(*(ask("a") for _ in range(16)))
+    other = await ask("b")
+    assert {ids.text(run.execution_id) for run in await scheduled.runs()} == {*first, other}
+    assert len({*first, other}) == 2
+    await scheduled.call("remove", name)
+    assert await ask("a") == first[0]
+    with pytest.raises(NotFound):
+        await ask("c")
+
+
+async def test_the_schedules_of_an_archived_workflow_have_ended(bench: Bench) -> None:
+    """No slot is shown that nothing will come of."""
+    scheduled = await Scheduled.made(bench, EACH_MINUTE)
+    await scheduled.engine.services.workflows.archive(await scheduled.engine._caller(), scheduled.workflow_id)
+    (view,) = await scheduled.views()
+    assert (view.row.due_at, view.row.next_at, view.slots) == (None, None, [])

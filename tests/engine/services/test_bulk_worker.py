@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 
+from perdure.api.http.headers import idempotency_key
 from perdure.engine import Engine
 from perdure.engine.audit.rebuild import rebuild
 from perdure.engine.audit.store_audit import verify
-from perdure.engine.errors import Unavailable
+from perdure.engine.core import ids
+from perdure.engine.errors import Invalid, Unavailable
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.bulk_actions import Commanded
-from perdure.engine.services.bulk_worker import COMMANDS_AT_ONCE, BulkWorker
+from perdure.engine.services.bulk_worker import COMMANDS_AT_ONCE, JOBS_AT_ONCE, KEY_PREFIX, BulkWorker
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
 from perdure.store.records import BulkRow
@@ -135,6 +138,23 @@ async def test_a_repeated_resume_ends_no_later_wait(engine: Engine, monkeypatch:
     assert {wait.state for wait in await engine.waits()} == {"Second"}
 
 
+async def test_nobody_takes_the_keys_of_a_job(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idempotency key that names a job and a run, sent by somebody who knows both, is a key like any other."""
+    monkeypatch.setattr(engine.services.bulk, "_on_started", lambda *_: None)
+    bulk_id = await job_of(engine, BulkOrder("terminate", WAITING))
+    for wait in await engine.waits():
+        run, name = wait.execution_id, (await engine.status(wait.execution_id)).process_id
+        await engine.resume(name, {}, idempotency_key=f"bulk:{ids.text(bulk_id)}:{run}")
+
+    await crash(engine, monkeypatch)
+
+    row = await shown(engine, bulk_id)
+    assert (row.done, row.failed) == (RUNS, 0)
+    text = {"Idempotency-Key": f"{KEY_PREFIX}1:2"}
+    with pytest.raises(Invalid, match="printable ASCII"):
+        idempotency_key(Headers(text))
+
+
 async def test_few_commands_are_under_way_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all jobs together."""
     monkeypatch.setattr("perdure.engine.services.bulk_worker.RUNS_IN_A_TURN", 50)
@@ -156,6 +176,23 @@ async def test_few_commands_are_under_way_at_once(engine: Engine, monkeypatch: p
     await engine.node.jobs.settle()
     assert most <= COMMANDS_AT_ONCE
     assert sum([(await shown(engine, job)).done for job in jobs]) >= RUNS
+
+
+async def test_jobs_of_one_organization_keep_no_other_waiting(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many it starts, and however long they take."""
+
+    async def stuck(*_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine.services.runs, "terminate", stuck)
+    own = [await job_of(engine, BulkOrder("terminate", WAITING)) for _ in range(JOBS_AT_ONCE + 1)]
+    elsewhere = Caller(b"o" * 16, b"w" * 16, "embedded:other")
+    other = await job_of(engine, BulkOrder("terminate", WAITING), elsewhere)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert (await shown(engine, other)).status == "completed"
+    begun = [await engine.store.events(job) for job in own]
+    assert sorted(len(some) for some in begun) == [1, *[2] * JOBS_AT_ONCE]
 
 
 async def test_what_cannot_be_done_now_is_done_later(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from perdure.store.audited import Seen, Stray
 from perdure.store.protocols import Store
-from perdure.store.records import Seen, Stray, TimerRow
+from perdure.store.records import (
+    TimerRow,
+)
 from tests.store.builders import (
     NOW,
     ORG,

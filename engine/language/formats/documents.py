@@ -1,0 +1,75 @@
+"""Compiles a document of any format: a table of compilers by the format's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from perdure.engine.language.diagnostics import Diagnostics
+from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError
+from perdure.engine.language.formats.graph import compile_graph
+from perdure.engine.language.formats.service_steps import compile_service
+from perdure.engine.language.formats.step_list import compile_steps
+from perdure.engine.language.parse.definition import problems, unsupported
+from perdure.engine.language.parse.shape import read_definition
+
+
+class DocumentOptions(NamedTuple):
+    """The surroundings of a document.
+
+    `actions`: what its steps can do, by name.
+    `has_credentials`: whether `credentials.NAME` may stand in templates.
+    `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
+    `is_draft`: whether nodes that nothing leads to are warnings.
+    """
+
+    actions: Mapping[str, ActionForm]
+    has_credentials: bool = False
+    is_standalone: bool = False
+    is_draft: bool = False
+
+
+def compile_states(document: object) -> CompiledDocument:
+    """Take over a definition that is written in Amazon States Language; each state is its own step.
+
+    Raises DocumentError: it is not valid, or needs what is not supported.
+    """
+    found = problems(document) or unsupported(document)
+    if found:
+        raise DocumentError(found)
+    definition = read_definition(document, Diagnostics())
+    return CompiledDocument(definition=definition, states={name: name for name in definition["States"]})
+
+
+_COMPILERS: Final[Mapping[str, Callable[[object, DocumentOptions], CompiledDocument]]] = MappingProxyType(
+    {
+        "asl": lambda document, _: compile_states(document),
+        "graph": lambda document, options: compile_graph(
+            document,
+            actions=options.actions,
+            has_credentials=options.has_credentials,
+            is_standalone=options.is_standalone,
+            is_draft=options.is_draft,
+        ),
+        "service": lambda document, options: compile_service(
+            document, actions=options.actions, has_credentials=options.has_credentials
+        ),
+        "steps": lambda document, options: compile_steps(
+            document,
+            actions=options.actions,
+            has_credentials=options.has_credentials,
+            is_standalone=options.is_standalone,
+        ),
+    }
+)
+FORMATS: Final = tuple(_COMPILERS)
+"""The names of all formats."""
+
+
+def compile_document(name: str, document: object, options: DocumentOptions) -> CompiledDocument:
+    """Compile a document of the format of that name, one of FORMATS.
+
+    Raises DocumentError, with every problem that is found; nothing else, whatever the document is.
+    """
+    return _COMPILERS[name](document, options)

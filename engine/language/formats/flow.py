@@ -1,0 +1,170 @@
+"""The form that all formats are read into: steps, and which follows which. Machines are built from it.
+
+A `StepFlow` is one machine: its steps, and for each what follows it by the way it ends. Loops and branches hold flows
+of their own. How a format writes this down is gone here; pointers into its source are kept for problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from perdure.engine.language.diagnostics import JsonPointer
+from perdure.engine.language.errors import Problem
+from perdure.engine.language.values import MISSING, Json, Missing
+
+NEXT: Final = "next"
+TRUE: Final = "true"
+FALSE: Final = "false"
+ERROR: Final = "error"
+APPROVED: Final = "approved"
+REJECTED: Final = "rejected"
+
+ScopePath: TypeAlias = tuple[str, ...]
+"""The way from the top to a machine: a name for each machine that is entered."""
+
+
+class ActionForm(NamedTuple):
+    """An action of the catalog as a definition may name it.
+
+    `name`: of the registered step that does it.
+    `fields`: the members that its config may have; None for any.
+    `required`: those that it must have.
+    `is_summary`: whether it must be followed by one that delivers its output.
+    `delivers`: whether it is one that does.
+    `text_field`: the member of its config with the text that it delivers.
+    """
+
+    name: str
+    fields: frozenset[str] | None = None
+    required: tuple[str, ...] = ()
+    is_summary: bool = False
+    delivers: bool = False
+    text_field: str = ""
+
+
+class RetryPlan(NamedTuple):
+    """A limit on how often a step is called, and the pauses between; `attempts` counts the first call."""
+
+    attempts: int = 3
+    backoff_ms: float = 1000
+    multiplier: float = 2
+    delay_max_ms: float = 30_000
+
+
+class ErrorPlan(NamedTuple):
+    """The handling of an error: `retry` first, then the strategy. `fallback` is the output that takes its place."""
+
+    strategy: Literal["fail", "continue"] = "fail"
+    retry: RetryPlan | None = None
+    fallback: Json | Missing = MISSING
+    pointer: JsonPointer = JsonPointer()
+
+    @property
+    def catches(self) -> bool:
+        """Whether the run goes on after an error."""
+        return self.strategy == "continue" or self.fallback is not MISSING
+
+    @property
+    def is_default(self) -> bool:
+        """Whether an error simply fails the run."""
+        return self.retry is None and not self.catches
+
+
+class FlowStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step.
+
+    `id`: unique in the document.
+    `kind`: its type, one of the rows of the table of types, or `action`.
+    `action`: the action that it calls, for those of kind `action`.
+    `name`: what it is called for people.
+    `pointer`: where it stands in the source.
+    `config`: what its type makes of it.
+    `config_pointer`: where that stands.
+    `errors`: what becomes of an error.
+    `timeout_ms`: how long it may take; None: as long as the run.
+    `bodies`: the flows in it: a loop's, or one for each branch.
+    `ways`: the id of the step that follows, by the way it ends; None ends the machine.
+    `aliases`: other names by which its templates read the outputs of steps.
+    """
+
+    id: str
+    kind: str
+    action: str = ""
+    name: str | None = None
+    pointer: JsonPointer
+    config: Mapping[str, Json]
+    config_pointer: JsonPointer
+    errors: ErrorPlan = ErrorPlan()
+    timeout_ms: float | None = None
+    bodies: tuple[StepFlow, ...] = ()
+    ways: Mapping[str, str | None] = {}
+    aliases: Mapping[str, str] = {}
+
+    def after(self, way: str = NEXT) -> str | None:
+        """Give what follows it by a way; by one that is not given, what simply follows."""
+        return self.ways[way] if way in self.ways else self.ways.get(NEXT)
+
+
+class StepFlow(NamedTuple):
+    """The steps of one machine; `start` is the id of the first, None if there is none."""
+
+    start: str | None
+    steps: tuple[FlowStep, ...]
+
+
+class StepOutline(msgspec.Struct, frozen=True):
+    """A step as records of runs show it, with those in it, by branch."""
+
+    id: str
+    name: str
+    kind: str
+    bodies: tuple[tuple[StepOutline, ...], ...] = ()
+
+
+class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that has been compiled.
+
+    `definition`: the machine, in Amazon States Language.
+    `steps`: its steps, in the order of the document.
+    `states`: for each state of the definition, nested ones too, the id of the step that it works for; the output of
+        a step is that of the last of its states that was left. States that work for none are not here.
+    `credentials`: for each state that names credentials, their names.
+    `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
+    `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
+    `warnings`: what is probably not meant.
+    """
+
+    definition: dict[str, Json]
+    steps: tuple[StepOutline, ...] = ()
+    states: Mapping[str, str] = {}
+    credentials: Mapping[str, tuple[str, ...]] = {}
+    settings: Mapping[str, Json] = {}
+    is_enveloped: bool = False
+    warnings: tuple[Problem, ...] = ()
+
+
+class DocumentError(ValueError):
+    """A document that cannot be compiled; `problems` is everything that is wrong with it, and never empty."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(f"{problems[0].path or 'document'}: {problems[0].message}")
+        self.problems = problems
+
+
+def steps_in(flow: StepFlow) -> Iterator[FlowStep]:
+    """List all steps of a flow, those in it too, in the order of the document."""
+    for step in flow.steps:
+        yield step
+        for body in step.bodies:
+            yield from steps_in(body)
+
+
+def outlined(flow: StepFlow) -> tuple[StepOutline, ...]:
+    """Give the steps of a flow as records of runs show them."""
+    return tuple(
+        StepOutline(step.id, step.name or step.id, step.action or step.kind, tuple(map(outlined, step.bodies)))
+        for step in flow.steps
+    )
