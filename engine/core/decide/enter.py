@@ -56,6 +56,8 @@ def advance(draft: ExecutionDraft) -> None:
             break
     if not draft.state.is_over and (draft.state.ready or draft.state.actionable_forks):
         draft.effects.append(Continue())
+    else:  # its last move was the last one allowed
+        give_places_back(draft)
 
 
 def _move(draft: ExecutionDraft) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 
 from perdure.engine.core import events as e
@@ -12,7 +14,7 @@ from perdure.engine.core.settings import VersionSettings
 from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER
 from perdure.engine.testing import START, due, failed, recovered, resumed, succeeded, terminated
 
-from .checked import given, wait_id
+from .checked import Checked, given, wait_id
 
 OWN, ALL = e.RunLimit("key", "a" * 64), e.RunLimit("organization", "b" * 64)
 CHARGE = {"Type": "Task", "Resource": "charge"}
@@ -108,6 +110,13 @@ def test_a_run_that_only_waits_gives_its_place_back_and_queues_again():
     run.when(resumed()).then_nothing()
     assert run.answer == "already restarted"
     run.when(admit(2)).then(le.ExecutionAdmitted((2,)), "TaskScheduled").then_is("running")
+
+
+def test_a_run_whose_last_allowed_move_was_into_a_wait_gives_its_place_back_too():
+    """However many moves a decision may make, who only waits has no place after it."""
+    with patch.object(Checked, "transitions_max", 1):
+        run = given(chain(ASK), settings=ACTIVE, limits=(OWN,)).when(admit(3)).then_is("waiting")
+    assert run.state.places == ()
 
 
 def test_a_run_whose_last_state_was_a_wait_ends_without_a_place():
