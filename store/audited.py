@@ -1,4 +1,4 @@
-"""What an audit reads beside rows: those of a stream as they are at one moment, and what does not belong."""
+"""Results of reads for an audit: those of a stream as they are at one moment, and what does not belong."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     limits: tuple[RunLimit, ...] = ()
 
 
-class Fork(msgspec.Struct, frozen=True, gc=False):
+class ForkExecution(msgspec.Struct, frozen=True, gc=False):
     """Start the execution with the history of its `origin` up to an event, and go on from there.
 
     `events` are those of the origin, from the first one to that event, with their payloads. `input`: the one state that
@@ -191,7 +191,7 @@ class Release(msgspec.Struct, frozen=True, gc=False):
     """Release the execution from quarantine, and try again."""
 
 
-class Redrive(msgspec.Struct, frozen=True, gc=False):
+class RedriveExecution(msgspec.Struct, frozen=True, gc=False):
     """Go on with an execution that did not end well, at the states that failed or were cut short.
 
     `settings` are those of its version of the workflow: its time limit is counted anew.
@@ -229,7 +229,7 @@ class Refuse(msgspec.Struct, frozen=True, gc=False):
 
 Command: TypeAlias = (
     Trigger
-    | Fork
+    | ForkExecution
     | Admit
     | Advance
     | QueueTask
@@ -245,7 +245,7 @@ Command: TypeAlias = (
     | Redispatch
     | Quarantine
     | Release
-    | Redrive
+    | RedriveExecution
     | PauseExecution
     | UnpauseExecution
     | Confirm

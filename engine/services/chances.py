@@ -42,7 +42,7 @@ Latest: TypeAlias = Literal["latest"]
 _BUSY: Final = "too many requests claim this process id or idempotency key at once; repeat the call"
 
 
-class Lineage(NamedTuple):
+class RunLineage(NamedTuple):
     """The run that a run was made from (with the process id of that), how often it was redriven, and its offspring.
 
     Of these there are `MADE_MAX` at most, those that were made first; `has_more` says whether there are others.
@@ -86,7 +86,7 @@ class Chances:
             row = await self._row(execution_id)
             found = await self._workflows.runnable(caller, row.workflow_id, row.workflow_version, is_test=True)
             self._first(await self._store.events_at(execution_id, [1]))
-            command = c.Redrive(reason, found.settings)
+            command = c.RedriveExecution(reason, found.settings)
             reply = await send(self._node, caller, "execution", execution_id, command, remembered=claim)
             return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
 
@@ -164,7 +164,7 @@ class Chances:
             found = await self._workflows.runnable(caller, row.workflow_id, row.workflow_version, is_test=is_test)
             given = (events[0].payload or {})["input"]
             start = await self._rules.limited(caller, Start(found, given, new_process_id, trigger, is_test))
-            command = c.Fork(
+            command = c.ForkExecution(
                 origin,
                 tuple(events),
                 trigger,
@@ -201,7 +201,7 @@ class Chances:
         self,
         caller: Caller,
         found: Published,
-        command: c.Trigger | c.Fork,
+        command: c.Trigger | c.ForkExecution,
         start: Start,
         claim: IdempotencyClaim | None,
     ) -> Answered | None:
@@ -251,7 +251,7 @@ class Chances:
 
     # --- what is shown -------------------------------------------------------------------------------------------
 
-    async def lineage(self, caller: Caller, process_id: str) -> Lineage:
+    async def lineage(self, caller: Caller, process_id: str) -> RunLineage:
         """The run that a run was made from, and those that were made from it. Raises `NotFound`."""
         execution_id = await self._runs.find(caller, process_id)
         row = await self._row(execution_id)
@@ -263,7 +263,7 @@ class Chances:
             is_fork = begun.origin is not None and begun.origin.kind == "fork"
             (forks if is_fork else reruns).append(other)
         redrives = await self._redrives(execution_id)
-        return Lineage(row, redrives, first.origin, reruns, forks, len(made) > MADE_MAX)
+        return RunLineage(row, redrives, first.origin, reruns, forks, len(made) > MADE_MAX)
 
     async def _redrives(self, execution_id: bytes) -> int:
         """How often a run was redriven: the last such event says so."""

@@ -251,9 +251,9 @@ def terminated(reason: str = "no longer needed") -> c.Terminate:
     return c.Terminate(reason)
 
 
-def redriven(reason: str | None = None) -> c.Redrive:
+def redriven(reason: str | None = None) -> c.RedriveExecution:
     """A caller lets the execution go on that did not end well."""
-    return c.Redrive(reason)
+    return c.RedriveExecution(reason)
 
 
 def recovered(*, died: bool = True) -> c.Recover:

@@ -163,7 +163,7 @@ class SqlFinding(SqlSession):
             async with self._engine().connect() as connection:
 
                 async def read(statement: Statement, **parameters: Any) -> Sequence[Sequence[Any]]:
-                    return (await connection.execute(statement, parameters)).all()
+                    return await self._within(connection, statement, parameters)
 
                 await connection.exec_driver_sql("BEGIN")
                 try:

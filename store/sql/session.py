@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from perdure.store.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 LIST_MAX: Final = 512
 """So many values stand in an `IN (…)` at the most."""
@@ -69,6 +69,12 @@ class SqlSession:
         with self._reading():
             async with self._engine().connect() as connection:
                 return (await connection.execute(statement, parameters)).all()
+
+    async def _within(
+        self, connection: AsyncConnection, statement: Statement, parameters: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        """All rows of a statement, within a transaction that its caller has begun."""
+        return (await connection.execute(statement, parameters)).all()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

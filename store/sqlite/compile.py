@@ -31,7 +31,7 @@ class Compiler:
     """The statements that were compiled so far, each for the sizes of its lists."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[ClauseElement, tuple[int, ...]], Compiled] = {}
+        self._known: dict[tuple[ClauseElement, tuple[tuple[str, int], ...]], Compiled] = {}
 
     def compiled(self, statement: ClauseElement, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
         """The text of a statement that is the same object each time, and its values in order.
@@ -39,7 +39,7 @@ class Compiler:
         Raises KeyError for a parameter that is missing, ValueError for a list that is empty or too long.
         """
         lists = {name: filled_up(value) for name, value in parameters.items() if isinstance(value, list)}
-        key = statement, tuple(map(len, lists.values()))
+        key = statement, tuple(sorted((name, len(values)) for name, values in lists.items()))
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = compile_statement(statement, {**parameters, **lists})

@@ -16,7 +16,7 @@ from perdure.engine.core.chance_events import ExecutionRedriven
 from perdure.engine.core.events import ExecutionStarted, Recorded
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.services import chances
-from perdure.engine.services.chances import Lineage
+from perdure.engine.services.chances import RunLineage
 from perdure.engine.steps import Registry
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
@@ -88,7 +88,7 @@ async def events(engine: Engine, execution_id: str) -> list[Recorded]:
     return await engine.services.queries.events(ids.parse(execution_id))
 
 
-async def lineage(engine: Engine, name: str) -> Lineage:
+async def lineage(engine: Engine, name: str) -> RunLineage:
     return await engine.services.chances.lineage(await engine._caller(), name)
 
 

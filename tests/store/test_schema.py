@@ -168,6 +168,10 @@ class Watched(SqliteStore):
         self.ran.append((statement, parameters or {}))
         return await super()._query(statement, parameters)
 
+    async def _within(self, connection: Any, statement: Any, parameters: Any) -> Any:
+        self.ran.append((statement, dict(parameters)))
+        return await super()._within(connection, statement, parameters)
+
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:

@@ -128,10 +128,13 @@ def preview(cron: str, timezone: str, start: str | None, count: int, *, as_json:
     from perdure.engine import calendar  # noqa: PLC0415 whoever lists commands needs no time zones
 
     after = _now() if start is None else _instant(start)
+    option = "--timezone"
     try:
+        calendar.parse_zone(timezone)
+        option = "--cron"
         found = calendar.parse_cron(cron, timezone, now=after)
     except calendar.BadCalendar as error:
-        raise CommandFailed(str(error)) from None
+        raise CommandFailed(f"{option}: {error}") from None
     slots = [_shown(slot, found) for slot in calendar.preview(found, after, count)]
     if as_json:
         output.document(slots)

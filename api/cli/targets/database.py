@@ -27,7 +27,7 @@ from perdure.api.cli.targets.reader import (
     open_database,
     reader,
 )
-from perdure.api.dialects.resource.chance_schemas import Fork, Rerun
+from perdure.api.dialects.resource.chance_schemas import ForkRequest, RerunRequest
 from perdure.api.dialects.resource.organizations import organization_json
 from perdure.api.dialects.resource.pause_schemas import (
     PauseRequest,
@@ -214,7 +214,7 @@ class Direct:
     def rerun(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
         async def rerun(engine: Engine, caller: Caller) -> dict[str, Any]:
             await find_execution(engine.store, caller, process_id)
-            asked = read(Rerun, body)
+            asked = read(RerunRequest, body)
             answered = await engine.services.chances.rerun(
                 caller,
                 process_id,
@@ -231,7 +231,7 @@ class Direct:
     def fork(self, process_id: str, body: dict[str, Any]) -> dict[str, Any]:
         async def fork(engine: Engine, caller: Caller) -> dict[str, Any]:
             await find_execution(engine.store, caller, process_id)
-            asked = read(Fork, body)
+            asked = read(ForkRequest, body)
             answered = await engine.services.chances.fork(
                 caller,
                 process_id,

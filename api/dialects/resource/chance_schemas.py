@@ -21,7 +21,7 @@ AnyVersion: TypeAlias = Annotated[
 ]
 
 
-class Redrive(Request, frozen=True):
+class RedriveRequest(Request, frozen=True):
     """Why the run is to go on; it stands in the log."""
 
     reason: Reason | None = None
@@ -33,7 +33,7 @@ class Redriven(Shape, frozen=True):
     message: Literal["redriven"]
 
 
-class Rerun(Request, frozen=True):
+class RerunRequest(Request, frozen=True):
     """Another run: its input and version of the workflow, unless they are to be those of the first one; and why."""
 
     input: dict[str, Any] | UnsetType = UNSET
@@ -42,7 +42,7 @@ class Rerun(Request, frozen=True):
     reason: Reason | None = None
 
 
-class Fork(Request, frozen=True):
+class ForkRequest(Request, frozen=True):
     """Another run with the history up to the event `seq`, whose one state in progress may have another `input`."""
 
     seq: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]

@@ -19,7 +19,7 @@ PREFIX: Final = "executions/{process_id}"
 REFUSALS: Final = frozenset({"NOT_FOUND", "CONFLICT"})
 
 
-async def redrive_execution(call: RouteCall[Any, schemas.Redrive | None]) -> Reply:
+async def redrive_execution(call: RouteCall[Any, schemas.RedriveRequest | None]) -> Reply:
     """Let a run go on that failed, timed out or was terminated: at the states that failed, with their inputs."""
     answered = await call.engine.services.chances.redrive(
         call.caller,
@@ -30,9 +30,9 @@ async def redrive_execution(call: RouteCall[Any, schemas.Redrive | None]) -> Rep
     return data({"message": answered.answer}, position=answered.position)
 
 
-async def rerun_execution(call: RouteCall[Any, schemas.Rerun | None]) -> Reply:
+async def rerun_execution(call: RouteCall[Any, schemas.RerunRequest | None]) -> Reply:
     """Start another run of the same workflow, from its start, with the same or an edited input."""
-    body = call.body or schemas.Rerun()
+    body = call.body or schemas.RerunRequest()
     answered = await call.engine.services.chances.rerun(
         call.caller,
         call.path["process_id"],
@@ -45,7 +45,7 @@ async def rerun_execution(call: RouteCall[Any, schemas.Rerun | None]) -> Reply:
     return _made(answered, body.process_id)
 
 
-async def fork_execution(call: RouteCall[Any, schemas.Fork]) -> Reply:
+async def fork_execution(call: RouteCall[Any, schemas.ForkRequest]) -> Reply:
     """Start another run with the history of this one up to an event: what was completed there is not done again."""
     body = call.body
     answered = await call.engine.services.chances.fork(
@@ -96,7 +96,7 @@ def _related(row: ExecutionRow, names: Mapping[bytes, str]) -> dict[str, Any]:
 ROUTES: Final[Sequence[Route]] = (
     route(
         *(EXECUTIONS, "POST", f"{PREFIX}/redrive", "workflows.run", redrive_execution),
-        body=schemas.Redrive,
+        body=schemas.RedriveRequest,
         is_body_optional=True,
         headers=("Idempotency-Key",),
         answer=common.Data[schemas.Redriven],
@@ -105,7 +105,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(EXECUTIONS, "POST", f"{PREFIX}/rerun", "workflows.run", rerun_execution),
-        body=schemas.Rerun,
+        body=schemas.RerunRequest,
         is_body_optional=True,
         headers=("Idempotency-Key",),
         answer=common.Data[schemas.RunMade],
@@ -114,7 +114,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(EXECUTIONS, "POST", f"{PREFIX}/fork", "workflows.run", fork_execution),
-        body=schemas.Fork,
+        body=schemas.ForkRequest,
         headers=("Idempotency-Key",),
         answer=common.Data[schemas.RunMade],
         refusals=REFUSALS,

@@ -35,7 +35,7 @@ from perdure.engine.language.errors import TooSlow
 _DECIDE: Final = (
     Dispatch[State, [Facts], Outcome](__name__)
     .on(c.Trigger, trigger)
-    .on(c.Fork, branch_off)
+    .on(c.ForkExecution, branch_off)
     .on(c.Admit, admit)
     .on(c.Advance, go_on)
     .on(c.QueueTask, queue_task)
@@ -51,7 +51,7 @@ _DECIDE: Final = (
     .on(c.Redispatch, redispatch)
     .on(c.Quarantine, quarantine)
     .on(c.Release, release)
-    .on(c.Redrive, redrive)
+    .on(c.RedriveExecution, redrive)
     .on(c.PauseExecution, pause)
     .on(c.UnpauseExecution, unpause)
     .on(c.Refuse, lambda state, command, facts: refuse(state, facts, command.command, "CONFLICT", command.message))
@@ -68,7 +68,7 @@ def decide(state: State, command: c.Command, facts: Facts) -> Outcome:
     the execution.
     """
     kind = type(command)
-    if state.status == "new" and kind not in (c.Trigger, c.Fork):
+    if state.status == "new" and kind not in (c.Trigger, c.ForkExecution):
         return Rejection("NOT_FOUND", "there is no such execution")
     # Whatever raised once may raise again, for as long as program and log are what they are. So nothing is decided here
     # but what needs no look at the definition: the end, the release, and what is only stored or recorded.

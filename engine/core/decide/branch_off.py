@@ -21,7 +21,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from perdure.engine.core.chance_events import ExecutionForked
-from perdure.engine.core.commands import Fork
+from perdure.engine.core.commands import ForkExecution
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.keys import salt_for
@@ -50,7 +50,7 @@ _OWN: Final = ("wait", "child")
 PLACES_NAMED_MAX: Final = 5
 
 
-def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
+def branch_off(state: State, command: ForkExecution, facts: Facts) -> Outcome:
     """Take over the history of another execution, and go on from its last event, or say why that cannot be."""
     if state.status != "new":
         return Rejection("CONFLICT", "the execution has been started before")
@@ -69,7 +69,7 @@ def branch_off(state: State, command: Fork, facts: Facts) -> Outcome:
     return draft.decision(facts.execution)
 
 
-def _start(draft: ExecutionDraft, command: Fork) -> None:
+def _start(draft: ExecutionDraft, command: ForkExecution) -> None:
     """Begin as the origin did, but with no parent, and under another name."""
     begun = command.events[0]
     if not isinstance(begun.event, ExecutionStarted):
@@ -100,7 +100,7 @@ def _remaker(new_id: Callable[[], str]) -> Callable[[Event], Event]:
     return remade
 
 
-def _refused(draft: ExecutionDraft, command: Fork, facts: Facts) -> Rejection | None:
+def _refused(draft: ExecutionDraft, command: ForkExecution, facts: Facts) -> Rejection | None:
     """Refuse what cannot go on from there, or not with that input."""
     if _is_at_its_end(draft.steps[-1]):
         last = max(step.recorded.seq for step in draft.steps if not _is_at_its_end(step))
@@ -127,7 +127,7 @@ def _is_at_its_end(step: DraftedEvent) -> bool:
 
 
 def _places(draft: ExecutionDraft) -> dict[str, str]:
-    """The states, by scope, that the fork is to enter, at once or in their turn: no Parallel or Map under way."""
+    """The states, by scope, that the fork is to enter: no Parallel or Map that is under way, or waits for its turn."""
     now, state = draft.facts.now, draft.state
     after = evolve(state, Recorded(state.seq + 1, now, draft.facts.actor, state.seq, ExecutionForked(), None))
     found = {scope: frame for scope, frame in after.frames.items() if not isinstance(frame.phase, InFork)}
@@ -137,7 +137,7 @@ def _places(draft: ExecutionDraft) -> dict[str, str]:
     return {scope: frame.state for scope, frame in found.items()}
 
 
-def _go_own_way(draft: ExecutionDraft, command: Fork) -> None:
+def _go_own_way(draft: ExecutionDraft, command: ForkExecution) -> None:
     """Record that what follows is this run's own, with all the time that a run has, and no places yet."""
     facts, settings = draft.facts, command.settings
     timeout_s, limit_ms = facts.machine.timeout_seconds, settings.timeout_ms

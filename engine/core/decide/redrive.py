@@ -11,7 +11,7 @@ it back, and `advance` enters it.
 from __future__ import annotations
 
 from perdure.engine.core.chance_events import ExecutionRedriven
-from perdure.engine.core.commands import Redrive
+from perdure.engine.core.commands import RedriveExecution
 from perdure.engine.core.decide.draft import ExecutionDraft
 from perdure.engine.core.decide.enter import advance
 from perdure.engine.core.decide.refuse import refuse
@@ -23,7 +23,7 @@ from perdure.engine.core.state import State
 REDRIVEN = "redriven"
 
 
-def redrive(state: State, command: Redrive, facts: Facts) -> Outcome:
+def redrive(state: State, command: RedriveExecution, facts: Facts) -> Outcome:
     """Let an execution go on that failed, timed out or was terminated, or say why it cannot."""
     details = {"status": state.status}
     if not state.is_over:

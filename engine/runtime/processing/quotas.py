@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
-from perdure.engine.core.commands import Fork, Trigger
+from perdure.engine.core.commands import ForkExecution, Trigger
 from perdure.engine.core.decision import QUOTA_NAMES
 from perdure.engine.core.pause_events import Quota
 from perdure.engine.limits import Limits
@@ -72,6 +72,6 @@ def workflow_key(hot: HotStream, request: CommandRequest) -> WorkflowKey | None:
         command = request.command
         if isinstance(command, Trigger):
             workflow = command.workflow
-        elif isinstance(command, Fork):
+        elif isinstance(command, ForkExecution):
             workflow = command.events[0].event.workflow  # type: ignore[attr-defined]  # how every run begins
     return (hot.organization_id, workflow) if workflow else None

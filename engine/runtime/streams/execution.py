@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from perdure.engine.core.commands import Fork, Trigger
+from perdure.engine.core.commands import ForkExecution, Trigger
 from perdure.engine.core.decide import decide
 from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
@@ -37,7 +37,7 @@ class ExecutionStreamType:
         return evolve(state, recorded)
 
     def creates(self, command: Any) -> bool:
-        return isinstance(command, Trigger | Fork)
+        return isinstance(command, Trigger | ForkExecution)
 
     def decide(self, hot: HotStream, command: Any, facts: Facts) -> Outcome:
         return decide(hot.state, command, facts)

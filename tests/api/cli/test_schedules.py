@@ -28,8 +28,9 @@ def test_a_preview_tells_utc_and_local_time(perdure: Perdure) -> None:
 def test_what_is_refused(perdure: Perdure) -> None:
     """A line says what is wrong, and with what."""
     said = perdure("schedules", "preview", "--cron", "0 25 * * *", exits=1).stderr
-    assert "hour: 25 is not from 0 to 23" in said
+    assert "--cron: hour: 25 is not from 0 to 23" in said
     said = perdure("schedules", "preview", "--cron", "0 2 * * *", "--timezone", "Europe/Berln", exits=1).stderr
+    assert "--timezone: there is no time zone" in said
     assert "Did you mean 'Europe/Berlin'" in said
     said = perdure("schedules", "preview", "--cron", "0 2 * * *", "--from", "tomorrow", exits=1).stderr
     assert "--from: 'tomorrow' is no instant" in said

@@ -35,9 +35,9 @@ RIGHT: dict[str, Any] = {
     "ClockStep": {"step_ms": 3_600_000},
     "NewBulk": {"action": "terminate", "filter": {"status": "waiting"}, "reason": "r", "dry_run": True},
     "StopReason": {"reason": "r"},
-    "Redrive": {"reason": "r"},
-    "Rerun": {"input": {}, "version": 1, "process_id": "again", "reason": "r"},
-    "Fork": {"seq": 1, "process_id": "branch", "reason": "r"},
+    "RedriveRequest": {"reason": "r"},
+    "RerunRequest": {"input": {}, "version": 1, "process_id": "again", "reason": "r"},
+    "ForkRequest": {"seq": 1, "process_id": "branch", "reason": "r"},
     "OrganizationChange": {"settings": {"concurrencyLimit": 5}},
     "StateTrial": {
         "definition": {"StartAt": "Charge", "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}}},

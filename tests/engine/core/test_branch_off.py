@@ -46,7 +46,7 @@ class Branched(Checked):
         limits: tuple[e.RunLimit, ...] = (),
         settings: VersionSettings | None = None,
     ) -> None:
-        self.fork = c.Fork(
+        self.fork = c.ForkExecution(
             Origin("fork", "01900000-0000-7000-8000-000000000001", seq, "a" * 64),
             tuple(origin.events[:seq]),
             "REQUEST",

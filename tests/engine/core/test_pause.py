@@ -313,11 +313,11 @@ DOES: dict[type, tuple[dict[str, Any], tuple[c.Command, ...], c.Command]] = {
     c.Release: (CALLED, (PAUSE, c.Quarantine("Resume", "KeyError")), c.Release()),
     c.PauseExecution: (CALLED, (PAUSE,), FREEZE),
     c.UnpauseExecution: (CALLED, (PAUSE,), c.UnpauseExecution()),
-    c.Redrive: (CALLED, (PAUSE,), c.Redrive("mended")),
-    c.Fork: (
+    c.RedriveExecution: (CALLED, (PAUSE,), c.RedriveExecution("mended")),
+    c.ForkExecution: (
         CALLED,
         (PAUSE,),
-        c.Fork(e.Origin("fork", wait_id(1), 1, "0" * 64), (), "REQUEST"),
+        c.ForkExecution(e.Origin("fork", wait_id(1), 1, "0" * 64), (), "REQUEST"),
     ),
     c.Trigger: (CALLED, (PAUSE,), c.Trigger("w", "f", 1, "0" * 64, "REQUEST", {})),
     c.Confirm: (CALLED, (PAUSE,), c.Confirm("yes")),

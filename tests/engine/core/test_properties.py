@@ -58,7 +58,7 @@ def send(run, command, breath=BREATH):
     with patch.object(Checked, "transitions_max", breath):
         run.when(command)
     told = {type(r.event) for r in run.events[before.seq :]}
-    if before.is_over and not isinstance(command, c.Redrive):
+    if before.is_over and not isinstance(command, c.RedriveExecution):
         assert run.state.status == before.status
         assert told <= {e.ResultIgnored, e.CommandRefused}
     if run.rejection is not None:

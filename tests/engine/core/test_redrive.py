@@ -381,7 +381,7 @@ def finish(run: Checked, seed: int, chance: random.Random, failures: int) -> int
         if run.state.is_over:
             if run.state.status == "completed" or done == 0 or not is_ours(run):
                 return done
-            send(run, c.Redrive())
+            send(run, c.RedriveExecution())
             continue
         at = chance.choice(options(run))
         if done < failures and chance.random() < 0.3:

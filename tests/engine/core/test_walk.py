@@ -284,9 +284,9 @@ def ways_on(
     for command in (c.Quarantine("Resume", "KeyError"), c.Release(), c.Refuse("trigger", "taken"), c.Confirm("yes")):
         yield command, START
     if is_forked and node.state.origin is None:
-        yield c.Fork(Origin("fork", EXECUTION, node.state.seq, "0" * 64), node.events, "REQUEST"), START
+        yield c.ForkExecution(Origin("fork", EXECUTION, node.state.seq, "0" * 64), node.events, "REQUEST"), START
     if node.state.redrives < redrives or node.state.status not in {"failed", "timed_out", "terminated"}:
-        yield c.Redrive("mended"), START
+        yield c.RedriveExecution("mended"), START
     if may_pause:
         yield from (
             (pause, START)
@@ -331,7 +331,7 @@ def states_of(machine: Machine) -> Iterator[str]:
 def send(node: Node, command: c.Command, now: int, machine: Machine) -> tuple[Decision | Rejection, Node]:
     """Decide, and go on to where that leads."""
     known = {wait.id: wait.outcome for wait in node.waits}
-    own = "fork" if isinstance(command, c.Fork) or node.state.origin else "wait"
+    own = "fork" if isinstance(command, c.ForkExecution) or node.state.origin else "wait"
     numbers = itertools.count(len(node.waits) + 1)
     chance = lambda: f"{own}-{next(numbers)}"  # noqa: E731 short
     facts = Facts(EXECUTION, machine, node.payloads, now, "key:test", chance, bytes)
@@ -415,7 +415,7 @@ def is_wait(state: Any) -> bool:
 def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: Node, machine: Machine) -> None:
     """What is promised of every single move."""
     names = [type(step.recorded.event).__name__ for step in outcome.steps]
-    if node.state.is_over and isinstance(command, c.Redrive):
+    if node.state.is_over and isinstance(command, c.RedriveExecution):
         check_redrive(node, names, outcome)
     elif node.state.is_over:
         assert after.state.status == node.state.status, "the end is not final"
@@ -480,7 +480,7 @@ def walk(machine: Machine, name: str, *, may_pause: bool = True) -> tuple[int, s
         node = waiting.popleft()
         for command, now in ways_on(node, machine, redrives, is_forked=is_forked, may_pause=may_pause):
             # A fork is another run: nothing of this one is moved by it.
-            place = NOTHING if isinstance(command, c.Fork) else node
+            place = NOTHING if isinstance(command, c.ForkExecution) else node
             outcome, after = send(place, command, now, machine)
             if place is node:
                 check(node, command, outcome, after, machine)

@@ -11,7 +11,7 @@ from perdure.engine import Engine
 from perdure.engine.audit.store_audit import verify
 from perdure.engine.core import ids
 from perdure.engine.core.chance_events import ExecutionForked
-from perdure.engine.core.commands import Quarantine, Redrive, Terminate
+from perdure.engine.core.commands import Quarantine, RedriveExecution, Terminate
 from perdure.engine.core.settings import VersionSettings
 from perdure.engine.errors import Conflict
 from perdure.engine.runtime.processing.requests import Accepted, from_inside
@@ -29,7 +29,7 @@ async def is_sound(engine: Engine) -> bool:
     return not (await verify(engine.store)).breaks
 
 
-# --- forks and limits ------------------------------------------------------------------
+# --- forks and limits ------------------------------------------------------------------------------------------------
 
 
 async def test_a_fork_of_a_run_with_limits_queues_for_a_place_of_its_own(bench: Bench) -> None:
@@ -88,7 +88,7 @@ async def test_a_fork_has_the_limits_of_today(bench: Bench) -> None:
     assert await is_sound(engine)
 
 
-# --- redrives beside limits, time-outs, pauses ------------------------------------------------------------------
+# --- redrives beside limits, time-outs, pauses, parents --------------------------------------------------------------
 
 
 async def test_redrives_of_runs_with_a_limit_go_one_after_the_other(bench: Bench) -> None:
@@ -243,7 +243,7 @@ async def test_what_is_terminated_and_redriven_in_one_batch_stands_in_line_again
     await rests(engine)
     sender, settings = engine.node.processor, VersionSettings(concurrency_limit=1)
     for run in (second, first):
-        commands = (Terminate("stop"), Redrive(None, settings))
+        commands = (Terminate("stop"), RedriveExecution(None, settings))
         replies = await asyncio.gather(
             *(sender.submit(from_inside(ids.parse(run), command, "key:test")) for command in commands)
         )
