@@ -127,7 +127,7 @@ def _is_at_its_end(step: DraftedEvent) -> bool:
 
 
 def _places(draft: ExecutionDraft) -> dict[str, str]:
-    """The states, by scope, that the fork is to enter, at once or in their turn: no Parallel or Map under way."""
+    """The states, by scope, that the fork is to enter: no Parallel or Map that is under way, or waits for its turn."""
     now, state = draft.facts.now, draft.state
     after = evolve(state, Recorded(state.seq + 1, now, draft.facts.actor, state.seq, ExecutionForked(), None))
     found = {scope: frame for scope, frame in after.frames.items() if not isinstance(frame.phase, InFork)}

@@ -29,7 +29,7 @@ async def is_sound(engine: Engine) -> bool:
     return not (await verify(engine.store)).breaks
 
 
-# --- forks and limits ------------------------------------------------------------------
+# --- forks and limits ------------------------------------------------------------------------------------------------
 
 
 async def test_a_fork_of_a_run_with_limits_queues_for_a_place_of_its_own(bench: Bench) -> None:
@@ -88,7 +88,7 @@ async def test_a_fork_has_the_limits_of_today(bench: Bench) -> None:
     assert await is_sound(engine)
 
 
-# --- redrives beside limits, time-outs, pauses ------------------------------------------------------------------
+# --- redrives beside limits, time-outs, pauses, parents --------------------------------------------------------------
 
 
 async def test_redrives_of_runs_with_a_limit_go_one_after_the_other(bench: Bench) -> None:
