@@ -100,7 +100,8 @@ def walks(wanted: RunFilter) -> list[IndexWalk]:
     if wanted.error is not None:
         named = IndexWalk("with_error", wanted.error, is_named=True)
         # Only a run that failed has a name of its own for what went wrong.
-        return [named] if wanted.is_reserved else [named, IndexWalk("by_status", "failed", is_named=False)]
+        may_be_own = not wanted.is_reserved and "failed" in wanted.values.get("status", ("failed",))
+        return [named, IndexWalk("by_status", "failed", is_named=False)] if may_be_own else [named]
     workflows, statuses = wanted.values.get("workflow_id"), wanted.values.get("status")
     if statuses and COMPLETED not in statuses:
         return _by_status(sorted(set(statuses)), workflows)

@@ -118,6 +118,10 @@ async def test_errors_are_found_wherever_their_name_stands(store: Store) -> None
     assert await found(store, ALL._replace(error="CardDeclined")) == [run_id(2)]
     assert await found(store, ALL._replace(error="Card")) == []
     assert await found(store, ALL._replace(error="States.Timeout", values={"status": ["failed"]})) == [run_id(1)]
+    assert await found(store, ALL._replace(error="CardDeclined", values={"status": ["timed_out"]})) == []
+    assert await found(store, ALL._replace(error="CardDeclined", values={"status": ["timed_out", "failed"]})) == [
+        run_id(2)
+    ]
 
 
 @pytest.mark.parametrize("look", [2, 10_000])
