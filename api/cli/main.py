@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "waits": Lazy("perdure.api.cli.commands.runs:waits", "List the waits that are open."),
     "bulk": Lazy("perdure.api.cli.commands.bulk:bulk", "Give one command to all runs that match a filter."),
     "schedules": Lazy(
-        "perdure.api.cli.commands.schedules:schedules", "List, pause and run schedules, and see when one is due."
+        "perdure.api.cli.commands.schedules:schedules", "List schedules, pause them, and have them start a run."
     ),
     "organization": Lazy(
         "perdure.api.cli.commands.organization:organization", "Show and change the settings of an organization."

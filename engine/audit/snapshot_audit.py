@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
-from perdure.engine.core.snapshots import FORMAT, WORKFLOW_FORMAT
+from perdure.engine.core.snapshots import FORMAT, workflow_format
 from perdure.engine.log.snapshots import Unusable, check, restore
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.store.errors import StoreError
 from perdure.store.protocols import Store
 from perdure.store.records import SnapshotRow, StreamRow
 
-_FORMATS: Final[Mapping[str, int]] = {"execution": FORMAT, "workflow": WORKFLOW_FORMAT}
+_FORMATS: Final[Mapping[str, int]] = {"execution": FORMAT, "workflow": workflow_format()}
 
 
 def kind_of(snapshot: SnapshotRow) -> str:
     """The type of stream that a snapshot says it is of; one of a form that is not known is an execution's."""
-    return "workflow" if snapshot.format == WORKFLOW_FORMAT else "execution"
+    return "workflow" if snapshot.format == workflow_format() else "execution"
 
 
 async def snapshots_with_flaws(

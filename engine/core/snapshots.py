@@ -6,16 +6,18 @@ A snapshot may be thrown away at any time, so nothing here is a promise: another
 from __future__ import annotations
 
 import zlib
+from functools import cache
 from types import GenericAlias, ModuleType
-from typing import Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from perdure.engine.core import schedules, workflow
 from perdure.engine.core import state as states
 from perdure.engine.core.persistent import PersistentMap
 from perdure.engine.core.state import State
-from perdure.engine.core.workflow import WorkflowState
+
+if TYPE_CHECKING:  # its rules, and the language with them, which commands that read have no use for, come with it
+    from perdure.engine.core.workflow import WorkflowState
 
 _MEANING: Final = 2
 """To be raised when `evolve` makes another state of the same events, in fields that are the same."""
@@ -32,8 +34,19 @@ def _form(*modules: ModuleType) -> int:
 FORMAT: Final = _form(states)
 """The version of the form. It changes by itself with `State`: a text without a new field would read as its default."""
 
-WORKFLOW_FORMAT: Final = _form(workflow, schedules)
-"""That of a workflow's state."""
+
+class _Workflows(NamedTuple):
+    """The form of a workflow's state, and what reads it."""
+
+    format: int
+    decoder: msgspec.json.Decoder[WorkflowState]
+
+
+@cache
+def _workflows() -> _Workflows:
+    from perdure.engine.core import schedules, workflow  # noqa: PLC0415 see above
+
+    return _Workflows(_form(workflow, schedules), msgspec.json.Decoder(workflow.WorkflowState))
 
 
 def _plain(value: Any) -> Any:
@@ -55,12 +68,16 @@ def _persistent(kind: Any, value: Any) -> Any:
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_plain)
 _decoder: Final = msgspec.json.Decoder(State, dec_hook=_persistent)
-_workflow_decoder: Final = msgspec.json.Decoder(WorkflowState)
 
 
 def format_of(state: State | WorkflowState) -> int:
     """The version of the form that a state is written in."""
-    return FORMAT if isinstance(state, State) else WORKFLOW_FORMAT
+    return FORMAT if isinstance(state, State) else workflow_format()
+
+
+def workflow_format() -> int:
+    """The version of the form of workflows' states."""
+    return _workflows().format
 
 
 def encode_state(state: State | WorkflowState) -> bytes:
@@ -75,4 +92,4 @@ def decode_state(text: bytes) -> State:
 
 def decode_workflow(text: bytes) -> WorkflowState:
     """The state of a workflow, likewise."""
-    return _workflow_decoder.decode(text)
+    return _workflows().decoder.decode(text)

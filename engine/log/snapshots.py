@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from perdure.engine.core.snapshots import (
     FORMAT,
-    WORKFLOW_FORMAT,
     decode_state,
     decode_workflow,
     encode_state,
     format_of,
+    workflow_format,
 )
 from perdure.engine.core.state import State
-from perdure.engine.core.workflow import WorkflowState
 from perdure.store.records import Head, SnapshotRow
+
+if TYPE_CHECKING:
+    from perdure.engine.core.workflow import WorkflowState
 
 EVERY: Final = 100
 """A stream gets a snapshot after so many events, and again after so many more.
@@ -72,10 +73,9 @@ def due_after(snapshot: SnapshotRow) -> int:
 
 def check(snapshot: SnapshotRow) -> None:
     """See that a snapshot is of our form, and as it was written: its columns mean something then. Raises `Unusable`."""
-    if snapshot.format not in _DECODE:
-        raise Unusable(
-            "format", f"its form is {snapshot.format!r}, and {' and '.join(map(str, _DECODE))} are read here"
-        )
+    if snapshot.format not in (FORMAT, workflow_format()):
+        said = f"its form is {snapshot.format!r}, and {FORMAT} and {workflow_format()} are read here"
+        raise Unusable("format", said)
     try:
         digest = digest_of(snapshot)
     except (AttributeError, TypeError, ValueError, struct.error) as error:
@@ -84,10 +84,11 @@ def check(snapshot: SnapshotRow) -> None:
         raise Unusable("digest", "it does not match its digest")
 
 
-_DECODE: Final[Mapping[int, Callable[[bytes], State | WorkflowState]]] = {
-    FORMAT: decode_state,
-    WORKFLOW_FORMAT: decode_workflow,
-}
+def _decode(snapshot: SnapshotRow) -> State | WorkflowState:
+    """The state in a snapshot, by the form that it says it has."""
+    if snapshot.format == FORMAT:
+        return decode_state(snapshot.data.encode())
+    return decode_workflow(snapshot.data.encode())
 
 
 def restore(snapshot: SnapshotRow, chained: bytes | None) -> State | WorkflowState:
@@ -98,7 +99,7 @@ def restore(snapshot: SnapshotRow, chained: bytes | None) -> State | WorkflowSta
     if chained != snapshot.hash:
         raise Unusable("chain", "the stream has another event at its seq, or none")
     try:
-        state = _DECODE[snapshot.format](snapshot.data.encode())
+        state = _decode(snapshot)
     except Exception as error:  # whoever wrote it knew the digest, not the form
         raise Unusable("content", f"it does not read as a state: {error}") from error
     if state.seq != snapshot.seq:

@@ -423,10 +423,10 @@ async def test_runs_keep_the_rule_of_the_version_that_they_began_with(api: Api) 
     workflow_id = await api.workflow(TWO_QUESTIONS, mock_payload={"a": 1})
     before = await api.trigger(workflow_id)
     changed = (await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json=NAMED))["data"]
-    assert (changed["version"], changed["mock_payload"], changed["settings"]) == (2, {"a": 1}, {"resume": "named"})
+    assert (changed["version"], changed["mock_payload"], changed["settings"]["resume"]) == (2, {"a": 1}, "named")
     assert (await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json=NAMED))["data"]["version"] == 2
     kept = await api.ok("PATCH", f"/v1/workflows/{workflow_id}", json={"definition": {**TWO_QUESTIONS, "Comment": "x"}})
-    assert (kept["data"]["version"], kept["data"]["settings"]) == (3, {"resume": "named"})
+    assert (kept["data"]["version"], kept["data"]["settings"]["resume"]) == (3, "named")
     after = await api.trigger(workflow_id)
     assert (await api.resume(before)).json() == {"message": "restarted"}
     assert code(await api.resume(after)) == (409, "NAME_THE_WAIT")

@@ -230,7 +230,7 @@ async def test_a_stream_that_is_removed_whole_leaves_a_gap(store):
     store._stream_ids.remove(gone)
     found = await broken(store, [item for item in log if item.row.stream_id != gone])
     assert any("missing before it" in item.reason for item in found)
-    left_over = (gone, "the snapshot: there is no such execution")
+    left_over = (gone, "the snapshot: there is no such execution or workflow")
     found = [item for item in found if (item.stream_id, item.reason) != left_over]
     assert all("missing before it" in item.reason or "not those that were pinned" in item.reason for item in found)
 

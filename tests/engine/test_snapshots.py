@@ -249,12 +249,12 @@ async def test_a_snapshot_of_another_form_is_nobody_s_fault(stored: tuple[Memory
 
 
 async def test_a_snapshot_of_nothing_is_named(stored: tuple[MemoryStore, bytes]) -> None:
-    """One of a stream that is not there, or that is no execution's."""
+    """One of a stream that is not there, or that has none."""
     store, _ = stored
-    others = [bytes(16), *(row.stream_id for row in await store.streams(kind="workflow"))]
+    others = [bytes(16), *(row.stream_id for row in await store.streams(kind="organization"))]
     for other in others:
         store._snapshots.rows[other,] = take(other, Head(1, bytes(32), 0), State(seq=1))
-        assert await flaw(store, other) == "there is no such execution"
+        assert await flaw(store, other) == "there is no such execution or workflow"
         del store._snapshots.rows[other,]
 
 

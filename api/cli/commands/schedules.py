@@ -26,7 +26,7 @@ PREVIEW_MAX = 1000
     ],
 )
 def schedules() -> None:
-    """See schedules of workflows, pause them, and have them start a run."""
+    """List schedules of workflows, pause them, and have them start a run."""
 
 
 _SCHEDULE: Final = click.argument("schedule", required=False, callback=id_option)

@@ -329,11 +329,11 @@ class HotStreams:
         """After a commit: a stream that only waits leaves memory.
 
         The last few whose states are wide stay a while: to read one of a thousand open waits anew for each answer
-        would cost a thousand times as much as the answer.
+        would cost a thousand times as much as the answer. What is over stays away, however much remains of it.
         """
         if not self._is_free(hot) or self._streams.get(hot.stream_id) is not hot:
             return
-        if hot.kind.width(hot.state) > WIDE:
+        if hot.kind.width(hot.state) > WIDE and not getattr(hot.state, "is_over", False):
             self._resting[hot.stream_id] = None
             self._resting.move_to_end(hot.stream_id)
             if len(self._resting) > RESTING_MAX:

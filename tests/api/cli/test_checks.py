@@ -64,7 +64,7 @@ def test_streams_that_do_not_hold_are_counted_once_each(perdure: Perdure, folder
         connection.execute("DELETE FROM streams WHERE stream_id = ?", [runs[1]])
     found = perdure.json("verify", exits=1)
     assert len(found["breaks"]) > found["broken_streams"]
-    total = 4  # an organization, a workflow, two runs
+    total = 5  # an organization, a workflow, two runs, a bulk job
     assert (found["broken_streams"], found["streams"]) == (3, total)  # the runs, and the organization: its pin fails
     assert f"3 of {total} streams do not hold" in perdure("verify", exits=1).stderr
 
@@ -193,7 +193,8 @@ def test_damaged_projections_are_made_again(perdure: Perdure, folder: Path) -> N
         connection.execute("UPDATE executions SET status = 'failed'")
         connection.execute("INSERT INTO timers VALUES (1, ?, 9)", [bytes(16)])
     assert differences(folder)
-    assert perdure.json("rebuild") == {"executions": 2, "waits": 1, "timers": 0}
+    made = {"executions": 2, "waits": 1, "timers": 0, "schedules": 0, "bulk_jobs": 1}
+    assert perdure.json("rebuild") == made
     assert differences(folder) == []
     assert perdure.json("history") == before
     assert perdure.json("verify")["breaks"] == []

@@ -50,6 +50,9 @@ RIGHT: dict[str, Any] = {
     },
     "dict": {"process_id": "p"},
 }
+WHOLE = {"interval": {"value": 1, "unit": "days"}}
+"""Objects that must have all of their members, where one of them is wrong."""
+
 VALUES: list[Any] = [
     *(
         None,
@@ -112,7 +115,7 @@ def changed(body: Any, place: tuple[str, ...], value: Any) -> Any:
     made = copy.deepcopy(body)
     inner = made
     for name in place[:-1]:
-        inner = inner.setdefault(name, {})
+        inner = inner.setdefault(name, copy.deepcopy(WHOLE.get(name, {})))
     inner[place[-1]] = value
     return made
 
