@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -24,6 +25,9 @@ async def fill(path: Path) -> None:
         workflow = await engine.create_workflow("ask", ASK, settings={"concurrencyLimit": 1})
         for number in range(4):
             await engine.trigger(workflow.id, {}, process_id=f"P-{number}")
+        async with asyncio.timeout(10):
+            while not await engine.waits():  # the first has its place then
+                await asyncio.sleep(0.001)
 
 
 async def breaks(path: Path) -> list[str]:
