@@ -26,7 +26,7 @@ async def fill(path: Path) -> None:
         for number in range(4):
             await engine.trigger(workflow.id, {}, process_id=f"P-{number}")
         async with asyncio.timeout(10):
-            while not await engine.waits():  # the first has its place then
+            while not await engine.waits():  # noqa: ASYNC110 the first has its place then
                 await asyncio.sleep(0.001)
 
 
