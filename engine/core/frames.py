@@ -28,6 +28,7 @@ from perdure.engine.core.state import (
     TOP,
     EndedWait,
     Frame,
+    InTask,
     Phase,
     State,
     WaitOutcome,
@@ -89,8 +90,9 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
 
     They spare every decision a walk over all frames, of which a Map may have ten thousand.
     """
-    state.called += is_called(after) - is_called(before)
-    state.children += is_child_running(after) - is_child_running(before)
+    if type(before) is InTask or type(after) is InTask:
+        state.called += is_called(after) - is_called(before)
+        state.children += is_child_running(after) - is_child_running(before)
     was = ENGINE if before is None else progressed_by(before)
     now = ENGINE if after is None else progressed_by(after)
     if was != now:

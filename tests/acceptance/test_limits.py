@@ -12,4 +12,4 @@ pytestmark = pytest.mark.real_process
 
 async def test_limits_are_kept_in_order_and_nothing_is_lost(server: Server) -> None:
     """Whatever the kills cut off: a look at a line, an admission, a step, an answer."""
-    await prove(server, [Shape(1, 1), Shape(10, 3)], runs=50, kills=2)
+    await prove(server, [Shape(1, 1), Shape(10, 3)], runs=30, kills=2)

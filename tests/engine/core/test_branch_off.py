@@ -30,7 +30,7 @@ from .test_properties import begin, send, send_anything
 from .test_redrive import ASK, STEP, each, machine, parallel
 
 FORK = "01900000-0000-7000-8000-0000000000f0"
-RUNS = int(os.environ.get("PERDURE_RUNS", "100"))
+RUNS = int(os.environ.get("PERDURE_RUNS", "50"))
 
 
 class Branched(Checked):

@@ -32,7 +32,7 @@ from .test_properties import BREATH, go_on, send
 
 STEP = {"Type": "Task", "Resource": "charge"}
 ASK = {"Type": "Task", "Resource": "wait_for_resume"}
-RUNS = int(os.environ.get("PERDURE_RUNS", "120"))
+RUNS = int(os.environ.get("PERDURE_RUNS", "60"))
 
 
 def machine(**states: dict[str, Any]) -> dict[str, Any]:
