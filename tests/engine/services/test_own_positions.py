@@ -15,7 +15,7 @@ LOOK = 3
 """So many entries a page looks at."""
 
 IDS = st.builds(
-    lambda ms, rest: ms.to_bytes(6, "big") + rest.to_bytes(10, "big"), st.integers(1, 4), st.integers(0, 2**80 - 1)
+    lambda ms, rest: ms.to_bytes(6, "big") + rest.to_bytes(10, "big"), st.integers(1, 4), st.integers(1, 2**80 - 1)
 )
 
 
