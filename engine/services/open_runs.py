@@ -8,7 +8,6 @@ as far as this node knows, so the counts are read seldom unless a workflow is ne
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
 import msgspec
@@ -19,6 +18,7 @@ from perdure.engine.errors import Conflict
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.quotas import QuotaSource
+from perdure.engine.services.cache import Cache
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.starting import Start
 from perdure.store.protocols import Executions
@@ -56,19 +56,16 @@ class OpenRuns:
         self._store = store
         self._clock = clock
         self._quotas = quotas
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known = Cache[bytes, _Known](KNOWN_MAX)
 
     async def why_not(self, version: WorkflowVersionRow) -> TooMany | None:
         """The reason why no further run of this workflow may be started now; null: it may, and is counted."""
         workflow_id = version.workflow_id
         quota = (await self._quotas.read((version.organization_id, ids.text(workflow_id)))).open_runs
         known = self._known.get(workflow_id)
-        if known is None or known.count >= quota.most or self._clock.ticks() - known.read_at >= READ_AFTER_MS:
-            counts = await self._store.execution_counts(version.workspace_id, workflow_id=workflow_id)
-            known = _Known(sum(row.total for row in counts if row.status not in TERMINAL), self._clock.ticks())
-            self._known[workflow_id] = known
-            if len(self._known) > KNOWN_MAX:
-                self._known.popitem(last=False)
+        if known is not None and (known.count >= quota.most or self._clock.ticks() - known.read_at >= READ_AFTER_MS):
+            self._known.drop(workflow_id)
+        known = await self._known.read(workflow_id, lambda: self._read(version))
         if known.count >= quota.most:
             return TooMany(
                 f"the workflow has {known.count:,} runs that have not ended, and its quota ({quota.name}) "
@@ -77,6 +74,10 @@ class OpenRuns:
             )
         known.count += 1
         return None
+
+    async def _read(self, version: WorkflowVersionRow) -> _Known:
+        counts = await self._store.execution_counts(version.workspace_id, workflow_id=version.workflow_id)
+        return _Known(sum(row.total for row in counts if row.status not in TERMINAL), self._clock.ticks())
 
 
 class StartRules(NamedTuple):

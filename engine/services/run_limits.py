@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from perdure.engine.core.events import RunLimit
 from perdure.engine.core.settings import OrganizationSettings, VersionSettings, organization_settings
@@ -23,6 +23,9 @@ from perdure.engine.services.starting import Start
 from perdure.engine.services.workflows import Workflows
 from perdure.store.protocols import Store
 from perdure.store.records import NewEvent
+
+KNOWN_MAX: Final = 10_000
+"""So many organizations are known at a time."""
 
 
 class _Organization:
@@ -39,7 +42,7 @@ class RunLimits:
     def __init__(self, store: Store, workflows: Workflows) -> None:
         self._store = store
         self._workflows = workflows
-        self._organizations = Cache[bytes, _Organization]()
+        self._organizations = Cache[bytes, _Organization](KNOWN_MAX)
 
     def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
         """A commit has changed an organization, and maybe its settings."""

@@ -302,3 +302,64 @@ async def test_who_reads_at_once_shares_one_value() -> None:
     await cache.read("c", lambda: read("c"))
     assert (cache.get("a"), cache.get("b"), cache.get("c")) == (["a"], None, ["c"])
     assert cache.forget(lambda key: key == "a") == [["a"]]
+
+
+# --- crowds ----------------------------------------------------------------------------------------------------------
+
+
+class Reading:
+    """A read that is counted, and ends when it is let go."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.begun = 0
+        self.go = asyncio.Event()
+        self._error = error
+
+    async def __call__(self) -> str:
+        self.begun += 1
+        await self.go.wait()
+        if self._error is not None:
+            raise self._error
+        return f"value {self.begun}"
+
+
+async def test_a_crowd_costs_one_read() -> None:
+    """All who want a key while it is read get what that read gave, also if it had to be made again."""
+    cache, reading = Cache[str, str](), Reading()
+    crowd = [asyncio.ensure_future(cache.read("a", reading)) for _ in range(50)]
+    await asyncio.sleep(0)
+    reading.go.set()
+    assert set(await asyncio.gather(*crowd)) == {"value 1"}
+    cache.forget(lambda _: True)
+    reading.go.clear()
+    crowd = [asyncio.ensure_future(cache.read("a", reading)) for _ in range(50)]
+    await asyncio.sleep(0)
+    cache.forget(lambda _: True)
+    reading.go.set()
+    assert set(await asyncio.gather(*crowd)) == {"value 3"}
+
+
+async def test_a_read_that_is_called_off_is_made_by_another() -> None:
+    """Whoever reads for all may go away; and whoever waits may, without a loss to the others."""
+    cache, reading = Cache[str, str](), Reading()
+    first, second, third = (asyncio.ensure_future(cache.read("a", reading)) for _ in range(3))
+    await asyncio.sleep(0)
+    first.cancel()
+    second.cancel()
+    await asyncio.sleep(0)
+    reading.go.set()
+    assert await third == "value 2"
+    assert await cache.read("a", reading) == "value 2"
+
+
+async def test_a_read_that_fails_is_told_to_all_and_kept_for_nobody() -> None:
+    """The next one reads again."""
+    cache, reading = Cache[str, str](), Reading(StoreUnavailable("down"))
+    crowd = [asyncio.ensure_future(cache.read("a", reading)) for _ in range(3)]
+    await asyncio.sleep(0)
+    reading.go.set()
+    told = await asyncio.gather(*crowd, return_exceptions=True)
+    assert [type(each) for each in told] == [StoreUnavailable] * 3
+    assert reading.begun == 1
+    with pytest.raises(StoreUnavailable):
+        await cache.read("a", reading)
