@@ -67,6 +67,10 @@ class Termination(Request, frozen=True, forbid_unknown_fields=False):
     termination_reason: Annotated[str, msgspec.Meta(max_length=1024)] = TERMINATION_REASON
 
 
+class Nothing(Request, frozen=True):
+    """A request that has no members; its body may be left out."""
+
+
 class Terminate(Request, frozen=True):
     """The end of a run; all of the payload is kept."""
 

@@ -12,7 +12,7 @@ from perdure.api.dialects.resource.dialect import EXECUTIONS, route
 from perdure.api.http.routing import Reply, Route, RouteCall
 
 
-async def release_execution(call: RouteCall[Any, None]) -> Reply:
+async def release_execution(call: RouteCall[Any, common.Nothing | None]) -> Reply:
     """Try a run again that was set aside: it is read anew from its events, and what was under way is taken up."""
     answered = await call.engine.services.runs.release(call.caller, call.path["process_id"])
     return data({"message": answered.answer}, position=answered.position)
@@ -21,6 +21,8 @@ async def release_execution(call: RouteCall[Any, None]) -> Reply:
 ROUTES: Final[Sequence[Route]] = (
     route(
         *(EXECUTIONS, "POST", "executions/{process_id}/release", "runs.terminate", release_execution),
+        body=common.Nothing,
+        is_body_optional=True,
         answer=common.Data[schemas.Released],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
         tells_position=True,

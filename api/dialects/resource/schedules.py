@@ -44,7 +44,7 @@ async def remove_schedule(call: RouteCall[Any, None]) -> Reply:
     return data({"id": ids.text(schedule_id), "removed": True})
 
 
-async def run_schedule(call: RouteCall[Any, None]) -> Reply:
+async def run_schedule(call: RouteCall[Any, common.Nothing | None]) -> Reply:
     """Start a run of a schedule now, beside its slots, also while it is paused."""
     workflow_id, schedule_id = call.path_id("id"), call.path_id("schedule_id")
     started = await call.engine.services.schedules.run_now(
@@ -53,17 +53,17 @@ async def run_schedule(call: RouteCall[Any, None]) -> Reply:
     return data(started._asdict(), status=201)
 
 
-async def pause_workflow(call: RouteCall[Any, None]) -> Reply:
+async def pause_workflow(call: RouteCall[Any, common.Nothing | None]) -> Reply:
     """Let no run of a workflow start, whatever triggers it; what runs goes on. Slots are skipped."""
     return await _switched(call, is_paused=True)
 
 
-async def unpause_workflow(call: RouteCall[Any, None]) -> Reply:
+async def unpause_workflow(call: RouteCall[Any, common.Nothing | None]) -> Reply:
     """Let runs of a workflow start again; slots that were skipped are not made up for."""
     return await _switched(call, is_paused=False)
 
 
-async def _switched(call: RouteCall[Any, None], *, is_paused: bool) -> Reply:
+async def _switched(call: RouteCall[Any, common.Nothing | None], *, is_paused: bool) -> Reply:
     workflow_id, schedules = call.path_id("id"), call.engine.services.schedules
     await (schedules.pause if is_paused else schedules.resume)(call.caller, workflow_id)
     row = await call.engine.services.workflows.workflow(call.caller, workflow_id)
@@ -98,6 +98,8 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(SCHEDULES, "POST", f"{ONE}/run-now", "workflows.run", run_schedule),
+        body=common.Nothing,
+        is_body_optional=True,
         status=201,
         headers=("Idempotency-Key",),
         answer=common.Data[schedule_schemas.RunStarted],
@@ -106,6 +108,8 @@ ROUTES: Final[Sequence[Route]] = (
     *(
         route(
             *(WORKFLOWS, "POST", f"workflows/{{id}}/{name}", "workflows.manage", handler),
+            body=common.Nothing,
+            is_body_optional=True,
             answer=common.Data[schemas.WorkflowShown],
             refusals=_CHANGES,
         )

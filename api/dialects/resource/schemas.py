@@ -322,10 +322,6 @@ class TaskFailed(TaskCompleted, frozen=True):
     then: Following
 
 
-class TaskHeartbeat(Request, frozen=True):
-    """Nothing needs to be said."""
-
-
 class TaskAlive(Shape, frozen=True):
     """The task has its time again, up to its time limit."""
 

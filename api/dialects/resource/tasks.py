@@ -47,7 +47,7 @@ def failed_json(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "then": then}
 
 
-async def keep_task_alive(call: RouteCall[Any, schemas.TaskHeartbeat | None]) -> Reply:
+async def keep_task_alive(call: RouteCall[Any, common.Nothing | None]) -> Reply:
     """Say that the task is alive, before its HeartbeatSeconds have passed."""
     return _told(
         await call.engine.services.task_tokens.beat(
@@ -75,5 +75,5 @@ def _route(name: str, handler: Any, body: type[Request], answer: Any, *, is_body
 ROUTES: Final[Sequence[Route]] = (
     _route("success", complete_task, schemas.TaskSuccess, common.Data[schemas.TaskCompleted], is_body_optional=False),
     _route("failure", fail_task, schemas.TaskFailure, common.Data[schemas.TaskFailed]),
-    _route("heartbeat", keep_task_alive, schemas.TaskHeartbeat, common.Data[schemas.TaskAlive]),
+    _route("heartbeat", keep_task_alive, common.Nothing, common.Data[schemas.TaskAlive]),
 )

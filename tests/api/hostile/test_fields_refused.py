@@ -29,7 +29,7 @@ RIGHT: dict[str, Any] = {
     "Terminate": {"payload": {"termination_reason": "r"}},
     "TaskSuccess": {"output": {"approved": True}},
     "TaskFailure": {"error": "e", "cause": "c"},
-    "TaskHeartbeat": {},
+    "Nothing": {},
     "PauseRequest": {"reason": "r", "clocks": "freeze"},
     "UnpauseRequest": {"reason": "r"},
     "ClockStep": {"step_ms": 3_600_000},
@@ -142,6 +142,8 @@ async def test_the_request_that_is_made_wrong_is_right(api: Api, route: Route) -
     """Sent as it is it succeeds: so what is refused below is refused for the one field."""
     probe = await Probe.made(api)
     assert accepts(body_schema(route), right(route))
+    if route.path.endswith("/release"):
+        await api.set_aside(probe.process_id)
     response = await api.send(route.method, probe.url(route), json={**right(route), **probe.own(route)})
     assert response.is_success, response.text
 
