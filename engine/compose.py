@@ -260,7 +260,18 @@ def _node(
     pins = Pins(store, parts.processor, parts.sender.actor)
     runner = scheduled or NoSchedules()
     slots = Timers(DueSchedules(store), clock, runner.fire, metrics, parts.guard)
-    workers = Workers(tasks, timers, suspects, recovery, pins, children, jobs, admission, slots, runner)
+    workers = Workers(
+        tasks=tasks,
+        timers=timers,
+        suspects=suspects,
+        recovery=recovery,
+        pins=pins,
+        children=children,
+        jobs=jobs,
+        admission=admission,
+        slots=slots,
+        scheduled=runner,
+    )
     circle.node = node = Node(parts, workers)
     return node
 

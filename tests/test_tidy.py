@@ -102,7 +102,7 @@ TWICE = (
     ),
     (
         ("engine/core/events.py", "api/dialects/", "api/client/results.py"),
-        ("TaskHeartbeat", "TaskFailed"),
+        ("TaskFailed",),
         "the event, and the request body or response that go with it, as the API's document names them",
     ),
     (

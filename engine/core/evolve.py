@@ -56,10 +56,10 @@ from perdure.engine.core.remains import (
     forget,
     forget_all,
     forget_below,
-    is_begun_anew,
     keep,
     keep_all,
     keep_fork,
+    let_begin_anew,
 )
 from perdure.engine.core.state import (
     TOP,
@@ -364,7 +364,7 @@ def _state_failed(state: State, event: e.StateFailed, recorded: e.Recorded) -> N
         forget_below(state, event.scope)
     else:
         keep_fork(state, event.scope)
-        is_begun_anew(state, event.scope, event.error)
+        let_begin_anew(state, event.scope, event.error)
     close_fork(state, event.scope)
     end_wait(state, event.scope, "cancelled")
     _fail(state, event, recorded)
@@ -392,7 +392,7 @@ def _execution_failed(state: State, event: e.ExecutionFailed, _: e.Recorded) -> 
     state.error, state.error_ref, state.cause = event.error, event.error_ref, event.cause
     state.output = None  # of a run that is not completed there is none, whatever it had come to
     keep(state, TOP, state.frames[TOP], entered=event.entered)
-    if is_begun_anew(state, TOP, event.error):
+    if let_begin_anew(state, TOP, event.error):
         close_fork(state, TOP)
     _end(state, "failed")
 

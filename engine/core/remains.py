@@ -73,8 +73,8 @@ def _merged(kept: PersistentMap[K, V], others: PersistentMap[K, V]) -> Persisten
     return PersistentMap({**dict(others.items()), **dict(kept.items())})
 
 
-def is_begun_anew(state: State, scope: str, error: str | None) -> bool:
-    """Whether a fork is too large altogether, so that a redrive begins it anew, as AWS does; then none of it is kept.
+def let_begin_anew(state: State, scope: str, error: str | None) -> bool:
+    """Let a redrive begin a fork anew that is too large altogether, as AWS does, and keep nothing of it; whether it is.
 
     To assemble the same outputs once more could only fail once more.
     """

@@ -51,9 +51,10 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
             "process id": shown["process_id"],
             "parent": shown["parent_execution_id"],
             "origin": shown["origin_execution_id"],
+            "made from it": ", ".join(shown["made_execution_ids"]) or None,
             "workflow": f"{shown['workflow_name']}, version {shown['workflow_version']} ({shown['workflow_id']})",
             "status": shown["status"],
-            **_pause_facts(shown["pause"]),
+            **_pause_facts(shown["pause"], shown["paused_by_name"]),
             "state": shown["state"],
             "queue": None if shown["queue"] is None else _queue(shown["queue"]),
             "created": readable(shown["created_at"]),
@@ -66,13 +67,13 @@ def show(run_id: str, where: Where, *, diagram: bool, as_json: bool) -> None:
     steps_table(shown["steps"])
 
 
-def _pause_facts(pause: dict[str, Any] | None) -> dict[str, str]:
+def _pause_facts(pause: dict[str, Any] | None, by: str | None) -> dict[str, str]:
     """A line about the pause of a run, if it is paused."""
     if pause is None:
         return {}
     under_way = "nothing is in flight" if pause["quiescent"] else f"{pause['in_flight']} in flight still"
     clocks = "clocks stand still" if pause["clocks"] == "freeze" else "clocks run on"
-    who = pause["by"] if pause["quota"] is None else f"the quota of {pause['quota']}"
+    who = by or pause["by"] if pause["quota"] is None else f"the quota of {pause['quota']}"
     return {"paused": f"{readable(pause['since'])} by {who}: {pause['reason']} ({under_way}; {clocks})"}
 
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed
 from perdure.api.cli.step_lines import steps_json
-from perdure.api.cli.targets.reader import queue_line, run_json
+from perdure.api.cli.targets.reader import MADE_SHOWN_MAX, queue_line, run_json
 from perdure.api.client import Client
 from perdure.api.client.results import EventStored
 from perdure.api.dialects.pauses import pause_json
@@ -37,20 +37,30 @@ def shown(client: Client, told: Sequence[EventStored]) -> dict[str, Any]:
     row = execution_row(ids.parse(execution_id), b"", state)
     process_id = (told[0].payload or {}).get("process_id", execution_id)
     item = client.execution(ids.text(row.workflow_id), execution_id)
+    lineage = client.lineage(process_id)
+    made = sorted(each.execution_id for each in (*lineage.reruns, *lineage.forks))
+    pause = _pause(row, recorded)
     return {
         **run_json(row, process_id, item.workflow_details.workflow_name),
-        "modified_by_name": next((each.actor_name for each in told if each.actor == row.modified_by), None),
+        "modified_by_name": _name_of(told, row.modified_by),
         "parent_execution_id": None if state.parent is None else state.parent.execution,
         "origin_execution_id": None if state.origin is None else state.origin.execution,
+        "made_execution_ids": made[:MADE_SHOWN_MAX],
         "queue": None if item.queue is UNSET else queue_line(item.queue.position, item.queue.limits),
         **_values(recorded, state),
-        "pause": None if (pause := _pause(row, recorded)) is None else pause_json(pause, instant),
+        "pause": None if pause is None else pause_json(pause, instant),
+        "paused_by_name": None if pause is None else _name_of(told, pause.by),
         "steps": steps_json(recorded),
         "waits": [
             {"wait_id": wait, "state": opened.state, "opened_at": instant(opened.opened_at)}
             for wait, opened in state.open_waits()
         ],
     }
+
+
+def _name_of(told: Sequence[EventStored], actor: str | None) -> str | None:
+    """The name of an actor, as the events tell it."""
+    return next((each.actor_name for each in told if each.actor == actor), None)
 
 
 def drawn(client: Client, told: Sequence[EventStored]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from perdure.api.cli.names import SUGGESTED_FROM, is_id, only
 from perdure.api.cli.options import DatabaseScope
@@ -23,6 +23,9 @@ from perdure.store.records import ApiKeyRow, ExecutionRow, WorkflowRow
 
 if TYPE_CHECKING:  # what only reads needs no engine, and starts in a third of the time without
     from perdure.engine.embedded import Engine
+
+MADE_SHOWN_MAX: Final = 20
+"""So many runs that were made from one are named with it."""
 
 
 class QueuedLimit(Protocol):

@@ -12,6 +12,7 @@ from perdure.api.cli.options import DatabaseScope
 from perdure.api.cli.output import instant
 from perdure.api.cli.runner import CommandFailed, run
 from perdure.api.cli.targets.reader import (
+    MADE_SHOWN_MAX,
     View,
     find_execution,
     find_workflow,
@@ -108,16 +109,20 @@ async def _shown(scope: DatabaseScope, run_id: str) -> dict[str, Any]:
         workflow = await seen.store.workflow(row.workflow_id)
         steps = steps_json(await seen.reading.events(row.execution_id))
         waits = await seen.store.waits_of(row.execution_id)
-        names = await key_names(seen.store, seen.caller.organization_id, [row.modified_by or ""])
+        actors = [row.modified_by or "", "" if shown.pause is None else shown.pause.by]
+        names = await key_names(seen.store, seen.caller.organization_id, actors)
+        made = await seen.store.executions_from(row.execution_id, limit=MADE_SHOWN_MAX)
         queue = await seen.reading.queue(row.execution_id)
         return {
             **run_json(row, shown.process_id, None if workflow is None else workflow.name),
             "modified_by_name": names.get(row.modified_by or ""),
             "parent_execution_id": None if row.parent_id is None else ids.text(row.parent_id),
             "origin_execution_id": None if row.origin_id is None else ids.text(row.origin_id),
+            "made_execution_ids": [ids.text(each.execution_id) for each in made],
             "queue": None if queue is None else queue_line(queue.position, queue.limits),
             **values_json(shown),
             "pause": None if shown.pause is None else pause_json(shown.pause, instant),
+            "paused_by_name": None if shown.pause is None else names.get(shown.pause.by),
             "steps": steps,
             "waits": [
                 {"wait_id": ids.text(wait.wait_id), "state": wait.state, "opened_at": instant(wait.opened_at)}

@@ -28,6 +28,8 @@ def test_a_run_is_rerun_with_another_input(mode: Mode, perdure: Perdure) -> None
     shown = perdure.json("show", made)
     assert (shown["status"], shown["process_id"], shown["input"]) == ("waiting", "INV-6b", {"amount": 500})
     assert shown["origin_execution_id"] == first
+    assert perdure.json("show", "INV-6")["made_execution_ids"] == [shown["execution_id"]]
+    assert f"made from it  {shown['execution_id']}" in perdure("show", "INV-6").stdout
     assert event(perdure, made, "ExecutionStarted")["actor"] == actor(mode, perdure)
     same = perdure.json("rerun", "INV-6", "--version", "latest", "--reason", "again")
     assert perdure.until(same["execution_id"], "completed")["input"] == {"amount": 50}
