@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from perdure.engine.core import ids
-from perdure.engine.core.schedules import RUN_EVENTS
 from perdure.engine.core.versions import Called
 from perdure.engine.core.workflow import WorkflowState
 from perdure.engine.language import Problem, executions_of
@@ -18,6 +17,7 @@ from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky
+from perdure.engine.runtime.streams.changes import changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.steps.executions import readings_of
@@ -52,16 +52,8 @@ class RecordedCalls(Cache[bytes, Mapping[int, Mapping[str, Called]]]):
 
     def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed a workflow: it may have a version more."""
-        if modifies(events):
+        if changes_workflow(hot, events):
             self.forget(lambda workflow_id: workflow_id == hot.stream_id)
-
-
-_OF_RUNS: Final = frozenset(kind.__name__ for kind in RUN_EVENTS)
-
-
-def modifies(events: Sequence[NewEvent]) -> bool:
-    """Whether events of a workflow change what it is: most of one that has schedules are about its runs."""
-    return any(event.type not in _OF_RUNS for event in events)
 
 
 class Calls:

@@ -13,17 +13,15 @@ from perdure.engine.core import ids
 from perdure.engine.core.settings import NO_QUOTAS, Quotas, organization_settings, version_settings
 from perdure.engine.limits import Limits
 from perdure.engine.runtime.processing.quotas import Ceiling, RunQuotas, WorkflowKey, quotas_of_engine
+from perdure.engine.runtime.streams.changes import changes_organization, changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.workers.places import version_in_force
 from perdure.engine.services.cache import Cache
-from perdure.engine.services.calls import modifies
 from perdure.store.protocols import Catalog
 from perdure.store.records import NewEvent
 
 KNOWN_MAX: Final = 10_000
 """So many workflows are known at a time."""
-
-_OF_ORGANIZATION: Final = "OrganizationSettingsChanged"
 
 
 class QuotasInForce:
@@ -42,10 +40,10 @@ class QuotasInForce:
 
     def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed a workflow or an organization, and maybe quotas."""
-        if hot.kind.name == "workflow" and modifies(events):
+        if changes_workflow(hot, events):
             key = (hot.organization_id, hot.text)
             self._cache.forget(lambda known: known == key)
-        elif hot.kind.name == "organization" and any(event.type == _OF_ORGANIZATION for event in events):
+        elif changes_organization(hot, events):
             self._cache.forget(lambda known: known[0] == hot.stream_id)
 
     async def _read(self, key: WorkflowKey) -> RunQuotas:

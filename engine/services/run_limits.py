@@ -16,6 +16,7 @@ from perdure.engine.core.settings import OrganizationSettings, VersionSettings, 
 from perdure.engine.errors import NotFound
 from perdure.engine.log.digests import canonical
 from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.streams.changes import changes_organization
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.key_expressions import key_of
@@ -44,9 +45,10 @@ class RunLimits:
         self._workflows = workflows
         self._organizations = Cache[bytes, _Organization](KNOWN_MAX)
 
-    def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+    def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed an organization, and maybe its settings."""
-        self._organizations.forget(lambda key: key == hot.stream_id)
+        if changes_organization(hot, events):
+            self._organizations.forget(lambda key: key == hot.stream_id)
 
     async def limited(self, caller: Caller, start: Start) -> Start:
         """The start with its limits. Raises `Invalid` if its input has no key where one is needed."""

@@ -19,9 +19,10 @@ from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
+from perdure.engine.runtime.streams.changes import changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
-from perdure.engine.services.calls import CallingWorkflow, Calls, modifies
+from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.sending import send
 from perdure.engine.services.settings import changed_version
 from perdure.engine.steps import Registry
@@ -76,7 +77,7 @@ class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published])
 
     def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed a workflow: another version may be the one that runs, or none."""
-        if modifies(events):
+        if changes_workflow(hot, events):
             self.forget(lambda key: key[0] == hot.stream_id)
 
 

@@ -30,6 +30,7 @@ from perdure.engine.errors import EngineFailed, Unavailable
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.processor import Processor
 from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, from_inside
+from perdure.engine.runtime.streams.changes import changes_organization, changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.runtime.telemetry.request_context import set_request
@@ -45,6 +46,9 @@ AT_ONCE: Final = 64
 
 RETRY_MS: Final = 1000
 """What the store did not serve is tried again so long after."""
+
+KNOWN_MAX: Final = 10_000
+"""So many limits are known at a time."""
 
 _Outcome: TypeAlias = Literal["admitted", "full", "gone", "refused"]
 
@@ -83,8 +87,10 @@ class Admission:
         self._wanted.update(dict.fromkeys(map(bytes.fromhex, keys)))
         self._go()
 
-    def on_changed(self, hot: HotStream, _events: Sequence[NewEvent]) -> None:
+    def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
         """A commit has changed a workflow or an organization, and maybe a limit: what was read of it is out of date."""
+        if not (changes_workflow(hot, events) or changes_organization(hot, events)):
+            return
         self._changes += 1
         self._in_force = {key: limit for key, limit in self._in_force.items() if key[1] != hot.stream_id}
         if not self._is_closed:
@@ -217,5 +223,7 @@ class Admission:
             seen = self._changes
             found = await limit_in_force(self._store, kind, row)
             if seen == self._changes:  # or it was read before a change
+                if len(self._in_force) >= KNOWN_MAX:
+                    self._in_force.clear()
                 self._in_force[key] = found
         return self._in_force[key]

@@ -13,10 +13,14 @@ from perdure.engine.core import ids
 from perdure.engine.core.commands import Quarantine
 from perdure.engine.core.events import ExecutionStarted
 from perdure.engine.core.limit_events import ExecutionAdmitted
+from perdure.engine.core.schedules import EditSchedules, RunNow
 from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import EXECUTION
+from perdure.engine.runtime.processing.requests import Accepted
 from perdure.engine.services.access import SCOPES, Principal
 from perdure.engine.services.queries import PlaceInLine, QueuedFor
+from perdure.engine.services.schedules import GivenSchedule
+from perdure.engine.services.sending import send
 from perdure.engine.steps import Registry
 
 from .conftest import WAITING, Bench, eventually, rest
@@ -236,6 +240,24 @@ async def test_a_limit_that_is_raised_holds_at_once_and_one_that_is_lowered_thro
     assert sorted(works.running) == [2, 3, 4, 5, 6, 7]
     for n in sorted(works.running):
         await works.let_go(engine, n)
+
+
+async def test_a_commit_that_changes_no_setting_has_nobody_look_at_the_lines(bench: Bench) -> None:
+    """Slots of schedules and pins of the log are recorded all the time; what is known of the limits stays known."""
+    engine = await bench.start()
+    workflow = await engine.create_workflow("ask", WAITING, settings={"concurrencyLimit": 1})
+    await engine.trigger(workflow.id)
+    await rest(engine)
+    changes = engine.node.admission._changes
+    caller = await engine._caller()
+    spec = engine.services.schedules.spec(GivenSchedule(interval=(1, "days")))
+    added = await send(engine.node.parts, caller, "workflow", ids.parse(workflow.id), EditSchedules(added=(spec,)))
+    assert isinstance(added, Accepted)
+    assert engine.node.admission._changes == changes + 1
+    await send(engine.node.parts, caller, "workflow", ids.parse(workflow.id), RunNow(added.answer[0]))
+    await engine.node.pins.pin()
+    await rest(engine)
+    assert engine.node.admission._changes == changes + 1
 
 
 async def test_a_pinned_older_version_has_the_limit_of_today(bench: Bench) -> None:
