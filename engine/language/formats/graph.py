@@ -41,7 +41,7 @@ from perdure.engine.language.formats.graph_states import (
     handles_of,
     relocated,
 )
-from perdure.engine.language.formats.members import Members
+from perdure.engine.language.formats.members import Members, members_of
 from perdure.engine.language.formats.names import unknown
 from perdure.engine.language.formats.step_list import StepListReader
 from perdure.engine.language.formats.step_members import settings_of, trigger_of
@@ -102,12 +102,7 @@ def compile_graph(
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
     """
     diagnostics = Diagnostics()
-    source = read_definition(document, diagnostics)
-    if not diagnostics.problems and type(source) is not dict:
-        diagnostics.add(JsonPointer(), "a graph is a JSON object")
-    if diagnostics.problems:
-        raise DocumentError(diagnostics.problems)
-    members = Members(source, JsonPointer(), diagnostics)
+    members = members_of(document, diagnostics, "a graph")
     members.check(_DOCUMENT)
     nodes = _nodes(members, actions, diagnostics)
     edges = _edges(members, nodes, diagnostics)

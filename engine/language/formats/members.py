@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from perdure.engine.language.diagnostics import NEAR_MAX, Diagnostics, JsonPointer
+from perdure.engine.language.formats.flow import DocumentError
+from perdure.engine.language.parse.shape import read_definition
 from perdure.engine.language.values import Json, is_number, shown
 from perdure.engine.suggestions import did_you_mean
 
@@ -137,3 +139,13 @@ class Members:
 def listed(names: Iterable[str]) -> str:
     """List names for a message."""
     return ", ".join(names)
+
+
+def members_of(document: object, diagnostics: Diagnostics, what: str) -> Members:
+    """The members of a document, which `what` names. Raises `DocumentError`: it is no JSON object."""
+    source = read_definition(document, diagnostics)
+    if not diagnostics.problems and type(source) is not dict:
+        diagnostics.add(JsonPointer(), f"{what} is a JSON object")
+    if diagnostics.problems:
+        raise DocumentError(diagnostics.problems)
+    return Members(source, JsonPointer(), diagnostics)

@@ -15,10 +15,9 @@ import msgspec
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.assembly import assemble, refuse_unreached
 from perdure.engine.language.formats.build import BuildOptions
-from perdure.engine.language.formats.flow import NEXT, ActionForm, CompiledDocument, DocumentError, FlowStep, StepFlow
-from perdure.engine.language.formats.members import Members
+from perdure.engine.language.formats.flow import NEXT, ActionForm, CompiledDocument, FlowStep, StepFlow
+from perdure.engine.language.formats.members import Members, members_of
 from perdure.engine.language.formats.step_members import error_plan, step_timeout, step_type
-from perdure.engine.language.parse.shape import read_definition
 from perdure.engine.language.values import Json, shown
 
 STEPS_MAX: Final = 50
@@ -56,12 +55,7 @@ def compile_service(
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
     """
     diagnostics = Diagnostics()
-    source = read_definition(document, diagnostics)
-    if not diagnostics.problems and type(source) is not dict:
-        diagnostics.add(JsonPointer(), "a document is a JSON object")
-    if diagnostics.problems:
-        raise DocumentError(diagnostics.problems)
-    members = Members(source, JsonPointer(), diagnostics)
+    members = members_of(document, diagnostics, "a document")
     comment = _check_document(members)
     steps = _paired(_steps(members, actions, diagnostics), actions, diagnostics)
     flow = StepFlow(steps[0].id if steps else None, tuple(_linked(steps)))

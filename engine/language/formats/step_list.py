@@ -21,11 +21,10 @@ from perdure.engine.language.formats.flow import (
     TRUE,
     ActionForm,
     CompiledDocument,
-    DocumentError,
     FlowStep,
     StepFlow,
 )
-from perdure.engine.language.formats.members import Members
+from perdure.engine.language.formats.members import Members, members_of
 from perdure.engine.language.formats.names import unknown
 from perdure.engine.language.formats.step_members import (
     ID_MAX,
@@ -35,7 +34,6 @@ from perdure.engine.language.formats.step_members import (
     step_type,
     trigger_of,
 )
-from perdure.engine.language.parse.shape import read_definition
 from perdure.engine.language.values import Json, shown
 
 STEPS_MAX: Final = 1_000
@@ -80,12 +78,7 @@ def compile_steps(
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
     """
     diagnostics = Diagnostics()
-    source = read_definition(document, diagnostics)
-    if not diagnostics.problems and type(source) is not dict:
-        diagnostics.add(JsonPointer(), "a document is a JSON object")
-    if diagnostics.problems:
-        raise DocumentError(diagnostics.problems)
-    members = Members(source, JsonPointer(), diagnostics)
+    members = members_of(document, diagnostics, "a document")
     members.check(_DOCUMENT)
     members.needed_text("name", most=255)
     comment = members.text("description")
