@@ -27,6 +27,8 @@ REVISIONS: Final = (
     "perdure_0010",
     "perdure_0011",
     "perdure_0012",
+    "perdure_0013",
+    "perdure_0014",
 )
 """Every revision, the oldest first. The names tell our databases from others that alembic made."""
 
