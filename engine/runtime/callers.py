@@ -66,9 +66,9 @@ class Grant(msgspec.Struct, eq=False):
 class Caller(NamedTuple):
     """The identity of a caller, derived from its key and never claimed. `actor` is as the log records it, `KIND:ID`.
 
-    `grant` is looked at again when a command is decided; without one nothing can end. `user_id` and `role_ids` are of the
-    person that the key is of, if it is anybody's. `live_workspace_id` is set for a caller in a sandbox: the workspace
-    that it is paired with, whose workflows it sees.
+    `grant` is looked at again when a command is decided; without one nothing can end. `user_id` and `role_ids` are of
+    the person that the key is of, if it is anybody's. `live_workspace_id` is set for a caller in a sandbox: the
+    workspace that it is paired with, whose workflows it sees.
     """
 
     organization_id: bytes
