@@ -1,6 +1,6 @@
 """`python -m perdure`: the command line."""
 
-from perdure.api.cli.main import start
+from perdure.cli.main import start
 
 if __name__ == "__main__":
     start()

@@ -118,6 +118,7 @@ def test_each_module_of_the_checkout_is_in_the_wheel(wheel: Path) -> None:
     """Nothing that is imported is left behind."""
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
     ours = {f"perdure/{path.relative_to(ROOT)}" for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    ours |= {str(path.relative_to(ROOT)) for path in (ROOT / "perdure" / "cli").rglob("*.py")}
     assert ours <= inside
 
 

@@ -23,7 +23,7 @@ FUNCTION_LINES_MAX = 70
 MODULE_LINES_MAX = 500
 TEST_SLEEP_S_MAX = 0.1
 
-SHIPPED = ("engine", "store", "api", "benchmarks", "dev.py")
+SHIPPED = ("engine", "store", "api", "perdure/cli", "benchmarks", "dev.py")
 PURE = ("engine/core", "engine/language")
 IMPURE = (
     *("asyncio", "logging", "os", "random", "secrets", "socket", "time", "uuid.uuid1", "uuid.uuid4"),
@@ -45,7 +45,7 @@ ARROWS = {
             "perdure.store",
             "starlette",
             "click",
-            "perdure.api.cli.commands",
+            "perdure.cli.commands",
             "perdure.api.dialects",
             "perdure.api.validation",
             "perdure.api.http.problems",
@@ -53,7 +53,7 @@ ARROWS = {
         "the client is on its own: write what both need twice, and let a test compare",
     ),
     "api/http": (
-        ("perdure.api.app", "perdure.api.cli", "perdure.api.dialects", "perdure.api.openapi"),
+        ("perdure.api.app", "perdure.cli", "perdure.api.dialects", "perdure.api.openapi"),
         "what every request goes through knows no API of its own: ask the route's Dialect",
     ),
     "api/dialects/process": (
@@ -360,7 +360,7 @@ def test_docstrings_have_one_form() -> None:
     report(
         [
             f"{module.path}:{getattr(node, 'lineno', 1)}: {advice}"
-            for module in modules("engine", "store", "api")
+            for module in modules("engine", "store", "api", "perdure/cli")
             for node in ast.walk(module.tree)
             if isinstance(node, ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef | ast.Module)
             for pattern, advice in (
@@ -377,7 +377,7 @@ def test_modules_with_code_defer_their_annotations() -> None:
     report(
         [
             f"{module.path}:1: add `from __future__ import annotations`"
-            for module in modules("engine", "api", "store/memory", "store/sql", "store/sqlite")
+            for module in modules("engine", "api", "perdure/cli", "store/memory", "store/sql", "store/sqlite")
             if any(isinstance(node, ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef) for node in module.tree.body)
             and not any(isinstance(node, ast.ImportFrom) and node.module == "__future__" for node in module.tree.body)
         ]

@@ -96,7 +96,7 @@ async def spawn(*arguments: str, folder: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        "import sys; from perdure.api.cli.main import main; sys.exit(main())",
+        "import sys; from perdure.cli.main import main; sys.exit(main())",
         *arguments,
         env=environment,
         cwd=HERE.parent.parent,

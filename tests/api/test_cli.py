@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from perdure.api.cli.main import main
 from perdure.api.client import AsyncClient, Retries, Unauthorized, Unavailable
+from perdure.cli.main import main
 from tests.api.conftest import APPROVED, SLEEPING, WAITING, eventually
 
 KEY = "the-first-key-of-all"
@@ -287,7 +287,7 @@ def test_what_cannot_be_opened_is_refused_in_a_line(folder: Path, arguments: lis
 
 def test_help_is_quick() -> None:
     """Nothing heavy is imported for it."""
-    script = "import sys, perdure.api.cli.main; print(*sys.modules)"
+    script = "import sys, perdure.cli.main; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     ).stdout.split()

@@ -7,8 +7,8 @@ from typing import Any
 import click
 import pytest
 
-from perdure.api.cli.main import main
 from perdure.api.settings import SECRET, SettingError, Settings, load, unknown
+from perdure.cli.main import main
 
 
 def options_of_serve() -> set[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from perdure.api.client import AsyncClient, Client
 from perdure.api.client.calls import Call
-from tests.api.cli.conftest import KEY, folder, made, served, token  # noqa: F401 fixtures
+from tests.cli.conftest import KEY, folder, made, served, token  # noqa: F401 fixtures
 
 
 class Recording(Client):

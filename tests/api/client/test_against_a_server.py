@@ -25,8 +25,8 @@ from perdure.api.client import (
 )
 from perdure.api.client.exchange import decoder
 from perdure.api.client.results import Data, Item
-from tests.api.cli.conftest import APPROVAL, KEY, NAME
 from tests.api.client.conftest import Connect
+from tests.cli.conftest import APPROVAL, KEY, NAME
 from tests.present import present
 
 BESIDE_THE_DOCUMENT = {("GET", "/metrics")}

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.api.cli.conftest import KEY, NAME, Perdure, perdure  # noqa: F401 a fixture
 from tests.api.client.test_misbehaving import Misbehaving, drops, losing, says
+from tests.cli.conftest import KEY, NAME, Perdure, perdure  # noqa: F401 a fixture
 
 
 @pytest.fixture(autouse=True)

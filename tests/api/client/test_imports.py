@@ -32,7 +32,7 @@ def test_a_client_needs_nothing_of_the_server() -> None:
 @pytest.mark.parametrize("module", ["server", "served_runs"])
 def test_a_command_that_asks_a_server_imports_no_engine(module: str) -> None:
     """So that it starts quickly: no core, no language, no store, no HTTP library but the standard one."""
-    found = imported(f"import perdure.api.cli.targets.{module}")
+    found = imported(f"import perdure.cli.targets.{module}")
     assert (
         not {
             "perdure.engine.core.decide",

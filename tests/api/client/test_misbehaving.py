@@ -14,8 +14,8 @@ import pytest
 
 from perdure.api.client import Client, NoAnswer, NotFound, Retries, StrangeAnswer, Unavailable, Unreachable
 from perdure.api.client.addresses import parse, proxy_of
-from tests.api.cli.conftest import APPROVAL, KEY
 from tests.api.client.conftest import Connect
+from tests.cli.conftest import APPROVAL, KEY
 
 LIVE = b'{"success":true,"data":{"status":"live"}}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(LIVE), LIVE)

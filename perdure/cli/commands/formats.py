@@ -1,0 +1,121 @@
+"""Documents in the four formats of definitions: `workflows convert` and `workflows validate`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from perdure.cli import output
+from perdure.cli.arguments import read_definition
+from perdure.cli.options import ExampledCommand, as_json, steps
+from perdure.cli.runner import CommandFailed, CommandNotRun
+
+FORMATS: Final = ("steps", "graph", "service", "asl")
+"""As the engine has them; importing it to draw a help text would take longer than the rest."""
+
+
+@click.command(
+    cls=ExampledCommand,
+    examples=[
+        "perdure workflows convert invoice.steps.json --from steps --to asl",
+        "perdure workflows convert invoice.asl.yaml --from asl --to graph",
+    ],
+)
+@click.argument("file")
+@click.option("--from", "source", type=click.Choice(FORMATS), required=True, help="The format of FILE.")
+@click.option("--to", "target", type=click.Choice(["asl", "graph"]), required=True, help="What to make of it.")
+@click.option("--output", "path", metavar="FILE", help="Where to write it.  [default: stdout]")
+@steps
+def convert(file: str, source: str, target: str, path: str | None, steps: str | None) -> None:
+    """Convert FILE, a document in JSON or YAML (`-`: stdin), to Amazon States Language or to a graph of its states.
+
+    What is not valid is refused with every problem in it. Steps of your own are known if --steps names them.
+    """
+    document = read_definition(file, "FILE")
+    made = _compiled(file, source, document, steps).definition
+    if source == target:
+        made = document
+    elif target == "graph":
+        from perdure.engine.language.formats.graph_states import graph_of  # noqa: PLC0415 the help needs no language
+
+        made = graph_of(made)
+    if path is None:
+        output.document(made)
+        return
+    try:
+        Path(path).write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"--output: {path} cannot be written: {error.strerror}") from None
+    output.say(f"written: {path}")
+
+
+@click.command(
+    cls=ExampledCommand,
+    examples=[
+        "perdure workflows validate invoice.steps.json --format steps",
+        "perdure workflows validate invoice.asl.yaml --format asl --json",
+    ],
+)
+@click.argument("file")
+@click.option("--format", "name", type=click.Choice(FORMATS), required=True, help="The format of FILE.")
+@steps
+@as_json
+def validate(file: str, name: str, steps: str | None, *, as_json: bool) -> None:
+    """Validate FILE, a document in JSON or YAML (`-`: stdin): exit status 1, with every problem, if it is not valid.
+
+    Steps of your own are known if --steps names them.
+    """
+    try:
+        warnings = _compiled(file, name, read_definition(file, "FILE"), steps).warnings
+    except CommandFailed as refused:
+        if as_json:
+            output.document({"valid": False, "problems": _told(refused), "warnings": []})
+        raise
+    shown = [{"path": warning.path, "message": warning.message} for warning in warnings]
+    if as_json:
+        output.document({"valid": True, "problems": [], "warnings": shown})
+        return
+    for warning in shown:
+        output.say(f"warning: {warning['path'] or '/'}: {warning['message']}")
+    output.line(f"{file} is valid")
+
+
+class NotValid(CommandFailed):
+    """A document is not valid; `problems` are those that it has."""
+
+    def __init__(self, file: str, problems: list[dict[str, str]]) -> None:
+        super().__init__(f"{file} is not valid", [f"{each['path'] or '/'}: {each['message']}" for each in problems])
+        self.problems = problems
+
+
+def _told(refused: CommandFailed) -> list[dict[str, str]]:
+    return refused.problems if isinstance(refused, NotValid) else []
+
+
+def _compiled(file: str, name: str, document: Any, steps: str | None) -> Any:
+    """The document of a file, compiled. Raises `NotValid`."""
+    from perdure.engine.language.formats.documents import DocumentOptions, compile_document  # noqa: PLC0415 as above
+    from perdure.engine.language.formats.flow import DocumentError  # noqa: PLC0415 as above
+
+    try:
+        return compile_document(name, document, DocumentOptions(_actions(steps), is_standalone=True))
+    except DocumentError as error:
+        raise NotValid(file, [{"path": each.path, "message": each.message} for each in error.problems]) from None
+
+
+def _actions(steps: str | None) -> Mapping[str, Any]:
+    """What steps can do: the catalog, and what a registry of one's own has. Raises `CommandNotRun`."""
+    from perdure.engine.steps.action_forms import ACTION_FORMS, action_forms  # noqa: PLC0415 as above
+
+    if not steps:
+        return ACTION_FORMS
+    from perdure.engine.steps import load_registry  # noqa: PLC0415 only --steps needs it
+
+    try:
+        return action_forms(load_registry(steps))
+    except ValueError as error:
+        raise CommandNotRun(f"steps: {error}") from None
