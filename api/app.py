@@ -16,6 +16,8 @@ from perdure.api import openapi
 from perdure.api.dialects import health
 from perdure.api.dialects.process import routes as process
 from perdure.api.dialects.resource import routes as resource
+from perdure.api.dialects.runs import routes as runs
+from perdure.api.dialects.service import routes as service
 from perdure.api.http import metrics
 from perdure.api.http.body_budget import BodyBudget
 from perdure.api.http.dialect import Dialects
@@ -26,7 +28,13 @@ from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.engine.embedded import Engine
 
-TABLES: Final[Sequence[Sequence[Route]]] = (process.ROUTES, resource.ROUTES, health.ROUTES)
+TABLES: Final[Sequence[Sequence[Route]]] = (
+    process.ROUTES,
+    resource.ROUTES,
+    runs.ROUTES,
+    service.ROUTES,
+    health.ROUTES,
+)
 """What is mounted: the tables of all dialects. What is asked for most is looked for first."""
 
 

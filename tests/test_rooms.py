@@ -85,6 +85,12 @@ ROOMS = {
         app demo
         server
     """,
+    "api/dialects": """
+        schemas
+        envelopes pauses run_commands
+        root
+        health process resource runs service
+    """,
     "perdure/cli": """
         arguments filter_options options output setting_options
         event_lines runner step_lines

@@ -31,6 +31,7 @@ IMPURE = (
     *("perdure.api", "perdure.engine.runtime", "perdure.engine.steps", "perdure.store"),
 )
 IMPURE_CALLS = ("now", "today", "utcnow", "uuid1", "uuid4")
+DIALECTS = ("process", "resource", "runs", "service")
 # Where: what must not be imported there, and what to do instead.
 ARROWS = {
     "engine/core": (IMPURE, "pure code is given its time, chance and data: let perdure.engine.runtime pass them in"),
@@ -56,14 +57,13 @@ ARROWS = {
         ("perdure.api.app", "perdure.cli", "perdure.api.dialects", "perdure.api.openapi"),
         "what every request goes through knows no API of its own: ask the route's Dialect",
     ),
-    "api/dialects/process": (
-        ("perdure.api.dialects.resource",),
-        "a dialect knows no other: move what both need into api/dialects, or into a service",
-    ),
-    "api/dialects/resource": (
-        ("perdure.api.dialects.process",),
-        "a dialect knows no other: move what both need into api/dialects, or into a service",
-    ),
+    **{
+        f"api/dialects/{name}": (
+            tuple(f"perdure.api.dialects.{other}" for other in DIALECTS if other != name),
+            "a dialect knows no other: move what both need into api/dialects, or into a service",
+        )
+        for name in DIALECTS
+    },
     "store": (
         ("perdure.api", "perdure.engine"),
         "the store takes and gives records: let perdure.engine.runtime translate",
@@ -136,7 +136,7 @@ TWICE = (
         "payloads by seq, and the query parameter `payloads`",
     ),
     (
-        ("engine/core/events.py", "api/dialects/resource/setting_schemas.py", "api/client/workflows.py"),
+        ("engine/core/events.py", "api/dialects/resource/workflows/setting_schemas.py", "api/client/workflows.py"),
         ("ResumeRule",),
         "one literal: the command line and the client import nothing of the core, so as to start quickly",
     ),

@@ -3,7 +3,7 @@
 A request's struct says what is accepted. An answer's is what the document of the API says of it, and what tests hold
 every answer against: handlers make plain objects, which is quicker. Members that need not be there default to `UNSET`;
 what may have members that are not named says so by its base. Each dialect has its own beside this one
-(`api.dialects.process.schemas`, `api.dialects.resource.schemas`), each answer below the request that it is for.
+(`api.dialects.process.schemas`, `api.dialects.resource.fields`), each answer below the request that it is for.
 """
 
 from __future__ import annotations

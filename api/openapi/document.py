@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from perdure.api.dialects.process.schemas import Resume
-from perdure.api.dialects.resource.schemas import NewKey
+from perdure.api.dialects.resource.access.schemas import NewKey
 from perdure.api.dialects.schemas import VERSION_MAX
 from perdure.api.http.dialect import Dialects
 from perdure.api.http.json_body import JSON, YAML

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from perdure.api.app import ROUTES
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource import fields
 from perdure.api.http import connections, paging, routing
 from perdure.api.http import json_body as bodies
 from perdure.api.http.headers import HOLD_DEFAULT_MS, HOLD_MAX_S, KEY_MAX
@@ -90,7 +90,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         (HOLD_DEFAULT_MS // 1000, "(default {}); answered"),
         (connections.HEAD_BYTES_MAX // 1024, "headers | {} KiB"),
         (paging.LIMIT_DEFAULT, "1 to 30, default {}."),
-        (schemas.EVENTS_DEFAULT, "1 to 1,000, default {};"),
+        (fields.EVENTS_DEFAULT, "1 to 1,000, default {};"),
         (PAGE_BYTES_MAX // 1024**2, "at most {} MiB of text"),
         (PENDING_MAX, "not on disk | {:,} |"),
     ):

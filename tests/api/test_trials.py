@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdure.api.dialects.resource import trials
+from perdure.api.dialects.resource.workflows import trials
 from perdure.engine.fairness import FairThread
 from tests.api.conftest import Api, eventually
 

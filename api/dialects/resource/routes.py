@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from perdure.api.dialects.resource import (
+from perdure.api.dialects.resource.access import clock, keys, organizations
+from perdure.api.dialects.resource.executions import (
     bulk,
     chances,
-    clock,
     events,
     executions,
     finding,
-    keys,
-    organizations,
     pauses,
     releases,
-    schedules,
     tasks,
-    trials,
     waits,
-    workflows,
 )
+from perdure.api.dialects.resource.workflows import schedules, trials, workflows
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (

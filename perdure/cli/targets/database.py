@@ -14,25 +14,20 @@ from typing import Any, Literal
 import click
 
 from perdure.api.actor import terminal_actor
-from perdure.api.dialects.resource.chance_schemas import ForkRequest, RerunRequest
-from perdure.api.dialects.resource.organizations import organization_json
-from perdure.api.dialects.resource.pause_schemas import (
+from perdure.api.dialects.resource.access.organizations import organization_json
+from perdure.api.dialects.resource.access.schemas import NewKey
+from perdure.api.dialects.resource.executions.chance_schemas import ForkRequest, RerunRequest
+from perdure.api.dialects.resource.executions.pause_schemas import (
     PauseRequest,
     UnpauseRequest,
 )
-from perdure.api.dialects.resource.schedule_json import (
+from perdure.api.dialects.resource.executions.schemas import TaskFailure, TaskSuccess
+from perdure.api.dialects.resource.executions.tasks import failed_json
+from perdure.api.dialects.resource.workflows.schedule_json import (
     schedule_json,
 )
-from perdure.api.dialects.resource.schemas import (
-    AppliedWorkflow,
-    Named,
-    NewKey,
-    NewWorkflow,
-    TaskFailure,
-    TaskSuccess,
-)
-from perdure.api.dialects.resource.tasks import failed_json
-from perdure.api.dialects.resource.workflows import given_settings
+from perdure.api.dialects.resource.workflows.schemas import AppliedWorkflow, Named, NewWorkflow
+from perdure.api.dialects.resource.workflows.workflows import given_settings
 from perdure.api.dialects.schemas import Terminate, Termination
 from perdure.api.http.bulk_json import bulk_json
 from perdure.api.validation import milliseconds, read

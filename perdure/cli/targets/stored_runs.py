@@ -90,7 +90,7 @@ class StoredRuns:
 
 
 async def _schedules(scope: DatabaseScope, workflow: str) -> dict[str, Any]:
-    from perdure.api.dialects.resource.schedule_json import schedule_json  # noqa: PLC0415 time zones, likewise
+    from perdure.api.dialects.resource.workflows.schedule_json import schedule_json  # noqa: PLC0415 time zones, likewise
     from perdure.engine.services.schedule_views import schedules_of, views_of  # noqa: PLC0415
 
     async with view(scope) as seen:

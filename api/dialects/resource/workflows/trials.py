@@ -9,8 +9,8 @@ import msgspec
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import trial_schemas
 from perdure.api.dialects.resource.dialect import TRIALS, route
+from perdure.api.dialects.resource.workflows import trial_schemas
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.errors import Invalid
 from perdure.engine.fairness import FairThread

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource import fields
 from perdure.api.dialects.resource.dialect import WAITS, page_meta, route
+from perdure.api.dialects.resource.executions import schemas
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
@@ -53,7 +54,7 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(WAITS, "GET", "waits", "runs.view", list_waits),
         query=schemas.WaitsQuery,
-        answer=common.Page[schemas.WaitShown, schemas.After],
+        answer=common.Page[schemas.WaitShown, fields.After],
         refusals=frozenset({"NOT_FOUND"}),
     ),
 )

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
 from perdure.api.dialects.resource.dialect import EXECUTIONS, route
+from perdure.api.dialects.resource.executions import schemas
 from perdure.api.http.routing import Reply, Route, RouteCall
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource import fields
+from perdure.api.dialects.resource.access import schemas
 from perdure.api.dialects.resource.dialect import KEYS, page_meta, route
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
@@ -73,7 +74,7 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(KEYS, "GET", "keys", "keys.manage", list_keys),
         query=schemas.KeysQuery,
-        answer=common.Page[schemas.KeyShown, schemas.After],
+        answer=common.Page[schemas.KeyShown, fields.After],
     ),
     route(
         *(KEYS, "DELETE", "keys/{id}", "keys.manage", revoke_key),

@@ -9,10 +9,11 @@ import msgspec
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource import fields
 from perdure.api.dialects.resource.dialect import WORKFLOWS, route
-from perdure.api.dialects.resource.setting_schemas import OrganizationRules, RunSettings
-from perdure.api.dialects.resource.workflow_triggers import changed, check_trigger, made
+from perdure.api.dialects.resource.workflows import schemas
+from perdure.api.dialects.resource.workflows.setting_schemas import OrganizationRules, RunSettings
+from perdure.api.dialects.resource.workflows.workflow_triggers import changed, check_trigger, made
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import read
@@ -159,7 +160,7 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(WORKFLOWS, "GET", "workflows", "workflows.view", list_workflows),
         query=schemas.WorkflowsQuery,
-        answer=common.Page[schemas.WorkflowShown, schemas.Numbered],
+        answer=common.Page[schemas.WorkflowShown, fields.Numbered],
     ),
     route(
         *(WORKFLOWS, "GET", "workflows/{id}", "workflows.view", get_workflow),

@@ -9,9 +9,9 @@ import msgspec
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import run_schemas as schemas
 from perdure.api.dialects.resource.dialect import BULK, page_meta, route
-from perdure.api.dialects.resource.schemas import After
+from perdure.api.dialects.resource.executions import run_schemas as schemas
+from perdure.api.dialects.resource.fields import After
 from perdure.api.http.bulk_json import bulk_json, bulk_whole_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import UnsetType
 
-from perdure.api.dialects.resource import schedule_schemas, schemas
+from perdure.api.dialects.resource.workflows import schedule_schemas, schemas
 from perdure.api.validation import id_of
 from perdure.engine.core.schedules import EditSchedules, ScheduleEdit, ScheduleSpec
 from perdure.engine.errors import Invalid

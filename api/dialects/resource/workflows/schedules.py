@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schedule_schemas, schemas
 from perdure.api.dialects.resource.dialect import SCHEDULES, WORKFLOWS, route
-from perdure.api.dialects.resource.schedule_json import schedule_json
-from perdure.api.dialects.resource.workflows import workflow_json
+from perdure.api.dialects.resource.workflows import schedule_schemas, schemas
+from perdure.api.dialects.resource.workflows.schedule_json import schedule_json
+from perdure.api.dialects.resource.workflows.workflows import workflow_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.core import ids
 

@@ -9,9 +9,10 @@ import msgspec
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource import fields
 from perdure.api.dialects.resource.dialect import EXECUTIONS, LOG, route
-from perdure.api.dialects.resource.executions import PREFIX
+from perdure.api.dialects.resource.executions import schemas
+from perdure.api.dialects.resource.executions.executions import PREFIX
 from perdure.api.http.event_json import event_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.core import ids
@@ -80,13 +81,13 @@ def _types(given: str | None) -> Sequence[str]:
 
 
 async def _page(
-    call: RouteCall[Any, None], events: Sequence[StoredEvent], payloads: schemas.Payloads, meta: dict[str, Any]
+    call: RouteCall[Any, None], events: Sequence[StoredEvent], payloads: fields.Payloads, meta: dict[str, Any]
 ) -> Reply:
     names = await call.engine.services.access.key_names(call.caller, {stored.row.actor for stored in events})
     return data([_event(stored, payloads, names) for stored in events], meta=meta)
 
 
-def _event(stored: StoredEvent, payloads: schemas.Payloads, names: Mapping[str, str]) -> dict[str, Any]:
+def _event(stored: StoredEvent, payloads: fields.Payloads, names: Mapping[str, str]) -> dict[str, Any]:
     """An event; data and payload are the text that the log has."""
     event = event_json(stored, names, _raw)
     if stored.row.actor.startswith(KEY_ACTOR) and stored.row.actor not in names:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import schemas
+from perdure.api.dialects.resource.access import schemas
 from perdure.api.dialects.resource.dialect import CLOCK, route
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall

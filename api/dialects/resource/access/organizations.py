@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
-from perdure.api.dialects.resource import setting_schemas as schemas
 from perdure.api.dialects.resource.dialect import KEYS, route
-from perdure.api.dialects.resource.workflows import given_settings
+from perdure.api.dialects.resource.workflows import setting_schemas as schemas
+from perdure.api.dialects.resource.workflows.workflows import given_settings
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.core import ids
 from perdure.engine.core.settings import organization_settings

@@ -8,8 +8,8 @@ from typing import Any, Final
 from perdure.api.dialects import schemas as common
 from perdure.api.dialects.envelopes import data
 from perdure.api.dialects.pauses import brief_json
-from perdure.api.dialects.resource import run_schemas as schemas
 from perdure.api.dialects.resource.dialect import EXECUTIONS, route
+from perdure.api.dialects.resource.executions import run_schemas as schemas
 from perdure.api.http.instants import iso
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of

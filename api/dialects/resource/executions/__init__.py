@@ -1,0 +1,1 @@
+"""Routes about runs: found, read, steered, in bulk too."""

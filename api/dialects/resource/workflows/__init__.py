@@ -1,0 +1,1 @@
+"""Routes about workflows: written, published, scheduled, tried."""

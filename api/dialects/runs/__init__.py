@@ -1,0 +1,1 @@
+"""The runs API: workflows of steps, and their runs."""

@@ -1,0 +1,10 @@
+"""The runs API: its routes; what is asked for most is looked for first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from perdure.api.http.routing import Route
+
+ROUTES: Final[Sequence[Route]] = ()

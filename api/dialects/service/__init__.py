@@ -1,0 +1,1 @@
+"""The service API: workflows of steps that recur, and their runs."""

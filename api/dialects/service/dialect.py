@@ -1,0 +1,68 @@
+"""The service API: workflows of steps that recur, called from a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from perdure.api.dialects.schemas import Shape
+from perdure.api.http.dialect import Dialect, ScopeSpelling
+from perdure.api.http.routing import Route
+
+WORKFLOWS: Final = "Service API: workflows"
+RUNS: Final = "Service API: runs"
+
+
+class ServiceError(Shape, frozen=True):
+    """The error of a refusal: its code, what is wrong in words, and details, one for each problem."""
+
+    code: str
+    message: str
+    details: list[Any]
+
+
+class ServiceRefusal(Shape, frozen=True):
+    """A refusal of the service API."""
+
+    error: ServiceError
+
+
+def _failure(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"error": {"code", "message", "details": []}}`: each problem of its own if there are several."""
+    errors = details.get("errors")
+    found = errors if isinstance(errors, list) else [dict(details)] if details else []
+    return {"error": {"code": code, "message": message, "details": found}}
+
+
+SERVICE: Final = Dialect(
+    name="service",
+    prefix="/api/v1/services/workflows/",
+    error_envelope=_failure,
+    error_schema=ServiceRefusal,
+    error_codes={
+        "VALIDATION_ERROR": "validation_failed",
+        "FORBIDDEN": "insufficient_scope",
+        "NOT_FOUND": "not_found",
+        "CONFLICT": "conflict",
+        "RATE_LIMITED": "rate_limit_exceeded",
+        "INTERNAL_ERROR": "internal_error",
+    },
+    scope_spelling=ScopeSpelling(prefix="service.workflows."),
+    tags={
+        WORKFLOWS: "Workflows as their steps, on a schedule or started by hand.",
+        RUNS: "Runs of workflows.",
+    },
+)
+
+
+def route(tag: str, method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:
+    """A route of the service API, under this heading of the document."""
+    return Route(
+        dialect=SERVICE,
+        tag=tag,
+        method=method,
+        path=f"{SERVICE.prefix}{path}",
+        scope=scope,
+        handler=handler,
+        **more,
+    )
