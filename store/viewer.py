@@ -1,4 +1,4 @@
-"""Who looks at workflows, and which of them they see.
+"""Viewers of workflows, and which of them they see.
 
 A workflow is seen by everybody in its workspace (`tenant`), by its owner alone (`private`), or by those whom it is
 shared with (`shared`). Its owner is the user who made it; of one that nobody's key made, that key is the owner.
@@ -15,7 +15,7 @@ SHARED: Final = "shared"
 
 
 class Viewer(NamedTuple):
-    """Who looks: the user, if the key is anybody's, with their roles, and the actor as the log has it."""
+    """A viewer: the user, if the key is anybody's, with their roles, and the actor as the log has it."""
 
     user_id: str | None
     role_ids: tuple[str, ...]
@@ -38,5 +38,5 @@ def sees(viewer: Viewer, row: WorkflowRow) -> bool:
         return True
     if row.visibility != SHARED:
         return False
-    is_named = viewer.user_id is not None and listed((viewer.user_id,)) in row.shared_users
+    is_named = bool(viewer.user_id) and listed((viewer.user_id or "",)) in row.shared_users
     return is_named or any(listed((role,)) in row.shared_roles for role in viewer.role_ids)

@@ -92,7 +92,7 @@ def _has(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
 
 def _viewer_values(viewer: Viewer) -> dict[str, str]:
     return {
-        "viewer_user": listed((viewer.user_id,)) if viewer.user_id else "\n\n",
+        "viewer_user": listed((viewer.user_id,)) if viewer.user_id else "",  # taken out, nothing changes
         "viewer_owner": viewer.user_id or viewer.actor,
         "viewer_actor": viewer.actor,
         **{f"viewer_role_{number}": listed((role,)) for number, role in enumerate(viewer.role_ids)},
