@@ -32,11 +32,22 @@ def names_in(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split("\n")))
 
 
+def mark(name: str | None) -> str:
+    """The text to look for in a row's names, "" for what is none: no name is empty, or has a line feed in it."""
+    return listed((name,)) if name and "\n" not in name else ""
+
+
 def sees(viewer: Viewer, row: WorkflowRow) -> bool:
-    """Whether the viewer sees a workflow of their workspace."""
-    if row.visibility == TENANT or (row.owner or row.created_by) in {viewer.user_id or viewer.actor, viewer.actor}:
+    """Whether the viewer sees a workflow of their workspace.
+
+    An owner is compared with users and a maker with actors: a user may be named as a key is.
+    """
+    is_own = row.owner == viewer.user_id if row.owner else row.created_by == viewer.actor
+    if row.visibility == TENANT or is_own:
         return True
     if row.visibility != SHARED:
         return False
-    is_named = bool(viewer.user_id) and listed((viewer.user_id or "",)) in row.shared_users
-    return is_named or any(listed((role,)) in row.shared_roles for role in viewer.role_ids)
+    user = mark(viewer.user_id)
+    if user and user in row.shared_users:
+        return True
+    return any(role in row.shared_roles for role in map(mark, viewer.role_ids) if role)

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from perdure.store.protocols import Store
-from perdure.store.records import WorkflowRow
+from perdure.store.records import Row, WorkflowRow
 from perdure.store.viewer import Viewer, listed, names_in, sees
 from tests.store.builders import ORG, WORKSPACE, part, uid, version, workflow
 
@@ -22,7 +22,9 @@ VIEWERS = [
     Viewer("b", ("controller", "auditor", "other"), "key:3"),
     Viewer("a%", (), "key:3"),
     Viewer("cay", ("audi",), "key:1"),
-    Viewer("", (), "key:2"),
+    Viewer("", ("",), "key:2"),
+    Viewer("ann\n\nbob", ("audit\n\ncontroller",), "key:2"),
+    Viewer("key:1", (), "key:2"),
 ]
 
 
@@ -47,7 +49,7 @@ ROWS = list(rows())
 async def filled(store: Store) -> Store:
     """A store with all of them, each with a version."""
     for row in ROWS:
-        puts = [row, version(row.workflow_id, 1)]
+        puts: list[Row] = [row, version(row.workflow_id, 1)]
         await store.append([part(row.workflow_id, kind="workflow", puts=puts)])
     return store
 
@@ -116,3 +118,9 @@ async def test_what_a_version_was_made_from_is_kept_as_it_is(store: Store) -> No
 def test_names_are_kept_in_a_text(names: tuple[str, ...]) -> None:
     """And come out as they went in."""
     assert names_in(listed(names)) == names
+
+
+@pytest.mark.parametrize("viewer", [*VIEWERS[-3:], VIEWERS[1]])
+def test_who_is_nobody_in_particular_sees_no_more_than_everybody(viewer: Viewer) -> None:
+    """No empty name, no several names in one, and no user who is named as the key that made a workflow."""
+    assert {row.visibility for row in ROWS if sees(viewer, row)} == {"tenant"}
