@@ -8,7 +8,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core.refs import seq_of
 from perdure.engine.core.state import TOP
 from perdure.engine.history.fold import HistoryFold
-from perdure.engine.history.timeline import Retried, TimelineEntry, Visit, VisitFailure
+from perdure.engine.history.timeline import Retried, TimelineEntry, Visit, VisitCall, VisitFailure
 
 _EVALUATION: Final = "States.QueryEvaluationError"
 _FATAL: Final = "States.Runtime"
@@ -54,6 +54,8 @@ def execution_failed(fold: HistoryFold, event: e.ExecutionFailed, recorded: e.Re
         else:
             visit = fold.inside(recorded, TOP, event.state, "")
         visit.failure = failure
+        if not visit.calls or visit.calls[-1].failure is None:  # no event of its own has told it
+            fail_call(visit, failure, recorded.recorded_at)
         if event.entered is not None or _is_new(failure, recorded):
             _collapse(fold, recorded, visit, failure, is_over=True)
     fold.stop(recorded)
@@ -91,6 +93,7 @@ def _go_on(
     # A copy in a fork was recorded later; so what counts is the instant that the log says, and not when it was seen.
     due_at = (visit.due_at or recorded.recorded_at) if by_time else None
     visit.failure, visit.due_at = failure, None
+    fail_call(visit, failure, recorded.recorded_at)
     if isinstance(then, e.Retry):
         visit.failure = None
         visit.retries.append(Retried(recorded.recorded_at, failure, then.due_at))
@@ -99,3 +102,11 @@ def _go_on(
         fold.leave(recorded, visit, then.output, then.next)
     elif visit.scope != TOP:
         fold.fail_scope(recorded, visit, due_at)
+
+
+def fail_call(visit: Visit, failure: VisitFailure, at: int) -> None:
+    """Note how the attempt of a visit has failed; one that failed before anything was begun is one, too."""
+    if not visit.calls or visit.calls[-1].failure is not None:
+        visit.calls.append(VisitCall(visit.entered_at if not visit.calls else at))
+    call = visit.calls[-1]
+    call.ended_at, call.failure = at, failure

@@ -14,7 +14,7 @@ from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
 from perdure.engine.history.fold import HistoryFold
-from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitFork
+from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitCall, VisitFork
 from perdure.engine.language.model.resources import parse_resource
 
 TIMEOUT_DEFAULT_S: Final = 99_999_999
@@ -123,6 +123,7 @@ def _task_scheduled(fold: HistoryFold, event: e.TaskScheduled, recorded: e.Recor
     else:  # `WaitOpened` came before, with the limits
         visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.resource, visit.attempts = event.resource, event.attempt + 1
+    visit.parameters = event.parameters
     fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
     fold.start_later(TimelineEntry("begun", visit))
 
@@ -130,6 +131,7 @@ def _task_scheduled(fold: HistoryFold, event: e.TaskScheduled, recorded: e.Recor
 def _wait_opened(fold: HistoryFold, event: e.WaitOpened, recorded: e.Recorded) -> None:
     visit = _called(fold, event, recorded)
     visit.resource, visit.attempts = event.resource, event.attempt + 1
+    visit.parameters = event.parameters
     if parse_resource(event.resource).kind == "wait":  # no step is called: `TaskScheduled` will not follow
         fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
         fold.start_later(TimelineEntry("begun", visit), TimelineEntry("submitted", visit))
@@ -146,6 +148,7 @@ def _called(fold: HistoryFold, event: e.TaskScheduled | e.WaitOpened, recorded: 
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = TimeLimits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
     visit.due_at = _due_at(event)
+    visit.calls.append(VisitCall(recorded.recorded_at))
     return visit
 
 
@@ -224,6 +227,7 @@ def _begin_fork(
     find = fold.inside if event.attempt else fold.enter
     visit = find(recorded, event.scope, event.state, fork.type)
     visit.attempts = event.attempt + 1
+    visit.calls.append(VisitCall(recorded.recorded_at))
     fold.begin_fork(fork, visit)
 
 
