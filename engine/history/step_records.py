@@ -34,10 +34,10 @@ class StepAttempt(NamedTuple):
 
 
 class StepPart(NamedTuple):
-    """One iteration of a loop, or one branch of a parallel step (`index` from 0), with the records of its steps."""
+    """One iteration of a loop, or one branch of a parallel step, with its `number` from 0 and the records of its steps."""
 
     kind: Literal["iteration", "branch"]
-    index: int
+    number: int
     steps: tuple[StepRecord, ...]
 
 
@@ -45,7 +45,7 @@ class StepRecord(NamedTuple):
     """A step of a run.
 
     `type`: an action, a kind of step, or (without an outline) the type of a state.
-    `status`: `retrying`: it failed, and is to be tried again; `failed` also if the run went on (then there is an output);
+    `status`: `retrying`: it failed, and is to be tried again; `failed` also where the run went on (with an output);
         `skipped`: it never ran, and will not; `pending`: it may come.
     `started_at`, `completed_at`, `duration_ms`: null until there is such.
     `attempts`: all calls of it, those before a redrive too; none of a step that never ran.

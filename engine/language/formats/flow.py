@@ -142,8 +142,11 @@ class Outline(msgspec.Struct, frozen=True):
     def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
         """Give the outline of a valid definition that is no other document's: each state is a step of its own."""
         steps = _states_of(definition)
-        states = {step.id: step.id for step in _all_of(steps)}
-        return cls(steps, states, {}, _follows(definition, states))
+        return cls(steps, {step.id: step.id for step in _all_of(steps)}).following(definition)
+
+    def following(self, definition: Mapping[str, Json]) -> Outline:
+        """Give it with what follows each step, read from the definition that it is of."""
+        return msgspec.structs.replace(self, follows=_follows(definition, self.states))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Outline:
@@ -179,7 +182,7 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def outline(self) -> Outline:
         """What records of runs need of it."""
-        return Outline(self.steps, self.states, self.credentials, _follows(self.definition, self.states))
+        return Outline(self.steps, self.states, self.credentials).following(self.definition)
 
 
 class DocumentError(ValueError):
