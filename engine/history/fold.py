@@ -128,7 +128,7 @@ class HistoryFold:
 
     def _begin(self, scope: str, state: str, kind: str) -> Visit:
         visit = Visit(scope, state, kind, self._seq)
-        visit.within = self._see(scope)
+        visit.begun_seq, visit.within = self._seq, self._see(scope)
         if scope != TOP:
             visit.around = self.forks.get(fork_and_index(scope)[0])
         self.timeline.visits.append(visit)

@@ -13,8 +13,9 @@ from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
+from perdure.engine.history.failing import end_wait
 from perdure.engine.history.fold import HistoryFold
-from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitCall, VisitFork
+from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitCall, VisitFork, VisitWait
 from perdure.engine.language.model.resources import parse_resource
 
 TIMEOUT_DEFAULT_S: Final = 99_999_999
@@ -132,6 +133,7 @@ def _wait_opened(fold: HistoryFold, event: e.WaitOpened, recorded: e.Recorded) -
     visit = _called(fold, event, recorded)
     visit.resource, visit.attempts = event.resource, event.attempt + 1
     visit.parameters = event.parameters
+    visit.waits.append(VisitWait(event.wait, recorded.recorded_at, event.parameters, visit.due_at))
     if parse_resource(event.resource).kind == "wait":  # no step is called: `TaskScheduled` will not follow
         fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
         fold.start_later(TimelineEntry("begun", visit), TimelineEntry("submitted", visit))
@@ -192,6 +194,7 @@ def _in_task(fold: HistoryFold, event: e.TaskSubmitted | e.TaskSucceeded, record
 
 def _wait_resumed(fold: HistoryFold, event: e.WaitResumed, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, "Task")
+    end_wait(visit, "resumed", recorded, event.result)
     fold.note("task_succeeded", visit, event.result)
     _leave(fold, visit, event, recorded)
 
@@ -252,6 +255,8 @@ def _unpaused(fold: HistoryFold, event: ExecutionUnpaused, _: e.Recorded) -> Non
     for visit in fold.open.values():
         if visit.due_at is not None:
             visit.due_at += event.shift_ms
+            if visit.waits and visit.waits[-1].outcome is None:
+                visit.waits[-1].due_at = visit.due_at
 
 
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from perdure.engine.core.events import Recorded
 from perdure.engine.history.error_codes import StepError
 from perdure.engine.history.handlers import follow
-from perdure.engine.history.step_runs import Place, StepRun, placed
+from perdure.engine.history.step_runs import Place, Placed, StepRun, placed
 from perdure.engine.history.timeline import Timeline
 from perdure.engine.language.formats.flow import Outline, StepOutline
 
@@ -34,7 +34,7 @@ class StepAttempt(NamedTuple):
 
 
 class StepPart(NamedTuple):
-    """One iteration of a loop, or one branch of a parallel step, with its `number` from 0 and the records of its steps."""
+    """One iteration of a loop, or one branch of a parallel step, with records of its steps; `number` counts from 0."""
 
     kind: Literal["iteration", "branch"]
     number: int
@@ -85,13 +85,14 @@ class RunSteps(NamedTuple):
 
 def read_steps(events: Iterable[Recorded], outline: Outline, *, records_max: int = RECORDS_MAX) -> RunSteps:
     """Give the records of a run's steps. Events ascend; what only missing ones could tell is null."""
-    return steps_of(follow(events), outline, records_max=records_max)
+    timeline = follow(events)
+    return steps_of(timeline, outline, placed(timeline, outline.states), records_max=records_max)
 
 
-def steps_of(timeline: Timeline, outline: Outline, *, records_max: int = RECORDS_MAX) -> RunSteps:
-    """Give the records of the steps of a timeline."""
+def steps_of(timeline: Timeline, outline: Outline, runs: Placed, *, records_max: int = RECORDS_MAX) -> RunSteps:
+    """Give the records of the steps of a timeline, whose visits were put together to runs."""
     shown = _Shown(timeline, outline, records_max)
-    records = shown.place(placed(timeline, outline.states), outline.steps, is_over=timeline.ending is not None)
+    records = shown.place(runs.top, outline.steps, is_over=timeline.ending is not None)
     return RunSteps(records, shown.left < 0 or not timeline.is_whole)
 
 

@@ -111,7 +111,7 @@ def _shown_call(timeline: Timeline, call: VisitCall) -> _Call:
 class Place:
     """A machine that ran, with the runs of its steps by id, in the order of their first beginning.
 
-    `last` is the run that was entered last. `end` is the visit that it ended with; null while it may go on.
+    `last` is the run that was entered last. `latest` is the visit of any state that was begun last.
     """
 
     runs: dict[str, StepRun] = field(default_factory=dict)
@@ -145,7 +145,8 @@ class _Placing:
     def __init__(self, states: Mapping[str, str]) -> None:
         self.top = Place()
         self._states = states
-        self._runs: dict[int, tuple[Place, StepRun | None]] = {}
+        self.runs: dict[int, tuple[Place, StepRun | None]] = {}
+        self.holders: dict[int, StepRun] = {}
 
     def add(self, visit: Visit) -> None:
         """Add the next visit."""
@@ -153,20 +154,22 @@ class _Placing:
         holder = self._holder(visit)
         if step is not None and holder is not None and holder.id == step:
             holder.within.append(visit)
-            self._runs[id(visit)] = self.top, holder
+            self.runs[id(visit)] = self.top, holder
             return
+        if holder is not None:
+            self.holders[id(visit)] = holder
         place = self._place(visit, holder)
         if step is None:
             place.latest = visit
-            self._runs[id(visit)] = place, None
+            self.runs[id(visit)] = place, None
         else:
-            self._runs[id(visit)] = place, place.enter(step, visit)
+            self.runs[id(visit)] = place, place.enter(step, visit)
 
     def _holder(self, visit: Visit) -> StepRun | None:
         """Find the run of the step whose fork a visit is in."""
         around = None if visit.around is None else visit.around.visit
         while around is not None:
-            run = self._runs[id(around)][1]
+            run = self.runs[id(around)][1]
             if run is not None:
                 return run
             around = None if around.around is None else around.around.visit
@@ -176,8 +179,8 @@ class _Placing:
         fork = visit.around
         if holder is None or fork is None or fork.visit is None:
             return self.top
-        if self._runs[id(fork.visit)][1] is None:  # a fork that is no step's: as if it were not there
-            return self._runs[id(fork.visit)][0]
+        if self.runs[id(fork.visit)][1] is None:  # a fork that is no step's: as if it were not there
+            return self.runs[id(fork.visit)][0]
         if self._states.get(visit.state) is None and fork.seq != holder.fork_seq and holder.parts:
             return Place()
         if fork.seq != holder.fork_seq:
@@ -186,9 +189,22 @@ class _Placing:
         return holder.parts.setdefault(fork_and_index(visit.scope)[1], Place())
 
 
-def placed(timeline: Timeline, states: Mapping[str, str]) -> Place:
-    """Give the top machine of a run, with all that ran in it."""
+class Placed(NamedTuple):
+    """The top machine of a run, with all that ran in it.
+
+    `runs`: by the id of a visit's object the run of the step that it is of.
+    `holders`: likewise the run of the step around it.
+    """
+
+    top: Place
+    runs: dict[int, StepRun]
+    holders: dict[int, StepRun]
+
+
+def placed(timeline: Timeline, states: Mapping[str, str]) -> Placed:
+    """Put the visits of a timeline together to runs of steps."""
     placing = _Placing(states)
     for visit in timeline.visits:
         placing.add(visit)
-    return placing.top
+    runs = {key: run for key, (_, run) in placing.runs.items() if run is not None}
+    return Placed(placing.top, runs, placing.holders)

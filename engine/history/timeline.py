@@ -68,11 +68,32 @@ class Retried(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class VisitCall:
-    """One attempt of a visit, which began at an instant; `ended_at` and `failure` are null until it has ended so."""
+    """One attempt of a visit, which began at an instant; `ended_at` and `failure` are null until it has ended so.
+
+    `place` is the number of the timeline's entries when it failed.
+    """
 
     at: int | None
     ended_at: int | None = None
     failure: VisitFailure | None = None
+    place: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class VisitWait:
+    """A wait that was opened for a visit; `outcome`, `ended_at`, `result` and the `actor` are null until it has ended.
+
+    One that ended with what is around it has none of them.
+    """
+
+    id: str
+    opened_at: int
+    parameters: Ref
+    due_at: int | None
+    outcome: Literal["resumed", "failed", "expired"] | None = None
+    ended_at: int | None = None
+    result: Ref | None = None
+    actor: str | None = None
 
 
 class TimeLimits(NamedTuple):
@@ -96,7 +117,8 @@ class Visit:
     `is_cancelled`: it did not end by itself, but with what is around it.
     `begun` is the index of the entry that says that its step was called. `fallen_fork` is what was its `fork`, and may
     go on after a redrive. `following` is the state after it, null if it ended its scope. `calls` are all attempts,
-    those before a redrive too; none of a visit that only passed. `parameters` are those of the last call. `around` is the fork that it is a part of.
+    those before a redrive too; none of a visit that only passed. `parameters` are those of the last call. `around` is
+    the fork that it is a part of. `begun_seq` is the event that it began with.
     """
 
     scope: str
@@ -123,6 +145,8 @@ class Visit:
     calls: list[VisitCall] = field(default_factory=list)
     parameters: Ref | None = None
     around: VisitFork | None = None
+    waits: list[VisitWait] = field(default_factory=list)
+    begun_seq: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -131,18 +131,21 @@ class Outline(msgspec.Struct, frozen=True):
     `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
     `credentials`: for each state that may have some resolved, their names.
     `follows`: for each step, those of the same machine that may come next.
+    `is_of_states`: there is no other document than the definition, and each state is a step.
     """
 
     steps: tuple[StepOutline, ...] = ()
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
     follows: Mapping[str, tuple[str, ...]] = {}
+    is_of_states: bool = False
 
     @classmethod
     def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
         """Give the outline of a valid definition that is no other document's: each state is a step of its own."""
         steps = _states_of(definition)
-        return cls(steps, {step.id: step.id for step in _all_of(steps)}).following(definition)
+        states = {step.id: step.id for step in _all_of(steps)}
+        return cls(steps, states, is_of_states=True).following(definition)
 
     def following(self, definition: Mapping[str, Json]) -> Outline:
         """Give it with what follows each step, read from the definition that it is of."""
