@@ -77,13 +77,14 @@ class Approvals:
                 "comment": comment,
             }
             command = c.Resume(payload, wait, None, may_hold=False, is_keyed=claim is not None)
-            # A claim is kept with the answer; one that came too late is looked at again, and its refusal is not kept.
             reply = await send(self._node, caller, "execution", execution_id, command, remembered=claim)
-            if isinstance(reply, ClaimConflict) or reply.answer != RESTARTED:
-                return None
+            if isinstance(reply, ClaimConflict) or (claim is None and reply.answer != RESTARTED):
+                return None  # somebody was faster: look again
             return Answered(reply.answer, execution_id, reply.position)
 
         answered = await self._idempotency.run_once(caller, idempotency, attempt)
+        if answered.answer != RESTARTED:  # and this is what the key stands for now
+            raise Conflict("somebody else answered at the same moment; look again, and send it with a new key")
         return Decided(await self._approval(caller, execution_id, approval_id), answered.position)
 
     async def _approval(self, caller: Caller, execution_id: bytes, approval_id: str) -> Approval:

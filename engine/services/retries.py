@@ -70,7 +70,7 @@ class Retries:
                 caller, process_id, run_input=run_input, reason=reason, idempotency=idempotency
             )
             return _other("rerun", again)
-        if run_input is not UNSET and not _is_of_states(read):
+        if run_input is not UNSET and not read.outline.is_of_states:
             message = (
                 f"input: step {run.id!r} reads the input of the run and what earlier steps gave, which stand in its "
                 f"history; leave {_FIELD} out to run all of it with another input"
@@ -119,8 +119,3 @@ def _is_first(read: ReadRun, run: StepRun) -> bool:
         return False
     began = next((each for each in read.timeline.visits if id(each) in read.placed.runs), None)
     return began is run.first
-
-
-def _is_of_states(read: ReadRun) -> bool:
-    """Whether the steps are the states of the definition, which read their input."""
-    return read.outline.is_of_states

@@ -43,11 +43,13 @@ class Outlines(Protocol):
         ...
 
 
-class DefinedOutlines:
-    """Outlines of versions that are no other document's: each state is a step."""
+class KeptOutlines:
+    """Outlines as versions keep them."""
 
     def outline(self, row: WorkflowVersionRow) -> Outline:
-        """Give the states of a version as steps."""
+        """Give the steps of a version; where there is no other document, its states."""
+        if row.outline is not None:
+            return Outline.from_json(row.outline)
         return Outline.of_definition(decode_json(row.definition))
 
 
