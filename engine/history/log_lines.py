@@ -39,15 +39,13 @@ _RUN: Final[dict[What, tuple[Level, str]]] = {
 
 def log_lines(timeline: Timeline, placed: Placed) -> list[LogLine]:
     """Give the lines of a run, in the order in which it happened."""
-    found = [
-        (place, line)
-        for place, (entry, at) in enumerate(zip(timeline.entries, timeline.times, strict=True))
-        for line in _of_entry(timeline, placed, entry, at)
-    ]
+    found = list[tuple[int, LogLine]]()
     for visit in timeline.visits:
         run = placed.runs.get(id(visit))
         if run is not None:
             found += _failures(timeline, run, visit)
+    for place, (entry, at) in enumerate(zip(timeline.entries, timeline.times, strict=True)):
+        found += ((place, line) for line in _of_entry(timeline, placed, entry, at))
     found.sort(key=lambda item: item[0])
     return [line for _, line in found]
 
