@@ -86,7 +86,7 @@ ROOMS = {
         server
     """,
     "api/dialects": """
-        schemas
+        schemas status_words
         envelopes pauses run_commands
         root
         health process resource runs service
