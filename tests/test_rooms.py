@@ -44,6 +44,7 @@ ROOMS = {
     "engine/language": """
         errors instants values
         diagnostics
+        schemas
         evaluate
         model
         parse

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from perdure.engine.language.diagnostics import Diagnostics
 from perdure.engine.language.errors import Problem
 from perdure.engine.language.formats.build import BuildOptions, FlowBuild
-from perdure.engine.language.formats.flow import CompiledDocument, DocumentError, StepFlow, outlined
+from perdure.engine.language.formats.flow import CompiledDocument, DocumentError, StepFlow, outlined, steps_in
 from perdure.engine.language.formats.lexemes import text_of
 from perdure.engine.language.formats.lowering import lower_step
-from perdure.engine.language.formats.machines import MachineBuilder, StateSource, whole_seconds
+from perdure.engine.language.formats.machines import MachineBuilder, StateSource
+from perdure.engine.language.formats.step_members import NO_SCHEMAS, DocumentSchemas
 from perdure.engine.language.parse.definition import problems
 from perdure.engine.language.values import Json, shown
 
@@ -39,12 +40,14 @@ def assemble(
     *,
     comment: str | None = None,
     settings: Mapping[str, Json] | None = None,
+    schemas: DocumentSchemas = NO_SCHEMAS,
     warnings: tuple[Problem, ...] = (),
 ) -> CompiledDocument:
-    """Compile a flow to a definition.
+    """Compile a flow to a definition; one that stands alone checks no output, as the States Language cannot.
 
     Raises DocumentError: something is wrong, here or before.
     """
+    options = options._replace(output_schema=None if options.is_standalone else schemas.output)
     first = FlowBuild(flow, options, diagnostics)
     MachineBuilder(first, lower_step).machine(flow)
     if diagnostics.problems:
@@ -56,8 +59,8 @@ def assemble(
     definition |= {"QueryLanguage": "JSONata", **machine}
     limit = (settings or {}).get("timeoutMs")
     if limit is not None and options.is_standalone:
-        definition["TimeoutSeconds"] = whole_seconds(limit)
-    found = problems(definition)
+        definition["TimeoutSeconds"] = options.seconds(limit)
+    found = problems(definition, is_compiled=not options.is_standalone) or _by_hand(flow, build, definition)
     if found:  # it is too large or too deep for a definition
         raise DocumentError(
             [Problem("", f"what it compiles to is refused at {at}: {said}") for at, said in found_in(found)]
@@ -68,9 +71,23 @@ def assemble(
         states=build.states,
         credentials=build.credentials,
         settings=settings or {},
+        input_schema=schemas.input,
+        output_schema=schemas.output,
         is_enveloped=options.is_enveloped,
         warnings=warnings,
     )
+
+
+def _by_hand(flow: StepFlow, build: FlowBuild, definition: Json) -> list[Problem]:
+    """Find what states that the author has written themselves may not hold, though what is compiled may."""
+    own = {step.id for step in steps_in(flow) if step.kind == "state"}
+    return [problem for problem in problems(definition) if own.intersection(_steps_at(problem, build))] if own else []
+
+
+def _steps_at(problem: Problem, build: FlowBuild) -> set[str]:
+    """Name the steps whose states a pointer into the definition passes, but for a check of the output."""
+    keys = [key.replace("~1", "/").replace("~0", "~") for key in problem.path.split("/")]
+    return set() if "OutputSchema" in keys else {build.states.get(key, "") for key in keys}
 
 
 def found_in(found: list[Problem]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from perdure.engine.language.model.states import (
 )
 from perdure.engine.language.parse import choice_fields, fields, handler_fields, map_fields, quantities
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, exactly_one, not_both
+from perdure.engine.language.schemas import SchemaRefused, ValueSchema, schema_of
 from perdure.engine.language.values import Json
 
 S = TypeVar("S", bound=CompiledState)
@@ -153,8 +154,26 @@ _ARGUMENTS: Final = {
     "Arguments": FieldRule("template", fields.arguments, "JSONata"),
 }
 _WAIT_SECONDS: Final = quantities.seconds("Seconds", 0)
-_TIMEOUT: Final = quantities.seconds("TimeoutSeconds")
+_TIMEOUT: Final = quantities.seconds("TimeoutSeconds", has_milliseconds=True)
 _HEARTBEAT: Final = quantities.seconds("HeartbeatSeconds")
+
+
+def _output_schema(value: Json, pointer: JsonPointer, scope: FieldScope) -> ValueSchema | None:
+    try:
+        return schema_of(value)
+    except SchemaRefused as refusal:
+        scope.diagnostics.add(refusal.pointer(pointer), refusal.why)
+        return None
+
+
+COMPILED_SHAPES: Final[Mapping[str, ObjectShape]] = MappingProxyType(
+    {
+        "Succeed": ObjectShape(
+            {**_FLOWING, "OutputSchema": FieldRule("output_schema", _output_schema)}, elsewhere=("Type",)
+        ),
+    }
+)
+"""What states of definitions that were compiled may hold, where that is more than the States Language knows."""
 
 STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
     {
