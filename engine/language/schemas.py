@@ -82,29 +82,15 @@ def _read(text: str) -> ValueSchema:
             )
         )
     except jsonschema_rs.ValidationError as error:
-        message = error.message
+        raise SchemaRefused(error.instance_path, _reason(error.message)) from None
     except (ValueError, RecursionError) as error:
-        message = str(error)
-    raise SchemaRefused(*_reason(text, message))
+        raise SchemaRefused((), _reason(str(error))) from None
 
 
-def _reason(text: str, message: str) -> tuple[list[str | int], str]:
-    """Find where a schema is wrong, and say it."""
-    for error in _meta_errors(json.loads(text)):
-        return list(error.instance_path), cut(f"is not as JSON Schema has it: {error.message}", MESSAGE_MAX)
+def _reason(message: str) -> str:
     if _REMOTE in message:
-        return [], "refers to another document, which is not read: put what it needs into $defs"
-    return [], cut(f"is no JSON Schema: {message}", MESSAGE_MAX)
-
-
-def _meta_errors(schema: Json) -> list[jsonschema_rs.ValidationError]:
-    try:
-        jsonschema_rs.meta.validate(schema)
-    except jsonschema_rs.ValidationError as error:
-        return [error]
-    except ValueError:
-        return []
-    return []
+        return "refers to another document, which is not read: put what it needs into $defs"
+    return cut(f"is no JSON Schema: {message}", MESSAGE_MAX)
 
 
 _REMOTE: Final = "another document"

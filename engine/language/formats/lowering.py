@@ -160,6 +160,8 @@ def lower_state(builder: MachineBuilder, step: FlowStep) -> None:
             ]
     if "default" in step.ways:
         state["Default"] = builder.place(step.ways["default"])
+    if "OutputSchema" in state:
+        builder.members(step).refuse("OutputSchema", "unknown field: outputSchema of the document is for all its ends")
     if state["Type"] == "Succeed":
         state |= builder.check_of_output()
     elif state["Type"] not in ("Choice", "Fail"):
