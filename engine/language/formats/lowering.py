@@ -142,7 +142,7 @@ def lower_terminate(builder: MachineBuilder, step: FlowStep) -> None:
         return
     fails = builder.helper(step, "completes the run")
     builder.add(step, entry, {"Type": "Pass", **comment, "Output": output, "Next": fails})
-    ended = '{% $string({"output": $states.input}) %}'
+    ended = '{% $_json({"output": $states.input}) %}'
     builder.add(step, fails, {"Type": "Fail", "Error": COMPLETED, "Cause": ended})
 
 

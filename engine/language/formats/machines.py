@@ -217,7 +217,7 @@ class MachineBuilder:
         if self._end.is_race:
             members = ", ".join(f'"{key}": {value}' for key, value in seen.items())
             ended = f'{{"index": {self._end.branch}, "output": $states.input, "steps": {{{members}}}}}'
-            return {"Type": "Fail", "Error": ENDED, "Cause": f"{{% $string({ended}) %}}"}
+            return {"Type": "Fail", "Error": ENDED, "Cause": f"{{% $_json({ended}) %}}"}
         if not steps:
             return {"Type": "Succeed", **self.check_of_output()}
         handed = {key: f"{{% {value} %}}" for key, value in seen.items()}
