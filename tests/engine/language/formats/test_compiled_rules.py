@@ -194,3 +194,26 @@ def test_a_graph_of_states_has_no_place_for_an_output_schema() -> None:
     source = {"nodes": [{"id": "s", "type": "Succeed"}], "edges": [], "outputSchema": NUMBER}
     with pytest.raises(DocumentError, match="/outputSchema: belongs to graphs of steps"):
         compile_document("graph", source, OPTIONS)
+
+
+# --- numbers in causes -----------------------------------------------------------------------------------------------
+
+RACE = {"id": "p", "type": "parallel", "config": {"waitForAll": False, "branches": [ENDS["the last step"]]}}
+TERMINATED = {"id": "p", "type": "parallel", "config": {"branches": [ENDS["a terminate"]]}}
+LIMITED = {**ENDS["a terminate in a loop"][0], "timeoutMs": 900}
+
+
+@pytest.mark.parametrize(
+    "value", [0.1 + 0.2, 123456789.12345678, 2**53 - 1, -1e-7, 1.7976931348623157e308, "é\u2028\\"]
+)
+def test_what_passes_a_cause_keeps_its_digits(value: Any) -> None:
+    """The first branch that wins, a terminate in a branch, and one in a loop with a time limit."""
+    assert ran(compiled(document(RACE)), value).output == {"results": [value]}
+    assert ran(compiled(document(TERMINATED)), value).output == value
+    assert ran(compiled(document(LIMITED)), value).output == value
+
+
+def test_the_functions_of_the_engine_cannot_be_named() -> None:
+    """A template that does is refused, as for any function that is none."""
+    with pytest.raises(DocumentError, match="_json"):
+        compile_document("steps", document(transform("a", "$_json(input)")), OPTIONS)
