@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from itertools import pairwise
+from operator import truediv
 
 from perdure.engine.language.diagnostics import Diagnostics
 from perdure.engine.language.errors import Problem
@@ -60,11 +63,11 @@ def assemble(
     limit = (settings or {}).get("timeoutMs")
     if limit is not None and options.is_standalone:
         definition["TimeoutSeconds"] = options.seconds(limit)
-    found = problems(definition, is_compiled=not options.is_standalone) or _by_hand(flow, build, definition)
-    if found:  # it is too large or too deep for a definition
-        raise DocumentError(
-            [Problem("", f"what it compiles to is refused at {at}: {said}") for at, said in found_in(found)]
-        )
+    placing = _Placing(flow, build)
+    found = [placing.anywhere(problem) for problem in problems(definition, is_compiled=not options.is_standalone)]
+    found = found or placing.by_hand(definition)
+    if found:
+        raise DocumentError(found)
     return CompiledDocument(
         definition=definition,
         steps=outlined(flow),
@@ -78,21 +81,32 @@ def assemble(
     )
 
 
-def _by_hand(flow: StepFlow, build: FlowBuild, definition: Json) -> list[Problem]:
-    """Find what states that the author has written themselves may not hold, though what is compiled may."""
-    own = {step.id for step in steps_in(flow) if step.kind == "state"}
-    return [problem for problem in problems(definition) if own.intersection(_steps_at(problem, build))] if own else []
+class _Placing:
+    """Says where in the source a problem of the compiled definition stands, if the author wrote the state it is in."""
 
+    def __init__(self, flow: StepFlow, build: FlowBuild) -> None:
+        self._own = {step.id: step for step in steps_in(flow) if step.kind == "state"}
+        self._states = build.states
 
-def _steps_at(problem: Problem, build: FlowBuild) -> set[str]:
-    """Name the steps whose states a pointer into the definition passes, but for a check of the output."""
-    keys = [key.replace("~1", "/").replace("~0", "~") for key in problem.path.split("/")]
-    return set() if "OutputSchema" in keys else {build.states.get(key, "") for key in keys}
+    def in_source(self, problem: Problem) -> Problem | None:
+        """Give the problem of a state of the author's with its pointer into the source; None for any other."""
+        keys = [key.replace("~1", "/").replace("~0", "~") for key in problem.path.split("/")]
+        for index, (before, key) in enumerate(pairwise(keys), 1):
+            step = self._own.get(self._states.get(key, "")) if before == "States" else None
+            if step is not None and keys[index + 1 : index + 2] != ["OutputSchema"]:
+                pointer = reduce(truediv, keys[index + 1 :], step.config_pointer)
+                return Problem(str(pointer), problem.message)
+        return None
 
+    def by_hand(self, definition: Json) -> list[Problem]:
+        """Find what states of the author's may not hold, though what is compiled may."""
+        found = problems(definition) if self._own else []
+        return [problem for problem in map(self.in_source, found) if problem is not None]
 
-def found_in(found: list[Problem]) -> list[tuple[str, str]]:
-    """Give pointers and messages of problems in a definition."""
-    return [(problem.path or "/", problem.message) for problem in found]
+    def anywhere(self, problem: Problem) -> Problem:
+        """Give any problem: what is compiled is too large or too deep, if the author wrote no state."""
+        message = f"what it compiles to is refused at {problem.path or '/'}: {problem.message}"
+        return self.in_source(problem) or Problem("", message)
 
 
 def _begin(build: FlowBuild, machine: StateSource, variables: Mapping[str, Json]) -> None:
