@@ -44,7 +44,6 @@ ROOMS = {
     "engine/language": """
         errors instants values
         diagnostics
-        schemas
         evaluate
         model
         parse

@@ -9,8 +9,8 @@ from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.flow import ActionForm, ErrorPlan, RetryPlan
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.formats.names import unknown
+from perdure.engine.language.model.schemas import SchemaRefused, schema_of
 from perdure.engine.language.parse.handler_fields import INTERVAL_MAX
-from perdure.engine.language.schemas import SchemaRefused, schema_of
 from perdure.engine.language.values import MISSING, Json, shown
 
 KINDS: Final = (

@@ -16,7 +16,7 @@ from perdure.engine.language import errors
 from perdure.engine.language.errors import StatesError
 from perdure.engine.language.model.flows import Flow, Left, PathFlow
 from perdure.engine.language.model.resources import Resource, step_named
-from perdure.engine.language.schemas import ValueSchema
+from perdure.engine.language.model.schemas import ValueSchema
 from perdure.engine.language.values import MISSING, Json, Missing, quoted
 
 if TYPE_CHECKING:

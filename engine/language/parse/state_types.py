@@ -14,6 +14,7 @@ from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.jsonata.compile import is_jsonata
 from perdure.engine.language.model.flows import split_flow
 from perdure.engine.language.model.resources import step_named
+from perdure.engine.language.model.schemas import SchemaRefused, ValueSchema, schema_of
 from perdure.engine.language.model.states import (
     ChoiceState,
     CompiledState,
@@ -27,7 +28,6 @@ from perdure.engine.language.model.states import (
 )
 from perdure.engine.language.parse import choice_fields, fields, handler_fields, map_fields, quantities
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, exactly_one, not_both
-from perdure.engine.language.schemas import SchemaRefused, ValueSchema, schema_of
 from perdure.engine.language.values import Json
 
 S = TypeVar("S", bound=CompiledState)
