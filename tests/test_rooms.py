@@ -63,7 +63,7 @@ ROOMS = {
     "store": """
         schedule_records
         errors forks records
-        columns run_filter audited
+        columns run_filter viewer audited
         retained
         batch chain migrations protocols schema
         migrate sql
