@@ -145,7 +145,7 @@ def _called(fold: HistoryFold, event: e.TaskScheduled | e.WaitOpened, recorded: 
     visit = find(recorded, event.scope, event.state, "Task")
     timeout_s = None
     if event.due_at is not None and recorded.seq > fold.copied_until:
-        timeout_s = (event.due_at - recorded.recorded_at) // 1000
+        timeout_s = -(-(event.due_at - recorded.recorded_at) // 1000)  # AWS knows whole seconds
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = TimeLimits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)

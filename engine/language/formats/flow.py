@@ -175,6 +175,8 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
         a step is that of the last of its states that was left. States that work for none are not here.
     `credentials`: for each state that names credentials, their names.
     `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
+    `input_schema`: the JSON Schema that a run's input must fit, whoever starts it; None for anything.
+    `output_schema`: likewise its output; the definition itself checks it.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
     `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `warnings`: what is probably not meant.
@@ -185,6 +187,8 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
     settings: Mapping[str, Json] = {}
+    input_schema: Json = None
+    output_schema: Json = None
     is_enveloped: bool = False
     input_schema: Json = None
     output_schema: Json = None
