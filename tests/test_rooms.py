@@ -87,7 +87,7 @@ ROOMS = {
     """,
     "api/dialects": """
         schemas
-        envelopes pauses run_commands
+        envelopes pauses run_commands spellings
         root
         health process resource runs service
     """,

@@ -110,6 +110,7 @@ MEMBERS: dict[str, Any] = {
     "limit_ms": 50_000,
     "limits": [{"kind": "key", "key": "f" * 64}, {"kind": "organization", "key": "9" * 64}],
     "places": [3, 17],
+    "live": "01900000-0000-7000-8000-000000000013",
     "log_sha256": "c" * 64,
     "name": "7/name",
     "node": "01900000-0000-7000-8000-000000000011",

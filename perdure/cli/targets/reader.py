@@ -14,6 +14,7 @@ from perdure.cli.runner import CommandFailed, CommandNotRun
 from perdure.engine.core import ids
 from perdure.engine.database import open_store
 from perdure.engine.errors import Invalid
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import DEFAULT, Caller
 from perdure.engine.services.pauses import brief_of
 from perdure.engine.services.queries import ExecutionView, Queries
@@ -194,6 +195,9 @@ def key_json(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
         "expires_at": instant(row.expires_at),
         "revoked_at": instant(row.revoked_at),
         "last_used_at": instant(used_at),
+        "mode": row.mode,
+        "user_id": row.user_id,
+        "role_ids": decode_json(row.role_ids),
     }
 
 
