@@ -238,7 +238,10 @@ class Executions(Protocol):
         before: bytes | None = None,
         limit: int = 20,
     ) -> list[ExecutionRow]:
-        """Executions by id descending, below `before`. Exactly one of the three says of what."""
+        """Executions by id descending, below `before`: of a workspace, of a workflow in it, or of an organization.
+
+        Of an organization without those in sandboxes.
+        """
         ...
 
     async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:
@@ -285,8 +288,8 @@ class Executions(Protocol):
         """
         ...
 
-    async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
-        """The newest completed execution of a version, for its mock payload."""
+    async def latest_completed(self, workspace_id: bytes, workflow_id: bytes, version: int) -> ExecutionRow | None:
+        """The newest completed execution of a version in a workspace, for its mock payload."""
         ...
 
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None: ...

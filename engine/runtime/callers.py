@@ -79,6 +79,11 @@ class Caller(NamedTuple):
     role_ids: frozenset[str] = frozenset()
     live_workspace_id: bytes | None = None
 
+    @property
+    def workflows_in(self) -> bytes:
+        """The workspace whose workflows it sees: of a sandbox the live one, else its own."""
+        return self.workspace_id if self.live_workspace_id is None else self.live_workspace_id
+
 
 class IdempotencyKey(NamedTuple):
     """The key of a request, and the request itself as a JSON value (method, path, query, body)."""

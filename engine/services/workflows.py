@@ -115,7 +115,7 @@ class Workflows:
         given = await self._definition(caller, definition, mock_payload, self._settings(VERSION_DEFAULTS, settings))
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
-        workspace = ids.text(caller.workspace_id)
+        workspace = ids.text(caller.workflows_in)
         command = workflow.CreateWorkflow(workspace, name, description, given, is_published, tuple(schedules))
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
@@ -210,8 +210,8 @@ class Workflows:
         before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and what
         `create` does.
         """
-        async with self._applying.setdefault((caller.workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.workspace_id, name)
+        async with self._applying.setdefault((caller.workflows_in, name), asyncio.Lock()):
+            rows = await self._store.workflows_named(caller.workflows_in, name)
             in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
@@ -326,7 +326,7 @@ class Workflows:
     async def workflow(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
         """A workflow of the caller's workspace. Raises `NotFound`."""
         row = await self._store.workflow(workflow_id)
-        if row is None or row.workspace_id != caller.workspace_id:
+        if row is None or row.workspace_id != caller.workflows_in:
             raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
         return row
 

@@ -265,6 +265,7 @@ def test_every_event_has_its_golden_file():
 
 
 SINCE: dict[tuple[str, int], Any] = {
+    ("ExecutionStarted", 1): lambda members: members | {"live": None},
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},
