@@ -42,7 +42,7 @@ async def send(
 def _workspace(caller: Caller, kind: StreamKind) -> bytes | None:
     if kind == "organization":
         return None
-    return caller.workflows_in if kind == "workflow" else caller.workspace_id
+    return caller.home_workspace_id if kind == "workflow" else caller.workspace_id
 
 
 async def ask(

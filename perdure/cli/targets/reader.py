@@ -100,13 +100,13 @@ async def find_workflow(store: Store, caller: Caller, wanted: str) -> WorkflowRo
     """The workflow of that id or name. Raises `CommandFailed`, with names that are similar."""
     if is_id(wanted):
         row = await store.workflow(ids.parse(wanted))
-        if row is not None and row.workspace_id == caller.workflows_in:
+        if row is not None and row.workspace_id == caller.home_workspace_id:
             return row
-    rows, _ = await store.workflows(caller.workflows_in, search=wanted, limit=SUGGESTED_FROM)
+    rows, _ = await store.workflows(caller.home_workspace_id, search=wanted, limit=SUGGESTED_FROM)
     found = only("workflow", wanted, [workflow_json(row) for row in rows])
     if found is not None:
         return next(row for row in rows if ids.text(row.workflow_id) == found["id"])
-    known, _ = await store.workflows(caller.workflows_in, limit=SUGGESTED_FROM)
+    known, _ = await store.workflows(caller.home_workspace_id, limit=SUGGESTED_FROM)
     raise CommandFailed(f"there is no workflow {wanted!r}.{did_you_mean(wanted, [row.name for row in known])}")
 
 
