@@ -228,7 +228,6 @@ class Executions(Protocol):
     """The projections of executions, and the names that callers gave them."""
 
     async def execution(self, execution_id: bytes) -> ExecutionRow | None: ...
-
     async def execution_page(
         self,
         *,
@@ -238,10 +237,7 @@ class Executions(Protocol):
         before: bytes | None = None,
         limit: int = 20,
     ) -> list[ExecutionRow]:
-        """Executions by id descending, below `before`: of a workspace, of a workflow in it, or of an organization.
-
-        Of an organization without those in sandboxes.
-        """
+        """By id descending, below `before`: a workspace's, a workflow's in one, or an organization's but of sandboxes."""
         ...
 
     async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:

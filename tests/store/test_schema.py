@@ -106,6 +106,7 @@ READS = {
     "organization_named": lambda store: store.organization_named("a"),
     "workspace": lambda store: store.workspace(WORKSPACE),
     "workspace_named": lambda store: store.workspace_named(ORG, "a"),
+    "sandboxes": lambda store: store.sandboxes(ORG),
     "api_key": lambda store: store.api_key(uid(1)),
     "api_key_by_digest": lambda store: store.api_key_by_digest(bytes(32)),
     "api_keys": lambda store: store.api_keys(ORG, WORKSPACE),
