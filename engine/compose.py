@@ -29,6 +29,7 @@ from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.sandbox import SandboxSteps
 from perdure.engine.runtime.workers.schedules import DueSchedules, NoSchedules, ScheduleRunner
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
@@ -160,8 +161,13 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         retries=Retries(queries, records, chances),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)
-    tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
+    tasks = NoTasks() if is_recorder else _tasks(parts, circle, registry)
     return Composed(_node(parts, circle, tasks, children, jobs, scheduled), services)
+
+
+def _tasks(parts: NodeParts, circle: _Circle, registry: Registry) -> Tasks:
+    sandbox = SandboxSteps(parts.store)
+    return Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits, sandbox)
 
 
 def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:

@@ -87,7 +87,7 @@ ROOMS = {
     """,
     "api/dialects": """
         schemas status_words
-        envelopes pauses run_commands
+        envelopes pauses run_commands spellings
         root
         health process resource runs service
     """,

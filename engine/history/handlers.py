@@ -10,6 +10,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
+from perdure.engine.core.sandbox_events import TaskSimulated
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
@@ -262,7 +263,7 @@ def _unpaused(fold: HistoryFold, event: ExecutionUnpaused, _: e.Recorded) -> Non
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
-        *(e.CommandRefused, e.ResultIgnored),
+        *(e.CommandRefused, e.ResultIgnored, TaskSimulated),
         *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )

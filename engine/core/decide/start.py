@@ -63,6 +63,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             counts=command.settings.concurrency_counts if command.limits else "all",
             timeout_ms=timeout_ms if command.limits else None,
             limit_ms=limit_ms if command.limits else None,
+            live=command.live,
         ),
         payload,
     )
