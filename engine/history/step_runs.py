@@ -27,7 +27,7 @@ _Call: TypeAlias = tuple[int | None, int | None, StepError | None]
 
 
 class StepEnd(NamedTuple):
-    """How a run of a step stands: when it ended, if it has, with which output and error."""
+    """The standing of a run of a step: when it ended, if it has, with which output and error."""
 
     status: RanStatus
     at: int | None = None
