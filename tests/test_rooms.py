@@ -63,7 +63,7 @@ ROOMS = {
     "store": """
         schedule_records
         errors forks records
-        columns run_filter audited
+        columns run_filter viewer audited
         retained
         batch chain migrations protocols schema
         migrate sql
@@ -87,7 +87,7 @@ ROOMS = {
     """,
     "api/dialects": """
         schemas status_words
-        envelopes pauses run_commands
+        envelopes pauses run_commands spellings
         root
         health process resource runs service
     """,

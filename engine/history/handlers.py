@@ -10,6 +10,7 @@ from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
+from perdure.engine.core.sandbox_events import TaskSimulated
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
@@ -145,7 +146,7 @@ def _called(fold: HistoryFold, event: e.TaskScheduled | e.WaitOpened, recorded: 
     visit = find(recorded, event.scope, event.state, "Task")
     timeout_s = None
     if event.due_at is not None and recorded.seq > fold.copied_until:
-        timeout_s = (event.due_at - recorded.recorded_at) // 1000
+        timeout_s = -(-(event.due_at - recorded.recorded_at) // 1000)  # AWS knows whole seconds
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = TimeLimits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
@@ -262,7 +263,7 @@ def _unpaused(fold: HistoryFold, event: ExecutionUnpaused, _: e.Recorded) -> Non
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
-        *(e.CommandRefused, e.ResultIgnored),
+        *(e.CommandRefused, e.ResultIgnored, TaskSimulated),
         *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )

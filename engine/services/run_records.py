@@ -43,16 +43,6 @@ class Outlines(Protocol):
         ...
 
 
-class KeptOutlines:
-    """Outlines as versions keep them."""
-
-    def outline(self, row: WorkflowVersionRow) -> Outline:
-        """Give the steps of a version; where there is no other document, its states."""
-        if row.outline is not None:
-            return Outline.from_json(row.outline)
-        return Outline.of_definition(decode_json(row.definition))
-
-
 class RunError(NamedTuple):
     """The error of a run: its code, what it says, and the id of the step that it came from, null if from none."""
 

@@ -130,6 +130,8 @@ class Outline(msgspec.Struct, frozen=True):
     `steps`: in the order of the document.
     `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
     `credentials`: for each state that may have some resolved, their names.
+    `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
+    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `follows`: for each step, those of the same machine that may come next.
     `is_of_states`: there is no other document than the definition, and each state is a step.
     """
@@ -137,6 +139,9 @@ class Outline(msgspec.Struct, frozen=True):
     steps: tuple[StepOutline, ...] = ()
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
+    is_enveloped: bool = False
+    input_schema: Json = None
+    output_schema: Json = None
     follows: Mapping[str, tuple[str, ...]] = {}
     is_of_states: bool = False
 
@@ -170,7 +175,10 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
         a step is that of the last of its states that was left. States that work for none are not here.
     `credentials`: for each state that names credentials, their names.
     `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
+    `input_schema`: the JSON Schema that a run's input must fit, whoever starts it; None for anything.
+    `output_schema`: likewise its output; the definition itself checks it.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
+    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `warnings`: what is probably not meant.
     """
 
@@ -179,13 +187,20 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
     settings: Mapping[str, Json] = {}
+    input_schema: Json = None
+    output_schema: Json = None
     is_enveloped: bool = False
+    input_schema: Json = None
+    output_schema: Json = None
     warnings: tuple[Problem, ...] = ()
 
     @property
     def outline(self) -> Outline:
         """What records of runs need of it."""
-        return Outline(self.steps, self.states, self.credentials).following(self.definition)
+        found = Outline(
+            self.steps, self.states, self.credentials, self.is_enveloped, self.input_schema, self.output_schema
+        )
+        return found.following(self.definition)
 
 
 class DocumentError(ValueError):

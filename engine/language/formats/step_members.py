@@ -9,6 +9,7 @@ from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.flow import ActionForm, ErrorPlan, RetryPlan
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.formats.names import unknown
+from perdure.engine.language.model.schemas import SchemaRefused, schema_of
 from perdure.engine.language.parse.handler_fields import INTERVAL_MAX
 from perdure.engine.language.values import MISSING, Json, shown
 
@@ -148,6 +149,32 @@ SETTINGS: Final = ("timeoutMs", "concurrencyLimit", "concurrencyKey", "concurren
 CONCURRENCY_MAX: Final = 100_000
 
 
+class DocumentSchemas(NamedTuple):
+    """The JSON Schemas of a document, for inputs and outputs of its runs; None: anything fits."""
+
+    input: Json = None
+    output: Json = None
+
+
+NO_SCHEMAS: Final = DocumentSchemas()
+
+
+def schemas_of(members: Members) -> DocumentSchemas:
+    """Read `inputSchema` and `outputSchema`."""
+    return DocumentSchemas(_schema(members, "inputSchema"), _schema(members, "outputSchema"))
+
+
+def _schema(members: Members, name: str) -> Json:
+    schema = members.object(name)
+    if schema is None:
+        return None
+    try:
+        schema_of(schema)
+    except SchemaRefused as refusal:
+        members.refuse_at(refusal.pointer(members.pointer / name), refusal.why)
+    return schema
+
+
 def settings_of(members: Members) -> dict[str, Json]:
     """Read `settings`."""
     settings = members.inner("settings")
@@ -197,8 +224,8 @@ def _check_trigger(kind: str, config: Members) -> None:
         if given == ["interval"]:
             interval = config.inner("interval")
             interval.check(("value", "unit"))
-            interval.whole("value", 1, 1_000_000, 1)
-            interval.one_of("unit", ("seconds", "minutes", "hours", "days"), "minutes")
+            interval.whole("value", 1, 525_600, 1)
+            interval.one_of("unit", ("minutes", "hours", "days", "weeks"), "minutes")
     elif kind == "webhook":
         config.text("provider", most=100)
         config.texts("events")
