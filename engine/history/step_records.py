@@ -14,7 +14,7 @@ from perdure.engine.history.error_codes import StepError
 from perdure.engine.history.handlers import follow
 from perdure.engine.history.step_runs import Place, Placed, StepRun, placed
 from perdure.engine.history.timeline import Timeline
-from perdure.engine.language.formats.flow import Outline, StepOutline
+from perdure.engine.language.formats.flow import DocumentOutline, StepOutline
 
 StepStatus: TypeAlias = Literal["pending", "running", "retrying", "completed", "failed", "skipped"]
 
@@ -83,7 +83,7 @@ class RunSteps(NamedTuple):
     truncated: bool
 
 
-def read_steps(events: Iterable[Recorded], outline: Outline, *, records_max: int = RECORDS_MAX) -> RunSteps:
+def read_steps(events: Iterable[Recorded], outline: DocumentOutline, *, records_max: int = RECORDS_MAX) -> RunSteps:
     """Give the records of a run's steps. Events ascend; what only missing ones could tell is null."""
     timeline = follow(events)
     return steps_of(timeline, outline, placed(timeline, outline.states), records_max=records_max)
@@ -91,7 +91,7 @@ def read_steps(events: Iterable[Recorded], outline: Outline, *, records_max: int
 
 def steps_of(
     timeline: Timeline,
-    outline: Outline,
+    outline: DocumentOutline,
     runs: Placed,
     *,
     window: slice = slice(None),
@@ -117,7 +117,7 @@ def all_steps(records: Iterable[StepRecord]) -> Iterator[StepRecord]:
 class _Shown:
     """Makes the records of one run; `left` is how many more may be made, below 0 if some were left out."""
 
-    def __init__(self, timeline: Timeline, outline: Outline, left: int) -> None:
+    def __init__(self, timeline: Timeline, outline: DocumentOutline, left: int) -> None:
         self.timeline = timeline
         self.outline = outline
         self.left = left

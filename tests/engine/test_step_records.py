@@ -9,7 +9,7 @@ from perdure.engine.history.approvals import approvals_of
 from perdure.engine.history.handlers import follow
 from perdure.engine.history.step_records import RunSteps, StepRecord, all_steps, read_steps
 from perdure.engine.history.step_runs import placed
-from perdure.engine.language.formats.flow import CompiledDocument, Outline
+from perdure.engine.language.formats.flow import CompiledDocument, DocumentOutline
 from perdure.engine.language.formats.graph import compile_graph
 from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.steps.action_forms import ACTION_FORMS
@@ -164,7 +164,7 @@ def test_without_an_outline_each_state_is_a_step() -> None:
     }
     given = [{"again": True}, {"again": False}]
     got = simulate(definition, {}, tasks=lambda _: Succeeded(given.pop(0)))
-    found = read_steps(got.events, Outline.of_definition(definition)).steps
+    found = read_steps(got.events, DocumentOutline.of_definition(definition)).steps
     assert [(step.id, step.type, step.runs, step.status) for step in found] == [
         ("A", "Task", 2, "completed"),
         ("B", "Choice", 2, "completed"),

@@ -11,12 +11,12 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict, Invalid, NotFound, WaitExpired
-from perdure.engine.language.formats.flow import CompiledDocument, Outline
+from perdure.engine.language.formats.flow import CompiledDocument, DocumentOutline
 from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.services.access import Forbidden
 from perdure.engine.services.approvals import Approvals
-from perdure.engine.services.retries import Retries
+from perdure.engine.services.retries import RunRetries
 from perdure.engine.services.run_records import RunRecord, RunRecords
 from perdure.engine.steps.action_forms import ACTION_FORMS
 from perdure.engine.testing import ManualClock
@@ -36,9 +36,9 @@ class Known:
     """The outlines of the workflows of a test, by name of their first step; versions do not keep them yet."""
 
     def __init__(self) -> None:
-        self.outlines: dict[str, Outline] = {}
+        self.outlines: dict[str, DocumentOutline] = {}
 
-    def outline(self, row: WorkflowVersionRow) -> Outline:
+    def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         return self.outlines[ids.text(row.workflow_id)]
 
 
@@ -49,7 +49,7 @@ class House(NamedTuple):
     known: Known
     records: RunRecords
     approvals: Approvals
-    retries: Retries
+    retries: RunRetries
 
     async def started(self, *steps: dict[str, Any], run_input: Any = None) -> bytes:
         """Start a run of these steps, and wait until nothing of it goes on."""
@@ -82,7 +82,7 @@ async def house() -> AsyncIterator[House]:
         caller, known = await engine.services.access.default_caller("key:test"), Known()
         records = RunRecords(engine.store, engine.services.queries, known)
         approvals = Approvals(engine.node.parts, records, engine.services.idempotency)
-        retries = Retries(engine.services.queries, records, engine.services.chances)
+        retries = RunRetries(engine.services.queries, records, engine.services.chances)
         yield House(engine, clock, caller, known, records, approvals, retries)
 
 
