@@ -84,7 +84,10 @@ class RunSteps(NamedTuple):
 
 
 def read_steps(events: Iterable[Recorded], outline: DocumentOutline, *, records_max: int = RECORDS_MAX) -> RunSteps:
-    """Give the records of a run's steps. Events ascend; what only missing ones could tell is null."""
+    """Give the records of a run's steps.
+
+    Events ascend. What only missing ones could tell is null, and steps that may have run in them are left out.
+    """
     timeline = follow(events)
     return steps_of(timeline, outline, placed(timeline, outline.states), records_max=records_max)
 
@@ -131,9 +134,11 @@ class _Shown:
         more = (StepOutline(name, name, run.first.type) for name, run in place.runs.items() if name not in known)
         records = []
         for step in (*steps, *more)[window]:
+            run = place.runs.get(step.id)
+            if run is None and not self.timeline.is_whole:
+                continue  # it may have run in what was not read
             if not self._has_room():
                 break
-            run = place.runs.get(step.id)
             records.append(self._never(step, to_come) if run is None else self._ran(step, run))
         return tuple(records)
 

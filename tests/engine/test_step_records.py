@@ -203,6 +203,15 @@ def test_erased_payloads_are_null() -> None:
     assert second.status == "skipped"
 
 
+def test_what_is_not_known_is_not_said() -> None:
+    """Where events are missing, a step that may have run in them is left out, and not called skipped."""
+    document = compiled(log("a"), log("b"), log("c"))
+    events = events_of(document)
+    cut = next(each.seq for each in events if getattr(each.event, "state", None) == "b")
+    found = read_steps([each for each in events if each.seq >= cut], document.outline)
+    assert (words(found.steps), found.truncated) == ({"b": "completed", "c": "completed"}, True)
+
+
 def test_records_are_bounded() -> None:
     """What is left out is said."""
     loop = {"id": "l", "type": "loop", "config": {"collection": "{{ input }}", "steps": [log("x")]}}

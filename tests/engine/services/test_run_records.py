@@ -11,17 +11,14 @@ import pytest
 from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict, Invalid, NotFound, WaitExpired
-from perdure.engine.language.formats.flow import CompiledDocument, DocumentOutline
-from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.services.access import Forbidden
 from perdure.engine.services.approvals import Approvals
+from perdure.engine.services.documents import GivenDocument
 from perdure.engine.services.retries import RunRetries
 from perdure.engine.services.run_records import RunRecord, RunRecords
-from perdure.engine.steps.action_forms import ACTION_FORMS
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
-from perdure.store.records import WorkflowVersionRow
 
 
 def log(name: str, **more: Any) -> dict[str, Any]:
@@ -32,33 +29,20 @@ def approval(**config: Any) -> dict[str, Any]:
     return {"id": "ask", "type": "approval", "config": {"title": "Pay?", **config}}
 
 
-class Known:
-    """The outlines of the workflows of a test, by name of their first step; versions do not keep them yet."""
-
-    def __init__(self) -> None:
-        self.outlines: dict[str, DocumentOutline] = {}
-
-    def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
-        return self.outlines[ids.text(row.workflow_id)]
-
-
 class House(NamedTuple):
     engine: Engine
     clock: ManualClock
     caller: Caller
-    known: Known
     records: RunRecords
     approvals: Approvals
     retries: RunRetries
 
     async def started(self, *steps: dict[str, Any], run_input: Any = None) -> bytes:
         """Start a run of these steps, and wait until nothing of it goes on."""
-        document: CompiledDocument = compile_steps(
-            {"name": "w", "trigger": {"type": "api"}, "steps": list(steps)}, actions=ACTION_FORMS
-        )
-        workflow = await self.engine.create_workflow("w", document.definition)
-        self.known.outlines[workflow.id] = document.outline
-        run = await self.engine.trigger(workflow.id, run_input)
+        document = {"name": "w", "trigger": {"type": "api"}, "steps": list(steps)}
+        given = GivenDocument("steps", document)
+        saved = await self.engine.services.workflows.create(self.caller, "w", given)
+        run = await self.engine.trigger(ids.text(saved.workflow.workflow_id), run_input)
         await self.settled()
         return ids.parse(run.id)
 
@@ -79,11 +63,9 @@ class House(NamedTuple):
 async def house() -> AsyncIterator[House]:
     clock = ManualClock()
     async with Engine.open(MemoryStore(), clock=clock) as engine:
-        caller, known = await engine.services.access.default_caller("key:test"), Known()
-        records = RunRecords(engine.store, engine.services.queries, known)
-        approvals = Approvals(engine.node.parts, records, engine.services.idempotency)
-        retries = RunRetries(engine.services.queries, records, engine.services.chances)
-        yield House(engine, clock, caller, known, records, approvals, retries)
+        caller = await engine.services.access.default_caller("key:test")
+        services = engine.services
+        yield House(engine, clock, caller, services.records, services.approvals, services.retries)
 
 
 async def test_a_run_says_what_it_waits_for(house: House) -> None:
@@ -274,3 +256,48 @@ async def test_a_retry_that_cannot_be_says_why(house: House) -> None:
             await house.retries.retry(house.caller, run, from_step=step)
     with pytest.raises(Invalid, match="input: step 'each' reads"):
         await house.retries.retry(house.caller, run, from_step="each", run_input=1)
+
+
+async def test_a_retry_may_be_from_a_step_in_a_branch(house: House) -> None:
+    """It ran in one place, so a fork is made there; what ran beside it is done again or stands."""
+    both = {"id": "p", "type": "parallel", "config": {"branches": [[log("x"), log("y")], [log("z")]]}}
+    run = await house.started(log("a"), both, log("end"))
+    forked = await house.retries.retry(house.caller, run, from_step="y")
+    found = await house.of(forked.execution_id)
+    assert (forked.kind, found.row.status) == ("fork", "completed")
+    assert [step.status for part in found.steps[1].parts for step in part.steps] == ["completed"] * 3
+
+
+async def test_a_paused_run_is_suspended(house: House) -> None:
+    """And says who paused it why; its approval is answered, and what follows it is still to come."""
+    run = await house.started(approval(), log("z"))
+    await house.engine.services.runs.pause(house.caller, ids.text(run), reason="audit")
+    found = await house.of(run)
+    assert [(each.kind, each.title) for each in found.waiting_for] == [("approval", "Pay?"), ("pause", "audit")]
+    await house.approvals.decide(house.person("ann"), run, found.approvals[0].id, "approve")
+    paused = await house.of(run)
+    assert (paused.suspended, [step.status for step in paused.steps]) == (True, ["completed", "pending"])
+    await house.engine.services.runs.unpause(house.caller, ids.text(run))
+    assert (await house.of(run)).row.status == "completed"
+
+
+async def test_a_terminated_run_has_cancelled_what_was_asked(house: House) -> None:
+    """The step was cut short, and an answer comes too late; a redrive asks again, in the same approval."""
+    run = await house.started(approval(), log("z"))
+    asked = (await house.of(run)).approvals[0]
+    await house.engine.services.runs.terminate(house.caller, ids.text(run), "no more")
+    found = await house.of(run)
+    assert found.error == ("CANCELLED", "no more", None)
+    assert [(step.status, step.error and step.error.code) for step in found.steps] == [
+        ("failed", "CANCELLED"),
+        ("skipped", None),
+    ]
+    assert (found.approvals[0].status, found.waiting_for) == ("cancelled", ())
+    with pytest.raises(WaitExpired, match="cancelled"):
+        await house.approvals.decide(house.person("ann"), run, asked.id, "approve")
+    await house.retries.retry(house.caller, run)
+    again = await house.of(run)
+    assert (len(again.approvals), again.approvals[0].status) == (1, "pending")
+    decided = await house.approvals.decide(house.person("ann"), run, asked.id, "approve")
+    assert decided.approval.status == "approved"
+    assert (await house.of(run)).row.status == "completed"
