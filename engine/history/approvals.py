@@ -9,14 +9,14 @@ from perdure.engine.history.step_runs import Placed, StepRun
 from perdure.engine.history.timeline import Timeline, VisitWait
 from perdure.engine.language.formats.flow import DocumentOutline, StepOutline
 
-Verdict: TypeAlias = Literal["approve", "reject"]
+ApprovalDecision: TypeAlias = Literal["approve", "reject"]
 ApprovalStatus: TypeAlias = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 
 
 class ApprovalAnswer(NamedTuple):
     """One answer: what was decided, by whom (as the answer says, else the actor), and when. Null if erased."""
 
-    decision: Verdict | None
+    decision: ApprovalDecision | None
     by: str | None
     at: int | None
     comment: str | None

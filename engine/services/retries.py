@@ -1,4 +1,4 @@
-"""RunRetries: a run is taken up again where it failed, or from a step, or with another input.
+"""Retries: a run is taken up again where it failed, or from a step, or with another input.
 
 What it comes to is one of the second chances (`chances.py`): a redrive of the run itself, or another run, which is a
 rerun from the start or a fork just before a step.
@@ -25,8 +25,8 @@ from perdure.engine.suggestions import did_you_mean
 _FIELD: Final = "from_step"
 
 
-class RetryResult(NamedTuple):
-    """The result of a retry: the run that goes on, which is another one unless it was a redrive."""
+class RunRetry(NamedTuple):
+    """The run that goes on after a retry, which is another one unless it was a redrive."""
 
     kind: Literal["redrive", "rerun", "fork"]
     execution_id: bytes
@@ -34,7 +34,7 @@ class RetryResult(NamedTuple):
 
 
 class RunRetries:
-    """RunRetries of runs."""
+    """Retries of runs."""
 
     def __init__(self, queries: Queries, records: RunRecords, chances: Chances) -> None:
         self._queries = queries
@@ -50,7 +50,7 @@ class RunRetries:
         run_input: Any = UNSET,
         reason: str | None = None,
         idempotency: IdempotencyKey | None = None,
-    ) -> RetryResult:
+    ) -> RunRetry:
         """Take a run up again.
 
         Without more it goes on where it failed. With an input another run begins from the start. With a step another
@@ -62,7 +62,7 @@ class RunRetries:
         process_id = ids.text(execution_id)
         if from_step is None and run_input is UNSET:
             answered = await self._chances.redrive(caller, process_id, reason=reason, idempotency=idempotency)
-            return RetryResult("redrive", execution_id, answered.position)
+            return RunRetry("redrive", execution_id, answered.position)
         read = None if from_step is None else await self._records.read(row)
         run = None if read is None or from_step is None else _first_run(read, from_step)
         if read is None or run is None or _is_first(read, run):
@@ -87,8 +87,8 @@ class RunRetries:
         return _other("fork", again)
 
 
-def _other(kind: Literal["rerun", "fork"], answered: Answered) -> RetryResult:
-    return RetryResult(kind, ids.parse(answered.answer), answered.position)
+def _other(kind: Literal["rerun", "fork"], answered: Answered) -> RunRetry:
+    return RunRetry(kind, ids.parse(answered.answer), answered.position)
 
 
 def _first_run(read: ReadRun, step: str) -> StepRun:

@@ -36,7 +36,7 @@ WaitingKind: TypeAlias = Literal["approval", "wait", "pause"]
 
 
 class Outlines(Protocol):
-    """A source of the steps of versions (`Documents`)."""
+    """The source of the steps of versions (`Documents`)."""
 
     def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         """Give the steps of a version, and which state works for which of them."""
@@ -173,10 +173,9 @@ class RunRecords:
         """A page of a run's steps at the top level, beyond so many of them. Raises `NotFound`."""
         row = (await self._queries.execution(caller, execution_id)).row
         read = await self.read(row)
-        found = steps_of(read.timeline, read.outline, read.placed)
-        page = found.steps[after : after + limit]
-        has_more = after + limit < len(found.steps)
-        return StepPage(page, after + limit if has_more else None, found.truncated)
+        found = steps_of(read.timeline, read.outline, read.placed, window=slice(after, after + limit + 1))
+        has_more = len(found.steps) > limit
+        return StepPage(found.steps[:limit], after + limit if has_more else None, found.truncated)
 
     async def logs(self, caller: Caller, execution_id: bytes, *, after: int = 0, limit: int = 100) -> LinePage:
         """A page of a run's log, beyond so many of its lines. Raises `NotFound`."""

@@ -125,7 +125,7 @@ class StepOutline(msgspec.Struct, frozen=True):
 
 
 class DocumentOutline(msgspec.Struct, frozen=True):
-    """The steps of a document, with which somebody who thinks in steps reads the log of a run.
+    """The steps of a version, with which a run's log is read by somebody who thinks in steps.
 
     `steps`: in the order of the document.
     `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
@@ -178,7 +178,6 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     `input_schema`: the JSON Schema that a run's input must fit, whoever starts it; None for anything.
     `output_schema`: likewise its output; the definition itself checks it.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
-    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `warnings`: what is probably not meant.
     """
 
