@@ -15,6 +15,7 @@ from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
+from perdure.engine.language.formats.later import not_yet
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
@@ -298,7 +299,7 @@ class Workflows:
     def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
         known = ", ".join(sorted(self._registry.names()))
         return [
-            Problem(pointer, f"no step {name!r} is registered; there are: {known}")
+            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
             for pointer, name in steps_of(definition)
             if self._registry.get(name) is None
         ]
