@@ -76,6 +76,16 @@ class ServerCalls:
         return Call("DELETE", "/v1/keys/{id}", results.KeyShown, "data", values=values, query=query, is_safe=True)
 
     @Operation
+    def actions(self) -> Call[list[results.ActionShown]]:
+        """All that steps of workflows can do on this server, by name."""
+        return Call("GET", "/v1/actions", list[results.ActionShown], "data", is_safe=True)
+
+    @Operation
+    def action(self, name: str) -> Call[results.ActionShown]:
+        """One action, with its JSON Schemas. Raises `NotFound`, naming similar ones."""
+        return Call("GET", "/v1/actions/{name}", results.ActionShown, "data", values={"name": name}, is_safe=True)
+
+    @Operation
     def live(self) -> Call[results.Health]:
         """Check liveness: the process runs and its event loop turns."""
         return Call("GET", "/health/live", results.Health, "data", is_safe=True)

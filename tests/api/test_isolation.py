@@ -121,7 +121,7 @@ LISTS = {
     "/v1/executions/counts",
     "/v1/bulk",
 }
-PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}", "/v1/organization"}
+PLACELESS = {"/v1/actions", "/v1/actions/{name}", "/v1/test-state", "/v1/workflows/by-name/{name}", "/v1/organization"}
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
 
 
