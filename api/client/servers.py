@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from perdure.api.client import results
+from perdure.api.client import action_results, results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
 
 PAGE: Final = 100
@@ -76,14 +76,16 @@ class ServerCalls:
         return Call("DELETE", "/v1/keys/{id}", results.KeyShown, "data", values=values, query=query, is_safe=True)
 
     @Operation
-    def actions(self) -> Call[list[results.ActionShown]]:
+    def actions(self) -> Call[list[action_results.ActionShown]]:
         """All that steps of workflows can do on this server, by name."""
-        return Call("GET", "/v1/actions", list[results.ActionShown], "data", is_safe=True)
+        return Call("GET", "/v1/actions", list[action_results.ActionShown], "data", is_safe=True)
 
     @Operation
-    def action(self, name: str) -> Call[results.ActionShown]:
+    def action(self, name: str) -> Call[action_results.ActionShown]:
         """One action, with its JSON Schemas. Raises `NotFound`, naming similar ones."""
-        return Call("GET", "/v1/actions/{name}", results.ActionShown, "data", values={"name": name}, is_safe=True)
+        return Call(
+            "GET", "/v1/actions/{name}", action_results.ActionShown, "data", values={"name": name}, is_safe=True
+        )
 
     @Operation
     def live(self) -> Call[results.Health]:

@@ -23,7 +23,7 @@ class Example(NamedTuple):
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
-    """What a definition may name.
+    """A row of the catalog: something that a definition may name.
 
     `name`: unique.
     `title`, `description`, `category`: for people.

@@ -1,4 +1,4 @@
-"""What a request of `http_request` says of others: how pages follow each other, and how many may be sent."""
+"""Rules for several requests of `http_request`: how pages follow each other, and how many may be sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATH_MAX: Final = 500
 
 
 class Pagination(NamedTuple):
-    """How pages follow each other.
+    """Rules for going from page to page.
 
     `is_cursor`: whether a page says what to send for the next one; else a link leads to it.
     `items`: the way to the items of a page, from its body.
@@ -38,7 +38,7 @@ class Pagination(NamedTuple):
 
 
 class RateLimit(NamedTuple):
-    """So many requests to a host in any span of so many seconds."""
+    """A limit: so many requests to a host in any span of so many seconds."""
 
     requests: int
     seconds: float

@@ -99,7 +99,7 @@ class StepContext(msgspec.Struct, frozen=True):
 
 
 class StepDescription(NamedTuple):
-    """What its registration says of a step, all of it optional.
+    """Information about a step from its registration, all of it optional.
 
     `config`: the schema of its input, by which the configs of steps in definitions are checked; a step checks what
         it is called with itself.

@@ -63,7 +63,7 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     values = {
         **mine._asdict(),
         "workflow_version": "1",
-        "name": "mine",
+        "name": "log" if "actions" in route.path else "mine",
         "id": mine.key_id if "keys" in route.path else mine.bulk_id if "bulk" in route.path else mine.workflow_id,
     }
     path = route.path

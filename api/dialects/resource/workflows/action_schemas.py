@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.api.dialects.schemas import Shape
+from perdure.api.dialects.schemas import Shape, Yes
 
 
 class ActionExample(Shape, frozen=True):
@@ -34,3 +34,10 @@ class ActionShown(Shape, frozen=True):
     is_summary: bool
     needs_delivery: bool
     delivers: bool
+
+
+class ActionsListed(Shape, frozen=True):
+    """All actions, by name."""
+
+    success: Yes
+    data: list[ActionShown]

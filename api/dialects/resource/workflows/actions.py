@@ -36,7 +36,7 @@ async def show_action(call: RouteCall[Any, None]) -> Reply:
 ROUTES: Final[Sequence[Route]] = (
     route(
         *(ACTIONS, "GET", "actions", "workflows.view", list_actions),
-        answer=common.Data[list[action_schemas.ActionShown]],
+        answer=action_schemas.ActionsListed,
     ),
     route(
         *(ACTIONS, "GET", "actions/{name}", "workflows.view", show_action),
