@@ -95,10 +95,10 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
         "operationId": _operation_id(route),
         "tags": [route.heading],
         "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0].replace("`", ""),  # plain text, unlike descriptions
-        "description": about if route.scope is None else f"{about}\n\nThe key needs the scope `{route.scope}`.",
+        "description": f"{about}\n\nThe key needs the scope `{route.scope}`." if route.scope else about,
         "parameters": [*_path_parameters(route, example), *_query(route, example), *_headers(route, example)],
         "responses": {str(route.status): _success(route, schema_of, example), **_refusals(route, refused)},
-        "security": [] if route.scope is None else [{name: [route.scope]} for name in SECURITY],
+        "security": [] if route.scope is None else [{name: [route.scope] if route.scope else []} for name in SECURITY],
     }
     if route.body is not None:
         content = {"schema": schema_of[_body_type(route)], **_given(example, "body", "example")}
@@ -190,7 +190,9 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
 def _codes(route: Route) -> set[str]:
     codes = {"VALIDATION_ERROR", "INTERNAL_ERROR", *route.refusals}
     if route.scope is not None:
-        codes |= {"UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "UNAVAILABLE"}
+        codes |= {"UNAUTHORIZED", "RATE_LIMITED", "UNAVAILABLE"}
+    if route.scope:
+        codes.add("FORBIDDEN")
     if route.body is not None:
         codes.add("PAYLOAD_TOO_LARGE")
     return codes
