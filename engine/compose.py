@@ -63,6 +63,8 @@ from perdure.engine.services.schedules import Schedules
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
 from perdure.engine.steps import Registry
+from perdure.engine.steps.actions import Actions
+from perdure.engine.steps.catalog import actions_of
 from perdure.store.protocols import Store
 from perdure.store.records import NewEvent, TimerRow
 
@@ -111,6 +113,7 @@ class Services(NamedTuple):
     records: RunRecords
     approvals: Approvals
     retries: RunRetries
+    actions: Actions
 
 
 class Composed(NamedTuple):
@@ -159,6 +162,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         records=records,
         approvals=Approvals(parts, records, idempotency),
         retries=RunRetries(queries, records, chances),
+        actions=actions_of(registry),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)
     tasks = NoTasks() if is_recorder else _tasks(parts, circle, registry)

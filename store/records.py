@@ -212,8 +212,8 @@ class WorkflowRow(NamedTuple):
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `settings` (JSON) has rules for its runs, `resume` among them. `source` is the document that it was compiled from and
-    `outline` goes with the two (null: the document is the definition). `summary` says for people what has changed.
+    `settings` (JSON) has rules for its runs, `resume` among them. `source` is the document that it was compiled from,
+    and `outline` goes with both (null: the document is the definition). `summary` says for people what has changed.
     """
 
     workflow_id: bytes

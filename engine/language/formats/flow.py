@@ -6,7 +6,7 @@ of their own. How a format writes this down is gone here; pointers into its sour
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -26,6 +26,10 @@ ScopePath: TypeAlias = tuple[str, ...]
 """The way from the top to a machine: a name for each machine that is entered."""
 
 
+ConfigCheck: TypeAlias = Callable[[Json], Sequence[tuple[tuple[str | int, ...], str]]]
+"""Finds what is wrong with a config that may hold templates: the way to each problem from the config, and its words."""
+
+
 class ActionForm(NamedTuple):
     """An action of the catalog as a definition may name it.
 
@@ -35,6 +39,7 @@ class ActionForm(NamedTuple):
     `is_summary`: whether it must be followed by one that delivers its output.
     `delivers`: whether it is one that does.
     `text_field`: the member of its config with the text that it delivers.
+    `check`: finds what is wrong with a config but for `fields` and `required`; None: nothing else is known of it.
     """
 
     name: str
@@ -43,6 +48,7 @@ class ActionForm(NamedTuple):
     is_summary: bool = False
     delivers: bool = False
     text_field: str = ""
+    check: ConfigCheck | None = None
 
 
 class RetryPlan(NamedTuple):

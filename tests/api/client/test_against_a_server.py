@@ -146,6 +146,7 @@ def call_everything(client: Any, token: str) -> None:
         client.complete_task(token, None)
     state = {"Type": "Pass", "Result": 7, "Next": "Other"}
     tried = client.try_state(state, {})
+    assert client.action("log") in client.actions()
     assert (tried.status, tried.output, tried.next_state) == ("SUCCEEDED", 7, "Other")
 
     key = client.create_key("k", ["runs.view"], expires_at=datetime(2099, 1, 1, tzinfo=UTC))
