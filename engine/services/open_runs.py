@@ -61,11 +61,14 @@ class OpenRuns:
     async def why_not(self, version: WorkflowVersionRow) -> TooMany | None:
         """The reason why no further run of this workflow may be started now; null: it may, and is counted."""
         workflow_id = version.workflow_id
-        quota = (await self._quotas.read((version.organization_id, ids.text(workflow_id)))).open_runs
+        key = (version.organization_id, ids.text(workflow_id))
+        quota = (self._quotas.known(key) or await self._quotas.read(key)).open_runs
         known = self._known.get(workflow_id)
         if known is not None and (known.count >= quota.most or self._clock.ticks() - known.read_at >= READ_AFTER_MS):
             self._known.drop(workflow_id)
-        known = await self._known.read(workflow_id, lambda: self._read(version))
+            known = None
+        if known is None:
+            known = await self._known.read(workflow_id, lambda: self._read(version))
         if known.count >= quota.most:
             return TooMany(
                 f"the workflow has {known.count:,} runs that have not ended, and its quota ({quota.name}) "

@@ -147,7 +147,7 @@ class ScheduledRuns:
         return failed
 
     async def _decide(self, workflow_id: bytes, rows: Sequence[ScheduleRow]) -> Sequence[bytes]:
-        """Decide what is due of a workflow's schedules, and again of those that moved on meanwhile; gives those left."""
+        """Decide what is due of a workflow's schedules, again of those that moved on meanwhile; gives those left."""
         left: Sequence[bytes] = [row.schedule_id for row in rows]
         for _ in range(TRIES):
             now = self._node.clock.now()
