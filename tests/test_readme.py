@@ -96,7 +96,7 @@ async def test_each_command_of_the_first_workflow_runs(tmp_path: Path) -> None:
 async def serving(folder: Path) -> AsyncIterator[str]:
     """A server on a new database; gives its address."""
     server = await asyncio.create_subprocess_exec(
-        *(str(PERDURE), "serve", "--port", "0", "--database", "sqlite:///runs.db"),
+        *(sys.executable, "-m", "perdure", "serve", "--port", "0", "--database", "sqlite:///runs.db"),
         cwd=folder,
         env={**os.environ, "PERDURE_BOOTSTRAP_KEY": "a-long-secret-of-yours"},
         stdout=asyncio.subprocess.DEVNULL,

@@ -150,7 +150,7 @@ class Fetched(HTMLParser):
         for name, value in attrs:
             if name in ("src", "srcset", "action", "data", "poster", "style") or name.startswith("on"):
                 self.found.append((name, value or ""))
-            if name == "href" and not (value or "").startswith(("data:,", "openapi.json")):
+            if name == "href" and not (value or "").startswith(("data:,", "openapi.json", "#")):
                 self.found.append((name, value or ""))
 
 
