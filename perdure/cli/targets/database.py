@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import click
 
@@ -62,6 +62,32 @@ async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
     """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
     async with Engine.recorder(await open_database(database, read_only=False), registry) as engine:
         yield engine
+
+
+class RunOrder(NamedTuple):
+    """A run that is to start, of a workflow by name or id."""
+
+    workflow: str
+    run_input: dict[str, Any]
+    process_id: str | None
+    version: int | None
+
+    async def start(self, engine: Engine, caller: Caller) -> dict[str, Any]:
+        """Start it; its ids. Raises `PerdureError`, `CommandFailed`."""
+        row = await find_workflow(engine.store, caller, self.workflow)
+        answered = await engine.services.runs.trigger(
+            caller,
+            row.workflow_id,
+            self.run_input,
+            version=self.version,
+            process_id=self.process_id,
+            trigger="MANUAL",
+        )
+        return {
+            "execution_id": answered.answer,
+            "process_id": self.process_id or answered.answer,
+            "workflow_id": ids.text(row.workflow_id),
+        }
 
 
 class Direct:
@@ -159,20 +185,8 @@ class Direct:
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]:
-        name = _process_id(process_id, run_input)
-
-        async def trigger(engine: Engine, caller: Caller) -> dict[str, Any]:
-            row = await find_workflow(engine.store, caller, workflow)
-            answered = await engine.services.runs.trigger(
-                caller, row.workflow_id, run_input, version=version, process_id=name, trigger="MANUAL"
-            )
-            return {
-                "execution_id": answered.answer,
-                "process_id": name or answered.answer,
-                "workflow_id": ids.text(row.workflow_id),
-            }
-
-        return dict(self._do(trigger))
+        order = RunOrder(workflow, run_input, process_id_of(process_id, run_input), version)
+        return dict(self._do(order.start))
 
     def resume(
         self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
@@ -367,7 +381,7 @@ def _made(made: MadeKey) -> dict[str, Any]:
     return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
 
 
-def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:
+def process_id_of(given: str | None, run_input: dict[str, Any]) -> str | None:
     """The process id that an option or the input has."""
     try:
         return chosen_process_id(given, run_input)

@@ -171,13 +171,19 @@ async def _counts(scope: DatabaseScope, workflow: str | None) -> dict[str, Any]:
 async def _events(scope: DatabaseScope, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
-        async for some in _pages(seen, row.execution_id, follow=follow):
-            names = await key_names(seen.store, seen.caller.organization_id, {each.row.actor for each in some})
-            for stored in some:
-                tell(event_json(stored, names, decode_json))
+        async for some in pages(seen, row.execution_id, follow=follow):
+            await tell_all(seen, some, tell)
 
 
-async def _pages(seen: View, execution_id: bytes, *, follow: bool) -> AsyncIterator[list[StoredEvent]]:
+async def tell_all(seen: View, some: list[StoredEvent], tell: Callable[[dict[str, Any]], None]) -> None:
+    """Tell some events as JSON."""
+    names = await key_names(seen.store, seen.caller.organization_id, {each.row.actor for each in some})
+    for stored in some:
+        tell(event_json(stored, names, decode_json))
+
+
+async def pages(seen: View, execution_id: bytes, *, follow: bool) -> AsyncIterator[list[StoredEvent]]:
+    """The events of a run, some at a time; to follow it goes on with those that are added until the run has ended."""
     after = 0
     while True:
         while some := await seen.store.events(execution_id, after=after, limit=AT_ONCE):
