@@ -36,6 +36,7 @@ from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.authoring import Authoring
 from perdure.engine.services.bulk import BulkCommands
 from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import BulkWorker
@@ -43,6 +44,7 @@ from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.chances import Chances
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.clock import ClockControl
+from perdure.engine.services.documents import Documents
 from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
@@ -89,6 +91,8 @@ class Services(NamedTuple):
 
     runs: Runs
     workflows: Workflows
+    documents: Documents
+    authoring: Authoring
     access: Access
     queries: Queries
     task_tokens: TaskTokens
@@ -116,7 +120,8 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     caches = (recorded.on_changed, published.on_changed, principals.on_changed, circle.changed)
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
-    workflows = Workflows(parts, registry, calls, published)
+    documents = Documents(registry)
+    workflows = Workflows(parts, documents, calls, published)
     limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
     open_runs = OpenRuns(parts.store, parts.clock, parts.quotas)
@@ -125,9 +130,12 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
     chances = Chances(parts, workflows, admitting, idempotency, runs)
     jobs = BulkWorker(parts, Commanded(runs, chances))
+    schedules = Schedules(parts, workflows, scheduled, idempotency)
     services = Services(
         runs=runs,
         workflows=workflows,
+        documents=documents,
+        authoring=Authoring(workflows, schedules),
         access=Access(parts, principals),
         queries=Queries(around.store),
         task_tokens=TaskTokens(parts, idempotency),
@@ -137,7 +145,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         idempotency=idempotency,
         calls=calls,
         chances=chances,
-        schedules=Schedules(parts, workflows, scheduled, idempotency),
+        schedules=schedules,
         clock=ClockControl(parts),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)

@@ -19,6 +19,8 @@ from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.quotas import QuotaSource
 from perdure.engine.services.cache import Cache
+from perdure.engine.services.documents import input_schema_of
+from perdure.engine.services.inputs import check_input
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.starting import Start
 from perdure.store.protocols import Executions
@@ -87,7 +89,11 @@ class StartRules(NamedTuple):
     open_runs: OpenRuns
 
     async def limited(self, caller: Caller, start: Start) -> Start:
-        """The start with the limits that it counts in. Raises `Conflict` if too many runs are open, and `Invalid`."""
+        """The start with the limits that it counts in.
+
+        Raises `Conflict` if too many runs are open, and `Invalid`, also for an input that the workflow does not take.
+        """
+        check_input(start.input, input_schema_of(start.found.version))
         too_many = await self.open_runs.why_not(start.found.version)
         if too_many is not None:
             raise too_many.refusal()

@@ -20,7 +20,9 @@ from perdure.engine.runtime.processing.requests import ClaimConflict, Idempotenc
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups
+from perdure.engine.services.documents import input_schema_of
 from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
+from perdure.engine.services.inputs import InputRefused, check_input
 from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
@@ -77,8 +79,9 @@ class Runs:
                 found = await self._workflows.runnable(
                     caller, request.workflow_id, request.version, is_test=request.is_test
                 )
+                check_input(request.input, input_schema_of(found.version))
                 await self._check_open_runs(found)
-            except Conflict:  # archived since, or too many are open: a repeated trigger still gets its run
+            except (Conflict, InputRefused):  # archived since, or too many are open: a repeat still gets its run
                 holder = await self._holder(caller, request)
                 if holder is None:
                     raise

@@ -130,11 +130,16 @@ class Outline(msgspec.Struct, frozen=True):
     `steps`: in the order of the document.
     `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
     `credentials`: for each state that may have some resolved, their names.
+    `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
+    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     """
 
     steps: tuple[StepOutline, ...] = ()
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
+    is_enveloped: bool = False
+    input_schema: Json = None
+    output_schema: Json = None
 
     @classmethod
     def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
@@ -162,6 +167,7 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     `credentials`: for each state that names credentials, their names.
     `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
+    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `warnings`: what is probably not meant.
     """
 
@@ -171,12 +177,16 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Mapping[str, tuple[str, ...]] = {}
     settings: Mapping[str, Json] = {}
     is_enveloped: bool = False
+    input_schema: Json = None
+    output_schema: Json = None
     warnings: tuple[Problem, ...] = ()
 
     @property
     def outline(self) -> Outline:
         """What records of runs need of it."""
-        return Outline(self.steps, self.states, self.credentials)
+        return Outline(
+            self.steps, self.states, self.credentials, self.is_enveloped, self.input_schema, self.output_schema
+        )
 
 
 class DocumentError(ValueError):

@@ -197,8 +197,8 @@ def _check_trigger(kind: str, config: Members) -> None:
         if given == ["interval"]:
             interval = config.inner("interval")
             interval.check(("value", "unit"))
-            interval.whole("value", 1, 1_000_000, 1)
-            interval.one_of("unit", ("seconds", "minutes", "hours", "days"), "minutes")
+            interval.whole("value", 1, 525_600, 1)
+            interval.one_of("unit", ("minutes", "hours", "days", "weeks"), "minutes")
     elif kind == "webhook":
         config.text("provider", most=100)
         config.texts("events")

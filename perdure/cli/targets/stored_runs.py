@@ -233,7 +233,7 @@ async def _workflows(
 ) -> dict[str, Any]:
     async with view(scope) as seen:
         rows, total = await seen.reading.workflow_page(
-            seen.caller, page=page, limit=limit, status=status, search=search
+            seen.caller, offset=(page - 1) * limit, limit=limit, status=status, search=search
         )
         return {"items": [workflow_json(row) for row in rows], "total": total, "page": page}
 
