@@ -50,6 +50,7 @@ from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
 from perdure.engine.services.bulk import BulkOrder
+from perdure.engine.services.documents import GivenDocument
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
 from perdure.engine.services.run_filters import Given
 from perdure.engine.services.workflows import Saved
@@ -112,16 +113,24 @@ class Direct:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]:
-        given = {"name": name, "definition": definition, "description": description, "settings": settings}
+        stated = definition if written_as == "asl" else {}
+        given = {"name": name, "definition": stated, "description": description, "settings": settings}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
             saved = await engine.services.workflows.create(
                 caller,
                 body.name,
-                body.definition,
+                body.definition if written_as == "asl" else GivenDocument(written_as, definition),
                 description=body.description,
                 is_published=not is_draft,
                 settings=given_settings(body.settings),
@@ -131,15 +140,23 @@ class Direct:
         return dict(self._do(create, makes=True))
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]:
         async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
-            given = {"definition": definition, "description": description, "settings": settings}
+            stated = definition if written_as == "asl" else {}
+            given = {"definition": stated, "description": description, "settings": settings}
             body = read(AppliedWorkflow, given)
             applied = await engine.services.workflows.apply(
                 caller,
                 read(Named, {"name": name}).name,
-                body.definition,
+                body.definition if written_as == "asl" else GivenDocument(written_as, definition),
                 description=body.description,
                 is_published=not is_draft,
                 settings=settings,

@@ -35,7 +35,7 @@ from perdure.engine.services.bulk_reads import BulkReads
 from perdure.engine.services.finding import Finding, counts_json
 from perdure.engine.services.queries import key_names
 from perdure.engine.services.run_filters import Given, Sort
-from perdure.store.records import StoredEvent
+from perdure.store.records import StoredEvent, WorkflowRow, WorkflowVersionRow
 
 AT_ONCE: Final = 500
 """So many events are held at a time."""
@@ -75,6 +75,9 @@ class StoredRuns:
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         return run(_workflow(self._scope, wanted, version))
+
+    def document(self, wanted: str, version: int | None, form: str) -> Any:
+        return run(_document(self._scope, wanted, version, form))
 
     def schedules(self, workflow: str) -> dict[str, Any]:
         return run(_schedules(self._scope, workflow))
@@ -240,10 +243,7 @@ async def _workflows(
 
 async def _workflow(scope: DatabaseScope, wanted: str, number: int | None) -> dict[str, Any]:
     async with view(scope) as seen:
-        row = await find_workflow(seen.store, seen.caller, wanted)
-        version = await seen.store.workflow_version(row.workflow_id, number or row.latest_version)
-        if version is None:
-            raise CommandFailed(f"workflow {wanted!r} has no version {number}; its latest is {row.latest_version}")
+        row, version = await _version(seen, wanted, number)
         return {
             **workflow_json(row),
             "shown_version": version.version,
@@ -251,6 +251,23 @@ async def _workflow(scope: DatabaseScope, wanted: str, number: int | None) -> di
             "definition_sha256": version.definition_digest.hex(),
             "definition": decode_json(version.definition),
         }
+
+
+async def _document(scope: DatabaseScope, wanted: str, number: int | None, form: str) -> Any:
+    from perdure.engine.services.documents import shown_as  # noqa: PLC0415 the language, likewise
+
+    async with view(scope) as seen:
+        _, version = await _version(seen, wanted, number)
+        return shown_as(version, form)
+
+
+async def _version(seen: View, wanted: str, number: int | None) -> tuple[WorkflowRow, WorkflowVersionRow]:
+    """A workflow and that version of it, or its latest one. Raises `CommandFailed`."""
+    row = await find_workflow(seen.store, seen.caller, wanted)
+    version = await seen.store.workflow_version(row.workflow_id, number or row.latest_version)
+    if version is None:
+        raise CommandFailed(f"workflow {wanted!r} has no version {number}; its latest is {row.latest_version}")
+    return row, version
 
 
 async def _keys(scope: DatabaseScope) -> dict[str, Any]:
