@@ -159,16 +159,20 @@ class OrganizationRow(NamedTuple):
 
 
 class WorkspaceRow(NamedTuple):
-    """A workspace of an organization; `name` is unique within it."""
+    """A workspace of an organization; `name` is unique within it. A sandbox says which it is paired with."""
 
     workspace_id: bytes
     organization_id: bytes
     name: str
     created_at: int
+    live_workspace_id: bytes | None
 
 
 class ApiKeyRow(NamedTuple):
-    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces."""
+    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces.
+
+    `mode`: live or test. `user_id` and `role_ids` (JSON text) are the person's that it is of.
+    """
 
     key_id: bytes
     organization_id: bytes
@@ -180,6 +184,9 @@ class ApiKeyRow(NamedTuple):
     created_by: str
     expires_at: int | None
     revoked_at: int | None
+    mode: str
+    user_id: str | None
+    role_ids: str
 
 
 class WorkflowRow(NamedTuple):

@@ -175,10 +175,10 @@ def _operation(
         "operationId": operation_id(route),
         "tags": [route.heading],
         "summary": re.split(r"(?<=[^.]{3})[.;:](?= |$)", about)[0].replace("`", ""),  # plain text, unlike descriptions
-        "description": about if route.scope is None else f"{about}\n\nThe key needs the scope `{route.scope}`.",
+        "description": f"{about}\n\nThe key needs the scope `{route.scope}`." if route.scope else about,
         "parameters": [*_path_parameters(route, example, dialects), *_query(route, example), *_headers(route, example)],
         "responses": {str(route.status): _success(route, schema_of, example), **_refusals(route, refused)},
-        "security": [] if route.scope is None else [{name: [route.scope]} for name in SECURITY],
+        "security": [] if route.scope is None else [{name: [route.scope] if route.scope else []} for name in SECURITY],
         "x-codeSamples": snippets.snippets(route, example),
     }
     if route.body is not None:
@@ -286,7 +286,9 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
 def _codes(route: Route) -> set[str]:
     codes = {"VALIDATION_ERROR", "INTERNAL_ERROR", *route.refusals}
     if route.scope is not None:
-        codes |= {"UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "UNAVAILABLE"}
+        codes |= {"UNAUTHORIZED", "RATE_LIMITED", "UNAVAILABLE"}
+    if route.scope:
+        codes.add("FORBIDDEN")
     if route.body is not None:
         codes.add("PAYLOAD_TOO_LARGE")
     return codes

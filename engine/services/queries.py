@@ -110,7 +110,7 @@ class Queries:
     ) -> tuple[list[ExecutionRow], bool]:
         """Executions by id, newest first, below `before`; and whether more follow."""
         if workflow_id is not None:
-            scope = {"workflow_id": workflow_id}
+            scope = {"workflow_id": workflow_id, "workspace_id": caller.workspace_id}
         elif whole_organization:
             scope = {"organization_id": caller.organization_id}
         else:
@@ -130,8 +130,8 @@ class Queries:
 
     async def latest_input(self, caller: Caller, workflow_id: bytes, version: int) -> Any:
         """The input of the newest completed execution of a version of the caller's workspace; null if none is."""
-        row = await self._store.latest_completed(workflow_id, version)
-        if row is None or row.workspace_id != caller.workspace_id:
+        row = await self._store.latest_completed(caller.workspace_id, workflow_id, version)
+        if row is None:
             return None
         return (await self.views([row]))[0].input
 

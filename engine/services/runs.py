@@ -80,7 +80,7 @@ class Runs:
                     caller, request.workflow_id, request.version, is_test=request.is_test
                 )
                 check_input(request.input, input_schema_of(found.version))
-                await self._check_open_runs(found)
+                await self._check_open_runs(caller, found)
             except (Conflict, InputRefused):  # archived since, or too many are open: a repeat still gets its run
                 holder = await self._holder(caller, request)
                 if holder is None:
@@ -112,9 +112,9 @@ class Runs:
         )
         return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
 
-    async def _check_open_runs(self, found: Published) -> None:
+    async def _check_open_runs(self, caller: Caller, found: Published) -> None:
         """Raise `Conflict` if the workflow has as many open runs as any may have."""
-        too_many = await self._open_runs.why_not(found.version)
+        too_many = await self._open_runs.why_not(caller, found.version)
         if too_many is not None:
             raise too_many.refusal()
 

@@ -35,6 +35,7 @@ COMMANDS: Final = {
         "perdure.cli.commands.organization:organization", "Show and change the settings of an organization."
     ),
     "keys": Lazy("perdure.cli.commands.keys:keys", "Create, list and revoke keys of the HTTP API."),
+    "me": Lazy("perdure.cli.commands.me:me", "Show the key that a server is asked with."),
     "simulate": Lazy("perdure.cli.commands.simulate:simulate", "Run a definition in virtual time, with made-up steps."),
     "verify": Lazy("perdure.cli.commands.verify:verify", "Verify every chain of the log."),
     "doctor": Lazy("perdure.cli.commands.doctor:doctor", "Look for what is wrong with a database, and say what to do."),

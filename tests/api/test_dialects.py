@@ -281,4 +281,4 @@ def test_a_pattern_of_scopes_is_that_of_the_spellings() -> None:
     """Without any it is that of our words."""
     plain = Dialects([named("root", "/")])
     assert plain.scope_pattern(["a.b"]) == r"^(a\.b)$"
-    assert DIALECTS.scope_pattern(SCOPES).startswith(r"^(service\.workflows\.)?(workflows\.view|")
+    assert DIALECTS.scope_pattern(SCOPES).startswith(r"^((service\.workflows\.)?(workflows\.view|")

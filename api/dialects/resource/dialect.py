@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from perdure.api.dialects.envelopes import failure
 from perdure.api.dialects.schemas import Refusal
-from perdure.api.http.dialect import Dialect, ScopeSpelling
+from perdure.api.dialects.spellings import EVERY
+from perdure.api.http.dialect import Dialect
 from perdure.api.http.routing import Route
 
 WORKFLOWS: Final = "Workflows"
@@ -25,8 +26,7 @@ RESOURCE: Final = Dialect(
     prefix="/v1/",
     error_envelope=failure,
     error_schema=Refusal,
-    # The service API's spelling, which has no routes yet: `service.workflows.runs.view` is `runs.view`.
-    scope_spelling=ScopeSpelling(prefix="service.workflows."),
+    scope_spelling=EVERY,
     tags={
         WORKFLOWS: "Workflows as they are written: definitions in Amazon States Language.",
         SCHEDULES: "When workflows start by themselves, and what was decided of each slot.",

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import click
 
 from perdure.api.actor import terminal_actor
+from perdure.api.dialects.resource.access.keys import person_of
 from perdure.api.dialects.resource.access.organizations import organization_json
 from perdure.api.dialects.resource.access.schemas import NewKey
 from perdure.api.dialects.resource.executions.chance_schemas import ForkRequest, RerunRequest
@@ -345,8 +346,8 @@ class Direct:
 
         return dict(self._do(change))
 
-    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
-        given = {"name": name, "scopes": scopes, "expires_at": expires_at}
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None, more: dict[str, Any]) -> dict[str, Any]:
+        given = {"name": name, "scopes": scopes, "expires_at": expires_at, **more}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             from perdure.api.app import DIALECTS  # noqa: PLC0415 all routes, which no other command here needs
@@ -355,7 +356,10 @@ class Direct:
             expiry = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
             made = await engine.services.access.create_key(
-                everything, body.name, DIALECTS.plain_scopes(body.scopes), expires_at=expiry
+                *(everything, body.name, DIALECTS.plain_scopes(body.scopes)),
+                expires_at=expiry,
+                mode=body.mode,
+                person=person_of(body),
             )
             return _made(made)
 
@@ -395,7 +399,10 @@ async def recovered(database: str, name: str) -> dict[str, Any]:
 
 def _made(made: MadeKey) -> dict[str, Any]:
     shown_key = key_json(made.row)
-    return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
+    return {
+        **{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at", "mode")},
+        "key": made.text,
+    }
 
 
 def process_id_of(given: str | None, run_input: dict[str, Any]) -> str | None:

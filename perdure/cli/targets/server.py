@@ -209,15 +209,20 @@ class Remote:
         shown = self.client.change_organization(settings) if settings else self.client.organization()
         return _members(shown, ("id", "name", "settings"))
 
-    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None, more: dict[str, Any]) -> dict[str, Any]:
         made = self.client.create_key(
             name,
             scopes,
             organization=self._scope.organization or None,
             workspace=self._scope.workspace or None,
             expires_at=expires_at or None,
+            **more,
         )
-        return _members(made, ("id", "name", "scopes", "expires_at", "key"))
+        return _members(made, ("id", "name", "scopes", "expires_at", "mode", "key"))
+
+    def me(self) -> dict[str, Any]:
+        """The key itself."""
+        return {name: value for name, value in _members(self.client.me()).items() if value is not msgspec.UNSET}
 
     def revoke_key(self, key: str) -> dict[str, Any]:
         rows = [_members(row) for row in self.client.iter_keys()]
