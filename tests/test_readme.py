@@ -142,7 +142,7 @@ def run_blocks(address: str, folder: Path) -> str:
     return told
 
 
-API_ROW = re.compile(r"^\\| [^|]+ \\| `(?P<mounted>/[^`]+)` \\| [^|]+ \\| `(?P<call>curl [^`]+)` \\|$", re.MULTILINE)
+API_ROW = re.compile(r"^\| [^|]+ \| `(?P<mounted>/[^`]+)` \| [^|]+ \| `(?P<call>curl [^`]+)` \|$", re.MULTILINE)
 
 
 def test_every_api_has_a_row() -> None:
