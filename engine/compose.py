@@ -37,6 +37,7 @@ from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.approvals import Approvals
 from perdure.engine.services.authoring import Authoring
 from perdure.engine.services.bulk import BulkCommands
 from perdure.engine.services.bulk_actions import Commanded
@@ -53,7 +54,9 @@ from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.quotas import QuotasInForce
+from perdure.engine.services.retries import Retries
 from perdure.engine.services.run_limits import RunLimits
+from perdure.engine.services.run_records import RunRecords
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.scheduled_runs import ScheduledRuns
 from perdure.engine.services.schedules import Schedules
@@ -105,6 +108,9 @@ class Services(NamedTuple):
     chances: Chances
     schedules: Schedules
     clock: ClockControl
+    records: RunRecords
+    approvals: Approvals
+    retries: Retries
 
 
 class Composed(NamedTuple):
@@ -130,6 +136,8 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     scheduled = ScheduledRuns(parts, workflows, admitting)
     runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
     chances = Chances(parts, workflows, admitting, idempotency, runs)
+    queries = Queries(around.store)
+    records = RunRecords(around.store, queries, documents)
     jobs = BulkWorker(parts, Commanded(runs, chances))
     schedules = Schedules(parts, workflows, scheduled, idempotency)
     services = Services(
@@ -138,7 +146,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         documents=documents,
         authoring=Authoring(workflows, schedules),
         access=Access(parts, principals),
-        queries=Queries(around.store),
+        queries=queries,
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),
         finding=finding,
@@ -148,6 +156,9 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         chances=chances,
         schedules=schedules,
         clock=ClockControl(parts),
+        records=records,
+        approvals=Approvals(parts, records, idempotency),
+        retries=Retries(queries, records, chances),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)
     tasks = NoTasks() if is_recorder else _tasks(parts, circle, registry)

@@ -63,7 +63,7 @@ ROOMS = {
     "store": """
         schedule_records
         errors forks records
-        columns run_filter audited
+        columns run_filter viewer audited
         retained
         batch chain migrations protocols schema
         migrate sql
@@ -86,7 +86,7 @@ ROOMS = {
         server
     """,
     "api/dialects": """
-        schemas
+        schemas status_words
         envelopes pauses run_commands spellings
         root
         health process resource runs service

@@ -65,6 +65,10 @@ class Documents:
         """By name, what steps of documents can do."""
         return action_forms(self.registry)
 
+    def outline(self, row: WorkflowVersionRow) -> Outline:
+        """The outline of a version, as `outline_of` has it."""
+        return outline_of(row)
+
     async def compiled(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> CompiledText:
         """Compile a document to what is stored of it. Raises `Invalid` with every problem, and `RateLimited`."""
         check_format(given.format)

@@ -20,7 +20,8 @@ class DocumentOptions(NamedTuple):
 
     `actions`: what its steps can do, by name.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
-    `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
+    `is_standalone`: whether the definition stands alone, as one written by hand: it says itself how long a run may
+        take, in whole seconds, and checks no output. Else the workflow's settings say it, to the millisecond.
     `is_draft`: whether nodes that nothing leads to are warnings.
     """
 
@@ -53,7 +54,10 @@ _COMPILERS: Final[Mapping[str, Callable[[object, DocumentOptions], CompiledDocum
             is_draft=options.is_draft,
         ),
         "service": lambda document, options: compile_service(
-            document, actions=options.actions, has_credentials=options.has_credentials
+            document,
+            actions=options.actions,
+            has_credentials=options.has_credentials,
+            is_standalone=options.is_standalone,
         ),
         "steps": lambda document, options: compile_steps(
             document,

@@ -132,6 +132,8 @@ class Outline(msgspec.Struct, frozen=True):
     `credentials`: for each state that may have some resolved, their names.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
     `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
+    `follows`: for each step, those of the same machine that may come next.
+    `is_of_states`: there is no other document than the definition, and each state is a step.
     """
 
     steps: tuple[StepOutline, ...] = ()
@@ -140,12 +142,19 @@ class Outline(msgspec.Struct, frozen=True):
     is_enveloped: bool = False
     input_schema: Json = None
     output_schema: Json = None
+    follows: Mapping[str, tuple[str, ...]] = {}
+    is_of_states: bool = False
 
     @classmethod
     def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
         """Give the outline of a valid definition that is no other document's: each state is a step of its own."""
         steps = _states_of(definition)
-        return cls(steps, {step.id: step.id for step in _all_of(steps)})
+        states = {step.id: step.id for step in _all_of(steps)}
+        return cls(steps, states, is_of_states=True).following(definition)
+
+    def following(self, definition: Mapping[str, Json]) -> Outline:
+        """Give it with what follows each step, read from the definition that it is of."""
+        return msgspec.structs.replace(self, follows=_follows(definition, self.states))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Outline:
@@ -166,6 +175,8 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
         a step is that of the last of its states that was left. States that work for none are not here.
     `credentials`: for each state that names credentials, their names.
     `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
+    `input_schema`: the JSON Schema that a run's input must fit, whoever starts it; None for anything.
+    `output_schema`: likewise its output; the definition itself checks it.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
     `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `warnings`: what is probably not meant.
@@ -176,6 +187,8 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
     settings: Mapping[str, Json] = {}
+    input_schema: Json = None
+    output_schema: Json = None
     is_enveloped: bool = False
     input_schema: Json = None
     output_schema: Json = None
@@ -184,9 +197,10 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def outline(self) -> Outline:
         """What records of runs need of it."""
-        return Outline(
+        found = Outline(
             self.steps, self.states, self.credentials, self.is_enveloped, self.input_schema, self.output_schema
         )
+        return found.following(self.definition)
 
 
 class DocumentError(ValueError):
@@ -219,9 +233,12 @@ def _states_of(machine: Mapping[str, Any]) -> tuple[StepOutline, ...]:
 
 
 def _state(name: str, state: Mapping[str, Any]) -> StepOutline:
+    return StepOutline(name, name, state["Type"], tuple(map(_states_of, _machines_in(state))))
+
+
+def _machines_in(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     inner = state.get("ItemProcessor", state.get("Iterator"))
-    machines = [inner] if inner is not None else state.get("Branches", [])
-    return StepOutline(name, name, state["Type"], tuple(map(_states_of, machines)))
+    return [inner] if inner is not None else state.get("Branches", [])
 
 
 def _all_of(steps: tuple[StepOutline, ...]) -> Iterator[StepOutline]:
@@ -229,3 +246,38 @@ def _all_of(steps: tuple[StepOutline, ...]) -> Iterator[StepOutline]:
         yield step
         for body in step.bodies:
             yield from _all_of(body)
+
+
+def _follows(machine: Mapping[str, Any], states: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Give the steps that may come after each step of a machine, and of those in it."""
+    found = dict[str, dict[str, None]]()
+    for name, state in machine["States"].items():
+        step = states.get(name)
+        if step is not None:
+            found.setdefault(step, {}).update(dict.fromkeys(_next_steps(machine["States"], name, states)))
+        for inner in _machines_in(state):
+            for each, after in _follows(inner, states).items():
+                found.setdefault(each, {}).update(dict.fromkeys(after))
+    return {step: tuple(after) for step, after in found.items() if after}
+
+
+def _next_steps(found: Mapping[str, Any], name: str, states: Mapping[str, str]) -> Iterator[str]:
+    """List the other steps to which a state leads, by states that are no step's if need be."""
+    ahead, seen = [name], {name}
+    while ahead:
+        for target in _targets(found[ahead.pop()]):
+            if target in seen or target not in found:
+                continue
+            seen.add(target)
+            if states.get(target) is None:
+                ahead.append(target)
+            elif states[target] != states[name]:
+                yield states[target]
+
+
+def _targets(state: Mapping[str, Any]) -> Iterator[str]:
+    for holder in (state, *state.get("Choices", ()), *state.get("Catch", ())):
+        if "Next" in holder:
+            yield holder["Next"]
+    if "Default" in state:
+        yield state["Default"]

@@ -9,6 +9,7 @@ from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.flow import ActionForm, ErrorPlan, RetryPlan
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.formats.names import unknown
+from perdure.engine.language.model.schemas import SchemaRefused, schema_of
 from perdure.engine.language.parse.handler_fields import INTERVAL_MAX
 from perdure.engine.language.values import MISSING, Json, shown
 
@@ -146,6 +147,32 @@ SETTINGS: Final = ("timeoutMs", "concurrencyLimit", "concurrencyKey", "concurren
 """What a document may set for its runs: rules of the workflow, which are no part of the machine."""
 
 CONCURRENCY_MAX: Final = 100_000
+
+
+class DocumentSchemas(NamedTuple):
+    """The JSON Schemas of a document, for inputs and outputs of its runs; None: anything fits."""
+
+    input: Json = None
+    output: Json = None
+
+
+NO_SCHEMAS: Final = DocumentSchemas()
+
+
+def schemas_of(members: Members) -> DocumentSchemas:
+    """Read `inputSchema` and `outputSchema`."""
+    return DocumentSchemas(_schema(members, "inputSchema"), _schema(members, "outputSchema"))
+
+
+def _schema(members: Members, name: str) -> Json:
+    schema = members.object(name)
+    if schema is None:
+        return None
+    try:
+        schema_of(schema)
+    except SchemaRefused as refusal:
+        members.refuse_at(refusal.pointer(members.pointer / name), refusal.why)
+    return schema
 
 
 def settings_of(members: Members) -> dict[str, Json]:

@@ -51,7 +51,7 @@ def checked(made: Made, run_input: Any, compiled: CompiledDocument) -> None:
             return Failed(str(found.args[0]), "it failed")
         return Unanswered() if found is None else Succeeded(found)
 
-    assert problems(compiled.definition) == []
+    assert problems(compiled.definition, is_compiled=True) == []
     got = simulate(compiled.definition, run_input, tasks=tasks)
     event(f"{expected.status}, {min(len(expected.calls), 5)} calls, ordered: {expected.is_ordered}")
     assert (got.status, got.error if got.status == "FAILED" else None) == (expected.status, expected.error), got.cause
