@@ -196,8 +196,6 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: Json = None
     output_schema: Json = None
     is_enveloped: bool = False
-    input_schema: Json = None
-    output_schema: Json = None
     warnings: tuple[Problem, ...] = ()
 
     @property
