@@ -94,7 +94,7 @@ ROOMS = {
     "perdure/cli": """
         arguments filter_options options output setting_options
         event_lines runner step_lines
-        names
+        document_text names
         targets
         commands
         main

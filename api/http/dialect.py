@@ -53,7 +53,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `error_schema` is the type of what `error_envelope` makes, and `error_code_at` where the code stands in that;
     `error_codes` are its words for our codes, where they differ. `casing` is that of the members of a refusal's
     details; bodies are cased by their types. `tags` are the headings of the document, each with what it is about; a
-    route that names none has the first.
+    route that names none has the first. `document_prefix` is what the document puts in front of the names of its
+    operations and types, so that they are no other dialect's.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     casing: Callable[[str], str] = as_written
     scope_spelling: ScopeSpelling = ScopeSpelling()
     tags: Mapping[str, str]
+    document_prefix: str = ""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` unless the prefix is of whole segments: `/v1` would be the beginning of `/v10`, too."""

@@ -24,7 +24,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fuzzing import silence
 
 FILE = Path(__file__).parents[2] / "api" / "openapi" / "examples.json"
-OWN = ("GET /openapi.json", "GET /docs")
+OWN = ("GET /openapi.json", "GET /openapi/{dialect}.json", "GET /docs")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TOKEN = "01977420-dc00-7000-8000-00000000f001." + "x" * 43
 _DIGEST = re.compile(r'"(hash|payload_digest)":"[0-9a-f]{64}"')
@@ -80,6 +80,8 @@ ORDER = (
     "POST /v1/executions/{process_id}/pause",
     "GET /v1/executions/{process_id}/pause",
     "POST /v1/executions/{process_id}/unpause",
+    "GET /v1/actions/{name}",
+    "GET /v1/actions",
     "POST /v1/test-state",
     "PATCH /v1/organization",
     "GET /v1/organization",

@@ -225,7 +225,10 @@ def test_the_document_describes_it() -> None:
     found, ours = document(MOUNTED), document(ROUTES)
     schemathesis.openapi.from_dict(found).validate()
     assert {"name": "Things", "description": "What Acme has."} in found["tags"]
-    assert {path: found["paths"][path] for path in ours["paths"]} == ours["paths"]
+    by_name = "/openapi/{dialect}.json"  # which has the names of all dialects, and so this one's
+    assert {path: found["paths"][path] for path in ours["paths"] if path != by_name} == {
+        path: methods for path, methods in ours["paths"].items() if path != by_name
+    }
     operation = found["paths"]["/acme/api/things"]["post"]
     assert (operation["tags"], operation["operationId"]) == (["Things"], "makeThing")
     name = operation["responses"]["400"]["$ref"].rpartition("/")[2]

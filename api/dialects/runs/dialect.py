@@ -15,6 +15,7 @@ RUNS: Final = "Runs API: runs"
 
 RUNS_API: Final = Dialect(
     name="runs",
+    document_prefix="runs",
     prefix="/api/v1/",
     error_envelope=failure,
     error_schema=Refusal,

@@ -37,6 +37,7 @@ def _failure(code: str, message: str, details: Mapping[str, Any]) -> dict[str, A
 
 SERVICE: Final = Dialect(
     name="service",
+    document_prefix="service",
     prefix="/api/v1/services/workflows/",
     error_envelope=_failure,
     error_schema=ServiceRefusal,

@@ -15,11 +15,25 @@ class Target(Protocol):
     """
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]: ...
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]: ...
 
     def publish_workflow(self, workflow: str) -> dict[str, Any]: ...
