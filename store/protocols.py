@@ -40,6 +40,7 @@ from perdure.store.records import (
     WorkspaceRow,
 )
 from perdure.store.run_filter import FoundRuns, RunFilter
+from perdure.store.viewer import Viewer
 
 WriterPlace: TypeAlias = Literal["thread", "process"]
 """The place of an embedded store's writer: in a thread of this process, or in a process of its own.
@@ -148,6 +149,7 @@ class Catalog(Protocol):
     async def organizations(self) -> list[OrganizationRow]: ...
     async def workspace(self, workspace_id: bytes) -> WorkspaceRow | None: ...
     async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None: ...
+    async def sandboxes(self, organization_id: bytes) -> list[WorkspaceRow]: ...
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None: ...
     async def api_key(self, key_id: bytes) -> ApiKeyRow | None: ...
     async def api_keys(
@@ -192,10 +194,12 @@ class Catalog(Protocol):
         *,
         status: str | None = None,
         search: str | None = None,
+        viewer: Viewer | None = None,
+        before: bytes | None = None,
         limit: int = 20,
         offset: int = 0,
     ) -> tuple[list[WorkflowRow], int]:
-        """Workflows of a workspace, newest first, and how many there are in all.
+        """Workflows of a workspace that a viewer sees, newest first and below `before`; and how many there are.
 
         `search` is a part of the name, compared without case; `%` and `_` in it mean themselves.
         """
@@ -213,18 +217,17 @@ class Catalog(Protocol):
         organization_id: bytes,
         *,
         workspace_id: bytes | None,
+        viewer: Viewer | None = None,
         before: tuple[bytes, int] | None = None,
         limit: int = 20,
     ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
         """A row a version by (workflow id, version) descending, below `before`; of one workspace, or all."""
-        ...
 
 
 class Executions(Protocol):
     """The projections of executions, and the names that callers gave them."""
 
     async def execution(self, execution_id: bytes) -> ExecutionRow | None: ...
-
     async def execution_page(
         self,
         *,
@@ -234,7 +237,7 @@ class Executions(Protocol):
         before: bytes | None = None,
         limit: int = 20,
     ) -> list[ExecutionRow]:
-        """Executions by id descending, below `before`. Exactly one of the three says of what."""
+        """By id descending, below `before`: a workspace's, a workflow's in one, or an organization's but sandboxes'."""
         ...
 
     async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:
@@ -281,8 +284,8 @@ class Executions(Protocol):
         """
         ...
 
-    async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
-        """The newest completed execution of a version, for its mock payload."""
+    async def latest_completed(self, workspace_id: bytes, workflow_id: bytes, version: int) -> ExecutionRow | None:
+        """The newest completed execution of a version in a workspace, for its mock payload."""
         ...
 
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None: ...

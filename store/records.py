@@ -159,16 +159,20 @@ class OrganizationRow(NamedTuple):
 
 
 class WorkspaceRow(NamedTuple):
-    """A workspace of an organization; `name` is unique within it."""
+    """A workspace of an organization; `name` is unique within it. A sandbox says which it is paired with."""
 
     workspace_id: bytes
     organization_id: bytes
     name: str
     created_at: int
+    live_workspace_id: bytes | None
 
 
 class ApiKeyRow(NamedTuple):
-    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces."""
+    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces.
+
+    `mode`: live or test. `user_id` and `role_ids` (JSON text) are the person's that it is of.
+    """
 
     key_id: bytes
     organization_id: bytes
@@ -180,10 +184,13 @@ class ApiKeyRow(NamedTuple):
     created_by: str
     expires_at: int | None
     revoked_at: int | None
+    mode: str
+    user_id: str | None
+    role_ids: str
 
 
 class WorkflowRow(NamedTuple):
-    """A workflow as it is now. `status`: draft, published or archived; `latest_version` counts drafts too."""
+    """A workflow as it is now. `latest_version` counts drafts too. Who sees it: `store.viewer`, by the last columns."""
 
     workflow_id: bytes
     organization_id: bytes
@@ -196,13 +203,17 @@ class WorkflowRow(NamedTuple):
     created_by: str
     modified_at: int
     modified_by: str | None
+    visibility: str = "tenant"
+    owner: str = ""
+    shared_users: str = ""
+    shared_roles: str = ""
 
 
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `settings`
-    is JSON text: rules for its runs, of which `resume`, what a resume must say, is one.
+    `settings` (JSON) has rules for its runs, `resume` among them. `source` is the document that it was compiled from,
+    and `outline` goes with both (null: the document is the definition). `summary` says for people what has changed.
     """
 
     workflow_id: bytes
@@ -217,6 +228,10 @@ class WorkflowVersionRow(NamedTuple):
     published_at: int | None
     resume: Literal["any", "named"]
     settings: str
+    format: str = "asl"
+    source: str | None = None
+    outline: str | None = None
+    summary: str | None = None
 
 
 class NodeRow(NamedTuple):

@@ -7,7 +7,7 @@ decided here, in this order: key, scope, path, query, body. So a table of routes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -35,6 +35,9 @@ Q = TypeVar("Q")
 B = TypeVar("B")
 
 PARAMETERS_MAX = 32
+
+ANY_KEY: Final = ""
+"""The scope of a route that any key may call."""
 
 
 class NoQuery(Request, frozen=True):
@@ -115,9 +118,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     `dialect` is whose it is: its path begins as that one's do, and what it refuses is told as that one tells it.
-    `scope` is what the key must have; none: everybody may. `body` is the struct of a request object, `dict` for a
-    JSON object of the caller's own, none where no body is looked at. `tells_position`: every answer, errors too, says
-    where the log stood, if its key was accepted.
+    `scope` is what the key must have (`ANY_KEY`: nothing); none: everybody may. `body` is the struct of a request
+    object, `dict` for a JSON object of the caller's own, none where no body is looked at. `tells_position`: every
+    answer, errors too, says where the log stood, if its key was accepted.
 
     The rest is for the document (`api.openapi`), and tests hold the answers against it: `answer` is the type of a
     success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
@@ -214,7 +217,8 @@ class Endpoint:
         if route.scope is not None:
             principal = await authenticate(self._served.engine.services.access, self._throttle, request)
             request.state.actor = principal.caller.actor
-            principal.require(route.scope)
+            if route.scope != ANY_KEY:
+                principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))
         query = read(route.query, dict(parameters), what=QUERY)

@@ -196,7 +196,7 @@ class ChildExecutions:
         _check_name(wish)
         caller = _acting(hot)
         found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
-        too_many = await self._open_runs.why_not(found.version)
+        too_many = await self._open_runs.why_not(caller, found.version)
         if too_many is not None:
             raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {too_many.reason}.")
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
@@ -344,7 +344,13 @@ def _acting(parent: HotStream) -> Caller:
     if parent.workspace_id is None:
         message = f"execution {parent.text} is in no workspace"
         raise TypeError(message)
-    return Caller(parent.organization_id, parent.workspace_id, _actor(parent.text))
+    live = parent.state.live
+    return Caller(
+        parent.organization_id,
+        parent.workspace_id,
+        _actor(parent.text),
+        live_workspace_id=None if live is None else ids.parse(live),
+    )
 
 
 def _actor(parent: str) -> str:

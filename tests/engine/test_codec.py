@@ -110,6 +110,7 @@ MEMBERS: dict[str, Any] = {
     "limit_ms": 50_000,
     "limits": [{"kind": "key", "key": "f" * 64}, {"kind": "organization", "key": "9" * 64}],
     "places": [3, 17],
+    "live": "01900000-0000-7000-8000-000000000013",
     "log_sha256": "c" * 64,
     "name": "7/name",
     "node": "01900000-0000-7000-8000-000000000011",
@@ -122,6 +123,12 @@ MEMBERS: dict[str, Any] = {
     },
     "output": "7/output",
     "overlap": "skip",
+    "owner": "user-7",
+    "roles": ["controllers"],
+    "source": {"format": "steps", "sha256": "5" * 64, "outline_sha256": "6" * 64},
+    "summary": "7/summary",
+    "users": ["user-7", "user-9"],
+    "visibility": "shared",
     "parameters": "3/parameters",
     "parent": {
         "execution": "01900000-0000-7000-8000-00000000000e",
@@ -258,13 +265,15 @@ def test_every_event_has_its_golden_file():
 
 
 SINCE: dict[tuple[str, int], Any] = {
+    ("ExecutionStarted", 1): lambda members: members | {"live": None},
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},
     ("VersionAdded", 1): lambda members: (
         {name: value for name, value in members.items() if name != "resume"}
-        | {"settings": {"resume": "named"} if members["resume"] == "named" else None}
+        | {"settings": {"resume": "named"} if members["resume"] == "named" else None, "source": None, "summary": None}
     ),
+    ("VersionAdded", 2): lambda members: members | {"source": None, "summary": None},
     ("LogPinned", 1): lambda members: members | {"after": None, "log_sha256": None},
     ("WaitOpened", 1): lambda members: (
         members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}

@@ -113,6 +113,11 @@ class ServedRuns(Remote):
             "definition": shown.definition,
         }
 
+    def document(self, wanted: str, version: int | None, form: str) -> Any:
+        from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 no other command needs it
+
+        return PROJECTIONS[form](self.workflow(wanted, version)["definition"])
+
     def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
         items: list[dict[str, Any]] = []
         has_more = True

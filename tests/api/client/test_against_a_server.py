@@ -146,11 +146,13 @@ def call_everything(client: Any, token: str) -> None:
         client.complete_task(token, None)
     state = {"Type": "Pass", "Result": 7, "Next": "Other"}
     tried = client.try_state(state, {})
+    assert client.action("log") in client.actions()
     assert (tried.status, tried.output, tried.next_state) == ("SUCCEEDED", 7, "Other")
 
     key = client.create_key("k", ["runs.view"], expires_at=datetime(2099, 1, 1, tzinfo=UTC))
-    assert (key.key[:3], key.expires_at) == ("pk_", "2099-01-01T00:00:00.000Z")
+    assert (key.key[:4], key.expires_at) == ("wfk_", "2099-01-01T00:00:00.000Z")
     assert key.key not in repr(key)
+    call_about_keys(client)
     assert client.keys(limit=1).meta.has_more
     assert client.revoke_key(key.id, with_children=True).revoked_at == client.revoke_key(key.id).revoked_at
     assert client.archive_workflow(made.id).status == client.archive_workflow(made.id).status == "archived"
@@ -159,6 +161,15 @@ def call_everything(client: Any, token: str) -> None:
     assert "perdure_runs_total" in client.metrics()
     assert client.openapi()["openapi"] == "3.1.1"
     assert "<html" in client.docs()
+
+
+def call_about_keys(client: Any) -> None:
+    """Ask who one is, and make a key of a person's, for tests."""
+    mine = client.me()
+    assert (mine.mode, mine.plan, mine.user_id) == ("live", "unlimited", msgspec.UNSET)
+    assert set(mine.scopes) >= {"operator", "forms.submit"}
+    test = client.create_key("t", ["runs.view"], mode="test", user_id="ann", role_ids=["finance"])
+    assert (test.key[:8], test.mode, test.user_id, test.role_ids) == ("sk_test_", "test", "ann", ["finance"])
 
 
 def call_second_chances(client: Any) -> None:
