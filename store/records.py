@@ -169,10 +169,7 @@ class WorkspaceRow(NamedTuple):
 
 
 class ApiKeyRow(NamedTuple):
-    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces.
-
-    `mode`: live or test. `user_id` and `role_ids` (JSON text) are the person's that it is of.
-    """
+    """A key: of its text the SHA-256 alone is kept. `scopes` are names between spaces, `role_ids` is JSON text."""
 
     key_id: bytes
     organization_id: bytes

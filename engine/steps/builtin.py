@@ -28,7 +28,7 @@ def builtin_steps(client: http.HttpClient) -> Registry:
 
     registry.step(TRANSFORM.name)(transform)
     registry.step(LOG.name)(log)
-    registry.step(WEBHOOK_REPLY.name)(webhook_reply)
+    registry.step(WEBHOOK_REPLY.name, has_effects=WEBHOOK_REPLY.has_effects)(webhook_reply)
     return registry.as_builtin()
 
 

@@ -134,6 +134,11 @@ class Step(NamedTuple):
     described: StepDescription = StepDescription()
     is_builtin: bool = False
 
+    @property
+    def has_effects(self) -> bool:
+        """Whether a call may change something outside, as far as its registration says."""
+        return self.described.has_effects
+
     def call(self, value: Any, context: StepContext) -> Any:
         """Call it: gives its result, or if `is_async` a coroutine.
 

@@ -106,7 +106,7 @@ def call_pauses(client: Any, workflow_id: str) -> None:
     assert client.executions(limit=1).count == 1
 
 
-def call_everything(client: Any, token: str) -> None:
+def call_everything(client: Any, token: str) -> None:  # noqa: PLR0915 a line a call
     """Make each call once, and look at what it gives."""
     made = client.create_workflow("another", APPROVAL, description="d", mock_payload={"amount": 1}, resume="any")
     assert (made.status, made.warnings, made.definition) == ("published", [], APPROVAL)
