@@ -16,7 +16,7 @@ from perdure.engine.history.approvals import approvals_of
 from perdure.engine.history.handlers import follow
 from perdure.engine.history.step_records import steps_of
 from perdure.engine.history.step_runs import placed
-from perdure.engine.language.formats.flow import Outline
+from perdure.engine.language.formats.flow import DocumentOutline
 from perdure.engine.steps import Registry
 
 TIMES: Final = 15
@@ -64,7 +64,7 @@ async def measure(count: int) -> dict[str, Cost]:
             workflow = await engine.create_workflow("chain", definition)
             run = await engine.trigger(workflow.id, {"a": 1})
             await engine.result(run.id)
-            run_id, outline = ids.parse(run.id), Outline.of_definition(definition)
+            run_id, outline = ids.parse(run.id), DocumentOutline.of_definition(definition)
             queries, records = engine.services.queries, engine.services.records
             caller = await engine.services.access.default_caller("benchmark")
             events = await queries.events(run_id)

@@ -54,7 +54,7 @@ from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.quotas import QuotasInForce
-from perdure.engine.services.retries import Retries
+from perdure.engine.services.retries import RunRetries
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.run_records import RunRecords
 from perdure.engine.services.runs import Runs
@@ -63,6 +63,8 @@ from perdure.engine.services.schedules import Schedules
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
 from perdure.engine.steps import Registry
+from perdure.engine.steps.actions import Actions
+from perdure.engine.steps.catalog import actions_of
 from perdure.store.protocols import Store
 from perdure.store.records import NewEvent, TimerRow
 
@@ -110,7 +112,8 @@ class Services(NamedTuple):
     clock: ClockControl
     records: RunRecords
     approvals: Approvals
-    retries: Retries
+    retries: RunRetries
+    actions: Actions
 
 
 class Composed(NamedTuple):
@@ -158,7 +161,8 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         clock=ClockControl(parts),
         records=records,
         approvals=Approvals(parts, records, idempotency),
-        retries=Retries(queries, records, chances),
+        retries=RunRetries(queries, records, chances),
+        actions=actions_of(registry),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)
     tasks = NoTasks() if is_recorder else _tasks(parts, circle, registry)

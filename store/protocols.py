@@ -237,7 +237,7 @@ class Executions(Protocol):
         before: bytes | None = None,
         limit: int = 20,
     ) -> list[ExecutionRow]:
-        """By id descending, below `before`: a workspace's, a workflow's in one, or an organization's but of sandboxes."""
+        """By id descending, below `before`: a workspace's, a workflow's in one, or an organization's but sandboxes'."""
         ...
 
     async def executions_from(self, origin_id: bytes, *, after: bytes = b"", limit: int = 100) -> list[ExecutionRow]:

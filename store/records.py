@@ -169,10 +169,7 @@ class WorkspaceRow(NamedTuple):
 
 
 class ApiKeyRow(NamedTuple):
-    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces.
-
-    `mode`: live or test. `user_id` and `role_ids` (JSON text) are the person's that it is of.
-    """
+    """A key: of its text the SHA-256 alone is kept. `scopes` are names between spaces, `role_ids` is JSON text."""
 
     key_id: bytes
     organization_id: bytes
@@ -190,10 +187,7 @@ class ApiKeyRow(NamedTuple):
 
 
 class WorkflowRow(NamedTuple):
-    """A workflow as it is now. `status`: draft, published or archived; `latest_version` counts drafts too.
-
-    Who sees it is said in `store.viewer`, which reads `visibility` and the three columns behind it.
-    """
+    """A workflow as it is now. `latest_version` counts drafts too. Who sees it: `store.viewer`, by the last columns."""
 
     workflow_id: bytes
     organization_id: bytes
@@ -215,9 +209,8 @@ class WorkflowRow(NamedTuple):
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `settings` is JSON text: rules for its runs, of which `resume`, what a resume must say, is one. `source` is the text
-    of the document that the definition was compiled from, and `outline` what goes with the two; null where the document
-    is the definition. `summary` says for people what has changed.
+    `settings` (JSON) has rules for its runs, `resume` among them. `source` is the document that it was compiled from,
+    and `outline` goes with both (null: the document is the definition). `summary` says for people what has changed.
     """
 
     workflow_id: bytes

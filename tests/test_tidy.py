@@ -76,6 +76,7 @@ TWICE = (
     (
         (
             "api/client/results.py",
+            "api/client/action_results.py",
             "api/client/chance_results.py",
             "api/client/key_results.py",
             "api/client/many_results.py",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from perdure.api.client import key_results, results
+from perdure.api.client import action_results, key_results, results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
 
 PAGE: Final = 100
@@ -86,6 +86,18 @@ class ServerCalls:
         query = {"with_children": with_children}
         values = {"id": key_id}
         return Call("DELETE", "/v1/keys/{id}", key_results.KeyShown, "data", values=values, query=query, is_safe=True)
+
+    @Operation
+    def actions(self) -> Call[list[action_results.ActionShown]]:
+        """All that steps of workflows can do on this server, by name."""
+        return Call("GET", "/v1/actions", list[action_results.ActionShown], "data", is_safe=True)
+
+    @Operation
+    def action(self, name: str) -> Call[action_results.ActionShown]:
+        """One action, with its JSON Schemas. Raises `NotFound`, naming similar ones."""
+        return Call(
+            "GET", "/v1/actions/{name}", action_results.ActionShown, "data", values={"name": name}, is_safe=True
+        )
 
     @Operation
     def live(self) -> Call[results.Health]:

@@ -7,16 +7,16 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from perdure.engine.history.step_runs import Placed, StepRun
 from perdure.engine.history.timeline import Timeline, VisitWait
-from perdure.engine.language.formats.flow import Outline, StepOutline
+from perdure.engine.language.formats.flow import DocumentOutline, StepOutline
 
-Decision: TypeAlias = Literal["approve", "reject"]
+ApprovalDecision: TypeAlias = Literal["approve", "reject"]
 ApprovalStatus: TypeAlias = Literal["pending", "approved", "rejected", "expired", "cancelled"]
 
 
 class ApprovalAnswer(NamedTuple):
     """One answer: what was decided, by whom (as the answer says, else the actor), and when. Null if erased."""
 
-    decision: Decision | None
+    decision: ApprovalDecision | None
     by: str | None
     at: int | None
     comment: str | None
@@ -46,7 +46,7 @@ class Approval(NamedTuple):
     waits: tuple[str, ...]
 
 
-def approvals_of(timeline: Timeline, outline: Outline, placed: Placed) -> tuple[Approval, ...]:
+def approvals_of(timeline: Timeline, outline: DocumentOutline, placed: Placed) -> tuple[Approval, ...]:
     """List the approvals of a run, in the order in which they were asked for."""
     kinds = {step.id: step for step in _all(outline.steps)}
     waits: dict[int, list[tuple[VisitWait, bool]]] = {}

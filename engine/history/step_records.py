@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from perdure.engine.core.events import Recorded
@@ -14,7 +14,7 @@ from perdure.engine.history.error_codes import StepError
 from perdure.engine.history.handlers import follow
 from perdure.engine.history.step_runs import Place, Placed, StepRun, placed
 from perdure.engine.history.timeline import Timeline
-from perdure.engine.language.formats.flow import Outline, StepOutline
+from perdure.engine.language.formats.flow import DocumentOutline, StepOutline
 
 StepStatus: TypeAlias = Literal["pending", "running", "retrying", "completed", "failed", "skipped"]
 
@@ -83,16 +83,29 @@ class RunSteps(NamedTuple):
     truncated: bool
 
 
-def read_steps(events: Iterable[Recorded], outline: Outline, *, records_max: int = RECORDS_MAX) -> RunSteps:
-    """Give the records of a run's steps. Events ascend; what only missing ones could tell is null."""
+def read_steps(events: Iterable[Recorded], outline: DocumentOutline, *, records_max: int = RECORDS_MAX) -> RunSteps:
+    """Give the records of a run's steps.
+
+    Events ascend. What only missing ones could tell is null, and steps that may have run in them are left out.
+    """
     timeline = follow(events)
     return steps_of(timeline, outline, placed(timeline, outline.states), records_max=records_max)
 
 
-def steps_of(timeline: Timeline, outline: Outline, runs: Placed, *, records_max: int = RECORDS_MAX) -> RunSteps:
-    """Give the records of the steps of a timeline, whose visits were put together to runs."""
+def steps_of(
+    timeline: Timeline,
+    outline: DocumentOutline,
+    runs: Placed,
+    *,
+    window: slice = slice(None),
+    records_max: int = RECORDS_MAX,
+) -> RunSteps:
+    """Give the records of the steps of a timeline, whose visits were put together to runs.
+
+    `window`: which of the steps at the top level.
+    """
     shown = _Shown(timeline, outline, records_max)
-    records = shown.place(runs.top, outline.steps, is_over=timeline.ending is not None)
+    records = shown.place(runs.top, outline.steps, window, is_over=timeline.ending is not None)
     return RunSteps(records, shown.left < 0 or not timeline.is_whole)
 
 
@@ -107,25 +120,26 @@ def all_steps(records: Iterable[StepRecord]) -> Iterator[StepRecord]:
 class _Shown:
     """Makes the records of one run; `left` is how many more may be made, below 0 if some were left out."""
 
-    def __init__(self, timeline: Timeline, outline: Outline, left: int) -> None:
+    def __init__(self, timeline: Timeline, outline: DocumentOutline, left: int) -> None:
         self.timeline = timeline
         self.outline = outline
         self.left = left
 
-    def place(self, place: Place, steps: tuple[StepOutline, ...], *, is_over: bool) -> tuple[StepRecord, ...]:
+    def place(
+        self, place: Place, steps: tuple[StepOutline, ...], window: slice = slice(None), *, is_over: bool
+    ) -> tuple[StepRecord, ...]:
         """Show the steps of a machine: as the outline has them, and then those that it does not have there."""
-        to_come = frozenset() if is_over or place.is_over else self._to_come(place, steps)
+        to_come = frozenset[str]() if is_over or place.is_over else self._to_come(place, steps)
+        known = {step.id for step in steps}
+        more = (StepOutline(name, name, run.first.type) for name, run in place.runs.items() if name not in known)
         records = []
-        known = set()
-        for step in steps:
-            known.add(step.id)
+        for step in (*steps, *more)[window]:
+            run = place.runs.get(step.id)
+            if run is None and not self.timeline.is_whole:
+                continue  # it may have run in what was not read
             if not self._has_room():
                 break
-            run = place.runs.get(step.id)
             records.append(self._never(step, to_come) if run is None else self._ran(step, run))
-        for name, run in place.runs.items():
-            if name not in known and self._has_room():
-                records.append(self._ran(StepOutline(name, name, run.first.type), run))
         return tuple(records)
 
     def _has_room(self) -> bool:
@@ -144,7 +158,7 @@ class _Shown:
                 ahead += self.outline.follows.get(name, ())
         return frozenset(found)
 
-    def _never(self, step: StepOutline, to_come: Mapping[str, Any] | frozenset[str]) -> StepRecord:
+    def _never(self, step: StepOutline, to_come: frozenset[str]) -> StepRecord:
         status: StepStatus = "pending" if step.id in to_come else "skipped"
         parts = list[StepPart]()
         if step.kind in _BRANCHED:

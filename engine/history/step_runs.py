@@ -1,7 +1,8 @@
 """The runs of steps that the visits of states make up, and the machines that they ran in.
 
 A step may be several states: those that follow each other in a scope, and those of a machine that only one of its
-states holds (`engine/adr/0046`). A visit within a fork of its own step belongs to the run of the step around it.
+states holds (`engine/adr/0046-steps-are-states-and-variables.md`). A visit within a fork of its own step belongs to the
+run of the step around it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _Call: TypeAlias = tuple[int | None, int | None, StepError | None]
 
 
 class StepEnd(NamedTuple):
-    """How a run of a step stands: when it ended, if it has, with which output and error."""
+    """The standing of a run of a step: when it ended, if it has, with which output and error."""
 
     status: RanStatus
     at: int | None = None

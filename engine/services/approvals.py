@@ -13,7 +13,7 @@ from perdure.engine.core import commands as c
 from perdure.engine.core import ids
 from perdure.engine.core.decide.resume import RESTARTED
 from perdure.engine.errors import Conflict, Invalid, NotFound, WaitExpired
-from perdure.engine.history.approvals import Approval, Decision
+from perdure.engine.history.approvals import Approval, ApprovalDecision
 from perdure.engine.language.instants import format_instant
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
@@ -27,7 +27,7 @@ from perdure.engine.shown import shown
 COMMENT_MAX: Final = 10_000
 """So many characters a comment has at the most."""
 
-DECISIONS: Final[tuple[Decision, ...]] = ("approve", "reject")
+DECISIONS: Final[tuple[ApprovalDecision, ...]] = ("approve", "reject")
 
 _Payload: TypeAlias = dict[str, Any]
 
@@ -94,7 +94,7 @@ class Approvals:
         raise NotFound(f"run {ids.text(execution_id)} has no approval {shown(approval_id)}")
 
 
-def _checked(decision: str, comment: str | None) -> Decision:
+def _checked(decision: str, comment: str | None) -> ApprovalDecision:
     for known in DECISIONS:
         if decision == known:
             if comment is not None and len(comment) > COMMENT_MAX:

@@ -29,8 +29,8 @@ NOT_YET: Final = {
 """Triggers of documents that start no run yet, and why."""
 
 
-class Change(NamedTuple):
-    """What is to be changed of a workflow; what is null stays."""
+class Authored(NamedTuple):
+    """A workflow as it is to be written; what is null stays as it is."""
 
     document: GivenDocument | None = None
     name: str | None = None
@@ -49,7 +49,7 @@ class Authoring:
         self._workflows = workflows
         self._schedules = schedules
 
-    async def create(self, caller: Caller, wanted: Change) -> Saved:
+    async def create(self, caller: Caller, wanted: Authored) -> Saved:
         """Create a workflow; it needs a name and a document. It is a draft unless it `is_published`.
 
         Raises `Invalid` with every problem of the document in `details["errors"]`.
@@ -71,8 +71,8 @@ class Authoring:
             summary=wanted.summary,
         )
 
-    async def change(self, caller: Caller, workflow_id: bytes, wanted: Change) -> Saved:
-        """Change what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
+    async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:
+        """Authored what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
         edit = None
         if wanted.document is not None:
             edit = await self._main_edit(caller, workflow_id, schedule_of(wanted.document))

@@ -13,7 +13,7 @@ from perdure.engine.core.workflow import SourceText
 from perdure.engine.errors import Invalid
 from perdure.engine.language import Problem
 from perdure.engine.language.formats.documents import DocumentOptions, compile_document
-from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError, Outline
+from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError, DocumentOutline
 from perdure.engine.language.formats.projections import PROJECTIONS
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
@@ -65,7 +65,7 @@ class Documents:
         """By name, what steps of documents can do."""
         return action_forms(self.registry)
 
-    def outline(self, row: WorkflowVersionRow) -> Outline:
+    def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         """The outline of a version, as `outline_of` has it."""
         return outline_of(row)
 
@@ -115,7 +115,7 @@ def shown_as(row: WorkflowVersionRow, name: str) -> Any:
     return PROJECTIONS[name](decode_json(row.definition))
 
 
-def outline_of(row: WorkflowVersionRow) -> Outline:
+def outline_of(row: WorkflowVersionRow) -> DocumentOutline:
     """What the log of a run of this version is read with, by somebody who thinks in steps."""
     if row.outline is None:
         return _outline_of_definition(row.definition)
@@ -128,13 +128,13 @@ def input_schema_of(row: WorkflowVersionRow) -> Any:
 
 
 @lru_cache(maxsize=OUTLINES_MAX)
-def _outline(text: str) -> Outline:
-    return Outline.from_json(text)
+def _outline(text: str) -> DocumentOutline:
+    return DocumentOutline.from_json(text)
 
 
 @lru_cache(maxsize=OUTLINES_MAX)
-def _outline_of_definition(text: str) -> Outline:
-    return Outline.of_definition(decode_json(text))
+def _outline_of_definition(text: str) -> DocumentOutline:
+    return DocumentOutline.of_definition(decode_json(text))
 
 
 def check_format(name: str, field: str = "format") -> None:

@@ -66,12 +66,15 @@ class OpenRuns:
         Those in a sandbox and those outside are counted each by themselves.
         """
         workflow_id = version.workflow_id
-        quota = (await self._quotas.read((version.organization_id, ids.text(workflow_id)))).open_runs
+        of = (version.organization_id, ids.text(workflow_id))
+        quota = (self._quotas.known(of) or await self._quotas.read(of)).open_runs
         key = (caller.workspace_id, workflow_id)
         known = self._known.get(key)
         if known is not None and (known.count >= quota.most or self._clock.ticks() - known.read_at >= READ_AFTER_MS):
             self._known.drop(key)
-        known = await self._known.read(key, lambda: self._read(*key))
+            known = None
+        if known is None:
+            known = await self._known.read(key, lambda: self._read(*key))
         if known.count >= quota.most:
             return TooMany(
                 f"the workflow has {known.count:,} runs that have not ended, and its quota ({quota.name}) "

@@ -25,15 +25,15 @@ from perdure.engine.suggestions import did_you_mean
 _FIELD: Final = "from_step"
 
 
-class Retry(NamedTuple):
-    """What a retry came to: the run that goes on, which is another one unless it was a redrive."""
+class RunRetry(NamedTuple):
+    """The run that goes on after a retry, which is another one unless it was a redrive."""
 
     kind: Literal["redrive", "rerun", "fork"]
     execution_id: bytes
     position: int
 
 
-class Retries:
+class RunRetries:
     """Retries of runs."""
 
     def __init__(self, queries: Queries, records: RunRecords, chances: Chances) -> None:
@@ -50,7 +50,7 @@ class Retries:
         run_input: Any = UNSET,
         reason: str | None = None,
         idempotency: IdempotencyKey | None = None,
-    ) -> Retry:
+    ) -> RunRetry:
         """Take a run up again.
 
         Without more it goes on where it failed. With an input another run begins from the start. With a step another
@@ -62,7 +62,7 @@ class Retries:
         process_id = ids.text(execution_id)
         if from_step is None and run_input is UNSET:
             answered = await self._chances.redrive(caller, process_id, reason=reason, idempotency=idempotency)
-            return Retry("redrive", execution_id, answered.position)
+            return RunRetry("redrive", execution_id, answered.position)
         read = None if from_step is None else await self._records.read(row)
         run = None if read is None or from_step is None else _first_run(read, from_step)
         if read is None or run is None or _is_first(read, run):
@@ -87,8 +87,8 @@ class Retries:
         return _other("fork", again)
 
 
-def _other(kind: Literal["rerun", "fork"], answered: Answered) -> Retry:
-    return Retry(kind, ids.parse(answered.answer), answered.position)
+def _other(kind: Literal["rerun", "fork"], answered: Answered) -> RunRetry:
+    return RunRetry(kind, ids.parse(answered.answer), answered.position)
 
 
 def _first_run(read: ReadRun, step: str) -> StepRun:

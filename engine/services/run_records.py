@@ -16,7 +16,7 @@ from perdure.engine.history.log_lines import LogLine, log_lines
 from perdure.engine.history.step_records import StepRecord, all_steps, steps_of
 from perdure.engine.history.step_runs import Placed, placed
 from perdure.engine.history.timeline import Timeline
-from perdure.engine.language.formats.flow import Outline
+from perdure.engine.language.formats.flow import DocumentOutline
 from perdure.engine.log.codec import EXECUTION, decode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.cache import Cache
@@ -36,9 +36,9 @@ WaitingKind: TypeAlias = Literal["approval", "wait", "pause"]
 
 
 class Outlines(Protocol):
-    """What knows the steps of a version (`Documents`)."""
+    """The source of the steps of versions (`Documents`)."""
 
-    def outline(self, row: WorkflowVersionRow) -> Outline:
+    def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         """Give the steps of a version, and which state works for which of them."""
         ...
 
@@ -123,7 +123,7 @@ class StepPage(NamedTuple):
     truncated: bool
 
 
-class LogPage(NamedTuple):
+class LinePage(NamedTuple):
     """Some lines of a run's log, in order; `after` asks for the next, null if there is none."""
 
     lines: tuple[LogLine, ...]
@@ -134,7 +134,7 @@ class LogPage(NamedTuple):
 class ReadRun(NamedTuple):
     """The events of a run, folded."""
 
-    outline: Outline
+    outline: DocumentOutline
     timeline: Timeline
     placed: Placed
 
@@ -146,7 +146,7 @@ class RunRecords:
         self._store = store
         self._queries = queries
         self._outlines = outlines
-        self._known: Cache[tuple[bytes, int], Outline] = Cache(OUTLINES_MAX)
+        self._known: Cache[tuple[bytes, int], DocumentOutline] = Cache(OUTLINES_MAX)
 
     async def of(self, caller: Caller, execution_id: bytes) -> RunRecord:
         """One run of the caller's workspace. Raises `NotFound`."""
@@ -173,18 +173,17 @@ class RunRecords:
         """A page of a run's steps at the top level, beyond so many of them. Raises `NotFound`."""
         row = (await self._queries.execution(caller, execution_id)).row
         read = await self.read(row)
-        found = steps_of(read.timeline, read.outline, read.placed)
-        page = found.steps[after : after + limit]
-        has_more = after + limit < len(found.steps)
-        return StepPage(page, after + limit if has_more else None, found.truncated)
+        found = steps_of(read.timeline, read.outline, read.placed, window=slice(after, after + limit + 1))
+        has_more = len(found.steps) > limit
+        return StepPage(found.steps[:limit], after + limit if has_more else None, found.truncated)
 
-    async def logs(self, caller: Caller, execution_id: bytes, *, after: int = 0, limit: int = 100) -> LogPage:
+    async def logs(self, caller: Caller, execution_id: bytes, *, after: int = 0, limit: int = 100) -> LinePage:
         """A page of a run's log, beyond so many of its lines. Raises `NotFound`."""
         row = (await self._queries.execution(caller, execution_id)).row
         read = await self.read(row)
         lines = log_lines(read.timeline, read.placed)
         has_more = after + limit < len(lines)
-        return LogPage(
+        return LinePage(
             tuple(lines[after : after + limit]), after + limit if has_more else None, not read.timeline.is_whole
         )
 
@@ -207,8 +206,8 @@ class RunRecords:
         first = events if last[0].seq <= EVENTS_MAX else events[:half]
         return [*first, *(recorded for recorded in last if recorded.seq > first[-1].seq)]
 
-    async def _outline(self, row: ExecutionRow) -> Outline:
-        async def read() -> Outline:
+    async def _outline(self, row: ExecutionRow) -> DocumentOutline:
+        async def read() -> DocumentOutline:
             version = await self._store.workflow_version(row.workflow_id, row.workflow_version)
             if version is None:
                 raise NotFound(f"there is no version {row.workflow_version} of workflow {ids.text(row.workflow_id)}")
@@ -217,7 +216,7 @@ class RunRecords:
         return await self._known.read((row.workflow_id, row.workflow_version), read)
 
 
-def _folded(events: Sequence[Recorded], outline: Outline) -> ReadRun:
+def _folded(events: Sequence[Recorded], outline: DocumentOutline) -> ReadRun:
     timeline = follow(events)
     return ReadRun(outline, timeline, placed(timeline, outline.states))
 

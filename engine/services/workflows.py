@@ -15,6 +15,7 @@ from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
+from perdure.engine.language.formats.later import not_yet
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
@@ -343,7 +344,7 @@ class Workflows:
         registry = self._documents.registry
         known = ", ".join(sorted(registry.names()))
         return [
-            Problem(pointer, f"no step {name!r} is registered; there are: {known}")
+            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
             for pointer, name in steps_of(definition)
             if registry.get(name) is None
         ]

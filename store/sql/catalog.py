@@ -28,10 +28,8 @@ _WORKSPACE: Final = select(workspaces).where(workspaces.c.workspace_id == bindpa
 _WORKSPACE_NAMED: Final = select(workspaces).where(
     workspaces.c.organization_id == bindparam("id"), workspaces.c.name == bindparam("name")
 )
-_SANDBOXES: Final = (
-    select(workspaces)
-    .where(workspaces.c.organization_id == bindparam("id"), workspaces.c.live_workspace_id.is_not(None))
-    .order_by(workspaces.c.workspace_id)
+_SANDBOXES: Final = select(workspaces).where(
+    workspaces.c.organization_id == bindparam("id"), workspaces.c.live_workspace_id.is_not(None)
 )
 _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
 _KEYS_OF: Final = (
@@ -149,7 +147,7 @@ class SqlCatalog(SqlSession):
         return None if row is None else WorkspaceRow._make(row)
 
     async def sandboxes(self, organization_id: bytes) -> list[WorkspaceRow]:
-        return [WorkspaceRow._make(row) for row in await self._all(_SANDBOXES, id=organization_id)]
+        return sorted(WorkspaceRow._make(row) for row in await self._all(_SANDBOXES, id=organization_id))
 
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None:
         row = await self._one(_KEY_BY_DIGEST, digest=key_digest)

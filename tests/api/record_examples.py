@@ -80,6 +80,8 @@ ORDER = (
     "POST /v1/executions/{process_id}/pause",
     "GET /v1/executions/{process_id}/pause",
     "POST /v1/executions/{process_id}/unpause",
+    "GET /v1/actions/{name}",
+    "GET /v1/actions",
     "POST /v1/test-state",
     "PATCH /v1/organization",
     "GET /v1/organization",

@@ -63,7 +63,7 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     values = {
         **mine._asdict(),
         "workflow_version": "1",
-        "name": "mine",
+        "name": "log" if "actions" in route.path else "mine",
         "id": mine.key_id if "keys" in route.path else mine.bulk_id if "bulk" in route.path else mine.workflow_id,
     }
     path = route.path
@@ -121,7 +121,10 @@ LISTS = {
     "/v1/executions/counts",
     "/v1/bulk",
 }
-PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}", "/v1/organization", "/v1/me"}
+PLACELESS = {
+    *("/v1/actions", "/v1/actions/{name}", "/v1/test-state"),
+    *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/me"),
+}
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
 
 

@@ -13,6 +13,7 @@ from perdure.api.http.routing import Route
 WORKFLOWS: Final = "Workflows"
 SCHEDULES: Final = "Schedules"
 KEYS: Final = "Keys"
+ACTIONS: Final = "Actions"
 TRIALS: Final = "Trials"
 WAITS: Final = "Waits"
 LOG: Final = "Log"
@@ -31,6 +32,7 @@ RESOURCE: Final = Dialect(
         WORKFLOWS: "Workflows as they are written: definitions in Amazon States Language.",
         SCHEDULES: "When workflows start by themselves, and what was decided of each slot.",
         KEYS: "Who may call, and what.",
+        ACTIONS: "What steps of workflows can do, with JSON Schemas.",
         TRIALS: "One state by itself: nothing is called, started or kept.",
         WAITS: "Pauses that somebody outside must end.",
         LOG: "All that happens, in the order in which it is on disk.",

@@ -6,7 +6,7 @@ of their own. How a format writes this down is gone here; pointers into its sour
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -26,6 +26,10 @@ ScopePath: TypeAlias = tuple[str, ...]
 """The way from the top to a machine: a name for each machine that is entered."""
 
 
+ConfigCheck: TypeAlias = Callable[[Json], Sequence[tuple[tuple[str | int, ...], str]]]
+"""Finds what is wrong with a config that may hold templates: the way to each problem from the config, and its words."""
+
+
 class ActionForm(NamedTuple):
     """An action of the catalog as a definition may name it.
 
@@ -35,6 +39,7 @@ class ActionForm(NamedTuple):
     `is_summary`: whether it must be followed by one that delivers its output.
     `delivers`: whether it is one that does.
     `text_field`: the member of its config with the text that it delivers.
+    `check`: finds what is wrong with a config but for `fields` and `required`; None: nothing else is known of it.
     """
 
     name: str
@@ -43,6 +48,7 @@ class ActionForm(NamedTuple):
     is_summary: bool = False
     delivers: bool = False
     text_field: str = ""
+    check: ConfigCheck | None = None
 
 
 class RetryPlan(NamedTuple):
@@ -124,8 +130,8 @@ class StepOutline(msgspec.Struct, frozen=True):
     bodies: tuple[tuple[StepOutline, ...], ...] = ()
 
 
-class Outline(msgspec.Struct, frozen=True):
-    """What a run's log is read with by somebody who thinks in steps.
+class DocumentOutline(msgspec.Struct, frozen=True):
+    """The steps of a version, with which a run's log is read by somebody who thinks in steps.
 
     `steps`: in the order of the document.
     `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
@@ -146,18 +152,18 @@ class Outline(msgspec.Struct, frozen=True):
     is_of_states: bool = False
 
     @classmethod
-    def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
+    def of_definition(cls, definition: Mapping[str, Json]) -> DocumentOutline:
         """Give the outline of a valid definition that is no other document's: each state is a step of its own."""
         steps = _states_of(definition)
         states = {step.id: step.id for step in _all_of(steps)}
         return cls(steps, states, is_of_states=True).following(definition)
 
-    def following(self, definition: Mapping[str, Json]) -> Outline:
+    def following(self, definition: Mapping[str, Json]) -> DocumentOutline:
         """Give it with what follows each step, read from the definition that it is of."""
         return msgspec.structs.replace(self, follows=_follows(definition, self.states))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Outline:
+    def from_json(cls, text: str | bytes) -> DocumentOutline:
         """Read what `to_json` wrote. Raises `msgspec.ValidationError`."""
         return msgspec.json.decode(text, type=cls)
 
@@ -178,7 +184,6 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     `input_schema`: the JSON Schema that a run's input must fit, whoever starts it; None for anything.
     `output_schema`: likewise its output; the definition itself checks it.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
-    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
     `warnings`: what is probably not meant.
     """
 
@@ -190,14 +195,12 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: Json = None
     output_schema: Json = None
     is_enveloped: bool = False
-    input_schema: Json = None
-    output_schema: Json = None
     warnings: tuple[Problem, ...] = ()
 
     @property
-    def outline(self) -> Outline:
+    def outline(self) -> DocumentOutline:
         """What records of runs need of it."""
-        found = Outline(
+        found = DocumentOutline(
             self.steps, self.states, self.credentials, self.is_enveloped, self.input_schema, self.output_schema
         )
         return found.following(self.definition)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -39,6 +41,8 @@ def lower_action(builder: MachineBuilder, step: FlowStep) -> None:
     for name in form.required:
         if name not in members:
             members.refuse("", f"{name} is missing: {step.action} needs it")
+    for path, message in () if form.check is None else form.check(dict(step.config)):
+        builder.build.diagnostics.add(functools.reduce(operator.truediv, path, step.config_pointer), message)
     arguments = builder.templates.value(dict(step.config), step.config_pointer)
     _add_task(builder, step, {"Type": "Task", "Resource": form.name, "Arguments": arguments}, "{% $states.result %}")
 

@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.flow import ActionForm, ErrorPlan, RetryPlan
+from perdure.engine.language.formats.later import LATER, not_yet
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.formats.names import unknown
 from perdure.engine.language.model.schemas import SchemaRefused, schema_of
 from perdure.engine.language.parse.handler_fields import INTERVAL_MAX
-from perdure.engine.language.values import MISSING, Json, shown
+from perdure.engine.language.values import MISSING, Json
 
 KINDS: Final = (
     "action",
@@ -27,25 +28,6 @@ KINDS: Final = (
     "workflow",
 )
 """The types of steps that need nothing but the engine."""
-
-LATER: Final[Mapping[str, str]] = {
-    "agent": "agents",
-    "table": "tables",
-    "data_table": "tables",
-    "email": "a way to send mail",
-    "send_email": "a way to send mail",
-    "create_notification": "notifications",
-    "slack": "connections",
-    "teams": "connections",
-    "mark_invoices_overdue": "tables",
-    "send_invoice_reminder": "tables and a way to send mail",
-    "generate_recurring_invoice": "tables",
-    "invoicing_ar_summary": "tables",
-    "payments_summary": "tables",
-    "forms_submission_digest": "forms",
-    "webhook_reply": "webhooks",
-}
-"""Types that are refused by name, unless an action does them, and what they need."""
 
 ATTEMPTS_MAX: Final = 1_000
 STRATEGIES: Final = ("fail", "continue", "retry")
@@ -95,9 +77,8 @@ def _known(members: Members, field: str, name: str, actions: Mapping[str, Action
         return StepType(name)
     if name in actions:
         return StepType("action", name)
-    if name in LATER or (name.partition(".")[0] == "table" and "." in name):
-        needs = LATER.get(name, "tables")
-        members.refuse(field, f"{shown(name)} is not supported yet: it needs {needs}")
+    if (later := not_yet(name)) is not None:
+        members.refuse(field, later)
         return None
     members.refuse(field, unknown("type of step" if field != "action" else "action", name, (*KINDS, *actions, *LATER)))
     return None

@@ -14,7 +14,8 @@ from perdure.engine.core import ids
 from perdure.engine.core.state import State
 from perdure.engine.log.codec import decode_json
 from perdure.engine.steps import Step, StepContext
-from perdure.engine.steps.catalog import HTTP_REQUEST, LOG, TRANSFORM
+from perdure.engine.steps.catalog import LOG, TRANSFORM
+from perdure.engine.steps.http_action import HTTP_REQUEST
 from perdure.store.protocols import Catalog
 from perdure.store.records import WorkflowVersionRow
 

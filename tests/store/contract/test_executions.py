@@ -133,7 +133,7 @@ async def test_pages_are_of_a_workflow_a_workspace_or_an_organization(store: Sto
     assert await walk(store, 10, workspace_id=WORKSPACE) == [uid(2), uid(1)]
     assert await walk(store, 10, organization_id=ORG) == [uid(3), uid(2), uid(1)]
     assert await walk(store, 10, organization_id=OTHER_ORG) == [uid(4)]
-    assert await walk(store, 10, workflow_id=uid(8, workspace_id=WORKSPACE)) == []
+    assert await walk(store, 10, workflow_id=uid(8), workspace_id=WORKSPACE) == []
 
 
 @pytest.mark.parametrize("scope", [{}, {"workflow_id": WORKFLOW}, {"organization_id": ORG, "workspace_id": WORKSPACE}])

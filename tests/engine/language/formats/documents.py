@@ -4,6 +4,11 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from perdure.engine.steps.action_forms import ACTION_FORMS
+
+LENIENT_FORMS = {name: form._replace(check=None) for name, form in ACTION_FORMS.items()}
+"""The catalog's actions, but with any values in their configs: here a log line stands for whatever may be called."""
+
 TEXTS = st.sampled_from(["", "a", "ab", "7", " 7 ", "7.0", "-3", "x/y", "é", "true"])
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-3, 9), TEXTS)
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=2))
