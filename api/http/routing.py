@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from perdure.api.http.auth import NOBODY, authenticate
 from perdure.api.http.body_budget import BodyBudget, CountedBody
 from perdure.api.http.dialect import Dialect, Dialects
-from perdure.api.http.headers import idempotency_key
+from perdure.api.http.headers import idempotency_key, one_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
 from perdure.api.http.throttle import Throttle
@@ -102,9 +102,12 @@ class RouteCall(Generic[Q, B]):
         """The id that stands in the path. Raises `Invalid`."""
         return id_of(name, self.path[name])
 
-    def idempotency(self, body: Any) -> IdempotencyKey | None:
-        """The request's key, with the request as a JSON value: method, path, query and body. Raises `Invalid`."""
-        key = idempotency_key(self.headers)
+    def idempotency(self, body: Any, key: str | None = None) -> IdempotencyKey | None:
+        """The request's key, with the request as a JSON value: method, path, query and body. Raises `Invalid`.
+
+        `key` is one that stood in the body, from which it is left out here; a header, too, must have the same.
+        """
+        key = one_key(idempotency_key(self.headers), key)
         if key is None:
             return None
         parameters = [list(pair) for pair in sorted(self._parameters)]

@@ -20,6 +20,7 @@ What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 
 PARAMETERS: Final[Mapping[str, str]] = {
     **{each.name: each.words for each in FILTERS},
     "after": "Where the page before ended: `after` of its `meta`.",
+    "cursor": "Where the page before ended, as its `meta` says.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
