@@ -5,6 +5,8 @@ PerdureError
 │   ├── Invalid             VALIDATION_ERROR   a field is wrong; the message names field, problem and what is accepted
 │   ├── NotFound            NOT_FOUND
 │   ├── Conflict            CONFLICT           the state does not allow it
+│   │   ├── KeyReused                          the idempotency key belongs to another request
+│   │   └── TooSoon                            not yet: so many seconds later it does
 │   ├── NotWaiting          NOT_WAITING        no wait that the call could mean has opened
 │   ├── AmbiguousWait       AMBIGUOUS_WAIT     several waits are open; `details["waits"]` lists them
 │   ├── UnnamedWait         NAME_THE_WAIT      the workflow wants every resume to name its wait; `details` likewise
@@ -54,6 +56,18 @@ class Conflict(Refused):
     """The state does not allow it."""
 
     code = "CONFLICT"
+
+
+class KeyReused(Conflict):
+    """The idempotency key was used for another request."""
+
+
+class TooSoon(Conflict):
+    """The state does not allow it yet; repeat the call after so many seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class NotWaiting(Refused):

@@ -10,6 +10,7 @@ from perdure.engine.core import ids
 from perdure.engine.errors import NotFound
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
+from perdure.engine.services.unseen import Unseen
 from perdure.store.protocols import Store
 from perdure.store.records import CountRow, ExecutionRow
 from perdure.store.run_filter import TIME_BYTES, RunFilter
@@ -44,8 +45,9 @@ class Counted(NamedTuple):
 class Finding:
     """Reads of many runs, limited to the caller's workspace."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unseen: Unseen | None = None) -> None:
         self._store = store
+        self._unseen = unseen or Unseen(store)
 
     async def page(
         self, caller: Caller, given: Given, *, sort: Sort = "newest", after: str | None = None, limit: int = 20
@@ -57,7 +59,9 @@ class Finding:
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
             position, is_end = rows[-1].execution_id, False
-        elif not is_end:
+        if unseen := await self._unseen.by(caller):
+            rows = [row for row in rows if row.workflow_id not in unseen]
+        if not is_end:
             position = own_position(position, rows, beyond, is_newest_first=sort == "newest")
         return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
 
@@ -72,14 +76,17 @@ class Finding:
         """How many runs there are by workflow and status. Raises `NotFound` (the workflow)."""
         if workflow_id is not None:
             await self._check(caller, workflow_id)
-        return await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        rows = await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        unseen = await self._unseen.by(caller)
+        return [row for row in rows if row.workflow_id not in unseen] if unseen else rows
 
-    async def count(self, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
+    async def count(self, caller: Caller, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
         """Count what a filter lets through, a bounded piece at a time, and so many pieces at the most."""
         total, beyond = 0, None
+        unseen = await self._unseen.by(caller)
         for _ in range(looks_max):
             found = await self._store.find_executions(wanted, beyond=beyond, limit=COUNT_AT_ONCE)
-            total += len(found.rows)
+            total += sum(row.workflow_id not in unseen for row in found.rows)
             if found.is_end:
                 return Counted(total, is_exact=True)
             beyond = found.position

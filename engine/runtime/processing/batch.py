@@ -154,8 +154,7 @@ class Batch:
         claims: list[Claim] = []
         if request.process_id is not None:
             claims.append(request.process_id)
-        if request.idempotency is not None:
-            workspace_id, key, salt, digest = request.idempotency
+        for workspace_id, key, salt, digest, _ in request.remembered:
             kept = encode_json(answer).decode()
             claims.append(
                 IdempotencyRow(request.organization_id, workspace_id, key, request.stream_id, salt, digest, kept, now)
