@@ -35,7 +35,7 @@ from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
-from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.access import Access, Plans, Principals
 from perdure.engine.services.bulk import BulkCommands
 from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import BulkWorker
@@ -112,8 +112,9 @@ class Composed(NamedTuple):
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
     principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
+    plans = Plans()
     circle = _Circle()
-    caches = (recorded.on_changed, published.on_changed, principals.on_changed, circle.changed)
+    caches = (recorded.on_changed, published.on_changed, principals.on_changed, plans.on_changed, circle.changed)
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
     workflows = Workflows(parts, registry, calls, published)
@@ -128,7 +129,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     services = Services(
         runs=runs,
         workflows=workflows,
-        access=Access(parts, principals),
+        access=Access(parts, principals, plans),
         queries=Queries(around.store),
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),

@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 
 from perdure.api.http.auth import NOBODY, authenticate
 from perdure.api.http.body_budget import BodyBudget, CountedBody
-from perdure.api.http.dialect import Dialect, Dialects
+from perdure.api.http.dialect import Deprecation, Dialect, Dialects
 from perdure.api.http.headers import idempotency_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
+from perdure.api.http.rate_limits import RateLimits
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.api.validation import QUERY, Request, id_of, read
@@ -59,6 +60,14 @@ class Served(NamedTuple):
     engine: Engine
     settings: Settings
     dialects: Dialects
+
+
+class Guards(NamedTuple):
+    """The guards against whoever asks for too much: by wrong keys, by long bodies, by more than their plan allows."""
+
+    throttle: Throttle
+    budget: BodyBudget
+    limits: RateLimits
 
 
 class RouteCall(Generic[Q, B]):
@@ -123,6 +132,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
     the handler looks at; `body_as` describes a body that is a JSON object of the caller's own. `tag` is the heading of
     the dialect's that it stands under, the first if it says none; `operation_id` its name, if not the handler's.
+    `deprecation` tells its end.
     """
 
     dialect: Dialect
@@ -142,6 +152,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_as: Any = None
     tag: str = ""
     operation_id: str = ""
+    deprecation: Deprecation | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a path or a tag that is none of the dialect's."""
@@ -159,6 +170,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return self.tag or next(iter(self.dialect.tags))
 
     @property
+    def end(self) -> Deprecation | None:
+        """Its end, if it is foretold: its own, or that of all of the dialect."""
+        return self.deprecation or self.dialect.deprecation
+
+    @property
     def may_be_yaml(self) -> bool:
         """Whether the body may be YAML, since it holds a definition."""
         return "definition" in getattr(self.body, "__struct_fields__", ())
@@ -167,11 +183,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """All methods of one path."""
 
-    def __init__(self, routes: Sequence[Route], served: Served, throttle: Throttle, budget: BodyBudget) -> None:
+    def __init__(self, routes: Sequence[Route], served: Served, guards: Guards) -> None:
         self._routes = {route.method: route for route in routes}
         self._served = served
-        self._throttle = throttle
-        self._budget = budget
+        self._throttle, self._budget, self._limits = guards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.respond(HttpRequest(scope, receive))
@@ -183,6 +198,8 @@ class Endpoint:
         if route is None:
             return self._refuse_method(request)
         request.state.route = route.path
+        if route.end is not None:
+            request.state.answer_headers = route.end.headers()
         try:
             answer = await self._answer(route, request)
             headers = {**answer.headers, **self._position(route, answer.position)}
@@ -193,14 +210,15 @@ class Endpoint:
             # How far the log is tells how much everybody does: that is for who has a key, as long as it is good.
             has_key = hasattr(request.state, "actor") and not isinstance(error, Unauthorized)
             position = error.position if isinstance(error, PerdureError) else None
-            return refusal(route.dialect, error, self._position(route, position) if has_key else {})
+            headers = self._position(route, position) if has_key else {}
+            return refusal(route.dialect, error, headers, state=request.scope["state"])
 
     def _refuse_method(self, request: HttpRequest) -> Response:
         """All methods of a path are of one dialect; what its answers carry, this one does."""
         some = next(iter(self._routes.values()))
         request.state.route = some.path
         allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
-        return refusal(some.dialect, no_such_method(allowed))
+        return refusal(some.dialect, no_such_method(allowed), state=request.scope["state"])
 
     def _position(self, route: Route, position: int | None) -> dict[str, str]:
         if not route.tells_position:
@@ -214,6 +232,7 @@ class Endpoint:
         if route.scope is not None:
             principal = await authenticate(self._served.engine.services.access, self._throttle, request)
             request.state.actor = principal.caller.actor
+            await self._limits.take(principal.caller.organization_id, request.scope["state"])
             principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))

@@ -14,6 +14,7 @@ from perdure.api.dialects.process.schemas import Resume
 from perdure.api.dialects.resource.access.schemas import NewKey
 from perdure.api.dialects.schemas import VERSION_MAX
 from perdure.api.http.dialect import Dialects
+from perdure.api.http.headers import REQUEST_ID
 from perdure.api.http.json_body import JSON, YAML
 from perdure.api.http.problems import RETRY_AFTER_S, STATUS
 from perdure.api.http.routing import Route
@@ -100,6 +101,8 @@ def _operation(route: Route, schema_of: Mapping[Any, Schema], refused: dict[str,
         "responses": {str(route.status): _success(route, schema_of, example), **_refusals(route, refused)},
         "security": [] if route.scope is None else [{name: [route.scope]} for name in SECURITY],
     }
+    if route.end is not None:
+        operation["deprecated"] = True
     if route.body is not None:
         content = {"schema": schema_of[_body_type(route)], **_given(example, "body", "example")}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": {JSON: content}}
@@ -148,12 +151,15 @@ def _query(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]
 
 def _headers(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     given = example.get("headers", {})
-    for name in (*route.headers, "X-Request-Id"):
-        header = words.REQUEST_HEADERS[name]
+    for name in (*route.headers, REQUEST_ID, *route.dialect.request_id_headers):
+        header = words.REQUEST_HEADERS[REQUEST_ID if name in route.dialect.request_id_headers else name]
         yield {"name": name, "in": "header", "required": False, **header, **_given(given, name, "example")}
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
+
+RATE_LIMITS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+"""Of every answer to a key whose organization's plan has a limit."""
 
 NO_KEY: Final = frozenset({"UNAUTHORIZED", "RATE_LIMITED"})
 """What is answered where no key was accepted."""
@@ -166,8 +172,17 @@ def _success(route: Route, schema_of: Mapping[Any, Schema], example: Mapping[str
 
 
 def _answer_headers(route: Route, *more: str | None) -> dict[str, Any]:
-    names = ["X-Request-Id", "X-Log-Position" if route.tells_position else None, *more]
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names if name is not None}
+    position = "X-Log-Position" if route.tells_position else None
+    names = [REQUEST_ID, position, *(RATE_LIMITS if route.scope is not None else ()), *more]
+    headers: dict[str, Any] = {name: _header(name) for name in names if name is not None}
+    headers |= {name: _header(REQUEST_ID) for name in route.dialect.request_id_headers}
+    if route.end is not None:
+        headers |= words.DEPRECATION_HEADERS
+    return headers
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
 
 
 def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +196,8 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
     for status, codes in sorted(found.items()):
         kind = route.dialect.error_schema.__name__
         positioned = "positioned." if route.tells_position else ""
+        positioned += "deprecated." if route.end is not None else ""
+        positioned += "open." if route.scope is None else ""
         name = f"{kind}.{positioned}{status}.{'-or-'.join(map(route.dialect.code, codes))}"
         refused[name] = _refused(route, status, codes)
         responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
@@ -206,6 +223,8 @@ def _refused(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
     headers = _answer_headers(route, retry, ask)
     if set(codes) & NO_KEY:
         headers.pop("X-Log-Position", None)
+    if "UNAUTHORIZED" in codes:
+        headers = {name: header for name, header in headers.items() if name not in RATE_LIMITS}
     return {
         "description": "\n\n".join(about),
         "headers": headers,

@@ -82,6 +82,8 @@ ORDER = (
     "POST /v1/test-state",
     "PATCH /v1/organization",
     "GET /v1/organization",
+    "PATCH /v1/organizations/{id}",
+    "GET /v1/organizations/{id}",
     "GET /v1/clock",
     "POST /v1/clock/accept",
     "GET /health/live",
