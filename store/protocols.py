@@ -40,6 +40,7 @@ from perdure.store.records import (
     WorkspaceRow,
 )
 from perdure.store.run_filter import FoundRuns, RunFilter
+from perdure.store.viewer import Viewer
 
 WriterPlace: TypeAlias = Literal["thread", "process"]
 """The place of an embedded store's writer: in a thread of this process, or in a process of its own.
@@ -192,10 +193,12 @@ class Catalog(Protocol):
         *,
         status: str | None = None,
         search: str | None = None,
+        viewer: Viewer | None = None,
+        before: bytes | None = None,
         limit: int = 20,
         offset: int = 0,
     ) -> tuple[list[WorkflowRow], int]:
-        """Workflows of a workspace, newest first, and how many there are in all.
+        """Workflows of a workspace that a viewer sees, newest first and below `before`; and how many there are.
 
         `search` is a part of the name, compared without case; `%` and `_` in it mean themselves.
         """
@@ -213,11 +216,11 @@ class Catalog(Protocol):
         organization_id: bytes,
         *,
         workspace_id: bytes | None,
+        viewer: Viewer | None = None,
         before: tuple[bytes, int] | None = None,
         limit: int = 20,
     ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
         """A row a version by (workflow id, version) descending, below `before`; of one workspace, or all."""
-        ...
 
 
 class Executions(Protocol):

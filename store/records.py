@@ -183,7 +183,10 @@ class ApiKeyRow(NamedTuple):
 
 
 class WorkflowRow(NamedTuple):
-    """A workflow as it is now. `status`: draft, published or archived; `latest_version` counts drafts too."""
+    """A workflow as it is now. `status`: draft, published or archived; `latest_version` counts drafts too.
+
+    Who sees it is said in `store.viewer`, which reads `visibility` and the three columns behind it.
+    """
 
     workflow_id: bytes
     organization_id: bytes
@@ -196,13 +199,18 @@ class WorkflowRow(NamedTuple):
     created_by: str
     modified_at: int
     modified_by: str | None
+    visibility: str = "tenant"
+    owner: str = ""
+    shared_users: str = ""
+    shared_roles: str = ""
 
 
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `settings`
-    is JSON text: rules for its runs, of which `resume`, what a resume must say, is one.
+    `settings` is JSON text: rules for its runs, of which `resume`, what a resume must say, is one. `source` is the text
+    of the document that the definition was compiled from, and `outline` what goes with the two; null where the document
+    is the definition. `summary` says for people what has changed.
     """
 
     workflow_id: bytes
@@ -217,6 +225,10 @@ class WorkflowVersionRow(NamedTuple):
     published_at: int | None
     resume: Literal["any", "named"]
     settings: str
+    format: str = "asl"
+    source: str | None = None
+    outline: str | None = None
+    summary: str | None = None
 
 
 class NodeRow(NamedTuple):

@@ -213,6 +213,8 @@ workflows = Table(
     _text("created_by"),
     _ms("modified_at"),
     _text("modified_by", null=True),
+    Column("visibility", Text, nullable=False, server_default="tenant"),
+    *(Column(name, Text, nullable=False, server_default="") for name in ("owner", "shared_users", "shared_roles")),
     Index("workflows_of_workspace", "workspace_id", "workflow_id"),
     Index("workflows_named", "workspace_id", "name", "workflow_id"),
     sqlite_with_rowid=False,
@@ -234,6 +236,8 @@ workflow_versions = Table(
     _ms("published_at", null=True),
     Column("resume", Text, nullable=False, server_default="any"),
     Column("settings", Text, nullable=False, server_default="{}"),
+    Column("format", Text, nullable=False, server_default="asl"),
+    *(_text(name, null=True) for name in ("source", "outline", "summary")),
     Index("workflow_versions_of_workspace", "workspace_id", "workflow_id", "version"),
     Index("workflow_versions_of_organization", "organization_id", "workflow_id", "version"),
 )

@@ -147,6 +147,7 @@ class _AdministrativeFold:
         self._payloads: dict[int, Any] = {}
         self._recorded_at: dict[int, int] = {}
         self._digests: dict[int, str | None] = {}
+        self._summaries: dict[int, str | None] = {}
 
     def feed(self, events: Sequence[EventRow]) -> None:
         kind = STREAM_TYPES[self.kind]
@@ -157,6 +158,7 @@ class _AdministrativeFold:
             event = recorded.event
             if isinstance(event, VersionAdded):
                 self._digests[event.version] = (recorded.payload or {}).get("mock_sha256")
+                self._summaries[event.version] = (recorded.payload or {}).get("summary")
             elif isinstance(event, organization.OrganizationCreated):
                 self._digests[0] = event.secret_sha256
 
@@ -172,10 +174,14 @@ class WorkflowFold(_AdministrativeFold):
         rows: list[Owned] = [workflow_row(state, self._payloads, *whose)]
         for number, version in state.versions.items():
             there = stored.get((WorkflowVersionRow, self._stream.stream_id, number))
-            text = mock = None
+            text = mock = source = None
             if isinstance(there, WorkflowVersionRow):
                 text, mock = there.definition, _known(there.mock_payload, self._digests[number])
-            definition = workflow.Definition(text or "", version.definition_sha256, mock)
+                source = _known_source(there, version)
+            summary = self._summaries[number]
+            definition = workflow.Definition(
+                text or "", version.definition_sha256, mock, source=source, summary=summary
+            )
             rows.append(version_row(number, state, definition, *whose))
         return [*rows, *self.projected]
 
@@ -298,6 +304,15 @@ def _shown(value: Any) -> str:
     if isinstance(value, bytes):
         return ids.text(value) if len(value) == ID_BYTES else value.hex()
     return repr(value)
+
+
+def _known_source(there: WorkflowVersionRow, version: workflow.Version) -> workflow.SourceText | None:
+    """What a definition was compiled from, as it is beside the log; else something that it is not."""
+    told = version.source
+    if told is None:
+        return None
+    text = _known(there.source, told.sha256)
+    return workflow.SourceText(told.format, text or "", _known(there.outline, told.outline_sha256) or "")
 
 
 def _known(stored: str | None, digest: str | None) -> str | None:

@@ -126,6 +126,19 @@ class VersionAdded1(Event, frozen=True):
     calls: dict[str, Called] = msgspec.field(default_factory=dict)
 
 
+class VersionAdded2(Event, frozen=True):
+    """Every definition was the document itself.
+
+    Read as the next version: without `source` and `summary`.
+    """
+
+    version: int
+    definition_sha256: str
+    is_published: bool = True
+    settings: VersionSettings | None = None
+    calls: dict[str, Called] = msgspec.field(default_factory=dict)
+
+
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
     """Version 2 has no `keyed`: every call has a key that says what is done (record 22)."""
     members = asdict(event)
@@ -144,10 +157,10 @@ def _with_heartbeat(event: WaitOpened1, _seq: int, recorded_at: int) -> WaitOpen
     return WaitOpened(**asdict(event), heartbeat_due_at=first_at)
 
 
-def _with_settings(event: VersionAdded1, _seq: int, _at: int) -> VersionAdded:
+def _with_settings(event: VersionAdded1, _seq: int, _at: int) -> VersionAdded2:
     """Version 2 has all settings in one member."""
     settings = None if event.resume == "any" else VersionSettings(resume=event.resume)
-    return VersionAdded(event.version, event.definition_sha256, event.is_published, settings, event.calls)
+    return VersionAdded2(event.version, event.definition_sha256, event.is_published, settings, event.calls)
 
 
 EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
@@ -155,7 +168,10 @@ EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),
     "WaitOpened": (Earlier(WaitOpened1, _with_heartbeat),),
-    "VersionAdded": (Earlier(VersionAdded1, _with_settings),),
+    "VersionAdded": (
+        Earlier(VersionAdded1, _with_settings),
+        Earlier(VersionAdded2, lambda event, _seq, _at: VersionAdded(**asdict(event))),
+    ),
     "LogPinned": (Earlier(LogPinned1, lambda event, _seq, _at: LogPinned(**asdict(event))),),
 }
 """By the event's name, the versions before the one of today, from version 1 on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from perdure.engine.core.events import Event
+from perdure.engine.core.refs import Ref
 from perdure.engine.core.settings import VersionSettings
 
 
@@ -21,6 +22,18 @@ class Called(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     version: int | None = None
 
 
+class VersionSource(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """The document that a definition was compiled from: its format, and the SHA-256 of its text.
+
+    `outline_sha256` is that of the outline's text: what stands beside the definition, such as which state works for
+    which step of the document. All three texts are kept beside the log.
+    """
+
+    format: str
+    sha256: str
+    outline_sha256: str
+
+
 class VersionAdded(Event, frozen=True):
     """A version with this definition and these settings; a draft, unless it is published at once.
 
@@ -28,7 +41,10 @@ class VersionAdded(Event, frozen=True):
     A state that is not in it has its name looked up when it is entered, or gives an id. No settings: all at their
     defaults.
 
-    Payload, if the version has a mock payload: `mock_sha256`, the digest of its text.
+    `source` is the document that it was written as, unless that is the definition itself.
+
+    Payload: `mock_sha256`, the digest of its text, if the version has a mock payload; `summary`, if whoever made it has
+    said what has changed.
     """
 
     version: int
@@ -36,3 +52,5 @@ class VersionAdded(Event, frozen=True):
     is_published: bool = True
     settings: VersionSettings | None = None
     calls: dict[str, Called] = msgspec.field(default_factory=dict)
+    source: VersionSource | None = None
+    summary: Ref | None = None

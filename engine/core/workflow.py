@@ -25,7 +25,9 @@ from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.refs import Ref, ref
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
-from perdure.engine.core.versions import Called, VersionAdded
+from perdure.engine.core.versions import Called, VersionAdded, VersionSource
+
+Visibility: TypeAlias = Literal["private", "tenant", "shared"]
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -54,22 +56,56 @@ class WorkflowDescribed(Event, frozen=True):
     description: Ref | None = None
 
 
+class VisibilityChanged(Event, frozen=True):
+    """Who sees the workflow from here on: everybody in its workspace (`tenant`), its owner alone, or those named.
+
+    `owner` is the user who made it, if its maker's key was anybody's.
+    """
+
+    visibility: Visibility
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    owner: str = ""
+
+
 class WorkflowArchived(Event, frozen=True):
     """The workflow was archived: no run starts from here on; history stays."""
 
 
 EVENTS = (
-    *(WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, WorkflowArchived),
+    *(WorkflowCreated, VersionAdded, VersionPublished, WorkflowDescribed, VisibilityChanged, WorkflowArchived),
     *schedules.EVENTS,
 )
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
+class SourceText(msgspec.Struct, frozen=True, gc=False):
+    """The document that a definition was compiled from, as text, and what goes with the two of them (`outline`)."""
+
+    format: str
+    text: str
+    outline: str
+
+    def digested(self) -> VersionSource:
+        """What the log has of it."""
+        found = [hashlib.sha256(text.encode()).hexdigest() for text in (self.text, self.outline)]
+        return VersionSource(self.format, *found)
+
+
+class Sharing(msgspec.Struct, frozen=True, gc=False):
+    """Who is to see a workflow; `users` and `roles` count where it is `shared`."""
+
+    visibility: Visibility
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
 class Definition(msgspec.Struct, frozen=True, gc=False):
     """The stored text of a definition, the SHA-256 of its bytes, and its settings.
 
     `mock_payload` is JSON text. `calls` has what the names in it mean now, by state, in case that it is published.
+    `source` is what it was compiled from, if that is anything else; `summary` says what has changed, for people.
     """
 
     text: str
@@ -77,10 +113,12 @@ class Definition(msgspec.Struct, frozen=True, gc=False):
     mock_payload: str | None = None
     settings: VersionSettings = VERSION_DEFAULTS
     calls: dict[str, Called] = {}
+    source: SourceText | None = None
+    summary: str | None = None
 
 
 class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
-    """Create a workflow with its first version."""
+    """Create a workflow with its first version; `owner` is the user who makes it, if that is anybody."""
 
     workspace: str
     name: str
@@ -88,6 +126,8 @@ class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
     definition: Definition
     is_published: bool = True
     schedules: tuple[schedules.ScheduleSpec, ...] = ()
+    sharing: Sharing | None = None
+    owner: str = ""
 
 
 class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -109,6 +149,7 @@ class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     definition: Definition | None = None
     is_published: bool | None = None
     schedules: schedules.EditSchedules | None = None
+    sharing: Sharing | None = None
 
 
 class ArchiveWorkflow(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +170,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     published_at: int | None = None
     settings: VersionSettings = VERSION_DEFAULTS
     calls: dict[str, Called] = {}
+    source: VersionSource | None = None
 
 
 class WorkflowState(msgspec.Struct, gc=False):
@@ -150,6 +192,8 @@ class WorkflowState(msgspec.Struct, gc=False):
     modified_at: int = 0
     is_paused: bool = False
     schedules: dict[str, schedules.Schedule] = {}
+    sharing: Sharing = Sharing("tenant")
+    owner: str = ""
 
     @property
     def is_archived(self) -> bool:
@@ -183,7 +227,7 @@ def _version_added(state: WorkflowState, event: VersionAdded, recorded: Recorded
     published_at = recorded.recorded_at if event.is_published else None
     settings = event.settings or VERSION_DEFAULTS
     version = Version(
-        event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, settings, event.calls
+        event.definition_sha256, recorded.recorded_at, recorded.actor, published_at, settings, event.calls, event.source
     )
     state.versions = {**state.versions, event.version: version}
     if event.is_published:
@@ -201,6 +245,12 @@ def _described(state: WorkflowState, event: WorkflowDescribed, _: Recorded) -> N
     """A workflow has another name or description; what the event does not say stays."""
     state.name = event.name or state.name
     state.description = event.description or state.description
+
+
+def _visibility_changed(state: WorkflowState, event: VisibilityChanged, _: Recorded) -> None:
+    """Others see it from here on; whose it is never changes."""
+    state.sharing = Sharing(event.visibility, event.users, event.roles)
+    state.owner = event.owner or state.owner
 
 
 def _archived(state: WorkflowState, _event: WorkflowArchived, _: Recorded) -> None:
@@ -237,6 +287,7 @@ _EVOLVE: Final = (
     .on(VersionAdded, _version_added)
     .on(VersionPublished, _version_published)
     .on(WorkflowDescribed, _described)
+    .on(VisibilityChanged, _visibility_changed)
     .on(WorkflowArchived, _archived)
     .on(schedules.WorkflowPaused, _paused)
     .on(schedules.WorkflowResumed, _resumed)
@@ -292,20 +343,36 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
     places = {name: ref(draft.next_seq, name) for name in payload}
     draft.emit(WorkflowCreated("workflow", command.workspace, **places), payload)
     given = command.definition
-    draft.emit(_added(1, given, is_published=command.is_published), _mock(given))
+    _add(draft, 1, given, is_published=command.is_published)
+    sharing = command.sharing or Sharing("tenant")
+    if command.owner or sharing != draft.state.sharing:
+        draft.emit(VisibilityChanged(sharing.visibility, sharing.users, sharing.roles, command.owner))
 
 
-def _added(number: int, given: Definition, *, is_published: bool) -> VersionAdded:
-    """The event of a new version. Names are settled when it is published, so a draft has no calls."""
-    settings = None if given.settings == VERSION_DEFAULTS else given.settings
-    return VersionAdded(number, given.sha256, is_published, settings, given.calls if is_published else {})
+def _add(draft: Draft[WorkflowState], number: int, given: Definition, *, is_published: bool) -> None:
+    """Add a version. Names are settled when it is published, so a draft has no calls.
+
+    The mock payload and the summary are business data: `data` has not even the digest of the one.
+    """
+    payload: dict[str, str] = {}
+    if given.mock_payload is not None:
+        payload["mock_sha256"] = hashlib.sha256(given.mock_payload.encode()).hexdigest()
+    if given.summary is not None:
+        payload["summary"] = given.summary
+    event = VersionAdded(
+        number,
+        given.sha256,
+        is_published,
+        settings=None if given.settings == VERSION_DEFAULTS else given.settings,
+        calls=given.calls if is_published else {},
+        source=_digested(given.source),
+        summary=None if given.summary is None else ref(draft.next_seq, "summary"),
+    )
+    draft.emit(event, payload or None)
 
 
-def _mock(definition: Definition) -> dict[str, str] | None:
-    """The mock payload as a member of an event's payload: business data, of which `data` has not even the digest."""
-    if definition.mock_payload is None:
-        return None
-    return {"mock_sha256": hashlib.sha256(definition.mock_payload.encode()).hexdigest()}
+def _digested(source: SourceText | None) -> VersionSource | None:
+    return None if source is None else source.digested()
 
 
 def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection | None:
@@ -338,10 +405,12 @@ def _change(draft: Draft[WorkflowState], command: ChangeWorkflow) -> Rejection |
             given = replace(given, calls={**latest.calls, **given.calls})
         wants = command.is_published
         is_published = is_published_now if wants is None else wants
-        draft.emit(_added(draft.state.latest + 1, given, is_published=is_published), _mock(given))
+        _add(draft, draft.state.latest + 1, given, is_published=is_published)
     elif command.is_published and not is_published_now:  # of what is published already it is a no-op
         calls = command.current.calls if given is None else given.calls
         draft.emit(VersionPublished(draft.state.latest, latest.definition_sha256, calls))
+    if command.sharing is not None and command.sharing != draft.state.sharing:
+        draft.emit(VisibilityChanged(command.sharing.visibility, command.sharing.users, command.sharing.roles))
     return None
 
 
@@ -351,7 +420,8 @@ def _overtaken() -> Rejection:
 
 def _differs(latest: Version, given: Definition, *, may_publish: bool) -> bool:
     """Whether this is another definition than that of the latest version, or means something else by its names."""
-    if (given.sha256, given.settings) != (latest.definition_sha256, latest.settings):
+    source = _digested(given.source)
+    if (given.sha256, given.settings, source) != (latest.definition_sha256, latest.settings, latest.source):
         return True
     if latest.published_at is None or not may_publish:
         return False

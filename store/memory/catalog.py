@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from perdure.store.memory.tables import Index, MemoryTable
 from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
+from perdure.store.viewer import Viewer, sees
 
 
 class MemoryCatalog:
@@ -96,6 +98,8 @@ class MemoryCatalog:
         *,
         status: str | None = None,
         search: str | None = None,
+        viewer: Viewer | None = None,
+        before: bytes | None = None,
         limit: int = 20,
         offset: int = 0,
     ) -> tuple[list[WorkflowRow], int]:
@@ -103,9 +107,12 @@ class MemoryCatalog:
         found = [
             row
             for row in reversed(rows)
-            if (status is None or row.status == status) and (search is None or search.lower() in row.name.lower())
+            if (status is None or row.status == status)
+            and (search is None or search.lower() in row.name.lower())
+            and (viewer is None or sees(viewer, row))
         ]
-        return found[offset : offset + limit], len(found)
+        page = [row for row in found if before is None or row.workflow_id < before]
+        return page[offset : offset + limit], len(found)
 
     async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
         ids = reversed(self._workflows_named.all((workspace_id, name)))
@@ -117,11 +124,13 @@ class MemoryCatalog:
         organization_id: bytes,
         *,
         workspace_id: bytes | None,
+        viewer: Viewer | None = None,
         before: tuple[bytes, int] | None = None,
         limit: int = 20,
     ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
         if workspace_id is None:
-            keys = self._versions_within.below(organization_id, before, limit)
+            keys = self._versions_within.below(organization_id, before, len(self._versions.rows))
         else:
-            keys = self._versions_in.below((organization_id, workspace_id), before, limit)
-        return [(self._workflows.rows[key[:1]], self._versions.rows[key]) for key in keys]
+            keys = self._versions_in.below((organization_id, workspace_id), before, len(self._versions.rows))
+        found = ((self._workflows.rows[key[:1]], self._versions.rows[key]) for key in keys)
+        return list(islice((pair for pair in found if viewer is None or sees(viewer, pair[0])), limit))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, or_, select, tuple_
 
 from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 from perdure.store.schema import (
@@ -18,6 +19,7 @@ from perdure.store.schema import (
     workspaces,
 )
 from perdure.store.sql.session import SqlSession, Statement, in_parts
+from perdure.store.viewer import SHARED, TENANT, Viewer, listed
 
 _ORGANIZATIONS: Final = select(organizations).order_by(organizations.c.organization_id)
 _ORGANIZATION: Final = select(organizations).where(organizations.c.organization_id == bindparam("id"))
@@ -67,22 +69,49 @@ _CONDITIONS: Final = {
     "status": workflows.c.status == bindparam("status"),
     # A part is in a name if taking it out changes the name. (LIKE would need escapes, and has a limit.)
     "search": func.replace(func.lower(workflows.c.name), bindparam("search"), "") != func.lower(workflows.c.name),
+    "before": workflows.c.workflow_id < bindparam("before"),
 }
 
 
-def _filtered(query: Select[Any], names: Sequence[str]) -> Select[Any]:
-    return query.where(workflows.c.workspace_id == bindparam("id"), *(_CONDITIONS[name] for name in names))
+def _seen_by(roles: int) -> ColumnElement[bool]:
+    """As `store.viewer.sees`, for somebody with so many roles."""
+    shared = [_has(workflows.c.shared_users, "viewer_user")]
+    shared += [_has(workflows.c.shared_roles, f"viewer_role_{number}") for number in range(roles)]
+    owner = case((workflows.c.owner == "", workflows.c.created_by), else_=workflows.c.owner)
+    return or_(
+        workflows.c.visibility == TENANT,
+        owner.in_([bindparam("viewer_owner"), bindparam("viewer_actor")]),
+        and_(workflows.c.visibility == SHARED, or_(*shared)),
+    )
 
 
-_FILTERS: Final[list[tuple[str, ...]]] = [(), ("status",), ("search",), ("status", "search")]
-_COUNTS: Final = {names: _filtered(select(func.count()).select_from(workflows), names) for names in _FILTERS}
-_PAGES: Final = {
-    names: _filtered(select(workflows), names)
-    .order_by(workflows.c.workflow_id.desc())
-    .limit(bindparam("limit"))
-    .offset(bindparam("offset"))
-    for names in _FILTERS
-}
+def _has(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    # Taking it out changes the text if it is in there. (LIKE has no regard to case.)
+    return func.replace(column, bindparam(name), "") != column
+
+
+def _viewer_values(viewer: Viewer) -> dict[str, str]:
+    return {
+        "viewer_user": listed((viewer.user_id,)) if viewer.user_id else "\n\n",
+        "viewer_owner": viewer.user_id or viewer.actor,
+        "viewer_actor": viewer.actor,
+        **{f"viewer_role_{number}": listed((role,)) for number, role in enumerate(viewer.role_ids)},
+    }
+
+
+@lru_cache(maxsize=256)
+def _pages(names: tuple[str, ...], roles: int | None) -> tuple[Statement, Statement]:
+    """The queries for a page and for how many there are; the number is of all pages, whatever the page is before."""
+
+    def filtered(query: Select[Any], given: Sequence[str]) -> Select[Any]:
+        seen = [] if roles is None else [_seen_by(roles)]
+        return query.where(workflows.c.workspace_id == bindparam("id"), *(_CONDITIONS[name] for name in given), *seen)
+
+    page = filtered(select(workflows), names).order_by(workflows.c.workflow_id.desc())
+    count = filtered(select(func.count()).select_from(workflows), [name for name in names if name != "before"])
+    return page.limit(bindparam("limit")).offset(bindparam("offset")), count
+
+
 _NAMED: Final = (
     select(workflows)
     .where(workflows.c.workspace_id == bindparam("id"), workflows.c.name == bindparam("name"))
@@ -173,13 +202,17 @@ class SqlCatalog(SqlSession):
         *,
         status: str | None = None,
         search: str | None = None,
+        viewer: Viewer | None = None,
+        before: bytes | None = None,
         limit: int = 20,
         offset: int = 0,
     ) -> tuple[list[WorkflowRow], int]:
-        wanted = {"status": status, "search": search.lower() if search else None}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        rows = await self._all(_PAGES[tuple(given)], id=workspace_id, **given, limit=limit, offset=offset)
-        counted = await self._all(_COUNTS[tuple(given)], id=workspace_id, **given)
+        wanted = {"status": status, "search": search.lower() if search else None, "before": before}
+        given: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+        page, count = _pages(tuple(given), None if viewer is None else len(viewer.role_ids))
+        given |= {"id": workspace_id, **(_viewer_values(viewer) if viewer else {})}
+        rows = await self._all(page, **given, limit=limit, offset=offset)
+        counted = await self._all(count, **{name: value for name, value in given.items() if name != "before"})
         return [WorkflowRow._make(row) for row in rows], counted[0][0]
 
     async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
@@ -192,13 +225,16 @@ class SqlCatalog(SqlSession):
         organization_id: bytes,
         *,
         workspace_id: bytes | None,
+        viewer: Viewer | None = None,
         before: tuple[bytes, int] | None = None,
         limit: int = 20,
     ) -> list[tuple[WorkflowRow, WorkflowVersionRow]]:
         versions = workflow_versions.c
-        wanted = [versions.organization_id == organization_id]
+        wanted: list[ColumnElement[bool]] = [versions.organization_id == organization_id]
         if workspace_id is not None:
             wanted.append(versions.workspace_id == workspace_id)
+        if viewer is not None:
+            wanted.append(_seen_by(len(viewer.role_ids)))
         query: Statement = (
             select(workflows, workflow_versions)
             .join(workflow_versions, workflows.c.workflow_id == versions.workflow_id)
@@ -210,5 +246,6 @@ class SqlCatalog(SqlSession):
             query = query.where(tuple_(versions.workflow_id, versions.version) < before)
         width = len(WorkflowRow._fields)
         return [
-            (WorkflowRow._make(row[:width]), WorkflowVersionRow._make(row[width:])) for row in await self._query(query)
+            (WorkflowRow._make(row[:width]), WorkflowVersionRow._make(row[width:]))
+            for row in await self._query(query, _viewer_values(viewer) if viewer else None)
         ]

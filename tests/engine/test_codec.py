@@ -122,6 +122,12 @@ MEMBERS: dict[str, Any] = {
     },
     "output": "7/output",
     "overlap": "skip",
+    "owner": "user-7",
+    "roles": ["controllers"],
+    "source": {"format": "steps", "sha256": "5" * 64, "outline_sha256": "6" * 64},
+    "summary": "7/summary",
+    "users": ["user-7", "user-9"],
+    "visibility": "shared",
     "parameters": "3/parameters",
     "parent": {
         "execution": "01900000-0000-7000-8000-00000000000e",
@@ -263,8 +269,9 @@ SINCE: dict[tuple[str, int], Any] = {
     ("MapStarted", 1): lambda members: members | {"visit": 7},
     ("VersionAdded", 1): lambda members: (
         {name: value for name, value in members.items() if name != "resume"}
-        | {"settings": {"resume": "named"} if members["resume"] == "named" else None}
+        | {"settings": {"resume": "named"} if members["resume"] == "named" else None, "source": None, "summary": None}
     ),
+    ("VersionAdded", 2): lambda members: members | {"source": None, "summary": None},
     ("LogPinned", 1): lambda members: members | {"after": None, "log_sha256": None},
     ("WaitOpened", 1): lambda members: (
         members | {"heartbeat_due_at": 1_750_000_020_000 if members["heartbeat_ms"] else None}

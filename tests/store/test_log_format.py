@@ -27,7 +27,7 @@ from perdure.engine.core import bulk, organization, schedules, workflow
 from perdure.engine.core import events as e
 from perdure.engine.core.settings import OrganizationSettings, Quotas, VersionSettings
 from perdure.engine.core.upcast import EARLIER
-from perdure.engine.core.versions import Called
+from perdure.engine.core.versions import Called, VersionSource
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.testing import ManualClock
@@ -66,9 +66,11 @@ WORDS = {
     "Origin": "*origin*",
     "tuple[RunLimit, ...]": "[*limit*]",
     "tuple[int, ...]": "[*integer*]",
+    "VersionSource": "*source*",
     "VersionSettings": "*settings*",
     "OrganizationSettings": "*settings of an organization*",
     "Quotas": "*quotas*",
+    "Visibility": '`"private"` or `"tenant"` or `"shared"`',
     "CountsRule": '`"all"` or `"active"`',
     "ResumeRule": '`"any"` or `"named"`',
     "Timing": "*timing*",
@@ -94,6 +96,7 @@ def event_types() -> str:
     parts.append(described(e.Origin, "*origin*: an object"))
     parts.append(described(e.RunLimit, "*limit*: an object"))
     parts.append(described(Called, "*called*: an object"))
+    parts.append(described(VersionSource, "*source*: an object"))
     parts.append(described(schedules.Timing, "*timing*: an object"))
     parts.append(described(VersionSettings, "*settings*: an object"))
     parts.append(described(OrganizationSettings, "*settings of an organization*: an object"))

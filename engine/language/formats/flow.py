@@ -7,7 +7,7 @@ of their own. How a format writes this down is gone here; pointers into its sour
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -124,6 +124,34 @@ class StepOutline(msgspec.Struct, frozen=True):
     bodies: tuple[tuple[StepOutline, ...], ...] = ()
 
 
+class Outline(msgspec.Struct, frozen=True):
+    """What a run's log is read with by somebody who thinks in steps.
+
+    `steps`: in the order of the document.
+    `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
+    `credentials`: for each state that may have some resolved, their names.
+    """
+
+    steps: tuple[StepOutline, ...] = ()
+    states: Mapping[str, str] = {}
+    credentials: Mapping[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
+        """Give the outline of a valid definition that is no other document's: each state is a step of its own."""
+        steps = _states_of(definition)
+        return cls(steps, {step.id: step.id for step in _all_of(steps)})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Outline:
+        """Read what `to_json` wrote. Raises `msgspec.ValidationError`."""
+        return msgspec.json.decode(text, type=cls)
+
+    def to_json(self) -> str:
+        """Write it as JSON, the same outline always alike."""
+        return msgspec.json.encode(self, order="deterministic").decode()
+
+
 class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A document that has been compiled.
 
@@ -144,6 +172,11 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Json] = {}
     is_enveloped: bool = False
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def outline(self) -> Outline:
+        """What records of runs need of it."""
+        return Outline(self.steps, self.states, self.credentials)
 
 
 class DocumentError(ValueError):
@@ -168,3 +201,21 @@ def outlined(flow: StepFlow) -> tuple[StepOutline, ...]:
         StepOutline(step.id, step.name or step.id, step.action or step.kind, tuple(map(outlined, step.bodies)))
         for step in flow.steps
     )
+
+
+def _states_of(machine: Mapping[str, Any]) -> tuple[StepOutline, ...]:
+    """Give the states of a machine as steps, with those of its branches or of its iterations in them."""
+    return tuple(_state(name, state) for name, state in machine["States"].items())
+
+
+def _state(name: str, state: Mapping[str, Any]) -> StepOutline:
+    inner = state.get("ItemProcessor", state.get("Iterator"))
+    machines = [inner] if inner is not None else state.get("Branches", [])
+    return StepOutline(name, name, state["Type"], tuple(map(_states_of, machines)))
+
+
+def _all_of(steps: tuple[StepOutline, ...]) -> Iterator[StepOutline]:
+    for step in steps:
+        yield step
+        for body in step.bodies:
+            yield from _all_of(body)

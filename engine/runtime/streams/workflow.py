@@ -17,6 +17,7 @@ from perdure.engine.log.snapshots import EVERY
 from perdure.engine.runtime.streams.administrative import AdministrativeStreamType
 from perdure.engine.runtime.streams.stream import HotStream, Rows
 from perdure.store.records import Row, ScheduleRow, StreamKind, WorkflowRow, WorkflowVersionRow
+from perdure.store.viewer import listed
 
 
 class WorkflowStreamType(AdministrativeStreamType):
@@ -75,6 +76,10 @@ def workflow_row(
         created_by=state.created_by,
         modified_at=state.modified_at,
         modified_by=state.modified_by,
+        visibility=state.sharing.visibility,
+        owner=state.owner,
+        shared_users=listed(state.sharing.users),
+        shared_roles=listed(state.sharing.roles),
     )
 
 
@@ -133,10 +138,19 @@ def version_row(
         published_at=version.published_at,
         resume=version.settings.resume,
         settings=settings_text(version.settings),
+        format="asl" if version.source is None else version.source.format,
+        source=None if definition.source is None else definition.source.text,
+        outline=None if definition.source is None else definition.source.outline,
+        summary=definition.summary,
     )
 
 
 def _definition(command: Any, version: workflows.Version) -> workflows.Definition:
     """The definition that a command carries for a version: the new one, or that of the draft it publishes."""
     carried: list[workflows.Definition | None] = [command.definition, getattr(command, "current", None)]
-    return next(d for d in carried if d is not None and d.sha256 == version.definition_sha256)
+    return next(each for each in carried if each is not None and _is_of(each, version))
+
+
+def _is_of(definition: workflows.Definition, version: workflows.Version) -> bool:
+    source = None if definition.source is None else definition.source.digested()
+    return (definition.sha256, source) == (version.definition_sha256, version.source)

@@ -51,7 +51,11 @@ def made_by_0001(database: Path) -> None:
             started = part(run_id)._replace(events=(event(1, type="ExecutionStarted", data=data),))
             insert(connection, "events", position, *sealed(started)[0])
             insert(connection, "executions", run_id, *run, None, None, None, None)
-        insert(connection, "workflows", *workflow(WORKFLOW, name="old"))
+        insert(connection, "workflows", *workflow(WORKFLOW, name="old")[:WORKFLOW_COLUMNS])
+
+
+WORKFLOW_COLUMNS = 11
+"""So many columns the table had; those that came since are at their defaults."""
 
 
 def insert(connection: sqlite3.Connection, table: str, *row: object) -> None:
