@@ -90,6 +90,11 @@ class ServerCalls:
         return Walk(_keys(None, PAGE), lambda page: page.data, then)
 
     @Operation
+    def key(self, key_id: str) -> Call[results.KeyShown]:
+        """A key, without its text. Raises `Forbidden`, `NotFound`."""
+        return Call("GET", "/v1/keys/{id}", results.KeyShown, "data", values={"id": key_id}, is_safe=True)
+
+    @Operation
     def revoke_key(self, key_id: str, *, with_children: bool | None = None) -> Call[results.KeyShown]:
         """Revoke a key, at once and for ever; `with_children`: the keys that it made, too.
 

@@ -58,6 +58,17 @@ def idempotency_key(headers: Headers) -> str | None:
     return given[0]
 
 
+def one_key(in_header: str | None, in_body: str | None) -> str | None:
+    """The idempotency key of a request that may have it in its body, too (`idempotencyKey`). Raises `Invalid`."""
+    if in_body is not None and not _IDEMPOTENCY_KEY.fullmatch(in_body):
+        message = f"idempotencyKey: it must have 1 to {KEY_MAX} printable ASCII characters"
+        raise Invalid(message, {"field": "idempotencyKey"})
+    if in_header is not None and in_body is not None and in_header != in_body:
+        message = "idempotencyKey: it is not the same as the header Idempotency-Key; send one, or both alike"
+        raise Invalid(message, {"field": "idempotencyKey"})
+    return in_body if in_header is None else in_header
+
+
 def preferred_wait_s(headers: Headers) -> int | None:
     """The seconds of `Prefer: wait=N`, from 0 to 30; anything else is no preference of ours (RFC 7240, section 2)."""
     for header in headers.getlist("prefer"):

@@ -32,6 +32,7 @@ STATUS: Final[Mapping[str, int]] = {
     "AMBIGUOUS_WAIT": 409,
     "NAME_THE_WAIT": 409,
     "WAIT_EXPIRED": 409,
+    "PRECONDITION_FAILED": 412,
     "PAYLOAD_TOO_LARGE": 413,
     "RATE_LIMITED": 429,
     "INTERNAL_ERROR": 500,

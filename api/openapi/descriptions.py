@@ -52,6 +52,14 @@ REQUEST_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "description": "Repeated with the same request it gets the first 200 again; with another one 409.",
         "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[ -~]*$"},
     },
+    "If-Match": {
+        "description": "The `ETag` of the thing as it was read, or several: if it is another by now, nothing is done.",
+        "schema": {"type": "string"},
+    },
+    "If-None-Match": {
+        "description": "The `ETag` of what the caller has, or several: if it is that still, 304 says so.",
+        "schema": {"type": "string"},
+    },
     "Prefer": {
         "description": (
             f"`wait=N`: hold the call for up to N seconds (0 to {HOLD_MAX_S}) until a wait opens; "
@@ -78,6 +86,11 @@ ANSWER_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "Preference-Applied": {
         "description": "The `Prefer: wait=N` that was heeded.",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
+    "ETag": {
+        "description": "The tag of exactly this answer: for `If-None-Match`, and for the `If-Match` of a change.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[A-Za-z0-9_-]+"$'},
     },
     "Retry-After": {
         "description": "So many seconds later a repetition may do better.",
@@ -124,6 +137,7 @@ CODES: Final[Mapping[str, str]] = {
     "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
     "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
+    "PRECONDITION_FAILED": "It is no longer what `If-Match` says; read it again.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
     "RATE_LIMITED": (
         "Too many wrong keys came from this address, the organization has sent more than its plan allows, or its "

@@ -17,7 +17,7 @@ from perdure.api.http.dialect import Dialects
 from perdure.api.http.headers import REQUEST_ID
 from perdure.api.http.json_body import JSON, YAML
 from perdure.api.http.problems import RETRY_AFTER_S, STATUS
-from perdure.api.http.routing import Route
+from perdure.api.http.routing import NOT_MODIFIED, Route
 from perdure.api.openapi import descriptions as words
 from perdure.api.openapi.schemas import Schema, coded, parameters_of, schemas_of
 from perdure.api.settings import SOURCES
@@ -151,7 +151,8 @@ def _query(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]
 
 def _headers(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     given = example.get("headers", {})
-    for name in (*route.headers, REQUEST_ID, *route.dialect.request_id_headers):
+    conditions = ["If-None-Match"] if route.is_of_one else ["If-Match"] if route.changes is not None else []
+    for name in (*route.headers, *conditions, REQUEST_ID, *route.dialect.request_id_headers):
         header = words.REQUEST_HEADERS[REQUEST_ID if name in route.dialect.request_id_headers else name]
         yield {"name": name, "in": "header", "required": False, **header, **_given(given, name, "example")}
 
@@ -166,7 +167,8 @@ NO_KEY: Final = frozenset({"UNAUTHORIZED", "RATE_LIMITED"})
 
 
 def _success(route: Route, schema_of: Mapping[Any, Schema], example: Mapping[str, Any]) -> dict[str, Any]:
-    headers = _answer_headers(route, "Preference-Applied" if "Prefer" in route.headers else None)
+    applied = "Preference-Applied" if "Prefer" in route.headers else None
+    headers = _answer_headers(route, applied, "ETag" if route.is_of_one else None)
     content = {"schema": schema_of[route.answer], **_given(example, "answer", "example")}
     return {"description": "Success.", "headers": headers, "content": {route.media_type: content}}
 
@@ -201,7 +203,10 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
         name = f"{kind}.{positioned}{status}.{'-or-'.join(map(route.dialect.code, codes))}"
         refused[name] = _refused(route, status, codes)
         responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
-    return responses
+    if route.is_of_one:
+        about = "It is what `If-None-Match` says, and not sent again."
+        responses[str(NOT_MODIFIED)] = {"description": about, "headers": _answer_headers(route, "ETag")}
+    return dict(sorted(responses.items()))
 
 
 def _codes(route: Route) -> set[str]:
@@ -210,6 +215,8 @@ def _codes(route: Route) -> set[str]:
         codes |= {"UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED", "UNAVAILABLE"}
     if route.body is not None:
         codes.add("PAYLOAD_TOO_LARGE")
+    if route.changes is not None:
+        codes.add("PRECONDITION_FAILED")
     return codes
 
 

@@ -280,7 +280,7 @@ def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision
         return Rejection("NOT_FOUND", "there is no such workspace")
     event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
     draft.emit(event, {"name": command.name})
-    return Decision(tuple(draft.steps), ())
+    return Decision(tuple(draft.steps), (), command.key)
 
 
 def _change_settings(draft: Draft[OrganizationState], command: ChangeOrganizationSettings) -> Decision | Rejection:

@@ -14,7 +14,7 @@ from perdure.engine.core.settings import PlanName, organization_settings
 from perdure.engine.errors import Invalid, NotFound, Refused
 from perdure.engine.language import format_instant
 from perdure.engine.log.codec import decode_json
-from perdure.engine.runtime.callers import DEFAULT, KEY_ACTOR, Caller, Grant
+from perdure.engine.runtime.callers import DEFAULT, KEY_ACTOR, NO_TERMS, Caller, Grant
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import Accepted
@@ -289,7 +289,7 @@ class Access:
         if organization_name is not None:
             organization_id = (await self.organization(organization_name, caller.actor, caller.grant)).organization_id
         workspace = await self.workspace(organization_id, workspace_name or DEFAULT, caller.actor, caller.grant)
-        return Caller(organization_id, workspace.workspace_id, caller.actor, caller.grant)
+        return caller._replace(organization_id=organization_id, workspace_id=workspace.workspace_id)
 
     async def make_key(
         self,
@@ -313,6 +313,14 @@ class Access:
             message = "the key was made and cannot be found"
             raise RuntimeError(message)
         return MadeKey(row, text)
+
+    async def key(self, principal: Principal, key_id: bytes) -> ApiKeyRow:
+        """A key of the principal's workspace (an operator's: of the organization). Raises `NotFound`."""
+        principal.require("keys.manage")
+        row = await self._store.api_key(key_id)
+        if row is None or not self._sees(principal, row):
+            raise NotFound(f"there is no key {ids.text(key_id)}")
+        return row
 
     async def keys(
         self, principal: Principal, *, after: bytes = b"", limit: int | None = None
@@ -338,10 +346,7 @@ class Access:
         which makes keys for others, or `with_children` says otherwise. Raises `NotFound`, `Forbidden`, and `Conflict`
         for the last operator's key of all.
         """
-        principal.require("keys.manage")
-        row = await self._store.api_key(key_id)
-        if row is None or not self._sees(principal, row):
-            raise NotFound(f"there is no key {ids.text(key_id)}")
+        row = await self.key(principal, key_id)
         scopes = row.scopes.split()
         for scope in scopes:
             principal.require(scope)
@@ -358,6 +363,7 @@ class Access:
         while is_more:
             reply = await send(self._node, caller, "organization", row.organization_id, command)
             is_more = isinstance(reply, Accepted) and bool(reply.answer)
+            caller = caller._replace(terms=NO_TERMS)  # they went with the first
 
     def _sees(self, principal: Principal, row: ApiKeyRow) -> bool:
         caller = principal.caller

@@ -127,7 +127,7 @@ LISTS = {
     "/v1/executions/counts",
     "/v1/bulk",
 }
-PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}", "/v1/organization"}
+PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}"}
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
 
 

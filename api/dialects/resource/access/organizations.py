@@ -61,21 +61,25 @@ def organization_json(row: OrganizationRow) -> dict[str, Any]:
 ROUTES: Final[Sequence[Route]] = (
     route(
         *(KEYS, "GET", "organization", "organization.view", get_organization),
+        is_of_one=True,
         answer=common.Data[schemas.OrganizationShown],
     ),
     route(
         *(KEYS, "PATCH", "organization", "operator", change_organization),
+        changes=lambda call: call.caller.organization_id,
         body=schemas.OrganizationChange,
         answer=common.Data[schemas.OrganizationShown],
         refusals=frozenset({"CONFLICT"}),
     ),
     route(
         *(KEYS, "GET", "organizations/{id}", "organization.view", get_any_organization),
+        is_of_one=True,
         answer=common.Data[schemas.OrganizationShown],
         refusals=frozenset({"NOT_FOUND"}),
     ),
     route(
         *(KEYS, "PATCH", "organizations/{id}", "operator", change_any_organization),
+        changes=lambda call: call.path_id("id"),
         body=schemas.OrganizationChange,
         answer=common.Data[schemas.OrganizationShown],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
