@@ -169,8 +169,8 @@ def test_each_change_has_a_get_with_a_tag() -> None:
         shown[route.path].query()
     unguarded = {route.path for route in ROUTES if route.method in ("PATCH", "PUT", "DELETE") and route.changes is None}
     assert unguarded == {"/v1/workflows/by-name/{name}"}
+    some = changing[0]
     with pytest.raises(ValueError, match="only a GET has a tag"):
-        some = changing[0]
         Route(dialect=some.dialect, method="PATCH", path=some.path, handler=some.handler, is_of_one=True)
 
 
