@@ -26,6 +26,9 @@ QUERY: Final = "query parameter"
 DIGITS_MAX: Final = 19
 INSTANT_MAX: Final = 253_402_300_799_999
 
+ID_PREFIXES: Final = frozenset({"wf", "run", "exec", "conn", "tbl", "agent", "form", "cred", "whk", "evt"})
+"""What ids may begin with, before `_`; it is taken and ignored."""
+
 UUID_FORM: Final = "a UUID such as 018bcfe5-6800-7000-8000-000000000000"
 
 Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra={"accepts": UUID_FORM}, extra_json_schema={"format": "uuid"})]
@@ -221,11 +224,17 @@ def _joined(name: str, member: str) -> str:
 
 
 def id_of(name: str, text: str) -> bytes:
-    """The id that a text shows. Raises `Invalid`, naming the field."""
+    """The id that a text shows, with or without a prefix such as `run_`. Raises `Invalid`, naming the field."""
     try:
-        return ids.parse(text)
+        return ids.parse(plain_id(text))
     except ValueError:
         raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
+
+
+def plain_id(text: str) -> str:
+    """An id without the prefix that says of what it is, if it has one that some dialect writes."""
+    prefix, _, rest = text.partition("_")
+    return rest if prefix in ID_PREFIXES else text
 
 
 def milliseconds(name: str, instant: datetime) -> int:

@@ -29,6 +29,7 @@ from perdure.engine.runtime.workers.clock_guard import ClockGuard
 from perdure.engine.runtime.workers.jobs import JobRunner
 from perdure.engine.runtime.workers.pins import Pins
 from perdure.engine.runtime.workers.recovery import Recovery
+from perdure.engine.runtime.workers.sandbox import SandboxSteps
 from perdure.engine.runtime.workers.schedules import DueSchedules, NoSchedules, ScheduleRunner
 from perdure.engine.runtime.workers.step_slots import TaskKey
 from perdure.engine.runtime.workers.suspects import Suspects
@@ -36,6 +37,8 @@ from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
 from perdure.engine.services.access import Access, Plans, Principals
+from perdure.engine.services.approvals import Approvals
+from perdure.engine.services.authoring import Authoring
 from perdure.engine.services.bulk import BulkCommands
 from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import BulkWorker
@@ -43,6 +46,7 @@ from perdure.engine.services.calls import Calls, RecordedCalls
 from perdure.engine.services.chances import Chances
 from perdure.engine.services.child_executions import ChildExecutions
 from perdure.engine.services.clock import ClockControl
+from perdure.engine.services.documents import Documents
 from perdure.engine.services.event_log import EventLog
 from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
@@ -50,13 +54,17 @@ from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.open_runs import OpenRuns, StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.quotas import QuotasInForce
+from perdure.engine.services.retries import RunRetries
 from perdure.engine.services.run_limits import RunLimits
+from perdure.engine.services.run_records import RunRecords
 from perdure.engine.services.runs import Runs
 from perdure.engine.services.scheduled_runs import ScheduledRuns
 from perdure.engine.services.schedules import Schedules
 from perdure.engine.services.task_tokens import TaskTokens
 from perdure.engine.services.workflows import PublishedVersions, Workflows
 from perdure.engine.steps import Registry
+from perdure.engine.steps.actions import Actions
+from perdure.engine.steps.catalog import actions_of
 from perdure.store.protocols import Store
 from perdure.store.records import NewEvent, TimerRow
 
@@ -89,6 +97,8 @@ class Services(NamedTuple):
 
     runs: Runs
     workflows: Workflows
+    documents: Documents
+    authoring: Authoring
     access: Access
     queries: Queries
     task_tokens: TaskTokens
@@ -100,6 +110,10 @@ class Services(NamedTuple):
     chances: Chances
     schedules: Schedules
     clock: ClockControl
+    records: RunRecords
+    approvals: Approvals
+    retries: RunRetries
+    actions: Actions
 
 
 class Composed(NamedTuple):
@@ -117,7 +131,8 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     caches = (recorded.on_changed, published.on_changed, principals.on_changed, plans.on_changed, circle.changed)
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
-    workflows = Workflows(parts, registry, calls, published)
+    documents = Documents(registry)
+    workflows = Workflows(parts, documents, calls, published)
     limits = circle.limits = RunLimits(parts.store, workflows)
     idempotency = Idempotency(parts)
     open_runs = OpenRuns(parts.store, parts.clock, parts.quotas)
@@ -125,12 +140,17 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     scheduled = ScheduledRuns(parts, workflows, admitting)
     runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
     chances = Chances(parts, workflows, admitting, idempotency, runs)
+    queries = Queries(around.store)
+    records = RunRecords(around.store, queries, documents)
     jobs = BulkWorker(parts, Commanded(runs, chances))
+    schedules = Schedules(parts, workflows, scheduled, idempotency)
     services = Services(
         runs=runs,
         workflows=workflows,
+        documents=documents,
+        authoring=Authoring(workflows, schedules),
         access=Access(parts, principals, plans),
-        queries=Queries(around.store),
+        queries=queries,
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),
         finding=finding,
@@ -138,12 +158,21 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         idempotency=idempotency,
         calls=calls,
         chances=chances,
-        schedules=Schedules(parts, workflows, scheduled, idempotency),
+        schedules=schedules,
         clock=ClockControl(parts),
+        records=records,
+        approvals=Approvals(parts, records, idempotency),
+        retries=RunRetries(queries, records, chances),
+        actions=actions_of(registry),
     )
     children = ChildExecutions(parts, workflows, calls, admitting)
-    tasks = NoTasks() if is_recorder else Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits)
+    tasks = NoTasks() if is_recorder else _tasks(parts, circle, registry)
     return Composed(_node(parts, circle, tasks, children, jobs, scheduled), services)
+
+
+def _tasks(parts: NodeParts, circle: _Circle, registry: Registry) -> Tasks:
+    sandbox = SandboxSteps(parts.store)
+    return Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits, sandbox)
 
 
 def compose_node(around: Surroundings, tasks: MakeTasks, children: MakeChildren) -> Node:

@@ -416,7 +416,9 @@ class Engine(SecondChances):
 
     async def workflows(self, *, search: str | None = None, page: int = 1, limit: int = 100) -> list[WorkflowSummary]:
         """A page of workflows, newest first; `search` is a part of the name."""
-        rows, _ = await self.services.queries.workflow_page(await self._caller(), page=page, limit=limit, search=search)
+        rows, _ = await self.services.queries.workflow_page(
+            await self._caller(), offset=(page - 1) * limit, limit=limit, search=search
+        )
         return [
             WorkflowSummary(ids.text(row.workflow_id), row.name, row.status, row.latest_version, row.modified_at)
             for row in rows

@@ -131,9 +131,14 @@ def net_counts(parts: Iterable[StreamAppend]) -> list[tuple[tuple[bytes, bytes, 
 def execution_scope(
     organization_id: bytes | None, workspace_id: bytes | None, workflow_id: bytes | None
 ) -> tuple[str, bytes]:
-    """The column by which a page of executions is limited, and its value; ValueError unless it is one."""
-    scopes = {"organization_id": organization_id, "workspace_id": workspace_id, "workflow_id": workflow_id}
-    given = [(column, value) for column, value in scopes.items() if value is not None]
-    if len(given) != 1:
-        raise ValueError(f"a page of executions is of exactly one of {', '.join(scopes)}")
-    return given[0]
+    """The column whose index a page of executions is read along, and its value.
+
+    Raises ValueError unless it is of an organization, of a workspace, or of a workflow in a workspace.
+    """
+    if workflow_id is not None and workspace_id is not None and organization_id is None:
+        return "workflow_id", workflow_id
+    if workflow_id is None and workspace_id is not None and organization_id is None:
+        return "workspace_id", workspace_id
+    if workflow_id is None and workspace_id is None and organization_id is not None:
+        return "organization_id", organization_id
+    raise ValueError("a page of executions is of an organization_id, a workspace_id, or a workflow_id in one")

@@ -159,16 +159,17 @@ class OrganizationRow(NamedTuple):
 
 
 class WorkspaceRow(NamedTuple):
-    """A workspace of an organization; `name` is unique within it."""
+    """A workspace of an organization; `name` is unique within it. A sandbox says which it is paired with."""
 
     workspace_id: bytes
     organization_id: bytes
     name: str
     created_at: int
+    live_workspace_id: bytes | None
 
 
 class ApiKeyRow(NamedTuple):
-    """A key: only the SHA-256 of its text is kept. `scopes` are names, separated by spaces."""
+    """A key: of its text the SHA-256 alone is kept. `scopes` are names between spaces, `role_ids` is JSON text."""
 
     key_id: bytes
     organization_id: bytes
@@ -180,13 +181,13 @@ class ApiKeyRow(NamedTuple):
     created_by: str
     expires_at: int | None
     revoked_at: int | None
+    mode: str
+    user_id: str | None
+    role_ids: str
 
 
 class WorkflowRow(NamedTuple):
-    """A workflow as it is now. `status`: draft, published or archived; `latest_version` counts drafts too.
-
-    Who sees it is said in `store.viewer`, which reads `visibility` and the three columns behind it.
-    """
+    """A workflow as it is now. `latest_version` counts drafts too. Who sees it: `store.viewer`, by the last columns."""
 
     workflow_id: bytes
     organization_id: bytes
@@ -208,9 +209,8 @@ class WorkflowRow(NamedTuple):
 class WorkflowVersionRow(NamedTuple):
     """A version of a workflow. Only `published_at` changes. `definition_digest` is `definition`'s SHA-256.
 
-    `settings` is JSON text: rules for its runs, of which `resume`, what a resume must say, is one. `source` is the text
-    of the document that the definition was compiled from, and `outline` what goes with the two; null where the document
-    is the definition. `summary` says for people what has changed.
+    `settings` (JSON) has rules for its runs, `resume` among them. `source` is the document that it was compiled from,
+    and `outline` goes with both (null: the document is the definition). `summary` says for people what has changed.
     """
 
     workflow_id: bytes

@@ -163,6 +163,7 @@ workspaces = Table(
     _id("organization_id"),
     _text("name"),
     _ms("created_at"),
+    _id("live_workspace_id", null=True),
     UniqueConstraint("organization_id", "name", name="workspaces_named"),
     sqlite_with_rowid=False,
 )
@@ -183,6 +184,9 @@ api_keys = Table(
     _text("created_by"),
     _ms("expires_at", null=True),
     _ms("revoked_at", null=True),
+    Column("mode", Text, nullable=False, server_default="live"),
+    _text("user_id", null=True),
+    Column("role_ids", Text, nullable=False, server_default="[]"),
     UniqueConstraint("key_digest", name="api_keys_by_digest"),
     Index("api_keys_of_organization", "organization_id", "key_id"),
     Index("api_keys_of_workspace", "organization_id", "workspace_id", "key_id"),

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from perdure.api.app import DIALECTS
+from perdure.api.dialects.runs.dialect import RUNS_API
+from perdure.api.dialects.service.dialect import SERVICE
 from perdure.api.settings import Settings
 from perdure.engine.core import bulk
 from perdure.engine.core.paused import table
@@ -96,7 +99,7 @@ async def test_each_command_of_the_first_workflow_runs(tmp_path: Path) -> None:
 async def serving(folder: Path) -> AsyncIterator[str]:
     """A server on a new database; gives its address."""
     server = await asyncio.create_subprocess_exec(
-        *(str(PERDURE), "serve", "--port", "0", "--database", "sqlite:///runs.db"),
+        *(sys.executable, "-m", "perdure", "serve", "--port", "0", "--database", "sqlite:///runs.db"),
         cwd=folder,
         env={**os.environ, "PERDURE_BOOTSTRAP_KEY": "a-long-secret-of-yours"},
         stdout=asyncio.subprocess.DEVNULL,
@@ -137,6 +140,37 @@ def run_blocks(address: str, folder: Path) -> str:
             if found and f"\n{name}=" not in variables:
                 variables += f"\n{name}={found[1]}\n"
     return told
+
+
+API_ROW = re.compile(r"^\| [^|]+ \| `(?P<mounted>/[^`]+)` \| [^|]+ \| `(?P<call>curl [^`]+)` \|$", re.MULTILINE)
+
+
+def test_every_api_has_a_row() -> None:
+    """Where it is mounted; the root is no API."""
+    rows = [row["mounted"] + "/" for row in API_ROW.finditer(README)]
+    skeletons = {RUNS_API.prefix, SERVICE.prefix}
+    assert set(rows) == {dialect.prefix for dialect in DIALECTS.all if dialect.prefix != "/"} | skeletons
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.real_process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+async def test_each_call_of_the_table_of_apis_runs(tmp_path: Path) -> None:
+    """As it stands, with the variables of the first workflow; those of APIs that are mounted."""
+    calls = [
+        row["call"] for row in API_ROW.finditer(README) if f"{row['mounted']}/" in {r.prefix for r in DIALECTS.all}
+    ]
+    assert calls
+
+    def answers(address: str) -> list[str]:
+        variables = f"API={address} KEY='x-api-key: a-long-secret-of-yours'"
+        script = "\n".join([variables, *(each.replace("curl ", "curl --fail-with-body ", 1) for each in calls)])
+        done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
+        return done.stdout.split("}{")
+
+    async with serving(tmp_path) as address:
+        assert len(await asyncio.to_thread(answers, address)) == len(calls)
 
 
 def test_every_setting_is_documented() -> None:

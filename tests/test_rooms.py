@@ -63,7 +63,7 @@ ROOMS = {
     "store": """
         schedule_records
         errors forks records
-        columns run_filter audited
+        columns run_filter viewer audited
         retained
         batch chain migrations protocols schema
         migrate sql
@@ -86,15 +86,15 @@ ROOMS = {
         server
     """,
     "api/dialects": """
-        schemas
-        envelopes pauses run_commands
+        schemas status_words
+        envelopes pauses run_commands spellings
         root
         health process resource runs service
     """,
     "perdure/cli": """
         arguments filter_options options output setting_options
         event_lines runner step_lines
-        names
+        document_text names
         targets
         commands
         main

@@ -76,7 +76,9 @@ TWICE = (
     (
         (
             "api/client/results.py",
+            "api/client/action_results.py",
             "api/client/chance_results.py",
+            "api/client/key_results.py",
             "api/client/many_results.py",
             "api/client/pause_results.py",
             "api/client/schedule_results.py",

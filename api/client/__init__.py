@@ -3,7 +3,7 @@
 ```python
 from perdure.client import Client, NotWaiting
 
-with Client("http://127.0.0.1:8080", "pk_…") as perdure:
+with Client("http://127.0.0.1:8080", "wfk_…") as perdure:
     workflow = perdure.apply_workflow("invoice approval", definition)
     run = perdure.trigger(workflow.id, {"amount": 120}, process_id="INV-7")
     try:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.client.key_results import KeyShown
 from perdure.api.client.pause_results import PauseDetails, PauseListed
 
 T = TypeVar("T")
@@ -371,29 +372,6 @@ class OrganizationShown(Result, frozen=True):
 
 
 # --- keys, waits, tasks, events, health --------------------------------------------------------------------------
-
-
-class KeyShown(Result, frozen=True):
-    """A key, without its text."""
-
-    id: str
-    name: str
-    scopes: list[str]
-    organization_id: str
-    workspace_id: str
-    created_at: str
-    expires_at: str | None
-    revoked_at: str | None
-    last_used_at: str | None
-
-
-class KeyMade(KeyShown, frozen=True):
-    """A key with its text, which is shown only now; `repr` leaves it out."""
-
-    key: str
-
-    def __repr__(self) -> str:
-        return f"KeyMade(id={self.id!r}, name={self.name!r}, scopes={self.scopes!r}, key=…)"
 
 
 class After(Result, frozen=True):

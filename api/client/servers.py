@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from perdure.api.client import results
+from perdure.api.client import action_results, key_results, results
 from perdure.api.client.calls import Call, Iteration, Operation, Walk, given
 
 PAGE: Final = 100
@@ -28,8 +28,14 @@ class ServerCalls:
         organization: str | None = None,
         workspace: str | None = None,
         expires_at: datetime | str | None = None,
-    ) -> Call[results.KeyMade]:
+        mode: Literal["live", "test"] | None = None,
+        user_id: str | None = None,
+        role_ids: Sequence[str] | None = None,
+    ) -> Call[key_results.KeyMade]:
         """Make a key with scopes such as `runs.view`. Its text, `key`, is in this answer and nowhere else.
+
+        A `test` key acts in the workspace's sandbox: the same workflows, runs of its own, nothing changed outside.
+        `user_id`, `role_ids`: the person that the key is of.
 
         Only a key with the scope `operator` may name another `organization` or `workspace`, which is made if it is not
         there. `expires_at`: for ever unless given; without an offset it is UTC. Raises `Invalid`, `Forbidden`. Is not
@@ -38,7 +44,13 @@ class ServerCalls:
         until = expires_at.isoformat() if isinstance(expires_at, datetime) else expires_at
         body = {"name": name, "scopes": list(scopes)}
         body |= given(organization=organization, workspace=workspace, expires_at=until)
-        return Call("POST", "/v1/keys", results.KeyMade, "data", body=body)
+        body |= given(mode=mode, user_id=user_id, role_ids=None if role_ids is None else list(role_ids))
+        return Call("POST", "/v1/keys", key_results.KeyMade, "data", body=body)
+
+    @Operation
+    def me(self) -> Call[key_results.Me]:
+        """The key that asks: its scopes, its mode, and where it acts."""
+        return Call("GET", "/v1/me", key_results.Me, "data", is_safe=True)
 
     @Operation
     def organization(self) -> Call[results.OrganizationShown]:
@@ -81,7 +93,7 @@ class ServerCalls:
         return _keys(after, limit)
 
     @Iteration
-    def iter_keys(self) -> Walk[results.KeyShown]:
+    def iter_keys(self) -> Walk[key_results.KeyShown]:
         """All keys of the workspace, without their texts, oldest first; an operator's sees its organization's."""
 
         def then(page: results.KeyPage) -> Call[results.KeyPage] | None:
@@ -90,19 +102,31 @@ class ServerCalls:
         return Walk(_keys(None, PAGE), lambda page: page.data, then)
 
     @Operation
-    def key(self, key_id: str) -> Call[results.KeyShown]:
+    def key(self, key_id: str) -> Call[key_results.KeyShown]:
         """A key, without its text. Raises `Forbidden`, `NotFound`."""
-        return Call("GET", "/v1/keys/{id}", results.KeyShown, "data", values={"id": key_id}, is_safe=True)
+        return Call("GET", "/v1/keys/{id}", key_results.KeyShown, "data", values={"id": key_id}, is_safe=True)
 
     @Operation
-    def revoke_key(self, key_id: str, *, with_children: bool | None = None) -> Call[results.KeyShown]:
+    def revoke_key(self, key_id: str, *, with_children: bool | None = None) -> Call[key_results.KeyShown]:
         """Revoke a key, at once and for ever; `with_children`: the keys that it made, too.
 
         Raises `NotFound`, `Conflict` (the last operator's stays).
         """
         query = {"with_children": with_children}
         values = {"id": key_id}
-        return Call("DELETE", "/v1/keys/{id}", results.KeyShown, "data", values=values, query=query, is_safe=True)
+        return Call("DELETE", "/v1/keys/{id}", key_results.KeyShown, "data", values=values, query=query, is_safe=True)
+
+    @Operation
+    def actions(self) -> Call[list[action_results.ActionShown]]:
+        """All that steps of workflows can do on this server, by name."""
+        return Call("GET", "/v1/actions", list[action_results.ActionShown], "data", is_safe=True)
+
+    @Operation
+    def action(self, name: str) -> Call[action_results.ActionShown]:
+        """One action, with its JSON Schemas. Raises `NotFound`, naming similar ones."""
+        return Call(
+            "GET", "/v1/actions/{name}", action_results.ActionShown, "data", values={"name": name}, is_safe=True
+        )
 
     @Operation
     def live(self) -> Call[results.Health]:

@@ -18,7 +18,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from perdure.engine.errors import PerdureError
+from perdure.engine.errors import Invalid, PerdureError
+from perdure.engine.services.access import SCOPES
+from perdure.engine.suggestions import did_you_mean
 
 ErrorEnvelope: TypeAlias = Callable[[str, str, Mapping[str, Any]], dict[str, Any]]
 """The body of a refusal: from its code, its message and its details, which may be none."""
@@ -85,7 +87,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     `error_codes` are its words for our codes, where they differ. `casing` is that of the members of a refusal's
     details; bodies are cased by their types. `request_id_headers` are names besides `X-Request-Id` under which a
     caller may name a request, and is told its name. `deprecation` holds for all routes that say none. `tags` are the
-    headings of the document, each with what it is about; a route that names none has the first.
+    headings of the document, each with what it is about; a route that names none has the first. `document_prefix`
+    is what the document puts in front of the names of its operations and types, so that they are no other dialect's.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     request_id_headers: Sequence[str] = ()
     deprecation: Deprecation | None = None
     tags: Mapping[str, str]
+    document_prefix: str = ""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` unless the prefix is of whole segments: `/v1` would be the beginning of `/v10`, too."""
@@ -137,8 +141,26 @@ class Dialects:
         return next((dialect for dialect in self._longest_first if path.startswith(dialect.prefix)), self._root)
 
     def plain_scopes(self, scopes: Iterable[str]) -> tuple[str, ...]:
-        """Scopes in our spelling, whichever dialect's they are in; each once, in the order given."""
-        return tuple(dict.fromkeys(self._plain(scope) for scope in scopes))
+        """Scopes in our spelling, whichever dialect's they are in; each once, in the order given.
+
+        Raises `Invalid` for one that is none.
+        """
+        plain = {scope: self._plain(scope) for scope in scopes}
+        for given, scope in plain.items():
+            if scope not in SCOPES:
+                raise self._no_scope(given)
+        return tuple(dict.fromkeys(plain.values()))
+
+    def _no_scope(self, given: str) -> Invalid:
+        spellings = [dialect.scope_spelling for dialect in self.all]
+        words = dict.fromkeys(word for each in spellings for word in each.words)
+        prefixes = list(dict.fromkeys(each.prefix for each in spellings if each.prefix))
+        prefixed = [prefix + scope for prefix in prefixes for scope in SCOPES]
+        near = did_you_mean(given, [*SCOPES, *words, *prefixed])
+        spelled = "".join(f", each also with {prefix!r} before it" for prefix in prefixes)
+        others = f"; or {', '.join(words)}" if words else ""
+        message = f"scopes: {given!r} is no scope.{near} There are: {', '.join(SCOPES)}{spelled}{others}"
+        return Invalid(message, {"field": "scopes", "scope": given})
 
     def _plain(self, scope: str) -> str:
         for dialect in self.all:

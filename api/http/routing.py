@@ -42,6 +42,9 @@ B = TypeVar("B")
 PARAMETERS_MAX = 32
 NOT_MODIFIED: Final = 304
 
+ANY_KEY: Final = ""
+"""The scope of a route that any key may call."""
+
 
 class NoQuery(Request, frozen=True):
     """A query without parameters."""
@@ -151,9 +154,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path.
 
     `dialect` is whose it is: its path begins as that one's do, and what it refuses is told as that one tells it.
-    `scope` is what the key must have; none: everybody may. `body` is the struct of a request object, `dict` for a
-    JSON object of the caller's own, none where no body is looked at. `tells_position`: every answer, errors too, says
-    where the log stood, if its key was accepted.
+    `scope` is what the key must have (`ANY_KEY`: nothing); none: everybody may. `body` is the struct of a request
+    object, `dict` for a JSON object of the caller's own, none where no body is looked at. `tells_position`: every
+    answer, errors too, says where the log stood, if its key was accepted.
 
     `repeated` answers a request again whose `Idempotency-Key` was used before, from what is stored of the first one;
     only routes whose handler looks at the key itself have the header and none. `is_of_one`: a GET of one thing, whose
@@ -273,7 +276,8 @@ class Endpoint:
             principal = await authenticate(self._served.engine.services.access, self._throttle, request)
             request.state.actor = principal.caller.actor
             await self._limits.take(principal.caller.organization_id, request.scope["state"])
-            principal.require(route.scope)
+            if route.scope != ANY_KEY:
+                principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
         parameters = _parameters(request.scope.get("query_string", b""))
         query = read(route.query, dict(parameters), what=QUERY)

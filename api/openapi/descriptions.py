@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 
 PARAMETERS: Final[Mapping[str, str]] = {
     **{each.name: each.words for each in FILTERS},
     "after": "Where the page before ended: `after` of its `meta`.",
+    "cursor": "Where the page before ended, as its `meta` says.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
@@ -46,6 +48,36 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "workflow_id": "The workflow's id; where there is a `lastKey` with it, it may be part of the position.",
     "workflow_version": "The number of the version, from 1.",
 }
+
+DIALECT: Final = "dialect"
+"""The parameter that is the name of a dialect."""
+
+PATH_PARAMETERS: Final[Mapping[str, str]] = {
+    DIALECT: "The name of an API.",
+    "n": "The number of the version, from 1.",
+}
+"""Words for parts of paths, for whichever dialect has them; beside those of `PARAMETERS`."""
+
+
+def parameter(name: str) -> str:
+    """The words for a parameter; one in camelCase is what it is in snake_case. Raises `ValueError` if there are none.
+
+    What ends as an id does, and has no words of its own, is the id of what stands before.
+    """
+    plain = in_snake_case(name)
+    found = PATH_PARAMETERS.get(name) or PARAMETERS.get(name) or PARAMETERS.get(plain)
+    if found is None and plain.endswith("_id"):
+        return f"The {plain.removesuffix('_id').replace('_', ' ')}'s id."
+    if found is None:
+        message = f"parameter {name}: it has no words in PARAMETERS: give it some"
+        raise ValueError(message)
+    return found
+
+
+def in_snake_case(name: str) -> str:
+    """`waitId` as `wait_id`."""
+    return re.sub(r"(?<=[a-z0-9])[A-Z]", lambda found: f"_{found[0]}", name).lower()
+
 
 REQUEST_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "Idempotency-Key": {

@@ -16,10 +16,25 @@ Schema: TypeAlias = dict[str, Any]
 AT: Final = "#/components/schemas/"
 
 
-def schemas_of(types: Iterable[Any]) -> tuple[list[Schema], dict[str, Schema]]:
-    """The schema of each type, and the components that they refer to."""
-    schemas, components = msgspec.json.schema_components(types, ref_template=f"{AT}{{name}}")
-    return _tidy(list(schemas)), {_named(name): _tidy(schema) for name, schema in components.items()}
+def schemas_of(types: Iterable[Any], prefix: str = "") -> tuple[list[Schema], dict[str, Schema]]:
+    """The schema of each type, and the components that they refer to, whose names begin with this prefix.
+
+    Raises `ValueError` if two types would have one name.
+    """
+    try:
+        schemas, found = msgspec.json.schema_components(types, ref_template=f"{AT}{{name}}")
+    except KeyError as error:  # of generic types around two types of one name
+        message = f"schema {error}: two types have that name: rename one of them"
+        raise ValueError(message) from None
+    components: dict[str, Schema] = {}
+    said: dict[str, str] = {}
+    for raw, schema in found.items():
+        name = named(raw, prefix)
+        if said.setdefault(name, raw) != raw:
+            message = f"schema {name}: two types have that name, {said[name]} and {raw}: rename one of them"
+            raise ValueError(message)
+        components[name] = _tidy(schema, prefix)
+    return _tidy(list(schemas), prefix), components
 
 
 def parameters_of(query: type[msgspec.Struct]) -> list[tuple[str, Schema, bool]]:
@@ -32,29 +47,32 @@ def parameters_of(query: type[msgspec.Struct]) -> list[tuple[str, Schema, bool]]
 
 def coded(dialect: Dialect, codes: Iterable[str]) -> Schema:
     """The schema of a dialect's refusal that has one of these codes."""
-    found: Schema = {"enum": [dialect.code(code) for code in codes]}
+    found: Schema = {"enum": list(dict.fromkeys(dialect.code(code) for code in codes))}
     for member in reversed(dialect.error_code_at):
         found = {"properties": {member: found}}
-    return {"allOf": [{"$ref": f"{AT}{dialect.error_schema.__name__}"}, {"type": "object", **found}]}
+    refusal = named(dialect.error_schema.__name__, dialect.document_prefix)
+    return {"allOf": [{"$ref": f"{AT}{refusal}"}, {"type": "object", **found}]}
 
 
-def _named(name: str) -> str:
+def named(name: str, prefix: str = "") -> str:
     """A component's name: of a generic type `Data_WorkflowShown_` it is `DataWorkflowShown`."""
-    return re.sub(r"[\w.]*\.(?=[A-Z])", "", name).replace("_", "")
+    plain = re.sub(r"[\w.]*\.(?=[A-Z])", "", name).replace("_", "")
+    begin = prefix.capitalize()
+    return plain if plain.startswith(begin) else begin + plain
 
 
-def _tidy(value: Any) -> Any:
+def _tidy(value: Any, prefix: str = "") -> Any:
     """Patterns as ECMA-262 writes them, names of components as we do, and no titles that only repeat these.
 
     Descriptions are without the indentation that docstrings have in the source.
     """
     if isinstance(value, list):
-        return [_tidy(item) for item in value]
+        return [_tidy(item, prefix) for item in value]
     if not isinstance(value, dict):
         return value
-    tidy = {name: _tidy(member) for name, member in value.items()}
+    tidy = {name: _tidy(member, prefix) for name, member in value.items()}
     if isinstance(tidy.get("$ref"), str):
-        tidy["$ref"] = AT + _named(tidy["$ref"].removeprefix(AT))
+        tidy["$ref"] = AT + named(tidy["$ref"].removeprefix(AT), prefix)
     if isinstance(tidy.get("pattern"), str):
         tidy["pattern"] = tidy["pattern"].replace(r"\Z", "$")
     if isinstance(tidy.get("title"), str):

@@ -18,7 +18,7 @@ from perdure.engine.log import projections
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import request_digest
 from perdure.engine.runtime.streams.bulk import bulk_row
-from perdure.engine.runtime.streams.organization import key_row, organization_row
+from perdure.engine.runtime.streams.organization import key_row, organization_row, workspace_row
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
 from perdure.engine.runtime.streams.workflow import schedule_row, version_row, workflow_row
 from perdure.store.batch import KEY_COLUMNS
@@ -211,10 +211,10 @@ class OrganizationFold(_AdministrativeFold):
         return [
             organization_row(state, own, payloads[1]["name"], secret, self._recorded_at[1]),
             *(
-                WorkspaceRow(ids.parse(workspace), own, payloads[seq]["name"], self._recorded_at[seq])
+                workspace_row(workspace, seq, state, own, payloads, self._recorded_at[seq])
                 for workspace, seq in state.workspaces.items()
             ),
-            *(key_row(key, own, payloads) for key in state.keys.values()),
+            *(key_row(key, state, own, payloads) for key in state.keys.values()),
         ]
 
 

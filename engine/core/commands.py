@@ -21,7 +21,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     """Start the execution. Ids are text; `process_id` is the caller's own name for it, if any was chosen.
 
     `origin` is the execution that it repeats, for the `reason` that was given.
-    With `limits` it begins when it is admitted.
+    With `limits` it begins when it is admitted. `live` is given in a sandbox: the workspace that it is paired with.
     """
 
     workspace: str
@@ -37,6 +37,7 @@ class Trigger(msgspec.Struct, frozen=True, gc=False):
     origin: Origin | None = None
     reason: str | None = None
     limits: tuple[RunLimit, ...] = ()
+    live: str | None = None
 
 
 class ForkExecution(msgspec.Struct, frozen=True, gc=False):
@@ -68,9 +69,10 @@ class Advance(msgspec.Struct, frozen=True, gc=False):
 
 
 class TaskSuccess(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of a step that returned this JSON value."""
+    """The outcome of a step that returned this JSON value; or that was simulated, and not called."""
 
     result: Any
+    is_simulated: bool = False
 
 
 class TaskFailure(msgspec.Struct, frozen=True, gc=False):

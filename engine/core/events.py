@@ -108,7 +108,8 @@ class ExecutionStarted(Event, frozen=True):
     `due_at`: when the execution times out (TimeoutSeconds of the machine); the timer's name is 1. `limit_at`: likewise
     by the workflow's settings; that timer's name is 0. With `limits` the run queues for a place in each of them, and
     its time limits, `timeout_ms` and `limit_ms`, begin when it is admitted. `origin`: the one that it was
-    made from; the reason for that stands in the payload as `reason`, if one was given.
+    made from; the reason for that stands in the payload as `reason`, if one was given. `live`: `workspace` is a
+    sandbox, paired with that one, whose workflow it is; steps that may change something outside are simulated.
     """
 
     kind: Literal["execution"]
@@ -129,6 +130,7 @@ class ExecutionStarted(Event, frozen=True):
     timeout_ms: int | None = None
     limit_ms: int | None = None
     origin: Origin | None = None
+    live: str | None = None
 
 
 class StatePassed(Event, frozen=True):

@@ -61,6 +61,7 @@ from perdure.engine.core.remains import (
     keep_fork,
     let_begin_anew,
 )
+from perdure.engine.core.sandbox_events import TaskSimulated
 from perdure.engine.core.state import (
     TOP,
     Fork,
@@ -249,7 +250,7 @@ def _end(state: State, status: Status) -> None:
 def _execution_started(state: State, event: e.ExecutionStarted, recorded: e.Recorded) -> None:
     """Begin a run: its one frame is expected at the first state, with the run's input."""
     state.started_at = recorded.recorded_at
-    state.workspace = event.workspace
+    state.workspace, state.live = event.workspace, event.live
     state.workflow = event.workflow
     state.workflow_version = event.workflow_version
     state.definition_sha256 = event.definition_sha256
@@ -267,6 +268,10 @@ def _task_succeeded(state: State, event: e.TaskSucceeded, recorded: e.Recorded) 
     if state.waits:
         end_wait(state, event.scope, "cancelled")  # of a child that ended before anybody used the task's token
     _leave(state, event, recorded)
+
+
+def _task_simulated(_state: State, _event: TaskSimulated, _: e.Recorded) -> None:
+    """Nothing changes: the result of the step that was not called follows."""
 
 
 def _task_failed(state: State, event: e.TaskFailed, recorded: e.Recorded) -> None:
@@ -443,6 +448,7 @@ _EVOLVE: Final = (
     .on(e.TaskTimedOut, _fail)
     .on(e.TaskHeartbeat, task_heartbeat)
     .on(e.TaskInterrupted, task_interrupted)
+    .on(TaskSimulated, _task_simulated)
     .on(e.TaskRedispatched, task_redispatched)
     .on(e.WaitOpened, _wait_opened)
     .on(e.WaitResumed, _wait_resumed)

@@ -90,9 +90,12 @@ def _recount(state: State, scope: str, before: Phase | None, after: Phase | None
 
     They spare every decision a walk over all frames, of which a Map may have ten thousand.
     """
-    if type(before) is InTask or type(after) is InTask:
-        state.called += is_called(after) - is_called(before)
-        state.children += is_child_running(after) - is_child_running(before)
+    if type(before) is InTask:
+        state.called -= is_called(before)
+        state.children -= is_child_running(before)
+    if type(after) is InTask:
+        state.called += is_called(after)
+        state.children += is_child_running(after)
     was = ENGINE if before is None else progressed_by(before)
     now = ENGINE if after is None else progressed_by(after)
     if was != now:

@@ -19,6 +19,7 @@ from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
 from perdure.engine.core.refs import seq_of
+from perdure.engine.core.sandbox_events import TaskSimulated
 from perdure.engine.core.state import TOP, Fork, Frame, InFork, InTask, InWait, State, fork_and_index, scope_of
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.language.errors import QUERY_EVALUATION_ERROR, RUNTIME
@@ -230,7 +231,7 @@ _UNCOUNTED: Final = frozenset(
     {
         *(e.TaskHeartbeat, e.TaskInterrupted, e.TaskRedispatched, e.ExecutionSucceeded),
         *(e.ExecutionQuarantined, e.ExecutionReleased, e.CommandRefused, e.ResultIgnored),
-        *(ce.IterationRedriven, ce.ExecutionForked),
+        *(ce.IterationRedriven, ce.ExecutionForked, TaskSimulated),
         *(ExecutionPaused, ExecutionUnpaused),
         *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import count
 from typing import Any, Final, Literal, TypeAlias, assert_never
 
 import msgspec
@@ -41,8 +42,18 @@ class WorkspaceCreated(Event, frozen=True):
     workspace: str
 
 
+class SandboxCreated(Event, frozen=True):
+    """A workspace in which test keys act, paired with `live`, whose workflows it sees. Payload: `name`."""
+
+    workspace: str
+    live: str
+
+
 class KeyCreated(Event, frozen=True):
-    """A key and its scopes. Of its text it has the SHA-256 only. Payload: `name`."""
+    """A key and its scopes; a test key if its workspace is a sandbox. Of its text it has the SHA-256 only.
+
+    Payload: `name`, and if it is a person's `user_id`, `role_ids`.
+    """
 
     key: str
     workspace: str
@@ -76,6 +87,7 @@ class ClockAccepted(Event, frozen=True):
 EVENTS = (
     OrganizationCreated,
     WorkspaceCreated,
+    SandboxCreated,
     KeyCreated,
     KeyRevoked,
     OrganizationSettingsChanged,
@@ -100,8 +112,16 @@ class CreateWorkspace(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+KeyMode: TypeAlias = Literal["live", "test"]
+"""What a key is for: the workspace itself, or the sandbox that is paired with it."""
+
+
 class CreateKey(msgspec.Struct, frozen=True, gc=False):
-    """Create a key; `sha256` is the digest of its text."""
+    """Create a key; `sha256` is the digest of its text.
+
+    `sandbox` is given for a test key: the id of the workspace's sandbox if it has none yet. `user_id` and `role_ids`
+    say who the person is that the key is of.
+    """
 
     key: str
     workspace: str
@@ -109,6 +129,9 @@ class CreateKey(msgspec.Struct, frozen=True, gc=False):
     sha256: str
     scopes: tuple[str, ...]
     expires_at: int | None = None
+    sandbox: str | None = None
+    user_id: str | None = None
+    role_ids: tuple[str, ...] = ()
 
 
 class RevokeKey(msgspec.Struct, frozen=True, gc=False):
@@ -170,7 +193,7 @@ class ApiKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class OrganizationState(msgspec.Struct, gc=False):
-    """`workspaces` has the seq of the event that created each, by id.
+    """`workspaces` has the seq of the event that created each, by id; `sandboxes` the live one of each that is one.
 
     `children` has, by whoever made keys (an actor), what it made; `operators` are the keys with that scope that are
     not revoked. There may be many keys: making one costs the same however many there are.
@@ -179,6 +202,7 @@ class OrganizationState(msgspec.Struct, gc=False):
     seq: int = 0
     recorded_at: int = 0
     workspaces: dict[str, int] = {}
+    sandboxes: dict[str, str] = {}
     keys: PersistentMap[str, ApiKey] = PersistentMap()
     children: PersistentMap[str, PersistentMap[str, None]] = PersistentMap()
     operators: frozenset[str] = frozenset()
@@ -195,6 +219,12 @@ def evolve(state: OrganizationState, recorded: Recorded) -> OrganizationState:
 def _workspace_created(state: OrganizationState, event: WorkspaceCreated, recorded: Recorded) -> None:
     """A workspace is there; its name is in the payload at this seq."""
     state.workspaces = {**state.workspaces, event.workspace: recorded.seq}
+
+
+def _sandbox_created(state: OrganizationState, event: SandboxCreated, recorded: Recorded) -> None:
+    """A workspace is there, paired with another one."""
+    state.workspaces = {**state.workspaces, event.workspace: recorded.seq}
+    state.sandboxes = {**state.sandboxes, event.workspace: event.live}
 
 
 def _key_created(state: OrganizationState, event: KeyCreated, recorded: Recorded) -> None:
@@ -225,6 +255,7 @@ _EVOLVE: Final = (
     Dispatch[OrganizationState, [Recorded], None](__name__)
     .on(OrganizationCreated, _nothing)
     .on(WorkspaceCreated, _workspace_created)
+    .on(SandboxCreated, _sandbox_created)
     .on(KeyCreated, _key_created)
     .on(KeyRevoked, _key_revoked)
     .on(OrganizationSettingsChanged, _settings_changed)
@@ -257,7 +288,7 @@ def decide(
         case ChangeOrganizationSettings():
             return _change_settings(draft, command)
         case CreateKey():
-            return _create_key(draft, command)
+            return _create_key(draft, command, payloads)
         case RevokeKey():
             return _revoke(draft, command)
         case _:
@@ -274,13 +305,36 @@ def _create(draft: Draft[OrganizationState], command: CreateOrganization) -> Dec
     return Decision(tuple(draft.steps), ())
 
 
-def _create_key(draft: Draft[OrganizationState], command: CreateKey) -> Decision | Rejection:
+def _create_key(
+    draft: Draft[OrganizationState], command: CreateKey, payloads: Mapping[int, Any]
+) -> Decision | Rejection:
     """Make a key in a workspace of this organization; that it may be made is for whoever asks to check."""
     if command.workspace not in draft.state.workspaces:
         return Rejection("NOT_FOUND", "there is no such workspace")
-    event = KeyCreated(command.key, command.workspace, command.sha256, command.scopes, command.expires_at)
-    draft.emit(event, {"name": command.name})
+    is_sandbox = command.workspace in draft.state.sandboxes
+    if is_sandbox and command.sandbox is None:
+        return Rejection("CONFLICT", "the workspace is a sandbox, in which test keys alone act: make one of mode test")
+    workspace = command.workspace
+    if command.sandbox is not None and not is_sandbox:
+        workspace = _sandbox(draft, workspace, command.sandbox, payloads)
+    event = KeyCreated(command.key, workspace, command.sha256, command.scopes, command.expires_at)
+    person = {} if command.user_id is None else {"user_id": command.user_id}
+    roles = {"role_ids": list(command.role_ids)} if command.role_ids else {}
+    draft.emit(event, {"name": command.name, **person, **roles})
     return Decision(tuple(draft.steps), (), command.key)
+
+
+def _sandbox(draft: Draft[OrganizationState], live: str, new_id: str, payloads: Mapping[int, Any]) -> str:
+    """The sandbox of a workspace, which is made with the first key that needs it."""
+    state = draft.state
+    for sandbox, paired in state.sandboxes.items():
+        if paired == live:
+            return sandbox
+    taken = {payloads[seq]["name"] for seq in state.workspaces.values()}
+    own = f"{payloads[state.workspaces[live]]['name']} (sandbox)"
+    numbered = (own if number == 1 else f"{own} {number}" for number in count(1))
+    draft.emit(SandboxCreated(new_id, live), {"name": next(name for name in numbered if name not in taken)})
+    return new_id
 
 
 def _change_settings(draft: Draft[OrganizationState], command: ChangeOrganizationSettings) -> Decision | Rejection:

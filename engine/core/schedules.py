@@ -335,9 +335,9 @@ class Due(msgspec.Struct, frozen=True, gc=False):
 
 
 class DecideSlots(msgspec.Struct, frozen=True, gc=False):
-    """Decide the slots of a schedule that have come."""
+    """Decide the slots of schedules that have come; the answer has those schedules that have moved on meanwhile."""
 
-    due: Due
+    due: tuple[Due, ...]
 
 
 class TakeBuffered(msgspec.Struct, frozen=True, gc=False):
@@ -362,12 +362,18 @@ class RunRefusal(NamedTuple):
     reason: str
 
 
-class AcknowledgeRuns(msgspec.Struct, frozen=True, gc=False):
-    """Note what became of runs that a schedule has decided on."""
+class RunsOf(NamedTuple):
+    """The outcome of runs that a schedule has decided on."""
 
     schedule: str
     started: tuple[str, ...] = ()
     refused: tuple[RunRefusal, ...] = ()
+
+
+class AcknowledgeRuns(msgspec.Struct, frozen=True, gc=False):
+    """Note what became of runs that schedules have decided on."""
+
+    runs: tuple[RunsOf, ...]
 
 
 class RecoverSchedules(msgspec.Struct, frozen=True, gc=False):

@@ -71,12 +71,16 @@ class Turn(Generic[W]):
 
 
 def decide_slots(turn: Turn[W], command: s.DecideSlots) -> Rejection | None:
-    """Decide the slots of an active schedule that have come."""
-    found = turn.schedule(command.due.schedule)
-    if found is None or not s.is_active(turn.draft.state, found) or not _take(turn, command.due):
-        return STALE
-    turn.arm(command.due.schedule)
-    return None
+    """Decide the slots of active schedules that have come; what has moved on keeps the others from nothing."""
+    stale: list[str] = []
+    for due in command.due:
+        found = turn.schedule(due.schedule)
+        if found is None or not s.is_active(turn.draft.state, found) or not _take(turn, due):
+            stale.append(due.schedule)
+        else:
+            turn.arm(due.schedule)
+    turn.answer = tuple(stale)
+    return STALE if len(stale) == len(command.due) else None
 
 
 def _take(turn: Turn[W], due: s.Due) -> bool:
@@ -219,14 +223,21 @@ def run_now(turn: Turn[W], command: s.RunNow) -> Rejection | None:
 
 def acknowledge(turn: Turn[W], command: s.AcknowledgeRuns) -> Rejection | None:
     """Note what became of runs; what is known already is a no-op."""
-    name = command.schedule
+    for runs in command.runs:
+        _acknowledge(turn, runs)
+    return None
+
+
+def _acknowledge(turn: Turn[W], runs: s.RunsOf) -> None:
+    """Note what became of one schedule's runs."""
+    name = runs.schedule
     found = turn.draft.state.schedules.get(name)
     if found is None:
-        return None
-    started = tuple(run for run in command.started if run in found.starting)
+        return
+    started = tuple(run for run in runs.started if run in found.starting)
     if started:
         turn.draft.emit(s.ScheduledRunsStarted(name, started))
-    for refusal in command.refused:
+    for refusal in runs.refused:
         if refusal.run in found.starting:
             where = ref(turn.draft.next_seq, "reason")
             event = s.ScheduledRunRefused(name, refusal.run, refusal.code, where)
@@ -234,7 +245,6 @@ def acknowledge(turn: Turn[W], command: s.AcknowledgeRuns) -> Rejection | None:
     left = turn.draft.state.schedules.get(name)
     if left is not None and left.buffered is not None and left.last_run is None:
         _let_go(turn, name, left.buffered)  # what it waited for never began
-    return None
 
 
 def recover(turn: Turn[W], _: s.RecoverSchedules) -> Rejection | None:

@@ -294,6 +294,7 @@ class State(msgspec.Struct, gc=False):
     recorded_at: int = 0
     started_at: int = 0
     workspace: str = ""
+    live: str | None = None
     workflow: str = ""
     workflow_version: int = 0
     definition_sha256: str = ""

@@ -63,6 +63,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, str], frozenset[Status]]] = {
     ("running", "TaskQueued"): _RUNNING,
     ("running", "TaskStarted"): _RUNNING,
     ("running", "TaskInterrupted"): _RUNNING,
+    ("running", "TaskSimulated"): _RUNNING,
     ("running", "TaskRedispatched"): _RUNNING,
     ("running", "TimerSet"): _RUNNING,
     ("running", "BranchesStarted"): _RUNNING,

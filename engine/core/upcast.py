@@ -8,16 +8,21 @@ verified so. A struct here is as frozen as the bytes that it reads: an unknown m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import asdict
 
 from perdure.engine.core.events import (
     BranchesStarted,
+    CountsRule,
     Event,
+    ExecutionStarted,
     MapStarted,
+    Origin,
+    Parent,
     ResumeRule,
+    RunLimit,
     TaskScheduled,
     WaitOpened,
 )
@@ -113,6 +118,32 @@ class LogPinned1(Event, frozen=True):
     sha256: str
 
 
+class ExecutionStarted1(Event, frozen=True):
+    """There were no sandboxes.
+
+    Read as the next version: without `live`.
+    """
+
+    kind: Literal["execution"]
+    workspace: str
+    workflow: str
+    workflow_version: int
+    definition_sha256: str
+    trigger: str
+    start_at: str
+    input: Ref
+    is_test: bool = False
+    due_at: int | None = None
+    parent: Parent | None = None
+    resume: ResumeRule = "any"
+    limit_at: int | None = None
+    limits: tuple[RunLimit, ...] = ()
+    counts: CountsRule = "all"
+    timeout_ms: int | None = None
+    limit_ms: int | None = None
+    origin: Origin | None = None
+
+
 class VersionAdded1(Event, frozen=True):
     """It had one setting only.
 
@@ -137,6 +168,11 @@ class VersionAdded2(Event, frozen=True):
     is_published: bool = True
     settings: VersionSettings | None = None
     calls: dict[str, Called] = msgspec.field(default_factory=dict)
+
+
+def _in_no_sandbox(event: ExecutionStarted1, _seq: int, _at: int) -> ExecutionStarted:
+    """Version 2 names the workspace that a sandbox is paired with. Every run is read through this: member by member."""
+    return ExecutionStarted(**{name: getattr(event, name) for name in ExecutionStarted1.__struct_fields__})
 
 
 def _without_keyed(event: TaskScheduled1, _seq: int, _at: int) -> TaskScheduled:
@@ -164,6 +200,7 @@ def _with_settings(event: VersionAdded1, _seq: int, _at: int) -> VersionAdded2:
 
 
 EARLIER: Final[Mapping[str, tuple[Earlier[Any], ...]]] = {
+    "ExecutionStarted": (Earlier(ExecutionStarted1, _in_no_sandbox),),
     "TaskScheduled": (Earlier(TaskScheduled1, _without_keyed),),
     "BranchesStarted": (Earlier(BranchesStarted1, lambda event, seq, _: BranchesStarted(**asdict(event), visit=seq)),),
     "MapStarted": (Earlier(MapStarted1, lambda event, seq, _: MapStarted(**asdict(event), visit=seq)),),

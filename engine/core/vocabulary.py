@@ -1,8 +1,8 @@
 """All event types of an execution, whatever module they stand in.
 
 `events` has those of its states, and its ends; `chance_events` those of second chances; `limit_events` those of places
-and time limits; `pause_events` those of a pause. Whatever must have an answer to each event is checked for all of them
-when it is imported (`dispatch.py`).
+and time limits; `pause_events` those of a pause; `sandbox_events` those of runs in a sandbox. Whatever must have an
+answer to each event is checked for all of them when it is imported (`dispatch.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Final
 
-from perdure.engine.core import chance_events, events, limit_events, pause_events
+from perdure.engine.core import chance_events, events, limit_events, pause_events, sandbox_events
 from perdure.engine.core.events import Event
 
 
@@ -25,4 +25,5 @@ EXECUTION_EVENTS: Final[tuple[type[Event], ...]] = (
     *_of(chance_events),
     *_of(limit_events),
     *_of(pause_events),
+    *_of(sandbox_events),
 )

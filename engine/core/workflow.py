@@ -57,7 +57,7 @@ class WorkflowDescribed(Event, frozen=True):
 
 
 class VisibilityChanged(Event, frozen=True):
-    """Who sees the workflow from here on: everybody in its workspace (`tenant`), its owner alone, or those named.
+    """The change of who sees the workflow: everybody in its workspace (`tenant`), its owner alone, or those named.
 
     `owner` is the user who made it, if its maker's key was anybody's.
     """
@@ -94,7 +94,7 @@ class SourceText(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sharing(msgspec.Struct, frozen=True, gc=False):
-    """Who is to see a workflow; `users` and `roles` count where it is `shared`."""
+    """The rule of who is to see a workflow; `users` and `roles` count where it is `shared`."""
 
     visibility: Visibility
     users: tuple[str, ...] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from perdure.engine.core import events as e
-from perdure.engine.core.refs import seq_of
+from perdure.engine.core.refs import Ref, seq_of
 from perdure.engine.core.state import TOP
 from perdure.engine.history.fold import HistoryFold
-from perdure.engine.history.timeline import Retried, TimelineEntry, Visit, VisitFailure
+from perdure.engine.history.timeline import Retried, TimelineEntry, Visit, VisitCall, VisitFailure
 
 _EVALUATION: Final = "States.QueryEvaluationError"
 _FATAL: Final = "States.Runtime"
@@ -22,6 +22,8 @@ def task_failed(fold: HistoryFold, event: e.TaskFailed, recorded: e.Recorded) ->
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     failure = VisitFailure(event.error, event.error_ref, event.cause)
+    if event.wait is not None:
+        end_wait(visit, "failed", recorded)
     fold.add(TimelineEntry("task_failed", visit, failure=failure))
     _go_on(fold, recorded, visit, failure, event.then)
 
@@ -31,6 +33,8 @@ def task_timed_out(fold: HistoryFold, event: e.TaskTimedOut | e.WaitExpired, rec
     visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.attempts = event.attempt + 1
     failure = VisitFailure(event.error)
+    if isinstance(event, e.WaitExpired):
+        end_wait(visit, "expired", recorded)
     fold.add(TimelineEntry("task_timed_out", visit, failure=failure))
     _go_on(fold, recorded, visit, failure, event.then, by_time=True)
 
@@ -54,6 +58,8 @@ def execution_failed(fold: HistoryFold, event: e.ExecutionFailed, recorded: e.Re
         else:
             visit = fold.inside(recorded, TOP, event.state, "")
         visit.failure = failure
+        if not visit.calls or visit.calls[-1].failure is None:  # no event of its own has told it
+            _fail_call(fold, visit, failure, recorded.recorded_at)
         if event.entered is not None or _is_new(failure, recorded):
             _collapse(fold, recorded, visit, failure, is_over=True)
     fold.stop(recorded)
@@ -91,6 +97,7 @@ def _go_on(
     # A copy in a fork was recorded later; so what counts is the instant that the log says, and not when it was seen.
     due_at = (visit.due_at or recorded.recorded_at) if by_time else None
     visit.failure, visit.due_at = failure, None
+    _fail_call(fold, visit, failure, recorded.recorded_at)
     if isinstance(then, e.Retry):
         visit.failure = None
         visit.retries.append(Retried(recorded.recorded_at, failure, then.due_at))
@@ -99,3 +106,20 @@ def _go_on(
         fold.leave(recorded, visit, then.output, then.next)
     elif visit.scope != TOP:
         fold.fail_scope(recorded, visit, due_at)
+
+
+def end_wait(
+    visit: Visit, outcome: Literal["resumed", "failed", "expired"], recorded: e.Recorded, result: Ref | None = None
+) -> None:
+    """Note how the wait of a visit has ended, and who did it."""
+    if visit.waits:  # else the log of its beginning is lost
+        wait = visit.waits[-1]
+        wait.outcome, wait.ended_at, wait.result, wait.actor = outcome, recorded.recorded_at, result, recorded.actor
+
+
+def _fail_call(fold: HistoryFold, visit: Visit, failure: VisitFailure, at: int) -> None:
+    """Note how the attempt of a visit has failed; one that failed before anything was begun is one, too."""
+    if not visit.calls or visit.calls[-1].failure is not None:
+        visit.calls.append(VisitCall(visit.entered_at if not visit.calls else at))
+    call = visit.calls[-1]
+    call.ended_at, call.failure, call.place = at, failure, len(fold.timeline.entries)

@@ -128,7 +128,9 @@ class HistoryFold:
 
     def _begin(self, scope: str, state: str, kind: str) -> Visit:
         visit = Visit(scope, state, kind, self._seq)
-        visit.within = self._see(scope)
+        visit.begun_seq, visit.within = self._seq, self._see(scope)
+        if scope != TOP:
+            visit.around = self.forks.get(fork_and_index(scope)[0])
         self.timeline.visits.append(visit)
         self.open[scope] = visit
         return visit
@@ -155,7 +157,9 @@ class HistoryFold:
         visit.due_at = None
         if output is None:
             return
-        visit.output = output
+        visit.output, visit.following = output, following
+        if visit.calls and visit.calls[-1].ended_at is None:
+            visit.calls[-1].ended_at = recorded.recorded_at
         self._close(recorded, visit)
         self._fallen.forget(visit)
         self.note("exited", visit, output)
@@ -173,6 +177,8 @@ class HistoryFold:
     def _cancel(self, recorded: Recorded, visit: Visit) -> None:
         """End a visit with what is around it, unless it is its own failure that does so."""
         visit.is_cancelled = visit.failure is None
+        if visit.calls and visit.calls[-1].ended_at is None:
+            visit.calls[-1].ended_at = recorded.recorded_at
         self._close(recorded, visit)
 
     # --- branches and iterations ----------------------------------------------------------------------------------

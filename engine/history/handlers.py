@@ -10,11 +10,13 @@ from perdure.engine.core import events as e
 from perdure.engine.core import limit_events as le
 from perdure.engine.core.dispatch import Dispatch
 from perdure.engine.core.pause_events import ExecutionPaused, ExecutionUnpaused
+from perdure.engine.core.sandbox_events import TaskSimulated
 from perdure.engine.core.state import TOP
 from perdure.engine.core.vocabulary import EXECUTION_EVENTS
 from perdure.engine.history import failing
+from perdure.engine.history.failing import end_wait
 from perdure.engine.history.fold import HistoryFold
-from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitFork
+from perdure.engine.history.timeline import TimeLimits, Timeline, TimelineEntry, Visit, VisitCall, VisitFork, VisitWait
 from perdure.engine.language.model.resources import parse_resource
 
 TIMEOUT_DEFAULT_S: Final = 99_999_999
@@ -123,6 +125,7 @@ def _task_scheduled(fold: HistoryFold, event: e.TaskScheduled, recorded: e.Recor
     else:  # `WaitOpened` came before, with the limits
         visit = fold.inside(recorded, event.scope, event.state, "Task")
     visit.resource, visit.attempts = event.resource, event.attempt + 1
+    visit.parameters = event.parameters
     fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
     fold.start_later(TimelineEntry("begun", visit))
 
@@ -130,6 +133,8 @@ def _task_scheduled(fold: HistoryFold, event: e.TaskScheduled, recorded: e.Recor
 def _wait_opened(fold: HistoryFold, event: e.WaitOpened, recorded: e.Recorded) -> None:
     visit = _called(fold, event, recorded)
     visit.resource, visit.attempts = event.resource, event.attempt + 1
+    visit.parameters = event.parameters
+    visit.waits.append(VisitWait(event.wait, recorded.recorded_at, event.parameters, visit.due_at))
     if parse_resource(event.resource).kind == "wait":  # no step is called: `TaskScheduled` will not follow
         fold.add(TimelineEntry("scheduled", visit, event.parameters, limits=visit.limits))
         fold.start_later(TimelineEntry("begun", visit), TimelineEntry("submitted", visit))
@@ -141,11 +146,12 @@ def _called(fold: HistoryFold, event: e.TaskScheduled | e.WaitOpened, recorded: 
     visit = find(recorded, event.scope, event.state, "Task")
     timeout_s = None
     if event.due_at is not None and recorded.seq > fold.copied_until:
-        timeout_s = (event.due_at - recorded.recorded_at) // 1000
+        timeout_s = -(-(event.due_at - recorded.recorded_at) // 1000)  # AWS knows whole seconds
     heartbeat_ms = event.heartbeat_ms if isinstance(event, e.WaitOpened) else None
     heartbeat_s = None if heartbeat_ms is None else heartbeat_ms // 1000
     visit.limits = TimeLimits(None if timeout_s == TIMEOUT_DEFAULT_S else timeout_s, heartbeat_s)
     visit.due_at = _due_at(event)
+    visit.calls.append(VisitCall(recorded.recorded_at))
     return visit
 
 
@@ -189,6 +195,7 @@ def _in_task(fold: HistoryFold, event: e.TaskSubmitted | e.TaskSucceeded, record
 
 def _wait_resumed(fold: HistoryFold, event: e.WaitResumed, recorded: e.Recorded) -> None:
     visit = fold.inside(recorded, event.scope, event.state, "Task")
+    end_wait(visit, "resumed", recorded, event.result)
     fold.note("task_succeeded", visit, event.result)
     _leave(fold, visit, event, recorded)
 
@@ -224,6 +231,7 @@ def _begin_fork(
     find = fold.inside if event.attempt else fold.enter
     visit = find(recorded, event.scope, event.state, fork.type)
     visit.attempts = event.attempt + 1
+    visit.calls.append(VisitCall(recorded.recorded_at))
     fold.begin_fork(fork, visit)
 
 
@@ -248,12 +256,14 @@ def _unpaused(fold: HistoryFold, event: ExecutionUnpaused, _: e.Recorded) -> Non
     for visit in fold.open.values():
         if visit.due_at is not None:
             visit.due_at += event.shift_ms
+            if visit.waits and visit.waits[-1].outcome is None:
+                visit.waits[-1].due_at = visit.due_at
 
 
 BESIDE: Final[frozenset[type[e.Event]]] = frozenset(
     {
         *(e.TaskInterrupted, e.TaskRedispatched, e.ExecutionQuarantined, e.ExecutionReleased),
-        *(e.CommandRefused, e.ResultIgnored),
+        *(e.CommandRefused, e.ResultIgnored, TaskSimulated),
         *(le.ExecutionAdmitted, le.ExecutionQueued, le.PlacesReturned, le.RetryDue, le.TimeoutDeferred),
     }
 )

@@ -66,6 +66,36 @@ class Retried(NamedTuple):
     due_at: int
 
 
+@dataclass(slots=True, eq=False)
+class VisitCall:
+    """One attempt of a visit, which began at an instant; `ended_at` and `failure` are null until it has ended so.
+
+    `place` is the number of the timeline's entries when it failed.
+    """
+
+    at: int | None
+    ended_at: int | None = None
+    failure: VisitFailure | None = None
+    place: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class VisitWait:
+    """A wait that was opened for a visit; `outcome`, `ended_at`, `result` and the `actor` are null until it has ended.
+
+    One that ended with what is around it has none of them.
+    """
+
+    id: str
+    opened_at: int
+    parameters: Ref
+    due_at: int | None
+    outcome: Literal["resumed", "failed", "expired"] | None = None
+    ended_at: int | None = None
+    result: Ref | None = None
+    actor: str | None = None
+
+
 class TimeLimits(NamedTuple):
     """The timeout and the heartbeat of a task in seconds; null where there is no limit."""
 
@@ -86,7 +116,9 @@ class Visit:
     iteration. `due_at` is when what runs now times out. `seen` is the seq of the last event that is known to be of it.
     `is_cancelled`: it did not end by itself, but with what is around it.
     `begun` is the index of the entry that says that its step was called. `fallen_fork` is what was its `fork`, and may
-    go on after a redrive.
+    go on after a redrive. `following` is the state after it, null if it ended its scope. `calls` are all attempts,
+    those before a redrive too; none of a visit that only passed. `parameters` are those of the last call. `around` is
+    the fork that it is a part of. `begun_seq` is the event that it began with.
     """
 
     scope: str
@@ -109,6 +141,12 @@ class Visit:
     fork: VisitFork | None = None
     begun: int | None = None
     fallen_fork: VisitFork | None = None
+    following: str | None = None
+    calls: list[VisitCall] = field(default_factory=list)
+    parameters: Ref | None = None
+    around: VisitFork | None = None
+    waits: list[VisitWait] = field(default_factory=list)
+    begun_seq: int = 0
 
 
 @dataclass(slots=True, eq=False)

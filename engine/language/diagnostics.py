@@ -57,12 +57,14 @@ class JsonPointer:
 class Diagnostics:
     """Collects problems in the order in which they are found, which is document order."""
 
-    __slots__ = ("_comparisons_left", "accepts_old", "count", "problems")
+    __slots__ = ("_comparisons_left", "accepts_old", "count", "is_compiled", "problems")
 
-    def __init__(self, *, accepts_old: bool = False) -> None:
+    def __init__(self, *, accepts_old: bool = False, is_compiled: bool = False) -> None:
         self.problems: list[Problem] = []
         self.accepts_old = accepts_old
         """Whether a definition may hold what was accepted when it was created: one that is stored keeps running."""
+        self.is_compiled = is_compiled
+        """Whether the definition was compiled from another format: it may hold what one written by hand may not."""
         self.count = 0
         """The number of problems found, including those that are not reported."""
         self._comparisons_left = COMPARISONS_MAX

@@ -11,6 +11,8 @@ import msgspec
 from perdure.engine.errors import Unauthorized
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.watch import Watch
+from perdure.store.records import WorkflowRow
+from perdure.store.viewer import TENANT, Viewer, sees
 
 KEY_ACTOR: Final = "key:"
 """What the actor begins with whose key this is the id of."""
@@ -106,6 +108,23 @@ class Caller(NamedTuple):
     role_ids: frozenset[str] = frozenset()
     live_workspace_id: bytes | None = None
     terms: Terms = NO_TERMS
+
+    @property
+    def home_workspace_id(self) -> bytes:
+        """The workspace whose workflows the caller sees: its own, or the one that its sandbox is paired with."""
+        return self.workspace_id if self.live_workspace_id is None else self.live_workspace_id
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """The caller as somebody who looks at workflows; null: who acts by no key sees all of them."""
+        return None if self.grant is None else Viewer(self.user_id, tuple(sorted(self.role_ids)), self.actor)
+
+    def sees(self, row: WorkflowRow) -> bool:
+        """Whether the caller may know of a workflow."""
+        if row.workspace_id != self.home_workspace_id:
+            return False
+        viewer = None if row.visibility == TENANT else self.viewer
+        return viewer is None or sees(viewer, row)
 
 
 class IdempotencyKey(NamedTuple):

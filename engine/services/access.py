@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import ids, organization
+from perdure.engine.core.organization import KeyMode
 from perdure.engine.core.settings import PlanName, organization_settings
 from perdure.engine.errors import Invalid, NotFound, Refused
 from perdure.engine.language import format_instant
@@ -37,12 +38,33 @@ SCOPES: Final = (
     "keys.manage",
     "audit.read",
     "credentials.manage",
+    "connections.view",
+    "connections.manage",
+    "forms.view",
+    "forms.manage",
+    "forms.submit",
+    "tables.view",
+    "tables.manage",
+    "agents.view",
+    "agents.manage",
+    "webhooks.view",
+    "webhooks.manage",
+    "notifications.view",
     "organization.view",
     "operator",
 )
-KEY_PREFIX: Final = "pk_"
+KEY_PREFIX: Final = "wfk_"
+"""What the text of a key begins with that was made without a mode."""
+
+MODE_PREFIX: Final[Mapping[KeyMode, str]] = {"live": "sk_live_", "test": "sk_test_"}
+"""Of one that was made with a mode. It is for people: what a key may do its row says, never its text."""
+
+_EVER: Final = "|".join(("pk_", KEY_PREFIX, *MODE_PREFIX.values()))
 KEY_BYTES: Final = 32
-_FORM: Final = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{{-(-KEY_BYTES * 4 // 3)}}}")
+_FORM: Final = re.compile(rf"({_EVER})[A-Za-z0-9_-]{{{-(-KEY_BYTES * 4 // 3)}}}")
+
+BEYOND_SANDBOX: Final = ("operator", "organization.view")
+"""Scopes that no test key has: they reach beyond its sandbox."""
 NAME_MAX: Final = 120
 PLANS_KNOWN_MAX: Final = 20_000
 """Of so many organizations the plan is known without a read of the store."""
@@ -71,6 +93,23 @@ class Principal(NamedTuple):
         """Raise `Forbidden`, naming the scope, unless the key has it."""
         if scope not in self.scopes:
             raise Forbidden(f"this key lacks the scope {scope}", {"scope": scope})
+
+
+class Person(NamedTuple):
+    """The person that a key is of."""
+
+    user_id: str | None = None
+    role_ids: Sequence[str] = ()
+
+
+class OwnKey(NamedTuple):
+    """A key as it is shown to whoever has it, and the workspace's plan."""
+
+    row: ApiKeyRow
+    plan: str
+
+
+NO_PERSON: Final = Person()
 
 
 class MadeKey(NamedTuple):
@@ -157,9 +196,24 @@ class Access:
         row = await self._store.api_key_by_digest(digest)
         if row is None or row.revoked_at is not None:
             raise NotFound("there is no such key")
-        grant = Grant(row.key_id, row.expires_at)
-        caller = Caller(row.organization_id, row.workspace_id, f"{KEY_ACTOR}{ids.text(row.key_id)}", grant)
+        workspace = await self._store.workspace(row.workspace_id)
+        caller = Caller(
+            organization_id=row.organization_id,
+            workspace_id=row.workspace_id,
+            actor=f"{KEY_ACTOR}{ids.text(row.key_id)}",
+            grant=Grant(row.key_id, row.expires_at),
+            user_id=row.user_id,
+            role_ids=frozenset(decode_json(row.role_ids)),
+            live_workspace_id=None if workspace is None else workspace.live_workspace_id,
+        )
         return Principal(caller, frozenset(row.scopes.split()))
+
+    async def own_key(self, caller: Caller) -> OwnKey:
+        """The key that somebody acts by. Raises `NotFound`."""
+        row = None if caller.grant is None else await self._store.api_key(caller.grant.key_id)
+        if row is None:
+            raise NotFound("this caller acts by no key")
+        return OwnKey(row, await self.plan(row.organization_id))
 
     async def key_names(self, caller: Caller, actors: Iterable[str]) -> dict[str, str]:
         """The names of the keys among these actors, as far as they are of the caller's organization."""
@@ -258,22 +312,36 @@ class Access:
         organization_name: str | None = None,
         workspace_name: str | None = None,
         expires_at: int | None = None,
+        mode: KeyMode | None = None,
+        person: Person = NO_PERSON,
     ) -> MadeKey:
-        """Make a key.
+        """Make a key, of the mode `live` unless another is given or it is made in a sandbox.
 
         Nobody grants a scope that they lack, or for longer than they have it: without `expires_at` a key expires with
         the one that makes it. Only an operator may name another organization or workspace, which is made if it is not
-        there. Raises `Invalid` if it would have expired already.
+        there. Who is somebody makes keys for themselves, unless they are an operator; a key that is somebody's makes
+        keys that are theirs if nobody is named. Raises `Invalid` if it would have expired already, or if a test key
+        were to reach beyond its sandbox.
         """
         if expires_at is not None and expires_at <= self._node.clock.now():
             raise Invalid("expires_at: it is in the past; it must be a time to come", {"field": "expires_at"})
         principal.require("keys.manage")
         _check_scopes(principal, scopes)
         expires_at = _expiry(principal, expires_at)
+        person = _person(principal, person)
         caller = principal.caller
         if organization_name is not None or workspace_name is not None:
             caller = await self._elsewhere(principal, organization_name, workspace_name)
-        return await self.make_key(caller, name, scopes, expires_at=expires_at)
+        if caller.live_workspace_id is not None:
+            if mode == "live":
+                message = "mode: the workspace is a sandbox, where test keys alone act; it must be test, or left out"
+                raise Invalid(message, {"field": "mode", "allowed": ["test"]})
+            mode = "test"
+        beyond = [scope for scope in scopes if scope in BEYOND_SANDBOX]
+        if mode == "test" and beyond:
+            message = f"scopes: {beyond[0]} reaches beyond the sandbox of a test key; leave it out, or make a live key"
+            raise Invalid(message, {"field": "scopes", "scope": beyond[0]})
+        return await self.make_key(caller, name, scopes, expires_at=expires_at, mode=mode, person=person)
 
     async def _elsewhere(
         self, principal: Principal, organization_name: str | None, workspace_name: str | None
@@ -289,7 +357,11 @@ class Access:
         if organization_name is not None:
             organization_id = (await self.organization(organization_name, caller.actor, caller.grant)).organization_id
         workspace = await self.workspace(organization_id, workspace_name or DEFAULT, caller.actor, caller.grant)
-        return caller._replace(organization_id=organization_id, workspace_id=workspace.workspace_id)
+        return caller._replace(
+            organization_id=organization_id,
+            workspace_id=workspace.workspace_id,
+            live_workspace_id=workspace.live_workspace_id,
+        )
 
     async def make_key(
         self,
@@ -299,13 +371,19 @@ class Access:
         *,
         expires_at: int | None = None,
         text: str | None = None,
+        mode: KeyMode | None = None,
+        person: Person = NO_PERSON,
     ) -> MadeKey:
-        """Make a key in the caller's workspace, without asking whether the caller may."""
-        text = text or KEY_PREFIX + urlsafe_b64encode(self._node.random(KEY_BYTES)).decode().rstrip("=")
+        """Make a key in the caller's workspace, or if it is a test key its sandbox, without asking whether one may."""
+        prefix = KEY_PREFIX if mode is None else MODE_PREFIX[mode]
+        text = text or prefix + urlsafe_b64encode(self._node.random(KEY_BYTES)).decode().rstrip("=")
         digest = _digest(text)
         key_id = self._node.processor.new_id()
         command = organization.CreateKey(
-            ids.text(key_id), ids.text(caller.workspace_id), name, digest.hex(), scopes, expires_at
+            *(ids.text(key_id), ids.text(caller.workspace_id), name, digest.hex(), scopes, expires_at),
+            sandbox=ids.text(self._node.processor.new_id()) if mode == "test" else None,
+            user_id=person.user_id,
+            role_ids=tuple(person.role_ids),
         )
         await send(self._node, caller, "organization", caller.organization_id, command)
         row = await self._store.api_key(key_id)
@@ -318,22 +396,30 @@ class Access:
         """A key of the principal's workspace (an operator's: of the organization). Raises `NotFound`."""
         principal.require("keys.manage")
         row = await self._store.api_key(key_id)
-        if row is None or not self._sees(principal, row):
+        if row is None or not await self._sees(principal, row):
             raise NotFound(f"there is no key {ids.text(key_id)}")
         return row
 
     async def keys(
         self, principal: Principal, *, after: bytes = b"", limit: int | None = None
     ) -> tuple[list[ApiKeyRow], dict[bytes, int]]:
-        """The keys of the principal's workspace (an operator's: of the organization) by ascending id above `after`.
+        """The keys of the principal's workspace and of its sandbox by ascending id above `after`.
 
+        An operator's: of the organization.
         Beside them when they were last used, to the minute; those that never were are left out.
         """
         principal.require("keys.manage")
-        workspace = None if "operator" in principal.scopes else principal.caller.workspace_id
+        own = [None] if "operator" in principal.scopes else await self._workspaces(principal.caller)
         organization_id = principal.caller.organization_id
-        rows = await self._store.api_keys(organization_id, workspace, after=after, limit=limit)
+        parts = [await self._store.api_keys(organization_id, each, after=after, limit=limit) for each in own]
+        rows = sorted(row for part in parts for row in part)[:limit]
         return rows, await self.last_uses([row.key_id for row in rows])
+
+    async def _workspaces(self, caller: Caller) -> list[bytes]:
+        """The caller's workspace, and the sandbox that is paired with it, if there is one."""
+        own = caller.workspace_id
+        found = await self._store.sandboxes(caller.organization_id)
+        return [own, *(row.workspace_id for row in found if row.live_workspace_id == own)]
 
     async def last_uses(self, key_ids: Sequence[bytes]) -> dict[bytes, int]:
         """The last use of each key; keys that were never used are left out."""
@@ -365,10 +451,11 @@ class Access:
             is_more = isinstance(reply, Accepted) and bool(reply.answer)
             caller = caller._replace(terms=NO_TERMS)  # they went with the first
 
-    def _sees(self, principal: Principal, row: ApiKeyRow) -> bool:
+    async def _sees(self, principal: Principal, row: ApiKeyRow) -> bool:
         caller = principal.caller
-        is_in_reach = row.workspace_id == caller.workspace_id or organization.OPERATOR in principal.scopes
-        return is_in_reach and row.organization_id == caller.organization_id
+        if row.organization_id != caller.organization_id:
+            return False
+        return organization.OPERATOR in principal.scopes or row.workspace_id in await self._workspaces(caller)
 
     async def bootstrap(self, text: str | None, actor: str) -> MadeKey | None:
         """In a database without keys make organization and workspace `default` and a key with all scopes.
@@ -404,6 +491,24 @@ def _check_scopes(principal: Principal, scopes: tuple[str, ...]) -> None:
         raise Invalid(f"scopes: {unknown[0]!r} is no scope; there are: {', '.join(SCOPES)}", {"field": "scopes"})
     for scope in scopes:
         principal.require(scope)
+
+
+def _person(principal: Principal, wanted: Person) -> Person:
+    """Who a key is of that the principal makes."""
+    caller = principal.caller
+    if caller.user_id is None and not caller.role_ids:
+        return wanted
+    own = Person(caller.user_id, sorted(caller.role_ids))
+    if wanted == NO_PERSON:
+        return own
+    is_own = wanted.user_id == caller.user_id and caller.role_ids.issuperset(wanted.role_ids)
+    if not is_own and organization.OPERATOR not in principal.scopes:
+        message = (
+            "user_id, role_ids: the key that you make it with is a person's, and makes keys for that person alone, "
+            "with roles that it has itself; leave both out, or use a key that is nobody's"
+        )
+        raise Forbidden(message, {"field": "user_id"})
+    return wanted
 
 
 def _expiry(principal: Principal, wanted: int | None) -> int | None:

@@ -220,7 +220,9 @@ class BulkWorker:
         row = await self._store.bulk_job(bulk_id)
         if row is None:
             raise AssertionError("a job that is under way has a row")
-        caller = Caller(row.organization_id, row.workspace_id, state.created_by)
+        workspace = await self._node.store.workspace(row.workspace_id)
+        live = None if workspace is None else workspace.live_workspace_id
+        caller = Caller(row.organization_id, row.workspace_id, state.created_by, live_workspace_id=live)
         filters = payload.get("filters", {})
         action = action_of(state.action)
         wanted = narrowed(run_filter(caller, filters), action)

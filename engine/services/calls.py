@@ -131,9 +131,9 @@ async def named(store: Store, caller: Caller, name: str) -> list[WorkflowRow]:
     """
     if ids.is_id(name):
         row = await store.workflow(ids.parse(name))
-        if row is not None and row.workspace_id == caller.workspace_id:
+        if row is not None and caller.sees(row):
             return [row]
-    return await store.workflows_named(caller.workspace_id, name)
+    return [row for row in await store.workflows_named(caller.home_workspace_id, name) if caller.sees(row)]
 
 
 async def _executions_of(caller: Caller, definition: str) -> list[tuple[str, str, str]]:

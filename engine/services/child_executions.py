@@ -32,6 +32,8 @@ from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.calls import Calls, named
+from perdure.engine.services.documents import input_schema_of
+from perdure.engine.services.inputs import check_input
 from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.starting import Start, check_process_id, implied
@@ -196,11 +198,12 @@ class ChildExecutions:
         _check_name(wish)
         caller = _acting(hot)
         found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
-        too_many = await self._open_runs.why_not(found.version)
+        too_many = await self._open_runs.why_not(caller, found.version)
         if too_many is not None:
             raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {too_many.reason}.")
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
         try:
+            check_input(wish.input, input_schema_of(found.version))
             start = await self._limits.limited(caller, start)
         except Invalid as problem:
             raise StepFailed(RUNTIME, f"The child could not be started: {problem.message}.") from None
@@ -344,7 +347,13 @@ def _acting(parent: HotStream) -> Caller:
     if parent.workspace_id is None:
         message = f"execution {parent.text} is in no workspace"
         raise TypeError(message)
-    return Caller(parent.organization_id, parent.workspace_id, _actor(parent.text))
+    live = parent.state.live
+    return Caller(
+        parent.organization_id,
+        parent.workspace_id,
+        _actor(parent.text),
+        live_workspace_id=None if live is None else ids.parse(live),
+    )
 
 
 def _actor(parent: str) -> str:

@@ -91,7 +91,7 @@ class Finding:
 
     async def _check(self, caller: Caller, workflow_id: bytes) -> None:
         row = await self._store.workflow(workflow_id)
-        if row is None or row.workspace_id != caller.workspace_id:
+        if row is None or not caller.sees(row):
             raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
 
     async def _shown(self, rows: list[ExecutionRow]) -> list[FoundRun]:

@@ -19,6 +19,8 @@ from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.processing.quotas import QuotaSource
 from perdure.engine.services.cache import Cache
+from perdure.engine.services.documents import input_schema_of
+from perdure.engine.services.inputs import check_input
 from perdure.engine.services.run_limits import RunLimits
 from perdure.engine.services.starting import Start
 from perdure.store.protocols import Executions
@@ -56,16 +58,23 @@ class OpenRuns:
         self._store = store
         self._clock = clock
         self._quotas = quotas
-        self._known = Cache[bytes, _Known](KNOWN_MAX)
+        self._known = Cache[tuple[bytes, bytes], _Known](KNOWN_MAX)
 
-    async def why_not(self, version: WorkflowVersionRow) -> TooMany | None:
-        """The reason why no further run of this workflow may be started now; null: it may, and is counted."""
+    async def why_not(self, caller: Caller, version: WorkflowVersionRow) -> TooMany | None:
+        """The reason why no further run of this workflow may be started now; null: it may, and is counted.
+
+        Those in a sandbox and those outside are counted each by themselves.
+        """
         workflow_id = version.workflow_id
-        quota = (await self._quotas.read((version.organization_id, ids.text(workflow_id)))).open_runs
-        known = self._known.get(workflow_id)
+        of = (version.organization_id, ids.text(workflow_id))
+        quota = (self._quotas.known(of) or await self._quotas.read(of)).open_runs
+        key = (caller.workspace_id, workflow_id)
+        known = self._known.get(key)
         if known is not None and (known.count >= quota.most or self._clock.ticks() - known.read_at >= READ_AFTER_MS):
-            self._known.drop(workflow_id)
-        known = await self._known.read(workflow_id, lambda: self._read(version))
+            self._known.drop(key)
+            known = None
+        if known is None:
+            known = await self._known.read(key, lambda: self._read(*key))
         if known.count >= quota.most:
             return TooMany(
                 f"the workflow has {known.count:,} runs that have not ended, and its quota ({quota.name}) "
@@ -75,8 +84,8 @@ class OpenRuns:
         known.count += 1
         return None
 
-    async def _read(self, version: WorkflowVersionRow) -> _Known:
-        counts = await self._store.execution_counts(version.workspace_id, workflow_id=version.workflow_id)
+    async def _read(self, workspace_id: bytes, workflow_id: bytes) -> _Known:
+        counts = await self._store.execution_counts(workspace_id, workflow_id=workflow_id)
         return _Known(sum(row.total for row in counts if row.status not in TERMINAL), self._clock.ticks())
 
 
@@ -87,8 +96,12 @@ class StartRules(NamedTuple):
     open_runs: OpenRuns
 
     async def limited(self, caller: Caller, start: Start) -> Start:
-        """The start with the limits that it counts in. Raises `Conflict` if too many runs are open, and `Invalid`."""
-        too_many = await self.open_runs.why_not(start.found.version)
+        """The start with the limits that it counts in.
+
+        Raises `Conflict` if too many runs are open, and `Invalid`, also for an input that the workflow does not take.
+        """
+        check_input(start.input, input_schema_of(start.found.version))
+        too_many = await self.open_runs.why_not(caller, start.found.version)
         if too_many is not None:
             raise too_many.refusal()
         return await self.limits.limited(caller, start)

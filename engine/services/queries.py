@@ -52,14 +52,18 @@ class Queries:
 
     async def execution(self, caller: Caller, execution_id: bytes) -> ExecutionView:
         """One execution of the caller's workspace. Raises `NotFound`."""
-        row = await self._store.execution(execution_id)
-        if row is None or row.workspace_id != caller.workspace_id:
-            raise NotFound(f"there is no execution {ids.text(execution_id)}")
-        view = (await self.views([row]))[0]
+        view = (await self.views([await self.row(caller, execution_id)]))[0]
         from perdure.engine.runtime.telemetry.request_context import bind_execution  # noqa: PLC0415 commands that read log nothing, and start quicker
 
         bind_execution(ids.text(execution_id), view.process_id)
         return view
+
+    async def row(self, caller: Caller, execution_id: bytes) -> ExecutionRow:
+        """The row of an execution of the caller's workspace, without its values. Raises `NotFound`."""
+        row = await self._store.execution(execution_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            raise NotFound(f"there is no execution {ids.text(execution_id)}")
+        return row
 
     async def queue(self, execution_id: bytes) -> PlaceInLine | None:
         """Where an execution stands in line; null if it does not."""
@@ -110,7 +114,7 @@ class Queries:
     ) -> tuple[list[ExecutionRow], bool]:
         """Executions by id, newest first, below `before`; and whether more follow."""
         if workflow_id is not None:
-            scope = {"workflow_id": workflow_id}
+            scope = {"workflow_id": workflow_id, "workspace_id": caller.workspace_id}
         elif whole_organization:
             scope = {"organization_id": caller.organization_id}
         else:
@@ -130,17 +134,30 @@ class Queries:
 
     async def latest_input(self, caller: Caller, workflow_id: bytes, version: int) -> Any:
         """The input of the newest completed execution of a version of the caller's workspace; null if none is."""
-        row = await self._store.latest_completed(workflow_id, version)
-        if row is None or row.workspace_id != caller.workspace_id:
+        row = await self._store.latest_completed(caller.workspace_id, workflow_id, version)
+        if row is None:
             return None
         return (await self.views([row]))[0].input
 
     async def workflow_page(
-        self, caller: Caller, *, page: int, limit: int, status: str | None = None, search: str | None = None
+        self,
+        caller: Caller,
+        *,
+        offset: int = 0,
+        before: bytes | None = None,
+        limit: int,
+        status: str | None = None,
+        search: str | None = None,
     ) -> tuple[list[WorkflowRow], int]:
-        """A page, from 1, of the workflows of the caller's workspace, newest first; and how many there are in all."""
+        """The workflows that the caller sees, newest first and below `before`; and how many there are in all."""
         return await self._store.workflows(
-            caller.workspace_id, status=status, search=search, limit=limit, offset=(page - 1) * limit
+            caller.home_workspace_id,
+            status=status,
+            search=search,
+            viewer=caller.viewer,
+            before=before,
+            limit=limit,
+            offset=offset,
         )
 
     async def version_page(
@@ -152,9 +169,9 @@ class Queries:
         limit: int = 20,
     ) -> tuple[list[tuple[WorkflowRow, WorkflowVersionRow]], bool]:
         """Versions of workflows by (workflow id, version), newest first, below `before`; and whether more follow."""
-        workspace_id = None if whole_organization else caller.workspace_id
+        workspace_id = None if whole_organization else caller.home_workspace_id
         rows = await self._store.workflow_version_page(
-            caller.organization_id, workspace_id=workspace_id, before=before, limit=limit + 1
+            caller.organization_id, workspace_id=workspace_id, viewer=caller.viewer, before=before, limit=limit + 1
         )
         return rows[:limit], len(rows) > limit
 

@@ -55,15 +55,17 @@ class RunLimits:
         organization = await self._organization(caller.organization_id)
         settings = await self._in_force(caller, start)
         limits: list[RunLimit] = []
+        # A sandbox has places of its own: whoever tries things out there holds nobody up.
+        own = b"" if caller.live_workspace_id is None else caller.workspace_id
         if settings.concurrency_limit is not None:
             key, workflow = settings.concurrency_key, start.found.version.workflow_id
             if key is None:
-                limits.append(_limit(organization.secret, "workflow", workflow))
+                limits.append(_limit(organization.secret, "workflow", own + workflow))
             else:
                 value = canonical(key_of(key)(start.input))
-                limits.append(_limit(organization.secret, "key", workflow, value))
+                limits.append(_limit(organization.secret, "key", own + workflow, value))
         if organization.settings.concurrency_limit is not None:
-            limits.append(_limit(organization.secret, "organization", caller.organization_id))
+            limits.append(_limit(organization.secret, "organization", own + caller.organization_id))
         return start._replace(limits=tuple(limits))
 
     async def _in_force(self, caller: Caller, start: Start) -> VersionSettings:
@@ -86,6 +88,9 @@ class RunLimits:
 
 
 def _limit(secret: bytes, kind: Any, owner: bytes, value: bytes = b"") -> RunLimit:
-    """A limit by its HMAC: of its kind, whose it is (16 bytes), and the canonical JSON of the key's value."""
+    """A limit by its HMAC: of its kind, whose it is (16 bytes), and the canonical JSON of the key's value.
+
+    In a sandbox the 16 bytes of that stand before whose it is.
+    """
     text = b"perdure-limit-1\n" + kind.encode() + b"\n" + owner + value
     return RunLimit(kind, hmac.digest(secret, text, "sha256").hex())

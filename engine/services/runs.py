@@ -20,7 +20,9 @@ from perdure.engine.runtime.processing.requests import ClaimConflict, Rejected
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups
+from perdure.engine.services.documents import input_schema_of
 from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
+from perdure.engine.services.inputs import InputRefused, check_input
 from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
@@ -77,8 +79,9 @@ class Runs:
                 found = await self._workflows.runnable(
                     caller, request.workflow_id, request.version, is_test=request.is_test
                 )
-                await self._check_open_runs(found)
-            except Conflict:  # archived since, or too many are open: a repeated trigger still gets its run
+                check_input(request.input, input_schema_of(found.version))
+                await self._check_open_runs(caller, found)
+            except (Conflict, InputRefused):  # archived since, or too many are open: a repeat still gets its run
                 holder = await self._holder(caller, request)
                 if holder is None:
                     raise
@@ -109,9 +112,9 @@ class Runs:
         )
         return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
 
-    async def _check_open_runs(self, found: Published) -> None:
+    async def _check_open_runs(self, caller: Caller, found: Published) -> None:
         """Raise `Conflict` if the workflow has as many open runs as any may have."""
-        too_many = await self._open_runs.why_not(found.version)
+        too_many = await self._open_runs.why_not(caller, found.version)
         if too_many is not None:
             raise too_many.refusal()
 
@@ -278,11 +281,12 @@ class Runs:
         if row is not None:
             bind_execution(ids.text(row.stream_id), process_id)
             return row.stream_id
-        if ids.is_id(process_id):
-            execution_id = ids.parse(process_id)
+        name = process_id.removeprefix("exec_").removeprefix("run_")  # as dialects write ids of runs
+        if ids.is_id(name):
+            execution_id = ids.parse(name)
             execution = await self._store.execution(execution_id)
             if execution is not None and execution.workspace_id == caller.workspace_id:
-                bind_execution(process_id)
+                bind_execution(name)
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
 

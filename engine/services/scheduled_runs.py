@@ -38,7 +38,7 @@ _log = structlog.get_logger("perdure.schedules")
 TRIGGER: Final = "SCHEDULE"
 
 AT_ONCE: Final = 64
-"""So many runs of a workflow are started at once, and acknowledged together."""
+"""So many slots of a workflow are decided in one go; so many runs of it are started at once, and acknowledged so."""
 
 LANES_MAX: Final = 64
 """So many workflows have runs of theirs started at once; the others wait."""
@@ -77,6 +77,36 @@ class _NotNow(Exception):
     """The run could not be started for a reason that will pass."""
 
 
+def _together(wanted: Iterable[s.Due]) -> list[tuple[s.Due, ...]]:
+    """What is due of one workflow, as it is decided: some slots at once, and what many have come of alone."""
+    together: list[tuple[s.Due, ...]] = []
+    some: list[s.Due] = []
+    for due_of_one in wanted:
+        if len(due_of_one.slots) > 1:
+            together.append((due_of_one,))
+            continue
+        some.append(due_of_one)
+        if len(some) == AT_ONCE:
+            together.append(tuple(some))
+            some = []
+    return [*together, tuple(some)] if some else together
+
+
+def _by_schedule(known: Sequence[fx.StartScheduled], refusals: Sequence[_Refused]) -> tuple[s.RunsOf, ...]:
+    """What became of runs, schedule by schedule."""
+    own: dict[str, list[tuple[str, _Refused]]] = {}
+    for wanted, refusal in zip(known, refusals, strict=True):
+        own.setdefault(wanted.schedule, []).append((wanted.run, refusal))
+    return tuple(
+        s.RunsOf(
+            schedule,
+            tuple(run for run, refusal in pairs if refusal is None),
+            tuple(refusal for _, refusal in pairs if refusal is not None),
+        )
+        for schedule, pairs in own.items()
+    )
+
+
 class ScheduledRuns:
     """The scheduled runs of a node. Implements `engine.runtime.workers.schedules.ScheduleRunner`."""
 
@@ -99,32 +129,43 @@ class ScheduledRuns:
         """Decide the slots of schedules that are due; gives those of which that failed."""
         found = await self._store.schedules_by_id([row.execution_id for row in rows])
         named = {row.execution_id: row for row in rows}
-        replies = await asyncio.gather(*(self._decide(row) for row in found.values()), return_exceptions=True)
-        failed = [
-            named[row.schedule_id] for row, is_done in zip(found.values(), replies, strict=True) if is_done is not True
-        ]
-        for reply in replies:
-            if isinstance(reply, Exception) and not isinstance(reply, StoreError | EngineFailed):
-                _log.error("slots_not_decided", exc_info=reply)
-                self._node.metrics.fail("slots_not_decided")
+        of_workflow: dict[bytes, list[ScheduleRow]] = {}
+        for row in found.values():
+            of_workflow.setdefault(row.workflow_id, []).append(row)
+        replies = await asyncio.gather(
+            *(self._decide(workflow_id, some) for workflow_id, some in of_workflow.items()), return_exceptions=True
+        )
+        failed: list[TimerRow] = []
+        for some, left in zip(of_workflow.values(), replies, strict=True):
+            if isinstance(left, BaseException):
+                failed += [named[row.schedule_id] for row in some]
+                if isinstance(left, Exception) and not isinstance(left, StoreError | EngineFailed):
+                    _log.error("slots_not_decided", exc_info=left)
+                    self._node.metrics.fail("slots_not_decided")
+            else:
+                failed += [named[schedule_id] for schedule_id in left]
         return failed
 
-    async def _decide(self, row: ScheduleRow) -> bool:
-        """Decide what is due of a schedule, and again if it moved on meanwhile; whether nothing is left to decide."""
-        seen: ScheduleRow | None = row
+    async def _decide(self, workflow_id: bytes, rows: Sequence[ScheduleRow]) -> Sequence[bytes]:
+        """Decide what is due of a workflow's schedules, again of those that moved on meanwhile; gives those left."""
+        left: Sequence[bytes] = [row.schedule_id for row in rows]
         for _ in range(TRIES):
-            if seen is None or seen.due_at is None:
-                return True
             now = self._node.clock.now()
-            wanted = due(seen, now, await self._last_run(seen))
-            if wanted is None:
-                return True
-            reply = await self._tell(seen.workflow_id, s.DecideSlots(wanted))
-            if isinstance(reply, Accepted):
-                self._node.metrics.timer_lateness.observe(max(0, now - wanted.slots[-1]) / 1000)
-                return True
-            seen = await self._store.schedule(row.schedule_id)
-        return False
+            wanted = await self.due_of((row for row in rows if row.due_at is not None), now)
+            left = []
+            together = _together(wanted.values())
+            replies = await asyncio.gather(*(self._tell(workflow_id, s.DecideSlots(some)) for some in together))
+            for some, reply in zip(together, replies, strict=True):
+                stale = frozenset(reply.answer if isinstance(reply, Accepted) else [each.schedule for each in some])
+                for each in some:
+                    if each.schedule in stale:
+                        left.append(ids.parse(each.schedule))
+                    else:
+                        self._node.metrics.timer_lateness.observe(max(0, now - each.slots[-1]) / 1000)
+            if not left:
+                break
+            rows = list((await self._store.schedules_by_id(left)).values())
+        return left
 
     async def _last_run(self, row: ScheduleRow) -> ExecutionRow | None:
         if row.overlap == "allow" or row.last_run_id is None:
@@ -209,16 +250,8 @@ class ScheduledRuns:
             else:
                 known.append(wanted)
                 refusals.append(outcome)
-        told = []
-        for schedule in dict.fromkeys(wanted.schedule for wanted in known):
-            own = [pair for pair in zip(known, refusals, strict=True) if pair[0].schedule == schedule]
-            command = s.AcknowledgeRuns(
-                schedule,
-                tuple(wanted.run for wanted, refusal in own if refusal is None),
-                tuple(refusal for _, refusal in own if refusal is not None),
-            )
-            told.append(self._tell(lane.workflow_id, command))
-        await asyncio.gather(*told)
+        if known:
+            await self._tell(lane.workflow_id, s.AcknowledgeRuns(_by_schedule(known, refusals)))
         for wanted in some:
             waiting = self._waiting.pop(wanted.run, None)
             if waiting is not None and not waiting.done():

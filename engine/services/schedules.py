@@ -194,9 +194,11 @@ class Schedules:
     ) -> RunAsked:
         """Start a run of a schedule now; told once it has started.
 
-        Raises `NotFound`, or `Conflict` if the workflow's runs cannot start.
+        Raises `NotFound`, or `Conflict` if the workflow's runs cannot start, or to a caller in a sandbox.
         """
         await self._workflows.workflow(caller, workflow_id)
+        if caller.live_workspace_id is not None:
+            raise Conflict("the runs of schedules are live, and this key is a test key: trigger the workflow instead")
         command = s.RunNow(ids.text(schedule_id))
 
         async def attempt(claim: IdempotencyClaim | None) -> Answered | None:

@@ -41,6 +41,12 @@ async def send(
     return reply
 
 
+def _workspace(caller: Caller, kind: StreamKind) -> bytes | None:
+    if kind == "organization":
+        return None
+    return caller.home_workspace_id if kind == "workflow" else caller.workspace_id
+
+
 async def ask(
     node: NodeParts,
     caller: Caller,
@@ -61,7 +67,7 @@ async def ask(
         kind=kind,
         stream_id=stream_id,
         organization_id=caller.organization_id,
-        workspace_id=None if kind == "organization" else caller.workspace_id,
+        workspace_id=_workspace(caller, kind),
         command=command,
         actor=caller.actor,
         machine=machine,

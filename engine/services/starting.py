@@ -53,6 +53,7 @@ class Start(NamedTuple):
             origin=self.origin,
             reason=self.reason,
             limits=self.limits,
+            live=None if caller.live_workspace_id is None else ids.text(caller.live_workspace_id),
         )
 
     def claim(self, caller: Caller, execution_id: bytes, salt: bytes) -> ProcessIdRow | None:

@@ -15,6 +15,7 @@ from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
+from perdure.engine.language.formats.later import not_yet
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
@@ -23,9 +24,9 @@ from perdure.engine.runtime.streams.changes import changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
+from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
 from perdure.engine.services.settings import changed_version
-from perdure.engine.steps import Registry
 from perdure.engine.yaml_text import looks_like_json, read_yaml
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
@@ -69,6 +70,16 @@ class Applied(NamedTuple):
     outcome: Literal["created", "changed", "unchanged"]
 
 
+class _Written(NamedTuple):
+    """A version as somebody wrote it; settings that are not named stay as they are."""
+
+    definition: Any
+    mock_payload: Any = None
+    settings: Mapping[str, Any] | None = None
+    summary: str | None = None
+    is_draft: bool = False
+
+
 class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published]):
     """Versions that can be run."""
 
@@ -84,10 +95,10 @@ class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published])
 class Workflows:
     """Workflows and their versions, limited to what a caller may see."""
 
-    def __init__(self, node: NodeParts, registry: Registry, calls: Calls, published: PublishedVersions) -> None:
+    def __init__(self, node: NodeParts, documents: Documents, calls: Calls, published: PublishedVersions) -> None:
         self._node = node
         self._store = node.store
-        self._registry = registry
+        self._documents = documents
         self._calls = calls
         self._published = published
         # Names are unique over streams, which no stream's state can say: one at a time.
@@ -95,7 +106,7 @@ class Workflows:
 
     # --- changing ------------------------------------------------------------------------------------------------
 
-    async def create(
+    async def create(  # noqa: PLR0913 all that a workflow is made with
         self,
         caller: Caller,
         name: str,
@@ -106,17 +117,31 @@ class Workflows:
         mock_payload: Any = None,
         settings: Mapping[str, Any] | None = None,
         schedules: Sequence[ScheduleSpec] = (),
+        sharing: workflow.Sharing | None = None,
+        summary: str | None = None,
     ) -> Saved:
         """Create a workflow with its first version; `settings` are as `engine.services.settings` reads them.
 
-        Raises `Invalid` with every problem of the definition in `details["errors"]`.
+        `definition` is one in Amazon States Language, or a `GivenDocument` of any format; `sharing` says who sees the
+        workflow, and `summary` what is new. Raises `Invalid` with every problem of the document in
+        `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        given = await self._definition(caller, definition, mock_payload, self._settings(VERSION_DEFAULTS, settings))
+        written = _Written(definition, mock_payload, settings, summary, is_draft=not is_published)
+        given = await self._definition(caller, written, VERSION_DEFAULTS)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
-        workspace = ids.text(caller.workspace_id)
-        command = workflow.CreateWorkflow(workspace, name, description, given, is_published, tuple(schedules))
+        workspace = ids.text(caller.home_workspace_id)
+        command = workflow.CreateWorkflow(
+            workspace,
+            name,
+            description,
+            given,
+            is_published,
+            tuple(schedules),
+            sharing=sharing,
+            owner=caller.user_id or "",
+        )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
 
@@ -132,6 +157,8 @@ class Workflows:
         is_published: bool | None = None,
         settings: Mapping[str, Any] | None = None,
         schedules: EditSchedules | None = None,
+        sharing: workflow.Sharing | None = None,
+        summary: str | None = None,
     ) -> Saved:
         """Change what is given; another definition or setting makes the next version, which keeps the rest.
 
@@ -149,6 +176,8 @@ class Workflows:
             is_published=is_published,
             settings=settings,
             schedules=schedules,
+            sharing=sharing,
+            summary=summary,
         )
 
     async def _change(  # noqa: PLR0913 likewise
@@ -163,19 +192,24 @@ class Workflows:
         is_published: bool | None = None,
         settings: Mapping[str, Any] | None = None,
         schedules: EditSchedules | None = None,
+        sharing: workflow.Sharing | None = None,
+        summary: str | None = None,
     ) -> Saved:
         """Change a workflow that was read, with its latest version; what is not given is taken from there."""
         row, latest = seen
         workflow_id = row.workflow_id
         current = _as_definition(latest)
-        wanted = self._settings(current.settings, settings)
+        stays_draft = latest.published_at is None if is_published is None else not is_published
         changed = None
         if definition is not None:
-            changed = await self._definition(caller, definition, mock_payload, wanted)
+            written = _Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            changed = await self._definition(caller, written, current.settings)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
-        elif wanted != current.settings:
-            changed = replace(current, settings=wanted)
+        elif settings and (wanted := self._settings(current.settings, settings)) != current.settings:
+            changed = replace(current, settings=wanted, summary=summary)
+        if changed is None and is_published and latest.published_at is None and current.source is not None:
+            await self._documents.compiled(caller, GivenDocument(current.source.format, current.source.text))
         own = CallingWorkflow(workflow_id, row.name if name is None else name)
         if changed is not None:
             changed = await self._with_calls(caller, changed, own)
@@ -190,6 +224,7 @@ class Workflows:
             definition=changed,
             is_published=is_published,
             schedules=schedules,
+            sharing=sharing,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
@@ -210,8 +245,8 @@ class Workflows:
         before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and what
         `create` does.
         """
-        async with self._applying.setdefault((caller.workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.workspace_id, name)
+        async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
+            rows = await self._store.workflows_named(caller.home_workspace_id, name)
             in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
@@ -244,9 +279,10 @@ class Workflows:
         is_published: bool,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        had = version_settings(before.settings)
-        wanted = await self._definition(caller, definition, None, self._settings(had, settings))
-        is_new = (bytes.fromhex(wanted.sha256), wanted.settings) != (before.definition_digest, had)
+        had = _as_definition(before)
+        written = _Written(definition, settings=settings, is_draft=not is_published)
+        wanted = await self._definition(caller, written, had.settings)
+        is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
             (row, before),
@@ -270,15 +306,24 @@ class Workflows:
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
 
-    async def _definition(
-        self, caller: Caller, definition: Any, mock_payload: Any, settings: VersionSettings
-    ) -> workflow.Definition:
+    async def _definition(self, caller: Caller, written: _Written, current: VersionSettings) -> workflow.Definition:
         """What is stored of a definition. Raises `Invalid` with every problem in it, and `RateLimited`."""
-        mock = None if mock_payload is None else encode_json(mock_payload).decode()
+        definition, mock = written.definition, None
+        if written.mock_payload is not None:
+            mock = encode_json(written.mock_payload).decode()
+        if isinstance(definition, GivenDocument) and definition.format != "asl":
+            made = await self._documents.compiled(caller, definition, is_draft=written.is_draft)
+            settings = self._settings(self._settings(current, made.settings), written.settings)
+            return workflow.Definition(
+                made.text, made.sha256, mock, settings, source=made.source, summary=written.summary
+            )
+        if isinstance(definition, GivenDocument):
+            definition = definition.document
         size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
         check_bulky(caller.workspace_id, size)
         encoded = await apart_if_bulky(caller.workspace_id, size, self._encoded, definition)
-        return workflow.Definition(encoded.decode(), hashlib.sha256(encoded).hexdigest(), mock, settings)
+        digest, settings = hashlib.sha256(encoded).hexdigest(), self._settings(current, written.settings)
+        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary)
 
     def _encoded(self, definition: Any) -> bytes:
         """A definition as it is stored. Raises `Invalid`."""
@@ -296,11 +341,12 @@ class Workflows:
         return encode_json(definition)
 
     def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
-        known = ", ".join(sorted(self._registry.names()))
+        registry = self._documents.registry
+        known = ", ".join(sorted(registry.names()))
         return [
-            Problem(pointer, f"no step {name!r} is registered; there are: {known}")
+            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
             for pointer, name in steps_of(definition)
-            if self._registry.get(name) is None
+            if registry.get(name) is None
         ]
 
     async def saved(self, caller: Caller, workflow_id: bytes) -> Saved:
@@ -330,7 +376,7 @@ class Workflows:
     async def workflow(self, caller: Caller, workflow_id: bytes) -> WorkflowRow:
         """A workflow of the caller's workspace. Raises `NotFound`."""
         row = await self._store.workflow(workflow_id)
-        if row is None or row.workspace_id != caller.workspace_id:
+        if row is None or not caller.sees(row):
             raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
         return row
 
@@ -346,16 +392,54 @@ class Workflows:
             raise NotFound(f"workflow {ids.text(row.workflow_id)} has no {wanted}")
         return found
 
+    async def versions(
+        self, caller: Caller, workflow_id: bytes, *, before: int | None = None, limit: int = 20
+    ) -> tuple[list[WorkflowVersionRow], bool]:
+        """Versions of a workflow of the caller's workspace, newest first, below `before`; and whether more follow."""
+        await self.workflow(caller, workflow_id)
+        rows = [
+            row for row in await self._store.workflow_versions(workflow_id) if before is None or row.version < before
+        ]
+        rows.reverse()
+        return rows[:limit], len(rows) > limit
+
+    async def restore(
+        self, caller: Caller, workflow_id: bytes, version: int, schedules: EditSchedules | None = None
+    ) -> Saved:
+        """Make an earlier version the next one again: what it was written as, and its settings.
+
+        It is published if the latest one is. Raises `NotFound`, and `Conflict` if it is the latest version already.
+        """
+        row = await self.workflow(caller, workflow_id)
+        wanted = await self.version(caller, workflow_id, version)
+        if version == row.latest_version:
+            raise Conflict(f"version {version} is the latest one already")
+        latest = await self.version(caller, workflow_id, row.latest_version)
+        given = replace(_as_definition(wanted), summary=f"restored from version {version}")
+        given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, row.name))
+        was_published = latest.published_at is not None
+        command = workflow.ChangeWorkflow(
+            version=latest.version,
+            current=_as_definition(latest),
+            was_published=was_published,
+            definition=given,
+            schedules=schedules,
+        )
+        await send(self._node, caller, "workflow", workflow_id, command)
+        return await self._saved(caller, workflow_id)
+
     async def runnable(
         self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool = False
     ) -> Published:
         """The version that a trigger means. Raises `NotFound`, or `Conflict` for a draft or an archived workflow."""
-        key = (workflow_id, caller.workspace_id, version, is_test)
+        key = (workflow_id, caller.home_workspace_id, version, is_test)
         found = self._published.get(key)
         if found is None:
             found = await self._published.read(
                 key, lambda: self._read_runnable(caller, workflow_id, version, is_test=is_test)
             )
+        if not caller.sees(found.workflow):
+            raise NotFound(f"there is no workflow {ids.text(workflow_id)}")
         return found
 
     async def input_unsaid(self, caller: Caller, workflow_id: bytes, version: int | None, *, is_test: bool) -> Any:
@@ -402,5 +486,15 @@ def _warnings(version: WorkflowVersionRow) -> list[Problem]:
 
 
 def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
-    settings = version_settings(row.settings)
-    return workflow.Definition(row.definition, row.definition_digest.hex(), row.mock_payload, settings)
+    """A version as the command that follows it carries it."""
+    source = None
+    if row.source is not None:
+        source = workflow.SourceText(row.format, row.source, row.outline or "")
+    return workflow.Definition(
+        row.definition,
+        row.definition_digest.hex(),
+        row.mock_payload,
+        version_settings(row.settings),
+        source=source,
+        summary=row.summary,
+    )

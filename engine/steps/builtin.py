@@ -1,6 +1,6 @@
-"""The built-in steps: `http_request`, `transform` and `log`.
+"""The built-in steps: `http_request`, `transform`, `log` and `webhook_reply`.
 
-They are async, though two of them never wait, so that the driver calls them at once and in no thread.
+They are async, though all but one never wait, so that the driver calls them at once and in no thread.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from perdure.engine.steps import http
-from perdure.engine.steps.catalog import HTTP_REQUEST, LOG, TRANSFORM
+from perdure.engine.steps.catalog import LEVELS, LOG, TRANSFORM, WEBHOOK_REPLY
+from perdure.engine.steps.http_action import HTTP_REQUEST
+from perdure.engine.steps.mapping import MappingFailed, mapped
 from perdure.engine.steps.registry import Registry, StepContext, StepFailed
 
-_LEVELS: Final = ("debug", "info", "warning", "error")
+_STATUS_MIN: Final = 200
+_STATUS_MAX: Final = 599
 
 
 def builtin_steps(client: http.HttpClient) -> Registry:
@@ -25,7 +28,8 @@ def builtin_steps(client: http.HttpClient) -> Registry:
 
     registry.step(TRANSFORM.name)(transform)
     registry.step(LOG.name)(log)
-    return registry
+    registry.step(WEBHOOK_REPLY.name, has_effects=WEBHOOK_REPLY.has_effects)(webhook_reply)
+    return registry.as_builtin()
 
 
 async def log(value: Any, context: StepContext) -> Any:
@@ -36,10 +40,10 @@ async def log(value: Any, context: StepContext) -> Any:
     Raises StepFailed: `Log.InvalidInput`, naming the field.
     """
     error = "Log.InvalidInput"
-    _check_fields(value, LOG.field_names, error)
+    _check_fields(value, LOG.members, error)
     level = value.get("level", "info")
-    if level not in _LEVELS:
-        raise StepFailed(error, f"level must be one of {', '.join(_LEVELS)}.", is_retryable=False)
+    if level not in LEVELS:
+        raise StepFailed(error, f"level must be one of {', '.join(LEVELS)}.", is_retryable=False)
     message = value.get("message")
     if not isinstance(message, str):
         raise StepFailed(error, "message must be text.", is_retryable=False)
@@ -56,10 +60,14 @@ async def transform(value: Any) -> Any:
     names; `rename` maps old names to new ones, all at once; `set` puts its members in. Names that the object
     does not have are passed over.
 
+    Or out of `sourceData` by `mappingRules`, as a step of type `transform` does in the step formats.
+
     Raises StepFailed: `Transform.InvalidInput`, naming the field.
     """
     error = "Transform.InvalidInput"
-    _check_fields(value, TRANSFORM.field_names, error)
+    _check_fields(value, TRANSFORM.members, error)
+    if "mappingRules" in value or "sourceData" in value:
+        return _by_rules(value, error)
     if "value" not in value:
         raise StepFailed(error, "value is missing.", is_retryable=False)
     made = dict(_object(value["value"], "value", error))
@@ -69,6 +77,42 @@ async def transform(value: Any) -> Any:
         made.pop(name, None)
     made = _renamed(made, _object(value.get("rename", {}), "rename", error), error)
     return {**made, **_object(value.get("set", {}), "set", error)}
+
+
+def _by_rules(value: Mapping[str, Any], error: str) -> dict[str, Any]:
+    for name in ("sourceData", "mappingRules"):
+        if name not in value:
+            raise StepFailed(
+                error, f"{name} is missing: sourceData and mappingRules belong together.", is_retryable=False
+            )
+    others = [name for name in value if name not in ("sourceData", "mappingRules")]
+    if others:
+        raise StepFailed(error, f"{others[0]} and mappingRules cannot stand together.", is_retryable=False)
+    try:
+        made = mapped(value["sourceData"], value["mappingRules"])
+    except MappingFailed as failed:
+        raise StepFailed(error, str(failed), is_retryable=False) from None
+    return {**made, "result": made}
+
+
+async def webhook_reply(value: Any) -> Any:
+    """Say what the caller of a webhook is answered: gives it with what is not told filled in.
+
+    Input: `status`, from 200 to 599 (200 if absent); `headers`, an object of texts; `body`, any JSON.
+
+    Raises StepFailed: `WebhookReply.InvalidInput`, naming the field.
+    """
+    error = "WebhookReply.InvalidInput"
+    _check_fields(value, WEBHOOK_REPLY.members, error)
+    status = value.get("status", _STATUS_MIN)
+    if type(status) is not int or not _STATUS_MIN <= status <= _STATUS_MAX:
+        message = f"status must be a whole number from {_STATUS_MIN} to {_STATUS_MAX}."
+        raise StepFailed(error, message, is_retryable=False)
+    headers = _object(value.get("headers", {}), "headers", error)
+    for name, text in headers.items():
+        if not isinstance(text, str):
+            raise StepFailed(error, f"headers.{name} must be text.", is_retryable=False)
+    return {"status": status, "headers": headers, "body": value.get("body")}
 
 
 def _renamed(value: Mapping[str, Any], names: Mapping[str, Any], error: str) -> dict[str, Any]:

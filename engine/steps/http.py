@@ -14,6 +14,8 @@ from yarl import URL
 
 from perdure.engine.steps.addresses import IpAddress, denial, literal_address
 from perdure.engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
+from perdure.engine.steps.http_pages import all_pages
+from perdure.engine.steps.http_plans import RateLimits
 from perdure.engine.steps.http_pools import Lookups, Pools
 from perdure.engine.steps.registry import StepContext, StepFailed
 from perdure.engine.steps.values import text_of
@@ -42,13 +44,21 @@ class HttpClient:
 
     `allow_private`: whether loopback, private, link-local and similar addresses may be reached.
     `resolver`: looks up names; by default the system's. It is closed with the client.
+    `rates`: holds requests back that have a rate limit.
     """
 
-    def __init__(self, *, allow_private: bool = False, resolver: AbstractResolver | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        resolver: AbstractResolver | None = None,
+        rates: RateLimits | None = None,
+    ) -> None:
         self._allow_private = allow_private
         self._resolver = resolver
         self._pools = Pools(self._open)
         self._lookups = Lookups()
+        self._rates = rates or RateLimits()
         self._is_closed = False
 
     async def close(self) -> None:
@@ -60,10 +70,11 @@ class HttpClient:
             await self._resolver.close()  # a connector closes only one of its own
 
     async def send(self, request: HttpRequest, workspace: str = "") -> HttpResponse:
-        """Send a request and follow redirects. Its time runs from when it is sent, not while it waits for a slot.
+        """Send a request and follow redirects. Its time runs from when it is sent, not while it waits for its turn.
 
         Raises StepFailed: `States.Http.StatusCode.N` for a status from 400, `States.Http.Socket`, `States.Timeout`,
-        `States.DataLimitExceeded`, `Http.AddressRefused`, and `Http.InvalidInput` for the URL of a redirect.
+        `States.DataLimitExceeded`, `Http.AddressRefused`, `Http.RateLimited`, and `Http.InvalidInput` for the URL of a
+        redirect.
         """
         host = request.url.raw_host
         try:
@@ -71,7 +82,7 @@ class HttpClient:
         except TimeoutError:
             raise StepFailed(TIMEOUT, f"No answer from {host} within {request.timeout_s:g} s.") from None
         except (aiohttp.ClientError, OSError) as error:
-            described = text_of(error) or type(error).__name__
+            described = _without_secrets(text_of(error), request) or type(error).__name__
             raise StepFailed(SOCKET, f"The exchange with {host} failed: {described}") from error
 
     async def _follow(self, request: HttpRequest, workspace: str) -> HttpResponse:
@@ -80,6 +91,8 @@ class HttpClient:
         for _ in range(REDIRECTS_MAX + 1):
             self._check_host(request.url)
             self._check_open()
+            if request.rate_limit is not None:
+                await self._rates.turn(workspace, request.url.raw_host or "", request.rate_limit)
             async with self._pools.slot(workspace, request.url.raw_host or "") as session:
                 self._check_open()
                 sent_at = clock()
@@ -100,7 +113,7 @@ class HttpClient:
             if response.status in _REDIRECTS and location is not None:
                 return redirected(request, response.status, location)
             if response.status >= _ERRORS_FROM:
-                raise await _status_failure(response)
+                raise await _status_failure(response, request)
             return _response(response, await _read(response))
 
     def _open(self) -> aiohttp.ClientSession:
@@ -176,8 +189,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-async def _status_failure(response: aiohttp.ClientResponse) -> StepFailed:
-    """The failure for an error's status, with the beginning of what the server says about it."""
+async def _status_failure(response: aiohttp.ClientResponse, request: HttpRequest) -> StepFailed:
+    """The failure for an error's status, with the beginning of what the server says about it.
+
+    A server may quote the request: what may be secret in that is left out.
+    """
     body = bytearray()
     with contextlib.suppress(aiohttp.ClientError, OSError):  # the status is known, whatever becomes of the body
         async for chunk in response.content.iter_any():
@@ -186,8 +202,15 @@ async def _status_failure(response: aiohttp.ClientResponse) -> StepFailed:
                 break
     answer = _response(response, bytes(body))
     line = f"{answer.status} {answer.reason}".rstrip()
-    text = answer.text()[:SHOWN_MAX]
-    return StepFailed(f"States.Http.StatusCode.{answer.status}", f"{line}: {text}" if text else line)
+    text = _without_secrets(answer.text(), request)[:SHOWN_MAX]
+    told = f"{_without_secrets(line, request)}: {text}" if text else _without_secrets(line, request)
+    return StepFailed(f"States.Http.StatusCode.{answer.status}", told)
+
+
+def _without_secrets(text: str, request: HttpRequest) -> str:
+    for secret in request.secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def _response(response: aiohttp.ClientResponse, body: bytes) -> HttpResponse:
@@ -203,4 +226,7 @@ def _response(response: aiohttp.ClientResponse, body: bytes) -> HttpResponse:
 async def call(client: HttpClient, value: Any, context: StepContext) -> Any:
     """Run the step `http_request`. Raises `StepFailed`."""
     request = read_request(value, context.idempotency_key)
-    return result_of(await client.send(request, context.workspace_id), is_aws=request.is_aws)
+    if request.pagination is not None:
+        return await all_pages(request, lambda page: client.send(page, context.workspace_id))
+    response = await client.send(request, context.workspace_id)
+    return result_of(response, is_aws=request.is_aws, wanted=request.response)

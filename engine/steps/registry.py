@@ -5,6 +5,22 @@
     @registry.step("billing.charge")
     async def charge(input, context): ...
 
+What is said of a step with it (a JSON Schema of its config, a title …) is what `GET /v1/actions` shows; by the schema
+the configs of steps are checked when a definition is saved:
+
+    @registry.step(
+        "billing.charge",
+        title="Charge a card",
+        config={
+            "type": "object",
+            "properties": {"amount": {"type": "integer", "minimum": 1}, "currency": {"enum": ["EUR", "USD"]}},
+            "required": ["amount"],
+            "additionalProperties": False,
+        },
+        has_effects=True,
+    )
+    async def charge(input, context): ...
+
 A step takes its input, a JSON value of its own that it may change, and if it names a parameter `context` its
 `StepContext`. What it returns must be JSON (`engine.steps.invoke`). It may be called more than once for the
 same work, always with the same idempotency key.
@@ -24,6 +40,7 @@ import msgspec
 import structlog
 
 from perdure.engine.language.model.resources import parse_resource
+from perdure.engine.steps.schemas import ConfigSchema
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,6 +98,24 @@ class StepContext(msgspec.Struct, frozen=True):
         return structlog.get_logger("perdure.steps").bind(**msgspec.structs.asdict(self))
 
 
+class StepDescription(NamedTuple):
+    """Information about a step from its registration, all of it optional.
+
+    `config`: the schema of its input, by which the configs of steps in definitions are checked; a step checks what
+        it is called with itself.
+    `output`: the schema of its result, for readers.
+    `title`, `description`, `category`: for people.
+    `has_effects`: whether it may change something outside.
+    """
+
+    config: ConfigSchema | None = None
+    output: ConfigSchema | None = None
+    title: str = ""
+    description: str = ""
+    category: str = "custom"
+    has_effects: bool = True
+
+
 class Step(NamedTuple):
     """A registered step.
 
@@ -88,12 +123,21 @@ class Step(NamedTuple):
     `function`: takes `(input, context)` if `wants_context`, else `(input)`, both by position.
     `is_async`: whether calling it gives a coroutine.
     `wants_context`: whether it takes a `StepContext`.
+    `described`: what its registration says of it.
+    `is_builtin`: whether it is one of ours, of which the catalog tells.
     """
 
     name: str
     function: Callable[..., Any]
     is_async: bool
     wants_context: bool
+    described: StepDescription = StepDescription()
+    is_builtin: bool = False
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether a call may change something outside, as far as its registration says."""
+        return self.described.has_effects
 
     def call(self, value: Any, context: StepContext) -> Any:
         """Call it: gives its result, or if `is_async` a coroutine.
@@ -112,22 +156,50 @@ class Registry:
     def __init__(self) -> None:
         self._steps: dict[str, Step] = {}
 
-    def step(self, name: str) -> Callable[[F], F]:
+    def step(  # all but the name is told by its own, and optional
+        self,
+        name: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        output: Mapping[str, Any] | None = None,
+        title: str = "",
+        description: str = "",
+        category: str = "custom",
+        has_effects: bool = True,
+    ) -> Callable[[F], F]:
         """Register the decorated function, or any other callable, under this name.
 
-        Raises ValueError: the name is malformed or taken; the signature is not `(input)` or `(input, context)`.
+        `config`: a JSON Schema of the input. Where a step of a definition names this one, its config is checked by
+            it when the definition is saved; texts with templates stand for any value.
+        `output`: a JSON Schema of the result, for those who read the catalog.
+        `title`, `description`, `category`: what the catalog shows.
+        `has_effects`: whether a call may change something outside; a sandbox makes no such call.
+
+        Raises ValueError: the name is malformed or taken; the signature is not `(input)` or `(input, context)`; a
+            schema is none, or refers to something outside itself.
         """
         _check_name(name)
         if name in self._steps:
             raise ValueError(f"there is a step {name!r} already")
+        described = StepDescription(
+            _schema(name, "config", config),
+            _schema(name, "output", output),
+            *(title, description, category, has_effects),
+        )
 
         def register(function: F) -> F:
             if name in self._steps:
                 raise ValueError(f"there is a step {name!r} already")
-            self._steps[name] = _step_from(name, function)
+            self._steps[name] = _step_from(name, function)._replace(described=described)
             return function
 
         return register
+
+    def as_builtin(self) -> Registry:
+        """A new registry with the same steps, marked as ours: the catalog tells of them."""
+        ours = Registry()
+        ours._steps = {name: step._replace(is_builtin=True) for name, step in self._steps.items()}
+        return ours
 
     def get(self, name: str) -> Step | None:
         """The step of that name, or None."""
@@ -188,6 +260,15 @@ def _check_name(name: str) -> None:
         raise ValueError(f"{name!r} is no name for a step: {error}") from None
     if resource.kind != "step" or resource.step != name:
         raise ValueError(f"{name!r} is no name for a step: as a resource it means something else")
+
+
+def _schema(name: str, which: str, source: Mapping[str, Any] | None) -> ConfigSchema | None:
+    if source is None:
+        return None
+    try:
+        return ConfigSchema(source)
+    except ValueError as error:
+        raise ValueError(f"step {name!r}: {which} {error}") from None
 
 
 def _step_from(name: str, function: Callable[..., Any]) -> Step:

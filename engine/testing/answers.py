@@ -20,7 +20,7 @@ class TaskRequest(msgspec.Struct, frozen=True):
     state_input: Any
     attempt: int = 0
     iteration: tuple[tuple[str, int], ...] = ()
-    timeout_seconds: int | None = None
+    timeout_seconds: float | None = None
     heartbeat_seconds: int | None = None
 
 

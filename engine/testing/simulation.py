@@ -101,6 +101,11 @@ def simulate(
     return _run_apart(run.go())
 
 
+def _seconds(milliseconds: int) -> float:
+    """Give a time in seconds, a whole number where it is one."""
+    return milliseconds // 1000 if milliseconds % 1000 == 0 else milliseconds / 1000
+
+
 def _run_apart(work: Coroutine[Any, Any, T]) -> T:
     """Run on a loop of our own; in a thread if the caller is on a loop already."""
     try:
@@ -272,7 +277,7 @@ class _Answers:
             state_input=resolve(frame.input, seen.payloads),
             attempt=attempt,
             iteration=iterations(state, scope),
-            timeout_seconds=None if deadline is None else (deadline - self.node.clock.now()) // 1000,
+            timeout_seconds=None if deadline is None else _seconds(deadline - self.node.clock.now()),
             heartbeat_seconds=None if heartbeat_ms is None else heartbeat_ms // 1000,
         )
         try:

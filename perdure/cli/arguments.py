@@ -11,7 +11,6 @@ import click
 
 from perdure.engine.core import ids
 from perdure.engine.errors import Invalid
-from perdure.engine.yaml_text import looks_like_json, read_yaml
 
 
 def id_option(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -45,17 +44,6 @@ def parse_json(raw: bytes, name: str) -> Any:
         return parse(raw)
     except Invalid as error:
         raise click.UsageError(f"{name}: {error.message.replace('the body', 'it')}") from None
-
-
-def read_definition(path: str, name: str) -> Any:
-    """The value of a file, or of stdin if it is `-`, that holds a definition in JSON or YAML."""
-    raw = read_file(path, name)
-    if looks_like_json(raw):
-        return parse_json(raw, path)
-    try:
-        return read_yaml(raw)
-    except Invalid as error:
-        raise click.UsageError(f"{path}: {error.message}") from None
 
 
 def read_object(given: str | None, name: str) -> dict[str, Any]:

@@ -8,6 +8,24 @@ from perdure.cli.output import compact, readable
 
 VALUES_MAX: Final = 200
 
+STEP_WORDS: Final = {
+    "StatePassed": "passed",
+    "TaskScheduled": "called",
+    "TaskSucceeded": "succeeded",
+    "TaskFailed": "failed:",
+    "TaskTimedOut": "timed out:",
+    "WaitOpened": "waits",
+    "WaitResumed": "resumed",
+    "WaitExpired": "timed out:",
+    "TimerSet": "sleeps,",
+    "TimerFired": "awake",
+    "BranchesStarted": "begun",
+    "MapStarted": "begun",
+    "StateExited": "ended",
+    "StateFailed": "failed:",
+}
+"""What an event says of its step."""
+
 
 class EventLines:
     """Makes lines of a run's events, from the first on: a place in a branch or iteration is known from those before."""
@@ -17,14 +35,27 @@ class EventLines:
         """The path of the Parallel or Map state of each fork, by the seq that scopes name it with."""
 
     def line(self, event: dict[str, Any]) -> str:
-        data = event["data"]
-        place = self._place(data)
-        if event["type"] in {"BranchesStarted", "MapStarted"}:
-            self._forks[str(event["seq"])] = place
+        place = self._noted(event)
         payload = "" if event["payload"] is None else compact(event["payload"], VALUES_MAX)
         actor = event["actor_name"] or event["actor"]
         said = "  ".join(part for part in (_says(event), payload) if part)
         return f"{event['seq']:>5}  {readable(event['at'])}  {event['type']:<20}  {place:<20}  {actor}  {said}".rstrip()
+
+    def step_line(self, event: dict[str, Any]) -> str | None:
+        """A line for who watches the steps of a run; none for an event that is about none."""
+        place = self._noted(event)
+        word = STEP_WORDS.get(event["type"])
+        if word is None:
+            return None
+        said = "  ".join(part for part in (word, _says(event)) if part)
+        return f"{readable(event['at'])}  {place:<20}  {said}".rstrip()
+
+    def _noted(self, event: dict[str, Any]) -> str:
+        """Where it happened; a fork is remembered for what happens in it."""
+        place = self._place(event["data"])
+        if event["type"] in {"BranchesStarted", "MapStarted"}:
+            self._forks[str(event["seq"])] = place
+        return place
 
     def _place(self, data: dict[str, Any]) -> str:
         """Where it happened: `Each[12]/Fetch` is the state Fetch in iteration 12 of the Map state Each."""

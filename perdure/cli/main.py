@@ -12,6 +12,7 @@ from perdure.cli.options import Lazy, LazyGroup
 COMMANDS: Final = {
     "serve": Lazy("perdure.cli.commands.serve:serve", "Serve the engine and its HTTP API."),
     "workflows": Lazy("perdure.cli.commands.workflows:workflows", "Create, change, list and show workflows."),
+    "run": Lazy("perdure.cli.commands.running:run", "Start a run of a workflow, and follow it to its end."),
     "trigger": Lazy("perdure.cli.commands.run_control:trigger", "Start a run of a workflow."),
     "resume": Lazy("perdure.cli.commands.run_control:resume", "End a wait of a run."),
     "terminate": Lazy("perdure.cli.commands.run_control:terminate", "End a run from outside."),
@@ -34,6 +35,7 @@ COMMANDS: Final = {
         "perdure.cli.commands.organization:organization", "Show and change the settings of an organization."
     ),
     "keys": Lazy("perdure.cli.commands.keys:keys", "Create, list and revoke keys of the HTTP API."),
+    "me": Lazy("perdure.cli.commands.me:me", "Show the key that a server is asked with."),
     "simulate": Lazy("perdure.cli.commands.simulate:simulate", "Run a definition in virtual time, with made-up steps."),
     "verify": Lazy("perdure.cli.commands.verify:verify", "Verify every chain of the log."),
     "doctor": Lazy("perdure.cli.commands.doctor:doctor", "Look for what is wrong with a database, and say what to do."),

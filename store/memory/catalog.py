@@ -46,6 +46,10 @@ class MemoryCatalog:
     async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None:
         return self._workspaces.unique((organization_id, name))
 
+    async def sandboxes(self, organization_id: bytes) -> list[WorkspaceRow]:
+        rows = sorted(self._workspaces.rows.values())
+        return [row for row in rows if row.organization_id == organization_id and row.live_workspace_id is not None]
+
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None:
         return self._api_keys.unique((key_digest,))
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from perdure.store.batch import OPERATOR, execution_scope
 from perdure.store.memory.places import MemoryPlaces
 from perdure.store.memory.tables import Index, MemoryTable
-from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow
+from perdure.store.records import CountRow, ExecutionRow, IdempotencyRow, ProcessIdRow, TimerRow, WaitRow, WorkspaceRow
 from perdure.store.run_filter import ID_MAX, ID_MIN, FoundRuns, RunFilter
 
 _ACTIVE = ("pending", "running")
@@ -19,6 +19,9 @@ _ACTIVE = ("pending", "running")
 
 class MemoryExecutions(MemoryPlaces):
     """The tables of executions, waits and timers, and `Executions` over them."""
+
+    _workspaces: MemoryTable[WorkspaceRow]
+    """Of `MemoryCatalog`, which is another part of the same store."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +57,19 @@ class MemoryExecutions(MemoryPlaces):
         limit: int = 20,
     ) -> list[ExecutionRow]:
         column, value = execution_scope(organization_id, workspace_id, workflow_id)
-        return self._rows(self._pages[column].below(value, before, limit))
+        if column == "workspace_id":
+            return self._rows(self._pages[column].below(value, before, limit))
+        rows = reversed(self._rows(self._pages[column].all(value)))
+        return list(islice((row for row in rows if self._is_on(row, workspace_id, before)), limit))
+
+    def _is_on(self, row: ExecutionRow, workspace_id: bytes | None, before: bytes | None) -> bool:
+        """Whether an execution is on a page of a workflow in a workspace, or of all workspaces but the sandboxes."""
+        if before is not None and row.execution_id >= before:
+            return False
+        if workspace_id is not None:
+            return row.workspace_id == workspace_id
+        workspace = self._workspaces.rows.get((row.workspace_id,))
+        return workspace is None or workspace.live_workspace_id is None
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
         return self._rows(self._live.above(True, after, limit))  # noqa: FBT003
@@ -113,10 +128,11 @@ class MemoryExecutions(MemoryPlaces):
     def _rows(self, execution_ids: list[bytes]) -> list[ExecutionRow]:
         return [self._executions.rows[execution_id,] for execution_id in execution_ids]
 
-    async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
+    async def latest_completed(self, workspace_id: bytes, workflow_id: bytes, version: int) -> ExecutionRow | None:
         newest_first = reversed(self._rows(self._pages["workflow_id"].all(workflow_id)))
-        wanted = (version, "completed")
-        return next((row for row in newest_first if (row.workflow_version, row.status) == wanted), None)
+        wanted = (workspace_id, version, "completed")
+        found = (row for row in newest_first if (row.workspace_id, row.workflow_version, row.status) == wanted)
+        return next(found, None)
 
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None:
         return self._process_ids.rows.get((organization_id, workspace_id, process_id))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, tuple_
 
 from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 from perdure.store.schema import (
@@ -19,7 +19,7 @@ from perdure.store.schema import (
     workspaces,
 )
 from perdure.store.sql.session import SqlSession, Statement, in_parts
-from perdure.store.viewer import SHARED, TENANT, Viewer, listed
+from perdure.store.viewer import SHARED, TENANT, Viewer, mark
 
 _ORGANIZATIONS: Final = select(organizations).order_by(organizations.c.organization_id)
 _ORGANIZATION: Final = select(organizations).where(organizations.c.organization_id == bindparam("id"))
@@ -27,6 +27,9 @@ _ORGANIZATION_NAMED: Final = select(organizations).where(organizations.c.name ==
 _WORKSPACE: Final = select(workspaces).where(workspaces.c.workspace_id == bindparam("id"))
 _WORKSPACE_NAMED: Final = select(workspaces).where(
     workspaces.c.organization_id == bindparam("id"), workspaces.c.name == bindparam("name")
+)
+_SANDBOXES: Final = select(workspaces).where(
+    workspaces.c.organization_id == bindparam("id"), workspaces.c.live_workspace_id.is_not(None)
 )
 _KEY: Final = select(api_keys).where(api_keys.c.key_id == bindparam("id"))
 _KEYS_OF: Final = (
@@ -77,10 +80,10 @@ def _seen_by(roles: int) -> ColumnElement[bool]:
     """As `store.viewer.sees`, for somebody with so many roles."""
     shared = [_has(workflows.c.shared_users, "viewer_user")]
     shared += [_has(workflows.c.shared_roles, f"viewer_role_{number}") for number in range(roles)]
-    owner = case((workflows.c.owner == "", workflows.c.created_by), else_=workflows.c.owner)
     return or_(
         workflows.c.visibility == TENANT,
-        owner.in_([bindparam("viewer_owner"), bindparam("viewer_actor")]),
+        and_(workflows.c.owner != "", workflows.c.owner == bindparam("viewer_owner")),
+        and_(workflows.c.owner == "", workflows.c.created_by == bindparam("viewer_actor")),
         and_(workflows.c.visibility == SHARED, or_(*shared)),
     )
 
@@ -92,10 +95,10 @@ def _has(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
 
 def _viewer_values(viewer: Viewer) -> dict[str, str]:
     return {
-        "viewer_user": listed((viewer.user_id,)) if viewer.user_id else "\n\n",
-        "viewer_owner": viewer.user_id or viewer.actor,
+        "viewer_user": mark(viewer.user_id),  # "" taken out changes nothing
+        "viewer_owner": viewer.user_id or "",
         "viewer_actor": viewer.actor,
-        **{f"viewer_role_{number}": listed((role,)) for number, role in enumerate(viewer.role_ids)},
+        **{f"viewer_role_{number}": mark(role) for number, role in enumerate(viewer.role_ids)},
     }
 
 
@@ -142,6 +145,9 @@ class SqlCatalog(SqlSession):
     async def workspace_named(self, organization_id: bytes, name: str) -> WorkspaceRow | None:
         row = await self._one(_WORKSPACE_NAMED, id=organization_id, name=name)
         return None if row is None else WorkspaceRow._make(row)
+
+    async def sandboxes(self, organization_id: bytes) -> list[WorkspaceRow]:
+        return sorted(WorkspaceRow._make(row) for row in await self._all(_SANDBOXES, id=organization_id))
 
     async def api_key_by_digest(self, key_digest: bytes) -> ApiKeyRow | None:
         row = await self._one(_KEY_BY_DIGEST, digest=key_digest)

@@ -19,18 +19,27 @@ from perdure.store.schema import (
     process_ids,
     timers,
     waits,
+    workspaces,
 )
 from perdure.store.sql.endings import IS_CURRENT, IS_OPEN, SEEN_WAITS
 from perdure.store.sql.finding import SqlFinding
 from perdure.store.sql.session import in_parts
 
 _EXECUTION: Final = select(executions).where(executions.c.execution_id == bindparam("id"))
-_PAGES: Final = {
+_ANY: Final = {
     column.name: select(executions)
     .where(column == bindparam("value"), executions.c.execution_id < bindparam("before"))
     .order_by(executions.c.execution_id.desc())
     .limit(bindparam("limit"))
     for column in (executions.c.workflow_id, executions.c.workspace_id, executions.c.organization_id)
+}
+_SANDBOXES: Final = select(workspaces.c.workspace_id).where(
+    workspaces.c.organization_id == bindparam("value"), workspaces.c.live_workspace_id.is_not(None)
+)
+_PAGES: Final = {
+    "workflow_id": _ANY["workflow_id"].where(executions.c.workspace_id == bindparam("workspace_id")),
+    "workspace_id": _ANY["workspace_id"],
+    "organization_id": _ANY["organization_id"].where(executions.c.workspace_id.not_in(_SANDBOXES)),
 }
 _ABOVE_ALL_IDS: Final = b"\xff" * 17
 _OF_ORIGIN: Final = (
@@ -67,6 +76,7 @@ _COUNTS_OF_WORKFLOW: Final = _COUNTS.where(execution_counts.c.workflow_id == bin
 _LATEST_COMPLETED: Final = (
     select(executions)
     .where(
+        executions.c.workspace_id == bindparam("workspace_id"),
         executions.c.workflow_id == bindparam("workflow_id"),
         executions.c.workflow_version == bindparam("version"),
         executions.c.status == "completed",
@@ -144,7 +154,8 @@ class SqlExecutions(SqlFinding):
     ) -> list[ExecutionRow]:
         column, value = execution_scope(organization_id, workspace_id, workflow_id)
         before = _ABOVE_ALL_IDS if before is None else before
-        rows = await self._all(_PAGES[column], value=value, before=before, limit=limit)
+        given = {"workspace_id": workspace_id} if column == "workflow_id" else {}
+        rows = await self._all(_PAGES[column], value=value, before=before, limit=limit, **given)
         return [ExecutionRow._make(row) for row in rows]
 
     async def live_executions(self, *, after: bytes = b"", limit: int = 1000) -> list[ExecutionRow]:
@@ -167,8 +178,8 @@ class SqlExecutions(SqlFinding):
             rows = await self._all(_COUNTS_OF_WORKFLOW, workspace_id=workspace_id, workflow_id=workflow_id)
         return [CountRow._make(row) for row in rows]
 
-    async def latest_completed(self, workflow_id: bytes, version: int) -> ExecutionRow | None:
-        row = await self._one(_LATEST_COMPLETED, workflow_id=workflow_id, version=version)
+    async def latest_completed(self, workspace_id: bytes, workflow_id: bytes, version: int) -> ExecutionRow | None:
+        row = await self._one(_LATEST_COMPLETED, workspace_id=workspace_id, workflow_id=workflow_id, version=version)
         return None if row is None else ExecutionRow._make(row)
 
     async def process_id(self, organization_id: bytes, workspace_id: bytes, process_id: str) -> ProcessIdRow | None:

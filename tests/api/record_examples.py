@@ -24,11 +24,11 @@ from tests.api.conftest import KEY, Api
 from tests.api.fuzzing import silence
 
 FILE = Path(__file__).parents[2] / "api" / "openapi" / "examples.json"
-OWN = ("GET /openapi.json", "GET /docs")
+OWN = ("GET /openapi.json", "GET /openapi/{dialect}.json", "GET /docs")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TOKEN = "01977420-dc00-7000-8000-00000000f001." + "x" * 43
 _DIGEST = re.compile(r'"(hash|payload_digest)":"[0-9a-f]{64}"')
-_KEY = re.compile(r"pk_[\w-]{43}")
+_KEY = re.compile(r"wfk_[\w-]{43}")
 ORDER = (
     "POST /v1/workflows",
     "PUT /v1/workflows/by-name/{name}",
@@ -54,6 +54,7 @@ ORDER = (
     "GET /v2/workflows/getWorkflowSchemaById",
     "POST /v1/keys",
     "GET /v1/keys",
+    "GET /v1/me",
     "GET /v1/keys/{id}",
     "DELETE /v1/keys/{id}",
     "POST /v1/workflows/{id}/schedules",
@@ -81,6 +82,8 @@ ORDER = (
     "POST /v1/executions/{process_id}/pause",
     "GET /v1/executions/{process_id}/pause",
     "POST /v1/executions/{process_id}/unpause",
+    "GET /v1/actions/{name}",
+    "GET /v1/actions",
     "POST /v1/test-state",
     "PATCH /v1/organization",
     "GET /v1/organization",
@@ -138,7 +141,7 @@ class Story:
         for made, shown in self._shown.items():
             text = text.replace(made, shown)
         text = _DIGEST.sub(lambda found: f'"{found[1]}":"{"5a" * 32}"', text)
-        return _KEY.sub("pk_" + "x" * 43, text)
+        return _KEY.sub("wfk_" + "x" * 43, text)
 
 
 async def record() -> None:

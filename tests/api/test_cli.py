@@ -90,7 +90,7 @@ class Server:
         await eventually(lambda: "ready at" in self.said() or self.process.poll() is not None, 30)
         found = re.search(r"perdure: ready at (http://\S+)", self.said())
         assert found, self.said()
-        shown = re.search(r"pk_\S+", self.said())
+        shown = re.search(r"wfk_\S+", self.said())
         self.url = found[1]
         self._client = AsyncClient(self.url, shown[0] if shown else KEY, timeout_s=20, retries=Retries(attempts_max=1))
 
@@ -158,7 +158,7 @@ async def test_a_server_serves_and_stops(folder: Path, servers: list[Server]) ->
     server = Server(folder)
     servers.append(server)
     await server.ready()
-    assert "pk_" in server.said()
+    assert "wfk_" in server.said()
     workflow_id = await server.workflow(WAITING)
     await server.client.trigger(workflow_id, {"process_id": "INV/7"})
     assert (await server.client.ready()).status == "ready"
@@ -177,7 +177,7 @@ async def test_a_server_serves_and_stops(folder: Path, servers: list[Server]) ->
     again = Server(folder, PERDURE_BOOTSTRAP_KEY=KEY)  # not an empty database any more
     servers.append(again)
     await again.ready()
-    assert "pk_" not in again.said()
+    assert "wfk_" not in again.said()
     with pytest.raises(Unauthorized):
         await again.client.keys()
     again.process.terminate()

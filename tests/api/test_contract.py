@@ -12,7 +12,7 @@ from perdure.api.http import json_body as bodies
 from perdure.api.http.headers import HOLD_DEFAULT_MS, HOLD_MAX_S, KEY_MAX
 from perdure.api.http.metrics import PATH as METRICS
 from perdure.api.http.problems import STATUS
-from perdure.api.http.routing import Route
+from perdure.api.http.routing import ANY_KEY, Route
 from perdure.api.http.throttle import WRONG_MAX
 from perdure.engine.core.transitions import TRANSITIONS
 from perdure.engine.language.evaluate.sizes import LEVELS_MAX
@@ -41,7 +41,7 @@ def line_of(route: Route) -> list[str]:
     refusals = ", ".join(f"`{code}`" for code in sorted(route.refusals))
     return [
         f"`{route.method} {route.path}`",
-        "none" if route.scope is None else f"`{route.scope}`",
+        {None: "none", ANY_KEY: "any key"}.get(route.scope, f"`{route.scope}`"),
         marks,
         refusals,
     ]

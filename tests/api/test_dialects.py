@@ -268,7 +268,10 @@ def test_the_document_describes_it() -> None:
     found, ours = document(MOUNTED), document(ROUTES)
     schemathesis.openapi.from_dict(found).validate()
     assert {"name": "Things", "description": "What Acme has."} in found["tags"]
-    assert {path: found["paths"][path] for path in ours["paths"]} == ours["paths"]
+    by_name = "/openapi/{dialect}.json"  # which has the names of all dialects, and so this one's
+    assert {path: found["paths"][path] for path in ours["paths"] if path != by_name} == {
+        path: methods for path, methods in ours["paths"].items() if path != by_name
+    }
     operation = found["paths"]["/acme/api/things"]["post"]
     assert (operation["tags"], operation["operationId"]) == (["Things"], "makeThing")
     name = operation["responses"]["400"]["$ref"].rpartition("/")[2]
@@ -326,4 +329,4 @@ def test_a_pattern_of_scopes_is_that_of_the_spellings() -> None:
     """Without any it is that of our words."""
     plain = Dialects([named("root", "/")])
     assert plain.scope_pattern(["a.b"]) == r"^(a\.b)$"
-    assert DIALECTS.scope_pattern(SCOPES).startswith(r"^(service\.workflows\.)?(workflows\.view|")
+    assert DIALECTS.scope_pattern(SCOPES).startswith(r"^((service\.workflows\.)?(workflows\.view|")

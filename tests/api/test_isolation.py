@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from perdure.api.app import ROUTES
-from perdure.api.http.routing import Route
+from perdure.api.http.routing import ANY_KEY, Route
 from perdure.engine.services.access import SCOPES
 from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
 
@@ -63,7 +63,7 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     values = {
         **mine._asdict(),
         "workflow_version": "1",
-        "name": "mine",
+        "name": "log" if "actions" in route.path else "mine",
         "id": _id(route, mine),
     }
     path = route.path
@@ -127,7 +127,10 @@ LISTS = {
     "/v1/executions/counts",
     "/v1/bulk",
 }
-PLACELESS = {"/v1/test-state", "/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}"}
+PLACELESS = {
+    *("/v1/actions", "/v1/actions/{name}", "/v1/test-state"),
+    *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}", "/v1/me"),
+}
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
 
 
@@ -194,5 +197,6 @@ async def test_organization_view_widens_two_lists(api: Api, path: str) -> None:
 
 async def test_what_may_be_done_everywhere_needs_no_key(api: Api) -> None:
     """Only health and the documentation are open to everybody, and say nothing of anybody."""
-    open_paths = {"/health/live", "/health/ready", "/openapi.json", "/docs"}
+    open_paths = {"/health/live", "/health/ready", "/openapi.json", "/openapi/{dialect}.json", "/docs"}
     assert {route.path for route in ROUTES if route.scope is None} == open_paths
+    assert {route.path for route in ROUTES if route.scope == ANY_KEY} == {"/v1/me"}

@@ -17,7 +17,7 @@ from perdure.api.app import DIALECTS, ROUTES
 from perdure.api.http.problems import STATUS
 from perdure.api.http.routing import Route
 from perdure.api.openapi import document
-from perdure.api.openapi.descriptions import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS
+from perdure.api.openapi.descriptions import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS, in_snake_case
 from perdure.api.openapi.document import examples, name_of
 from tests.api.conftest import Api
 from tests.api.record_examples import ORDER, OWN, Story
@@ -84,9 +84,10 @@ def test_an_operation_says_all_that_matters(route: Route) -> None:
 def test_all_words_are_needed() -> None:
     """No parameter, header or code is described that is in no operation; all codes but that of the framework are."""
     parameters = [each for route in ROUTES for each in operation_of(route)["parameters"]]
-    assert {each["name"] for each in parameters if each["in"] != "header"} == set(PARAMETERS)
     echoed = {name for dialect in DIALECTS.all for name in dialect.request_id_headers}
     assert {each["name"] for each in parameters if each["in"] == "header"} - echoed == set(REQUEST_HEADERS)
+    named = {each["name"] for each in parameters if each["in"] != "header"}
+    assert set(PARAMETERS) <= named | {in_snake_case(name) for name in named}
     assert set(CODES) == set(STATUS) - {"METHOD_NOT_ALLOWED"}
     told = {name for each in schemas(DOCUMENT) for name in each.get("headers", {}) if "$ref" in each["headers"][name]}
     assert told == set(ANSWER_HEADERS)
@@ -150,7 +151,7 @@ class Fetched(HTMLParser):
         for name, value in attrs:
             if name in ("src", "srcset", "action", "data", "poster", "style") or name.startswith("on"):
                 self.found.append((name, value or ""))
-            if name == "href" and not (value or "").startswith(("data:,", "openapi.json")):
+            if name == "href" and not (value or "").startswith(("data:,", "openapi.json", "#")):
                 self.found.append((name, value or ""))
 
 

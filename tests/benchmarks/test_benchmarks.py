@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli, latency, loop, over_http, throughput, timers, wide
+from benchmarks import cli, latency, loop, over_http, records, throughput, timers, wide
 from perdure.engine.database import open_store
 from perdure.store.memory import MemoryStore
 from perdure.store.protocols import PLACES, Store, WriterPlace
@@ -96,3 +96,10 @@ async def test_firing_calls_no_more_beside_many(tmp_path: Path) -> None:
         return sum(entry.callcount for entry in profile.getstats()) / count
 
     assert await calls_for_each(2000, 1500) <= 1.3 * await calls_for_each(300, 300)
+
+
+async def test_reading_a_run_by_its_steps_is_measured() -> None:
+    """A short run gives a time for each part of it."""
+    found = await records.measure(20)
+    assert all(cost.ms > 0 for cost in found.values())
+    assert found["all: RunRecords.of"].ms > found["put together to steps"].ms

@@ -209,8 +209,8 @@ def test_a_key_is_made_used_and_revoked(mode: Mode, perdure: Perdure, folder: Pa
     """A key is shown once; it is revoked by its name."""
     made = perdure.json("keys", "create", "worker", "--scope", "runs.view,workflows.view", "--scope", "runs.resume")
     assert made["scopes"] == ["runs.view", "workflows.view", "runs.resume"]
-    assert made["key"].startswith("pk_")
-    assert perdure("keys", "create", "other", "--scope", "runs.view").stdout.startswith("pk_")
+    assert made["key"].startswith("wfk_")
+    assert perdure("keys", "create", "other", "--scope", "runs.view").stdout.startswith("wfk_")
     perdure("keys", "revoke", "worker")
     revoked = {key["name"] for key in perdure.json("keys", "list")["items"] if key["revoked_at"]}
     assert revoked == {"worker"}
@@ -229,7 +229,7 @@ def test_an_operator_who_lost_the_key_makes_another(perdure: Perdure) -> None:
     assert "make another" in perdure("keys", "revoke", "operator", exits=1).stderr
     recovered = perdure.json("keys", "recover")
     assert (recovered["name"], recovered["scopes"]) == ("recovered", list(SCOPES))
-    assert recovered["key"].startswith("pk_")
+    assert recovered["key"].startswith("wfk_")
     perdure("keys", "revoke", "operator")
     assert {key["last_used_at"] for key in perdure.json("keys", "list")["items"]} == {None}
     assert "does not exist" in perdure("keys", "recover", "--database", "sqlite:///none.db", exits=2).stderr

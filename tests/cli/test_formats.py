@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cli.conftest import APPROVAL, STEPS, Perdure
+from perdure.cli.document_text import FORMATS, DocumentText, guessed
+from perdure.engine.language.formats.documents import FORMATS as KNOWN
+from tests.cli.conftest import APPROVAL, KEY, STEPS, Mode, Perdure
 
 
 def converted(perdure: Perdure, *arguments: str) -> object:
@@ -31,6 +34,19 @@ def test_a_definition_becomes_a_graph_and_is_itself_again(perdure: Perdure, fold
     graph = converted(perdure, "invoice.asl.yaml", "--from", "asl", "--to", "graph")
     (folder / "g.json").write_text(json.dumps(graph))
     assert converted(perdure, "g.json", "--from", "graph", "--to", "asl") == APPROVAL
+
+
+def test_any_format_is_shown_as_any_other(perdure: Perdure, folder: Path) -> None:
+    """The four that the engine has; as itself it is the document that was given."""
+    assert set(FORMATS) == set(KNOWN)
+    for target in FORMATS:
+        made: Any = converted(perdure, "invoice.steps.json", "--from", "steps", "--to", target)
+        assert {"asl": "States", "graph": "nodes", "steps": "steps", "service": "steps"}[target] in made
+        assert (made == STEPS) is (target == "steps")
+    shown: Any = converted(perdure, "invoice.asl.json", "--from", "asl", "--to", "steps")
+    assert [step["id"] for step in shown["steps"]] == list(APPROVAL["States"])
+    shown = converted(perdure, "invoice.asl.json", "--from", "asl", "--to", "service")
+    assert [step["step_type"] for step in shown["steps"]] == ["Choice", "wait_for_resume", "Succeed"]
 
 
 def test_a_valid_document_says_so(perdure: Perdure) -> None:
@@ -58,7 +74,7 @@ def test_problems_as_json(perdure: Perdure) -> None:
     """For programs they stand on stdout."""
     found = perdure.json("workflows", "validate", "invoice.json", "--format", "graph", exits=1)
     assert found["valid"] is False
-    assert {"path": "/amount", "message": "unknown member 'amount'."} in [
+    assert {"path": "/amount", "message": "unknown member 'amount'.", "line": 1} in [
         {**each, "message": each["message"].partition(" There")[0]} for each in found["problems"]
     ]
 
@@ -76,3 +92,139 @@ def test_steps_of_ones_own_are_known(perdure: Perdure, folder: Path) -> None:
     assert "no type of step 'billing.charge'" in perdure(*command, exits=1).stderr
     assert "is valid" in perdure(*command, "--steps", "own_steps_of_formats:registry").stdout
     assert "steps:" in perdure(*command, "--steps", "own_steps_of_formats:nothing", exits=2).stderr
+
+
+# --- lines -------------------------------------------------------------------------------------------------------
+
+JSON_TEXT = b"""{
+  "name": "x",
+\t"steps": [
+    {"id": "a", "type": "log"},
+    {
+      "id": "b", "a/b": {"~": [1,
+        2]}
+    }
+  ]
+}
+"""
+YAML_TEXT = b"""# a comment
+name: x
+steps:
+- id: a
+  type: log
+- {id: b, a/b: {"~": [1,
+  2]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("pointer", "in_json", "in_yaml"),
+    [
+        ("", 1, 2),
+        ("/name", 2, 2),
+        ("/steps", 3, 3),
+        ("/steps/0/type", 4, 5),
+        ("/steps/1", 5, 6),
+        ("/steps/1/a~1b/~0/1", 7, 7),
+        ("/steps/1/nothing", 5, 6),
+        ("/steps/7", 3, 3),
+        ("/steps/0/type/deeper", 4, 5),
+    ],
+)
+def test_the_line_of_a_place(pointer: str, in_json: int, in_yaml: int) -> None:
+    """In JSON, with its tabs, and in YAML; of what is not there, the line of what it would be in."""
+    assert DocumentText("f", None, JSON_TEXT).line(pointer) == in_json
+    assert DocumentText("f", None, YAML_TEXT).line(pointer) == in_yaml
+
+
+def test_a_text_that_cannot_be_read_has_no_lines() -> None:
+    """Then the pointer alone is told."""
+    broken = DocumentText("f", None, b"{a: [")
+    assert broken.line("/a") is None
+    assert broken.located("/a: it is wrong") == "/a: it is wrong"
+    assert DocumentText("f", None, b"").line("/a") is None
+    assert DocumentText("f", None, YAML_TEXT).located("--wait-id 7") == "--wait-id 7"
+    assert DocumentText("f", None, YAML_TEXT).located("/: it is wrong") == "line 2: /: it is wrong"
+
+
+# --- workflows of any format -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("document", "form"),
+    [
+        (APPROVAL, "asl"),
+        (STEPS, "steps"),
+        ({"nodes": []}, "graph"),
+        ({"steps": [{"step_type": "log", "step_config": {}}]}, "service"),
+        ({"steps": [{"type": "log", "config": {}}]}, None),
+        ({"steps": [{"id": "a", "step_type": "log"}]}, None),
+        ({"steps": []}, None),
+        ({"steps": "none"}, None),
+        ({"States": {}, "steps": []}, None),
+        ({}, "asl"),
+        ([], "asl"),
+    ],
+)
+def test_a_format_is_guessed_where_it_is_unmistakable(document: object, form: str | None) -> None:
+    """By the members that only one format has."""
+    assert guessed(document) == form
+
+
+def test_a_workflow_of_steps_is_kept_as_it_was_written(perdure: Perdure, folder: Path) -> None:
+    """Its format is seen by its members; it is shown as it was written, and as the definition that it compiles to."""
+    perdure("workflows", "create", "invoice.steps.json", "--name", "by steps")
+    shown = json.loads(perdure("workflows", "show", "by steps", "--format", "steps").stdout)
+    assert shown == STEPS
+    assert "States" in json.loads(perdure("workflows", "show", "by steps", "--format", "asl").stdout)
+    again = perdure("workflows", "apply", "invoice.steps.json", "--name", "by steps", "--format", "steps")
+    assert "unchanged: by steps, version 1" in again.stderr
+    (folder / "invoice.steps.json").write_text(json.dumps({**STEPS, "steps": STEPS["steps"][:1]}))
+    changed = perdure("workflows", "apply", "invoice.steps.json", "--name", "by steps")
+    assert "changed: by steps, version 2" in changed.stderr
+    first = json.loads(perdure("workflows", "show", "by steps", "--version", "1", "--format", "steps").stdout)
+    assert first == STEPS
+    assert json.loads(perdure("run", "by steps", "--wait", "--json", exits=3).stdout)["status"] == "waiting"
+
+
+def test_any_workflow_is_shown_in_any_format(perdure: Perdure, mode: Mode) -> None:
+    """What was not written so is shown as its definition is; drawing is something else."""
+    steps = json.loads(perdure("workflows", "show", "invoice approval", "--format", "steps").stdout)
+    assert [each["id"] for each in steps["steps"]] == list(APPROVAL["States"])
+    graph = json.loads(perdure("workflows", "show", "invoice approval", "--format", "graph").stdout)
+    assert len(graph["nodes"]) == len(APPROVAL["States"]) + 1
+    assert json.loads(perdure("workflows", "show", "invoice approval", "--format", "asl").stdout) == APPROVAL
+    both = perdure("workflows", "show", "invoice approval", "--format", "asl", "--diagram", exits=2)
+    assert "--diagram, --format" in both.stderr
+
+
+LOG = {"type": "log", "config": {"message": "a"}}
+
+
+@pytest.mark.parametrize("command", ["create", "apply"])
+def test_problems_of_a_workflow_are_told_with_their_lines(perdure: Perdure, folder: Path, command: str) -> None:
+    """Of any format, in JSON and in YAML; nothing is made."""
+    (folder / "bad.yaml").write_text("name: x\nsteps:\n- id: a\n  type: lgo\n- id: b\n  type: code\n  confg: {}\n")
+    told = perdure("workflows", command, "bad.yaml", exits=1).stderr
+    assert "  line 4: /steps/0/type: there is no type of step 'lgo'. Did you mean 'log'" in told
+    assert "  line 7: /steps/1/confg: unknown member 'confg'" in told
+    (folder / "bad.asl.json").write_text('{"StartAt": "A",\n "States": {\n  "A": {"Type": "Pas", "End": true}}}')
+    assert "  line 3: /States/A/Type: " in perdure("workflows", command, "bad.asl.json", exits=1).stderr
+    assert perdure.json("workflows", "list", "--search", "bad")["total"] == 0
+
+
+def test_a_format_that_is_not_clear_must_be_said(perdure: Perdure, folder: Path) -> None:
+    """Exit status 2, with the formats that there are."""
+    (folder / "either.json").write_text(json.dumps({"name": "a", "trigger_type": "manual", "steps": [LOG]}))
+    told = perdure("workflows", "create", "either.json", exits=2).stderr
+    assert "--format: either.json may be of several formats; say of which: steps, graph, service, asl" in told
+    perdure("workflows", "create", "either.json", "--format", "service")
+
+
+def test_a_server_is_given_definitions(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would keep as something else than it is, is refused, saying how it goes."""
+    monkeypatch.setenv("PERDURE_SERVER", served)
+    monkeypatch.setenv("PERDURE_KEY", KEY)
+    for command in ("create", "apply"):
+        told = perdure("workflows", command, "invoice.steps.json", exits=2).stderr
+        assert "perdure workflows convert FILE --from steps --to asl" in told

@@ -46,9 +46,10 @@ ALL = sorted({line for command in commands() for line in examples(*command) if c
 IN_PROCESS = [line for line in ALL if line.startswith("perdure ") and not re.search(r"[>|$]|perdure serve", line)]
 IN_SHELL = [line for line in ALL if line not in IN_PROCESS]
 CHANGING = re.compile(
-    r"perdure (trigger|resume|terminate|rerun|fork|bulk|workflows create|keys (create|revoke)|doctor --accept-clock)"
+    r"perdure (run|trigger|resume|terminate|rerun|fork|bulk|workflows create|keys (create|revoke)"
+    r"|doctor --accept-clock|me)"
 )
-OF_A_SERVER = re.compile(r"perdure doctor --accept-clock")
+OF_A_SERVER = re.compile(r"perdure (doctor --accept-clock|me)")
 """What goes to a server, and to nothing else."""
 
 

@@ -231,7 +231,7 @@ def test_keys_are_listed_without_their_texts(perdure: Perdure) -> None:
     """A list of keys has no secret in it."""
     result = perdure("keys", "list", "--json")
     assert {key["name"] for key in json.loads(result.stdout)["items"]} == {"operator", "ci"}
-    assert "pk_" not in result.stdout
+    assert "wfk_" not in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,9 @@ async def check(path: Path) -> dict[str, int]:
     stream = await engine.store.events(workflow.workflow_id)
     kinds = {kind.__name__: kind for kind in s.EVENTS}
     events = [Vocabulary(kinds.values()).read(each.row).event for each in stream if each.row.type in kinds]
-    runs = await engine.store.execution_page(workflow_id=workflow.workflow_id, limit=100_000)
+    runs = await engine.store.execution_page(
+        workflow_id=workflow.workflow_id, workspace_id=workflow.workspace_id, limit=100_000
+    )
     there = sorted(ids.text(run.execution_id) for run in runs)
     wanted: list[str] = []
     for row in await engine.store.schedules_of([workflow.workflow_id]):

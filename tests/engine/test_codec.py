@@ -110,6 +110,7 @@ MEMBERS: dict[str, Any] = {
     "limit_ms": 50_000,
     "limits": [{"kind": "key", "key": "f" * 64}, {"kind": "organization", "key": "9" * 64}],
     "places": [3, 17],
+    "live": "01900000-0000-7000-8000-000000000013",
     "log_sha256": "c" * 64,
     "name": "7/name",
     "node": "01900000-0000-7000-8000-000000000011",
@@ -264,6 +265,7 @@ def test_every_event_has_its_golden_file():
 
 
 SINCE: dict[tuple[str, int], Any] = {
+    ("ExecutionStarted", 1): lambda members: members | {"live": None},
     ("TaskScheduled", 1): lambda members: {name: value for name, value in members.items() if name != "keyed"},
     ("BranchesStarted", 1): lambda members: members | {"visit": 7},
     ("MapStarted", 1): lambda members: members | {"visit": 7},

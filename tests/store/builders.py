@@ -129,11 +129,16 @@ def organization(organization_id: bytes, name: str) -> OrganizationRow:
 
 
 def workspace(workspace_id: bytes, name: str, organization_id: bytes = ORG) -> WorkspaceRow:
-    return WorkspaceRow(workspace_id, organization_id, name, NOW)
+    return WorkspaceRow(workspace_id, organization_id, name, NOW, None)
 
 
 def api_key(key_id: bytes, **changes: Any) -> ApiKeyRow:
-    row = ApiKeyRow(*(key_id, ORG, WORKSPACE, "a key", digest(key_id), '["runs.view"]', NOW, "cli:test", None, None))
+    row = ApiKeyRow(
+        *(key_id, ORG, WORKSPACE, "a key", digest(key_id), '["runs.view"]', NOW, "cli:test", None, None),
+        "live",
+        None,
+        "[]",
+    )
     return row._replace(**changes)
 
 

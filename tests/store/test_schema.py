@@ -106,6 +106,7 @@ READS = {
     "organization_named": lambda store: store.organization_named("a"),
     "workspace": lambda store: store.workspace(WORKSPACE),
     "workspace_named": lambda store: store.workspace_named(ORG, "a"),
+    "sandboxes": lambda store: store.sandboxes(ORG),
     "api_key": lambda store: store.api_key(uid(1)),
     "api_key_by_digest": lambda store: store.api_key_by_digest(bytes(32)),
     "api_keys": lambda store: store.api_keys(ORG, WORKSPACE),
@@ -126,7 +127,9 @@ READS = {
         ORG, workspace_id=None, before=(WORKFLOW, 2)
     ),
     "execution": lambda store: store.execution(uid(1)),
-    "executions of a workflow": lambda store: store.execution_page(workflow_id=WORKFLOW, before=uid(1)),
+    "executions of a workflow": lambda store: store.execution_page(
+        workflow_id=WORKFLOW, workspace_id=WORKSPACE, before=uid(1)
+    ),
     "executions of a workspace": lambda store: store.execution_page(workspace_id=WORKSPACE),
     "executions of an organization": lambda store: store.execution_page(organization_id=ORG),
     "live_executions": lambda store: store.live_executions(after=uid(1)),
@@ -136,7 +139,7 @@ READS = {
     "bulk_job": lambda store: store.bulk_job(uid(1)),
     "bulk_jobs": lambda store: store.bulk_jobs(WORKSPACE, before=uid(1)),
     "bulk_jobs_under_way": lambda store: store.bulk_jobs_under_way(after=uid(1)),
-    "latest_completed": lambda store: store.latest_completed(WORKFLOW, 1),
+    "latest_completed": lambda store: store.latest_completed(WORKSPACE, WORKFLOW, 1),
     "process_id": lambda store: store.process_id(ORG, WORKSPACE, "a"),
     "process_ids_named": lambda store: store.process_ids_named(ORG, WORKSPACE, ["a", "b"]),
     "process_ids_of": lambda store: store.process_ids_of([uid(1), uid(2)]),

@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from perdure.api.dialects.envelopes import failure
 from perdure.api.dialects.schemas import Refusal
-from perdure.api.http.dialect import Dialect, ScopeSpelling
+from perdure.api.dialects.spellings import EVERY
+from perdure.api.http.dialect import Dialect
 from perdure.api.http.routing import Route
 
 WORKFLOWS: Final = "Workflows"
 SCHEDULES: Final = "Schedules"
 KEYS: Final = "Keys"
+ACTIONS: Final = "Actions"
 TRIALS: Final = "Trials"
 WAITS: Final = "Waits"
 LOG: Final = "Log"
@@ -25,12 +27,12 @@ RESOURCE: Final = Dialect(
     prefix="/v1/",
     error_envelope=failure,
     error_schema=Refusal,
-    # The service API's spelling, which has no routes yet: `service.workflows.runs.view` is `runs.view`.
-    scope_spelling=ScopeSpelling(prefix="service.workflows."),
+    scope_spelling=EVERY,
     tags={
         WORKFLOWS: "Workflows as they are written: definitions in Amazon States Language.",
         SCHEDULES: "When workflows start by themselves, and what was decided of each slot.",
         KEYS: "Who may call, and what.",
+        ACTIONS: "What steps of workflows can do, with JSON Schemas.",
         TRIALS: "One state by itself: nothing is called, started or kept.",
         WAITS: "Pauses that somebody outside must end.",
         LOG: "All that happens, in the order in which it is on disk.",

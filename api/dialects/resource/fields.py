@@ -27,6 +27,15 @@ Name: TypeAlias = Annotated[
         extra={"accepts": "a text of 1 to 120 characters, none of them a control character"},
     ),
 ]
+PersonId: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=128,
+        pattern=r"^[\x21-\x7e]*\Z",
+        extra={"accepts": "a text of 1 to 128 printable ASCII characters without spaces"},
+    ),
+]
 Description: TypeAlias = Annotated[
     str,
     msgspec.Meta(max_length=500, pattern=r"^[^\x00]*\Z", extra={"accepts": "a text of at most 500 characters"}),

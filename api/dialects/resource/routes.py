@@ -17,7 +17,7 @@ from perdure.api.dialects.resource.executions import (
     tasks,
     waits,
 )
-from perdure.api.dialects.resource.workflows import schedules, trials, workflows
+from perdure.api.dialects.resource.workflows import actions, schedules, trials, workflows
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
@@ -25,5 +25,5 @@ ROUTES: Final[Sequence[Route]] = (
     *finding.ROUTES,
     *bulk.ROUTES,
     *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *pauses.ROUTES),
-    *(*trials.ROUTES, *clock.ROUTES),
+    *(*trials.ROUTES, *clock.ROUTES, *actions.ROUTES),
 )

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from perdure.api.dialects.envelopes import failure
 from perdure.api.dialects.schemas import Refusal
-from perdure.api.http.dialect import Dialect, ScopeSpelling, camel_case
+from perdure.api.dialects.spellings import RUNS_WORDS
+from perdure.api.http.dialect import Dialect, camel_case
 from perdure.api.http.routing import Route
 
 WORKFLOWS: Final = "Runs API: workflows"
@@ -14,18 +15,12 @@ RUNS: Final = "Runs API: runs"
 
 RUNS_API: Final = Dialect(
     name="runs",
+    document_prefix="runs",
     prefix="/api/v1/",
     error_envelope=failure,
     error_schema=Refusal,
     casing=camel_case,
-    scope_spelling=ScopeSpelling(
-        words={
-            "workflows:read": "workflows.view",
-            "workflows:write": "workflows.manage",
-            "workflows:execute": "workflows.run",
-            "runs:read": "runs.view",
-        }
-    ),
+    scope_spelling=RUNS_WORDS,
     tags={
         WORKFLOWS: "Workflows as lists of steps: drafts, activated, paused, archived, and their versions.",
         RUNS: "Runs with their steps, attempts, approvals and logs.",
@@ -44,3 +39,8 @@ def route(tag: str, method: str, path: str, scope: str, handler: Any, **more: An
         handler=handler,
         **more,
     )
+
+
+def cursor_meta(cursor: str | None) -> dict[str, Any]:
+    """Where a page stands."""
+    return {"cursor": cursor, "hasMore": cursor is not None}

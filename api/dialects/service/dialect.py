@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from perdure.api.dialects.schemas import Shape
-from perdure.api.http.dialect import Dialect, ScopeSpelling
+from perdure.api.dialects.spellings import SERVICE_PREFIX
+from perdure.api.http.dialect import Dialect
 from perdure.api.http.routing import Route
 
 WORKFLOWS: Final = "Service API: workflows"
@@ -36,6 +37,7 @@ def _failure(code: str, message: str, details: Mapping[str, Any]) -> dict[str, A
 
 SERVICE: Final = Dialect(
     name="service",
+    document_prefix="service",
     prefix="/api/v1/services/workflows/",
     error_envelope=_failure,
     error_schema=ServiceRefusal,
@@ -47,7 +49,7 @@ SERVICE: Final = Dialect(
         "RATE_LIMITED": "rate_limit_exceeded",
         "INTERNAL_ERROR": "internal_error",
     },
-    scope_spelling=ScopeSpelling(prefix="service.workflows."),
+    scope_spelling=SERVICE_PREFIX,
     request_id_headers=("Request-Id",),
     tags={
         WORKFLOWS: "Workflows as their steps, on a schedule or started by hand.",

@@ -140,7 +140,7 @@ def _places(draft: ExecutionDraft) -> dict[str, str]:
 def _go_own_way(draft: ExecutionDraft, command: ForkExecution) -> None:
     """Record that what follows is this run's own, with all the time that a run has, and no places yet."""
     facts, settings = draft.facts, command.settings
-    timeout_s, limit_ms = facts.machine.timeout_seconds, settings.timeout_ms
+    timeout_ms, limit_ms = facts.machine.timeout_ms, settings.timeout_ms
     payload: dict[str, Any] = {}
     reason = given = None
     scope = ""
@@ -155,7 +155,7 @@ def _go_own_way(draft: ExecutionDraft, command: ForkExecution) -> None:
             reason,
             given,
             scope,
-            due_at=None if timeout_s is None else facts.now + timeout_s * 1000,
+            due_at=None if timeout_ms is None else facts.now + timeout_ms,
             limit_at=None if limit_ms is None else facts.now + limit_ms,
             limits=command.limits,
             counts=settings.concurrency_counts if command.limits else "all",

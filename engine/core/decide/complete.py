@@ -23,6 +23,7 @@ from perdure.engine.core.decision import Decision, Facts, Outcome
 from perdure.engine.core.effects import SetTimer
 from perdure.engine.core.limit_events import RetryDue, TimeoutDeferred
 from perdure.engine.core.refs import ref
+from perdure.engine.core.sandbox_events import TaskSimulated
 from perdure.engine.core.state import EXECUTION_TIMER, SETTINGS_TIMER, InRetry, InTask, InTimer, InWait, State, Timer
 from perdure.engine.language import TaskState, WaitState
 
@@ -39,6 +40,8 @@ def complete_task(state: State, command: CompleteTask, facts: Facts) -> Decision
     if isinstance(outcome, TaskFailure):
         fail_task(draft, scope, task.attempt, outcome.error, outcome.cause, is_retryable=outcome.is_retryable)
     else:
+        if outcome.is_simulated:
+            draft.emit(TaskSimulated(command.state, task.attempt, scope))
         succeed(draft, scope, task, outcome.result)
     advance(draft)
     return draft.decision()

@@ -33,8 +33,8 @@ def redrive(state: State, command: RedriveExecution, facts: Facts) -> Outcome:
         message = "the execution is completed: nothing of it is left to be done; rerun it, or fork it, for another run"
         return refuse(state, facts, "redrive", "CONFLICT", message, details)
     draft = ExecutionDraft(state, facts)
-    timeout_s = facts.machine.timeout_seconds
-    due_at = None if timeout_s is None else facts.now + timeout_s * 1000
+    timeout_ms = facts.machine.timeout_ms
+    due_at = None if timeout_ms is None else facts.now + timeout_ms
     reason = None if command.reason is None else ref(draft.next_seq, "reason")
     said = {} if command.reason is None else {"reason": command.reason}
     limit_ms = command.settings.timeout_ms

@@ -35,8 +35,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
         payload["process_id"] = command.process_id
     if command.reason is not None:
         payload["reason"] = command.reason
-    timeout_s = facts.machine.timeout_seconds
-    timeout_ms = None if timeout_s is None else timeout_s * 1000
+    timeout_ms = facts.machine.timeout_ms
     limit_ms = command.settings.timeout_ms
     # The limits of the whole run go on all the time, also while its steps wait for a slot; but not while it queues
     # itself, before it has begun.
@@ -64,6 +63,7 @@ def trigger(state: State, command: Trigger, facts: Facts) -> Outcome:
             counts=command.settings.concurrency_counts if command.limits else "all",
             timeout_ms=timeout_ms if command.limits else None,
             limit_ms=limit_ms if command.limits else None,
+            live=command.live,
         ),
         payload,
     )

@@ -7,6 +7,7 @@ kept again one level up. LEVEL is the number of machines around, so that no name
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -27,6 +28,7 @@ class BuildOptions(NamedTuple):
     `has_credentials`: whether there are credentials.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}`.
     `is_standalone`: whether the definition says itself how long a run may take, in whole seconds.
+    `output_schema`: what a run's output must fit; None for anything.
     """
 
     actions: Mapping[str, ActionForm]
@@ -34,6 +36,18 @@ class BuildOptions(NamedTuple):
     has_credentials: bool = False
     is_enveloped: bool = False
     is_standalone: bool = False
+    output_schema: Json = None
+
+    def seconds(self, milliseconds: float) -> float:
+        """Give a time in seconds: to the millisecond, of which there is at least one.
+
+        In a definition that stands alone, which anybody may read as one written by hand, it is rounded up to whole
+        seconds.
+        """
+        if self.is_standalone:
+            return max(1, math.ceil(milliseconds / 1000))
+        whole, rest = divmod(max(1, round(milliseconds)), 1000)
+        return whole + rest / 1000 if rest else whole
 
 
 class FlowBuild:

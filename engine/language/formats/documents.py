@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from perdure.engine.language.diagnostics import Diagnostics
 from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError
 from perdure.engine.language.formats.graph import compile_graph
+from perdure.engine.language.formats.later import named_too_early
 from perdure.engine.language.formats.service_steps import compile_service
 from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.language.parse.definition import problems, unsupported
@@ -20,7 +21,8 @@ class DocumentOptions(NamedTuple):
 
     `actions`: what its steps can do, by name.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
-    `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
+    `is_standalone`: whether the definition stands alone, as one written by hand: it says itself how long a run may
+        take, in whole seconds, and checks no output. Else the workflow's settings say it, to the millisecond.
     `is_draft`: whether nodes that nothing leads to are warnings.
     """
 
@@ -30,8 +32,10 @@ class DocumentOptions(NamedTuple):
     is_draft: bool = False
 
 
-def compile_states(document: object) -> CompiledDocument:
+def compile_states(document: object, actions: Mapping[str, ActionForm] = MappingProxyType({})) -> CompiledDocument:
     """Take over a definition that is written in Amazon States Language; each state is its own step.
+
+    Its Tasks may name steps that are none of `actions`, but no action of the catalog that is not there yet.
 
     Raises DocumentError: it is not valid, or needs what is not supported.
     """
@@ -39,12 +43,15 @@ def compile_states(document: object) -> CompiledDocument:
     if found:
         raise DocumentError(found)
     definition = read_definition(document, Diagnostics())
+    found = named_too_early(definition, actions)
+    if found:
+        raise DocumentError(found)
     return CompiledDocument(definition=definition, states={name: name for name in definition["States"]})
 
 
 _COMPILERS: Final[Mapping[str, Callable[[object, DocumentOptions], CompiledDocument]]] = MappingProxyType(
     {
-        "asl": lambda document, _: compile_states(document),
+        "asl": lambda document, options: compile_states(document, options.actions),
         "graph": lambda document, options: compile_graph(
             document,
             actions=options.actions,
@@ -53,7 +60,10 @@ _COMPILERS: Final[Mapping[str, Callable[[object, DocumentOptions], CompiledDocum
             is_draft=options.is_draft,
         ),
         "service": lambda document, options: compile_service(
-            document, actions=options.actions, has_credentials=options.has_credentials
+            document,
+            actions=options.actions,
+            has_credentials=options.has_credentials,
+            is_standalone=options.is_standalone,
         ),
         "steps": lambda document, options: compile_steps(
             document,

@@ -6,7 +6,7 @@ of their own. How a format writes this down is gone here; pointers into its sour
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -26,6 +26,10 @@ ScopePath: TypeAlias = tuple[str, ...]
 """The way from the top to a machine: a name for each machine that is entered."""
 
 
+ConfigCheck: TypeAlias = Callable[[Json], Sequence[tuple[tuple[str | int, ...], str]]]
+"""Finds what is wrong with a config that may hold templates: the way to each problem from the config, and its words."""
+
+
 class ActionForm(NamedTuple):
     """An action of the catalog as a definition may name it.
 
@@ -35,6 +39,7 @@ class ActionForm(NamedTuple):
     `is_summary`: whether it must be followed by one that delivers its output.
     `delivers`: whether it is one that does.
     `text_field`: the member of its config with the text that it delivers.
+    `check`: finds what is wrong with a config but for `fields` and `required`; None: nothing else is known of it.
     """
 
     name: str
@@ -43,6 +48,7 @@ class ActionForm(NamedTuple):
     is_summary: bool = False
     delivers: bool = False
     text_field: str = ""
+    check: ConfigCheck | None = None
 
 
 class RetryPlan(NamedTuple):
@@ -124,26 +130,40 @@ class StepOutline(msgspec.Struct, frozen=True):
     bodies: tuple[tuple[StepOutline, ...], ...] = ()
 
 
-class Outline(msgspec.Struct, frozen=True):
-    """What a run's log is read with by somebody who thinks in steps.
+class DocumentOutline(msgspec.Struct, frozen=True):
+    """The steps of a version, with which a run's log is read by somebody who thinks in steps.
 
     `steps`: in the order of the document.
     `states`: for each state, nested ones too, the id of the step that it works for; those of none are not here.
     `credentials`: for each state that may have some resolved, their names.
+    `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
+    `input_schema`, `output_schema`: JSON Schemas that a run's input and output must fit; None: anything does.
+    `follows`: for each step, those of the same machine that may come next.
+    `is_of_states`: there is no other document than the definition, and each state is a step.
     """
 
     steps: tuple[StepOutline, ...] = ()
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
+    is_enveloped: bool = False
+    input_schema: Json = None
+    output_schema: Json = None
+    follows: Mapping[str, tuple[str, ...]] = {}
+    is_of_states: bool = False
 
     @classmethod
-    def of_definition(cls, definition: Mapping[str, Json]) -> Outline:
+    def of_definition(cls, definition: Mapping[str, Json]) -> DocumentOutline:
         """Give the outline of a valid definition that is no other document's: each state is a step of its own."""
         steps = _states_of(definition)
-        return cls(steps, {step.id: step.id for step in _all_of(steps)})
+        states = {step.id: step.id for step in _all_of(steps)}
+        return cls(steps, states, is_of_states=True).following(definition)
+
+    def following(self, definition: Mapping[str, Json]) -> DocumentOutline:
+        """Give it with what follows each step, read from the definition that it is of."""
+        return msgspec.structs.replace(self, follows=_follows(definition, self.states))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Outline:
+    def from_json(cls, text: str | bytes) -> DocumentOutline:
         """Read what `to_json` wrote. Raises `msgspec.ValidationError`."""
         return msgspec.json.decode(text, type=cls)
 
@@ -161,6 +181,8 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
         a step is that of the last of its states that was left. States that work for none are not here.
     `credentials`: for each state that names credentials, their names.
     `settings`: the rules for its runs, as the document has them: the workflow's, and no part of the definition.
+    `input_schema`: the JSON Schema that a run's input must fit, whoever starts it; None for anything.
+    `output_schema`: likewise its output; the definition itself checks it.
     `is_enveloped`: whether a run's input is `{body, headers, query, method}` and not the input itself.
     `warnings`: what is probably not meant.
     """
@@ -170,13 +192,18 @@ class CompiledDocument(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, str] = {}
     credentials: Mapping[str, tuple[str, ...]] = {}
     settings: Mapping[str, Json] = {}
+    input_schema: Json = None
+    output_schema: Json = None
     is_enveloped: bool = False
     warnings: tuple[Problem, ...] = ()
 
     @property
-    def outline(self) -> Outline:
+    def outline(self) -> DocumentOutline:
         """What records of runs need of it."""
-        return Outline(self.steps, self.states, self.credentials)
+        found = DocumentOutline(
+            self.steps, self.states, self.credentials, self.is_enveloped, self.input_schema, self.output_schema
+        )
+        return found.following(self.definition)
 
 
 class DocumentError(ValueError):
@@ -209,9 +236,12 @@ def _states_of(machine: Mapping[str, Any]) -> tuple[StepOutline, ...]:
 
 
 def _state(name: str, state: Mapping[str, Any]) -> StepOutline:
+    return StepOutline(name, name, state["Type"], tuple(map(_states_of, _machines_in(state))))
+
+
+def _machines_in(state: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     inner = state.get("ItemProcessor", state.get("Iterator"))
-    machines = [inner] if inner is not None else state.get("Branches", [])
-    return StepOutline(name, name, state["Type"], tuple(map(_states_of, machines)))
+    return [inner] if inner is not None else state.get("Branches", [])
 
 
 def _all_of(steps: tuple[StepOutline, ...]) -> Iterator[StepOutline]:
@@ -219,3 +249,38 @@ def _all_of(steps: tuple[StepOutline, ...]) -> Iterator[StepOutline]:
         yield step
         for body in step.bodies:
             yield from _all_of(body)
+
+
+def _follows(machine: Mapping[str, Any], states: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Give the steps that may come after each step of a machine, and of those in it."""
+    found = dict[str, dict[str, None]]()
+    for name, state in machine["States"].items():
+        step = states.get(name)
+        if step is not None:
+            found.setdefault(step, {}).update(dict.fromkeys(_next_steps(machine["States"], name, states)))
+        for inner in _machines_in(state):
+            for each, after in _follows(inner, states).items():
+                found.setdefault(each, {}).update(dict.fromkeys(after))
+    return {step: tuple(after) for step, after in found.items() if after}
+
+
+def _next_steps(found: Mapping[str, Any], name: str, states: Mapping[str, str]) -> Iterator[str]:
+    """List the other steps to which a state leads, by states that are no step's if need be."""
+    ahead, seen = [name], {name}
+    while ahead:
+        for target in _targets(found[ahead.pop()]):
+            if target in seen or target not in found:
+                continue
+            seen.add(target)
+            if states.get(target) is None:
+                ahead.append(target)
+            elif states[target] != states[name]:
+                yield states[target]
+
+
+def _targets(state: Mapping[str, Any]) -> Iterator[str]:
+    for holder in (state, *state.get("Choices", ()), *state.get("Catch", ())):
+        if "Next" in holder:
+            yield holder["Next"]
+    if "Default" in state:
+        yield state["Default"]

@@ -44,7 +44,7 @@ from perdure.engine.language.formats.graph_states import (
 from perdure.engine.language.formats.members import Members, members_of
 from perdure.engine.language.formats.names import unknown
 from perdure.engine.language.formats.step_list import StepListReader
-from perdure.engine.language.formats.step_members import settings_of, trigger_of
+from perdure.engine.language.formats.step_members import schemas_of, settings_of, trigger_of
 from perdure.engine.language.formats.templates import as_template
 from perdure.engine.language.parse.definition import problems
 from perdure.engine.language.parse.shape import read_definition
@@ -223,11 +223,13 @@ def _restored(
     starts = [] if any(node.type == TRIGGER for node in nodes.values()) else _starts(nodes, edges)
     definition = restored_definition(members, nodes, edges, starts[0] if len(starts) == 1 else None)
     relocated(problems(definition), {name: node.config_pointer for name, node in nodes.items()}, diagnostics)
-    settings = settings_of(members)
+    settings, schemas = settings_of(members), schemas_of(members)
+    if schemas.output is not None:
+        members.refuse("outputSchema", "belongs to graphs of steps: states have no place for it; end with a step")
     if diagnostics.problems:
         raise DocumentError(diagnostics.problems)
     states = {name: name for name, node in nodes.items() if node.type != TRIGGER}
-    return CompiledDocument(definition=definition, states=states, settings=settings)
+    return CompiledDocument(definition=definition, states=states, settings=settings, input_schema=schemas.input)
 
 
 def restored_definition(
@@ -277,9 +279,7 @@ def _compiled(
     *,
     is_draft: bool,
 ) -> CompiledDocument:
-    for schema in ("inputSchema", "outputSchema"):
-        members.object(schema)
-    settings = settings_of(members)
+    settings, schemas = settings_of(members), schemas_of(members)
     comment = members.text("description")
     trigger = next((node for node in nodes.values() if node.type == TRIGGER), None)
     kind = "api" if trigger is None else _trigger_kind(trigger, diagnostics)
@@ -300,7 +300,9 @@ def _compiled(
     for name in {name for name in taken if taken.count(name) > 1}:
         diagnostics.add(JsonPointer() / "nodes", f"the id {shown(name)} is the engine's own here: take another")
     options = options._replace(variables=members.object("variables") or {}, is_enveloped=kind == "webhook")
-    return assemble(flow, options, diagnostics, comment=comment, settings=settings, warnings=tuple(warnings))
+    return assemble(
+        flow, options, diagnostics, comment=comment, settings=settings, schemas=schemas, warnings=tuple(warnings)
+    )
 
 
 def _by_edges(step: FlowStep, edges: Sequence[_Edge]) -> FlowStep:

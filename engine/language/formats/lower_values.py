@@ -93,10 +93,18 @@ def _mapped(builder: MachineBuilder, members: Members) -> dict[str, Json]:
         path, target = rule.needed_text("source"), rule.needed_text("target")
         kind = rule.one_of("transform", tuple(TRANSFORMS), "direct")
         default = builder.templates.expression(rule.get("default"), at / "default").or_null
-        value = f"($_0 := $states.input{_steps(path)}; $exists($_0) and $_0 != null ? ({TRANSFORMS[kind]}) : {default})"
-        if target and not _put(made, target.split("."), f"{{% {value} ?? null %}}"):
+        if target and not put_at(made, target.split("."), mapped_field(path, kind, default)):
             rule.refuse("target", "another rule gives this target a value")
     return made
+
+
+def mapped_field(path: str, kind: str, default: str) -> str:
+    """Write the field for one rule: what is at a path of the input, made into a kind; else the default, an expression.
+
+    `kind` is one of TRANSFORMS.
+    """
+    value = f"($_0 := $states.input{_steps(path)}; $exists($_0) and $_0 != null ? ({TRANSFORMS[kind]}) : {default})"
+    return f"{{% {value} ?? null %}}"
 
 
 def _steps(path: str) -> str:
@@ -105,7 +113,7 @@ def _steps(path: str) -> str:
     return "".join(f"[{part}]" if part.isdecimal() and part.isascii() else f".{text_name(part)}" for part in parts)
 
 
-def _put(made: dict[str, Json], names: list[str], value: str) -> bool:
+def put_at(made: dict[str, Json], names: list[str], value: Json) -> bool:
     """Put a value where it belongs; say whether there was none."""
     for name in names[:-1]:
         inner = made.setdefault(name, {})

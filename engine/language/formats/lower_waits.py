@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from perdure.engine.language.formats.flow import APPROVED, REJECTED, FlowStep
-from perdure.engine.language.formats.machines import MachineBuilder, StateSource, whole_seconds
+from perdure.engine.language.formats.machines import MachineBuilder, StateSource
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.model.resources import WAIT
 from perdure.engine.language.values import Json, shown
@@ -67,7 +67,7 @@ def lower_wait_for_resume(builder: MachineBuilder, step: FlowStep) -> None:
     timeout = own if step.timeout_ms is None else step.timeout_ms
     state: StateSource = {"Type": "Task", "Resource": WAIT}
     if timeout is not None:
-        state["TimeoutSeconds"] = whole_seconds(timeout)
+        state["TimeoutSeconds"] = builder.seconds(timeout)
     state |= builder.kept(step, "{% $states.result %}")
     state |= builder.handlers(step)
     builder.add(step, builder.entry(step), {**state, **builder.onward(step.after())})
@@ -79,7 +79,7 @@ def lower_approval(builder: MachineBuilder, step: FlowStep) -> str | None:
     if approval.required > 1:
         return _several(builder, step, approval)
     state = _wait(builder, step, approval)
-    state["TimeoutSeconds"] = whole_seconds(approval.timeout_ms)
+    state["TimeoutSeconds"] = builder.seconds(approval.timeout_ms)
     state["Output"] = ANSWER
     leads = after_answer(builder, step)
     assigned = builder.kept(step, ANSWER)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -21,7 +23,6 @@ from perdure.engine.language.formats.machines import (
     BranchEnd,
     MachineBuilder,
     StateSource,
-    whole_seconds,
 )
 from perdure.engine.language.formats.written import TERNARY
 from perdure.engine.language.values import Json
@@ -40,6 +41,8 @@ def lower_action(builder: MachineBuilder, step: FlowStep) -> None:
     for name in form.required:
         if name not in members:
             members.refuse("", f"{name} is missing: {step.action} needs it")
+    for path, message in () if form.check is None else form.check(dict(step.config)):
+        builder.build.diagnostics.add(functools.reduce(operator.truediv, path, step.config_pointer), message)
     arguments = builder.templates.value(dict(step.config), step.config_pointer)
     _add_task(builder, step, {"Type": "Task", "Resource": form.name, "Arguments": arguments}, "{% $states.result %}")
 
@@ -47,7 +50,7 @@ def lower_action(builder: MachineBuilder, step: FlowStep) -> None:
 def _add_task(builder: MachineBuilder, step: FlowStep, state: StateSource, kept: Json) -> None:
     """Add a Task of a step, with its time limit and what becomes of errors."""
     if step.timeout_ms is not None:
-        state["TimeoutSeconds"] = whole_seconds(step.timeout_ms)
+        state["TimeoutSeconds"] = builder.seconds(step.timeout_ms)
     state |= builder.kept(step, kept)
     state |= builder.handlers(step)
     builder.add(step, builder.entry(step), {**state, **builder.onward(step.after())})
@@ -139,11 +142,11 @@ def lower_terminate(builder: MachineBuilder, step: FlowStep) -> None:
     output = builder.templates.value(members.get("output"), step.config_pointer / "output")
     comment = {"Comment": step.config["reason"]} if isinstance(members.get("reason"), str) else {}
     if not builder.path:
-        builder.add(step, entry, {"Type": "Succeed", **comment, "Output": output})
+        builder.add(step, entry, {**comment, **builder.completes(output)})
         return
     fails = builder.helper(step, "completes the run")
     builder.add(step, entry, {"Type": "Pass", **comment, "Output": output, "Next": fails})
-    ended = '{% $string({"output": $states.input}) %}'
+    ended = '{% $_json({"output": $states.input}) %}'
     builder.add(step, fails, {"Type": "Fail", "Error": COMPLETED, "Cause": ended})
 
 
@@ -161,7 +164,11 @@ def lower_state(builder: MachineBuilder, step: FlowStep) -> None:
             ]
     if "default" in step.ways:
         state["Default"] = builder.place(step.ways["default"])
-    if state["Type"] not in ("Choice", "Succeed", "Fail"):
+    if "OutputSchema" in state:
+        builder.members(step).refuse("OutputSchema", "unknown field: outputSchema of the document is for all its ends")
+    if state["Type"] == "Succeed":
+        state |= builder.check_of_output()
+    elif state["Type"] not in ("Choice", "Fail"):
         state |= builder.onward(step.after())
     builder.add(step, builder.entry(step), state)
 

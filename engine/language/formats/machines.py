@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -158,7 +157,7 @@ class MachineBuilder:
 
     def onward(self, step: str | None) -> StateSource:
         """Give the members with which a state leads to a step, or to the end."""
-        if step is None and not self._hands_out() and not self._end.is_race:
+        if step is None and not self._hands_out() and not self._end.is_race and self._checked is None:
             return {"End": True}
         return {"Next": self.place(step)}
 
@@ -169,6 +168,21 @@ class MachineBuilder:
         if self._end_name is None:
             self._end_name = self.build.unique("(end)")
         return self._end_name
+
+    def completes(self, output: Json) -> StateSource:
+        """Give the members of a state with which the run ends well."""
+        if self._checked is None:
+            return {"Type": "Succeed", "Output": output}
+        return {"Type": "Pass", "Output": output, "Next": self.place(None)}
+
+    def check_of_output(self) -> StateSource:
+        """Give the member with which a Succeed state checks the output of the run, if anything must fit."""
+        return {} if self._checked is None else {"OutputSchema": self._checked}
+
+    @property
+    def _checked(self) -> Json:
+        """What the output must fit; None if this is not the machine that ends the run, or anything fits."""
+        return None if self.path else self.build.options.output_schema
 
     # --- what is kept, and handed out --------------------------------------------------------------------------------
 
@@ -203,9 +217,9 @@ class MachineBuilder:
         if self._end.is_race:
             members = ", ".join(f'"{key}": {value}' for key, value in seen.items())
             ended = f'{{"index": {self._end.branch}, "output": $states.input, "steps": {{{members}}}}}'
-            return {"Type": "Fail", "Error": ENDED, "Cause": f"{{% $string({ended}) %}}"}
+            return {"Type": "Fail", "Error": ENDED, "Cause": f"{{% $_json({ended}) %}}"}
         if not steps:
-            return {"Type": "Succeed"}
+            return {"Type": "Succeed", **self.check_of_output()}
         handed = {key: f"{{% {value} %}}" for key, value in seen.items()}
         return {"Type": "Pass", "Output": {"output": "{% $states.input %}", "steps": handed}, "End": True}
 
@@ -236,12 +250,24 @@ class MachineBuilder:
         if plan.retry is not None and plan.retry.attempts > 1:
             never = [name for catcher in catchers for name in catcher["ErrorEquals"]]
             retriers = [{"ErrorEquals": never, "MaxAttempts": 0}] if never else []
-            retriers.append(retrier(plan.retry))
+            retriers.append(self.retrier(plan.retry))
         if plan.catches or ERROR in step.ways:
             caught = ERROR_OUTPUT if plan.fallback is MISSING else self._fallback(step)
             after = after or self.place(step.after(ERROR))
             catchers.append({"ErrorEquals": ["States.ALL"], "Output": caught, **self.kept(step, caught), "Next": after})
         return {**({"Retry": retriers} if retriers else {}), **({"Catch": catchers} if catchers else {})}
+
+    def retrier(self, plan: RetryPlan) -> StateSource:
+        """Write a plan as a retrier."""
+        first, longest = self.seconds(plan.backoff_ms), self.seconds(plan.delay_max_ms)
+        written: StateSource = {"ErrorEquals": ["States.ALL"], "MaxAttempts": plan.attempts - 1}
+        if longest <= first:
+            return {**written, "IntervalSeconds": longest, "BackoffRate": 1}
+        return {**written, "IntervalSeconds": first, "BackoffRate": plan.multiplier, "MaxDelaySeconds": longest}
+
+    def seconds(self, milliseconds: float) -> float:
+        """Give a time in seconds, whole ones in a definition that stands alone."""
+        return self.build.options.seconds(milliseconds)
 
     def _fallback(self, step: FlowStep) -> Json:
         return self.templates.value(step.errors.fallback, step.errors.pointer / "fallback")
@@ -257,7 +283,7 @@ class MachineBuilder:
 
     def _relayed(self) -> StateSource:
         if not self.path:
-            return {"Type": "Succeed", "Output": "{% $parse($states.input.Cause).output ?? null %}"}
+            return self.completes("{% $parse($states.input.Cause).output ?? null %}")
         return {"Type": "Fail", "Error": COMPLETED, "Cause": "{% $states.input.Cause %}"}
 
     def members(self, step: FlowStep) -> Members:
@@ -274,20 +300,6 @@ ERROR_OUTPUT: Final[Mapping[str, Mapping[str, str]]] = {
 """The output of a step that has failed, where the run goes on."""
 
 
-def retrier(plan: RetryPlan) -> StateSource:
-    """Write a plan as a retrier: in whole seconds, which are at least what the plan says."""
-    first, longest = whole_seconds(plan.backoff_ms), whole_seconds(plan.delay_max_ms)
-    written: StateSource = {"ErrorEquals": ["States.ALL"], "MaxAttempts": plan.attempts - 1}
-    if longest <= first:
-        return {**written, "IntervalSeconds": longest, "BackoffRate": 1}
-    return {**written, "IntervalSeconds": first, "BackoffRate": plan.multiplier, "MaxDelaySeconds": longest}
-
-
-def whole_seconds(milliseconds: float) -> int:
-    """Round a time up to whole seconds, of which there is at least one."""
-    return max(1, math.ceil(milliseconds / 1000))
-
-
 __all__ = [
     "COMPLETED",
     "ENDED",
@@ -296,6 +308,4 @@ __all__ = [
     "TERMINATED",
     "LoopNames",
     "MachineBuilder",
-    "retrier",
-    "whole_seconds",
 ]

@@ -38,6 +38,10 @@ class Members:
         """Add a problem at a member; at the object itself if the name is empty."""
         self._diagnostics.add(self.pointer / name if name else self.pointer, message)
 
+    def refuse_at(self, pointer: JsonPointer, message: str) -> None:
+        """Add a problem of something within a member."""
+        self._diagnostics.add(pointer, message)
+
     def check(self, known: Collection[str], what: str = "") -> None:
         """Add a problem for each member that is none of these."""
         for name in self.source:

@@ -44,13 +44,18 @@ _SUMMARY: Final = "summary"
 
 
 def compile_service(
-    document: object, *, actions: Mapping[str, ActionForm], has_credentials: bool = False
+    document: object,
+    *,
+    actions: Mapping[str, ActionForm],
+    has_credentials: bool = False,
+    is_standalone: bool = False,
 ) -> CompiledDocument:
     """Compile a document of the service API.
 
     `document`: decoded, or as JSON text.
     `actions`: what a step can do.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
+    `is_standalone`: whether the definition stands alone, with times in whole seconds.
 
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
     """
@@ -60,7 +65,7 @@ def compile_service(
     steps = _paired(_steps(members, actions, diagnostics), actions, diagnostics)
     flow = StepFlow(steps[0].id if steps else None, tuple(_linked(steps)))
     refuse_unreached(flow, diagnostics, "what comes before it ends the run")
-    options = BuildOptions(actions, has_credentials=has_credentials)
+    options = BuildOptions(actions, has_credentials=has_credentials, is_standalone=is_standalone)
     return assemble(flow, options, diagnostics, comment=comment)
 
 

@@ -29,6 +29,7 @@ from perdure.engine.language.formats.names import unknown
 from perdure.engine.language.formats.step_members import (
     ID_MAX,
     error_plan,
+    schemas_of,
     settings_of,
     step_timeout,
     step_type,
@@ -83,15 +84,14 @@ def compile_steps(
     members.needed_text("name", most=255)
     comment = members.text("description")
     trigger = trigger_of(members, diagnostics)
-    for schema in ("inputSchema", "outputSchema"):
-        members.object(schema)
+    schemas = schemas_of(members)
     settings = settings_of(members)
     flow = StepListReader(actions, diagnostics).flow(members.get("steps"), JsonPointer() / "steps")
     refuse_unreached(flow, diagnostics, _ENDED)
     options = BuildOptions(
         actions, members.object("variables") or {}, has_credentials, trigger == "webhook", is_standalone
     )
-    return assemble(flow, options, diagnostics, comment=comment, settings=settings)
+    return assemble(flow, options, diagnostics, comment=comment, settings=settings, schemas=schemas)
 
 
 class _Listed(NamedTuple):

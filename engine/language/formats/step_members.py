@@ -7,10 +7,12 @@ from typing import Final, NamedTuple
 
 from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.formats.flow import ActionForm, ErrorPlan, RetryPlan
+from perdure.engine.language.formats.later import LATER, not_yet
 from perdure.engine.language.formats.members import TIME_MAX_MS, Members
 from perdure.engine.language.formats.names import unknown
+from perdure.engine.language.model.schemas import SchemaRefused, schema_of
 from perdure.engine.language.parse.handler_fields import INTERVAL_MAX
-from perdure.engine.language.values import MISSING, Json, shown
+from perdure.engine.language.values import MISSING, Json
 
 KINDS: Final = (
     "action",
@@ -26,25 +28,6 @@ KINDS: Final = (
     "workflow",
 )
 """The types of steps that need nothing but the engine."""
-
-LATER: Final[Mapping[str, str]] = {
-    "agent": "agents",
-    "table": "tables",
-    "data_table": "tables",
-    "email": "a way to send mail",
-    "send_email": "a way to send mail",
-    "create_notification": "notifications",
-    "slack": "connections",
-    "teams": "connections",
-    "mark_invoices_overdue": "tables",
-    "send_invoice_reminder": "tables and a way to send mail",
-    "generate_recurring_invoice": "tables",
-    "invoicing_ar_summary": "tables",
-    "payments_summary": "tables",
-    "forms_submission_digest": "forms",
-    "webhook_reply": "webhooks",
-}
-"""Types that are refused by name, unless an action does them, and what they need."""
 
 ATTEMPTS_MAX: Final = 1_000
 STRATEGIES: Final = ("fail", "continue", "retry")
@@ -94,9 +77,8 @@ def _known(members: Members, field: str, name: str, actions: Mapping[str, Action
         return StepType(name)
     if name in actions:
         return StepType("action", name)
-    if name in LATER or (name.partition(".")[0] == "table" and "." in name):
-        needs = LATER.get(name, "tables")
-        members.refuse(field, f"{shown(name)} is not supported yet: it needs {needs}")
+    if (later := not_yet(name)) is not None:
+        members.refuse(field, later)
         return None
     members.refuse(field, unknown("type of step" if field != "action" else "action", name, (*KINDS, *actions, *LATER)))
     return None
@@ -148,6 +130,32 @@ SETTINGS: Final = ("timeoutMs", "concurrencyLimit", "concurrencyKey", "concurren
 CONCURRENCY_MAX: Final = 100_000
 
 
+class DocumentSchemas(NamedTuple):
+    """The JSON Schemas of a document, for inputs and outputs of its runs; None: anything fits."""
+
+    input: Json = None
+    output: Json = None
+
+
+NO_SCHEMAS: Final = DocumentSchemas()
+
+
+def schemas_of(members: Members) -> DocumentSchemas:
+    """Read `inputSchema` and `outputSchema`."""
+    return DocumentSchemas(_schema(members, "inputSchema"), _schema(members, "outputSchema"))
+
+
+def _schema(members: Members, name: str) -> Json:
+    schema = members.object(name)
+    if schema is None:
+        return None
+    try:
+        schema_of(schema)
+    except SchemaRefused as refusal:
+        members.refuse_at(refusal.pointer(members.pointer / name), refusal.why)
+    return schema
+
+
 def settings_of(members: Members) -> dict[str, Json]:
     """Read `settings`."""
     settings = members.inner("settings")
@@ -197,8 +205,8 @@ def _check_trigger(kind: str, config: Members) -> None:
         if given == ["interval"]:
             interval = config.inner("interval")
             interval.check(("value", "unit"))
-            interval.whole("value", 1, 1_000_000, 1)
-            interval.one_of("unit", ("seconds", "minutes", "hours", "days"), "minutes")
+            interval.whole("value", 1, 525_600, 1)
+            interval.one_of("unit", ("minutes", "hours", "days", "weeks"), "minutes")
     elif kind == "webhook":
         config.text("provider", most=100)
         config.texts("events")

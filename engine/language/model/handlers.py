@@ -55,9 +55,9 @@ class Retrier(msgspec.Struct, frozen=True, kw_only=True):
 
     errors: ErrorNames
     attempts_max: int = 3
-    interval_s: int = 1
+    interval_s: float = 1
     backoff_rate: float = 2.0
-    delay_max_s: int = SECONDS_MAX
+    delay_max_s: float = SECONDS_MAX
     has_jitter: bool = False
     comment: str | None = None
 

@@ -16,6 +16,7 @@ from perdure.engine.language import errors
 from perdure.engine.language.errors import StatesError
 from perdure.engine.language.model.flows import Flow, Left, PathFlow
 from perdure.engine.language.model.resources import Resource, step_named
+from perdure.engine.language.model.schemas import ValueSchema
 from perdure.engine.language.values import MISSING, Json, Missing, quoted
 
 if TYPE_CHECKING:
@@ -152,8 +153,8 @@ class TaskState(HandlingState, frozen=True, kw_only=True):
     def _ms(self, seconds: Expression | None, env: Environment) -> int | None:
         if seconds is None:
             return None
-        given: int = seconds.evaluate(self.flow.filtered(env), env)
-        return given * 1000
+        given: float = seconds.evaluate(self.flow.filtered(env), env)
+        return round(given * 1000)
 
 
 class ParallelState(HandlingState, frozen=True, kw_only=True):
@@ -293,9 +294,20 @@ class WaitState(FlowingState, frozen=True, kw_only=True):
 
 
 class SucceedState(FlowingState, frozen=True, kw_only=True):
-    """Ends the execution, or a branch of it, with success."""
+    """Ends the execution, or a branch of it, with success.
+
+    `output_schema`: what its output must fit; in compiled definitions only.
+    """
 
     type: ClassVar[str] = "Succeed"
+    output_schema: ValueSchema | None = None
+
+    def leave(self, result: Json, env: Environment) -> Left:
+        """Give what the machine ends with. Raises StatesError, also where that does not fit the document's schema."""
+        left = super().leave(result, env)
+        if self.output_schema is not None:
+            self.output_schema.check_output(left.output)
+        return left
 
 
 class FailState(BaseState, frozen=True, kw_only=True):
@@ -344,10 +356,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     states: Mapping[str, CompiledState]
     comment: str | None = None
     query_language: str = "JSONPath"
-    timeout_seconds: int | None = None
+    timeout_seconds: float | None = None
     version: str | None = None
     literal_errors: frozenset[str] = frozenset()
     varies: bool = False
+
+    @property
+    def timeout_ms(self) -> int | None:
+        """Give the milliseconds that an execution may take; None for no limit."""
+        return None if self.timeout_seconds is None else round(self.timeout_seconds * 1000)
 
 
 def nested_in(state: CompiledState) -> tuple[Machine, ...]:

@@ -14,17 +14,19 @@ from perdure.engine.language.parse.tables import FieldScope
 from perdure.engine.language.values import Json
 
 
-def problems(definition_or_text: object, *, express: bool = False) -> list[Problem]:
+def problems(definition_or_text: object, *, express: bool = False, is_compiled: bool = False) -> list[Problem]:
     """Find everything that is wrong with a definition.
 
     `definition_or_text`: the definition as JSON text (str or UTF-8 bytes), or decoded.
     `express`: whether it is to run as an Express workflow, which has no activities, `.sync` and
         `.waitForTaskToken`.
+    `is_compiled`: whether it was compiled from another format: its Retry and TimeoutSeconds may have milliseconds, and
+        its Succeed an OutputSchema.
 
     Returns the problems in document order, at most diagnostics.PROBLEMS_MAX; empty if it is valid. It never raises,
     whatever it is given.
     """
-    diagnostics = Diagnostics()
+    diagnostics = Diagnostics(is_compiled=is_compiled)
     definition = read_definition(definition_or_text, diagnostics)
     if not diagnostics.problems:
         parse_machine(definition, diagnostics, is_express=express)
@@ -65,9 +67,11 @@ def _distributed_in_state(state: Json, pointer: JsonPointer) -> Iterator[JsonPoi
 def compile_machine(definition: Mapping[str, Json] | str | bytes, *, express: bool = False) -> Machine:
     """Compile a definition, also one that was created when less was known to be wrong: ask `problems` of a new one.
 
+    What only one may hold that was compiled from another format is taken from any here: it has been asked.
+
     Raises DefinitionError: it has problems, or needs what is not supported; the error carries them all.
     """
-    diagnostics = Diagnostics(accepts_old=True)
+    diagnostics = Diagnostics(accepts_old=True, is_compiled=True)
     source = read_definition(definition, diagnostics)
     machine = None if diagnostics.problems else parse_machine(source, diagnostics, is_express=express)
     found = diagnostics.problems or unsupported(source)

@@ -50,17 +50,17 @@ def _delay_max_exceeds_interval(source: dict[str, Json], pointer: JsonPointer, s
         scope.diagnostics.add(pointer / "MaxDelaySeconds", "must be greater than IntervalSeconds")
 
 
+_INTERVAL: Final = quantities.seconds("IntervalSeconds", has_milliseconds=True)
+_DELAY_MAX: Final = quantities.count("MaxDelaySeconds", 1, INTERVAL_MAX)._replace(has_milliseconds=True)
 _COMMENT: Final = FieldRule("comment", fields.text)
 
 RETRIER: Final = ObjectShape(
     {
         "ErrorEquals": FieldRule("errors", error_names),
-        "IntervalSeconds": FieldRule("interval_s", quantities.literal(quantities.seconds("IntervalSeconds"))),
+        "IntervalSeconds": FieldRule("interval_s", quantities.literal(_INTERVAL)),
         "MaxAttempts": FieldRule("attempts_max", quantities.literal(quantities.count("MaxAttempts", 0, SECONDS_MAX))),
         "BackoffRate": FieldRule("backoff_rate", _backoff_rate),
-        "MaxDelaySeconds": FieldRule(
-            "delay_max_s", quantities.literal(quantities.count("MaxDelaySeconds", 1, INTERVAL_MAX))
-        ),
+        "MaxDelaySeconds": FieldRule("delay_max_s", quantities.literal(_DELAY_MAX)),
         "JitterStrategy": FieldRule("has_jitter", _jitter),
         "Comment": _COMMENT,
     },

@@ -15,7 +15,7 @@ from perdure.engine.language.diagnostics import Diagnostics, JsonPointer
 from perdure.engine.language.evaluate.templates import DYNAMIC
 from perdure.engine.language.model.states import CompiledState, Machine, errors_in, varies
 from perdure.engine.language.parse import fields, map_fields, quantities
-from perdure.engine.language.parse.state_types import STATE_TYPES
+from perdure.engine.language.parse.state_types import COMPILED_SHAPES, STATE_TYPES
 from perdure.engine.language.parse.tables import FieldRule, FieldScope, ObjectShape, read_object
 from perdure.engine.language.values import Json, shown
 
@@ -100,7 +100,8 @@ def parse_state(name: str, source: Json, pointer: JsonPointer, scope: FieldScope
     written = source.get("QueryLanguage")
     language = written if type(written) is str and written in LANGUAGES else scope.language
     scope = msgspec.structs.replace(scope, language=language, state_type=kind, variables=_seen_below(source, scope))
-    attributes = read_object(source, pointer, scope, state_type.shape)
+    shape = COMPILED_SHAPES.get(kind, state_type.shape) if diagnostics.is_compiled else state_type.shape
+    attributes = read_object(source, pointer, scope, shape)
     if attributes is None:
         return None
     attributes.update(name=name, query_language=scope.language)
@@ -217,9 +218,10 @@ BRANCH: Final = ObjectShape(
 PROCESSOR: Final = BRANCH._replace(
     fields={**BRANCH.fields, "ProcessorConfig": FieldRule("", map_fields.processor_config)},
 )
+_TIMEOUT: Final = quantities.seconds("TimeoutSeconds", has_milliseconds=True)
 _TOP: Final[dict[str, Any]] = {
     "Version": FieldRule("version", fields.version),
     "QueryLanguage": FieldRule("", fields.query_language),
-    "TimeoutSeconds": FieldRule("timeout_seconds", quantities.literal(quantities.seconds("TimeoutSeconds"))),
+    "TimeoutSeconds": FieldRule("timeout_seconds", quantities.literal(_TIMEOUT)),
 }
 MACHINE: Final = BRANCH._replace(fields={**BRANCH.fields, **_TOP})

@@ -29,6 +29,9 @@ COUNT_MAX: Final = 2**53
 """Beyond any count that an execution can reach."""
 
 
+MILLISECOND: Final = 0.001
+"""The shortest time of a compiled definition, in seconds."""
+
 _NUMERAL: Final = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 
 
@@ -41,6 +44,7 @@ class Quantity(NamedTuple):
     `beyond`: what AWS says of one that is out of range.
     `is_whole`: whether it has no fraction.
     `reads_text`: whether a path may find it as a text (recorded: MAP_STATE_REFERENCE_IN_MAX_CONCURRENCY_PATH).
+    `has_milliseconds`: whether a compiled definition may hold it with a fraction, from a millisecond on.
     """
 
     field: str
@@ -49,6 +53,7 @@ class Quantity(NamedTuple):
     beyond: str
     is_whole: bool = True
     reads_text: bool = False
+    has_milliseconds: bool = False
 
     def accepts(self, value: Json) -> bool:
         """Say whether a value is such a number, whatever its size."""
@@ -58,15 +63,20 @@ class Quantity(NamedTuple):
         """Say whether a number is in range."""
         return bool(self.lowest <= value <= self.highest)
 
+    def holds_fraction(self, value: Json) -> bool:
+        """Say whether a value may stand in a compiled definition, though not in one written by hand."""
+        return self.has_milliseconds and is_number(value) and bool(MILLISECOND <= value <= self.highest)
+
     def words(self) -> str:
         """Say what is wanted."""
         kind = "whole number" if self.is_whole else "number"
         return f"must be a {kind} from {self.lowest}" + ("" if self.highest == COUNT_MAX else f" to {self.highest}")
 
 
-def seconds(field: str, lowest: int = 1) -> Quantity:
+def seconds(field: str, lowest: int = 1, *, has_milliseconds: bool = False) -> Quantity:
     """Make the quantity of a time in seconds."""
-    return Quantity(field, lowest, SECONDS_MAX, f"{field} must be between {lowest} and {SECONDS_MAX}.")
+    beyond = f"{field} must be between {lowest} and {SECONDS_MAX}."
+    return Quantity(field, lowest, SECONDS_MAX, beyond, has_milliseconds=has_milliseconds)
 
 
 def count(field: str, lowest: int = 0, highest: int = COUNT_MAX) -> Quantity:
@@ -85,6 +95,8 @@ def literal(quantity: Quantity) -> Parse:
 
     def parse(value: Json, pointer: JsonPointer, scope: FieldScope) -> Any:
         if quantity.accepts(value) and quantity.holds(value):
+            return value
+        if scope.diagnostics.is_compiled and quantity.holds_fraction(value):
             return value
         scope.diagnostics.add(pointer, quantity.words())
         return None

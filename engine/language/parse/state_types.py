@@ -14,6 +14,7 @@ from perdure.engine.language.diagnostics import JsonPointer
 from perdure.engine.language.evaluate.jsonata.compile import is_jsonata
 from perdure.engine.language.model.flows import split_flow
 from perdure.engine.language.model.resources import step_named
+from perdure.engine.language.model.schemas import SchemaRefused, ValueSchema, schema_of
 from perdure.engine.language.model.states import (
     ChoiceState,
     CompiledState,
@@ -153,8 +154,26 @@ _ARGUMENTS: Final = {
     "Arguments": FieldRule("template", fields.arguments, "JSONata"),
 }
 _WAIT_SECONDS: Final = quantities.seconds("Seconds", 0)
-_TIMEOUT: Final = quantities.seconds("TimeoutSeconds")
+_TIMEOUT: Final = quantities.seconds("TimeoutSeconds", has_milliseconds=True)
 _HEARTBEAT: Final = quantities.seconds("HeartbeatSeconds")
+
+
+def _output_schema(value: Json, pointer: JsonPointer, scope: FieldScope) -> ValueSchema | None:
+    try:
+        return schema_of(value)
+    except SchemaRefused as refusal:
+        scope.diagnostics.add(refusal.pointer(pointer), refusal.why)
+        return None
+
+
+COMPILED_SHAPES: Final[Mapping[str, ObjectShape]] = MappingProxyType(
+    {
+        "Succeed": ObjectShape(
+            {**_FLOWING, "OutputSchema": FieldRule("output_schema", _output_schema)}, elsewhere=("Type",)
+        ),
+    }
+)
+"""What states of definitions that were compiled may hold, where that is more than the States Language knows."""
 
 STATE_TYPES: Final[Mapping[str, StateType]] = MappingProxyType(
     {

@@ -135,7 +135,8 @@ class Batch:
             part.claims = _with(part.claims, rows.claims)
             if hot.kind.name == "organization":
                 self._note_revoked(hot, events)
-        part.claims = _with(part.claims, claims)  # after those of places: all take them in one order
+        if claims:
+            part.claims = _with(part.claims, claims)  # after those of places: all take them in one order
         hot.join(self)
 
     def _note_revoked(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
@@ -224,4 +225,8 @@ def _still_gone(deletes: Sequence[Deleted], puts: Sequence[Row]) -> list[Deleted
 
 
 def _size_of(events: Iterable[NewEvent]) -> int:
-    return sum(len(event.payload) for event in events if event.payload is not None)
+    size = 0
+    for event in events:
+        if event.payload is not None:
+            size += len(event.payload)
+    return size

@@ -42,23 +42,23 @@ class FactsSource:
         self._of_engine: Final = quotas_of_engine(limits)
         self.engine = "engine:"
 
-    def missing(self, hot: HotStream, request: CommandRequest) -> WorkflowKey | None:
-        """The workflow whose quotas must be read before a decision can be made; null if none must."""
-        key = workflow_key(hot, request)
-        return key if key is not None and self._quotas.known(key) is None else None
-
     async def complete(self, hot: HotStream, request: CommandRequest) -> None:
         """Read what is missing for a decision; it is there until something else is awaited. Raises `StoreError`."""
-        if (key := self.missing(hot, request)) is not None:
+        if (key := workflow_key(hot, request)) is not None:
             await self._quotas.read(key)
 
-    def of(self, hot: HotStream, request: CommandRequest, now: int) -> Facts:
-        """The facts for a decision that is about to be made, and for which nothing is missing."""
+    def of(self, hot: HotStream, request: CommandRequest, now: int) -> Facts | WorkflowKey:
+        """The facts for a decision that is about to be made; or the workflow whose quotas must be read first."""
+        key = workflow_key(hot, request)
+        quotas = self._of_engine
+        if key is not None:
+            known = self._quotas.known(key)
+            if known is None:
+                return key
+            quotas = known
         chance = RecordedRandomness(request, self._new_id, self._random)
         deadline = time.perf_counter() + DECISION_TIME_S
         limits = self._limits
-        key = workflow_key(hot, request)
-        quotas = (key and self._quotas.known(key)) or self._of_engine
         return Facts(
             hot.text,
             hot.machine,

@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from perdure.engine.core import ids
-from perdure.engine.core.decision import Decision, Need, Outcome, Rejection
+from perdure.engine.core.decision import Decision, Facts, Need, Outcome, Rejection
 from perdure.engine.errors import EngineFailed, Unavailable
 from perdure.engine.limits import Limits
 from perdure.engine.log.codec import new_events
@@ -221,15 +221,16 @@ class Processor:
         if self._deferred.is_next(hot, request):
             self._conclude(hot, request, Need(is_slow=True), now)
             return
-        if (workflow := self._facts.missing(hot, request)) is not None:
-            if self._deferred.want_quotas(workflow, request):
-                self._start(self._read_quotas(workflow))
+        facts = self._facts.of(hot, request, now)
+        if not isinstance(facts, Facts):
+            if self._deferred.want_quotas(facts, request):
+                self._start(self._read_quotas(facts))
             return
         if request.seq is not None and request.seq != hot.state.seq:
             self._conclude(hot, request, MOVED, now)
             return
         try:
-            outcome = hot.kind.decide(hot, request.command, self._facts.of(hot, request, now))
+            outcome = hot.kind.decide(hot, request.command, facts)
         except Exception as defect:  # noqa: BLE001 a defect of ours: this stream is set aside, the others go on
             self._failures.not_decided(hot, request, defect)
             return
@@ -264,8 +265,9 @@ class Processor:
                     async with self._deferred.turn(hot):
                         await self._facts.complete(hot, request)
                         state, now = hot.state, self._clock.now()
-                        if not self._inbox.is_closed and self.failure is None:
-                            outcome = await self._deferred.decide(hot, request, self._facts.of(hot, request, now))
+                        facts = self._facts.of(hot, request, now)
+                        if isinstance(facts, Facts) and not self._inbox.is_closed and self.failure is None:
+                            outcome = await self._deferred.decide(hot, request, facts)
                 else:
                     await self._deferred.fetch(hot, request, need)
         except StoreError as error:

@@ -12,7 +12,7 @@ from perdure.engine.core.decision import Facts, Outcome
 from perdure.engine.core.draft import DraftedEvent
 from perdure.engine.core.refs import Payloads
 from perdure.engine.core.settings import settings_text
-from perdure.engine.log.codec import Vocabulary
+from perdure.engine.log.codec import Vocabulary, encode_json
 from perdure.engine.runtime.streams.administrative import AdministrativeStreamType
 from perdure.engine.runtime.streams.stream import HotStream, Rows
 from perdure.store.records import ApiKeyRow, OrganizationRow, Row, StreamKind, WorkspaceRow
@@ -50,9 +50,9 @@ class OrganizationStreamType(AdministrativeStreamType):
             puts.append(organization_row(state, organization, payloads[1]["name"], b"", at))
         for workspace, seq in state.workspaces.items():
             if workspace not in before.workspaces:
-                puts.append(WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], at))
+                puts.append(workspace_row(workspace, seq, state, organization, payloads, at))
         keys = (change.after for change in state.keys.changes_from(before.keys))
-        puts += [key_row(key, organization, payloads) for key in keys if key is not None]
+        puts += [key_row(key, state, organization, payloads) for key in keys if key is not None]
         return Rows(puts)
 
     def is_idle(self, state: Any) -> bool:  # noqa: ARG002
@@ -66,17 +66,37 @@ def organization_row(
     return OrganizationRow(organization, name, secret, created_at, settings_text(state.settings))
 
 
-def key_row(key: organizations.ApiKey, organization: bytes, payloads: Payloads) -> ApiKeyRow:
-    """A key as its events show it."""
+def workspace_row(
+    workspace: str,
+    seq: int,
+    state: organizations.OrganizationState,
+    organization: bytes,
+    payloads: Payloads,
+    created_at: int,
+) -> WorkspaceRow:
+    """A workspace, which the event of that seq created."""
+    live = state.sandboxes.get(workspace)
+    paired = None if live is None else ids.parse(live)
+    return WorkspaceRow(ids.parse(workspace), organization, payloads[seq]["name"], created_at, paired)
+
+
+def key_row(
+    key: organizations.ApiKey, state: organizations.OrganizationState, organization: bytes, payloads: Payloads
+) -> ApiKeyRow:
+    """A key as its events show it: one whose workspace is a sandbox is a test key."""
+    payload = payloads[key.seq]
     return ApiKeyRow(
         key_id=ids.parse(key.created.key),
         organization_id=organization,
         workspace_id=ids.parse(key.created.workspace),
-        name=payloads[key.seq]["name"],
+        name=payload["name"],
         key_digest=bytes.fromhex(key.created.sha256),
         scopes=" ".join(key.created.scopes),
         created_at=key.created_at,
         created_by=key.created_by,
         expires_at=key.created.expires_at,
         revoked_at=key.revoked_at,
+        mode="test" if key.created.workspace in state.sandboxes else "live",
+        user_id=payload.get("user_id"),
+        role_ids=encode_json(payload.get("role_ids", [])).decode(),
     )

@@ -22,6 +22,7 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.runtime.telemetry.request_context import bind_step, current_request
+from perdure.engine.runtime.workers.sandbox import SandboxSteps
 from perdure.engine.runtime.workers.step_slots import StepSlots, TaskKey, Tenant
 from perdure.engine.runtime.workers.turns import Send, Turns
 from perdure.engine.steps import Registry, Step, StepContext, StepFailed
@@ -77,6 +78,7 @@ class _Work(NamedTuple):
     step: Step
     call: StepCall
     context: contextvars.Context
+    is_simulated: bool = False
 
 
 class Tasks:
@@ -86,7 +88,16 @@ class Tasks:
     cancelled before its first turn runs no line of its own that could give the place back.
     """
 
-    def __init__(self, registry: Registry, complete: Complete, send: Send, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        complete: Complete,
+        send: Send,
+        clock: Clock,
+        limits: Limits,
+        sandbox: SandboxSteps,
+    ) -> None:
+        self._sandbox = sandbox
         self._payload_max: Final = limits.payload_max_bytes
         self._registry = registry
         self._complete = complete
@@ -121,6 +132,8 @@ class Tasks:
         if step is None:
             self._on_missing(hot, task, call)
             return
+        simulated = self._sandbox.instead_of(step, call.parameters, hot.state)
+        step = simulated or step
         places = self._places(step)
         if places.knows(key):
             if places.is_queued(key) and not task.is_queued:  # what was said of it may have been refused
@@ -131,7 +144,7 @@ class Tasks:
         context.run(bind_step, hot.described(), task.state)
         if task.is_queued:
             self._turns.wait(key, task.scope, is_queued=True)
-        places.enter(key, tenant, _Work(hot, task, step, call, context))
+        places.enter(key, tenant, _Work(hot, task, step, call, context, simulated is not None))
         if places.is_queued(key) and not task.is_queued:
             self._turns.wait(key, task.scope, is_queued=False)
 
@@ -253,6 +266,8 @@ class Tasks:
             else:
                 value = await asyncio.wrap_future(running)
             outcome = work.call.outcome(value, called_of(work.task.resource, work.task.state), self._payload_max)
+            if work.is_simulated and isinstance(outcome, TaskSuccess):
+                outcome = TaskSuccess(outcome.result, is_simulated=True)
         except asyncio.CancelledError:
             if self._is_closing:
                 raise  # nothing is recorded: the task is dispatched again at the next start

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from perdure.cli import output
-from perdure.cli.arguments import read_definition
+from perdure.cli.document_text import FORMATS, DocumentText, read_document
 from perdure.cli.options import ExampledCommand, as_json, steps
 from perdure.cli.runner import CommandFailed, CommandNotRun
-
-FORMATS: Final = ("steps", "graph", "service", "asl")
-"""As the engine has them; importing it to draw a help text would take longer than the rest."""
 
 
 @click.command(
@@ -27,22 +24,20 @@ FORMATS: Final = ("steps", "graph", "service", "asl")
 )
 @click.argument("file")
 @click.option("--from", "source", type=click.Choice(FORMATS), required=True, help="The format of FILE.")
-@click.option("--to", "target", type=click.Choice(["asl", "graph"]), required=True, help="What to make of it.")
+@click.option("--to", "target", type=click.Choice(FORMATS), required=True, help="What to make of it.")
 @click.option("--output", "path", metavar="FILE", help="Where to write it.  [default: stdout]")
 @steps
 def convert(file: str, source: str, target: str, path: str | None, steps: str | None) -> None:
-    """Convert FILE, a document in JSON or YAML (`-`: stdin), to Amazon States Language or to a graph of its states.
+    """Convert FILE, a document in JSON or YAML (`-`: stdin), to Amazon States Language, or to a view of that.
 
-    What is not valid is refused with every problem in it. Steps of your own are known if --steps names them.
+    A graph comes back as the same definition. A list of steps, of either kind, shows its states for reading. What is
+    not valid is refused with every problem in it. Steps of your own are known if --steps names them.
     """
-    document = read_definition(file, "FILE")
-    made = _compiled(file, source, document, steps).definition
-    if source == target:
-        made = document
-    elif target == "graph":
-        from perdure.engine.language.formats.graph_states import graph_of  # noqa: PLC0415 the help needs no language
+    from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 the help needs no language
 
-        made = graph_of(made)
+    document = read_document(file, "FILE")
+    compiled = _compiled(source, document, steps)
+    made = document.value if source == target else PROJECTIONS[target](compiled.definition)
     if path is None:
         output.document(made)
         return
@@ -69,8 +64,9 @@ def validate(file: str, name: str, steps: str | None, *, as_json: bool) -> None:
 
     Steps of your own are known if --steps names them.
     """
+    document = read_document(file, "FILE")
     try:
-        warnings = _compiled(file, name, read_definition(file, "FILE"), steps).warnings
+        warnings = _compiled(name, document, steps).warnings
     except CommandFailed as refused:
         if as_json:
             output.document({"valid": False, "problems": _told(refused), "warnings": []})
@@ -85,26 +81,27 @@ def validate(file: str, name: str, steps: str | None, *, as_json: bool) -> None:
 
 
 class NotValid(CommandFailed):
-    """A document is not valid; `problems` are those that it has."""
+    """A document is not valid; `problems` are those that it has, each with its line if that is known."""
 
-    def __init__(self, file: str, problems: list[dict[str, str]]) -> None:
-        super().__init__(f"{file} is not valid", [f"{each['path'] or '/'}: {each['message']}" for each in problems])
-        self.problems = problems
+    def __init__(self, document: DocumentText, problems: list[dict[str, Any]]) -> None:
+        told = [f"{each['path'] or '/'}: {each['message']}" for each in problems]
+        super().__init__(f"{document.path} is not valid", map(document.located, told))
+        self.problems = [{**each, "line": document.line(each["path"])} for each in problems]
 
 
-def _told(refused: CommandFailed) -> list[dict[str, str]]:
+def _told(refused: CommandFailed) -> list[dict[str, Any]]:
     return refused.problems if isinstance(refused, NotValid) else []
 
 
-def _compiled(file: str, name: str, document: Any, steps: str | None) -> Any:
+def _compiled(name: str, document: DocumentText, steps: str | None) -> Any:
     """The document of a file, compiled. Raises `NotValid`."""
     from perdure.engine.language.formats.documents import DocumentOptions, compile_document  # noqa: PLC0415 as above
     from perdure.engine.language.formats.flow import DocumentError  # noqa: PLC0415 as above
 
     try:
-        return compile_document(name, document, DocumentOptions(_actions(steps), is_standalone=True))
+        return compile_document(name, document.value, DocumentOptions(_actions(steps), is_standalone=True))
     except DocumentError as error:
-        raise NotValid(file, [{"path": each.path, "message": each.message} for each in error.problems]) from None
+        raise NotValid(document, [{"path": each.path, "message": each.message} for each in error.problems]) from None
 
 
 def _actions(steps: str | None) -> Mapping[str, Any]:

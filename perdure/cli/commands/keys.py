@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from perdure.cli import output
@@ -29,6 +31,7 @@ def keys() -> None:
     examples=[
         "perdure keys create worker --scope workflows.run --scope runs.resume",
         "perdure keys create auditor --scope runs.view,workflows.view --expires-at 2099-12-31T23:59:59Z --json",
+        "perdure keys create ci --scope workflows.run,runs.view --mode test --user ann --role finance",
         "perdure keys create billing --scope runs.view --organization acme --workspace billing",
     ],
 )
@@ -42,14 +45,26 @@ def keys() -> None:
     help="What it may do, such as runs.view; again, or with commas, for more.",
 )
 @click.option("--expires-at", metavar="TIME", help="Until when, such as 2099-12-31T23:59:59Z.  [default: for ever]")
+@click.option(
+    "--mode",
+    type=click.Choice(["live", "test"]),
+    help="A test key acts in the workspace's sandbox: nothing outside is changed.  [default: live]",
+)
+@click.option("--user", "user_id", metavar="USER", help="Whose key it is.  [default: nobody's]")
+@click.option("--role", "role_ids", multiple=True, metavar="ROLE", help="A role that they have; again for more.")
 @anywhere
-def create(name: str, scopes: tuple[str, ...], expires_at: str | None, where: Where, *, as_json: bool) -> None:
+def create(
+    name: str, scopes: tuple[str, ...], expires_at: str | None, where: Where, *, as_json: bool, **person: Any
+) -> None:
     """Create a key and print it: it is shown only now.
+
+    A test key sees the workflows of its workspace, has runs of its own, and changes nothing outside.
 
     Organization and workspace are made if they are not there; over HTTP that takes a key with the scope operator.
     """
     wanted = [scope.strip() for each in scopes for scope in each.split(",") if scope.strip()]
-    made = target(where).create_key(name, wanted, expires_at)
+    more = {member: list(value) if isinstance(value, tuple) else value for member, value in person.items() if value}
+    made = target(where).create_key(name, wanted, expires_at, more)
     output.answer(made, made["key"], as_json=as_json)
     output.say(f"key {made['id']} ({made['name']}): {' '.join(made['scopes'])}; it is shown only now")
 
@@ -66,11 +81,12 @@ def list_(where: Where, *, as_json: bool) -> None:
         output.document(found)
         return
     output.table(
-        ["key", "name", "scopes", "created", "expires", "revoked", "last used"],
+        ["key", "name", "mode", "scopes", "created", "expires", "revoked", "last used"],
         [
             [
                 each["id"],
                 each["name"],
+                each["mode"],
                 " ".join(each["scopes"]),
                 readable(each["created_at"]),
                 readable(each["expires_at"]),

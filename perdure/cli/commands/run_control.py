@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from perdure.cli import output
 from perdure.cli.arguments import id_option, read_json, read_object
 from perdure.cli.options import ExampledCommand, Where, anywhere
 from perdure.cli.targets.choice import no_elsewhere, target
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def what_to_start(function: F) -> F:
+    """Give a command a workflow, and how a run of it is to start."""
+    options = (
+        click.argument("workflow"),
+        click.option("--input", "given", metavar="JSON|@FILE", help="The run's input, a JSON object.  [default: {}]"),
+        click.option(
+            "--process-id", metavar="ID", help="Your own name for the run: the same call again starts nothing."
+        ),
+        click.option(
+            "--version", type=click.IntRange(1, 2**31 - 1), help="Of the workflow.  [default: the latest published]"
+        ),
+    )
+    for option in reversed(options):
+        option(function)
+    return function
 
 
 @click.command(
@@ -18,10 +40,7 @@ from perdure.cli.targets.choice import no_elsewhere, target
         'perdure trigger "invoice approval" --version 1 --json',
     ],
 )
-@click.argument("workflow")
-@click.option("--input", "given", metavar="JSON|@FILE", help="The run's input, a JSON object.  [default: {}]")
-@click.option("--process-id", metavar="ID", help="Your own name for the run: the same call again starts nothing.")
-@click.option("--version", type=click.IntRange(1, 2**31 - 1), help="Of the workflow.  [default: the latest published]")
+@what_to_start
 @anywhere
 def trigger(
     workflow: str, given: str | None, process_id: str | None, version: int | None, where: Where, *, as_json: bool

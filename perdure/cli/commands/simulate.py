@@ -8,8 +8,9 @@ from typing import Any, Final
 import click
 
 from perdure.cli import output
-from perdure.cli.arguments import parse_json, read_definition, read_file, read_json, read_object
+from perdure.cli.arguments import parse_json, read_file, read_json, read_object
 from perdure.cli.commands.trial import TrialOptions, try_state
+from perdure.cli.document_text import read_document
 from perdure.cli.options import ExampledCommand, as_json
 from perdure.cli.output import compact, instant
 from perdure.cli.runner import CommandFailed
@@ -57,7 +58,7 @@ def simulate(
     alike: its result, or {"result": …}, or {"error": …, "cause": …}, or a list of such outcomes, one an attempt, the
     last for all further ones. Exit status 1 if the run fails or gets stuck.
     """
-    source = read_definition(definition, "DEFINITION")
+    source = read_document(definition, "DEFINITION").value
     if not isinstance(source, dict):
         raise CommandFailed(f"{definition} is not valid", ["/: a definition is a JSON object"])
     mocked = _given_mock(mock)

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from perdure.cli import output
-from perdure.cli.arguments import read_definition
 from perdure.cli.commands.formats import convert, validate
+from perdure.cli.document_text import FORMATS, GivenFile, a_file, read_document
 from perdure.cli.options import Group, Where, anywhere, limit, steps
 from perdure.cli.output import readable
 from perdure.cli.setting_options import run_settings
@@ -44,7 +44,7 @@ workflows.add_command(validate)
         'perdure workflows create invoice.asl.json --name "invoice payment" --draft --json',
     ],
 )
-@click.argument("file")
+@a_file
 @click.option("--name", help="Its name.  [default: the file's]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option("--draft", is_flag=True, help="Do not publish it yet.")
@@ -52,7 +52,7 @@ workflows.add_command(validate)
 @steps
 @anywhere
 def create(
-    file: str,
+    file: GivenFile,
     where: Where,
     *,
     name: str | None,
@@ -62,15 +62,18 @@ def create(
     steps: str | None,
     as_json: bool,
 ) -> None:
-    """Create a workflow from FILE, a definition in Amazon States Language, JSON or YAML (`-`: stdin); print its id.
+    """Create a workflow from FILE, a document of any format in JSON or YAML (`-`: stdin); print its id.
 
-    A definition that is not valid is refused with every problem in it. Steps of your own must be registered: with a
-    server it knows them, straight to a database --steps names them.
+    What is not valid is refused with every problem in it, each with its place and line. Steps of your own must be
+    registered: with a server it knows them, straight to a database --steps names them.
     """
     no_elsewhere(where)
-    wanted = _name(file, name)
-    definition = read_definition(file, "FILE")
-    answer = target(where, steps).create_workflow(wanted, definition, description, is_draft=draft, settings=settings)
+    wanted = _name(file.path, name)
+    document, written_as = file.read()
+    with document.telling_lines():
+        answer = target(where, steps).create_workflow(
+            wanted, document.value, description, is_draft=draft, settings=settings, written_as=written_as
+        )
     _tell(answer, as_json=as_json)
 
 
@@ -91,9 +94,10 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     examples=[
         "perdure workflows apply invoice.asl.yaml",
         'perdure workflows apply invoice.asl.json --name "invoice payment" --draft --json',
+        "perdure workflows apply invoice.steps.json --format steps",
     ],
 )
-@click.argument("file")
+@a_file
 @click.option("--name", help="Of the workflow.  [default: the file's]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
 @click.option("--draft", is_flag=True, help="Do not publish what is new.")
@@ -101,7 +105,7 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
 @steps
 @anywhere
 def apply(
-    file: str,
+    file: GivenFile,
     where: Where,
     *,
     name: str | None,
@@ -111,15 +115,18 @@ def apply(
     steps: str | None,
     as_json: bool,
 ) -> None:
-    """Make FILE the definition of the workflow of that name; print its id.
+    """Make FILE, a document of any format, the definition of the workflow of that name; print its id.
 
     The workflow is created, or gets its next version if anything differs; applied again it stays as it is. Runs in
     flight go on with the version that they began with.
     """
     no_elsewhere(where)
-    wanted = _name(file, name)
-    definition = read_definition(file, "FILE")
-    answer = target(where, steps).apply_workflow(wanted, definition, description, is_draft=draft, settings=settings)
+    wanted = _name(file.path, name)
+    document, written_as = file.read()
+    with document.telling_lines():
+        answer = target(where, steps).apply_workflow(
+            wanted, document.value, description, is_draft=draft, settings=settings, written_as=written_as
+        )
     output.say(f"{answer['outcome']}: {answer['name']}, version {answer['version']}, {answer['status']}")
     _tell(answer, as_json=as_json)
 
@@ -158,7 +165,7 @@ def diff(file: str, where: Where, *, name: str | None, as_json: bool) -> None:
     """
     no_elsewhere(where)
     wanted = _name(file, name)
-    definition = read_definition(file, "FILE")
+    definition = read_document(file, "FILE").value
     shown = runs_of(where).workflow(wanted, None)
     old, new = (
         json.dumps(each, indent=2, ensure_ascii=False).splitlines() for each in (shown["definition"], definition)
@@ -201,15 +208,24 @@ def list_(
     examples=[
         'perdure workflows show "invoice approval"',
         'perdure workflows show "invoice approval" --version 1 --json',
+        'perdure workflows show "invoice approval" --format steps',
         'perdure workflows show "invoice approval" --diagram',
     ],
 )
 @click.argument("workflow")
 @click.option("--version", type=click.IntRange(1, 2**31 - 1), help="Which.  [default: the latest]")
 @click.option("--diagram", is_flag=True, help="Draw the definition instead, as Mermaid.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="Only the document, as it was written or as this shows it."
+)
 @anywhere
-def show(workflow: str, version: int | None, where: Where, *, diagram: bool, as_json: bool) -> None:
+def show(workflow: str, version: int | None, where: Where, *, diagram: bool, form: str | None, as_json: bool) -> None:
     """Show a workflow and its definition, by its name or id."""
+    if form is not None:
+        if diagram:
+            raise click.UsageError("--diagram, --format: it is drawn or printed; give one of them")
+        output.document(runs_of(where).document(workflow, version, form))
+        return
     shown = runs_of(where).workflow(workflow, version)
     if diagram:
         from perdure.engine.language.analysis.drawing import mermaid  # noqa: PLC0415 what lists workflows need not know the language

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import click
 
 from perdure.api.actor import terminal_actor
+from perdure.api.dialects.resource.access.keys import person_of
 from perdure.api.dialects.resource.access.organizations import organization_json
 from perdure.api.dialects.resource.access.schemas import NewKey
 from perdure.api.dialects.resource.executions.chance_schemas import ForkRequest, RerunRequest
@@ -50,6 +51,7 @@ from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.access import SCOPES, MadeKey, Principal
 from perdure.engine.services.bulk import BulkOrder
+from perdure.engine.services.documents import GivenDocument
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
 from perdure.engine.services.run_filters import Given
 from perdure.engine.services.workflows import Saved
@@ -62,6 +64,32 @@ async def recorder(database: str, registry: Registry) -> AsyncIterator[Engine]:
     """An engine that records and does nothing else. Raises `DatabaseInUse` while a server holds the database."""
     async with Engine.recorder(await open_database(database, read_only=False), registry) as engine:
         yield engine
+
+
+class RunOrder(NamedTuple):
+    """A run that is to start, of a workflow by name or id."""
+
+    workflow: str
+    run_input: dict[str, Any]
+    process_id: str | None
+    version: int | None
+
+    async def start(self, engine: Engine, caller: Caller) -> dict[str, Any]:
+        """Start it; its ids. Raises `PerdureError`, `CommandFailed`."""
+        row = await find_workflow(engine.store, caller, self.workflow)
+        answered = await engine.services.runs.trigger(
+            caller,
+            row.workflow_id,
+            self.run_input,
+            version=self.version,
+            process_id=self.process_id,
+            trigger="MANUAL",
+        )
+        return {
+            "execution_id": answered.answer,
+            "process_id": self.process_id or answered.answer,
+            "workflow_id": ids.text(row.workflow_id),
+        }
 
 
 class Direct:
@@ -86,16 +114,24 @@ class Direct:
             return await work(engine, await find_for(engine, self._scope, self._actor, is_made=makes))
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]:
-        given = {"name": name, "definition": definition, "description": description, "settings": settings}
+        stated = definition if written_as == "asl" else {}
+        given = {"name": name, "definition": stated, "description": description, "settings": settings}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
             saved = await engine.services.workflows.create(
                 caller,
                 body.name,
-                body.definition,
+                body.definition if written_as == "asl" else GivenDocument(written_as, definition),
                 description=body.description,
                 is_published=not is_draft,
                 settings=given_settings(body.settings),
@@ -105,15 +141,23 @@ class Direct:
         return dict(self._do(create, makes=True))
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]:
         async def apply(engine: Engine, caller: Caller) -> dict[str, Any]:
-            given = {"definition": definition, "description": description, "settings": settings}
+            stated = definition if written_as == "asl" else {}
+            given = {"definition": stated, "description": description, "settings": settings}
             body = read(AppliedWorkflow, given)
             applied = await engine.services.workflows.apply(
                 caller,
                 read(Named, {"name": name}).name,
-                body.definition,
+                body.definition if written_as == "asl" else GivenDocument(written_as, definition),
                 description=body.description,
                 is_published=not is_draft,
                 settings=settings,
@@ -159,20 +203,8 @@ class Direct:
     def trigger(
         self, workflow: str, run_input: dict[str, Any], process_id: str | None, version: int | None
     ) -> dict[str, Any]:
-        name = _process_id(process_id, run_input)
-
-        async def trigger(engine: Engine, caller: Caller) -> dict[str, Any]:
-            row = await find_workflow(engine.store, caller, workflow)
-            answered = await engine.services.runs.trigger(
-                caller, row.workflow_id, run_input, version=version, process_id=name, trigger="MANUAL"
-            )
-            return {
-                "execution_id": answered.answer,
-                "process_id": name or answered.answer,
-                "workflow_id": ids.text(row.workflow_id),
-            }
-
-        return dict(self._do(trigger))
+        order = RunOrder(workflow, run_input, process_id_of(process_id, run_input), version)
+        return dict(self._do(order.start))
 
     def resume(
         self, process_id: str, payload: Any, *, wait_id: str | None, state: str | None, hold_s: int
@@ -314,8 +346,8 @@ class Direct:
 
         return dict(self._do(change))
 
-    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
-        given = {"name": name, "scopes": scopes, "expires_at": expires_at}
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None, more: dict[str, Any]) -> dict[str, Any]:
+        given = {"name": name, "scopes": scopes, "expires_at": expires_at, **more}
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             from perdure.api.app import DIALECTS  # noqa: PLC0415 all routes, which no other command here needs
@@ -324,7 +356,10 @@ class Direct:
             expiry = None if body.expires_at is None else milliseconds("expires_at", body.expires_at)
             everything = Principal(caller, frozenset(SCOPES))  # whoever can write the file can do all that
             made = await engine.services.access.create_key(
-                everything, body.name, DIALECTS.plain_scopes(body.scopes), expires_at=expiry
+                *(everything, body.name, DIALECTS.plain_scopes(body.scopes)),
+                expires_at=expiry,
+                mode=body.mode,
+                person=person_of(body),
             )
             return _made(made)
 
@@ -364,10 +399,13 @@ async def recovered(database: str, name: str) -> dict[str, Any]:
 
 def _made(made: MadeKey) -> dict[str, Any]:
     shown_key = key_json(made.row)
-    return {**{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at")}, "key": made.text}
+    return {
+        **{member: shown_key[member] for member in ("id", "name", "scopes", "expires_at", "mode")},
+        "key": made.text,
+    }
 
 
-def _process_id(given: str | None, run_input: dict[str, Any]) -> str | None:
+def process_id_of(given: str | None, run_input: dict[str, Any]) -> str | None:
     """The process id that an option or the input has."""
     try:
         return chosen_process_id(given, run_input)

@@ -14,12 +14,13 @@ from perdure.cli.runner import CommandFailed, CommandNotRun
 from perdure.engine.core import ids
 from perdure.engine.database import open_store
 from perdure.engine.errors import Invalid
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import DEFAULT, Caller
 from perdure.engine.services.pauses import brief_of
 from perdure.engine.services.queries import ExecutionView, Queries
 from perdure.engine.suggestions import did_you_mean
 from perdure.store.protocols import Store
-from perdure.store.records import ApiKeyRow, ExecutionRow, WorkflowRow
+from perdure.store.records import ApiKeyRow, ExecutionRow, WorkflowRow, WorkspaceRow
 
 if TYPE_CHECKING:  # what only reads needs no engine, and starts in a third of the time without
     from perdure.engine.embedded import Engine
@@ -84,7 +85,12 @@ async def find_caller(store: Store, scope: DatabaseScope, actor: str) -> Caller:
     workspace = await store.workspace_named(organization.organization_id, scope.workspace or DEFAULT)
     if workspace is None:
         raise CommandFailed(f"organization {name!r} has no workspace {scope.workspace or DEFAULT!r}")
-    return Caller(organization.organization_id, workspace.workspace_id, actor)
+    return _caller(workspace, actor)
+
+
+def _caller(workspace: WorkspaceRow, actor: str) -> Caller:
+    live = workspace.live_workspace_id
+    return Caller(workspace.organization_id, workspace.workspace_id, actor, live_workspace_id=live)
 
 
 # --- finding -----------------------------------------------------------------------------------------------------
@@ -94,13 +100,13 @@ async def find_workflow(store: Store, caller: Caller, wanted: str) -> WorkflowRo
     """The workflow of that id or name. Raises `CommandFailed`, with names that are similar."""
     if is_id(wanted):
         row = await store.workflow(ids.parse(wanted))
-        if row is not None and row.workspace_id == caller.workspace_id:
+        if row is not None and row.workspace_id == caller.home_workspace_id:
             return row
-    rows, _ = await store.workflows(caller.workspace_id, search=wanted, limit=SUGGESTED_FROM)
+    rows, _ = await store.workflows(caller.home_workspace_id, search=wanted, limit=SUGGESTED_FROM)
     found = only("workflow", wanted, [workflow_json(row) for row in rows])
     if found is not None:
         return next(row for row in rows if ids.text(row.workflow_id) == found["id"])
-    known, _ = await store.workflows(caller.workspace_id, limit=SUGGESTED_FROM)
+    known, _ = await store.workflows(caller.home_workspace_id, limit=SUGGESTED_FROM)
     raise CommandFailed(f"there is no workflow {wanted!r}.{did_you_mean(wanted, [row.name for row in known])}")
 
 
@@ -137,7 +143,7 @@ async def find_for(engine: Engine, scope: DatabaseScope, actor: str, *, is_made:
         return await find_caller(engine.store, scope, actor)
     organization = await engine.services.access.organization(scope.organization or DEFAULT, actor)
     workspace = await engine.services.access.workspace(organization.organization_id, scope.workspace or DEFAULT, actor)
-    return Caller(organization.organization_id, workspace.workspace_id, actor)
+    return _caller(workspace, actor)
 
 
 # --- as JSON -----------------------------------------------------------------------------------------------------
@@ -194,6 +200,9 @@ def key_json(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
         "expires_at": instant(row.expires_at),
         "revoked_at": instant(row.revoked_at),
         "last_used_at": instant(used_at),
+        "mode": row.mode,
+        "user_id": row.user_id,
+        "role_ids": decode_json(row.role_ids),
     }
 
 

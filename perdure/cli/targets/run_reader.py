@@ -50,6 +50,10 @@ class RunReader(Protocol):
         """A workflow with its definition, by its name or id; its latest version unless another one is asked for."""
         ...
 
+    def document(self, wanted: str, version: int | None, form: str) -> Any:
+        """A version of a workflow in a format: the document if it was written so, else what shows its definition."""
+        ...
+
     def schedules(self, workflow: str) -> dict[str, Any]:
         """The schedules of a workflow: `items`, each with its last decisions and its next slots."""
         ...

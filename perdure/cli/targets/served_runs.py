@@ -28,7 +28,10 @@ _WAIT: Final = (
 _WORKFLOW: Final = (
     *("id", "name", "description", "status", "version", "created_at", "created_by", "updated_at", "updated_by"),
 )
-_KEY: Final = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at")
+_KEY: Final = (
+    *("id", "name", "scopes", "mode", "user_id", "role_ids"),
+    *("created_at", "expires_at", "revoked_at", "last_used_at"),
+)
 
 
 class ServedRuns(Remote):
@@ -112,6 +115,11 @@ class ServedRuns(Remote):
             "definition_sha256": sha256(json.encode(shown.definition)).hexdigest(),
             "definition": shown.definition,
         }
+
+    def document(self, wanted: str, version: int | None, form: str) -> Any:
+        from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 no other command needs it
+
+        return PROJECTIONS[form](self.workflow(wanted, version)["definition"])
 
     def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:
         items: list[dict[str, Any]] = []

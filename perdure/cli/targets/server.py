@@ -70,16 +70,32 @@ class Remote:
     # --- changes -------------------------------------------------------------------------------------------------
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]:
+        _check_written(written_as)
         made = self.client.create_workflow(
             name, definition, description=description, is_draft=is_draft, settings=settings
         )
         return _members(made, _SAVED)
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]:
+        _check_written(written_as)
         made = self.client.apply_workflow(
             name, definition, description=description, is_draft=is_draft, settings=settings
         )
@@ -197,15 +213,20 @@ class Remote:
         plan = settings["plan"] or "unlimited" if "plan" in settings else None
         return _members(self.client.change_organization(others or None, plan=plan), _ORGANIZATION)
 
-    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]:
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None, more: dict[str, Any]) -> dict[str, Any]:
         made = self.client.create_key(
             name,
             scopes,
             organization=self._scope.organization or None,
             workspace=self._scope.workspace or None,
             expires_at=expires_at or None,
+            **more,
         )
-        return _members(made, ("id", "name", "scopes", "expires_at", "key"))
+        return _members(made, ("id", "name", "scopes", "expires_at", "mode", "key"))
+
+    def me(self) -> dict[str, Any]:
+        """The key itself."""
+        return {name: value for name, value in _members(self.client.me()).items() if value is not msgspec.UNSET}
 
     def revoke_key(self, key: str) -> dict[str, Any]:
         rows = [_members(row) for row in self.client.iter_keys()]
@@ -247,6 +268,15 @@ class Remote:
         except CommandFailed:  # the key may not see them, and so is told none
             return []
         return [each.process_id for each in page.items if each.process_id != each.workflow_execution_id]
+
+
+def _check_written(written_as: str) -> None:
+    """Refuse what a server would keep as something else than it is. Raises `CommandNotRun`."""
+    if written_as != "asl":
+        raise CommandNotRun(
+            f"--format: a server is given definitions in Amazon States Language from here, and not {written_as}",
+            [f"perdure workflows convert FILE --from {written_as} --to asl makes one", "--database takes all formats"],
+        )
 
 
 def _members(result: msgspec.Struct, names: tuple[str, ...] | None = None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from perdure.engine.services.bulk_reads import BulkReads
 from perdure.engine.services.finding import Finding, counts_json
 from perdure.engine.services.queries import key_names
 from perdure.engine.services.run_filters import Given, Sort
-from perdure.store.records import StoredEvent
+from perdure.store.records import StoredEvent, WorkflowRow, WorkflowVersionRow
 
 AT_ONCE: Final = 500
 """So many events are held at a time."""
@@ -75,6 +75,9 @@ class StoredRuns:
 
     def workflow(self, wanted: str, version: int | None) -> dict[str, Any]:
         return run(_workflow(self._scope, wanted, version))
+
+    def document(self, wanted: str, version: int | None, form: str) -> Any:
+        return run(_document(self._scope, wanted, version, form))
 
     def schedules(self, workflow: str) -> dict[str, Any]:
         return run(_schedules(self._scope, workflow))
@@ -171,13 +174,19 @@ async def _counts(scope: DatabaseScope, workflow: str | None) -> dict[str, Any]:
 async def _events(scope: DatabaseScope, run_id: str, tell: Callable[[dict[str, Any]], None], *, follow: bool) -> None:
     async with view(scope) as seen:
         row = await find_execution(seen.store, seen.caller, run_id)
-        async for some in _pages(seen, row.execution_id, follow=follow):
-            names = await key_names(seen.store, seen.caller.organization_id, {each.row.actor for each in some})
-            for stored in some:
-                tell(event_json(stored, names, decode_json))
+        async for some in pages(seen, row.execution_id, follow=follow):
+            await tell_all(seen, some, tell)
 
 
-async def _pages(seen: View, execution_id: bytes, *, follow: bool) -> AsyncIterator[list[StoredEvent]]:
+async def tell_all(seen: View, some: list[StoredEvent], tell: Callable[[dict[str, Any]], None]) -> None:
+    """Tell some events as JSON."""
+    names = await key_names(seen.store, seen.caller.organization_id, {each.row.actor for each in some})
+    for stored in some:
+        tell(event_json(stored, names, decode_json))
+
+
+async def pages(seen: View, execution_id: bytes, *, follow: bool) -> AsyncIterator[list[StoredEvent]]:
+    """The events of a run, some at a time; to follow it goes on with those that are added until the run has ended."""
     after = 0
     while True:
         while some := await seen.store.events(execution_id, after=after, limit=AT_ONCE):
@@ -227,17 +236,14 @@ async def _workflows(
 ) -> dict[str, Any]:
     async with view(scope) as seen:
         rows, total = await seen.reading.workflow_page(
-            seen.caller, page=page, limit=limit, status=status, search=search
+            seen.caller, offset=(page - 1) * limit, limit=limit, status=status, search=search
         )
         return {"items": [workflow_json(row) for row in rows], "total": total, "page": page}
 
 
 async def _workflow(scope: DatabaseScope, wanted: str, number: int | None) -> dict[str, Any]:
     async with view(scope) as seen:
-        row = await find_workflow(seen.store, seen.caller, wanted)
-        version = await seen.store.workflow_version(row.workflow_id, number or row.latest_version)
-        if version is None:
-            raise CommandFailed(f"workflow {wanted!r} has no version {number}; its latest is {row.latest_version}")
+        row, version = await _version(seen, wanted, number)
         return {
             **workflow_json(row),
             "shown_version": version.version,
@@ -245,6 +251,23 @@ async def _workflow(scope: DatabaseScope, wanted: str, number: int | None) -> di
             "definition_sha256": version.definition_digest.hex(),
             "definition": decode_json(version.definition),
         }
+
+
+async def _document(scope: DatabaseScope, wanted: str, number: int | None, form: str) -> Any:
+    from perdure.engine.services.documents import shown_as  # noqa: PLC0415 the language, likewise
+
+    async with view(scope) as seen:
+        _, version = await _version(seen, wanted, number)
+        return shown_as(version, form)
+
+
+async def _version(seen: View, wanted: str, number: int | None) -> tuple[WorkflowRow, WorkflowVersionRow]:
+    """A workflow and that version of it, or its latest one. Raises `CommandFailed`."""
+    row = await find_workflow(seen.store, seen.caller, wanted)
+    version = await seen.store.workflow_version(row.workflow_id, number or row.latest_version)
+    if version is None:
+        raise CommandFailed(f"workflow {wanted!r} has no version {number}; its latest is {row.latest_version}")
+    return row, version
 
 
 async def _keys(scope: DatabaseScope) -> dict[str, Any]:

@@ -15,11 +15,25 @@ class Target(Protocol):
     """
 
     def create_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]: ...
 
     def apply_workflow(
-        self, name: str, definition: Any, description: str | None, *, is_draft: bool, settings: dict[str, Any]
+        self,
+        name: str,
+        definition: Any,
+        description: str | None,
+        *,
+        is_draft: bool,
+        settings: dict[str, Any],
+        written_as: str,
     ) -> dict[str, Any]: ...
 
     def publish_workflow(self, workflow: str) -> dict[str, Any]: ...
@@ -77,6 +91,8 @@ class Target(Protocol):
         """The organization, after these of its settings were changed."""
         ...
 
-    def create_key(self, name: str, scopes: list[str], expires_at: str | None) -> dict[str, Any]: ...
+    def create_key(self, name: str, scopes: list[str], expires_at: str | None, more: dict[str, Any]) -> dict[str, Any]:
+        """Make a key; `more`: its `mode`, `user_id` and `role_ids`, as far as they are given."""
+        ...
 
     def revoke_key(self, key: str) -> dict[str, Any]: ...

@@ -23,7 +23,7 @@ RIGHT: dict[str, Any] = {
     "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
     "NewSchedule": {"cron_expression": "0 9 * * *", "timezone": "UTC", "overlap": "skip", "input": {}},
     "Toggle": {"workflow_id": "018bcfe5-6800-7000-8000-000000000000", "workflow_version": 1, "action": "PAUSE"},
-    "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w"},
+    "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w", "mode": "live"},
     "Resume": APPROVED,
     "ResumeAny": {"payload": {"approved": True}},
     "Terminate": {"payload": {"termination_reason": "r"}},

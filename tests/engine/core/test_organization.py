@@ -168,3 +168,29 @@ def test_a_pin_changes_nothing_else():
     stream.send(o.PinLog(7, "a" * 64, 3, "b" * 64))
     assert stream.new == [LogPinned(7, "a" * 64, 3, "b" * 64)]
     assert (stream.state.workspaces, stream.state.keys) == (before.workspaces, before.keys)
+
+
+TEST_KEY = msgspec.structs.replace(KEY, key="key-2", sandbox="s1", user_id="ann", role_ids=("finance",))
+
+
+def test_a_sandbox_is_made_with_the_first_test_key():
+    """One for each workspace, under a name that is free; the key is of it, and the person stands in the payload."""
+    stream = Stream(CREATE, o.CreateWorkspace("w1", "default"), o.CreateWorkspace("w2", "default (sandbox)"), TEST_KEY)
+    assert stream.new == [
+        o.SandboxCreated("s1", "w1"),
+        o.KeyCreated("key-2", "s1", "5" * 64, ("runs.view", "runs.resume"), 9000),
+    ]
+    assert stream.events[-2].payload == {"name": "default (sandbox) 2"}
+    assert stream.events[-1].payload == {"name": "for SAP", "user_id": "ann", "role_ids": ["finance"]}
+    stream.send(msgspec.structs.replace(TEST_KEY, key="key-3", sandbox="s2"))
+    assert [type(event).__name__ for event in stream.new] == ["KeyCreated"]
+    assert stream.state.sandboxes == {"s1": "w1"}
+    assert stream.state.keys["key-3"].created.workspace == "s1"
+
+
+def test_a_sandbox_has_no_live_key_and_no_sandbox_of_its_own():
+    """A key that is made in it is a test key, or is refused."""
+    stream = Stream(CREATE, o.CreateWorkspace("w1", "default"), TEST_KEY)
+    stream.send(msgspec.structs.replace(KEY, key="key-3", workspace="s1")).is_refused("CONFLICT")
+    stream.send(msgspec.structs.replace(KEY, key="key-3", workspace="s1", sandbox="s2"))
+    assert stream.new == [o.KeyCreated("key-3", "s1", "5" * 64, ("runs.view", "runs.resume"), 9000)]

@@ -89,7 +89,7 @@ class Stream:
     def tick(self, now, **changes):
         """The clock comes to an instant, and whoever watches it says what is due."""
         self.now = now
-        return self.send(s.DecideSlots(self.due(**changes)))
+        return self.send(s.DecideSlots((self.due(**changes),)))
 
     @property
     def decided(self):
@@ -115,10 +115,10 @@ def test_a_slot_that_comes_starts_a_run():
         fx.SetSchedule(2 * MINUTE),
     )
     assert stream.schedule.starting == {run: s.Intent(MINUTE, "3/input")}
-    stream.send(s.AcknowledgeRuns(stream.name, (run,)))
+    stream.send(s.AcknowledgeRuns((s.RunsOf(stream.name, (run,)),)))
     assert stream.new == [s.ScheduledRunsStarted(stream.name, (run,))]
     assert stream.schedule.starting == {}
-    stream.send(s.AcknowledgeRuns(stream.name, (run,)))
+    stream.send(s.AcknowledgeRuns((s.RunsOf(stream.name, (run,)),)))
     assert stream.new == []
 
 
@@ -129,8 +129,18 @@ def test_what_does_not_agree_with_the_state_decides_nothing():
     before = len(stream.events)
     stream.now = 3 * MINUTE
     for changes in ({"first": MINUTE}, {"revision": 1}, {"schedule": "another"}, {"slots": (2 * MINUTE, 4 * MINUTE)}):
-        stream.send(s.DecideSlots(stream.due(**changes))).is_refused("STALE")
+        stream.send(s.DecideSlots((stream.due(**changes),))).is_refused("STALE")
     assert len(stream.events) == before
+
+
+def test_what_has_moved_on_is_named_and_the_others_are_decided():
+    """Of schedules that are decided together, one that was overtaken holds up none; it is the answer."""
+    stream = Stream()
+    stream.now = MINUTE
+    right = stream.due()
+    stream.send(s.DecideSlots((stream.due(schedule="another"), right, right)))
+    assert stream.decided == [("fired", 1, 1, 1)]
+    assert stream.last.answer == ("another", stream.name)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +227,9 @@ def test_a_buffered_slot_waits_for_whichever_run_is_the_last():
     later = stream.tick(3 * MINUTE).schedule.last_run
     stream.send(s.TakeBuffered(stream.name, 2 * MINUTE, first))
     assert (stream.new, stream.effects) == ([], (fx.FollowScheduled(stream.name, 2 * MINUTE, later),))
-    stream.send(s.AcknowledgeRuns(stream.name, (first,), (s.RunRefusal(later, "CONFLICT", "secret: a draft"),)))
+    stream.send(
+        s.AcknowledgeRuns((s.RunsOf(stream.name, (first,), (s.RunRefusal(later, "CONFLICT", "secret: a draft"),)),))
+    )
     assert [type(each) for each in stream.new] == [s.ScheduledRunsStarted, s.ScheduledRunRefused, s.SlotDecided]
     assert stream.decided == [("fired", 2, 2, 1)]
 
@@ -229,7 +241,7 @@ def test_a_run_that_was_asked_for_is_beside_the_slots(overlap):
     first = stream.schedule.last_run
     asked = stream.send(s.RunNow(stream.name)).answer
     assert (stream.schedule.last_run, set(stream.schedule.starting)) == (first, {first, asked})
-    stream.send(s.AcknowledgeRuns(stream.name, (first, asked)))
+    stream.send(s.AcknowledgeRuns((s.RunsOf(stream.name, (first, asked)),)))
     stream.tick(2 * MINUTE)
     assert [each for each in stream.decided if each[0] == "fired"] == []
 
@@ -292,7 +304,7 @@ def test_a_schedule_that_is_removed_stays_until_its_runs_have_started():
     stream.send(s.RecoverSchedules())
     assert stream.effects == (fx.StartScheduled(stream.name, run, MINUTE, "UTC"),)
     stream.send(s.RunNow(stream.name)).is_refused("NOT_FOUND")
-    stream.send(s.AcknowledgeRuns(stream.name, (run,)))
+    stream.send(s.AcknowledgeRuns((s.RunsOf(stream.name, (run,)),)))
     assert stream.state.schedules == {}
 
 
@@ -385,9 +397,9 @@ def _move(stream, kind, minutes=0, is_over=False):
         case "now":
             stream.send(s.RunNow(stream.name))
         case "ended":
-            stream.send(s.AcknowledgeRuns(stream.name, runs))
+            stream.send(s.AcknowledgeRuns((s.RunsOf(stream.name, runs),)))
             if stream.schedule.buffered is not None:
                 stream.send(s.TakeBuffered(stream.name, stream.schedule.buffered, stream.schedule.last_run))
         case "refused":
             refused = tuple(s.RunRefusal(run, "CONFLICT", "no") for run in runs)
-            stream.send(s.AcknowledgeRuns(stream.name, (), refused))
+            stream.send(s.AcknowledgeRuns((s.RunsOf(stream.name, (), refused),)))

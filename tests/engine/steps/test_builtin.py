@@ -1,4 +1,4 @@
-"""The steps that need no network: log and transform."""
+"""The steps that need no network: log, transform and webhook_reply."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perdure.engine.language.formats.step_list import compile_steps
 from perdure.engine.steps import StepContext, StepFailed
+from perdure.engine.steps.action_forms import ACTION_FORMS
 from perdure.engine.steps.builtin import builtin_steps
 from perdure.engine.steps.http import HttpClient
+from perdure.engine.testing import simulate
 from tests.present import present
 
 CONTEXT = StepContext(execution_id="e1", state="S", attempt=0, idempotency_key="e1/S/-/1")
@@ -30,9 +33,9 @@ def now(coroutine):
 
 
 def test_the_built_in_steps():
-    """There are three, all async, so that none needs a thread; making them opens nothing."""
+    """There are four, all async, so that none needs a thread; making them opens nothing."""
     registry = builtin_steps(HttpClient())
-    assert registry.names() == ["http_request", "log", "transform"]
+    assert registry.names() == ["http_request", "log", "transform", "webhook_reply"]
     assert all(present(registry.get(name)).is_async for name in registry.names())
 
 
@@ -122,6 +125,95 @@ async def test_transform_refuses_other_input_by_field(value, problem):
     with pytest.raises(StepFailed, match=problem) as refusal:
         await call("transform", value)
     assert refusal.value.error == "Transform.InvalidInput"
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "made"),
+    [
+        ("direct", [1], [1]),
+        ("lowercase", "ÀB", "àb"),
+        ("uppercase", "ß", "SS"),
+        ("capitalize", "ada", "Ada"),
+        ("trim", "  a  ", "a"),
+        ("number", "12.5", 12.5),
+        ("string", 7, "7"),
+        ("boolean", "Yes", True),
+        ("boolean", "no", False),
+        ("date", 0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+async def test_mapping_rules_give_what_a_transform_of_a_step_list_gives(kind, source, made):
+    """The step and the compiled machine agree, for each kind of rule, on paths, defaults and targets."""
+    config = {
+        "sourceData": {"a": {"b": [source]}},
+        "mappingRules": [
+            {"source": "a.b.0", "target": "x.y", "transform": kind},
+            {"source": "a.nobody", "target": "x.z", "transform": kind, "default": {"d": 1}},
+            {"source": "$", "target": "all"},
+        ],
+    }
+    result = await call("transform", config)
+    assert result == {"x": {"y": made, "z": {"d": 1}}, "all": config["sourceData"], "result": result["result"]}
+    compiled = compile_steps(
+        {"name": "t", "steps": [{"id": "t", "type": "transform", "config": config}]}, actions=ACTION_FORMS
+    )
+    assert simulate(compiled.definition, {}, tasks={}).output == result
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"sourceData": 1}, "mappingRules is missing"),
+        ({"mappingRules": []}, "sourceData is missing"),
+        ({"sourceData": 1, "mappingRules": [], "value": {}}, "value and mappingRules"),
+        ({"sourceData": 1, "mappingRules": {}}, "must be a list"),
+        ({"sourceData": 1, "mappingRules": [1]}, "mappingRules.0 must be an object"),
+        ({"sourceData": 1, "mappingRules": [{"sorce": "a"}]}, r"mappingRules.0.sorce .* Did you mean 'source'"),
+        ({"sourceData": 1, "mappingRules": [{"source": "a"}]}, "mappingRules.0.target"),
+        ({"sourceData": 1, "mappingRules": [{"source": "a", "target": "b", "transform": "x"}]}, "0.transform must be"),
+        (
+            {"sourceData": {"a": "x"}, "mappingRules": [{"source": "a", "target": "b", "transform": "number"}]},
+            "mappingRules.0 cannot make number of a",
+        ),
+        (
+            {
+                "sourceData": {"o": {}},
+                "mappingRules": [{"source": "o", "target": "b"}, {"source": "o", "target": "b.c"}],
+            },
+            "mappingRules.1.target: another rule",
+        ),
+    ],
+)
+async def test_mapping_rules_that_are_none_are_refused_by_place(value, problem):
+    """The error names the rule, and what is wrong with it."""
+    with pytest.raises(StepFailed, match=problem) as refusal:
+        await call("transform", value)
+    assert refusal.value.error == "Transform.InvalidInput"
+
+
+async def test_a_webhook_s_reply_is_kept_whole():
+    """What is not told is filled in."""
+    assert await call("webhook_reply", {}) == {"status": 200, "headers": {}, "body": None}
+    told = {"status": 404, "headers": {"X-Reason": "gone"}, "body": [1]}
+    assert await call("webhook_reply", told) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (1, "input"),
+        ({"status": 100}, "status must be"),
+        ({"status": True}, "status must be"),
+        ({"headers": []}, "headers must be"),
+        ({"headers": {"a": 1}}, "headers.a must be text"),
+        ({"boddy": 1}, "boddy"),
+    ],
+)
+async def test_a_reply_that_is_none_is_refused_by_field(value, problem):
+    """The error names the field."""
+    with pytest.raises(StepFailed, match=problem) as refusal:
+        await call("webhook_reply", value)
+    assert refusal.value.error == "WebhookReply.InvalidInput"
 
 
 names = st.sampled_from("abcd")

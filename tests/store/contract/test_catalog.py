@@ -67,6 +67,16 @@ async def test_workspaces_are_found_by_id_and_name(store: Store) -> None:
     assert await store.workspace(uid(9)) is None
 
 
+async def test_sandboxes_are_those_workspaces_that_are_paired(store: Store) -> None:
+    """Of one organization, by ascending id."""
+    paired = [workspace(uid(n), f"sandbox {n}")._replace(live_workspace_id=WORKSPACE) for n in (8, 7)]
+    elsewhere = workspace(uid(9), "sandbox", OTHER_ORG)._replace(live_workspace_id=OTHER_WORKSPACE)
+    await put(store, 1, workspace(WORKSPACE, "default"), *paired, elsewhere)
+    assert await store.sandboxes(ORG) == paired[::-1]
+    assert await store.sandboxes(OTHER_ORG) == [elsewhere]
+    assert await store.sandboxes(uid(5)) == []
+
+
 async def test_keys_are_found_by_id_and_digest(store: Store) -> None:
     """A key is looked up by what it is; the list is of an organization, or of one workspace of it."""
     mine, beside = api_key(uid(2)), api_key(uid(1), workspace_id=OTHER_WORKSPACE)

@@ -21,6 +21,7 @@ from tests.store.builders import (
     process_id,
     uid,
     wait,
+    workspace,
 )
 
 
@@ -60,7 +61,7 @@ async def test_what_an_execution_is_never_changes(store: Store) -> None:
     await store.append([part(uid(1), head_of(added), puts=[other])])
 
     assert await store.execution(uid(1)) == later
-    assert await walk(store, 5, workflow_id=WORKFLOW) == [uid(1)]
+    assert await walk(store, 5, workflow_id=WORKFLOW, workspace_id=WORKSPACE) == [uid(1)]
 
 
 async def test_runs_are_found_by_the_run_that_they_were_made_from(store: Store) -> None:
@@ -115,25 +116,30 @@ async def test_an_execution_is_found_by_its_id(store: Store) -> None:
 
 
 async def test_pages_are_of_a_workflow_a_workspace_or_an_organization(store: Store) -> None:
-    """Each scope shows its own executions only, newest first."""
+    """Each scope shows its own executions only, newest first; an organization's has none of its sandboxes."""
     await add(
         *(store, execution(uid(1)), execution(uid(2), workflow_id=OTHER_WORKFLOW)),
         execution(uid(3), workflow_id=OTHER_WORKFLOW, workspace_id=OTHER_WORKSPACE),
         execution(uid(4), organization_id=OTHER_ORG, workspace_id=uid(9), workflow_id=uid(9)),
+        execution(uid(5), workspace_id=uid(7)),
     )
+    sandbox = workspace(uid(7), "a sandbox")._replace(live_workspace_id=WORKSPACE)
+    await store.append([part(ORG, kind="organization", puts=[sandbox])])
 
-    assert await walk(store, 10, workflow_id=WORKFLOW) == [uid(1)]
-    assert await walk(store, 10, workflow_id=OTHER_WORKFLOW) == [uid(3), uid(2)]
+    assert await walk(store, 10, workspace_id=uid(7)) == [uid(5)]
+    assert await walk(store, 10, workflow_id=WORKFLOW, workspace_id=WORKSPACE) == [uid(1)]
+    assert await walk(store, 10, workflow_id=OTHER_WORKFLOW, workspace_id=WORKSPACE) == [uid(2)]
+    assert await walk(store, 10, workflow_id=OTHER_WORKFLOW, workspace_id=OTHER_WORKSPACE) == [uid(3)]
     assert await walk(store, 10, workspace_id=WORKSPACE) == [uid(2), uid(1)]
     assert await walk(store, 10, organization_id=ORG) == [uid(3), uid(2), uid(1)]
     assert await walk(store, 10, organization_id=OTHER_ORG) == [uid(4)]
-    assert await walk(store, 10, workflow_id=uid(8)) == []
+    assert await walk(store, 10, workflow_id=uid(8), workspace_id=WORKSPACE) == []
 
 
-@pytest.mark.parametrize("scope", [{}, {"workflow_id": WORKFLOW, "workspace_id": WORKSPACE}])
-async def test_a_page_is_of_exactly_one_scope(store: Store, scope: dict[str, Any]) -> None:
-    """None or two of the three is a bug of the caller's."""
-    with pytest.raises(ValueError, match="exactly one"):
+@pytest.mark.parametrize("scope", [{}, {"workflow_id": WORKFLOW}, {"organization_id": ORG, "workspace_id": WORKSPACE}])
+async def test_a_page_is_of_one_scope(store: Store, scope: dict[str, Any]) -> None:
+    """Anything else is a bug of the caller's."""
+    with pytest.raises(ValueError, match="a page of executions is of"):
         await store.execution_page(**scope)
 
 
@@ -143,7 +149,9 @@ async def test_a_thousand_executions_of_one_millisecond(store: Store, limit: int
     rows = [execution(uid(number)) for number in range(1000)]
     await add(store, *rows)
 
-    assert await walk(store, limit, workflow_id=WORKFLOW) == [row.execution_id for row in reversed(rows)]
+    assert await walk(store, limit, workflow_id=WORKFLOW, workspace_id=WORKSPACE) == [
+        row.execution_id for row in reversed(rows)
+    ]
 
 
 async def test_pages_do_not_shift_while_executions_are_added_and_change(store: Store) -> None:
@@ -168,7 +176,7 @@ async def test_a_page_goes_on_behind_an_id_that_is_not_there(store: Store) -> No
     """The position of a page is an id; nobody needs to have it."""
     await add(store, execution(uid(1)), execution(uid(3)))
 
-    page = await store.execution_page(workflow_id=WORKFLOW, before=uid(2), limit=5)
+    page = await store.execution_page(workflow_id=WORKFLOW, workspace_id=WORKSPACE, before=uid(2), limit=5)
 
     assert [row.execution_id for row in page] == [uid(1)]
 
@@ -237,17 +245,18 @@ async def test_paused_executions_are_counted_by_what_paused_them(store: Store) -
 
 
 async def test_the_latest_completed_execution_of_a_version(store: Store) -> None:
-    """The newest by id that is completed, of that version of that workflow."""
+    """The newest by id that is completed, of that version of that workflow, in that workspace."""
     await add(
         *(store, execution(uid(1), status="completed"), execution(uid(2), status="completed")),
         *(execution(uid(3)), execution(uid(4), status="completed", workflow_version=2)),
         execution(uid(5), status="completed", workflow_id=OTHER_WORKFLOW),
+        execution(uid(6), status="completed", workspace_id=OTHER_WORKSPACE),
     )
 
-    latest = await store.latest_completed(WORKFLOW, 1)
+    latest = await store.latest_completed(WORKSPACE, WORKFLOW, 1)
 
     assert latest == execution(uid(2), status="completed")
-    assert await store.latest_completed(WORKFLOW, 3) is None
+    assert await store.latest_completed(WORKSPACE, WORKFLOW, 3) is None
 
 
 async def test_the_process_ids_of_a_page(store: Store) -> None:

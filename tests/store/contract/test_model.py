@@ -169,13 +169,16 @@ async def read_catalog(store: Store) -> list[Any]:
 
 async def read_executions(store: Store) -> list[Any]:
     return [
-        *[await store.execution_page(workflow_id=workflow_id, limit=3) for workflow_id in WORKFLOWS],
+        *[
+            await store.execution_page(workflow_id=workflow_id, workspace_id=WORKSPACE, limit=3)
+            for workflow_id in WORKFLOWS
+        ],
         *[await store.execution_page(workspace_id=workspace_id) for workspace_id in WORKSPACES],
         *[await store.execution_page(organization_id=ORG, before=stream_id) for stream_id in STREAMS],
         await store.live_executions(),
         dict(await store.live_counts()),
         await store.live_executions(after=STREAMS[1], limit=2),
-        *[await store.latest_completed(workflow_id, 1) for workflow_id in WORKFLOWS],
+        *[await store.latest_completed(WORKSPACE, workflow_id, 1) for workflow_id in WORKFLOWS],
         *[await store.process_id(ORG, WORKSPACE, name) for name in NAMES],
         await store.process_ids_named(ORG, WORKSPACE, NAMES),
         await store.idempotency_of(ORG, WORKSPACE, NAMES),

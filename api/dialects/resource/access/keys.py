@@ -11,10 +11,12 @@ from perdure.api.dialects.resource import fields
 from perdure.api.dialects.resource.access import schemas
 from perdure.api.dialects.resource.dialect import KEYS, page_meta, route
 from perdure.api.http.instants import iso
-from perdure.api.http.routing import Reply, Route, RouteCall
+from perdure.api.http.routing import ANY_KEY, Reply, Route, RouteCall
 from perdure.api.validation import id_of, milliseconds
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict
+from perdure.engine.log.codec import decode_json
+from perdure.engine.services.access import Person
 from perdure.engine.services.idempotency import Answered
 from perdure.store.records import ApiKeyRow
 
@@ -30,8 +32,15 @@ async def create_key(call: RouteCall[Any, schemas.NewKey]) -> Reply:
         organization_name=body.organization,
         workspace_name=body.workspace,
         expires_at=expires_at,
+        mode=body.mode,
+        person=person_of(body),
     )
     return data({**_key(made.row), "key": made.text}, status=201)
+
+
+def person_of(body: schemas.NewKey) -> Person:
+    """The person whose key is made."""
+    return Person(body.user_id, tuple(dict.fromkeys(body.role_ids)))
 
 
 async def list_keys(call: RouteCall[schemas.KeysQuery, None]) -> Reply:
@@ -67,6 +76,24 @@ async def revoke_key(call: RouteCall[schemas.RevokeQuery, None]) -> Reply:
     return data(_key(row, uses.get(key_id)))
 
 
+async def who_am_i(call: RouteCall[Any, None]) -> Reply:
+    """The key that asks: its scopes, its mode, and where it acts. It needs no scope."""
+    row, plan = await call.engine.services.access.own_key(call.caller)
+    person = {} if row.user_id is None else {"user_id": row.user_id}
+    return data(
+        {
+            "key_id": ids.text(row.key_id),
+            "name": row.name,
+            "scopes": row.scopes.split(),
+            "mode": row.mode,
+            "organization_id": ids.text(row.organization_id),
+            "workspace_id": ids.text(row.workspace_id),
+            "plan": plan,
+            **person,
+        }
+    )
+
+
 def _key(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
     # Not who made it: an operator's key may belong to another organization.
     return {
@@ -79,6 +106,9 @@ def _key(row: ApiKeyRow, used_at: int | None = None) -> dict[str, Any]:
         "expires_at": iso(row.expires_at),
         "revoked_at": iso(row.revoked_at),
         "last_used_at": iso(used_at),
+        "mode": row.mode,
+        "user_id": row.user_id,
+        "role_ids": decode_json(row.role_ids),
     }
 
 
@@ -96,6 +126,10 @@ ROUTES: Final[Sequence[Route]] = (
         *(KEYS, "GET", "keys", "keys.manage", list_keys),
         query=schemas.KeysQuery,
         answer=common.Page[schemas.KeyShown, fields.After],
+    ),
+    route(
+        *(KEYS, "GET", "me", ANY_KEY, who_am_i),
+        answer=common.Data[schemas.Me],
     ),
     route(
         *(KEYS, "GET", "keys/{id}", "keys.manage", get_key),

@@ -69,7 +69,7 @@ async def list_workflows(call: RouteCall[schemas.WorkflowsQuery, None]) -> Reply
     """The workflows of the key's workspace, newest first."""
     query = call.query
     rows, total = await call.engine.services.queries.workflow_page(
-        call.caller, page=query.page, limit=query.limit, status=query.status, search=query.search
+        call.caller, offset=(query.page - 1) * query.limit, limit=query.limit, status=query.status, search=query.search
     )
     meta = {"page": query.page, "limit": query.limit, "total": total}
     found = await call.engine.services.schedules.rows_of([row.workflow_id for row in rows])

@@ -6,6 +6,7 @@ undefined as None, and raises Refused if it cannot work with them; None as a res
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeAlias
@@ -162,6 +163,11 @@ def _parse(arguments: list[Json], _work: _Work) -> Json:
     return [value]
 
 
+def _json(arguments: list[Json], _work: _Work) -> Json:
+    """Write a value as JSON that is read back as this very value; `$string` keeps 15 digits of a number."""
+    return json.dumps(arguments[0], ensure_ascii=False, separators=(",", ":"))
+
+
 def _exact(arguments: list[Json], _work: _Work) -> Json:
     """Refuse the text of an integer that no number holds exactly."""
     try:
@@ -211,6 +217,7 @@ FUNCTIONS: Final[Mapping[str, _Function]] = {
     "random": _Function(0, 1, _random),
     "uuid": _Function(0, 0, _uuid),
     "_parse_json": _Function(1, 1, _parse),
+    "_json": _Function(1, 1, _json),
     "eval": _Function(0, 2, _eval),
     "_exact": _Function(1, 1, _exact),
     "_fits": _Function(2, 2, _fits),

@@ -45,7 +45,8 @@ def strays(source: str, sees: frozenset[str]) -> Iterator[str]:
 def _reads(source: str) -> dict[str, Any]:
     """Ask jlens what an expression reads; a function that it does not know would read everything, so all are known."""
     compiled = jlens.Expression(source)
-    names = {*compiled.reads()["bindings"], *FUNCTIONS, *PRELUDES} - {"states"}
+    own = (name for name in (*FUNCTIONS, *PRELUDES) if f"${name}" in source)  # to tell jlens of one costs 10 µs
+    names = {*compiled.reads()["bindings"], *own} - {"states"}
     known: dict[str, Any] = dict.fromkeys(names, _nothing)
     return dict(compiled.reads(known))
 

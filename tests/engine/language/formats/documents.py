@@ -4,6 +4,11 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from perdure.engine.steps.action_forms import ACTION_FORMS
+
+LENIENT_FORMS = {name: form._replace(check=None) for name, form in ACTION_FORMS.items()}
+"""The catalog's actions, but with any values in their configs: here a log line stands for whatever may be called."""
+
 TEXTS = st.sampled_from(["", "a", "ab", "7", " 7 ", "7.0", "-3", "x/y", "é", "true"])
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-3, 9), TEXTS)
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=3), st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=2))
@@ -163,7 +168,7 @@ class Maker:
             if step["errorHandling"] == "retry" and self.chance(2):
                 step["retryConfig"] = {
                     "maxAttempts": self.draw(st.integers(1, 4)),
-                    "backoffMs": self.pick(1, 1000, 40000),
+                    "backoffMs": self.pick(1, 333, 1000, 1500, 40000),
                 }
         if kind in ("loop", "parallel", "race", "wait") and self.chance(4):
             step["timeoutMs"] = self.pick(500, 3001, 70_003, 5_000_007)
@@ -184,12 +189,13 @@ class Maker:
         return {"duration": self.duration()} if self.chance(2) else {"duration": self.duration(), "unit": "seconds"}
 
     def _approval(self, _depth: int, _loop: int) -> dict[str, Any]:
-        config: dict[str, Any] = {"title": "ok?", "timeoutMs": 1000 * self.duration()}
-        config |= {"required": 2} if self.chance() else {}
+        config: dict[str, Any] = {"title": "ok?", "timeoutMs": self.duration()}
+        if self.chance():  # the wait is opened again, for whole seconds
+            config |= {"required": 2, "timeoutMs": 1000 * self.duration()}
         return {**config, "onTimeout": "fail"} if self.chance() else config
 
     def _wait_for_resume(self, _depth: int, _loop: int) -> dict[str, Any]:
-        return {"timeoutMs": 1000 * self.duration()}
+        return {"timeoutMs": self.duration()}
 
     def _workflow(self, _depth: int, loop: int) -> dict[str, Any]:
         return {"workflowId": "other", "input": {"x": self.template(loop)}}

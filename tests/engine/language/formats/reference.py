@@ -114,10 +114,7 @@ class Reference:
             except StepFailure as failure:
                 at, last = failure.at, failure
                 if attempt + 1 < attempts:
-                    at += 1000 * min(
-                        math.ceil(retry["backoffMs"] / 1000) * retry["multiplier"] ** attempt,
-                        math.ceil(retry["maxDelayMs"] / 1000),
-                    )
+                    at += round(min(retry["backoffMs"] * retry["multiplier"] ** attempt, retry["maxDelayMs"]))
         if isinstance(handling, dict) and "fallback" in handling:
             return self.value(handling["fallback"], scope), at
         if strategy == "continue":

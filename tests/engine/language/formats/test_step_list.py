@@ -6,8 +6,8 @@ from perdure.engine.core.events import WaitOpened
 from perdure.engine.language import problems
 from perdure.engine.language.formats.flow import CompiledDocument
 from perdure.engine.language.formats.step_list import compile_steps
-from perdure.engine.steps.action_forms import ACTION_FORMS
 from perdure.engine.testing import Failed, Simulation, Succeeded, TaskRequest, Unanswered, simulate
+from tests.engine.language.formats.documents import LENIENT_FORMS
 
 
 def document(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def document(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def compiled(*steps: dict[str, Any], **more: Any) -> CompiledDocument:
-    found = compile_steps(document(*steps, **more), actions=ACTION_FORMS, is_standalone=True)
+    found = compile_steps(document(*steps, **more), actions=LENIENT_FORMS, is_standalone=True)
     assert problems(found.definition) == []
     return found
 
@@ -77,7 +77,7 @@ def test_the_time_of_a_run_is_that_of_the_machine() -> None:
 def test_settings_are_the_workflows() -> None:
     """A definition that is kept with its workflow leaves them to that, milliseconds and all."""
     source = document(SEED, settings={"timeoutMs": 1_001, "concurrencyLimit": 1})
-    made = compile_steps(source, actions=ACTION_FORMS)
+    made = compile_steps(source, actions=LENIENT_FORMS)
     assert "TimeoutSeconds" not in made.definition
     assert made.settings == {"timeoutMs": 1_001, "concurrencyLimit": 1}
 
@@ -404,7 +404,7 @@ def test_credentials_stay_references() -> None:
         "type": "http_request",
         "config": {"url": "https://x", "headers": {"A": "Bearer {{ credentials.K }}"}},
     }
-    made = compile_steps(document(step), actions=ACTION_FORMS, has_credentials=True)
+    made = compile_steps(document(step), actions=LENIENT_FORMS, has_credentials=True)
     assert made.credentials == {"h": ("K",)}
     assert made.definition["States"]["h"]["Arguments"]["headers"] == {"A": "Bearer {{credentials.K}}"}
 

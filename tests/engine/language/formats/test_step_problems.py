@@ -34,10 +34,14 @@ REFUSED: list[tuple[Any, str, str]] = [
     (document(log("a"), log("a")), "/steps/1/id", "another step has the id 'a'"),
     (document({**log("a"), "type": "lgo"}), "/steps/0/type", "Did you mean 'log' or"),
     (document({**log("a"), "type": "condtion"}), "/steps/0/type", "Did you mean 'condition' or"),
-    (document({**log("a"), "type": "agent"}), "/steps/0/type", "'agent' is not supported yet: it needs agents"),
-    (document({**log("a"), "type": "slack"}), "/steps/0/type", "'slack' is not supported yet: it needs connections"),
+    (document({**log("a"), "type": "agent"}), "/steps/0/type", "agent is not there yet: it comes with agents"),
+    (document({**log("a"), "type": "slack"}), "/steps/0/type", "slack is not there yet: it comes with connections"),
     (document({**log("a"), "type": "action"}), "/steps/0", "action is missing"),
-    (document({**log("a"), "type": "action", "action": "send_email"}), "/steps/0/action", "not supported yet"),
+    (
+        document({**log("a"), "type": "action", "action": "send_email"}),
+        "/steps/0/action",
+        "send_email is not there yet",
+    ),
     (document({**log("a"), "action": "log"}), "/steps/0/action", "belongs to steps of type action"),
     (document({**log("a"), "url": "x"}), "/steps/0/url", "stands in config"),
     (document({**log("a"), "errorHandeling": "x"}), "/steps/0/errorHandeling", "Did you mean 'errorHandling'?"),
@@ -70,6 +74,27 @@ REFUSED: list[tuple[Any, str, str]] = [
         document({"id": "a", "type": "log", "config": {"message": "m", "lvl": 1}}),
         "/steps/0/config/lvl",
         "unknown member",
+    ),
+    (document(log("a", 5)), "/steps/0/config/message", "must be of type string"),
+    (
+        document({"id": "a", "type": "log", "config": {"message": "m", "level": "inof"}}),
+        "/steps/0/config/level",
+        "Did you mean 'info'?",
+    ),
+    (
+        document({"id": "h", "type": "http_request", "config": {"url": "http://x", "auth": {"type": "basic"}}}),
+        "/steps/0/config/auth",
+        "username is missing",
+    ),
+    (
+        document({"id": "h", "type": "http_request", "config": {"url": "{{ input.u }}", "json": 1, "form": {}}}),
+        "/steps/0/config",
+        "json and form cannot stand together",
+    ),
+    (
+        document({"id": "h", "type": "http_request", "config": {"url": "u", "pagination": {"typ": "{{ input.t }}"}}}),
+        "/steps/0/config/pagination/typ",
+        "Did you mean 'type'?",
     ),
     (document({"id": "a", "type": "log", "config": []}), "/steps/0/config", "must be an object"),
     (document(log("a", "{{ inpt.x }}")), "/steps/0/config/message", "Did you mean 'input'?"),
@@ -288,4 +313,4 @@ def test_any_document_compiles_or_has_problems(parts: list[Any], more: Any) -> N
             made = compile_steps(source, actions=ACTION_FORMS)
         except DocumentError:
             continue
-        assert problems(made.definition) == []
+        assert problems(made.definition, is_compiled=True) == []

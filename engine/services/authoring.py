@@ -1,0 +1,161 @@
+"""Authoring: workflows as documents of any format, with the schedule that a document has in it.
+
+What a document says of when it runs (a `trigger` of steps, `cron_expression` of service steps) becomes the workflow's
+main schedule; another document in its place changes or removes that, and leaves the workflow's other schedules alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from msgspec import UNSET
+
+from perdure.engine.core.schedules import EditSchedules
+from perdure.engine.core.workflow import Sharing
+from perdure.engine.errors import Invalid
+from perdure.engine.language.values import Json
+from perdure.engine.log.codec import decode_json
+from perdure.engine.runtime.callers import Caller
+from perdure.engine.services.documents import GivenDocument
+from perdure.engine.services.schedules import GivenSchedule, Schedules
+from perdure.engine.services.workflows import Saved, Workflows
+
+NOT_YET: Final = {
+    "webhook": "they come with webhooks",
+    "form": "they come with forms",
+    "event": "they come with webhooks",
+}
+"""Triggers of documents that start no run yet, and why."""
+
+
+class Authored(NamedTuple):
+    """A workflow as it is to be written; what is null stays as it is."""
+
+    document: GivenDocument | None = None
+    name: str | None = None
+    description: str | None = None
+    is_published: bool | None = None
+    settings: Mapping[str, Any] | None = None
+    mock_payload: Any = None
+    sharing: Sharing | None = None
+    summary: str | None = None
+
+
+class Authoring:
+    """Workflows written as documents, limited to what a caller may see."""
+
+    def __init__(self, workflows: Workflows, schedules: Schedules) -> None:
+        self._workflows = workflows
+        self._schedules = schedules
+
+    async def create(self, caller: Caller, wanted: Authored) -> Saved:
+        """Create a workflow; it needs a name and a document. It is a draft unless it `is_published`.
+
+        Raises `Invalid` with every problem of the document in `details["errors"]`.
+        """
+        if wanted.name is None or wanted.document is None:
+            message = "a workflow needs a name and a document"
+            raise ValueError(message)
+        main = schedule_of(wanted.document)
+        return await self._workflows.create(
+            caller,
+            wanted.name,
+            wanted.document,
+            description=wanted.description,
+            is_published=bool(wanted.is_published),
+            mock_payload=wanted.mock_payload,
+            settings=wanted.settings,
+            schedules=() if main is None else (self._schedules.spec(main, field="trigger.", is_main=True),),
+            sharing=wanted.sharing,
+            summary=wanted.summary,
+        )
+
+    async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:
+        """Authored what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
+        edit = None
+        if wanted.document is not None:
+            edit = await self._main_edit(caller, workflow_id, schedule_of(wanted.document))
+        return await self._workflows.change(
+            caller,
+            workflow_id,
+            name=wanted.name,
+            description=wanted.description,
+            definition=wanted.document,
+            mock_payload=wanted.mock_payload,
+            is_published=wanted.is_published,
+            settings=wanted.settings,
+            schedules=edit,
+            sharing=wanted.sharing,
+            summary=wanted.summary,
+        )
+
+    async def restore(self, caller: Caller, workflow_id: bytes, version: int) -> Saved:
+        """Make an earlier version the next one again, with the schedule that its document has in it.
+
+        Raises `NotFound`, and `Conflict` if it is the latest version already.
+        """
+        row = await self._workflows.version(caller, workflow_id, version)
+        edit = None
+        if row.source is not None:
+            given = GivenDocument(row.format, decode_json(row.source))
+            edit = await self._main_edit(caller, workflow_id, schedule_of(given))
+        return await self._workflows.restore(caller, workflow_id, version, edit)
+
+    async def _main_edit(
+        self, caller: Caller, workflow_id: bytes, wanted: GivenSchedule | None
+    ) -> EditSchedules | None:
+        rows = await self._schedules.rows(caller, workflow_id)
+        main = next((row for row in rows if row.is_main), None)
+        if main is not None:
+            return EditSchedules(edited=(await self._schedules.edit_of(main, wanted, field="trigger."),))
+        if wanted is None:
+            return None
+        return EditSchedules(added=(self._schedules.spec(wanted, field="trigger.", is_main=True),))
+
+
+def schedule_of(given: GivenDocument) -> GivenSchedule | None:
+    """The schedule that a document has in it. Raises `Invalid` for a trigger that there is not yet."""
+    document = given.document
+    if type(document) is not dict:
+        return None
+    if given.format == "service":
+        cron = document.get("cron_expression") or document.get("schedule")
+        zone = document.get("timezone")
+        if document.get("trigger_type", "schedule") != "schedule":
+            return None
+        if not isinstance(cron, str) or not isinstance(zone, str | None):
+            return None
+        return GivenSchedule(cron=cron, timezone=zone or UNSET)
+    trigger = _trigger(given.format, document)
+    kind = trigger.get("type", "api")
+    if isinstance(kind, str) and kind in NOT_YET:
+        message = f"trigger: {kind!r} is not there yet ({NOT_YET[kind]}); it must be 'api' or 'schedule'"
+        raise Invalid(message, {"field": "trigger.type"})
+    return _scheduled(trigger) if kind == "schedule" else None
+
+
+def _trigger(name: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The trigger of a document of steps, or that of a graph: the config of its one node of that type."""
+    found: Json = document.get("trigger") if name == "steps" else None
+    if name == "graph" and isinstance(document.get("nodes"), list):
+        nodes = [node for node in document["nodes"] if isinstance(node, dict) and node.get("type") == "trigger"]
+        found = next((node.get("config") or node.get("data") for node in nodes), None)
+    return found if isinstance(found, dict) else {}
+
+
+def _scheduled(trigger: Mapping[str, Any]) -> GivenSchedule | None:
+    """The schedule of a trigger; null for what is none, which the compiler refuses with every problem."""
+    inside = trigger["config"] if isinstance(trigger.get("config"), dict) and trigger["config"] else trigger
+    enabled, zone = inside.get("enabled", True), inside.get("timezone")
+    cron, interval = inside.get("cron"), inside.get("interval")
+    if not isinstance(enabled, bool) or not isinstance(zone, str | None):
+        return None
+    if isinstance(cron, str):
+        return GivenSchedule(cron=cron, timezone=zone or UNSET, is_enabled=enabled)
+    if not isinstance(interval, dict):
+        return None
+    value, unit = interval.get("value", 1), interval.get("unit", "minutes")
+    if type(value) is not int or not isinstance(unit, str):
+        return None
+    return GivenSchedule(interval=(value, unit), timezone=zone or UNSET, is_enabled=enabled)
