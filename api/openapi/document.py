@@ -290,7 +290,7 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
         found.setdefault(STATUS[code], []).append(code)
     if route.body is not None:
         found[UNSUPPORTED_TYPE] = ["VALIDATION_ERROR"]
-    responses = {}
+    responses: dict[str, Any] = {}
     for status, codes in sorted(found.items()):
         kind = named(route.dialect.error_schema.__name__, route.dialect.document_prefix)
         positioned = "positioned." if route.tells_position else ""

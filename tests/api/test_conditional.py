@@ -83,7 +83,8 @@ async def test_no_update_is_lost(api: Api) -> None:
     seen = await tag(api, path)
     await api.ok("PATCH", path, json={"name": "theirs"}, headers={"If-Match": seen})
     log = len(api.store._log)
-    for method, body in (("PATCH", {"json": {"name": "mine"}}), ("DELETE", {})):
+    changes: tuple[tuple[str, dict[str, Any]], ...] = (("PATCH", {"json": {"name": "mine"}}), ("DELETE", {}))
+    for method, body in changes:
         refused = await api.send(method, path, headers={"If-Match": seen}, **body)
         assert (refused.status_code, refused.json()["error"]["code"]) == (412, "PRECONDITION_FAILED")
         assert refused.json()["error"]["details"] == {"etag": await tag(api, path)}
