@@ -36,7 +36,7 @@ from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
-from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.access import Access, Plans, Principals
 from perdure.engine.services.approvals import Approvals
 from perdure.engine.services.authoring import Authoring
 from perdure.engine.services.bulk import BulkCommands
@@ -127,11 +127,12 @@ class Composed(NamedTuple):
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
     principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
-    circle, unseen = _Circle(), Unseen(around.store)
+    circle, unseen, plans = _Circle(), Unseen(around.store), Plans()
     caches = (
         recorded.on_changed,
         published.on_changed,
         principals.on_changed,
+        plans.on_changed,
         unseen.on_changed,
         circle.changed,
     )
@@ -155,7 +156,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         workflows=workflows,
         documents=documents,
         authoring=Authoring(workflows, schedules),
-        access=Access(parts, principals),
+        access=Access(parts, principals, plans),
         queries=queries,
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts, unseen),

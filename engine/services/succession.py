@@ -12,9 +12,8 @@ from typing import Final
 from perdure.engine.core import ids
 from perdure.engine.errors import TooSoon
 from perdure.engine.log.digests import request_digest
-from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import IdempotencyClaim
 from perdure.store.records import ExecutionRow
 
 KEY_PREFIX: Final = "\nafter:"
