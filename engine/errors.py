@@ -13,6 +13,7 @@ PerdureError
 │   ├── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
 │   └── PreconditionFailed  PRECONDITION_FAILED  it is no longer what the caller has seen
 ├── Unauthorized            UNAUTHORIZED       there is no key, or it is unknown, revoked or expired
+│   └── NoKey                                  there is none
 ├── RateLimited             RATE_LIMITED       somebody asks for too much at once; nothing was done
 ├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
 └── EngineFailed            UNAVAILABLE        a commit failed and may be durable or not: the engine has stopped
@@ -105,6 +106,10 @@ class Unauthorized(PerdureError):
     """There is no key, or it is unknown, revoked or expired; a key may end while its request is under way."""
 
     code = "UNAUTHORIZED"
+
+
+class NoKey(Unauthorized):
+    """The request carries no key."""
 
 
 class RateLimited(PerdureError):

@@ -50,11 +50,21 @@ class Finding:
         self._unseen = unseen or Unseen(store)
 
     async def page(
-        self, caller: Caller, given: Given, *, sort: Sort = "newest", after: str | None = None, limit: int = 20
+        self,
+        caller: Caller,
+        given: Given,
+        *,
+        sort: Sort = "newest",
+        after: str | None = None,
+        name: str = "after",
+        limit: int = 20,
     ) -> PageOfRuns:
-        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow)."""
+        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow).
+
+        `name` is what the caller calls `after`.
+        """
         wanted = await self.wanted(caller, given)
-        beyond = None if after is None else position_of(after, given, sort)
+        beyond = None if after is None else position_of(after, given, sort, name)
         found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=limit + 1)
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
@@ -64,6 +74,28 @@ class Finding:
         if not is_end:
             position = own_position(position, rows, beyond, is_newest_first=sort == "newest")
         return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
+
+    async def page_at(self, caller: Caller, given: Given, *, offset: int, limit: int = 20) -> PageOfRuns:
+        """A page of runs, newest first, beyond so many of them; each costs more than the one before.
+
+        It is full unless there are no more, or it takes more looks than a count. Raises what `page` does.
+        """
+        wanted, unseen = await self.wanted(caller, given), await self._unseen.by(caller)
+        rows, left, beyond, is_end, looks = list[ExecutionRow](), offset, None, False, 0
+        while len(rows) <= limit and not is_end and looks < COUNT_LOOKS_MAX:
+            most = min(COUNT_AT_ONCE, left + limit + 1 - len(rows))
+            found = await self._store.find_executions(wanted, beyond=beyond, limit=most)
+            seen = [row for row in found.rows if row.workflow_id not in unseen]
+            rows += seen[left:]
+            left -= min(left, len(seen))
+            beyond, is_end, looks = found.position, found.is_end, looks + 1
+        page = rows[:limit]
+        if len(rows) > limit:
+            return PageOfRuns(await self._shown(page), cursor(given, "newest", page[-1].execution_id))
+        if is_end or beyond is None:
+            return PageOfRuns(await self._shown(page), None)
+        position = own_position(beyond, page, None, is_newest_first=True)
+        return PageOfRuns(await self._shown(page), cursor(given, "newest", position))
 
     async def wanted(self, caller: Caller, given: Given) -> RunFilter:
         """What the filters mean in the caller's workspace. Raises `Invalid`, `NotFound` (the workflow)."""
