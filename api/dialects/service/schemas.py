@@ -288,3 +288,9 @@ class StepTypeShown(Shape, frozen=True):
     is_summary: bool
     needs_delivery: bool
     available: bool
+
+
+class StepTypesListed(Shape, frozen=True):
+    """Step types."""
+
+    data: list[StepTypeShown]

@@ -62,6 +62,6 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(STEP_TYPES, "GET", "action-catalog", "workflows.view", list_step_types),
         query=schemas.StepTypesQuery,
-        answer=schemas.ServiceData[list[schemas.StepTypeShown]],
+        answer=schemas.StepTypesListed,
     ),
 )
