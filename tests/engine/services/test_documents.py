@@ -13,16 +13,23 @@ from perdure.engine.core import ids
 from perdure.engine.core import workflow as w
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller, Grant
-from perdure.engine.services.authoring import Change
-from perdure.engine.services.documents import GivenDocument, outline_of, shown_as
+from perdure.engine.services.authoring import Authored
+from perdure.engine.services.documents import Documents, GivenDocument, outline_of, shown_as
 from perdure.engine.services.sending import send
 from perdure.engine.services.workflows import Saved
+from perdure.engine.steps import Registry
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
 
 LOG = {"id": "note", "type": "log", "config": {"message": "{{input.who}}"}}
 NAP = {"id": "nap", "type": "wait", "config": {"duration": 5}}
 STEPS = {"name": "Notes", "steps": [LOG, NAP]}
+SERVICE = {
+    "name": "Notes",
+    "cron_expression": "0 9 * * *",
+    "timezone": "UTC",
+    "steps": [{"step_type": "log", "step_config": {"message": "a"}}],
+}
 WHO = {"type": "object", "required": ["who"], "properties": {"who": {"type": "string"}, "n": {"type": "integer"}}}
 
 
@@ -43,7 +50,7 @@ async def person(engine: Engine, name: str | None, key: int, roles: frozenset[st
 async def written(engine: Engine, caller: Caller, sharing: w.Sharing | None = None) -> Saved:
     """A published workflow that was written as steps."""
     document = GivenDocument("steps", STEPS)
-    wanted = Change(document, name="Notes", is_published=True, sharing=sharing, summary="the first")
+    wanted = Authored(document, name="Notes", is_published=True, sharing=sharing, summary="the first")
     return await engine.services.authoring.create(caller, wanted)
 
 
@@ -62,13 +69,30 @@ async def test_a_version_is_shown_as_it_was_written(engine: Engine) -> None:
     assert "Wait" in kinds
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        GivenDocument("steps", STEPS),
+        GivenDocument("service", SERVICE),
+        GivenDocument("graph", {"nodes": [LOG], "edges": []}),
+    ],
+    ids=lambda given: given.format,
+)
+async def test_an_action_that_nobody_registered_is_refused(engine: Engine, given: GivenDocument) -> None:
+    """Though it is in the catalog: the problem is told when the document is given, and not by a run that calls it."""
+    caller = await person(engine, "ann", 1)
+    with pytest.raises(Invalid, match="log"):
+        await Documents(Registry()).compiled(caller, given)
+    assert (await engine.services.documents.compiled(caller, given)).text
+
+
 async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> None:
     """As it was written; versions are listed newest first, a page at a time."""
     caller = await person(engine, "ann", 1)
     saved = await written(engine, caller)
     workflow_id, workflows = saved.workflow.workflow_id, engine.services.workflows
     other = GivenDocument("steps", {**STEPS, "steps": [NAP]})
-    await engine.services.authoring.change(caller, workflow_id, Change(other))
+    await engine.services.authoring.change(caller, workflow_id, Authored(other))
     restored = await engine.services.authoring.restore(caller, workflow_id, 1)
     assert (restored.version.version, restored.version.source) == (3, saved.version.source)
     assert (restored.version.outline, restored.version.published_at) == (saved.version.outline, 1_750_000_000_000)
@@ -82,7 +106,7 @@ async def test_the_same_document_changes_nothing(engine: Engine) -> None:
     """Given again, applied again: no version is made of it."""
     caller = await person(engine, "ann", 1)
     saved = await written(engine, caller)
-    again = Change(GivenDocument("steps", STEPS), summary="again")
+    again = Authored(GivenDocument("steps", STEPS), summary="again")
     changed = await engine.services.authoring.change(caller, saved.workflow.workflow_id, again)
     assert changed.version == saved.version
     applied = await engine.services.workflows.apply(caller, "Notes", GivenDocument("steps", STEPS))
@@ -127,7 +151,7 @@ async def test_a_shared_workflow_is_there_for_those_named(engine: Engine) -> Non
     stranger = await person(engine, "cay", 4)
     assert await workflows.workflow(stranger, workflow_id)
     sharing = w.Sharing("shared", ("bob", "dan"), ("auditor",))
-    changed = await engine.services.authoring.change(owner, workflow_id, Change(sharing=sharing))
+    changed = await engine.services.authoring.change(owner, workflow_id, Authored(sharing=sharing))
     assert changed.version == saved.version
     auditor = await person(engine, "eve", 3, frozenset({"auditor"}))
     for caller in (owner, await person(engine, "bob", 2), auditor):
