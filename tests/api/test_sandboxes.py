@@ -37,11 +37,15 @@ class Outside:
         self.charged: list[Any] = []
         self.registry = Registry()
         self.registry.step("charge")(self._charge)
+        self.registry.step("look", has_effects=False)(self._look)
         self.registry.step("charge_slowly")(self._charge_in_a_thread)
 
     async def _charge(self, given: Any) -> Any:
         self.charged.append(given)
         return {"charged": True}
+
+    async def _look(self, given: Any) -> Any:
+        return {"seen": given}
 
     def _charge_in_a_thread(self, given: Any) -> Any:
         self.charged.append(given)
@@ -371,3 +375,15 @@ async def test_a_token_is_good_on_its_own_side(api: Api) -> None:
     _, token = await api.token(WITH_TOKEN, key=key)
     assert (await api.post(f"/v1/tasks/{token}/success", json={"output": 1})).status_code == 404
     await api.ok("POST", f"/v1/tasks/{token}/success", json={"output": 1}, key=key)
+
+
+async def test_what_changes_nothing_is_said_by_the_catalog(api: Api) -> None:
+    """A step of the catalog without effects is called, and one's own if its registration says that it has none."""
+    key = await sandbox_key(api)
+    for resource, given, output in (
+        ("webhook_reply", {"body": 7}, {"status": 200, "headers": {}, "body": 7}),
+        ("look", {"a": 1}, {"seen": {"a": 1}}),
+        ("http_request", {"url": "http://10.0.0.1/", "method": "POST"}, NO_BODY),
+    ):
+        run = await api.trigger(await api.workflow(task(resource, Parameters=given)), key=key)
+        assert (await shown(api, run, key=key))["workflow_output_payload"] == output
