@@ -37,15 +37,15 @@ class Outside:
         self.charged: list[Any] = []
         self.registry = Registry()
         self.registry.step("charge")(self._charge)
-        self.registry.step("look", has_effects=False)(self._look)
+        self.registry.step("look_up", has_effects=False)(self._look_up)
         self.registry.step("charge_slowly")(self._charge_in_a_thread)
 
     async def _charge(self, given: Any) -> Any:
         self.charged.append(given)
         return {"charged": True}
 
-    async def _look(self, given: Any) -> Any:
-        return {"seen": given}
+    async def _look_up(self, given: Any) -> Any:
+        return {"found": given}
 
     def _charge_in_a_thread(self, given: Any) -> Any:
         self.charged.append(given)
@@ -289,11 +289,13 @@ async def test_a_live_run_calls_them(api: Api, outside: Outside) -> None:
 
 
 async def test_what_only_computes_or_reads_is_called(api: Api) -> None:
-    """A transform gives its result; a request that reads is sent, and fails here as the address is refused."""
+    """A transform, or a step registered so, gives its result; a request that reads is sent, and refused here."""
     key = await sandbox_key(api)
     computing = await api.workflow(task("transform", Parameters={"value": {"a": 1}}))
     run = await api.trigger(computing, key=key)
     assert (await shown(api, run, key=key))["workflow_output_payload"] == {"a": 1}
+    run = await api.trigger(await api.workflow(task("look_up", Parameters={"id": 7})), key=key)
+    assert (await shown(api, run, key=key))["workflow_output_payload"] == {"found": {"id": 7}}
     reading = await api.workflow(task("http_request", Parameters={"url": "http://127.0.0.1:9/"}))
     run = await api.trigger(reading, key=key)
     assert "TaskSimulated" not in await api.events(run)
@@ -378,11 +380,10 @@ async def test_a_token_is_good_on_its_own_side(api: Api) -> None:
 
 
 async def test_what_changes_nothing_is_said_by_the_catalog(api: Api) -> None:
-    """A step of the catalog without effects is called, and one's own if its registration says that it has none."""
+    """A step of the catalog without effects is called, and a request that changes something is not."""
     key = await sandbox_key(api)
     for resource, given, output in (
         ("webhook_reply", {"body": 7}, {"status": 200, "headers": {}, "body": 7}),
-        ("look", {"a": 1}, {"seen": {"a": 1}}),
         ("http_request", {"url": "http://10.0.0.1/", "method": "POST"}, NO_BODY),
     ):
         run = await api.trigger(await api.workflow(task(resource, Parameters=given)), key=key)
