@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
 
-from perdure.engine.core.schedules import EditSchedules
+from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.workflow import Sharing
 from perdure.engine.errors import Invalid
 from perdure.engine.language.values import Json
@@ -30,7 +30,7 @@ NOT_YET: Final = {
 
 
 class Authored(NamedTuple):
-    """A workflow as it is to be written; what is null stays as it is."""
+    """A workflow as it is to be written; what is null stays as it is. `is_paused` counts where it is made."""
 
     document: GivenDocument | None = None
     name: str | None = None
@@ -40,6 +40,7 @@ class Authored(NamedTuple):
     mock_payload: Any = None
     sharing: Sharing | None = None
     summary: str | None = None
+    is_paused: bool = False
 
 
 class Authoring:
@@ -66,16 +67,17 @@ class Authoring:
             is_published=bool(wanted.is_published),
             mock_payload=wanted.mock_payload,
             settings=wanted.settings,
-            schedules=() if main is None else (self._schedules.spec(main, field="trigger.", is_main=True),),
+            schedules=() if main is None else (self._spec(wanted.document, main),),
             sharing=wanted.sharing,
             summary=wanted.summary,
+            is_paused=wanted.is_paused,
         )
 
     async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:
         """Authored what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
         edit = None
         if wanted.document is not None:
-            edit = await self._main_edit(caller, workflow_id, schedule_of(wanted.document))
+            edit = await self._main_edit(caller, workflow_id, wanted.document)
         return await self._workflows.change(
             caller,
             workflow_id,
@@ -99,19 +101,26 @@ class Authoring:
         edit = None
         if row.source is not None:
             given = GivenDocument(row.format, decode_json(row.source))
-            edit = await self._main_edit(caller, workflow_id, schedule_of(given))
+            edit = await self._main_edit(caller, workflow_id, given)
         return await self._workflows.restore(caller, workflow_id, version, edit)
 
-    async def _main_edit(
-        self, caller: Caller, workflow_id: bytes, wanted: GivenSchedule | None
-    ) -> EditSchedules | None:
+    async def _main_edit(self, caller: Caller, workflow_id: bytes, document: GivenDocument) -> EditSchedules | None:
+        wanted = schedule_of(document)
         rows = await self._schedules.rows(caller, workflow_id)
         main = next((row for row in rows if row.is_main), None)
         if main is not None:
-            return EditSchedules(edited=(await self._schedules.edit_of(main, wanted, field="trigger."),))
+            return EditSchedules(edited=(await self._schedules.edit_of(main, wanted, field=_field(document)),))
         if wanted is None:
             return None
-        return EditSchedules(added=(self._schedules.spec(wanted, field="trigger.", is_main=True),))
+        return EditSchedules(added=(self._spec(document, wanted),))
+
+    def _spec(self, document: GivenDocument, wanted: GivenSchedule) -> ScheduleSpec:
+        return self._schedules.spec(wanted, field=_field(document), is_main=True)
+
+
+def _field(document: GivenDocument) -> str:
+    """Where a document has its schedule."""
+    return "" if document.format == "service" else "trigger."
 
 
 def schedule_of(given: GivenDocument) -> GivenSchedule | None:

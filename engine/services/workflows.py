@@ -119,6 +119,7 @@ class Workflows:
         schedules: Sequence[ScheduleSpec] = (),
         sharing: workflow.Sharing | None = None,
         summary: str | None = None,
+        is_paused: bool = False,
     ) -> Saved:
         """Create a workflow with its first version; `settings` are as `engine.services.settings` reads them.
 
@@ -133,14 +134,10 @@ class Workflows:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.home_workspace_id)
         command = workflow.CreateWorkflow(
-            workspace,
-            name,
-            description,
-            given,
-            is_published,
-            tuple(schedules),
+            *(workspace, name, description, given, is_published, tuple(schedules)),
             sharing=sharing,
             owner=caller.user_id or "",
+            is_paused=is_paused,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
