@@ -7,6 +7,7 @@ decided here, in this order: key, scope, path, query, body. So a table of routes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -22,6 +23,7 @@ from perdure.api.http.dialect import Dialect, Dialects
 from perdure.api.http.headers import idempotency_key, one_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
+from perdure.api.http.spelling import names_of_members, respell
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.api.validation import QUERY, Request, id_of, read
@@ -232,7 +234,11 @@ class Endpoint:
                 principal.caller.grant.check(self._served.engine.clock)
             body = _body(route, given)
             call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
-            return await route.handler(call)
+            try:
+                return await route.handler(call)
+            except PerdureError as error:
+                respell(error, names_of(route))
+                raise
 
     async def _given(
         self, route: Route, request: HttpRequest, whose: bytes, counted: CountedBody
@@ -245,6 +251,13 @@ class Endpoint:
         if broken is not None:
             raise broken
         return await parse_object(raw, request.headers, limit=limit, whose=whose, may_be_yaml=route.may_be_yaml)
+
+
+@lru_cache(maxsize=512)
+def names_of(route: Route) -> Mapping[str, str]:
+    """The names in this route's requests of what services name as this code does, where they differ."""
+    body = route.body if route.body is not None and issubclass(route.body, Request) else None
+    return {**route.dialect.field_names, **names_of_members(route.query), **names_of_members(body)}
 
 
 def _decoded(name: str, value: str) -> str:

@@ -30,7 +30,10 @@ NOT_YET: Final = {
 
 
 class Authored(NamedTuple):
-    """A workflow as it is to be written; what is null stays as it is."""
+    """A workflow as it is to be written; what is null stays as it is.
+
+    `based_on` is the version that the document was made from, by whoever changes a part of it.
+    """
 
     document: GivenDocument | None = None
     name: str | None = None
@@ -40,6 +43,7 @@ class Authored(NamedTuple):
     mock_payload: Any = None
     sharing: Sharing | None = None
     summary: str | None = None
+    based_on: int | None = None
 
 
 class Authoring:
@@ -88,6 +92,7 @@ class Authoring:
             schedules=edit,
             sharing=wanted.sharing,
             summary=wanted.summary,
+            based_on=wanted.based_on,
         )
 
     async def restore(self, caller: Caller, workflow_id: bytes, version: int) -> Saved:

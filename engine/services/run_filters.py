@@ -199,7 +199,7 @@ def position_of(text: str, given: Given, sort: Sort) -> bytes:
         raw = b""
     head = len(_CURSOR_VERSION) + _DIGEST_BYTES
     if len(raw) != head + _ID_BYTES or not raw.startswith(_CURSOR_VERSION):
-        message = f"after: {shown(text)} is not accepted; it must be `after` of the `meta` of a page"
+        message = f"after: {shown(text)} is not accepted; it must be what the `meta` of a page has"
         raise Invalid(message, {"field": "after"})
     if raw[len(_CURSOR_VERSION) : head] != _digest(given, sort):
         message = "after: it belongs to a page of other filters, or sorted the other way; send the same with it"
