@@ -353,6 +353,10 @@ class Workflows:
             if registry.get(name) is None
         ]
 
+    async def saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+        """A workflow as it is after its last change, with warnings about its latest version. Raises `NotFound`."""
+        return await self._saved(caller, workflow_id)
+
     async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)

@@ -68,12 +68,11 @@ async def owned(api: Api) -> Owned:
 
 def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     """Path, query and body of a request that asks for A's."""
-    own = {"/v1/keys": mine.key_id, "/v1/bulk": mine.bulk_id, "/api/v1/runs": mine.run_id}
     values = {
         **mine._asdict(),
         "workflow_version": "1",
         "name": "log" if "actions" in route.path else "mine",
-        "id": next((value for part, value in own.items() if part in route.path), mine.workflow_id),
+        "id": _id(route, mine),
         "approvalId": mine.approval_id,
         "n": "1",
     }
@@ -111,12 +110,20 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/test-state": {"definition": {"Type": "Succeed"}},
         "/v1/clock/accept": {},
         "/v1/organization": {"settings": {"concurrencyLimit": 7}},
+        "/v1/organizations/{id}": {"plan": "business"},
         "/api/v1/workflows": STEPS,
         "/api/v1/workflows/{id}": {"name": "taken"} if route.method == "PATCH" else STEPS,
         "/api/v1/runs/{id}/retry": {"input": {}},
         "/api/v1/runs/{id}/approvals/{approvalId}": {"decision": "approve"},
     }
     return path, query, bodies.get(route.path) if route.body else None
+
+
+def _id(route: Route, mine: Owned) -> str:
+    others = {"keys": mine.key_id, "bulk": mine.bulk_id, "organizations": mine.organization_id}
+    if route.path.startswith("/api/v1/runs/"):
+        return mine.run_id
+    return others.get(route.path.split("/")[2], mine.workflow_id)
 
 
 async def ask(api: Api, route: Route, mine: Owned, key: str) -> Any:
@@ -139,7 +146,7 @@ LISTS = {
 }
 PLACELESS = {
     *("/v1/actions", "/v1/actions/{name}", "/v1/test-state"),
-    *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/me"),
+    *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}", "/v1/me"),
 }
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
 

@@ -164,7 +164,12 @@ ROUTES: Final[Sequence[Route]] = (
         refusals=CHANGED,
         headers=("Idempotency-Key",),
     ),
-    route(*(RUNS, "GET", "runs/{id}", "runs.view", get_run), answer=common.Data[schemas.RunShown], refusals=FOUND),
+    route(
+        *(RUNS, "GET", "runs/{id}", "runs.view", get_run),
+        is_of_one=True,
+        answer=common.Data[schemas.RunShown],
+        refusals=FOUND,
+    ),
     route(
         *(RUNS, "GET", "runs", "runs.view", list_runs),
         query=schemas.StepRunsQuery,

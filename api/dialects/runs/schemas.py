@@ -321,7 +321,7 @@ class RunEvent(Shape, frozen=True, rename="camel"):
 
 
 class CancelRun(Request, frozen=True):
-    """Why a run is cancelled."""
+    """A reason to cancel a run."""
 
     reason: Reason | None = None
 
@@ -334,7 +334,7 @@ class RunCancelled(Shape, frozen=True):
 
 
 class RetryRun(Request, frozen=True, rename="camel"):
-    """Where to begin again; without more the run goes on where it failed."""
+    """The place to begin again; without more the run goes on where it failed."""
 
     from_step: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | UnsetType = UNSET
     input: JsonObject | UnsetType = UNSET

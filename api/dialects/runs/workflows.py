@@ -22,6 +22,7 @@ from perdure.engine.language.formats.step_members import SETTINGS
 from perdure.engine.log.codec import decode_json
 from perdure.engine.services.authoring import Authored
 from perdure.engine.services.documents import GivenDocument, shown_as
+from perdure.engine.services.idempotency import Answered
 from perdure.engine.services.workflows import Saved
 from perdure.store.records import WorkflowRow, WorkflowVersionRow
 
@@ -51,6 +52,12 @@ async def create_step_workflow(call: RouteCall[Any, schemas.StepWorkflow]) -> Re
         ),
     )
     return data(await _saved_json(call, saved), status=201)
+
+
+async def created_before(call: RouteCall[Any, schemas.StepWorkflow], answered: Answered) -> Reply:
+    """The workflow that the same request made before, as it is now."""
+    saved = await call.engine.services.workflows.saved(call.caller, answered.execution_id)
+    return data(await _saved_json(call, saved), status=201, position=answered.position)
 
 
 async def list_step_workflows(call: RouteCall[schemas.StepWorkflowsQuery, None]) -> Reply:
@@ -305,27 +312,34 @@ ROUTES: Final[Sequence[Route]] = (
         *(WORKFLOWS, "POST", "workflows", "workflows.manage", create_step_workflow),
         body=schemas.StepWorkflow,
         status=201,
+        repeated=created_before,
+        headers=("Idempotency-Key",),
         answer=common.Data[schemas.StepWorkflowSaved],
+        refusals=CHANGED,
     ),
     route(
         *(WORKFLOWS, "GET", "workflows/{id}", "workflows.view", get_step_workflow),
+        is_of_one=True,
         answer=common.Data[schemas.StepWorkflowShown],
         refusals=FOUND,
     ),
     route(
         *(WORKFLOWS, "PUT", "workflows/{id}", "workflows.manage", replace_step_workflow),
+        changes=lambda call: call.path_id("id"),
         body=schemas.StepWorkflow,
         answer=common.Data[schemas.StepWorkflowSaved],
         refusals=CHANGED,
     ),
     route(
         *(WORKFLOWS, "PATCH", "workflows/{id}", "workflows.manage", change_step_workflow),
+        changes=lambda call: call.path_id("id"),
         body=schemas.StepWorkflowChange,
         answer=common.Data[schemas.StepWorkflowSaved],
         refusals=CHANGED,
     ),
     route(
         *(WORKFLOWS, "DELETE", "workflows/{id}", "workflows.manage", delete_step_workflow),
+        changes=lambda call: call.path_id("id"),
         answer=common.Data[schemas.StepWorkflowShown],
         refusals=CHANGED,
     ),

@@ -13,7 +13,7 @@ from perdure.engine.core import ids
 from perdure.engine.core import workflow as w
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller, Grant
-from perdure.engine.services.authoring import Change
+from perdure.engine.services.authoring import Authored
 from perdure.engine.services.documents import GivenDocument, outline_of, shown_as
 from perdure.engine.services.sending import send
 from perdure.engine.services.workflows import Saved
@@ -43,7 +43,7 @@ async def person(engine: Engine, name: str | None, key: int, roles: frozenset[st
 async def written(engine: Engine, caller: Caller, sharing: w.Sharing | None = None) -> Saved:
     """A published workflow that was written as steps."""
     document = GivenDocument("steps", STEPS)
-    wanted = Change(document, name="Notes", is_published=True, sharing=sharing, summary="the first")
+    wanted = Authored(document, name="Notes", is_published=True, sharing=sharing, summary="the first")
     return await engine.services.authoring.create(caller, wanted)
 
 
@@ -68,7 +68,7 @@ async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> Non
     saved = await written(engine, caller)
     workflow_id, workflows = saved.workflow.workflow_id, engine.services.workflows
     other = GivenDocument("steps", {**STEPS, "steps": [NAP]})
-    await engine.services.authoring.change(caller, workflow_id, Change(other))
+    await engine.services.authoring.change(caller, workflow_id, Authored(other))
     restored = await engine.services.authoring.restore(caller, workflow_id, 1)
     assert (restored.version.version, restored.version.source) == (3, saved.version.source)
     assert (restored.version.outline, restored.version.published_at) == (saved.version.outline, 1_750_000_000_000)
@@ -82,7 +82,7 @@ async def test_the_same_document_changes_nothing(engine: Engine) -> None:
     """Given again, applied again: no version is made of it."""
     caller = await person(engine, "ann", 1)
     saved = await written(engine, caller)
-    again = Change(GivenDocument("steps", STEPS), summary="again")
+    again = Authored(GivenDocument("steps", STEPS), summary="again")
     changed = await engine.services.authoring.change(caller, saved.workflow.workflow_id, again)
     assert changed.version == saved.version
     applied = await engine.services.workflows.apply(caller, "Notes", GivenDocument("steps", STEPS))
@@ -127,7 +127,7 @@ async def test_a_shared_workflow_is_there_for_those_named(engine: Engine) -> Non
     stranger = await person(engine, "cay", 4)
     assert await workflows.workflow(stranger, workflow_id)
     sharing = w.Sharing("shared", ("bob", "dan"), ("auditor",))
-    changed = await engine.services.authoring.change(owner, workflow_id, Change(sharing=sharing))
+    changed = await engine.services.authoring.change(owner, workflow_id, Authored(sharing=sharing))
     assert changed.version == saved.version
     auditor = await person(engine, "eve", 3, frozenset({"auditor"}))
     for caller in (owner, await person(engine, "bob", 2), auditor):
