@@ -178,7 +178,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
 
 
 def _tasks(parts: NodeParts, circle: _Circle, registry: Registry) -> Tasks:
-    sandbox = SandboxSteps(parts.store)
+    sandbox = SandboxSteps(parts.store, actions_of(registry).values())
     return Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits, sandbox)
 
 

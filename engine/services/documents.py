@@ -62,8 +62,9 @@ class Documents:
 
     @property
     def actions(self) -> Mapping[str, ActionForm]:
-        """By name, what steps of documents can do."""
-        return action_forms(self.registry)
+        """By name, what steps of documents can do: what a step that is registered does, of the catalog too."""
+        registered = frozenset(self.registry.names())
+        return {name: form for name, form in action_forms(self.registry).items() if form.name in registered}
 
     def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         """The outline of a version, as `outline_of` has it."""
