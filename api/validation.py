@@ -221,9 +221,9 @@ def _joined(name: str, member: str) -> str:
 
 
 def id_of(name: str, text: str) -> bytes:
-    """The id that a text shows. Raises `Invalid`, naming the field."""
+    """The id that a text shows, with or without a prefix such as `wf_`. Raises `Invalid`, naming the field."""
     try:
-        return ids.parse(text)
+        return ids.parse(ids.unprefixed(text))
     except ValueError:
         raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import ids
-from perdure.engine.errors import NotFound
+from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
 from perdure.store.protocols import Store
@@ -17,6 +17,12 @@ from perdure.store.run_filter import TIME_BYTES, RunFilter
 COUNT_AT_ONCE: Final = 1000
 COUNT_LOOKS_MAX: Final = 200
 """So many pages a count looks at: beyond that it says how many there are at least."""
+
+OFFSET_MAX: Final = 10_000
+"""So many runs may come before a page that is asked for by its number; a cursor goes further, and costs less."""
+
+SKIP_LOOKS_MAX: Final = 40
+"""So many pieces are looked at to find where such a page begins."""
 
 
 class FoundRun(NamedTuple):
@@ -34,6 +40,14 @@ class PageOfRuns(NamedTuple):
     after: str | None
 
 
+class NumberedRuns(NamedTuple):
+    """A page of runs that was asked for by its number; `after` asks for the next."""
+
+    items: list[FoundRun]
+    after: str | None
+    total: Counted
+
+
 class Counted(NamedTuple):
     """The number of runs that a filter lets through; if it `is_exact`, else at least so many."""
 
@@ -48,11 +62,48 @@ class Finding:
         self._store = store
 
     async def page(
-        self, caller: Caller, given: Given, *, sort: Sort = "newest", after: str | None = None, limit: int = 20
+        self,
+        caller: Caller,
+        given: Given,
+        *,
+        sort: Sort = "newest",
+        after: str | None = None,
+        limit: int = 20,
+        field: str = "after",
     ) -> PageOfRuns:
-        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow)."""
+        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow).
+
+        `field` is what the caller sent `after` as.
+        """
         wanted = await self.wanted(caller, given)
-        beyond = None if after is None else position_of(after, given, sort)
+        beyond = None if after is None else position_of(after, given, sort, field)
+        return await self._page(wanted, given, sort, beyond, limit)
+
+    async def numbered(
+        self, caller: Caller, given: Given, *, sort: Sort = "newest", offset: int, limit: int = 20
+    ) -> NumberedRuns:
+        """The runs beyond so many of them (`OFFSET_MAX`), and how many there are in all.
+
+        Raises `Invalid`, `NotFound` (the workflow).
+        """
+        if offset > OFFSET_MAX:
+            message = f"page: at most {OFFSET_MAX:,} runs may come before a page; a cursor goes on further"
+            raise Invalid(message, {"field": "page", "limit": OFFSET_MAX})
+        wanted = await self.wanted(caller, given)
+        total = await self._total(caller, wanted, given)
+        beyond, is_end = None, False
+        for _ in range(SKIP_LOOKS_MAX):
+            if offset == 0 or is_end:
+                break
+            some = min(offset, COUNT_AT_ONCE)
+            found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=some)
+            beyond, is_end, offset = found.position, found.is_end, offset - len(found.rows)
+        if is_end or offset:
+            return NumberedRuns([], None, total)
+        page = await self._page(wanted, given, sort, beyond, limit)
+        return NumberedRuns(page.items, page.after, total)
+
+    async def _page(self, wanted: RunFilter, given: Given, sort: Sort, beyond: bytes | None, limit: int) -> PageOfRuns:
         found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=limit + 1)
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
@@ -67,6 +118,15 @@ class Finding:
         for workflow_id in wanted.values.get("workflow_id", ()):
             await self._check(caller, workflow_id)
         return wanted
+
+    async def _total(self, caller: Caller, wanted: RunFilter, given: Given) -> Counted:
+        """How many runs a filter lets through: read where they are counted, if no more than that is asked for."""
+        if given.keys() - {"workflow_id", "status"}:
+            return await self.count(wanted)
+        (workflow_id,) = wanted.values.get("workflow_id", (None,))
+        statuses = wanted.values.get("status", STATUSES)
+        rows = await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        return Counted(sum(row.total for row in rows if row.status in statuses), is_exact=True)
 
     async def counts(self, caller: Caller, *, workflow_id: bytes | None = None) -> list[CountRow]:
         """How many runs there are by workflow and status. Raises `NotFound` (the workflow)."""

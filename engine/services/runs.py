@@ -281,11 +281,12 @@ class Runs:
         if row is not None:
             bind_execution(ids.text(row.stream_id), process_id)
             return row.stream_id
-        if ids.is_id(process_id):
-            execution_id = ids.parse(process_id)
+        bare = ids.unprefixed(process_id)
+        if ids.is_id(bare):
+            execution_id = ids.parse(bare)
             execution = await self._store.execution(execution_id)
             if execution is not None and execution.workspace_id == caller.workspace_id:
-                bind_execution(process_id)
+                bind_execution(bare)
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
 

@@ -65,21 +65,6 @@ async def test_what_is_wrong_is_named(api: Api, fields: dict[str, Any], says: st
     assert (await api.ok("GET", "/v1/workflows"))["meta"]["total"] == 0
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"),
-    [
-        ({"nodes": []}, "nodes"),
-    ],
-)
-async def test_a_feature_to_come_is_refused_by_name(api: Api, fields: dict[str, Any], name: str) -> None:
-    """Never accepted and ignored."""
-    response = await api.post("/v1/workflows", json={**NEW, **fields})
-    assert response.status_code == 400
-    message = response.json()["error"]["message"]
-    assert message.startswith(f"{name}: ")
-    assert "not supported yet" in message
-
-
 SET = {"timeoutMs": 60_000, "concurrencyLimit": 3, "concurrencyKey": "$.customer", "concurrencyCounts": "active"}
 UNSET = {
     "resume": "any",
