@@ -63,6 +63,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     values = {
         **mine._asdict(),
         "workflow_version": "1",
+        "version": "1",
+        "approval_id": mine.wait_id,
         "name": "log" if "actions" in route.path else "mine",
         "id": mine.key_id if "keys" in route.path else mine.bulk_id if "bulk" in route.path else mine.workflow_id,
     }
@@ -86,6 +88,11 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/executions/{process_id}/unpause": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
+        "/v1/workflows/validate": {"document": ENDING},
+        "/v1/workflows/convert": {"document": ENDING, "from": "asl", "to": "graph"},
+        "/v1/workflows/{id}/execute": {"input": {}},
+        "/v1/executions/{process_id}/approvals/{approval_id}": {"decision": "approve"},
+        "/v1/executions/{process_id}/retry": {},
         "/v1/workflows/{id}/schedules": {"interval": {"value": 1, "unit": "days"}},
         "/v1/workflows/{id}/schedules/{schedule_id}": {"overlap": "skip"},
         f"{PROCESS}/toggleScheduledWorkflow": {
@@ -122,7 +129,7 @@ LISTS = {
     "/v1/bulk",
 }
 PLACELESS = {
-    *("/v1/actions", "/v1/actions/{name}", "/v1/test-state"),
+    *("/v1/actions", "/v1/actions/{name}", "/v1/test-state", "/v1/workflows/validate", "/v1/workflows/convert"),
     *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/me"),
 }
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""

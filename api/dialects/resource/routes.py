@@ -22,7 +22,7 @@ from perdure.api.dialects.resource.workflows import actions, documents, schedule
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
-    *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES),
+    *(*executions.ROUTES, *events.ROUTES, *documents.NAMED_ROUTES, *workflows.ROUTES),
     *(*documents.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
     *(*finding.ROUTES, *execution.ROUTES),
     *bulk.ROUTES,

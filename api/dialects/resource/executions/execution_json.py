@@ -19,7 +19,7 @@ def whole_json(whole: WholeRun, workflow_name: str | None) -> dict[str, Any]:
     return {
         **run_json(FoundRun(run.row, run.process_id, workflow_name)),
         "input": run.input,
-        "output": run.output,
+        "output": run.output if run.row.status == "completed" else None,
         "failure": error and {"code": error.code, "message": error.message, "node_id": error.step},
         "waiting_for": [
             {

@@ -78,7 +78,7 @@ def _version(row: WorkflowVersionRow) -> dict[str, Any]:
     }
 
 
-ROUTES: Final[Sequence[Route]] = (
+NAMED_ROUTES: Final[Sequence[Route]] = (
     route(
         *(WORKFLOWS, "POST", "workflows/validate", "workflows.view", validate_workflow),
         body=schemas.DocumentCheck,
@@ -89,6 +89,10 @@ ROUTES: Final[Sequence[Route]] = (
         body=schemas.Conversion,
         answer=common.Data[schemas.Converted],
     ),
+)
+"""They are looked for before those of one workflow, whose ids stand in the same place."""
+
+ROUTES: Final[Sequence[Route]] = (
     route(
         *(WORKFLOWS, "GET", VERSIONS, "workflows.view", list_versions),
         query=schemas.VersionsQuery,

@@ -41,7 +41,7 @@ from perdure.store.records import ScheduleRow, WorkflowRow, WorkflowVersionRow
 async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
     """Make a workflow; its first version is published if it is a definition, else a draft, unless it says which."""
     body, services = call.body, call.engine.services
-    document = needed_document(body)
+    document = needed_document(body, body.name)
     check_schedules(document, body)
     check_trigger(body)
     is_published = document.format == "asl" if isinstance(body.status, UnsetType) else body.status == "published"
@@ -71,7 +71,7 @@ async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
 async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply:
     """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
     body, name = call.body, read(schemas.Named, {"name": call.path["name"]}).name
-    document, settings = needed_document(body), _given(body.settings)
+    document, settings = needed_document(body, name), _given(body.settings)
     if schedule_of(document) is not None:
         message = "trigger: what is applied by name has no schedule in it; give it one where the workflow is changed"
         raise Invalid(message, {"field": "trigger"})
@@ -121,7 +121,7 @@ async def change_workflow(call: RouteCall[Any, schemas.WorkflowChange]) -> Reply
     body, workflow_id, services = call.body, call.path_id("id"), call.engine.services
     row = await services.workflows.workflow(call.caller, workflow_id)
     latest = await services.workflows.version(call.caller, workflow_id, row.latest_version)
-    document = document_of(body, shown_as(latest, "graph"))
+    document = document_of(body, _given(body.name) or row.name, shown_as(latest, "graph"))
     status, settings = _given(body.status), _given(body.settings)
     authored = Authored(
         document,

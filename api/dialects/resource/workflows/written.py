@@ -20,25 +20,25 @@ SCHEDULE: Final = ("trigger_type", "cron_expression", "timezone", "schedules")
 _ONE_WAY: Final = "a workflow is written in one way: as a definition, as nodes and edges, or as steps"
 
 
-def document_of(body: schemas.Written, shown_graph: Mapping[str, Any] | None = None) -> GivenDocument | None:
-    """The document that a request gives, null if none.
+def document_of(body: schemas.Written, name: str, shown_graph: Mapping[str, Any] | None = None) -> GivenDocument | None:
+    """The document that a request gives of the workflow of this name, null if none.
 
     `shown_graph`: the graph of the version before, of which members that are not given stay. Raises `Invalid`.
     """
-    graph = {name: getattr(body, name) for name in GRAPH if getattr(body, name) is not UNSET}
-    given = [name for name in ("definition", *GRAPH, "steps") if getattr(body, name) is not UNSET]
-    if len({"graph" if name in GRAPH else name for name in given}) > 1:
+    graph = {each: getattr(body, each) for each in GRAPH if getattr(body, each) is not UNSET}
+    given = [each for each in ("definition", *GRAPH, "steps") if getattr(body, each) is not UNSET]
+    if len({"graph" if each in GRAPH else each for each in given}) > 1:
         raise Invalid(f"{given[-1]}: it cannot be sent together with {given[0]}; {_ONE_WAY}", {"field": given[-1]})
     if graph:
         return GivenDocument("graph", {**(shown_graph or {}), **graph})
     if not isinstance(body.steps, UnsetType):
-        return GivenDocument("steps", {"steps": body.steps})
+        return GivenDocument("steps", {"name": name, "steps": body.steps})
     return None if isinstance(body.definition, UnsetType) else GivenDocument("asl", body.definition)
 
 
-def needed_document(body: schemas.Written) -> GivenDocument:
+def needed_document(body: schemas.Written, name: str) -> GivenDocument:
     """The document that a request must give. Raises `Invalid`."""
-    document = document_of(body)
+    document = document_of(body, name)
     if document is None:
         raise Invalid(f"definition: it is missing, and so are nodes and steps; {_ONE_WAY}", {"field": "definition"})
     return document
