@@ -173,7 +173,12 @@ async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -
     mine = await owned(api)
     if route.path.endswith("/release"):
         await api.set_aside(mine.process_id)
-    if route.path.endswith("/redrive"):
+    if "{version}" in route.path:
+        await api.ok("PATCH", f"/v1/workflows/{mine.workflow_id}", json={"definition": ENDING})
+    if "{approval_id}" in route.path:
+        run, approval = await api.approval()
+        mine = mine._replace(process_id=run, wait_id=approval)
+    if route.path.endswith(("/redrive", "/retry")):
         await api.ok("POST", f"/v1/executions/{mine.process_id}/terminate", json={})
     response = await ask(api, route, mine, api.key)
     assert response.is_success, response.text

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.engine import language
 from perdure.engine.runtime.streams.bulky import IN_LOOP_MAX
-from perdure.engine.services import workflows as catalog
+from perdure.engine.services import documents
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -446,7 +446,7 @@ async def test_an_apply_that_takes_long_holds_up_no_other(api: Api, monkeypatch:
         assert "Comment" not in definition or gate.wait(10)
         return problems(definition)
 
-    monkeypatch.setattr(catalog, "problems", slow)
+    monkeypatch.setattr(documents, "problems", slow)
     path, other = "/v1/workflows/by-name/one", await api.new_key(organization="B")
     large = {"Comment": "a" * IN_LOOP_MAX, "StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
     small = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}

@@ -201,8 +201,8 @@ def call_documents(client: Any) -> None:
     assert client.versions_of(blank.id, limit=1).meta.next_cursor == "2"
     with pytest.raises(Conflict, match="latest one already"):
         client.restore_version(blank.id, 2)
-    applied = client.apply_document("steps", {"steps": nodes})
-    assert (applied.outcome, applied.format, applied.nodes[0]["type"]) == ("created", "steps", "Pass")
+    applied = client.apply_document("steps", {"steps": [{**nodes[0], "config": {"message": "m"}}]})
+    assert (applied.outcome, applied.format, applied.nodes[0]["type"]) == ("created", "steps", "trigger")
     checked = client.validate_workflow({"nodes": nodes, "edges": [{"source": "x"}]}, written_as="graph")
     assert (checked.valid, [each.path for each in checked.problems]) == (False, ["/edges/0/source", "/edges/0/target"])
     assert client.convert_workflow(APPROVAL, written_as="asl", to="graph").document["nodes"]

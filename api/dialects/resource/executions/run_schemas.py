@@ -88,29 +88,34 @@ RunsOfWorkflowQuery: Final = msgspec.defstruct(
 )
 
 
-def filters_of(query: Any) -> dict[str, str]:
-    """The filters that a query gives, by name, as the engine has them. Raises `Invalid`, naming the field."""
+def filters_of(query: Any, within: str = "") -> dict[str, str]:
+    """The filters that a query gives, by name, as the engine has them; `within` is said before their names.
+
+    Raises `Invalid`, naming the field.
+    """
     given = {name: getattr(query, field, None) for name, field in FIELD_OF.items()}
     found = {
         name: ",".join(text) if isinstance(text, list) else text for name, text in given.items() if text is not None
     }
     detail = found.pop(DETAIL, None)
     if detail is not None and "status" in found:
-        message = f"{DETAIL}: it cannot be sent together with status, which takes the same words, and this API's own"
-        raise Invalid(message, {"field": DETAIL})
+        field = f"{within}{DETAIL}"
+        message = f"{field}: it cannot be sent together with status, which takes the same words, and this API's own"
+        raise Invalid(message, {"field": field})
     if detail is not None:
-        return {**found, "status": words_of_ours(detail)}
-    return {**found, "status": RESOURCE_WORDS.meant(found["status"])} if "status" in found else found
+        return {**found, "status": _words_of_ours(detail, f"{within}{DETAIL}")}
+    if "status" not in found:
+        return found
+    return {**found, "status": RESOURCE_WORDS.meant(found["status"], field=f"{within}status")}
 
 
-def words_of_ours(text: str) -> str:
+def _words_of_ours(text: str, field: str) -> str:
     """Statuses in our words, separated by commas. Raises `Invalid`."""
     for word in text.split(","):
         if word not in STATUSES:
-            near = did_you_mean(word, STATUSES)
-            names = ", ".join(STATUSES)
-            message = f"{DETAIL}: {shown(word)} is not accepted; it must be one or several of {names}.{near}"
-            raise Invalid(message, {"field": DETAIL})
+            near, names = did_you_mean(word, STATUSES), ", ".join(STATUSES)
+            message = f"{field}: {shown(word)} is not accepted; it must be one or several of {names}.{near}"
+            raise Invalid(message, {"field": field})
     return text
 
 

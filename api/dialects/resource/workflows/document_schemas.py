@@ -50,7 +50,7 @@ class VersionsQuery(Request, frozen=True):
     cursor: CursorText | None = None
 
 
-class VersionListed(Shape, frozen=True):
+class VersionOfWorkflow(Shape, frozen=True):
     """A version of a workflow: what it was written as, and what its author says of the change."""
 
     workflow_id: Uuid

@@ -96,7 +96,7 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(WORKFLOWS, "GET", VERSIONS, "workflows.view", list_versions),
         query=schemas.VersionsQuery,
-        answer=common.Page[schemas.VersionListed, fields.NextCursor],
+        answer=common.Page[schemas.VersionOfWorkflow, fields.NextCursor],
         refusals=frozenset({"NOT_FOUND"}),
     ),
     route(
