@@ -221,7 +221,7 @@ def _joined(name: str, member: str) -> str:
 
 
 def id_of(name: str, text: str) -> bytes:
-    """The id that a text shows, with or without a prefix such as `wf_`. Raises `Invalid`, naming the field."""
+    """The id that a text shows, with or without a prefix such as `run_`. Raises `Invalid`, naming the field."""
     try:
         return ids.parse(ids.unprefixed(text))
     except ValueError:

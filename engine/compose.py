@@ -36,7 +36,7 @@ from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
-from perdure.engine.services.access import Access, Principals
+from perdure.engine.services.access import Access, Plans, Principals
 from perdure.engine.services.approvals import Approvals
 from perdure.engine.services.authoring import Authoring
 from perdure.engine.services.bulk import BulkCommands
@@ -126,8 +126,9 @@ class Composed(NamedTuple):
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
     principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
+    plans = Plans()
     circle = _Circle()
-    caches = (recorded.on_changed, published.on_changed, principals.on_changed, circle.changed)
+    caches = (recorded.on_changed, published.on_changed, principals.on_changed, plans.on_changed, circle.changed)
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
     documents = Documents(registry)
@@ -148,7 +149,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         workflows=workflows,
         documents=documents,
         authoring=Authoring(workflows, schedules),
-        access=Access(parts, principals),
+        access=Access(parts, principals, plans),
         queries=queries,
         task_tokens=TaskTokens(parts, idempotency),
         event_log=EventLog(parts),

@@ -8,7 +8,8 @@ PerdureError
 │   ├── NotWaiting          NOT_WAITING        no wait that the call could mean has opened
 │   ├── AmbiguousWait       AMBIGUOUS_WAIT     several waits are open; `details["waits"]` lists them
 │   ├── UnnamedWait         NAME_THE_WAIT      the workflow wants every resume to name its wait; `details` likewise
-│   └── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
+│   ├── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
+│   └── PreconditionFailed  PRECONDITION_FAILED  it is no longer what the caller has seen
 ├── Unauthorized            UNAUTHORIZED       there is no key, or it is unknown, revoked or expired
 ├── RateLimited             RATE_LIMITED       somebody asks for too much at once; nothing was done
 ├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
@@ -78,6 +79,12 @@ class WaitExpired(Refused):
     """The wait that the call means is over, and was not resumed."""
 
     code = "WAIT_EXPIRED"
+
+
+class PreconditionFailed(Refused):
+    """The thing is no longer what the caller has seen, and said that it must be."""
+
+    code = "PRECONDITION_FAILED"
 
 
 class Unauthorized(PerdureError):

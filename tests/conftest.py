@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from hypothesis import HealthCheck, settings
+
+# The tests are many processes that import the same modules: each of them compiles all that it imports, if the machine's
+# owner wants no bytecode written, as in containers. Here it is, beside the code, where git does not see it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Where time is the point it is measured, and then the processor's: a deadline by the clock tells of the neighbours.
 settings.register_profile("perdure", deadline=None, suppress_health_check=[HealthCheck.too_slow])

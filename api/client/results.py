@@ -383,10 +383,11 @@ class OrganizationSettingsShown(Result, frozen=True, rename="camel"):
 
 
 class OrganizationShown(Result, frozen=True):
-    """An organization with its settings."""
+    """An organization with its plan, which bounds its requests, and its settings."""
 
     id: str
     name: str
+    plan: str
     settings: OrganizationSettingsShown
 
 

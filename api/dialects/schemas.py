@@ -135,7 +135,7 @@ class Details(OpenShape, frozen=True):
 
     field: str | UnsetType = UNSET
     errors: list[Warned] | UnsetType = UNSET
-    scope: Scope | UnsetType = UNSET
+    scope: str | UnsetType = UNSET  # one that is refused is told as it came
     limit: int | UnsetType = UNSET
     allowed: list[str] | UnsetType = UNSET
     status: str | UnsetType = UNSET

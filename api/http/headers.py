@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -12,6 +13,7 @@ from perdure.engine.errors import Invalid, Unauthorized
 HOLD_DEFAULT_MS: Final = 2000
 HOLD_MAX_S: Final = 30
 KEY_MAX: Final = 255
+REQUEST_ID: Final = "X-Request-Id"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.IGNORECASE)
@@ -38,10 +40,10 @@ def api_key(headers: Headers) -> str:
     return keys.pop()
 
 
-def request_id(headers: Headers) -> str | None:
-    """The caller's own name for a request, if it is one that can stand in a header and a log."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else None
+def request_id(headers: Headers, names: Iterable[str] = (REQUEST_ID,)) -> str | None:
+    """The caller's own name for a request, under the first of these that has one fit for a header and a log."""
+    given = (headers.get(name, "") for name in names)
+    return next(filter(_REQUEST_ID.fullmatch, given), None)
 
 
 def idempotency_key(headers: Headers) -> str | None:
@@ -54,6 +56,17 @@ def idempotency_key(headers: Headers) -> str | None:
     if not _IDEMPOTENCY_KEY.fullmatch(given[0]):
         raise Invalid(f"Idempotency-Key: it must have 1 to {KEY_MAX} printable ASCII characters")
     return given[0]
+
+
+def one_key(in_header: str | None, in_body: str | None) -> str | None:
+    """The idempotency key of a request that may have it in its body, too (`idempotencyKey`). Raises `Invalid`."""
+    if in_body is not None and not _IDEMPOTENCY_KEY.fullmatch(in_body):
+        message = f"idempotencyKey: it must have 1 to {KEY_MAX} printable ASCII characters"
+        raise Invalid(message, {"field": "idempotencyKey"})
+    if in_header is not None and in_body is not None and in_header != in_body:
+        message = "idempotencyKey: it is not the same as the header Idempotency-Key; send one, or both alike"
+        raise Invalid(message, {"field": "idempotencyKey"})
+    return in_body if in_header is None else in_header
 
 
 def preferred_wait_s(headers: Headers) -> int | None:

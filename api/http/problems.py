@@ -6,7 +6,7 @@ knows are here. Each dialect has an envelope that holds them (`api/CONTRACT.md`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -32,6 +32,7 @@ STATUS: Final[Mapping[str, int]] = {
     "AMBIGUOUS_WAIT": 409,
     "NAME_THE_WAIT": 409,
     "WAIT_EXPIRED": 409,
+    "PRECONDITION_FAILED": 412,
     "PAYLOAD_TOO_LARGE": 413,
     "RATE_LIMITED": 429,
     "INTERNAL_ERROR": 500,
@@ -93,9 +94,17 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
     return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type="application/json")
 
 
-def refusal(dialect: Dialect, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request that failed, as its dialect tells it."""
+def refusal(
+    dialect: Dialect,
+    error: Exception,
+    headers: Mapping[str, str] | None = None,
+    *,
+    state: MutableMapping[str, Any] | None = None,
+) -> Response:
+    """The answer to a request that failed, as its dialect tells it; the request's `state` is told the code."""
     problem = as_problem(error)
+    if state is not None:
+        state["refusal"] = problem.code
     return json_response(dialect.refusal(problem), status_of(problem), {**headers_of(problem), **(headers or {})})
 
 

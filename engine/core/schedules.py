@@ -363,7 +363,7 @@ class RunRefusal(NamedTuple):
 
 
 class RunsOf(NamedTuple):
-    """What became of runs that a schedule has decided on."""
+    """The outcome of runs that a schedule has decided on."""
 
     schedule: str
     started: tuple[str, ...] = ()

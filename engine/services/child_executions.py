@@ -32,6 +32,8 @@ from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.calls import Calls, named
+from perdure.engine.services.documents import input_schema_of
+from perdure.engine.services.inputs import check_input
 from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.starting import Start, check_process_id, implied
@@ -201,6 +203,7 @@ class ChildExecutions:
             raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {too_many.reason}.")
         start = Start(found, wish.input, wish.name, TRIGGER, parent=wanted.parent)
         try:
+            check_input(wish.input, input_schema_of(found.version))
             start = await self._limits.limited(caller, start)
         except Invalid as problem:
             raise StepFailed(RUNTIME, f"The child could not be started: {problem.message}.") from None

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from perdure.engine.errors import Conflict, Unavailable
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import is_same_request, request_digest
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim
+from perdure.engine.runtime.processing.requests import ClaimConflict
 from perdure.engine.services.batched_lookups import BatchedLookups
 from perdure.engine.services.sending import send
 
@@ -95,4 +95,4 @@ class Idempotency:
             return None
         salt = self._node.random(16)
         digest = request_digest(salt, idempotency.request)
-        return IdempotencyClaim(caller.workspace_id, idempotency.key, salt, digest)
+        return IdempotencyClaim(caller.workspace_id, idempotency.key, salt, digest, caller.organization_id)

@@ -52,14 +52,18 @@ class Queries:
 
     async def execution(self, caller: Caller, execution_id: bytes) -> ExecutionView:
         """One execution of the caller's workspace. Raises `NotFound`."""
-        row = await self._store.execution(execution_id)
-        if row is None or row.workspace_id != caller.workspace_id:
-            raise NotFound(f"there is no execution {ids.text(execution_id)}")
-        view = (await self.views([row]))[0]
+        view = (await self.views([await self.row(caller, execution_id)]))[0]
         from perdure.engine.runtime.telemetry.request_context import bind_execution  # noqa: PLC0415 commands that read log nothing, and start quicker
 
         bind_execution(ids.text(execution_id), view.process_id)
         return view
+
+    async def row(self, caller: Caller, execution_id: bytes) -> ExecutionRow:
+        """The row of an execution of the caller's workspace, without its values. Raises `NotFound`."""
+        row = await self._store.execution(execution_id)
+        if row is None or row.workspace_id != caller.workspace_id:
+            raise NotFound(f"there is no execution {ids.text(execution_id)}")
+        return row
 
     async def queue(self, execution_id: bytes) -> PlaceInLine | None:
         """Where an execution stands in line; null if it does not."""

@@ -14,9 +14,9 @@ from perdure.engine.core.pause_events import Clocks
 from perdure.engine.errors import Conflict, NotFound
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import canonical, is_same_request
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim, Rejected
+from perdure.engine.runtime.processing.requests import ClaimConflict, Rejected
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.runtime.watch import Watch
 from perdure.engine.services.batched_lookups import BatchedLookups

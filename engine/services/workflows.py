@@ -335,6 +335,10 @@ class Workflows:
         digest, settings = hashlib.sha256(encoded).hexdigest(), self._settings(current, written.settings)
         return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary), []
 
+    async def saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+        """A workflow as it is after its last change, with warnings about its latest version. Raises `NotFound`."""
+        return await self._saved(caller, workflow_id)
+
     async def _saved(self, caller: Caller, workflow_id: bytes, told: Sequence[Problem] = ()) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)

@@ -37,6 +37,7 @@ def rows(title: str) -> list[list[str]]:
 
 def line_of(route: Route) -> list[str]:
     marks = ("I" if "Idempotency-Key" in route.headers else "") + ("P" if route.tells_position else "")
+    marks += ("E" if route.is_of_one else "") + ("M" if route.changes is not None else "")
     refusals = ", ".join(f"`{code}`" for code in sorted(route.refusals))
     return [
         f"`{route.method} {route.path}`",

@@ -66,7 +66,7 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "version": "1",
         "approval_id": mine.wait_id,
         "name": "log" if "actions" in route.path else "mine",
-        "id": mine.key_id if "keys" in route.path else mine.bulk_id if "bulk" in route.path else mine.workflow_id,
+        "id": _id(route, mine),
     }
     path = route.path
     for name, value in values.items():
@@ -107,8 +107,14 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/test-state": {"definition": {"Type": "Succeed"}},
         "/v1/clock/accept": {},
         "/v1/organization": {"settings": {"concurrencyLimit": 7}},
+        "/v1/organizations/{id}": {"plan": "business"},
     }
     return path, query, bodies.get(route.path) if route.body else None
+
+
+def _id(route: Route, mine: Owned) -> str:
+    others = {"keys": mine.key_id, "bulk": mine.bulk_id, "organizations": mine.organization_id}
+    return others.get(route.path.split("/")[2], mine.workflow_id)
 
 
 async def ask(api: Api, route: Route, mine: Owned, key: str) -> Any:
@@ -130,7 +136,7 @@ LISTS = {
 }
 PLACELESS = {
     *("/v1/actions", "/v1/actions/{name}", "/v1/test-state", "/v1/workflows/validate", "/v1/workflows/convert"),
-    *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/me"),
+    *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}", "/v1/me"),
 }
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
 

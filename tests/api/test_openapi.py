@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from jsonschema_rs import validator_for
 
-from perdure.api.app import ROUTES
+from perdure.api.app import DIALECTS, ROUTES
 from perdure.api.http.problems import STATUS
 from perdure.api.http.routing import Route
 from perdure.api.openapi import document
@@ -84,9 +84,10 @@ def test_an_operation_says_all_that_matters(route: Route) -> None:
 def test_all_words_are_needed() -> None:
     """No parameter, header or code is described that is in no operation; all codes but that of the framework are."""
     parameters = [each for route in ROUTES for each in operation_of(route)["parameters"]]
+    echoed = {name for dialect in DIALECTS.all for name in dialect.request_id_headers}
+    assert {each["name"] for each in parameters if each["in"] == "header"} - echoed == set(REQUEST_HEADERS)
     named = {each["name"] for each in parameters if each["in"] != "header"}
     assert set(PARAMETERS) <= named | {in_snake_case(name) for name in named}
-    assert {each["name"] for each in parameters if each["in"] == "header"} == set(REQUEST_HEADERS)
     assert set(CODES) == set(STATUS) - {"METHOD_NOT_ALLOWED"}
     told = {name for each in schemas(DOCUMENT) for name in each.get("headers", {}) if "$ref" in each["headers"][name]}
     assert told == set(ANSWER_HEADERS)

@@ -37,11 +37,15 @@ class Outside:
         self.charged: list[Any] = []
         self.registry = Registry()
         self.registry.step("charge")(self._charge)
+        self.registry.step("look_up", has_effects=False)(self._look_up)
         self.registry.step("charge_slowly")(self._charge_in_a_thread)
 
     async def _charge(self, given: Any) -> Any:
         self.charged.append(given)
         return {"charged": True}
+
+    async def _look_up(self, given: Any) -> Any:
+        return {"found": given}
 
     def _charge_in_a_thread(self, given: Any) -> Any:
         self.charged.append(given)
@@ -285,11 +289,13 @@ async def test_a_live_run_calls_them(api: Api, outside: Outside) -> None:
 
 
 async def test_what_only_computes_or_reads_is_called(api: Api) -> None:
-    """A transform gives its result; a request that reads is sent, and fails here as the address is refused."""
+    """A transform, or a step registered so, gives its result; a request that reads is sent, and refused here."""
     key = await sandbox_key(api)
     computing = await api.workflow(task("transform", Parameters={"value": {"a": 1}}))
     run = await api.trigger(computing, key=key)
     assert (await shown(api, run, key=key))["workflow_output_payload"] == {"a": 1}
+    run = await api.trigger(await api.workflow(task("look_up", Parameters={"id": 7})), key=key)
+    assert (await shown(api, run, key=key))["workflow_output_payload"] == {"found": {"id": 7}}
     reading = await api.workflow(task("http_request", Parameters={"url": "http://127.0.0.1:9/"}))
     run = await api.trigger(reading, key=key)
     assert "TaskSimulated" not in await api.events(run)

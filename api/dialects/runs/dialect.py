@@ -39,3 +39,8 @@ def route(tag: str, method: str, path: str, scope: str, handler: Any, **more: An
         handler=handler,
         **more,
     )
+
+
+def cursor_meta(cursor: str | None) -> dict[str, Any]:
+    """Where a page stands."""
+    return {"cursor": cursor, "hasMore": cursor is not None}

@@ -50,6 +50,7 @@ SERVICE: Final = Dialect(
         "INTERNAL_ERROR": "internal_error",
     },
     scope_spelling=SERVICE_PREFIX,
+    request_id_headers=("Request-Id",),
     tags={
         WORKFLOWS: "Workflows as their steps, on a schedule or started by hand.",
         RUNS: "Runs of workflows.",

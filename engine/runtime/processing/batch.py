@@ -155,11 +155,10 @@ class Batch:
         if request.process_id is not None:
             claims.append(request.process_id)
         if request.idempotency is not None:
-            workspace_id, key, salt, digest = request.idempotency
+            workspace_id, key, salt, digest, organization_id = request.idempotency
+            whose = organization_id or request.organization_id
             kept = encode_json(answer).decode()
-            claims.append(
-                IdempotencyRow(request.organization_id, workspace_id, key, request.stream_id, salt, digest, kept, now)
-            )
+            claims.append(IdempotencyRow(whose, workspace_id, key, request.stream_id, salt, digest, kept, now))
         self._claimed.update(dict.fromkeys(request.claim_keys(), hot))
         return claims
 

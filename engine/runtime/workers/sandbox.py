@@ -28,7 +28,7 @@ def has_effects(step: Step, given: Any) -> bool:
     if step.name == HTTP_REQUEST.name:
         members = given if isinstance(given, Mapping) else {}
         return str(members.get("method", members.get("Method", "GET"))).upper() not in _READING
-    return step.name not in _HARMLESS and getattr(step, "has_effects", True)
+    return step.name not in _HARMLESS and step.has_effects
 
 
 class SandboxSteps:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import click
 
 from perdure.cli import output
-from perdure.cli.options import ExampledCommand, Where, as_json, server
+from perdure.cli.options import ExampledCommand, Where, as_json, database, server
 from perdure.cli.targets.choice import server_of
 
 
 @click.command(cls=ExampledCommand, examples=["perdure me", "perdure me --json"])
+@database
 @server
 @as_json
-def me(where: Where, *, as_json: bool) -> None:
+def me(database: str, where: Where, *, as_json: bool) -> None:  # noqa: ARG001 `server` is an alternative to it
     """Show the key that a server is asked with: its scopes, its mode, and where it acts."""
     if where.server is None:
         raise click.UsageError("me: a key is of a server: set PERDURE_SERVER, or give --server")

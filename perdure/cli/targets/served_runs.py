@@ -28,7 +28,10 @@ _WAIT: Final = (
 _WORKFLOW: Final = (
     *("id", "name", "description", "status", "version", "created_at", "created_by", "updated_at", "updated_by"),
 )
-_KEY: Final = ("id", "name", "scopes", "created_at", "expires_at", "revoked_at", "last_used_at")
+_KEY: Final = (
+    *("id", "name", "scopes", "mode", "user_id", "role_ids"),
+    *("created_at", "expires_at", "revoked_at", "last_used_at"),
+)
 
 
 class ServedRuns(Remote):

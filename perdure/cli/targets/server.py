@@ -25,6 +25,7 @@ RETRIES: Final = Retries(attempts_max=3, elapsed_max_s=5.0)
 """Somebody waits at a terminal, and can ask again."""
 
 _BRIEF: Final = ("id", "name", "version", "status")
+_ORGANIZATION: Final = ("id", "name", "plan", "settings")
 _SAVED: Final = (*_BRIEF, "warnings")
 
 _NOT_TRIED: Final = frozenset({401, 403})
@@ -214,8 +215,11 @@ class Remote:
         return _members(self.client.keep_task_alive(token))
 
     def organization(self, settings: dict[str, Any]) -> dict[str, Any]:
-        shown = self.client.change_organization(settings) if settings else self.client.organization()
-        return _members(shown, ("id", "name", "settings"))
+        if not settings:
+            return _members(self.client.organization(), _ORGANIZATION)
+        others = {name: value for name, value in settings.items() if name != "plan"}
+        plan = settings["plan"] or "unlimited" if "plan" in settings else None
+        return _members(self.client.change_organization(others or None, plan=plan), _ORGANIZATION)
 
     def create_key(self, name: str, scopes: list[str], expires_at: str | None, more: dict[str, Any]) -> dict[str, Any]:
         made = self.client.create_key(

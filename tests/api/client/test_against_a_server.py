@@ -90,6 +90,9 @@ def call_as_operator(client: Any) -> None:
     assert changed[-1] == client.organization().settings
     assert client.change_organization({"quotas": {"openRuns": 9}}).settings.quotas.open_runs == 9
     assert client.change_organization({"quotas": None}).settings == changed[-1]
+    assert client.change_organization(plan="business").plan == "business"
+    own = client.organization()
+    assert client.change_any_organization(own.id, plan="unlimited").plan == client.any_organization(own.id).plan
     assert (client.clock().is_trusted, client.clock().problem) == (True, None)
     assert client.accept_clock(step_ms=3_600_000).message == client.accept_clock().message == "nothing to accept"
 

@@ -43,7 +43,7 @@ RIGHT: dict[str, Any] = {
     "RedriveRequest": {"reason": "r"},
     "RerunRequest": {"input": {}, "version": 1, "process_id": "again", "reason": "r"},
     "ForkRequest": {"seq": 1, "process_id": "branch", "reason": "r"},
-    "OrganizationChange": {"settings": {"concurrencyLimit": 5}},
+    "OrganizationChange": {"settings": {"concurrencyLimit": 5}, "plan": "pro"},
     "StateTrial": {
         "definition": {"StartAt": "Charge", "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}}},
         "input": {"amount": 7},

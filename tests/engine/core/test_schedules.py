@@ -133,6 +133,17 @@ def test_what_does_not_agree_with_the_state_decides_nothing():
     assert len(stream.events) == before
 
 
+def test_what_has_moved_on_is_named_and_the_others_are_decided():
+    """Of schedules that are decided together, one that was overtaken holds up none; it is the answer."""
+    stream = Stream()
+    stream.now = MINUTE
+    right = stream.due()
+    stream.send(s.DecideSlots((stream.due(schedule="another"), right, right)))
+    assert stream.decided == [("fired", 1, 1, 1)]
+    assert isinstance(stream.last, Decision)
+    assert stream.last.answer == ("another", stream.name)
+
+
 @pytest.mark.parametrize(
     ("catch_up", "now", "decided"),
     [

@@ -44,12 +44,13 @@ async def execute_workflow(call: RouteCall[schemas.ExecuteQuery, schemas.Execute
         is_test=call.query.test,
         idempotency=call.idempotency(call.given or {}),
     )
-    view = await services.queries.execution(call.caller, ids.parse(answered.answer))
+    row = await services.queries.row(call.caller, answered.execution_id)
+    names = await services.queries.process_ids([row])
     started = {
         "execution_id": answered.answer,
-        "process_id": view.process_id,
-        "status": "pending" if view.row.status == "pending" else "running",
-        "started_at": iso(view.row.created_at),
+        "process_id": names[row.execution_id],
+        "status": "pending" if row.status == "pending" else "running",
+        "started_at": iso(row.created_at),
     }
     return data(started, status=201, position=answered.position)
 
@@ -94,7 +95,7 @@ async def retry_execution(call: RouteCall[Any, schemas.RetryRequest | None]) -> 
         reason=body.reason,
         idempotency=call.idempotency(call.given or {}),
     )
-    row = (await services.queries.execution(call.caller, retried.execution_id)).row
+    row = await services.queries.row(call.caller, retried.execution_id)
     made = {"kind": retried.kind, "execution_id": ids.text(retried.execution_id)}
     return data({**made, "status": RESOURCE_WORDS.word(row.status)}, position=retried.position)
 
@@ -119,6 +120,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(EXECUTIONS, "GET", PREFIX, "runs.view", get_execution),
+        is_of_one=True,
         answer=common.Data[schemas.RunWhole],
         refusals=frozenset({"NOT_FOUND"}),
     ),

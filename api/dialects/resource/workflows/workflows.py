@@ -32,6 +32,7 @@ from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import decode_json
 from perdure.engine.services.authoring import Authored, schedule_of
 from perdure.engine.services.documents import shown_as
+from perdure.engine.services.idempotency import Answered
 from perdure.engine.services.settings import all_members
 from perdure.engine.services.slots import timing_of
 from perdure.engine.services.workflows import Saved
@@ -66,6 +67,12 @@ async def create_workflow(call: RouteCall[Any, schemas.NewWorkflow]) -> Reply:
         )
         saved = await services.authoring.create(call.caller, authored)
     return data(await saved_json(call, saved), status=201)
+
+
+async def created_before(call: RouteCall[Any, schemas.NewWorkflow], answered: Answered) -> Reply:
+    """The workflow that the same request made before, as it is now."""
+    saved = await call.engine.services.workflows.saved(call.caller, answered.execution_id)
+    return data(await saved_json(call, saved), status=201, position=answered.position)
 
 
 async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply:
@@ -221,7 +228,10 @@ ROUTES: Final[Sequence[Route]] = (
         *(WORKFLOWS, "POST", "workflows", "workflows.manage", create_workflow),
         body=schemas.NewWorkflow,
         status=201,
+        repeated=created_before,
+        headers=("Idempotency-Key",),
         answer=common.Data[schemas.WorkflowSaved],
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
     ),
     route(
         *(WORKFLOWS, "GET", "workflows", "workflows.view", list_workflows),
@@ -230,6 +240,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(WORKFLOWS, "GET", "workflows/{id}", "workflows.view", get_workflow),
+        is_of_one=True,
         query=schemas.WorkflowQuery,
         answer=common.Data[schemas.WorkflowWhole],
         refusals=frozenset({"NOT_FOUND"}),
@@ -242,12 +253,14 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(WORKFLOWS, "PATCH", "workflows/{id}", "workflows.manage", change_workflow),
+        changes=lambda call: call.path_id("id"),
         body=schemas.WorkflowChange,
         answer=common.Data[schemas.WorkflowSaved],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
     ),
     route(
         *(WORKFLOWS, "DELETE", "workflows/{id}", "workflows.manage", archive_workflow),
+        changes=lambda call: call.path_id("id"),
         answer=common.Data[schemas.WorkflowShown],
         refusals=frozenset({"NOT_FOUND"}),
     ),

@@ -1,0 +1,193 @@
+"""Workflows that are written as documents: kept, shown, restored, seen by those who may, and run with what fits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from perdure.engine import Engine
+from perdure.engine.core import ids
+from perdure.engine.core import workflow as w
+from perdure.engine.errors import Invalid, NotFound
+from perdure.engine.runtime.callers import Caller, Grant
+from perdure.engine.services.authoring import Authored
+from perdure.engine.services.documents import GivenDocument, outline_of, shown_as
+from perdure.engine.services.sending import send
+from perdure.engine.services.workflows import Saved
+from perdure.engine.testing import ManualClock
+from perdure.store.memory import MemoryStore
+
+LOG = {"id": "note", "type": "log", "config": {"message": "{{input.who}}"}}
+NAP = {"id": "nap", "type": "wait", "config": {"duration": 5}}
+STEPS = {"name": "Notes", "steps": [LOG, NAP]}
+WHO = {"type": "object", "required": ["who"], "properties": {"who": {"type": "string"}, "n": {"type": "integer"}}}
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    """An engine of the suite's own."""
+    async with Engine.open(MemoryStore(), clock=ManualClock()) as opened:
+        yield opened
+
+
+async def person(engine: Engine, name: str | None, key: int, roles: frozenset[str] = frozenset()) -> Caller:
+    """Somebody with a key, whose user this is."""
+    caller = await engine.services.access.default_caller("cli:test")
+    grant = Grant(bytes([key]) * 16)
+    return caller._replace(actor=f"key:{ids.text(grant.key_id)}", grant=grant, user_id=name, role_ids=roles)
+
+
+async def written(engine: Engine, caller: Caller, sharing: w.Sharing | None = None) -> Saved:
+    """A published workflow that was written as steps."""
+    document = GivenDocument("steps", STEPS)
+    wanted = Authored(document, name="Notes", is_published=True, sharing=sharing, summary="the first")
+    return await engine.services.authoring.create(caller, wanted)
+
+
+async def test_a_version_is_shown_as_it_was_written(engine: Engine) -> None:
+    """And in every other format as something: no list is empty, and the outline knows the steps."""
+    saved = await written(engine, await person(engine, "ann", 1))
+    row = saved.version
+    assert (row.format, row.summary) == ("steps", "the first")
+    assert shown_as(row, "steps") == STEPS
+    assert [step.id for step in outline_of(row).steps] == ["note", "nap"]
+    definition = shown_as(row, "asl")
+    assert definition == msgspec.json.decode(row.definition)
+    assert {node["id"] for node in shown_as(row, "graph")["nodes"]} >= set(definition["States"])
+    kinds = [step["step_type"] for step in shown_as(row, "service")["steps"]]
+    assert "log" in kinds
+    assert "Wait" in kinds
+
+
+async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> None:
+    """As it was written; versions are listed newest first, a page at a time."""
+    caller = await person(engine, "ann", 1)
+    saved = await written(engine, caller)
+    workflow_id, workflows = saved.workflow.workflow_id, engine.services.workflows
+    other = GivenDocument("steps", {**STEPS, "steps": [NAP]})
+    await engine.services.authoring.change(caller, workflow_id, Authored(other))
+    restored = await engine.services.authoring.restore(caller, workflow_id, 1)
+    assert (restored.version.version, restored.version.source) == (3, saved.version.source)
+    assert (restored.version.outline, restored.version.published_at) == (saved.version.outline, 1_750_000_000_000)
+    page, has_more = await workflows.versions(caller, workflow_id, limit=2)
+    assert ([row.version for row in page], has_more) == ([3, 2], True)
+    page, has_more = await workflows.versions(caller, workflow_id, before=2)
+    assert ([row.version for row in page], has_more) == ([1], False)
+
+
+async def test_the_same_document_changes_nothing(engine: Engine) -> None:
+    """Given again, applied again: no version is made of it."""
+    caller = await person(engine, "ann", 1)
+    saved = await written(engine, caller)
+    again = Authored(GivenDocument("steps", STEPS), summary="again")
+    changed = await engine.services.authoring.change(caller, saved.workflow.workflow_id, again)
+    assert changed.version == saved.version
+    applied = await engine.services.workflows.apply(caller, "Notes", GivenDocument("steps", STEPS))
+    assert (applied.outcome, applied.saved.version) == ("unchanged", saved.version)
+
+
+WAYS: dict[str, Callable[[Engine, Caller, bytes], Awaitable[Any]]] = {
+    "read": lambda engine, caller, name: engine.services.workflows.workflow(caller, name),
+    "version": lambda engine, caller, name: engine.services.workflows.version(caller, name, 1),
+    "versions": lambda engine, caller, name: engine.services.workflows.versions(caller, name),
+    "restore": lambda engine, caller, name: engine.services.authoring.restore(caller, name, 1),
+    "change": lambda engine, caller, name: engine.services.workflows.change(caller, name, name="Mine"),
+    "archive": lambda engine, caller, name: engine.services.workflows.archive(caller, name),
+    "trigger": lambda engine, caller, name: engine.services.runs.trigger(caller, name, {}),
+    "schedules": lambda engine, caller, name: engine.services.schedules.rows(caller, name),
+    "pause": lambda engine, caller, name: engine.services.schedules.pause(caller, name),
+    "resume": lambda engine, caller, name: engine.services.schedules.resume(caller, name),
+    "counts": lambda engine, caller, name: engine.services.finding.counts(caller, workflow_id=name),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_private_workflow_is_not_there_for_others(engine: Engine, way: str) -> None:
+    """Also once its owner has run it, so that it is at hand; no key without a user is let in either."""
+    owner = await person(engine, "ann", 1)
+    workflow_id = (await written(engine, owner, w.Sharing("private"))).workflow.workflow_id
+    await engine.services.runs.trigger(owner, workflow_id, {"who": "me"})
+    for other in (await person(engine, "bob", 2), await person(engine, None, 3)):
+        with pytest.raises(NotFound):
+            await WAYS[way](engine, other, workflow_id)
+        assert await engine.services.queries.workflow_page(other, limit=9) == ([], 0)
+        assert await engine.services.queries.version_page(other) == ([], False)
+    assert (await engine.services.workflows.workflow(owner, workflow_id)).status == "published"
+    assert await WAYS["read"](engine, await person(engine, "ann", 4), workflow_id)
+
+
+async def test_a_shared_workflow_is_there_for_those_named(engine: Engine) -> None:
+    """By user or by role, and for its owner; from the change on for nobody else."""
+    owner = await person(engine, "ann", 1)
+    saved = await written(engine, owner)
+    workflow_id, workflows = saved.workflow.workflow_id, engine.services.workflows
+    stranger = await person(engine, "cay", 4)
+    assert await workflows.workflow(stranger, workflow_id)
+    sharing = w.Sharing("shared", ("bob", "dan"), ("auditor",))
+    changed = await engine.services.authoring.change(owner, workflow_id, Authored(sharing=sharing))
+    assert changed.version == saved.version
+    auditor = await person(engine, "eve", 3, frozenset({"auditor"}))
+    for caller in (owner, await person(engine, "bob", 2), auditor):
+        assert (await workflows.workflow(caller, workflow_id)).visibility == "shared"
+    for caller in (stranger, await person(engine, None, 5)):
+        with pytest.raises(NotFound):
+            await workflows.workflow(caller, workflow_id)
+
+
+async def test_a_sandbox_sees_the_workflows_of_its_pair(engine: Engine) -> None:
+    """And what is made there is there for the other, too."""
+    live = await person(engine, "ann", 1)
+    saved = await written(engine, live)
+    sandbox = live._replace(workspace_id=b"s" * 16, live_workspace_id=live.workspace_id)
+    assert await engine.services.workflows.workflow(sandbox, saved.workflow.workflow_id) == saved.workflow
+    assert (await engine.services.queries.workflow_page(sandbox, limit=9))[0] == [saved.workflow]
+    with pytest.raises(NotFound):
+        await engine.services.workflows.workflow(live._replace(workspace_id=b"s" * 16), saved.workflow.workflow_id)
+
+
+# --- input -------------------------------------------------------------------------------------------------------
+
+
+async def fitting(engine: Engine) -> str:
+    """A workflow whose input must name who."""
+    made = await engine.create_workflow("Fits", {"StartAt": "a", "States": {"a": {"Type": "Succeed"}}})
+    caller = await engine.services.access.default_caller("cli:test")
+    workflow_id = ids.parse(made.id)
+    row = await engine.services.workflows.version(caller, workflow_id, 1)
+    outline = msgspec.json.encode({"steps": [], "input_schema": WHO}).decode()
+    current = w.Definition(row.definition, row.definition_digest.hex())
+    given = msgspec.structs.replace(current, source=w.SourceText("steps", "{}", outline))
+    command = w.ChangeWorkflow(version=1, current=current, was_published=True, definition=given)
+    await send(engine.services.workflows._node, caller, "workflow", workflow_id, command)
+    return made.id
+
+
+async def test_every_problem_of_an_input_is_told_by_its_place(engine: Engine) -> None:
+    """Nothing starts; what fits does."""
+    name = await fitting(engine)
+    with pytest.raises(Invalid, match="input") as refused:
+        await engine.trigger(name, {"who": 7, "n": "many"})
+    assert {error["path"] for error in refused.value.details["errors"]} == {"/who", "/n"}
+    with pytest.raises(Invalid, match="who"):
+        await engine.trigger(name, {})
+    started = await engine.trigger(name, {"who": "me", "n": 1})
+    assert (await engine.result(started.id, timeout=5)).status == "completed"
+
+
+@pytest.mark.parametrize(("child_input", "status"), [({}, "failed"), ({"who": "me"}, "completed")])
+async def test_a_child_whose_input_does_not_fit_fails_its_task(engine: Engine, child_input: Any, status: str) -> None:
+    """It is not started; one that fits is."""
+    child = await fitting(engine)
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {"StateMachineArn": child, "Input": child_input},
+        "End": True,
+    }
+    parent = await engine.create_workflow("Parent", {"StartAt": "Call", "States": {"Call": task}})
+    started = await engine.trigger(parent.id, {})
+    ended = await engine.result(started.id, timeout=5)
+    assert ended.status == status
