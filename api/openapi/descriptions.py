@@ -20,7 +20,8 @@ What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 
 PARAMETERS: Final[Mapping[str, str]] = {
     **{each.name: each.words for each in FILTERS},
     "after": "Where the page before ended: `after` of its `meta`.",
-    "cursor": "Where the page before ended, as its `meta` says.",
+    "cursor": "Where the page before ended, as its `meta` says; empty, it asks for the first page.",
+    "expand": "What is shown beside: the definition that the workflow compiles to, or the document as it was written.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
@@ -37,6 +38,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     ),
     "sort": "Which runs come first: the newest, or the oldest.",
     "status": "Only those with this status.",
+    "status_detail": "Only runs with this status in the engine's words; several are separated by commas.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
     "types": "Names of events, separated by commas: only these.",

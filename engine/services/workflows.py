@@ -13,9 +13,8 @@ from msgspec.structs import replace
 from perdure.engine.core import ids, workflow
 from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
-from perdure.engine.errors import Conflict, Invalid, NotFound
-from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
-from perdure.engine.language.formats.later import not_yet
+from perdure.engine.errors import Conflict, NotFound
+from perdure.engine.language import Machine, Problem, opens_several_waits, warnings
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
@@ -27,7 +26,6 @@ from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
 from perdure.engine.services.settings import changed_version
-from perdure.engine.yaml_text import looks_like_json, read_yaml
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
@@ -129,7 +127,7 @@ class Workflows:
         """
         workflow_id = self._node.processor.new_id()
         written = _Written(definition, mock_payload, settings, summary, is_draft=not is_published)
-        given = await self._definition(caller, written, VERSION_DEFAULTS)
+        given, told = await self._definition(caller, written, VERSION_DEFAULTS)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.home_workspace_id)
@@ -140,7 +138,7 @@ class Workflows:
             is_paused=is_paused,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        return await self._saved(caller, workflow_id)
+        return await self._saved(caller, workflow_id, told)
 
     async def change(  # noqa: PLR0913 all that can be changed of a workflow at once
         self,
@@ -201,10 +199,10 @@ class Workflows:
         workflow_id = row.workflow_id
         current = _as_definition(latest)
         stays_draft = latest.published_at is None if is_published is None else not is_published
-        changed = None
+        changed, told = None, list[Problem]()
         if definition is not None:
             written = _Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
-            changed = await self._definition(caller, written, current.settings)
+            changed, told = await self._definition(caller, written, current.settings)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
         elif settings and (wanted := self._settings(current.settings, settings)) != current.settings:
@@ -228,7 +226,13 @@ class Workflows:
             sharing=sharing,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        return await self._saved(caller, workflow_id)
+        return await self._saved(caller, workflow_id, told)
+
+    async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
+        """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
+        made, found = await self._definition(caller, _Written(given, is_draft=is_draft), VERSION_DEFAULTS)
+        more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
+        return [*found, *more]
 
     async def apply(
         self,
@@ -282,7 +286,7 @@ class Workflows:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = _as_definition(before)
         written = _Written(definition, settings=settings, is_draft=not is_published)
-        wanted = await self._definition(caller, written, had.settings)
+        wanted, _ = await self._definition(caller, written, had.settings)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
@@ -307,57 +311,43 @@ class Workflows:
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
 
-    async def _definition(self, caller: Caller, written: _Written, current: VersionSettings) -> workflow.Definition:
-        """What is stored of a definition. Raises `Invalid` with every problem in it, and `RateLimited`."""
+    async def _definition(
+        self, caller: Caller, written: _Written, current: VersionSettings
+    ) -> tuple[workflow.Definition, list[Problem]]:
+        """What is stored of a definition, and warnings about the document that it is compiled from.
+
+        Raises `Invalid` with every problem in it, and `RateLimited`.
+        """
         definition, mock = written.definition, None
         if written.mock_payload is not None:
             mock = encode_json(written.mock_payload).decode()
         if isinstance(definition, GivenDocument) and definition.format != "asl":
             made = await self._documents.compiled(caller, definition, is_draft=written.is_draft)
             settings = self._settings(self._settings(current, made.settings), written.settings)
-            return workflow.Definition(
+            given = workflow.Definition(
                 made.text, made.sha256, mock, settings, source=made.source, summary=written.summary
             )
+            return given, list(made.warnings)
         if isinstance(definition, GivenDocument):
             definition = definition.document
         size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
         check_bulky(caller.workspace_id, size)
-        encoded = await apart_if_bulky(caller.workspace_id, size, self._encoded, definition)
+        encoded = await apart_if_bulky(caller.workspace_id, size, self._documents.encoded, definition)
         digest, settings = hashlib.sha256(encoded).hexdigest(), self._settings(current, written.settings)
-        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary)
-
-    def _encoded(self, definition: Any) -> bytes:
-        """A definition as it is stored. Raises `Invalid`."""
-        if isinstance(definition, str | bytes) and not looks_like_json(definition):
-            definition = read_yaml(definition)
-        found = problems(definition)
-        if not found:
-            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
-            found = [*unsupported(definition), *self._unserved(definition)]
-        if found:
-            errors = [{"path": problem.path, "message": problem.message} for problem in found]
-            first = f"{found[0].path or '/'}: {found[0].message}"
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            raise Invalid(f"definition: {first}{more}", {"errors": errors})
-        return encode_json(definition)
-
-    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
-        registry = self._documents.registry
-        known = ", ".join(sorted(registry.names()))
-        return [
-            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
-            for pointer, name in steps_of(definition)
-            if registry.get(name) is None
-        ]
+        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary), []
 
     async def saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         """A workflow as it is after its last change, with warnings about its latest version. Raises `NotFound`."""
         return await self._saved(caller, workflow_id)
 
-    async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+    async def _saved(self, caller: Caller, workflow_id: bytes, told: Sequence[Problem] = ()) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        found = await apart_if_bulky(caller.workspace_id, len(version.definition), _warnings, version)
+        settings = version_settings(version.settings)
+        found = [
+            *told,
+            *await apart_if_bulky(caller.workspace_id, len(version.definition), _warned, version.definition, settings),
+        ]
         found += await self._calls.warnings(
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
@@ -478,10 +468,10 @@ class Workflows:
         return found
 
 
-def _warnings(version: WorkflowVersionRow) -> list[Problem]:
-    definition = decode_json(version.definition)
+def _warned(text: str, settings: VersionSettings) -> list[Problem]:
+    definition = decode_json(text)
     found = warnings(definition)
-    if version_settings(version.settings).resume == "any" and opens_several_waits(definition):
+    if settings.resume == "any" and opens_several_waits(definition):
         found.append(Problem("", SEVERAL_WAITS))
     return found
 
