@@ -11,7 +11,6 @@ from perdure.api.http.routing import ANY_KEY, Route
 from perdure.api.validation import members
 from perdure.engine.services.access import SCOPES
 from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
-from tests.api.hostile.probing import asked
 
 STEPS = {"name": "mine", "steps": [{"id": "a", "type": "transform", "config": {"b": 1}}]}
 PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))
@@ -48,7 +47,7 @@ async def owned(api: Api) -> Owned:
     body = {"action": "terminate", "filter": {"process_id_prefix": "nobody's"}}
     job = (await api.ok("POST", "/v1/bulk", json=body))["data"]["id"]
     places = (item["organization_id"], item["workspace_id"])
-    approval_id, run_id = await asked(api)
+    run_id, approval_id = await api.approval()
     ids = (workflow_id, execution_id, wait["wait_id"], key["id"], job, schedule_id, run_id, approval_id, *places)
     return Owned(
         workflow_id,
