@@ -19,6 +19,7 @@ What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 
 
 PARAMETERS: Final[Mapping[str, str]] = {
     **{each.name: each.words for each in FILTERS},
+    "all": "Whatever a step can do here, too.",
     "after": "Where the page before ended: `after` of its `meta`.",
     "cursor": "Where the page before ended, as its `meta` says; empty, it asks for the first page.",
     "expand": "What is shown beside: the definition that the workflow compiles to, or the document as it was written.",
@@ -26,6 +27,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
     "name": "The workflow's name. `/` in it is `%2F`.",
+    "offset": "So many are left out, the newest. It goes as far as 10,000; beyond that send `cursor`.",
     "order": "From the first event on, or from the last one back.",
     "page": "The number of the page, from 1.",
     "payloads": "Whether each event comes with its payload, or only with that one's digest.",

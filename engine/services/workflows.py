@@ -37,7 +37,6 @@ SEVERAL_WAITS: Final = (
     'again), or set settings.resume to "named"'
 )
 
-
 _SAME_NAME: Final = (
     "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
     "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"

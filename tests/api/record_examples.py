@@ -129,7 +129,22 @@ RUNS_ORDER = (
     "DELETE /api/v1/workflows/{id}",
 )
 
-STORIES = (ORDER, RUNS_ORDER)
+SERVICE_ORDER = (
+    "GET /api/v1/services/workflows/action-catalog",
+    "POST /api/v1/services/workflows/workflows",
+    "GET /api/v1/services/workflows/workflows",
+    "GET /api/v1/services/workflows/workflows/{id}",
+    "POST /api/v1/services/workflows/workflows/{id}/run",
+    "GET /api/v1/services/workflows/runs",
+    "GET /api/v1/services/workflows/workflows/{id}/runs",
+    "GET /api/v1/services/workflows/runs/{run_id}",
+    "PATCH /api/v1/services/workflows/workflows/{id}",
+    "POST /api/v1/services/workflows/workflows/{id}/pause",
+    "POST /api/v1/services/workflows/workflows/{id}/resume",
+    "DELETE /api/v1/services/workflows/workflows/{id}",
+)
+
+STORIES = (ORDER, RUNS_ORDER, SERVICE_ORDER)
 """All of them, each told to an app of its own: what is added to one changes no id in another."""
 
 

@@ -56,7 +56,8 @@ def test_every_route_is_in_the_page() -> None:
     schedules = "POST /v1/workflows/{id}/schedules"
     things = {"POST /v1/workflows", schedules, f"{schedules}/{{schedule_id}}/run-now", "POST /v1/keys"}
     runs = {"POST /api/v1/workflows", "POST /api/v1/workflows/{id}/run", "POST /v1/workflows/{id}/execute"}
-    assert made == {*things, *runs, "POST /v1/bulk"}
+    service = {f"POST /api/v1/services/workflows/{path}" for path in ("workflows", "workflows/{id}/run")}
+    assert made == {*things, *runs, *service, "POST /v1/bulk"}
 
 
 def test_every_code_is_in_the_page() -> None:

@@ -12,6 +12,12 @@ from perdure.api.validation import members
 from perdure.engine.services.access import SCOPES
 from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
 
+SERVICE = "/api/v1/services/workflows"
+SERVICE_STEPS = {
+    "name": "mine",
+    "trigger_type": "manual",
+    "steps": [{"type": "log", "config": {"message": "m"}}],
+}
 STEPS = {"name": "mine", "steps": [{"id": "a", "type": "transform", "config": {"b": 1}}]}
 PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))
 
@@ -119,6 +125,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/organizations/{id}": {"plan": "business"},
         "/api/v1/workflows": STEPS,
         "/api/v1/workflows/{id}": {"name": "taken"} if route.method == "PATCH" else STEPS,
+        f"{SERVICE}/workflows": SERVICE_STEPS,
+        f"{SERVICE}/workflows/{{id}}": {"name": "taken"},
         "/api/v1/runs/{id}/retry": {"input": {}},
         "/api/v1/runs/{id}/approvals/{approvalId}": {"decision": "approve"},
     }
@@ -149,8 +157,10 @@ LISTS = {
     "/v1/executions/counts",
     "/v1/bulk",
     "/api/v1/workflows",
+    f"{SERVICE}/workflows",
 }
 PLACELESS = {
+    f"{SERVICE}/action-catalog",
     *("/v1/actions", "/v1/actions/{name}", "/v1/test-state", "/v1/workflows/validate", "/v1/workflows/convert"),
     *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}", "/v1/me"),
 }
@@ -203,6 +213,8 @@ async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -
         mine = mine._replace(process_id=run, wait_id=approval)
     if route.path.endswith(("/redrive", "/retry")):
         await api.ok("POST", f"/v1/executions/{mine.process_id}/terminate", json={})
+    if route.path.startswith(SERVICE) and route.path.endswith("/run"):  # one has begun a moment ago
+        await api.push(30_000)
     if route.path.endswith("/restore"):  # the latest version is no earlier one
         await api.ok("PATCH", f"/v1/workflows/{mine.workflow_id}", json={"definition": ENDING})
     response = await ask(api, route, mine, api.key)

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
-from perdure.api.dialects.runs.run_json import TRIGGERS
 from perdure.api.dialects.service import schemas
 from perdure.api.dialects.service.dialect import RUNS, data, route
 from perdure.api.dialects.service.pages import page_meta, start_of
 from perdure.api.dialects.service.workflows import CHANGED, FOUND
-from perdure.api.dialects.status_words import SERVICE_WORDS
+from perdure.api.dialects.status_words import SERVICE_WORDS, TRIGGERS
 from perdure.api.http.instants import iso_seconds
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of

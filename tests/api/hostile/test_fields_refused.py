@@ -17,6 +17,12 @@ from perdure.api.openapi.schemas import parameters_of
 from tests.api.conftest import APPROVED, ENDING, Api
 from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, message_of, resolved
 
+SERVICE_STEPS: dict[str, Any] = {
+    "name": "n",
+    "schedule": "0 9 * * *",
+    "timezone": "UTC",
+    "steps": [{"type": "log", "config": {"message": "m"}}],
+}
 STEPS: dict[str, Any] = {
     "name": "n",
     "description": "d",
@@ -64,6 +70,8 @@ RIGHT: dict[str, Any] = {
     },
     "StepWorkflow": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
     "StepWorkflowChange": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
+    "ServiceWorkflow": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
+    "ServiceWorkflowChange": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
     "RunStart": {"input": {}, "idempotencyKey": "k"},
     "CancelRun": {"reason": "r"},
     "RetryRun": {"reason": "r", "input": {}},
