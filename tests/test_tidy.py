@@ -164,9 +164,9 @@ class Module(NamedTuple):
     tree: ast.Module
     nodes: tuple[ast.AST, ...]
 
-    def of(self, *kinds: type[Kind]) -> Iterator[Kind]:
-        """The nodes of these kinds, which are some of KINDS, at any depth."""
-        return (node for node in self.nodes if isinstance(node, kinds))
+    def of(self, kind: type[Kind]) -> Iterator[Kind]:
+        """The nodes of this kind, which is one of KINDS, at any depth."""
+        return (node for node in self.nodes if isinstance(node, kind))
 
     @property
     def calls(self) -> Iterator[ast.Call]:
@@ -174,19 +174,26 @@ class Module(NamedTuple):
 
     @property
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        return self.of(ast.FunctionDef, ast.AsyncFunctionDef)
+        yield from self.of(ast.FunctionDef)
+        yield from self.of(ast.AsyncFunctionDef)
+
+    @property
+    def documented(self) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+        """What may have a docstring."""
+        yield self.tree
+        yield from self.of(ast.ClassDef)
+        yield from self.functions
 
     @property
     def imports(self) -> Iterator[tuple[int, str]]:
         """The line and the full name of everything imported, for type checking alone included."""
         package = self.path.with_suffix("").parts[:-1]
-        for node in self.of(ast.Import, ast.ImportFrom):
-            if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name) for alias in node.names)
-            else:
-                base = package[: len(package) - node.level + 1] if node.level else ()
-                start = ".".join([*base, *filter(None, [node.module])])
-                yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
+        for plain in self.of(ast.Import):
+            yield from ((plain.lineno, alias.name) for alias in plain.names)
+        for node in self.of(ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join([*base, *filter(None, [node.module])])
+            yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
 
 
 @cache
@@ -385,7 +392,7 @@ def test_docstrings_have_one_form() -> None:
         [
             f"{module.path}:{getattr(node, 'lineno', 1)}: {advice}"
             for module in modules("engine", "store", "api", "perdure/cli")
-            for node in (module.tree, *module.of(ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef))
+            for node in module.documented
             for pattern, advice in (
                 (section, "write what a section says as a sentence: `name`: what it is; Raises X: when"),
                 (re.compile(r"(?<!`)``(?!`)"), "use `single` backquotes"),
