@@ -19,6 +19,7 @@ from perdure.engine.language.formats.projections import PROJECTIONS
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
+from perdure.engine.services.document_triggers import trigger_problems
 from perdure.engine.shown import shown
 from perdure.engine.steps import Registry
 from perdure.engine.steps.action_forms import action_forms
@@ -91,10 +92,16 @@ class Documents:
         """Compile a document. Raises `Invalid`, with every problem in `details["errors"]`."""
         check_format(given.format)
         options = DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone)
+        found = trigger_problems(given.format, given.document)
+        what = "definition" if given.format == "asl" else given.format
         try:
-            return compile_document(given.format, given.document, options)
+            compiled = compile_document(given.format, given.document, options)
         except DocumentError as error:
-            raise refused(error.problems, "definition" if given.format == "asl" else given.format) from None
+            others = [each for each in found if each.path not in _places(error.problems)]
+            raise refused([*others, *error.problems], what) from None
+        if found:
+            raise refused(found, what)
+        return compiled
 
     def encoded(self, definition: Any) -> bytes:
         """A definition in Amazon States Language as it is stored. Raises `Invalid`, with every problem."""
@@ -128,6 +135,10 @@ class Documents:
 
     def _converted(self, given: GivenDocument, target: str) -> Any:
         return PROJECTIONS[target](self.compile(given, is_standalone=True).definition)
+
+
+def _places(problems: Sequence[Problem]) -> set[str]:
+    return {problem.path for problem in problems}
 
 
 def shown_as(row: WorkflowVersionRow, name: str) -> Any:

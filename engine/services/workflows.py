@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
@@ -41,6 +41,10 @@ _SAME_NAME: Final = (
     "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
     "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
 )
+
+
+EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
+"""Gives the change of a workflow's schedules, by its id."""
 
 
 class Published(NamedTuple):
@@ -242,12 +246,15 @@ class Workflows:
         description: str | None = None,
         is_published: bool = True,
         settings: Mapping[str, Any] | None = None,
+        schedules: Sequence[ScheduleSpec] = (),
+        edit: EditOf | None = None,
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
-        Applied again it changes nothing, unless a name in it means another workflow by now; a draft that was applied
-        before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and what
-        `create` does.
+        `schedules` are those of a workflow that is created, `edit` gives the change of those of one whose definition
+        changes. Applied again it changes nothing, unless a name in it means another workflow by now; a draft that was
+        applied before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and
+        what `create` does.
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
             rows = await self._store.workflows_named(caller.home_workspace_id, name)
@@ -257,7 +264,7 @@ class Workflows:
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
                 return await self._apply(
-                    caller, in_use[0], definition, description, settings, is_published=is_published
+                    caller, in_use[0], definition, description, settings, is_published=is_published, edit=edit
                 )
             saved = await self.create(
                 caller,
@@ -266,6 +273,7 @@ class Workflows:
                 description=description,
                 is_published=is_published,
                 settings=settings,
+                schedules=schedules,
             )
             return Applied(saved, "created")
 
@@ -281,6 +289,7 @@ class Workflows:
         settings: Mapping[str, Any] | None,
         *,
         is_published: bool,
+        edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = _as_definition(before)
@@ -294,6 +303,7 @@ class Workflows:
             definition=definition if is_published or is_new else None,
             settings=settings,
             is_published=is_published if is_published or is_new else None,
+            schedules=await edit(row.workflow_id) if edit is not None and is_new else None,
         )
         is_same = (saved.workflow, saved.version) == (row, before)
         return Applied(saved, "unchanged" if is_same else "changed")
