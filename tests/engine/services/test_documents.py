@@ -102,6 +102,84 @@ async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> Non
     assert ([row.version for row in page], has_more) == ([1], False)
 
 
+ASTRAY = {"id": "astray", "type": "wait", "config": {"duration": 1}}
+DRAFT = GivenDocument(
+    "graph", {"nodes": [{"id": "in", "type": "trigger"}, LOG, ASTRAY], "edges": [{"source": "in", "target": "note"}]}
+)
+WHOLE = GivenDocument(
+    "graph", {"nodes": [{"id": "in", "type": "trigger"}, LOG], "edges": [{"source": "in", "target": "note"}]}
+)
+
+PUBLISHING: dict[str, Callable[[Engine, Caller, bytes], Awaitable[Any]]] = {
+    "status": lambda engine, caller, name: engine.services.workflows.change(caller, name, is_published=True),
+    "status and settings": lambda engine, caller, name: engine.services.workflows.change(
+        caller, name, is_published=True, settings={"timeoutMs": 5}
+    ),
+    "document": lambda engine, caller, name: engine.services.workflows.change(
+        caller, name, definition=DRAFT, is_published=True
+    ),
+    "apply": lambda engine, caller, _: engine.services.workflows.apply(caller, "Notes", DRAFT),
+    "authoring": lambda engine, caller, name: engine.services.authoring.change(
+        caller, name, Authored(is_published=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", PUBLISHING)
+async def test_what_only_a_draft_may_hold_is_not_published(engine: Engine, way: str) -> None:
+    """By no way: a node that nothing leads to is a problem then."""
+    caller = await person(engine, "ann", 1)
+    saved = await engine.services.workflows.create(caller, "Notes", DRAFT, is_published=False)
+    with pytest.raises(Invalid, match="astray"):
+        await PUBLISHING[way](engine, caller, saved.workflow.workflow_id)
+    row = await engine.services.workflows.version(caller, saved.workflow.workflow_id, 1)
+    assert row.published_at is None
+
+
+async def test_a_draft_is_restored_as_a_draft_alone(engine: Engine) -> None:
+    """In the place of a published version it would be published; in that of a draft it is a draft again."""
+    caller, workflows = await person(engine, "ann", 1), engine.services.workflows
+    saved = await workflows.create(caller, "Notes", DRAFT, is_published=False)
+    workflow_id = saved.workflow.workflow_id
+    await workflows.change(caller, workflow_id, definition=WHOLE, is_published=True)
+    with pytest.raises(Invalid, match="astray"):
+        await workflows.restore(caller, workflow_id, 1)
+    await workflows.change(caller, workflow_id, definition=GivenDocument("steps", STEPS), is_published=False)
+    assert (await workflows.restore(caller, workflow_id, 1)).version.published_at is None
+
+
+async def test_another_document_takes_its_settings_with_it(engine: Engine) -> None:
+    """What the one before had in it and it does not say is at its default again, unless it was set beside it."""
+    caller, workflows = await person(engine, "ann", 1), engine.services.workflows
+    had = {**STEPS, "settings": {"timeoutMs": 5_000, "concurrencyLimit": 3}}
+    beside = {"resume": "named"}
+    saved = await workflows.create(caller, "Notes", GivenDocument("steps", had), settings=beside)
+    workflow_id = saved.workflow.workflow_id
+
+    async def left(document: Any, settings: Any = None) -> dict[str, Any]:
+        made = await workflows.change(caller, workflow_id, definition=document, settings=settings)
+        found: dict[str, Any] = msgspec.json.decode(made.version.settings)
+        return found
+
+    assert await left(GivenDocument("steps", {**STEPS, "settings": {"concurrencyLimit": 4}})) == {
+        "concurrencyLimit": 4,
+        **beside,
+    }
+    assert await left(GivenDocument("steps", had), {"timeoutMs": 9_000}) == {
+        "timeoutMs": 9_000,
+        "concurrencyLimit": 3,
+        **beside,
+    }
+    assert await left(GivenDocument("steps", STEPS)) == {"timeoutMs": 9_000, **beside}
+    await left(GivenDocument("steps", had))
+    ending = {"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}
+    assert await left(ending) == beside
+    applied = await workflows.apply(caller, "Notes", GivenDocument("steps", had))
+    assert msgspec.json.decode(applied.saved.version.settings) == {"timeoutMs": 5_000, "concurrencyLimit": 3, **beside}
+    applied = await workflows.apply(caller, "Notes", GivenDocument("steps", STEPS))
+    assert msgspec.json.decode(applied.saved.version.settings) == beside
+
+
 async def test_the_same_document_changes_nothing(engine: Engine) -> None:
     """Given again, applied again: no version is made of it."""
     caller = await person(engine, "ann", 1)
