@@ -102,6 +102,37 @@ async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> Non
     assert ([row.version for row in page], has_more) == ([1], False)
 
 
+async def test_what_leaves_as_states_is_taken_as_states(engine: Engine) -> None:
+    """Though the document has times in milliseconds, and a schema for the output, at any depth."""
+    caller, workflows = await person(engine, "ann", 1), engine.services.workflows
+    call = {
+        "type": "log",
+        "config": {"message": "a"},
+        "errorHandling": "retry",
+        "retryConfig": {"maxAttempts": 3, "backoffMs": 200, "multiplier": 2, "maxDelayMs": 900},
+        "timeoutMs": 1_500,
+    }
+    inner = {"collection": "{{ input.items }}", "steps": [{"id": "each", **call}]}
+    branches = [[{"id": "left", **call}], [{"id": "right", **call, "retryConfig": {"backoffMs": 1_100}}]]
+    document = {
+        **STEPS,
+        "steps": [
+            {"id": "call", **call},
+            {"id": "loop", "type": "loop", "config": inner},
+            {"id": "both", "type": "parallel", "config": {"branches": branches}},
+        ],
+        "outputSchema": {"type": "object"},
+        "settings": {"timeoutMs": 60_500},
+    }
+    saved = await workflows.create(caller, "Notes", GivenDocument("steps", document))
+    assert "OutputSchema" in saved.version.definition
+    definition = shown_as(saved.version, "asl")
+    again = await workflows.create(caller, "By hand", definition)
+    assert shown_as(again.version, "asl") == definition
+    retriers = [retrier for retrier in definition["States"]["call"]["Retry"] if retrier["MaxAttempts"]]
+    assert retriers == [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2, "IntervalSeconds": 1, "BackoffRate": 1}]
+
+
 ASTRAY = {"id": "astray", "type": "wait", "config": {"duration": 1}}
 DRAFT = GivenDocument(
     "graph", {"nodes": [{"id": "in", "type": "trigger"}, LOG, ASTRAY], "edges": [{"source": "in", "target": "note"}]}
