@@ -231,7 +231,7 @@ class Workflows:
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
             rows = await self._store.workflows_named(caller.home_workspace_id, name)
-            in_use = [row for row in rows if row.status != "archived"]
+            in_use = [row for row in rows if row.status != "archived" and caller.sees(row)]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
@@ -298,14 +298,18 @@ class Workflows:
         found += await self._calls.warnings(
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
-        found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
+        found += [
+            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+        ]
         return Saved(row, version, found)
 
-    async def _namesakes(self, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one."""
+    async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
+        """Another workflow in use that has this one's name, if there is one that the caller sees."""
         rows = await self._store.workflows_named(row.workspace_id, row.name)
         others = [
-            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
+            each.workflow_id
+            for each in rows
+            if each.workflow_id != row.workflow_id and each.status != "archived" and caller.sees(each)
         ]
         return others[:1]
 

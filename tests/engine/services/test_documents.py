@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from perdure.engine.core import ids
 from perdure.engine.core import workflow as w
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller, Grant
+from perdure.engine.services.access import Person
 from perdure.engine.services.authoring import Authored
 from perdure.engine.services.documents import Documents, GivenDocument, outline_of, shown_as
 from perdure.engine.services.sending import send
@@ -279,6 +280,62 @@ async def test_a_sandbox_sees_the_workflows_of_its_pair(engine: Engine) -> None:
     assert (await engine.services.queries.workflow_page(sandbox, limit=9))[0] == [saved.workflow]
     with pytest.raises(NotFound):
         await engine.services.workflows.workflow(live._replace(workspace_id=b"s" * 16), saved.workflow.workflow_id)
+
+
+ENDING = {"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}
+
+
+def calling(target: str) -> dict[str, Any]:
+    """A definition that starts a workflow: by what stands in it, or by what its input says."""
+    given = {"StateMachineArn": target, "Input": {}} if target else {"StateMachineArn.$": "$.target", "Input": {}}
+    sync = "arn:aws:states:::states:startExecution.sync:2"
+    return {"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": sync, "Parameters": given, "End": True}}}
+
+
+async def keyed(engine: Engine, user: str, roles: Sequence[str] = ()) -> Caller:
+    """Somebody with a key that is in the store."""
+    access = engine.services.access
+    made = await access.make_key(
+        await access.default_caller("cli:test"), user, ("workflows.view",), person=Person(user, roles)
+    )
+    principal = await access.principal(made.text)
+    assert principal is not None
+    return principal.caller
+
+
+async def test_a_child_is_found_by_the_eyes_of_who_wrote_the_call(engine: Engine) -> None:
+    """By its id, by its name, or by what the input says: what its author may not see is not there, whoever runs it."""
+    ann, bob = await keyed(engine, "ann"), await keyed(engine, "bob", ["ops"])
+    workflows, runs = engine.services.workflows, engine.services.runs
+    secret = await workflows.create(ann, "Secret", ENDING, sharing=w.Sharing("private"))
+    for_ops = await workflows.create(ann, "For ops", ENDING, sharing=w.Sharing("shared", roles=("ops",)))
+    hidden, shared = ids.text(secret.workflow.workflow_id), ids.text(for_ops.workflow.workflow_id)
+
+    async def status(author: Caller, runner: Caller, definition: Any, given: Any) -> tuple[str, str | None]:
+        made = await workflows.create(author, f"by {author.user_id}", definition)
+        answered = await runs.trigger(runner, made.workflow.workflow_id, given)
+        ended = await engine.result(str(answered.answer), timeout=5)
+        return ended.status, ended.error
+
+    for target in (hidden, "Secret"):
+        for definition, given in ((calling(target), {}), (calling(""), {"target": target})):
+            for runner in (ann, bob):
+                refused = await status(bob, runner, definition, given)
+                assert refused == ("failed", "StepFunctions.StateMachineDoesNotExistException")
+                assert await status(ann, runner, definition, given) == ("completed", None)
+    for target in (shared, "For ops"):
+        for definition, given in ((calling(target), {}), (calling(""), {"target": target})):
+            assert await status(bob, ann, definition, given) == ("completed", None)
+
+
+async def test_a_name_that_somebody_has_for_themselves_is_free_for_others(engine: Engine) -> None:
+    """To apply a definition under it makes one's own workflow, and nothing tells of the other."""
+    ann, bob = await keyed(engine, "ann"), await keyed(engine, "bob")
+    workflows = engine.services.workflows
+    await workflows.create(ann, "Mine", ENDING, sharing=w.Sharing("private"))
+    made = await workflows.apply(bob, "Mine", ENDING)
+    assert (made.outcome, made.saved.warnings) == ("created", [])
+    assert (await workflows.apply(bob, "Mine", ENDING)).outcome == "unchanged"
 
 
 # --- input -------------------------------------------------------------------------------------------------------
