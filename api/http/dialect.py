@@ -90,6 +90,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     caller may name a request, and is told its name. `deprecation` holds for all routes that say none. `tags` are the
     headings of the document, each with what it is about; a route that names none has the first. `document_prefix`
     is what the document puts in front of the names of its operations and types, so that they are no other dialect's.
+    `field_names` are its words for what services call otherwise, beside those that the types of its requests say.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     deprecation: Deprecation | None = None
     tags: Mapping[str, str]
     document_prefix: str = ""
+    field_names: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         """Raises `ValueError` unless the prefix is of whole segments: `/v1` would be the beginning of `/v10`, too."""

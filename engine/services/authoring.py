@@ -30,7 +30,10 @@ NOT_YET: Final = {
 
 
 class Authored(NamedTuple):
-    """A workflow as it is to be written; what is null stays as it is. `is_paused` counts where it is made."""
+    """A workflow as it is to be written; what is null stays as it is. `is_paused` counts where it is made.
+
+    `based_on` is the version that the document was made from, by whoever changes a part of it.
+    """
 
     document: GivenDocument | None = None
     name: str | None = None
@@ -41,6 +44,7 @@ class Authored(NamedTuple):
     sharing: Sharing | None = None
     summary: str | None = None
     is_paused: bool = False
+    based_on: int | None = None
 
 
 class Authoring:
@@ -90,6 +94,7 @@ class Authoring:
             schedules=edit,
             sharing=wanted.sharing,
             summary=wanted.summary,
+            based_on=wanted.based_on,
         )
 
     async def restore(self, caller: Caller, workflow_id: bytes, version: int) -> Saved:

@@ -143,13 +143,17 @@ class Workflows:
         schedules: EditSchedules | None = None,
         sharing: workflow.Sharing | None = None,
         summary: str | None = None,
+        based_on: int | None = None,
     ) -> Saved:
         """Change what is given; another definition or setting makes the next version, which keeps the rest.
 
-        So does the same definition, given again, if a name in it means another workflow by now.
+        So does the same definition, given again, if a name in it means another workflow by now. Raises `Conflict` if
+        what is given is `based_on` another version than the latest.
         """
         row = await self.workflow(caller, workflow_id)
         latest = await self.version(caller, workflow_id, row.latest_version)
+        if based_on not in (None, latest.version):
+            raise Conflict("the workflow was changed by somebody else meanwhile; read it again")
         return await self._change(
             caller,
             (row, latest),

@@ -228,6 +228,10 @@ class Remote:
         """The key itself."""
         return {name: value for name, value in _members(self.client.me()).items() if value is not msgspec.UNSET}
 
+    def actions(self) -> list[dict[str, Any]]:
+        """What steps of workflows can do there, as the API tells it."""
+        return [msgspec.to_builtins(action) for action in self.client.actions()]
+
     def revoke_key(self, key: str) -> dict[str, Any]:
         rows = [_members(row) for row in self.client.iter_keys()]
         found = next((row for row in rows if row["id"] == key.lower()), None) or only("key", key, rows)
