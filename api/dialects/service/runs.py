@@ -61,7 +61,7 @@ async def _page(call: RouteCall[Any, None], workflow_id: bytes | None) -> Reply:
         **({} if query.status is None else {"status": SERVICE_WORDS.meant(query.status)}),
     }
     if offset is None:
-        page = await services.finding.page(call.caller, given, after=query.cursor, name="cursor", limit=query.limit)
+        page = await services.finding.page(call.caller, given, after=query.cursor, limit=query.limit, field="cursor")
     else:
         page = await services.finding.page_at(call.caller, given, offset=offset, limit=query.limit)
     runs = await services.records.many([found.row for found in page.items])
