@@ -23,10 +23,12 @@ from perdure.api.http.body_budget import BodyBudget
 from perdure.api.http.dialect import Dialects
 from perdure.api.http.middleware import DropRest, RawPath, RequestLog
 from perdure.api.http.problems import refusal
-from perdure.api.http.routing import Endpoint, Route, Served
+from perdure.api.http.rate_limits import RateLimits
+from perdure.api.http.routing import Endpoint, Guards, Route, Served
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.engine.embedded import Engine
+from perdure.engine.services.plans import Windows
 
 TABLES: Final[Sequence[Sequence[Route]]] = (
     process.ROUTES,
@@ -63,13 +65,14 @@ def create_app(
     for route in routes:
         by_path.setdefault(route.path, []).append(route)
     throttle = Throttle(engine.clock)
-    budget = BodyBudget(settings.body_max_bytes)
+    limits = RateLimits(engine.services.access, Windows(engine.clock), engine.clock)
+    guards = Guards(throttle, BodyBudget(settings.body_max_bytes), limits)
     served = Served(engine, settings, dialects)
-    endpoints = {path: Endpoint(those, served, throttle, budget) for path, those in by_path.items()}
+    endpoints = {path: Endpoint(those, served, guards) for path, those in by_path.items()}
 
     async def refuse(request: Request, error: Exception) -> Response:
         """Answer what no route could: an unknown path, a method that it does not have."""
-        return refusal(dialects.of(request.scope["path"]), error)
+        return refusal(dialects.of(request.scope["path"]), error, state=request.scope["state"])
 
     app = Starlette(
         routes=[

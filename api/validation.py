@@ -24,10 +24,8 @@ from perdure.engine.shown import shown, shown_name
 BODY: Final = "field"
 QUERY: Final = "query parameter"
 DIGITS_MAX: Final = 19
+VERSION_MAX: Final = 2**31 - 1
 INSTANT_MAX: Final = 253_402_300_799_999
-
-ID_PREFIXES: Final = frozenset({"wf", "run", "exec", "conn", "tbl", "agent", "form", "cred", "whk", "evt"})
-"""What ids may begin with, before `_`; it is taken and ignored."""
 
 UUID_FORM: Final = "a UUID such as 018bcfe5-6800-7000-8000-000000000000"
 
@@ -226,15 +224,17 @@ def _joined(name: str, member: str) -> str:
 def id_of(name: str, text: str) -> bytes:
     """The id that a text shows, with or without a prefix such as `run_`. Raises `Invalid`, naming the field."""
     try:
-        return ids.parse(plain_id(text))
+        return ids.parse(ids.unprefixed(text))
     except ValueError:
         raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
 
 
-def plain_id(text: str) -> str:
-    """An id without the prefix that says of what it is, if it has one that some dialect writes."""
-    prefix, _, rest = text.partition("_")
-    return rest if prefix in ID_PREFIXES else text
+def version_number(name: str, text: str) -> int:
+    """The number of a version that a text in a path shows. Raises `Invalid`, naming the field."""
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX and 0 < int(text) <= VERSION_MAX):
+        message = f"{name}: {shown(text)} is not accepted; it must be an integer from 1 to {VERSION_MAX}"
+        raise Invalid(message, {"field": name})
+    return int(text)
 
 
 def milliseconds(name: str, instant: datetime) -> int:

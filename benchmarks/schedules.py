@@ -40,7 +40,7 @@ async def many(path: Path, count: int) -> None:
             await send(engine.node.parts, caller, "workflow", ids.parse(workflow.id), command)
         if engine.now() >= slot:
             raise SystemExit(f"making the schedules took longer than {AHEAD_MS / 1000:g} s; make fewer")
-        while sum(row.total for row in await engine.store.execution_counts(caller.workspace_id)) < count:
+        while sum(row.total for row in await engine.store.execution_counts(caller.workspace_id)) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
         rows = await engine.store.execution_page(workspace_id=caller.workspace_id, limit=count)
         runs = sorted(row.created_at - slot for row in rows)

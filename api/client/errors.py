@@ -15,6 +15,7 @@ ClientError                       all of them; `retryable`: the same call may do
     │   ├── AmbiguousWait         AMBIGUOUS_WAIT       several waits are open: `details["waits"]`
     │   ├── UnnamedWait           NAME_THE_WAIT        the workflow wants every resume to name its wait: likewise
     │   └── WaitExpired           WAIT_EXPIRED         that wait timed out or was cancelled
+    ├── PreconditionFailed        PRECONDITION_FAILED  it is no longer what the caller has seen
     ├── PayloadTooLarge           PAYLOAD_TOO_LARGE
     ├── RateLimited               RATE_LIMITED         too many wrong keys, or too much at once; nothing was done
     ├── Internal                  INTERNAL_ERROR       a defect of the server's; its log has it under `request_id`
@@ -131,6 +132,10 @@ class WaitExpired(Conflict):
     """That wait, or task, timed out or was cancelled."""
 
 
+class PreconditionFailed(Refusal):
+    """The thing is no longer what the caller has seen, and said that it must be."""
+
+
 class PayloadTooLarge(Refusal):
     """The body is longer than the server takes."""
 
@@ -158,6 +163,7 @@ REFUSALS: Final[Mapping[str, type[Refusal]]] = {
     "AMBIGUOUS_WAIT": AmbiguousWait,
     "NAME_THE_WAIT": UnnamedWait,
     "WAIT_EXPIRED": WaitExpired,
+    "PRECONDITION_FAILED": PreconditionFailed,
     "PAYLOAD_TOO_LARGE": PayloadTooLarge,
     "RATE_LIMITED": RateLimited,
     "INTERNAL_ERROR": Internal,
@@ -171,6 +177,7 @@ BY_STATUS: Final[Mapping[int, type[Refusal]]] = {
     404: NotFound,
     405: MethodNotAllowed,
     409: Conflict,
+    412: PreconditionFailed,
     413: PayloadTooLarge,
     429: RateLimited,
     500: Internal,

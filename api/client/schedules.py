@@ -25,6 +25,12 @@ class ScheduleCalls:
         return Call("GET", _ALL, list[schedule_results.ScheduleShown], "data", values={"id": workflow_id}, is_safe=True)
 
     @Operation
+    def schedule(self, workflow_id: str, schedule_id: str) -> Call[schedule_results.ScheduleShown]:
+        """A schedule of a workflow, with its last decisions and next slots. Raises `NotFound`."""
+        values = {"id": workflow_id, "schedule_id": schedule_id}
+        return Call("GET", _ONE, schedule_results.ScheduleShown, "data", values=values, is_safe=True)
+
+    @Operation
     def create_schedule(self, workflow_id: str, schedule: Mapping[str, Any]) -> Call[schedule_results.ScheduleShown]:
         """Add a schedule to a workflow. Raises `NotFound`, `Invalid`, `Conflict`.
 

@@ -13,6 +13,9 @@ PAGE: Final = 100
 """So many items an iterator asks for at once."""
 
 
+_ORGANIZATION: Final = "/v1/organizations/{id}"
+
+
 class ServerCalls:
     """Calls about keys and the server itself."""
 
@@ -55,13 +58,34 @@ class ServerCalls:
         return Call("GET", "/v1/organization", results.OrganizationShown, "data", is_safe=True)
 
     @Operation
-    def change_organization(self, settings: Mapping[str, Any]) -> Call[results.OrganizationShown]:
+    def change_organization(
+        self, settings: Mapping[str, Any] | None = None, *, plan: str | None = None
+    ) -> Call[results.OrganizationShown]:
         """Change the settings that are given, by the API's names (`{"concurrencyLimit": 100}`); null takes one back.
 
-        They hold at once, for all runs of the organization. Raises `Invalid`, `Forbidden`, `Conflict`.
+        They hold at once, for all runs of the organization. `plan` bounds its requests: `free`, `starter`, `pro`,
+        `business` or `unlimited`. Raises `Invalid`, `Forbidden`, `Conflict`.
         """
-        body = {"settings": dict(settings)}
+        body = given(settings=None if settings is None else dict(settings), plan=plan)
         return Call("PATCH", "/v1/organization", results.OrganizationShown, "data", body=body, is_safe=True)
+
+    @Operation
+    def any_organization(self, organization_id: str) -> Call[results.OrganizationShown]:
+        """An organization; another than the key's own only an operator sees. Raises `Forbidden`, `NotFound`."""
+        values = {"id": organization_id}
+        return Call("GET", _ORGANIZATION, results.OrganizationShown, "data", values=values, is_safe=True)
+
+    @Operation
+    def change_any_organization(
+        self, organization_id: str, settings: Mapping[str, Any] | None = None, *, plan: str | None = None
+    ) -> Call[results.OrganizationShown]:
+        """Change the settings or the plan of any organization, as `change_organization` does of the key's own.
+
+        Raises `Invalid`, `Forbidden`, `NotFound`, `Conflict`.
+        """
+        body, values = given(settings=None if settings is None else dict(settings), plan=plan), {"id": organization_id}
+        shown = results.OrganizationShown
+        return Call("PATCH", _ORGANIZATION, shown, "data", values=values, body=body, is_safe=True)
 
     @Operation
     def keys(self, *, after: str | None = None, limit: int | None = None) -> Call[results.KeyPage]:
@@ -76,6 +100,11 @@ class ServerCalls:
             return None if page.meta.after is None else _keys(page.meta.after, PAGE)
 
         return Walk(_keys(None, PAGE), lambda page: page.data, then)
+
+    @Operation
+    def key(self, key_id: str) -> Call[key_results.KeyShown]:
+        """A key, without its text. Raises `Forbidden`, `NotFound`."""
+        return Call("GET", "/v1/keys/{id}", key_results.KeyShown, "data", values={"id": key_id}, is_safe=True)
 
     @Operation
     def revoke_key(self, key_id: str, *, with_children: bool | None = None) -> Call[key_results.KeyShown]:

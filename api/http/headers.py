@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from starlette.datastructures import Headers
 
-from perdure.engine.errors import Invalid, Unauthorized
+from perdure.engine.errors import Invalid, NoKey, Unauthorized
 
 HOLD_DEFAULT_MS: Final = 2000
 HOLD_MAX_S: Final = 30
 KEY_MAX: Final = 255
+REQUEST_ID: Final = "X-Request-Id"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _BEARER = re.compile(r"bearer +(?P<key>\S+) *", re.IGNORECASE)
@@ -32,16 +34,16 @@ def api_key(headers: Headers) -> str:
             raise Unauthorized("Authorization: it must be Bearer KEY; or send the key as x-api-key")
         keys.add(bearer["key"])
     if not keys:
-        raise Unauthorized("there is no key; send one as x-api-key: KEY, or as Authorization: Bearer KEY")
+        raise NoKey("there is no key; send one as x-api-key: KEY, or as Authorization: Bearer KEY")
     if len(keys) > 1:
         raise Unauthorized("there are two different keys; send one, as x-api-key or as Authorization: Bearer KEY")
     return keys.pop()
 
 
-def request_id(headers: Headers) -> str | None:
-    """The caller's own name for a request, if it is one that can stand in a header and a log."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else None
+def request_id(headers: Headers, names: Iterable[str] = (REQUEST_ID,)) -> str | None:
+    """The caller's own name for a request, under the first of these that has one fit for a header and a log."""
+    given = (headers.get(name, "") for name in names)
+    return next(filter(_REQUEST_ID.fullmatch, given), None)
 
 
 def idempotency_key(headers: Headers) -> str | None:

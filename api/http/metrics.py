@@ -34,18 +34,26 @@ OTHER: Final = "other"
 
 
 class HttpMetrics(Instruments):
-    """Requests by route, method and status, and how long they took."""
+    """Requests by dialect, route, method and status, how long they took, and refusals by dialect and code."""
 
     def __init__(self) -> None:
-        self.requests = Counter("http_requests", "Requests answered.", ("method", "route", "status"))
-        self.seconds = Histogram("http_request_seconds", "From request to answer.", SECONDS, ("method", "route"))
+        self.requests = Counter("http_requests", "Requests answered.", ("dialect", "method", "route", "status"))
+        self.seconds = Histogram(
+            "http_request_seconds", "From request to answer.", SECONDS, ("dialect", "method", "route")
+        )
+        self.refusals = Counter("http_refusals", "Requests refused, by the code that says why.", ("dialect", "code"))
 
-    def answered(self, method: str, state: dict[str, Any], status: int, seconds: float) -> None:
-        """Note a request; `state["route"]` is the template of its path. `status` 0: nobody was there to be answered."""
+    def answered(self, dialect: str, method: str, state: dict[str, Any], status: int, seconds: float) -> None:
+        """Note a request; `state["route"]` is the template of its path, `state["refusal"]` the code of a refusal.
+
+        `status` 0: nobody was there to be answered.
+        """
         route = state.get("route", UNMATCHED)
         method = method if method in METHODS else OTHER
-        self.requests.add(method, route, str(status))
-        self.seconds.observe(seconds, method, route)
+        self.requests.add(dialect, method, route, str(status))
+        self.seconds.observe(seconds, dialect, method, route)
+        if "refusal" in state:
+            self.refusals.add(dialect, state["refusal"])
 
 
 def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throttle, dialect: Dialect) -> Path:
@@ -57,7 +65,7 @@ def route(engine: Engine, http: HttpMetrics, settings: Settings, throttle: Throt
             try:
                 (await authenticate(engine.services.access, throttle, request)).require(OPERATOR)
             except PerdureError as error:
-                return refusal(dialect, error)
+                return refusal(dialect, error, state=request.scope["state"])
         metrics = engine.metrics
         try:
             await metrics.count_live(engine.store)

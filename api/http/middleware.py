@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.api.http.dialect import Dialects
-from perdure.api.http.headers import request_id
+from perdure.api.http.headers import REQUEST_ID, request_id
 from perdure.api.http.metrics import HttpMetrics
 from perdure.api.http.problems import refusal
 from perdure.engine.errors import Unavailable
@@ -42,7 +42,8 @@ class RequestLog:
     The line names the route and never the path, and has no bodies, queries or keys. What the request turns out to be
     about is bound to it and to all other lines of the request, as `execution_id` and `process_id`: a process id is the
     caller's data, and stands in that field and nowhere else, so that whoever must forget it can drop the field.
-    Handlers tell the actor in `scope["state"]`. A request that is cancelled (by a server that stops) is answered, too.
+    Handlers tell the actor in `scope["state"]`, and under `answer_headers` what the answer must carry however it comes
+    out. A request that is cancelled (by a server that stops) is answered, too.
     """
 
     def __init__(self, app: ASGIApp, dialects: Dialects, metrics: HttpMetrics | None = None) -> None:
@@ -55,7 +56,9 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        name = request_id(Headers(scope=scope)) or str(uuid.uuid4())
+        dialect = self._dialects.of(scope["path"])
+        names = (REQUEST_ID, *dialect.request_id_headers)
+        name = request_id(Headers(scope=scope), names) or str(uuid.uuid4())
         state = scope.setdefault("state", {})
         status = 0
 
@@ -64,7 +67,8 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = name
+                for header, value in (*((header, name) for header in names), *state.get("answer_headers", {}).items()):
+                    headers[header] = value
                 for header, value in ANSWER_HEADERS:
                     headers.setdefault(header, value)
             await send(message)
@@ -75,14 +79,14 @@ class RequestLog:
             except asyncio.CancelledError:
                 if status:  # half an answer is out: the connection is cut
                     raise
-                await refusal(self._dialects.of(scope["path"]), Unavailable(STOPPING))(scope, receive, send_named)
+                await refusal(dialect, Unavailable(STOPPING), state=state)(scope, receive, send_named)
             except Exception as error:
                 if status:
                     raise
-                await refusal(self._dialects.of(scope["path"]), error)(scope, receive, send_named)
+                await refusal(dialect, error, state=state)(scope, receive, send_named)
             finally:
                 seconds = time.perf_counter() - started
-                self._metrics.answered(scope["method"], state, status, seconds)
+                self._metrics.answered(dialect.name, scope["method"], state, status, seconds)
                 _log.info("request", **_described(scope, state), status=status, duration_ms=round(seconds * 1000, 1))
 
 

@@ -6,7 +6,7 @@ knows are here. Each dialect has an envelope that holds them (`api/CONTRACT.md`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -16,7 +16,16 @@ from starlette.responses import Response
 
 from perdure.api.http.dialect import Dialect
 from perdure.engine.core.transitions import TERMINAL
-from perdure.engine.errors import EngineFailed, Invalid, NotFound, PerdureError, RateLimited, Unauthorized, Unavailable
+from perdure.engine.errors import (
+    EngineFailed,
+    Invalid,
+    NotFound,
+    PerdureError,
+    RateLimited,
+    TooSoon,
+    Unauthorized,
+    Unavailable,
+)
 from perdure.store.errors import StoreError
 
 _log = structlog.get_logger("perdure.api")
@@ -32,6 +41,7 @@ STATUS: Final[Mapping[str, int]] = {
     "AMBIGUOUS_WAIT": 409,
     "NAME_THE_WAIT": 409,
     "WAIT_EXPIRED": 409,
+    "PRECONDITION_FAILED": 412,
     "PAYLOAD_TOO_LARGE": 413,
     "RATE_LIMITED": 429,
     "INTERNAL_ERROR": 500,
@@ -93,9 +103,17 @@ def json_response(body: Any, status: int = 200, headers: Mapping[str, str] | Non
     return Response(msgspec.json.encode(body), status, dict(headers or {}), media_type="application/json")
 
 
-def refusal(dialect: Dialect, error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer to a request that failed, as its dialect tells it."""
+def refusal(
+    dialect: Dialect,
+    error: Exception,
+    headers: Mapping[str, str] | None = None,
+    *,
+    state: MutableMapping[str, Any] | None = None,
+) -> Response:
+    """The answer to a request that failed, as its dialect tells it; the request's `state` is told the code."""
     problem = as_problem(error)
+    if state is not None:
+        state["refusal"] = problem.code
     return json_response(dialect.refusal(problem), status_of(problem), {**headers_of(problem), **(headers or {})})
 
 
@@ -111,7 +129,7 @@ def headers_of(error: PerdureError) -> dict[str, str]:
     headers = {}
     if error.code in RETRY_AFTER_S and error.details.get("status") not in TERMINAL:  # what has ended stays as it is
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | TooSoon):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="perdure"'

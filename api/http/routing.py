@@ -7,6 +7,8 @@ decided here, in this order: key, scope, path, query, body. So a table of routes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import copy
+from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -18,23 +20,29 @@ from starlette.types import Receive, Scope, Send
 
 from perdure.api.http.auth import NOBODY, authenticate
 from perdure.api.http.body_budget import BodyBudget, CountedBody
-from perdure.api.http.dialect import Dialect, Dialects
+from perdure.api.http.conditional import is_known, not_that, tag_of, wanted_tags
+from perdure.api.http.dialect import Deprecation, Dialect, Dialects
 from perdure.api.http.headers import idempotency_key, one_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
+from perdure.api.http.rate_limits import RateLimits
+from perdure.api.http.spelling import names_of_members, respell
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.api.validation import QUERY, Request, id_of, read
 from perdure.engine.embedded import Engine
-from perdure.engine.errors import Invalid, PerdureError, Unauthorized
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.errors import Invalid, PerdureError, Unauthorized, Unavailable
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey, Terms
 from perdure.engine.services.access import Principal
+from perdure.engine.services.idempotency import Answered
+from perdure.engine.services.sending import ClaimLost, StreamMoved
 from perdure.engine.shown import shown_name
 
 Q = TypeVar("Q")
 B = TypeVar("B")
 
 PARAMETERS_MAX = 32
+NOT_MODIFIED: Final = 304
 
 ANY_KEY: Final = ""
 """The scope of a route that any key may call."""
@@ -62,6 +70,18 @@ class Served(NamedTuple):
     engine: Engine
     settings: Settings
     dialects: Dialects
+
+
+MOVES_MAX: Final = 10
+"""So often a change with an `If-Match` is begun again, since something else has happened to the thing meanwhile."""
+
+
+class Guards(NamedTuple):
+    """The guards against whoever asks for too much: by wrong keys, by long bodies, by more than their plan allows."""
+
+    throttle: Throttle
+    budget: BodyBudget
+    limits: RateLimits
 
 
 class RouteCall(Generic[Q, B]):
@@ -98,6 +118,19 @@ class RouteCall(Generic[Q, B]):
     def headers(self) -> Headers:
         return self._request.headers
 
+    def under(self, terms: Terms) -> RouteCall[Q, B]:
+        """The same call, whose first command goes with these terms."""
+        again = copy(self)
+        again.principal = self.principal._replace(caller=self.caller._replace(terms=terms))
+        return again
+
+    def reading(self, query: Request) -> RouteCall[Any, None]:
+        """A call that asks with this query for what stands at the same path, by the same key."""
+        return RouteCall(
+            Served(self.engine, self.settings, self.dialects),
+            *(self._request, self.principal, self.path, (), query, None, None),
+        )
+
     def path_id(self, name: str) -> bytes:
         """The id that stands in the path. Raises `Invalid`."""
         return id_of(name, self.path[name])
@@ -115,6 +148,8 @@ class RouteCall(Generic[Q, B]):
 
 
 Handler = Callable[[RouteCall[Any, Any]], Awaitable[Reply]]
+Repeated = Callable[[RouteCall[Any, Any], Answered], Awaitable[Reply]]
+StreamOf = Callable[[RouteCall[Any, Any]], bytes]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,10 +160,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     object, `dict` for a JSON object of the caller's own, none where no body is looked at. `tells_position`: every
     answer, errors too, says where the log stood, if its key was accepted.
 
+    `repeated` answers a request again whose `Idempotency-Key` was used before, from what is stored of the first one;
+    only routes whose handler looks at the key itself have the header and none. `is_of_one`: a GET of one thing, whose
+    answer has a tag. `changes` names the stream that a change of the thing at this path is recorded in: so it takes an
+    `If-Match`, with the tag of the GET of that path.
+
     The rest is for the document (`api.openapi`), and tests hold the answers against it: `answer` is the type of a
     success, and `refusals` are the codes beyond those that the declarations above imply; `headers` are those that
     the handler looks at; `body_as` describes a body that is a JSON object of the caller's own. `tag` is the heading of
     the dialect's that it stands under, the first if it says none; `operation_id` its name, if not the handler's.
+    `deprecation` tells its end.
     """
 
     dialect: Dialect
@@ -140,6 +181,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: type | None = None
     is_body_optional: bool = False
     tells_position: bool = False
+    repeated: Repeated | None = None
+    is_of_one: bool = False
+    changes: StreamOf | None = None
     status: int = 200
     answer: Any = None
     media_type: str = JSON
@@ -148,12 +192,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body_as: Any = None
     tag: str = ""
     operation_id: str = ""
+    deprecation: Deprecation | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a path or a tag that is none of the dialect's."""
         dialect = self.dialect
         if not self.path.startswith(dialect.prefix):
             message = f"{self.path}: the path of a route of dialect {dialect.name} must begin with {dialect.prefix}"
+            raise ValueError(message)
+        if self.is_of_one and self.method != "GET":
+            message = f"{self.method} {self.path}: is_of_one: only a GET has a tag"
             raise ValueError(message)
         if self.tag and self.tag not in dialect.tags:
             message = f"{self.path}: tag: {self.tag!r} is none of dialect {dialect.name}: {', '.join(dialect.tags)}"
@@ -165,6 +213,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return self.tag or next(iter(self.dialect.tags))
 
     @property
+    def end(self) -> Deprecation | None:
+        """Its end, if it is foretold: its own, or that of all of the dialect."""
+        return self.deprecation or self.dialect.deprecation
+
+    @property
     def may_be_yaml(self) -> bool:
         """Whether the body may be YAML, since it holds a definition."""
         return "definition" in getattr(self.body, "__struct_fields__", ())
@@ -173,11 +226,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class Endpoint:
     """All methods of one path."""
 
-    def __init__(self, routes: Sequence[Route], served: Served, throttle: Throttle, budget: BodyBudget) -> None:
+    def __init__(self, routes: Sequence[Route], served: Served, guards: Guards) -> None:
         self._routes = {route.method: route for route in routes}
         self._served = served
-        self._throttle = throttle
-        self._budget = budget
+        self._throttle, self._budget, self._limits = guards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.respond(HttpRequest(scope, receive))
@@ -189,24 +241,29 @@ class Endpoint:
         if route is None:
             return self._refuse_method(request)
         request.state.route = route.path
+        if route.end is not None:
+            request.state.answer_headers = route.end.headers()
         try:
             answer = await self._answer(route, request)
             headers = {**answer.headers, **self._position(route, answer.position)}
             if isinstance(answer.body, bytes):
                 return Response(answer.body, answer.status, headers)
+            if route.is_of_one:
+                return _tagged(request, answer, headers)
             return json_response(answer.body, answer.status, headers)
         except Exception as error:  # noqa: BLE001 refusal logs what it hides
             # How far the log is tells how much everybody does: that is for who has a key, as long as it is good.
             has_key = hasattr(request.state, "actor") and not isinstance(error, Unauthorized)
             position = error.position if isinstance(error, PerdureError) else None
-            return refusal(route.dialect, error, self._position(route, position) if has_key else {})
+            headers = self._position(route, position) if has_key else {}
+            return refusal(route.dialect, error, headers, state=request.scope["state"])
 
     def _refuse_method(self, request: HttpRequest) -> Response:
         """All methods of a path are of one dialect; what its answers carry, this one does."""
         some = next(iter(self._routes.values()))
         request.state.route = some.path
         allowed = [*self._routes, "HEAD"] if "GET" in self._routes else [*self._routes]
-        return refusal(some.dialect, no_such_method(allowed))
+        return refusal(some.dialect, no_such_method(allowed), state=request.scope["state"])
 
     def _position(self, route: Route, position: int | None) -> dict[str, str]:
         if not route.tells_position:
@@ -220,6 +277,7 @@ class Endpoint:
         if route.scope is not None:
             principal = await authenticate(self._served.engine.services.access, self._throttle, request)
             request.state.actor = principal.caller.actor
+            await self._limits.take(principal.caller.organization_id, request.scope["state"])
             if route.scope != ANY_KEY:
                 principal.require(route.scope)
         path = {name: _decoded(name, value) for name, value in request.path_params.items()}
@@ -232,7 +290,53 @@ class Endpoint:
                 principal.caller.grant.check(self._served.engine.clock)
             body = _body(route, given)
             call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
+            try:
+                return await self._answer_once(route, call)
+            except PerdureError as error:
+                respell(error, names_of(route))
+                raise
+
+    async def _answer_once(self, route: Route, call: RouteCall[Any, Any]) -> Reply:
+        """Answer a call, or if it was answered before under its idempotency key, in the way of a repetition."""
+        key = None if route.repeated is None else call.idempotency(call.given or {})
+        if route.repeated is None or key is None:
+            return await self._answer_if_match(route, call)
+        replies: list[Reply] = []
+
+        async def attempt(claim: IdempotencyClaim | None) -> Answered | None:
+            try:
+                replies.append(await route.handler(call.under(Terms(claim=claim))))
+            except ClaimLost:
+                return None
+            return Answered(None, b"", replies[0].position or 0)
+
+        answered = await self._served.engine.services.idempotency.run_once(call.caller, key, attempt)
+        return replies[0] if replies else await route.repeated(call, answered)
+
+    async def _answer_if_match(self, route: Route, call: RouteCall[Any, Any]) -> Reply:
+        """Answer a call, if the thing is still what its `If-Match` says, up to the moment of the decision.
+
+        Where the stream ends is read before the thing, and the command is decided only if it ends there still. What
+        has happened to it meanwhile need not have changed what is shown: so it is looked at again.
+        """
+        tags = None if route.method == "GET" else wanted_tags(call.headers)
+        if tags is None:
             return await route.handler(call)
+        shown = self._routes.get("GET")
+        if route.changes is None or shown is None or not shown.is_of_one:
+            raise Invalid("If-Match: it is not looked at here, so that it would guard against nothing; leave it out")
+        stream_id, store = route.changes(call), self._served.engine.store
+        for _ in range(MOVES_MAX):
+            stream = (await store.streams_of([stream_id])).get(stream_id)
+            now = await shown.handler(call.reading(shown.query()))
+            tag = tag_of(msgspec.json.encode(now.body))
+            if tag not in tags:
+                raise not_that(tag)
+            try:
+                return await route.handler(call.under(Terms(unmoved=(stream_id, stream.seq if stream else 0))))
+            except StreamMoved:
+                continue
+        raise Unavailable("too much happens to this at once; repeat the call")
 
     async def _given(
         self, route: Route, request: HttpRequest, whose: bytes, counted: CountedBody
@@ -245,6 +349,22 @@ class Endpoint:
         if broken is not None:
             raise broken
         return await parse_object(raw, request.headers, limit=limit, whose=whose, may_be_yaml=route.may_be_yaml)
+
+
+def _tagged(request: HttpRequest, answer: Reply, headers: Mapping[str, str]) -> Response:
+    """The answer with its tag, or only that it is what the caller has."""
+    content = msgspec.json.encode(answer.body)
+    headers = {**headers, "ETag": tag_of(content)}
+    if is_known(request.headers, headers["ETag"]):
+        return Response(None, NOT_MODIFIED, headers)
+    return Response(content, answer.status, headers, media_type=JSON)
+
+
+@lru_cache(maxsize=512)
+def names_of(route: Route) -> Mapping[str, str]:
+    """The names in this route's requests of what services name as this code does, where they differ."""
+    body = route.body if route.body is not None and issubclass(route.body, Request) else None
+    return {**route.dialect.field_names, **names_of_members(route.query), **names_of_members(body)}
 
 
 def _decoded(name: str, value: str) -> str:

@@ -19,12 +19,15 @@ What is no request at all is a `VALIDATION_ERROR` too, with the status 400, 408 
 
 PARAMETERS: Final[Mapping[str, str]] = {
     **{each.name: each.words for each in FILTERS},
+    "all": "Whatever a step can do here, too.",
     "after": "Where the page before ended: `after` of its `meta`.",
-    "cursor": "Where the page before ended, as its `meta` says.",
+    "cursor": "Where the page before ended, as its `meta` says; empty, it asks for the first page.",
+    "expand": "What is shown beside: the definition that the workflow compiles to, or the document as it was written.",
     "id": "The id.",
     "limit": "How many items a page has.",
     "organization_id": "Part of the position from `lastKey`; it must be the key's own.",
     "name": "The workflow's name. `/` in it is `%2F`.",
+    "offset": "So many are left out, the newest. It goes as far as 10,000; beyond that send `cursor`.",
     "order": "From the first event on, or from the last one back.",
     "page": "The number of the page, from 1.",
     "payloads": "Whether each event comes with its payload, or only with that one's digest.",
@@ -37,6 +40,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     ),
     "sort": "Which runs come first: the newest, or the oldest.",
     "status": "Only those with this status.",
+    "status_detail": "Only runs with this status in the engine's words; several are separated by commas.",
     "test": "Runs drafts too; without a body the workflow's mock payload is the input.",
     "token": "The task token, as `$$.Task.Token` gave it.",
     "types": "Names of events, separated by commas: only these.",
@@ -84,6 +88,14 @@ REQUEST_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "description": "Repeated with the same request it gets the first 200 again; with another one 409.",
         "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[ -~]*$"},
     },
+    "If-Match": {
+        "description": "The `ETag` of the thing as it was read, or several: if it is another by now, nothing is done.",
+        "schema": {"type": "string"},
+    },
+    "If-None-Match": {
+        "description": "The `ETag` of what the caller has, or several: if it is that still, 304 says so.",
+        "schema": {"type": "string"},
+    },
     "Prefer": {
         "description": (
             f"`wait=N`: hold the call for up to N seconds (0 to {HOLD_MAX_S}) until a wait opens; "
@@ -111,9 +123,27 @@ ANSWER_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "description": "The `Prefer: wait=N` that was heeded.",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
     },
+    "ETag": {
+        "description": "The tag of exactly this answer: for `If-None-Match`, and for the `If-Match` of a change.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[A-Za-z0-9_-]+"$'},
+    },
     "Retry-After": {
         "description": "So many seconds later a repetition may do better.",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-RateLimit-Limit": {
+        "description": "How many requests the organization's plan allows in the minute, or the day, that is nearer to "
+        "its end. Left out where the plan has no limit, as the other two.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "How many of them are left.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "X-RateLimit-Reset": {
+        "description": "When one more is: seconds since the epoch.",
+        "schema": {"type": "integer", "minimum": 0},
     },
     "WWW-Authenticate": {
         "description": "How to send a key.",
@@ -121,6 +151,17 @@ ANSWER_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
         "schema": {"type": "string"},
     },
 }
+
+DEPRECATION_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Deprecation": {
+        "description": "Since when this should not be used (RFC 9745): `@` and seconds since the epoch.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^@[0-9]+$"},
+    },
+    "Link": {"description": "The page that tells what to use instead.", "required": True, "schema": {"type": "string"}},
+    "Sunset": {"description": "From when on this may be gone (RFC 8594).", "schema": {"type": "string"}},
+}
+"""Of answers of routes whose end is foretold."""
 
 CODES: Final[Mapping[str, str]] = {
     "VALIDATION_ERROR": "A field is wrong; the message names it, what is wrong, and what is accepted.",
@@ -132,8 +173,12 @@ CODES: Final[Mapping[str, str]] = {
     "AMBIGUOUS_WAIT": "Several waits are open, and the call names none; `details.waits` lists them.",
     "NAME_THE_WAIT": "The workflow wants each resume to say which wait it means; `details.waits` lists the open ones.",
     "WAIT_EXPIRED": "That wait timed out or was cancelled.",
+    "PRECONDITION_FAILED": "It is no longer what `If-Match` says; read it again.",
     "PAYLOAD_TOO_LARGE": "The body is longer than the setting allows.",
-    "RATE_LIMITED": "Too many wrong keys came from this address, or its workspace asks for too much at once.",
+    "RATE_LIMITED": (
+        "Too many wrong keys came from this address, the organization has sent more than its plan allows, or its "
+        "workspace asks for too much at once."
+    ),
     "INTERNAL_ERROR": "A defect of ours; the log has it under `X-Request-Id`.",
     "UNAVAILABLE": "Nothing was done, or it cannot be said: repeat the call later.",
 }

@@ -12,15 +12,16 @@ import msgspec
 
 from perdure.api.dialects.process.schemas import Resume
 from perdure.api.dialects.resource.access.schemas import NewKey
-from perdure.api.dialects.schemas import VERSION_MAX
 from perdure.api.http.dialect import Dialect, Dialects
+from perdure.api.http.headers import REQUEST_ID
 from perdure.api.http.json_body import JSON, YAML
 from perdure.api.http.problems import RETRY_AFTER_S, STATUS
-from perdure.api.http.routing import Route
+from perdure.api.http.routing import NOT_MODIFIED, Route
 from perdure.api.openapi import descriptions as words
 from perdure.api.openapi import snippets
 from perdure.api.openapi.schemas import Schema, coded, named, parameters_of, schemas_of
 from perdure.api.settings import SOURCES
+from perdure.api.validation import VERSION_MAX
 from perdure.engine.services.access import SCOPES
 
 OPENAPI: Final = "3.1.1"
@@ -181,6 +182,8 @@ def _operation(
         "security": [] if route.scope is None else [{name: [route.scope] if route.scope else []} for name in SECURITY],
         "x-codeSamples": snippets.snippets(route, example),
     }
+    if route.end is not None:
+        operation["deprecated"] = True
     if route.body is not None:
         content = {"schema": _schema(route, schema_of, _body_type(route)), **_given(example, "body", "example")}
         operation["requestBody"] = {"required": not route.is_body_optional, "content": {JSON: content}}
@@ -244,26 +247,40 @@ def _query(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]
 
 def _headers(route: Route, example: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     given = example.get("headers", {})
-    for name in (*route.headers, "X-Request-Id"):
-        header = words.REQUEST_HEADERS[name]
+    conditions = ["If-None-Match"] if route.is_of_one else ["If-Match"] if route.changes is not None else []
+    for name in (*route.headers, *conditions, REQUEST_ID, *route.dialect.request_id_headers):
+        header = words.REQUEST_HEADERS[REQUEST_ID if name in route.dialect.request_id_headers else name]
         yield {"name": name, "in": "header", "required": False, **header, **_given(given, name, "example")}
 
 
 # --- answers -----------------------------------------------------------------------------------------------------
+
+RATE_LIMITS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+"""Of every answer to a key whose organization's plan has a limit."""
 
 NO_KEY: Final = frozenset({"UNAUTHORIZED", "RATE_LIMITED"})
 """What is answered where no key was accepted."""
 
 
 def _success(route: Route, schema_of: Mapping[tuple[str, Any], Schema], example: Mapping[str, Any]) -> dict[str, Any]:
-    headers = _answer_headers(route, "Preference-Applied" if "Prefer" in route.headers else None)
+    applied = "Preference-Applied" if "Prefer" in route.headers else None
+    headers = _answer_headers(route, applied, "ETag" if route.is_of_one else None)
     content = {"schema": _schema(route, schema_of, route.answer), **_given(example, "answer", "example")}
     return {"description": "Success.", "headers": headers, "content": {route.media_type: content}}
 
 
 def _answer_headers(route: Route, *more: str | None) -> dict[str, Any]:
-    names = ["X-Request-Id", "X-Log-Position" if route.tells_position else None, *more]
-    return {name: {"$ref": f"{HEADERS_AT}{name}"} for name in names if name is not None}
+    position = "X-Log-Position" if route.tells_position else None
+    names = [REQUEST_ID, position, *(RATE_LIMITS if route.scope is not None else ()), *more]
+    headers: dict[str, Any] = {name: _header(name) for name in names if name is not None}
+    headers |= {name: _header(REQUEST_ID) for name in route.dialect.request_id_headers}
+    if route.end is not None:
+        headers |= words.DEPRECATION_HEADERS
+    return headers
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"{HEADERS_AT}{name}"}
 
 
 def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
@@ -273,14 +290,19 @@ def _refusals(route: Route, refused: dict[str, Any]) -> dict[str, Any]:
         found.setdefault(STATUS[code], []).append(code)
     if route.body is not None:
         found[UNSUPPORTED_TYPE] = ["VALIDATION_ERROR"]
-    responses = {}
+    responses: dict[str, Any] = {}
     for status, codes in sorted(found.items()):
         kind = named(route.dialect.error_schema.__name__, route.dialect.document_prefix)
         positioned = "positioned." if route.tells_position else ""
+        positioned += "deprecated." if route.end is not None else ""
+        positioned += "open." if route.scope is None else ""
         name = f"{kind}.{positioned}{status}.{'-or-'.join(dict.fromkeys(map(route.dialect.code, codes)))}"
         refused[name] = _refused(route, status, codes)
         responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
-    return responses
+    if route.is_of_one:
+        about = "It is what `If-None-Match` says, and not sent again."
+        responses[str(NOT_MODIFIED)] = {"description": about, "headers": _answer_headers(route, "ETag")}
+    return dict(sorted(responses.items()))
 
 
 def _codes(route: Route) -> set[str]:
@@ -291,6 +313,8 @@ def _codes(route: Route) -> set[str]:
         codes.add("FORBIDDEN")
     if route.body is not None:
         codes.add("PAYLOAD_TOO_LARGE")
+    if route.changes is not None:
+        codes.add("PRECONDITION_FAILED")
     return codes
 
 
@@ -304,6 +328,8 @@ def _refused(route: Route, status: int, codes: Sequence[str]) -> dict[str, Any]:
     headers = _answer_headers(route, retry, ask)
     if set(codes) & NO_KEY:
         headers.pop("X-Log-Position", None)
+    if "UNAUTHORIZED" in codes:
+        headers = {name: header for name, header in headers.items() if name not in RATE_LIMITS}
     return {
         "description": "\n\n".join(about),
         "headers": headers,

@@ -321,7 +321,7 @@ def _create_key(
     person = {} if command.user_id is None else {"user_id": command.user_id}
     roles = {"role_ids": list(command.role_ids)} if command.role_ids else {}
     draft.emit(event, {"name": command.name, **person, **roles})
-    return Decision(tuple(draft.steps), ())
+    return Decision(tuple(draft.steps), (), command.key)
 
 
 def _sandbox(draft: Draft[OrganizationState], live: str, new_id: str, payloads: Mapping[int, Any]) -> str:

@@ -7,11 +7,14 @@ passed over. What callers may say is checked in `engine.services.settings`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from perdure.engine.core.events import CountsRule, ResumeRule
+
+PlanName: TypeAlias = Literal["free", "starter", "pro", "business", "unlimited"]
+"""The name of a plan, which is how much an organization may ask for. What each allows is in `engine.services.plans`."""
 
 
 class Quotas(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel", gc=False):
@@ -53,11 +56,13 @@ class OrganizationSettings(
 ):
     """The settings of an organization. `concurrency_limit` of all its runs go on at once, whatever their workflow.
 
-    `quotas` hold for the runs of each of its workflows that has none of its own.
+    `quotas` hold for the runs of each of its workflows that has none of its own. `plan` is how many requests it may
+    send.
     """
 
     concurrency_limit: int | None = None
     quotas: Quotas | None = None
+    plan: PlanName = "unlimited"
 
 
 VERSION_DEFAULTS: Final = VersionSettings()

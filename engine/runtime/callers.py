@@ -65,12 +65,42 @@ class Grant(msgspec.Struct, eq=False):
             self.watches.discard(watch)
 
 
+class IdempotencyClaim(NamedTuple):
+    """The idempotency key that a request came with, and the digest of the request.
+
+    `organization_id` is whose it is, if not of the organization that the command is about. `beside` is another claim of
+    the same request: it has both, or neither.
+    """
+
+    workspace_id: bytes
+    key: str
+    salt: bytes
+    request_digest: bytes
+    organization_id: bytes | None = None
+    beside: IdempotencyClaim | None = None
+
+
+class Terms(NamedTuple):
+    """The terms of a request, which go with the first command that it comes to.
+
+    `claim` is kept with the command's answer. `unmoved` is a stream and its seq: a command about it is only decided if
+    nothing has happened there since. Both are told to whoever gave them by an exception (`engine.services.sending`).
+    """
+
+    claim: IdempotencyClaim | None = None
+    unmoved: tuple[bytes, int] | None = None
+
+
+NO_TERMS: Final = Terms()
+
+
 class Caller(NamedTuple):
     """The identity of a caller, derived from its key and never claimed. `actor` is as the log records it, `KIND:ID`.
 
     `grant` is looked at again when a command is decided; without one nothing can end. `user_id` and `role_ids` are of
     the person that the key is of, if it is anybody's. `live_workspace_id` is set for a caller in a sandbox: the
-    workspace that it is paired with, whose workflows it sees.
+    workspace that it is paired with, whose workflows it sees. `terms` are those of the request that is under way.
+    A run acts by no key, and looks at workflows as its `author` does.
     """
 
     organization_id: bytes
@@ -80,6 +110,8 @@ class Caller(NamedTuple):
     user_id: str | None = None
     role_ids: frozenset[str] = frozenset()
     live_workspace_id: bytes | None = None
+    author: Viewer | None = None
+    terms: Terms = NO_TERMS
 
     @property
     def home_workspace_id(self) -> bytes:
@@ -89,7 +121,7 @@ class Caller(NamedTuple):
     @property
     def viewer(self) -> Viewer | None:
         """The caller as somebody who looks at workflows; null: who acts by no key sees all of them."""
-        return None if self.grant is None else Viewer(self.user_id, tuple(sorted(self.role_ids)), self.actor)
+        return self.author if self.grant is None else Viewer(self.user_id, tuple(sorted(self.role_ids)), self.actor)
 
     def sees(self, row: WorkflowRow) -> bool:
         """Whether the caller may know of a workflow."""

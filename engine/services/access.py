@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import ids, organization
 from perdure.engine.core.organization import KeyMode
-from perdure.engine.core.settings import organization_settings
+from perdure.engine.core.settings import PlanName, organization_settings
 from perdure.engine.errors import Invalid, NotFound, Refused
 from perdure.engine.language import format_instant
 from perdure.engine.log.codec import decode_json
-from perdure.engine.runtime.callers import DEFAULT, KEY_ACTOR, Caller, Grant
+from perdure.engine.runtime.callers import DEFAULT, KEY_ACTOR, NO_TERMS, Caller, Grant
 from perdure.engine.runtime.clock import Clock
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import Accepted
@@ -66,6 +66,11 @@ _FORM: Final = re.compile(rf"({_EVER})[A-Za-z0-9_-]{{{-(-KEY_BYTES * 4 // 3)}}}"
 BEYOND_SANDBOX: Final = ("operator", "organization.view")
 """Scopes that no test key has: they reach beyond its sandbox."""
 NAME_MAX: Final = 120
+PLANS_KNOWN_MAX: Final = 20_000
+"""Of so many organizations the plan is known without a read of the store."""
+
+
+NO_ORGANIZATION: Final = "there is no such organization"
 
 
 class Forbidden(Refused):
@@ -138,13 +143,26 @@ class Principals(Cache[bytes, Principal]):
                 principal.caller.grant.revoke()
 
 
+class Plans(Cache[bytes, PlanName]):
+    """The plans of organizations, by their ids."""
+
+    def __init__(self) -> None:
+        super().__init__(PLANS_KNOWN_MAX)
+
+    def on_changed(self, hot: HotStream, events: Sequence[NewEvent]) -> None:
+        """A commit has changed an organization: it may have another plan."""
+        if any(event.type == organization.OrganizationSettingsChanged.__name__ for event in events):
+            self.forget(lambda key: key == hot.stream_id)
+
+
 class Access:
     """Organizations, workspaces and keys: authentication, creation and revocation."""
 
-    def __init__(self, node: NodeParts, principals: Principals) -> None:
+    def __init__(self, node: NodeParts, principals: Principals, plans: Plans) -> None:
         self._node = node
         self._store = node.store
         self._keys = principals
+        self._plans = plans
         # Names of organizations are unique over streams, which no stream's state can say: one at a time.
         self._making = asyncio.Lock()
         self._revoking = asyncio.Lock()
@@ -195,7 +213,7 @@ class Access:
         row = None if caller.grant is None else await self._store.api_key(caller.grant.key_id)
         if row is None:
             raise NotFound("this caller acts by no key")
-        return OwnKey(row, "unlimited")
+        return OwnKey(row, await self.plan(row.organization_id))
 
     async def key_names(self, caller: Caller, actors: Iterable[str]) -> dict[str, str]:
         """The names of the keys among these actors, as far as they are of the caller's organization."""
@@ -225,23 +243,42 @@ class Access:
 
     async def own_organization(self, caller: Caller) -> OrganizationRow:
         """The caller's organization. Raises `NotFound`."""
-        row = await self._store.organization(caller.organization_id)
+        return await self._organization(caller.organization_id)
+
+    async def any_organization(self, principal: Principal, organization_id: bytes) -> OrganizationRow:
+        """An organization, which only an operator sees if it is not the principal's own. Raises `NotFound`."""
+        if organization_id != principal.caller.organization_id and organization.OPERATOR not in principal.scopes:
+            raise NotFound(NO_ORGANIZATION)
+        return await self._organization(organization_id)
+
+    async def _organization(self, organization_id: bytes) -> OrganizationRow:
+        row = await self._store.organization(organization_id)
         if row is None:
-            raise NotFound("there is no such organization")
+            raise NotFound(NO_ORGANIZATION)
         return row
 
-    async def change_organization(self, principal: Principal, given: Mapping[str, Any]) -> OrganizationRow:
-        """Change settings of the caller's organization, as `engine.services.settings` reads them.
+    async def plan(self, organization_id: bytes) -> PlanName:
+        """The plan of an organization, as its last change on disk says; read once, and again after each change."""
 
-        Raises `Invalid`, `Forbidden`, and `Conflict` if somebody else has changed them meanwhile.
+        async def reading() -> PlanName:
+            return organization_settings((await self._organization(organization_id)).settings).plan
+
+        return await self._plans.read(organization_id, reading)
+
+    async def change_organization(
+        self, principal: Principal, given: Mapping[str, Any], organization_id: bytes | None = None
+    ) -> OrganizationRow:
+        """Change settings of an organization (the caller's own), as `engine.services.settings` reads them.
+
+        Raises `Invalid`, `Forbidden`, `NotFound`, and `Conflict` if somebody else has changed them meanwhile.
         """
-        principal.require("operator")
-        caller = principal.caller
-        current = organization_settings((await self.own_organization(caller)).settings)
+        principal.require(organization.OPERATOR)
+        whose = principal.caller.organization_id if organization_id is None else organization_id
+        current = organization_settings((await self._organization(whose)).settings)
         wanted = changed_organization(current, given, self._node.limits)
         command = organization.ChangeOrganizationSettings(current, wanted)
-        await send(self._node, caller, "organization", caller.organization_id, command)
-        return await self.own_organization(caller)
+        await send(self._node, principal.caller._replace(organization_id=whose), "organization", whose, command)
+        return await self._organization(whose)
 
     async def workspace(
         self, organization_id: bytes, name: str, actor: str, grant: Grant | None = None
@@ -320,8 +357,11 @@ class Access:
         if organization_name is not None:
             organization_id = (await self.organization(organization_name, caller.actor, caller.grant)).organization_id
         workspace = await self.workspace(organization_id, workspace_name or DEFAULT, caller.actor, caller.grant)
-        live = workspace.live_workspace_id
-        return Caller(organization_id, workspace.workspace_id, caller.actor, caller.grant, live_workspace_id=live)
+        return caller._replace(
+            organization_id=organization_id,
+            workspace_id=workspace.workspace_id,
+            live_workspace_id=workspace.live_workspace_id,
+        )
 
     async def make_key(
         self,
@@ -351,6 +391,14 @@ class Access:
             message = "the key was made and cannot be found"
             raise RuntimeError(message)
         return MadeKey(row, text)
+
+    async def key(self, principal: Principal, key_id: bytes) -> ApiKeyRow:
+        """A key of the principal's workspace (an operator's: of the organization). Raises `NotFound`."""
+        principal.require("keys.manage")
+        row = await self._store.api_key(key_id)
+        if row is None or not await self._sees(principal, row):
+            raise NotFound(f"there is no key {ids.text(key_id)}")
+        return row
 
     async def keys(
         self, principal: Principal, *, after: bytes = b"", limit: int | None = None
@@ -384,10 +432,7 @@ class Access:
         which makes keys for others, or `with_children` says otherwise. Raises `NotFound`, `Forbidden`, and `Conflict`
         for the last operator's key of all.
         """
-        principal.require("keys.manage")
-        row = await self._store.api_key(key_id)
-        if row is None or not await self._sees(principal, row):
-            raise NotFound(f"there is no key {ids.text(key_id)}")
+        row = await self.key(principal, key_id)
         scopes = row.scopes.split()
         for scope in scopes:
             principal.require(scope)
@@ -404,6 +449,7 @@ class Access:
         while is_more:
             reply = await send(self._node, caller, "organization", row.organization_id, command)
             is_more = isinstance(reply, Accepted) and bool(reply.answer)
+            caller = caller._replace(terms=NO_TERMS)  # they went with the first
 
     async def _sees(self, principal: Principal, row: ApiKeyRow) -> bool:
         caller = principal.caller

@@ -15,9 +15,9 @@ from perdure.engine.core.decide.resume import RESTARTED
 from perdure.engine.errors import Conflict, Invalid, NotFound, WaitExpired
 from perdure.engine.history.approvals import Approval, ApprovalDecision
 from perdure.engine.language.instants import format_instant
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim
+from perdure.engine.runtime.processing.requests import ClaimConflict
 from perdure.engine.services.access import Forbidden
 from perdure.engine.services.idempotency import Answered, Idempotency
 from perdure.engine.services.run_records import RunRecords

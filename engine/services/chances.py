@@ -16,9 +16,9 @@ from perdure.engine.core import ids
 from perdure.engine.core.events import ExecutionStarted, Origin, Recorded
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.log.codec import EXECUTION
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import ClaimConflict, IdempotencyClaim
+from perdure.engine.runtime.processing.requests import ClaimConflict
 from perdure.engine.runtime.telemetry.request_context import bind_execution
 from perdure.engine.services.idempotency import Answered, Idempotency
 from perdure.engine.services.open_runs import StartRules

@@ -11,13 +11,15 @@ import msgspec
 
 from perdure.engine.core.workflow import SourceText
 from perdure.engine.errors import Invalid
-from perdure.engine.language import Problem
+from perdure.engine.language import Problem, problems, steps_of, unsupported
 from perdure.engine.language.formats.documents import DocumentOptions, compile_document
 from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError, DocumentOutline
+from perdure.engine.language.formats.later import not_yet
 from perdure.engine.language.formats.projections import PROJECTIONS
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
+from perdure.engine.services.document_triggers import trigger_problems
 from perdure.engine.shown import shown
 from perdure.engine.steps import Registry
 from perdure.engine.steps.action_forms import action_forms
@@ -62,8 +64,9 @@ class Documents:
 
     @property
     def actions(self) -> Mapping[str, ActionForm]:
-        """By name, what steps of documents can do."""
-        return action_forms(self.registry)
+        """By name, what steps of documents can do: what a step that is registered does, of the catalog too."""
+        registered = frozenset(self.registry.names())
+        return {name: form for name, form in action_forms(self.registry).items() if form.name in registered}
 
     def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         """The outline of a version, as `outline_of` has it."""
@@ -89,10 +92,36 @@ class Documents:
         """Compile a document. Raises `Invalid`, with every problem in `details["errors"]`."""
         check_format(given.format)
         options = DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone)
+        found = trigger_problems(given.format, given.document)
+        what = "definition" if given.format == "asl" else given.format
         try:
-            return compile_document(given.format, given.document, options)
+            compiled = compile_document(given.format, given.document, options)
         except DocumentError as error:
-            raise refused(error.problems, "definition" if given.format == "asl" else given.format) from None
+            others = [each for each in found if each.path not in _places(error.problems)]
+            raise refused([*others, *error.problems], what) from None
+        if found:
+            raise refused(found, what)
+        return compiled
+
+    def encoded(self, definition: Any) -> bytes:
+        """A definition in Amazon States Language as it is stored. Raises `Invalid`, with every problem."""
+        if isinstance(definition, str | bytes) and not looks_like_json(definition):
+            definition = read_yaml(definition)
+        found = problems(definition)
+        if not found:
+            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
+            found = [*unsupported(definition), *self._unserved(definition)]
+        if found:
+            raise refused(found, "definition")
+        return encode_json(definition)
+
+    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
+        known = ", ".join(sorted(self.registry.names()))
+        return [
+            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
+            for pointer, name in steps_of(definition)
+            if self.registry.get(name) is None
+        ]
 
     async def convert(self, caller: Caller, given: GivenDocument, target: str) -> Any:
         """The document in another format: as it is, or the definition that it compiles to, projected."""
@@ -106,6 +135,10 @@ class Documents:
 
     def _converted(self, given: GivenDocument, target: str) -> Any:
         return PROJECTIONS[target](self.compile(given, is_standalone=True).definition)
+
+
+def _places(problems: Sequence[Problem]) -> set[str]:
+    return {problem.path for problem in problems}
 
 
 def shown_as(row: WorkflowVersionRow, name: str) -> Any:

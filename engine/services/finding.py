@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import ids
-from perdure.engine.errors import NotFound
+from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
+from perdure.engine.services.unseen import Unseen
 from perdure.store.protocols import Store
 from perdure.store.records import CountRow, ExecutionRow
 from perdure.store.run_filter import TIME_BYTES, RunFilter
@@ -17,6 +18,10 @@ from perdure.store.run_filter import TIME_BYTES, RunFilter
 COUNT_AT_ONCE: Final = 1000
 COUNT_LOOKS_MAX: Final = 200
 """So many pages a count looks at: beyond that it says how many there are at least."""
+
+
+OFFSET_MAX: Final = 10_000
+"""So many runs may come before a page that is asked for by its number; a cursor goes further, and costs less."""
 
 
 class FoundRun(NamedTuple):
@@ -34,6 +39,14 @@ class PageOfRuns(NamedTuple):
     after: str | None
 
 
+class NumberedRuns(NamedTuple):
+    """A page of runs that was asked for by its number; `after` asks for the next."""
+
+    items: list[FoundRun]
+    after: str | None
+    total: Counted
+
+
 class Counted(NamedTuple):
     """The number of runs that a filter lets through; if it `is_exact`, else at least so many."""
 
@@ -44,22 +57,73 @@ class Counted(NamedTuple):
 class Finding:
     """Reads of many runs, limited to the caller's workspace."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unseen: Unseen | None = None) -> None:
         self._store = store
+        self._unseen = unseen or Unseen(store)
 
     async def page(
-        self, caller: Caller, given: Given, *, sort: Sort = "newest", after: str | None = None, limit: int = 20
+        self,
+        caller: Caller,
+        given: Given,
+        *,
+        sort: Sort = "newest",
+        after: str | None = None,
+        limit: int = 20,
+        field: str = "after",
     ) -> PageOfRuns:
-        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow)."""
+        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow).
+
+        `field` is what the caller sent `after` as.
+        """
         wanted = await self.wanted(caller, given)
-        beyond = None if after is None else position_of(after, given, sort)
+        beyond = None if after is None else position_of(after, given, sort, field)
         found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=limit + 1)
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
             position, is_end = rows[-1].execution_id, False
-        elif not is_end:
+        if unseen := await self._unseen.by(caller):
+            rows = [row for row in rows if row.workflow_id not in unseen]
+        if not is_end:
             position = own_position(position, rows, beyond, is_newest_first=sort == "newest")
         return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
+
+    async def numbered(
+        self, caller: Caller, given: Given, *, sort: Sort = "newest", offset: int, limit: int = 20
+    ) -> NumberedRuns:
+        """The runs beyond so many of them, and how many there are in all.
+
+        Raises `Invalid` (at most `OFFSET_MAX` come before a page), `NotFound` (the workflow).
+        """
+        if offset > OFFSET_MAX:
+            message = f"page: at most {OFFSET_MAX:,} runs may come before a page; a cursor goes on further"
+            raise Invalid(message, {"field": "page", "limit": OFFSET_MAX})
+        total = await self._total(caller, await self.wanted(caller, given), given)
+        page = await self.page_at(caller, given, sort=sort, offset=offset, limit=limit)
+        return NumberedRuns(page.items, page.after, total)
+
+    async def page_at(
+        self, caller: Caller, given: Given, *, sort: Sort = "newest", offset: int, limit: int = 20
+    ) -> PageOfRuns:
+        """A page of runs beyond so many of them; each costs more than the one before.
+
+        It is full unless there are no more, or it takes more looks than a count. Raises what `page` does.
+        """
+        wanted, unseen = await self.wanted(caller, given), await self._unseen.by(caller)
+        rows, left, beyond, is_end, looks = list[ExecutionRow](), offset, None, False, 0
+        while len(rows) <= limit and not is_end and looks < COUNT_LOOKS_MAX:
+            most = min(COUNT_AT_ONCE, left + limit + 1 - len(rows))
+            found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=most)
+            seen = [row for row in found.rows if row.workflow_id not in unseen]
+            rows += seen[left:]
+            left -= min(left, len(seen))
+            beyond, is_end, looks = found.position, found.is_end, looks + 1
+        page = rows[:limit]
+        if len(rows) > limit:
+            return PageOfRuns(await self._shown(page), cursor(given, sort, page[-1].execution_id))
+        if is_end or beyond is None:
+            return PageOfRuns(await self._shown(page), None)
+        position = own_position(beyond, page, None, is_newest_first=sort == "newest")
+        return PageOfRuns(await self._shown(page), cursor(given, sort, position))
 
     async def wanted(self, caller: Caller, given: Given) -> RunFilter:
         """What the filters mean in the caller's workspace. Raises `Invalid`, `NotFound` (the workflow)."""
@@ -68,18 +132,30 @@ class Finding:
             await self._check(caller, workflow_id)
         return wanted
 
+    async def _total(self, caller: Caller, wanted: RunFilter, given: Given) -> Counted:
+        """How many runs a filter lets through: read where they are counted, if no more than that is asked for."""
+        if given.keys() - {"workflow_id", "status"}:
+            return await self.count(caller, wanted)
+        (workflow_id,) = wanted.values.get("workflow_id", (None,))
+        statuses = wanted.values.get("status", STATUSES)
+        rows = await self.counts(caller, workflow_id=workflow_id)
+        return Counted(sum(row.total for row in rows if row.status in statuses), is_exact=True)
+
     async def counts(self, caller: Caller, *, workflow_id: bytes | None = None) -> list[CountRow]:
         """How many runs there are by workflow and status. Raises `NotFound` (the workflow)."""
         if workflow_id is not None:
             await self._check(caller, workflow_id)
-        return await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        rows = await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        unseen = await self._unseen.by(caller)
+        return [row for row in rows if row.workflow_id not in unseen] if unseen else rows
 
-    async def count(self, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
+    async def count(self, caller: Caller, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
         """Count what a filter lets through, a bounded piece at a time, and so many pieces at the most."""
         total, beyond = 0, None
+        unseen = await self._unseen.by(caller)
         for _ in range(looks_max):
             found = await self._store.find_executions(wanted, beyond=beyond, limit=COUNT_AT_ONCE)
-            total += len(found.rows)
+            total += sum(row.workflow_id not in unseen for row in found.rows)
             if found.is_end:
                 return Counted(total, is_exact=True)
             beyond = found.position

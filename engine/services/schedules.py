@@ -16,9 +16,9 @@ from perdure.engine import calendar
 from perdure.engine.core import ids
 from perdure.engine.core import schedules as s
 from perdure.engine.errors import Conflict, Invalid, NotFound
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, IdempotencyClaim, Rejected
+from perdure.engine.runtime.processing.requests import Accepted, ClaimConflict, Rejected
 from perdure.engine.services.idempotency import Answered, Idempotency
 from perdure.engine.services.schedule_inputs import check_template
 from perdure.engine.services.schedule_views import ScheduleView, schedules_of, views_of

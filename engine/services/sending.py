@@ -7,16 +7,18 @@ from typing import Any
 from perdure.engine.core.decision import Rejection
 from perdure.engine.errors import REFUSALS, PerdureError, Unavailable
 from perdure.engine.language import Machine
-from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.processing.requests import (
-    Accepted,
-    ClaimConflict,
-    CommandRequest,
-    IdempotencyClaim,
-    Rejected,
-)
+from perdure.engine.runtime.processing.requests import MOVED, Accepted, ClaimConflict, CommandRequest, Rejected
 from perdure.store.records import ProcessIdRow, StreamKind
+
+
+class ClaimLost(Exception):
+    """Another request had the idempotency key of the caller's terms first."""
+
+
+class StreamMoved(Exception):
+    """The stream of the caller's terms has moved on since they were set."""
 
 
 async def send(
@@ -56,7 +58,11 @@ async def ask(
     process_id: ProcessIdRow | None = None,
     remembered: IdempotencyClaim | None = None,
 ) -> Accepted | Rejected | ClaimConflict:
-    """Send a command and wait until its reply is on disk; a rejection is returned and not raised."""
+    """Send a command and wait until its reply is on disk; a rejection is returned and not raised.
+
+    Raises `ClaimLost` and `StreamMoved`, if the caller has such terms.
+    """
+    claim, unmoved = caller.terms
     request = CommandRequest(
         kind=kind,
         stream_id=stream_id,
@@ -66,10 +72,16 @@ async def ask(
         actor=caller.actor,
         machine=machine,
         process_id=process_id,
-        idempotency=remembered,
+        idempotency=remembered or claim,
         grant=caller.grant,
+        seq=unmoved[1] if unmoved is not None and unmoved[0] == stream_id else None,
     )
-    return await node.processor.submit(request)
+    reply = await node.processor.submit(request)
+    if isinstance(reply, ClaimConflict) and claim is not None:
+        raise ClaimLost
+    if isinstance(reply, Rejected) and reply.rejection is MOVED:
+        raise StreamMoved
+    return reply
 
 
 def refused(rejection: Rejection, position: int) -> PerdureError:

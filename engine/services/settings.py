@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import FieldInfo, asdict, fields
 
 from perdure.engine.core.events import CountsRule, ResumeRule
-from perdure.engine.core.settings import NO_QUOTAS, OrganizationSettings, Quotas, VersionSettings
+from perdure.engine.core.settings import NO_QUOTAS, OrganizationSettings, PlanName, Quotas, VersionSettings
 from perdure.engine.errors import Invalid
 from perdure.engine.limits import Limits
 from perdure.engine.services.key_expressions import check_expression
@@ -70,6 +70,7 @@ _RULES: Final[Mapping[str, _Rule]] = {
     "concurrencyLimit": _whole(1, CONCURRENCY_MAX),
     "concurrencyKey": _text(KEY_TEXT_MAX),
     "concurrencyCounts": _one_of(*get_args(CountsRule)),
+    "plan": _one_of(*get_args(PlanName)),
 }
 """By member, as JSON names it, what is accepted."""
 

@@ -12,6 +12,7 @@ from perdure.cli.options import Lazy, LazyGroup
 COMMANDS: Final = {
     "serve": Lazy("perdure.cli.commands.serve:serve", "Serve the engine and its HTTP API."),
     "workflows": Lazy("perdure.cli.commands.workflows:workflows", "Create, change, list and show workflows."),
+    "actions": Lazy("perdure.cli.commands.actions:actions", "List what steps of workflows can do, or show one action."),
     "run": Lazy("perdure.cli.commands.running:run", "Start a run of a workflow, and follow it to its end."),
     "trigger": Lazy("perdure.cli.commands.run_control:trigger", "Start a run of a workflow."),
     "resume": Lazy("perdure.cli.commands.run_control:resume", "End a wait of a run."),

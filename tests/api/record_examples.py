@@ -55,13 +55,23 @@ ORDER = (
     "POST /v1/keys",
     "GET /v1/keys",
     "GET /v1/me",
+    "GET /v1/keys/{id}",
     "DELETE /v1/keys/{id}",
     "POST /v1/workflows/{id}/schedules",
     "GET /v1/workflows/{id}/schedules",
+    "GET /v1/workflows/{id}/schedules/{schedule_id}",
     "PATCH /v1/workflows/{id}/schedules/{schedule_id}",
     "POST /v1/workflows/{id}/schedules/{schedule_id}/run-now",
     "POST /v2/workflows/toggleScheduledWorkflow",
     "DELETE /v1/workflows/{id}/schedules/{schedule_id}",
+    "POST /v1/workflows/validate",
+    "POST /v1/workflows/convert",
+    "POST /v1/workflows/{id}/execute",
+    "GET /v1/executions/{process_id}",
+    "GET /v1/workflows/{id}/executions",
+    "POST /v1/executions/{process_id}/retry",
+    "GET /v1/workflows/{id}/versions",
+    "POST /v1/workflows/{id}/versions/{version}/restore",
     "POST /v1/executions/{process_id}/redrive",
     "POST /v1/executions/{process_id}/rerun",
     "POST /v1/executions/{process_id}/fork",
@@ -69,6 +79,7 @@ ORDER = (
     "POST /v1/workflows/{id}/pause",
     "POST /v1/workflows/{id}/resume",
     "DELETE /v1/workflows/{id}",
+    "POST /v1/executions/{process_id}/approvals/{approval_id}",
     "POST /v1/tasks/{token}/heartbeat",
     "POST /v1/tasks/{token}/success",
     "POST /v1/tasks/{token}/failure",
@@ -85,12 +96,56 @@ ORDER = (
     "POST /v1/test-state",
     "PATCH /v1/organization",
     "GET /v1/organization",
+    "PATCH /v1/organizations/{id}",
+    "GET /v1/organizations/{id}",
     "GET /v1/clock",
     "POST /v1/clock/accept",
     "GET /health/live",
     "GET /health/ready",
 )
 """The story that the examples tell, in order: each may be about what those before it have made."""
+
+RUNS_ORDER = (
+    "POST /api/v1/workflows",
+    "GET /api/v1/workflows",
+    "GET /api/v1/workflows/{id}",
+    "POST /api/v1/workflows/{id}/activate",
+    "POST /api/v1/workflows/{id}/run",
+    "GET /api/v1/runs",
+    "GET /api/v1/runs/{id}",
+    "POST /api/v1/runs/{id}/approvals/{approvalId}",
+    "GET /api/v1/runs/{id}/steps",
+    "GET /api/v1/runs/{id}/logs",
+    "GET /api/v1/runs/{id}/events",
+    "POST /api/v1/runs/{id}/retry",
+    "POST /api/v1/runs/{id}/cancel",
+    "PATCH /api/v1/workflows/{id}",
+    "GET /api/v1/workflows/{id}/versions",
+    "POST /api/v1/workflows/{id}/versions/{n}/restore",
+    "PUT /api/v1/workflows/{id}",
+    "POST /api/v1/workflows/{id}/pause",
+    "POST /api/v1/workflows/{id}/resume",
+    "POST /api/v1/workflows/{id}/archive",
+    "DELETE /api/v1/workflows/{id}",
+)
+
+SERVICE_ORDER = (
+    "GET /api/v1/services/workflows/action-catalog",
+    "POST /api/v1/services/workflows/workflows",
+    "GET /api/v1/services/workflows/workflows",
+    "GET /api/v1/services/workflows/workflows/{id}",
+    "POST /api/v1/services/workflows/workflows/{id}/run",
+    "GET /api/v1/services/workflows/runs",
+    "GET /api/v1/services/workflows/workflows/{id}/runs",
+    "GET /api/v1/services/workflows/runs/{run_id}",
+    "PATCH /api/v1/services/workflows/workflows/{id}",
+    "POST /api/v1/services/workflows/workflows/{id}/pause",
+    "POST /api/v1/services/workflows/workflows/{id}/resume",
+    "DELETE /api/v1/services/workflows/workflows/{id}",
+)
+
+STORIES = (ORDER, RUNS_ORDER, SERVICE_ORDER)
+"""All of them, each told to an app of its own: what is added to one changes no id in another."""
 
 
 class Story:
@@ -109,6 +164,9 @@ class Story:
             execution_id, _ = await self._api.token()
             await self._api.set_aside(execution_id)
             self._shown = {execution_id: example["path"]["process_id"]}
+        if "{approval_id}" in name:
+            execution_id, approval_id = await self._api.approval()
+            self._shown = {execution_id: example["path"]["process_id"], approval_id: example["path"]["approval_id"]}
         if name.startswith("POST /v1/executions/") and name.endswith("/pause"):
             # And the two after it are about the same run.
             execution_id, _ = await self._api.token()
@@ -143,18 +201,20 @@ class Story:
 async def record() -> None:
     """Write the answers down beside their requests."""
     requests = msgspec.json.decode(FILE.read_bytes())
-    missing = {name_of(route) for route in ROUTES} - set(ORDER) - set(OWN)
+    missing = {name_of(route) for route in ROUTES} - {name for order in STORIES for name in order} - set(OWN)
     assert not missing, missing
-    engine = await Engine.start(MemoryStore(), clock=ManualClock())
-    await engine.services.access.bootstrap(KEY, "cli:example")
-    api = Api(engine, Settings())
-    story, told = Story(api), {}
-    for name in ORDER:
-        example = {member: value for member, value in requests.get(name, {}).items() if member != "answer"}
-        status, answer = await story.tell(name, example)
-        assert status < 300, (name, answer)
-        told[name] = {**example, "answer": answer}
-    await api.close()
+    told: dict[str, Any] = {}
+    for order in STORIES:
+        engine = await Engine.start(MemoryStore(), clock=ManualClock())
+        await engine.services.access.bootstrap(KEY, "cli:example")
+        api = Api(engine, Settings())
+        story = Story(api)
+        for name in order:
+            example = {member: value for member, value in requests.get(name, {}).items() if member != "answer"}
+            status, answer = await story.tell(name, example)
+            assert status < 300, (name, answer)
+            told[name] = {**example, "answer": answer}
+        await api.close()
     FILE.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 

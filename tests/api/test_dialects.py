@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import date
 from typing import Any
 
 import httpx2
@@ -15,7 +16,7 @@ from jsonschema_rs import validator_for
 from perdure.api.app import DIALECTS, ROUTES, TABLES, create_app, mounted
 from perdure.api.dialects.envelopes import failure
 from perdure.api.dialects.schemas import OpenShape, Shape
-from perdure.api.http.dialect import Dialect, Dialects, ScopeSpelling, camel_case
+from perdure.api.http.dialect import Deprecation, Dialect, Dialects, ScopeSpelling, camel_case
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.openapi import document
 from perdure.api.server import Server
@@ -24,7 +25,7 @@ from perdure.api.validation import Request
 from perdure.engine.core.ids import text
 from perdure.engine.errors import Conflict
 from perdure.engine.services.access import SCOPES
-from tests.api.conftest import KEY, Api
+from tests.api.conftest import ENDING, KEY, Api
 from tests.api.test_connections import Peer
 
 # --- an API that is nobody's -------------------------------------------------------------------------------------
@@ -51,6 +52,7 @@ ACME = Dialect(
     error_codes={"VALIDATION_ERROR": "bad_input", "UNAUTHORIZED": "who_are_you", "INTERNAL_ERROR": "our_fault"},
     casing=camel_case,
     scope_spelling=ScopeSpelling(words={"things:read": "workflows.view"}),
+    request_id_headers=("Acme-Request",),
     tags={"Things": "What Acme has."},
 )
 
@@ -93,11 +95,14 @@ def route(method: str, path: str, handler: Any, **more: Any) -> Route:
     return Route(dialect=ACME, method=method, path=path, handler=handler, answer=Thing, scope="workflows.view", **more)
 
 
+OLD = Deprecation(deprecated_on=date(2026, 11, 1), sunset_on=date(2027, 6, 30), page="https://acme.example/new")
+
 TABLE = (
     route("POST", "things", make_thing, body=NewThing, status=201),
     route("GET", "things/{id}", get_thing, refusals=frozenset({"NOT_FOUND"})),
     route("GET", "doubts", doubt_thing, refusals=frozenset({"CONFLICT"})),
     route("GET", "defects", break_thing),
+    route("GET", "old-things/{id}", get_thing, refusals=frozenset({"NOT_FOUND"}), deprecation=OLD, operation_id="old"),
 )
 MOUNTED = mounted((*TABLES, TABLE))
 
@@ -217,6 +222,44 @@ async def test_its_words_for_scopes_are_taken(acme: httpx2.AsyncClient) -> None:
     assert unknown.status_code == 400
 
 
+@pytest.mark.parametrize("name", ["Acme-Request", "X-Request-Id"])
+async def test_a_request_is_named_under_its_header_too(acme: httpx2.AsyncClient, name: str) -> None:
+    """Either is taken, and both are told, on refusals that no route makes too; elsewhere it means nothing."""
+    for path in ("/acme/api/doubts", "/acme/api/nothing"):
+        headers = (await acme.get(path, headers={name: "r-1"})).headers
+        assert (headers["x-request-id"], headers["acme-request"]) == ("r-1", "r-1")
+    elsewhere = (await acme.get("/v1/keys", headers={"Acme-Request": "r-1"})).headers
+    assert "acme-request" not in elsewhere
+    assert elsewhere["x-request-id"] != "r-1"
+
+
+async def test_what_will_go_says_so(acme: httpx2.AsyncClient) -> None:
+    """On every answer of the route, whatever the clock says, and on no other's."""
+    made = await acme.post("/v1/workflows", json={"name": "a", "definition": ENDING})
+    for thing, status in ((made.json()["data"]["id"], 200), (text(bytes(16)), 404), ("no-id", 400)):
+        answer = await acme.get(f"/acme/api/old-things/{thing}")
+        assert answer.status_code == status
+        assert answer.headers["deprecation"] == "@1793491200"
+        assert answer.headers["sunset"] == "Wed, 30 Jun 2027 00:00:00 GMT"
+        assert answer.headers["link"] == '<https://acme.example/new>; rel="deprecation"; type="text/html"'
+    assert not {"deprecation", "sunset", "link"} & set((await acme.get("/acme/api/doubts")).headers)
+
+
+def test_a_sunset_comes_after_the_deprecation() -> None:
+    """Another one is a mistake in the table."""
+    with pytest.raises(ValueError, match=r"sunset_on: 2026-01-01 is before deprecated_on, 2026-11-01"):
+        Deprecation(deprecated_on=date(2026, 11, 1), sunset_on=date(2026, 1, 1), page="/docs")
+
+
+def test_the_end_of_a_dialect_is_that_of_its_routes() -> None:
+    """Unless a route says another one."""
+    gone = named("gone", "/gone/", deprecation=OLD)
+    assert Route(dialect=gone, method="GET", path="/gone/a", handler=get_thing).end is OLD
+    own = Deprecation(deprecated_on=date(2026, 1, 1), page="/docs")
+    assert Route(dialect=gone, method="GET", path="/gone/a", handler=get_thing, deprecation=own).end is own
+    assert "Sunset" not in own.headers()
+
+
 # --- the document ------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +280,11 @@ def test_the_document_describes_it() -> None:
     validator = validator_for({**schema, "components": found["components"]})
     assert validator.is_valid({"fault": "bad_input", "text": "a", "more": {}})
     assert not validator.is_valid({"fault": "VALIDATION_ERROR", "text": "a", "more": {}})
+    old = found["paths"]["/acme/api/old-things/{id}"]["get"]
+    assert old["deprecated"] is True
+    assert {"Deprecation", "Sunset", "Link", "Acme-Request"} <= set(old["responses"]["200"]["headers"])
+    assert "deprecated" not in operation
+    assert "Acme-Request" in {each["name"] for each in operation["parameters"]}
     pattern = found["components"]["schemas"]["NewKey"]["properties"]["scopes"]["items"]
     for scope in ("things:read", "workflows.view", "service.workflows.workflows.view"):
         assert validator_for(pattern).is_valid(scope), scope

@@ -45,7 +45,7 @@ async def test_everything_that_is_measured_is_one_page(api: Api) -> None:
     assert found["perdure_executions|waiting"] == 1
     assert found["perdure_commits_total|appended"] >= 2
     assert found["process_open_fds"] > 0
-    assert (await scraped(api))["perdure_http_requests_total|GET|/metrics|200"] == 1
+    assert (await scraped(api))["perdure_http_requests_total|root|GET|/metrics|200"] == 1
 
 
 async def test_requests_are_counted_by_route_and_never_by_path(api: Api) -> None:
@@ -58,11 +58,17 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: Api) -> None
         await api.get(path)
     await api.send("BREW", "/v1/keys")
     found = await scraped(api)
-    assert found[f"perdure_http_requests_total|POST|{RESUME}|200"] == 1
-    assert found[f"perdure_http_requests_total|POST|{RESUME}|404"] == 1
-    assert found[f"perdure_http_request_seconds_count|POST|{RESUME}"] == 2
-    assert found["perdure_http_requests_total|GET|unmatched|404"] == 2
-    assert found["perdure_http_requests_total|other|/v1/keys|405"] == 1
+    assert found[f"perdure_http_requests_total|process|POST|{RESUME}|200"] == 1
+    assert found[f"perdure_http_requests_total|process|POST|{RESUME}|404"] == 1
+    assert found[f"perdure_http_request_seconds_count|process|POST|{RESUME}"] == 2
+    assert found["perdure_http_requests_total|root|GET|unmatched|404"] == 2
+    assert found["perdure_http_requests_total|resource|other|/v1/keys|405"] == 1
+    refused = {name: value for name, value in found.items() if name.startswith("perdure_http_refusals_total|")}
+    assert refused == {
+        "perdure_http_refusals_total|NOT_FOUND|process": 1,
+        "perdure_http_refusals_total|NOT_FOUND|root": 2,
+        "perdure_http_refusals_total|METHOD_NOT_ALLOWED|resource": 1,
+    }
     assert not any("P-1" in name or "nowhere" in name for name in found)
 
 
@@ -99,8 +105,8 @@ async def test_only_reading_is_allowed(api: Api) -> None:
 def test_a_request_that_nobody_waits_for_is_counted_too() -> None:
     """Its status is 0."""
     http = HttpMetrics()
-    http.answered("GET", {}, 0, 1.0)
-    assert http.requests.values == {("GET", "unmatched", "0"): 1}
+    http.answered("root", "GET", {}, 0, 1.0)
+    assert http.requests.values == {("root", "GET", "unmatched", "0"): 1}
 
 
 @pytest.mark.parametrize("method", ["trigger", "resume", "terminate", "show", "again"])

@@ -13,14 +13,14 @@ import pytest
 import schemathesis
 from jsonschema_rs import validator_for
 
-from perdure.api.app import ROUTES
+from perdure.api.app import DIALECTS, ROUTES
 from perdure.api.http.problems import STATUS
 from perdure.api.http.routing import Route
 from perdure.api.openapi import document
 from perdure.api.openapi.descriptions import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS, in_snake_case
 from perdure.api.openapi.document import examples, name_of
 from tests.api.conftest import Api
-from tests.api.record_examples import ORDER, OWN, Story
+from tests.api.record_examples import OWN, STORIES, Story
 
 DOCUMENT = document(ROUTES)
 
@@ -84,20 +84,21 @@ def test_an_operation_says_all_that_matters(route: Route) -> None:
 def test_all_words_are_needed() -> None:
     """No parameter, header or code is described that is in no operation; all codes but that of the framework are."""
     parameters = [each for route in ROUTES for each in operation_of(route)["parameters"]]
+    echoed = {name for dialect in DIALECTS.all for name in dialect.request_id_headers}
+    assert {each["name"] for each in parameters if each["in"] == "header"} - echoed == set(REQUEST_HEADERS)
     named = {each["name"] for each in parameters if each["in"] != "header"}
     assert set(PARAMETERS) <= named | {in_snake_case(name) for name in named}
-    assert {each["name"] for each in parameters if each["in"] == "header"} == set(REQUEST_HEADERS)
     assert set(CODES) == set(STATUS) - {"METHOD_NOT_ALLOWED"}
     told = {name for each in schemas(DOCUMENT) for name in each.get("headers", {}) if "$ref" in each["headers"][name]}
     assert told == set(ANSWER_HEADERS)
 
 
-async def test_examples_answer_as_the_document_says(api: Api) -> None:
+@pytest.mark.parametrize("order", STORIES, ids=lambda order: order[0])
+async def test_examples_answer_as_the_document_says(api: Api, order: tuple[str, ...]) -> None:
     """Each route's example is sent, and gets the answer that stands beside it; the answer has the declared type."""
-    assert set(examples()) == {name_of(route) for route in ROUTES} - set(OWN)
     story = Story(api)
     by_name = {name_of(route): route for route in ROUTES}
-    for name in ORDER:
+    for name in order:
         status, answer = await story.tell(name, examples()[name])
         assert status == by_name[name].status, answer
         assert answer == examples()[name]["answer"], "python -m tests.api.record_examples writes them anew"
@@ -105,6 +106,13 @@ async def test_examples_answer_as_the_document_says(api: Api) -> None:
         root = {"$ref": content["schema"]["$ref"], "components": DOCUMENT["components"]}
         validator_for(root).validate(answer)
         assert content["example"] == answer
+
+
+def test_every_route_has_an_example() -> None:
+    """But those that are about the document itself; and each is told in one story."""
+    told = [name for order in STORIES for name in order]
+    assert len(set(told)) == len(told)
+    assert set(examples()) == set(told) == {name_of(route) for route in ROUTES} - set(OWN)
 
 
 async def test_the_document_is_served(api: Api) -> None:

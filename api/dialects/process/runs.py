@@ -148,6 +148,7 @@ def _listed(row: ExecutionRow, process_id: str) -> dict[str, Any]:
 ROUTES: Final[Sequence[Route]] = (
     route(
         *("GET", "getWorkflowExecutionById", "runs.view", execution),
+        is_of_one=True,
         query=schemas.RunQuery,
         answer=schemas.RunShown,
         refusals=frozenset({"NOT_FOUND"}),

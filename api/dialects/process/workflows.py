@@ -154,6 +154,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *("GET", "getWorkflowById", "workflows.view", workflow),
+        is_of_one=True,
         query=schemas.VersionQuery,
         answer=schemas.VersionShown,
         refusals=frozenset({"NOT_FOUND"}),
@@ -166,6 +167,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *("GET", "getWorkflowSchemaById", "workflows.view", schema),
+        is_of_one=True,
         query=schemas.VersionQuery,
         answer=schemas.SchemaShown,
         refusals=frozenset({"NOT_FOUND"}),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from perdure.api.dialects.status_words import RUNS_WORDS
+from perdure.api.dialects.status_words import RUNS_WORDS, TRIGGERS
 from perdure.api.http.instants import iso
 from perdure.engine.core import ids
 from perdure.engine.history.approvals import Approval
@@ -13,15 +12,6 @@ from perdure.engine.history.error_codes import StepError
 from perdure.engine.history.log_lines import LogLine
 from perdure.engine.history.step_records import StepAttempt, StepRecord
 from perdure.engine.services.run_records import RunRecord
-
-TRIGGERS: Final[Mapping[str, str]] = {
-    "REQUEST": "api",
-    "SCHEDULE": "schedule",
-    "WEBHOOK": "webhook",
-    "FORM": "form",
-    "MANUAL": "manual",
-}
-"""What started a run, by our word."""
 
 
 def run_json(run: RunRecord) -> dict[str, Any]:
@@ -46,11 +36,11 @@ def run_json(run: RunRecord) -> dict[str, Any]:
         ],
         "triggerType": TRIGGERS.get(run.trigger, "api"),
         "input": run.input,
-        "output": run.output,
+        "output": run.output if row.status == "completed" else None,
         "error": run.error and {"code": run.error.code, "message": run.error.message, "step": run.error.step},
         "steps": [step_json(step) for step in run.steps],
         "approvals": [approval_json(each) for each in run.approvals],
-        "startedAt": None if row.status == "pending" else iso(run.started_at),
+        "startedAt": iso(run.started_at),
         "completedAt": iso(run.ended_at),
         "durationMs": run.duration_ms,
         "createdAt": iso(row.created_at),

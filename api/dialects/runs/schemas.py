@@ -154,16 +154,16 @@ class StepVersionShown(Shape, frozen=True, rename="camel"):
 
 
 class RunStart(Request, frozen=True, rename="camel"):
-    """The input of a run; `idempotencyKey` is as the header of that name, and means the same if both are there."""
+    """The input of a run, an empty object if none is given; `idempotencyKey` is as the header of that name."""
 
-    input: JsonObject = msgspec.field(default_factory=dict)
+    input: JsonObject | UnsetType = UNSET
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
 
     not_yet: ClassVar = {"connectionId": "it comes with connections"}
 
 
 class RunStartQuery(Request, frozen=True):
-    """`test`: a draft runs, too; without a body the mock payload is the input."""
+    """`test`: a draft runs, too; if no input is given, it is the mock payload."""
 
     test: bool = False
 
@@ -321,7 +321,7 @@ class RunEvent(Shape, frozen=True, rename="camel"):
 
 
 class CancelRun(Request, frozen=True):
-    """Why a run is cancelled."""
+    """A reason to cancel a run."""
 
     reason: Reason | None = None
 
@@ -334,7 +334,7 @@ class RunCancelled(Shape, frozen=True):
 
 
 class RetryRun(Request, frozen=True, rename="camel"):
-    """Where to begin again; without more the run goes on where it failed."""
+    """The place to begin again; without more the run goes on where it failed."""
 
     from_step: Annotated[str, msgspec.Meta(min_length=1, max_length=80)] | UnsetType = UNSET
     input: JsonObject | UnsetType = UNSET

@@ -33,7 +33,7 @@ from perdure.engine.runtime.processing.inbox import Inbox
 from perdure.engine.runtime.processing.ports import Ports
 from perdure.engine.runtime.processing.quotas import WorkflowKey
 from perdure.engine.runtime.processing.replies import Replies
-from perdure.engine.runtime.processing.requests import CommandReply, CommandRequest
+from perdure.engine.runtime.processing.requests import MOVED, CommandReply, CommandRequest
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import NO_ROWS, HotStream, HotStreams
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
@@ -225,6 +225,9 @@ class Processor:
         if not isinstance(facts, Facts):
             if self._deferred.want_quotas(facts, request):
                 self._start(self._read_quotas(facts))
+            return
+        if request.seq is not None and request.seq != hot.state.seq:
+            self._conclude(hot, request, MOVED, now)
             return
         try:
             outcome = hot.kind.decide(hot, request.command, facts)

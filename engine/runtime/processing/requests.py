@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from perdure.engine.core import ids
 from perdure.engine.core.decision import Rejection
 from perdure.engine.language import Machine
-from perdure.engine.runtime.callers import Grant
+from perdure.engine.runtime.callers import Grant, IdempotencyClaim
 from perdure.engine.runtime.telemetry.request_context import current_request
 from perdure.store.records import Claim, IdempotencyRow, ProcessIdRow, SlotRow, StreamKind
 
@@ -39,16 +39,9 @@ class ClaimConflict(NamedTuple):
     """The reply that another request had the process id or idempotency key first: look up its result."""
 
 
+MOVED: Final = Rejection("STALE", "the stream has moved on from what the request was made from")
+
 CommandReply: TypeAlias = Accepted | Rejected | ClaimConflict
-
-
-class IdempotencyClaim(NamedTuple):
-    """The idempotency key that a request came with, and the digest of the request."""
-
-    workspace_id: bytes
-    key: str
-    salt: bytes
-    request_digest: bytes
 
 
 class CommandRequest(msgspec.Struct, eq=False):
@@ -57,7 +50,8 @@ class CommandRequest(msgspec.Struct, eq=False):
     `machine` is given by who starts an execution. `process_id`, `idempotency` and `places` (in limits, by their keys)
     are claims: only one request ever wins each. `grant` is what whoever sent it acts by. `reply` is done when, and only
     when, what it says is on disk; null if nobody listens. Without `may_create` the stream is there, whatever the
-    command: somebody else has begun it. `request_id` is for the log.
+    command: somebody else has begun it. With a `seq` the command is decided only while the stream ends there, and else
+    refused as `MOVED`. `request_id` is for the log.
     """
 
     kind: StreamKind
@@ -77,6 +71,7 @@ class CommandRequest(msgspec.Struct, eq=False):
     is_internal: bool = False
     may_create: bool = True
     grant: Grant | None = None
+    seq: int | None = None
     request_id: str | None = msgspec.field(default_factory=current_request)
 
     def tell(self, reply: CommandReply) -> None:
@@ -96,13 +91,20 @@ class CommandRequest(msgspec.Struct, eq=False):
         """Whether the request has a claim."""
         return self.process_id is not None or self.idempotency is not None or bool(self.places)
 
+    @property
+    def remembered(self) -> Sequence[IdempotencyClaim]:
+        """The claims that its answer is kept under."""
+        if self.idempotency is None:
+            return ()
+        beside = self.idempotency.beside
+        return (self.idempotency,) if beside is None else (self.idempotency, beside)
+
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
         """The request's claims as keys to compare with other requests'."""
         keys = [("place", key, str(place)) for key, place in self.places]
         if self.process_id is not None:
             keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
-        if self.idempotency is not None:
-            keys.append(("idempotency", self.idempotency.workspace_id, self.idempotency.key))
+        keys += [("idempotency", claim.workspace_id, claim.key) for claim in self.remembered]
         return keys
 
 

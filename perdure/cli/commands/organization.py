@@ -46,4 +46,5 @@ def _tell(shown: dict[str, Any], *, as_json: bool) -> None:
         return
     settings = dict(shown["settings"])
     quotas = {f"quotas.{name}": value for name, value in settings.pop("quotas").items()}
-    output.facts({"organization": f"{shown['name']} ({shown['id']})", **settings, **quotas})
+    named = {"organization": f"{shown['name']} ({shown['id']})", "plan": shown["plan"]}
+    output.facts({**named, **settings, **quotas})

@@ -60,6 +60,7 @@ class Probe(NamedTuple):
     schedule_id: str
     ended_id: str
     bulk_id: str
+    approval: tuple[str, str]
 
     @classmethod
     async def made(cls, api: Api) -> Probe:
@@ -78,7 +79,8 @@ class Probe(NamedTuple):
         bulk = {"action": "terminate", "filter": {"workflow_id": workflow_id, "state": "Nowhere"}}
         bulk_id = (await api.ok("POST", "/v1/bulk", json=bulk))["data"]["id"]
         await api.settled()
-        return cls(api, workflow_id, process_id, key_id, token, made["data"]["id"], ended_id, bulk_id)
+        schedule_id = made["data"]["id"]
+        return cls(api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, await api.approval())
 
     def own(self, route: Route) -> dict[str, Any]:
         """The members of a right body that must be as they are here."""
@@ -88,17 +90,28 @@ class Probe(NamedTuple):
         return {"workflow_id": self.workflow_id} if name == "Toggle" else {}
 
     def url(self, route: Route) -> str:
-        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id}
+        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id, "/api/v1/runs": self.approval[0]}
+        begun = [each for each in own if route.path.startswith(f"{each}/")]
         values = {
-            "id": own.get("/".join(route.path.split("/")[:3]), self.workflow_id),
+            "id": own[begun[0]] if begun else self.workflow_id,
+            "approvalId": self.approval[1],
+            "n": "1",
             "workflow_id": self.workflow_id,
             "workflow_version": "1",
-            "process_id": self.ended_id if route.path.endswith("/redrive") else self.process_id,
+            "process_id": self.process_of(route),
+            "approval_id": self.approval[1],
+            "version": "1",
             "schedule_id": self.schedule_id,
             "token": self.token,
             "name": "a%20name",
         }
         return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
+
+    def process_of(self, route: Route) -> str:
+        """The run that a request is about: one that has ended, that asks for an approval, or any other."""
+        if route.path.endswith(("/redrive", "/retry")):
+            return self.ended_id
+        return self.approval[0] if "/approvals/" in route.path else self.process_id
 
     def left(self) -> Any:
         """All rows and events that there are."""

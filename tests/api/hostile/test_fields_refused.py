@@ -17,10 +17,30 @@ from perdure.api.openapi.schemas import parameters_of
 from tests.api.conftest import APPROVED, ENDING, Api
 from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, message_of, resolved
 
+SERVICE_STEPS: dict[str, Any] = {
+    "name": "n",
+    "schedule": "0 9 * * *",
+    "timezone": "UTC",
+    "steps": [{"type": "log", "config": {"message": "m"}}],
+}
+STEPS: dict[str, Any] = {
+    "name": "n",
+    "description": "d",
+    "steps": [{"id": "a", "type": "transform", "config": {"b": 1}}],
+    "trigger": {"type": "api"},
+    "inputSchema": {"type": "object"},
+    "outputSchema": {"type": "object"},
+    "settings": {},
+}
 RIGHT: dict[str, Any] = {
     "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
     "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
+    "DocumentCheck": {"document": ENDING, "format": "asl", "is_draft": True},
+    "Conversion": {"document": ENDING, "from": "asl", "to": "graph"},
+    "Execute": {"input": {}, "process_id": "p", "version": 1},
+    "Decision": {"decision": "approve", "comment": "c"},
+    "RetryRequest": {"input": {}, "reason": "r"},
     "NewSchedule": {"cron_expression": "0 9 * * *", "timezone": "UTC", "overlap": "skip", "input": {}},
     "Toggle": {"workflow_id": "018bcfe5-6800-7000-8000-000000000000", "workflow_version": 1, "action": "PAUSE"},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w", "mode": "live"},
@@ -38,7 +58,7 @@ RIGHT: dict[str, Any] = {
     "RedriveRequest": {"reason": "r"},
     "RerunRequest": {"input": {}, "version": 1, "process_id": "again", "reason": "r"},
     "ForkRequest": {"seq": 1, "process_id": "branch", "reason": "r"},
-    "OrganizationChange": {"settings": {"concurrencyLimit": 5}},
+    "OrganizationChange": {"settings": {"concurrencyLimit": 5}, "plan": "pro"},
     "StateTrial": {
         "definition": {"StartAt": "Charge", "States": {"Charge": {"Type": "Task", "Resource": "charge", "End": True}}},
         "input": {"amount": 7},
@@ -48,6 +68,14 @@ RIGHT: dict[str, Any] = {
         "variables": {"v": 1},
         "retry_count": 1,
     },
+    "StepWorkflow": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
+    "StepWorkflowChange": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
+    "ServiceWorkflow": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
+    "ServiceWorkflowChange": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
+    "RunStart": {"input": {}, "idempotencyKey": "k"},
+    "CancelRun": {"reason": "r"},
+    "RetryRun": {"reason": "r", "input": {}},
+    "ApprovalDecided": {"decision": "approve", "comment": "c"},
     "dict": {"process_id": "p"},
 }
 WHOLE = {"interval": {"value": 1, "unit": "days"}}
@@ -144,6 +172,8 @@ async def test_the_request_that_is_made_wrong_is_right(api: Api, route: Route) -
     assert accepts(body_schema(route), right(route))
     if route.path.endswith("/release"):
         await api.set_aside(probe.process_id)
+    if route.path.endswith("/restore"):  # the latest version is no earlier one
+        await api.ok("PATCH", f"/v1/workflows/{probe.workflow_id}", json={"definition": ENDING})
     response = await api.send(route.method, probe.url(route), json={**right(route), **probe.own(route)})
     assert response.is_success, response.text
 

@@ -140,6 +140,7 @@ def test_what_has_moved_on_is_named_and_the_others_are_decided():
     right = stream.due()
     stream.send(s.DecideSlots((stream.due(schedule="another"), right, right)))
     assert stream.decided == [("fired", 1, 1, 1)]
+    assert isinstance(stream.last, Decision)
     assert stream.last.answer == ("another", stream.name)
 
 

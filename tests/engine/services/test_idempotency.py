@@ -8,8 +8,7 @@ import pytest
 
 from perdure.engine.errors import Conflict, Unavailable
 from perdure.engine.log.digests import request_digest
-from perdure.engine.runtime.callers import Caller, IdempotencyKey
-from perdure.engine.runtime.processing.requests import IdempotencyClaim
+from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.services.idempotency import TURNS_MAX, Answered, Idempotency
 from perdure.store.records import IdempotencyRow
 

@@ -14,8 +14,10 @@ from perdure.api.http.instants import iso
 from perdure.api.http.routing import ANY_KEY, Reply, Route, RouteCall
 from perdure.api.validation import id_of, milliseconds
 from perdure.engine.core import ids
+from perdure.engine.errors import Conflict
 from perdure.engine.log.codec import decode_json
 from perdure.engine.services.access import Person
+from perdure.engine.services.idempotency import Answered
 from perdure.store.records import ApiKeyRow
 
 
@@ -48,6 +50,22 @@ async def list_keys(call: RouteCall[schemas.KeysQuery, None]) -> Reply:
     rows, uses = await call.engine.services.access.keys(call.principal, after=after, limit=query.limit + 1)
     keys = [_key(row, uses.get(row.key_id)) for row in rows[: query.limit]]
     return data(keys, meta=page_meta(query.limit, has_more=len(rows) > query.limit, last=keys and keys[-1]["id"]))
+
+
+async def key_made_before(_call: RouteCall[Any, schemas.NewKey], answered: Answered) -> Reply:
+    """Say of a key that was made before that its text cannot be told again."""
+    message = (
+        f"Idempotency-Key: it made the key {answered.answer} before, whose text was told once and is kept nowhere; if "
+        "it is lost revoke that key, and make another under a new Idempotency-Key"
+    )
+    raise Conflict(message, {"id": answered.answer}, position=answered.position)
+
+
+async def get_key(call: RouteCall[Any, None]) -> Reply:
+    """A key, without its text."""
+    key_id, access = call.path_id("id"), call.engine.services.access
+    row = await access.key(call.principal, key_id)
+    return data(_key(row, (await access.last_uses([key_id])).get(key_id)))
 
 
 async def revoke_key(call: RouteCall[schemas.RevokeQuery, None]) -> Reply:
@@ -99,7 +117,10 @@ ROUTES: Final[Sequence[Route]] = (
         *(KEYS, "POST", "keys", "keys.manage", create_key),
         body=schemas.NewKey,
         status=201,
+        repeated=key_made_before,
+        headers=("Idempotency-Key",),
         answer=common.Data[schemas.KeyMade],
+        refusals=frozenset({"CONFLICT"}),
     ),
     route(
         *(KEYS, "GET", "keys", "keys.manage", list_keys),
@@ -111,7 +132,14 @@ ROUTES: Final[Sequence[Route]] = (
         answer=common.Data[schemas.Me],
     ),
     route(
+        *(KEYS, "GET", "keys/{id}", "keys.manage", get_key),
+        is_of_one=True,
+        answer=common.Data[schemas.KeyShown],
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    route(
         *(KEYS, "DELETE", "keys/{id}", "keys.manage", revoke_key),
+        changes=lambda call: call.caller.organization_id,
         query=schemas.RevokeQuery,
         answer=common.Data[schemas.KeyShown],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),

@@ -18,6 +18,8 @@ from perdure.api.validation import id_of
 from perdure.engine.core import ids
 from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.bulk_actions import action_of
+from perdure.engine.services.idempotency import Answered
+from perdure.store.records import BulkRow
 
 
 async def start_bulk(call: RouteCall[Any, schemas.NewBulk]) -> Reply:
@@ -29,12 +31,21 @@ async def start_bulk(call: RouteCall[Any, schemas.NewBulk]) -> Reply:
     body = call.body
     call.principal.require(action_of(body.action).scope)
     arguments = {} if body.payload is msgspec.UNSET else {"payload": body.payload}
-    order = BulkOrder(body.action, schemas.filters_of(body.filter), body.reason, arguments)
+    order = BulkOrder(body.action, schemas.filters_of(body.filter, "filter."), body.reason, arguments)
     if body.dry_run:
         counted = await call.engine.services.bulk.count(call.caller, order)
         shown = {"dry_run": True, "action": body.action, "matching": counted.total, "is_exact": counted.is_exact}
         return data(shown, status=202)
     row = await call.engine.services.bulk.start(call.caller, order)
+    return _started(row)
+
+
+async def started_before(call: RouteCall[Any, schemas.NewBulk], answered: Answered) -> Reply:
+    """The job that the same request started before, with its status now."""
+    return _started(await call.engine.services.bulk.reads.row(call.caller, answered.execution_id))
+
+
+def _started(row: BulkRow) -> Reply:
     asked = {"dry_run": False, "action": row.action, "matching": row.expected, "is_exact": row.expected is not None}
     return data({"id": ids.text(row.bulk_id), "status": row.status, **asked}, status=202)
 
@@ -68,8 +79,10 @@ ROUTES: Final[Sequence[Route]] = (
         *(BULK, "POST", "bulk", "runs.view", start_bulk),
         body=schemas.NewBulk,
         status=202,
+        repeated=started_before,
+        headers=("Idempotency-Key",),
         answer=common.Data[schemas.BulkAsked],
-        refusals=frozenset({"NOT_FOUND"}),
+        refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
     ),
     route(
         *(BULK, "GET", "bulk", "runs.view", list_bulk),
@@ -78,6 +91,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(BULK, "GET", "bulk/{id}", "runs.view", get_bulk),
+        is_of_one=True,
         answer=common.Data[schemas.BulkWhole],
         refusals=frozenset({"NOT_FOUND"}),
     ),

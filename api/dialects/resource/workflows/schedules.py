@@ -13,6 +13,7 @@ from perdure.api.dialects.resource.workflows.schedule_json import schedule_json
 from perdure.api.dialects.resource.workflows.workflows import workflow_json
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.core import ids
+from perdure.engine.services.idempotency import Answered
 
 ONE: Final = "workflows/{id}/schedules/{schedule_id}"
 
@@ -28,6 +29,19 @@ async def create_schedule(call: RouteCall[Any, schedule_schemas.NewSchedule]) ->
     given = schedule_schemas.given(call.body)
     view = await call.engine.services.schedules.add(call.caller, call.path_id("id"), given)
     return data(schedule_json(view), status=201)
+
+
+async def created_before(call: RouteCall[Any, schedule_schemas.NewSchedule], answered: Answered) -> Reply:
+    """The schedule that the same request made before, as it is now."""
+    schedule_id = ids.parse(answered.answer[0])
+    view = await call.engine.services.schedules.view(call.caller, answered.execution_id, schedule_id)
+    return data(schedule_json(view), status=201, position=answered.position)
+
+
+async def get_schedule(call: RouteCall[Any, None]) -> Reply:
+    """A schedule, with its last decisions and its next slots."""
+    where = (call.path_id("id"), call.path_id("schedule_id"))
+    return data(schedule_json(await call.engine.services.schedules.view(call.caller, *where)))
 
 
 async def change_schedule(call: RouteCall[Any, schedule_schemas.NewSchedule]) -> Reply:
@@ -82,17 +96,27 @@ ROUTES: Final[Sequence[Route]] = (
         *(SCHEDULES, "POST", "workflows/{id}/schedules", "workflows.manage", create_schedule),
         body=schedule_schemas.NewSchedule,
         status=201,
+        repeated=created_before,
+        headers=("Idempotency-Key",),
         answer=common.Data[schedule_schemas.ScheduleShown],
         refusals=_CHANGES,
     ),
     route(
+        *(SCHEDULES, "GET", ONE, "workflows.view", get_schedule),
+        is_of_one=True,
+        answer=common.Data[schedule_schemas.ScheduleShown],
+        refusals=frozenset({"NOT_FOUND"}),
+    ),
+    route(
         *(SCHEDULES, "PATCH", ONE, "workflows.manage", change_schedule),
+        changes=lambda call: call.path_id("id"),
         body=schedule_schemas.NewSchedule,
         answer=common.Data[schedule_schemas.ScheduleShown],
         refusals=_CHANGES,
     ),
     route(
         *(SCHEDULES, "DELETE", ONE, "workflows.manage", remove_schedule),
+        changes=lambda call: call.path_id("id"),
         answer=common.Data[schedule_schemas.RemovedSchedule],
         refusals=_CHANGES,
     ),

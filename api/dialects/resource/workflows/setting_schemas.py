@@ -8,6 +8,7 @@ import msgspec
 
 from perdure.api.dialects.schemas import Number, Shape
 from perdure.api.validation import Request, Uuid
+from perdure.engine.core.settings import PlanName
 from perdure.engine.services.settings import BYTES_MIN, CONCURRENCY_MAX, EVENTS_MIN, KEY_TEXT_MAX, TIMEOUT_MS_MAX
 
 ResumeRule: TypeAlias = Annotated[Literal["any", "named"], msgspec.Meta(extra={"accepts": "'any' or 'named'"})]
@@ -83,10 +84,16 @@ class OrganizationRules(Request, frozen=True, rename="camel"):
     quotas: QuotaRules | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class OrganizationChange(Request, frozen=True):
-    """The settings to be changed."""
+GivenPlan: TypeAlias = Annotated[
+    PlanName, msgspec.Meta(extra={"accepts": "'free', 'starter', 'pro', 'business' or 'unlimited'"})
+]
 
-    settings: OrganizationRules
+
+class OrganizationChange(Request, frozen=True):
+    """A change of an organization; a plan that is null is `unlimited` again."""
+
+    settings: OrganizationRules | msgspec.UnsetType = msgspec.UNSET
+    plan: GivenPlan | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class OrganizationSettingsShown(Shape, frozen=True, rename="camel"):
@@ -97,8 +104,9 @@ class OrganizationSettingsShown(Shape, frozen=True, rename="camel"):
 
 
 class OrganizationShown(Shape, frozen=True):
-    """An organization with its settings."""
+    """An organization with its plan, which bounds its requests, and its settings."""
 
     id: Uuid
     name: str
+    plan: PlanName
     settings: OrganizationSettingsShown
