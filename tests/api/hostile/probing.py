@@ -161,3 +161,10 @@ class Probe(NamedTuple):
 def message_of(response: httpx2.Response) -> str:
     body = response.json()
     return str(body.get("message") or body["error"]["message"])
+
+
+def details_of(response: httpx2.Response) -> dict[str, Any]:
+    """The details of a refusal; of one that lists them the first."""
+    details = response.json()["error"].get("details", {})
+    found: dict[str, Any] = details[0] if isinstance(details, list) else details
+    return found
