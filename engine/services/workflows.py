@@ -257,7 +257,7 @@ class Workflows:
         what `create` does.
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.home_workspace_id, name)
+            rows = await self._store.workflows_named(caller.home_workspace_id, name, caller.viewer)
             in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
@@ -360,12 +360,14 @@ class Workflows:
         found += await self._calls.warnings(
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
-        found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
+        found += [
+            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+        ]
         return Saved(row, version, found)
 
-    async def _namesakes(self, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one."""
-        rows = await self._store.workflows_named(row.workspace_id, row.name)
+    async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
+        """Another workflow in use that has this one's name, if the caller sees one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name, caller.viewer)
         others = [
             each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
         ]
