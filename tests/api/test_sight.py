@@ -172,7 +172,7 @@ async def test_nobody_reaches_what_is_private_by_calling_it(api: Api, is_by_name
 
 
 async def test_a_name_is_free_if_who_has_it_is_not_seen(api: Api) -> None:
-    """Applied, warned of and called, it means what is seen: neither an id of another's is told, nor is it in the way."""
+    """Applied, warned of and called, it means what is seen: no id of another's is told, and none is in the way."""
     seen = await people(api)
     for _ in range(2):
         await private(api, seen.ann, ENDING, "bills", Sharing("private"))
