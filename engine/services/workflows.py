@@ -246,8 +246,8 @@ class Workflows:
         what `create` does.
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.home_workspace_id, name)
-            in_use = [row for row in rows if row.status != "archived" and caller.sees(row)]
+            rows = await self._store.workflows_named(caller.home_workspace_id, name, caller.viewer)
+            in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
@@ -327,12 +327,10 @@ class Workflows:
         return Saved(row, version, found)
 
     async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one that the caller sees."""
-        rows = await self._store.workflows_named(row.workspace_id, row.name)
+        """Another workflow in use that has this one's name, if the caller sees one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name, caller.viewer)
         others = [
-            each.workflow_id
-            for each in rows
-            if each.workflow_id != row.workflow_id and each.status != "archived" and caller.sees(each)
+            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
         ]
         return others[:1]
 
