@@ -24,6 +24,7 @@ from perdure.engine.shown import shown, shown_name
 BODY: Final = "field"
 QUERY: Final = "query parameter"
 DIGITS_MAX: Final = 19
+VERSION_MAX: Final = 2**31 - 1
 INSTANT_MAX: Final = 253_402_300_799_999
 
 ID_PREFIXES: Final = frozenset({"wf", "run", "exec", "conn", "tbl", "agent", "form", "cred", "whk", "evt"})
@@ -229,6 +230,14 @@ def id_of(name: str, text: str) -> bytes:
         return ids.parse(plain_id(text))
     except ValueError:
         raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
+
+
+def version_number(name: str, text: str) -> int:
+    """The number of a version that a text in a path shows. Raises `Invalid`, naming the field."""
+    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX and 0 < int(text) <= VERSION_MAX):
+        message = f"{name}: {shown(text)} is not accepted; it must be an integer from 1 to {VERSION_MAX}"
+        raise Invalid(message, {"field": name})
+    return int(text)
 
 
 def plain_id(text: str) -> str:

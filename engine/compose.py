@@ -61,6 +61,7 @@ from perdure.engine.services.runs import Runs
 from perdure.engine.services.scheduled_runs import ScheduledRuns
 from perdure.engine.services.schedules import Schedules
 from perdure.engine.services.task_tokens import TaskTokens
+from perdure.engine.services.unseen import Unseen
 from perdure.engine.services.workflows import PublishedVersions, Workflows
 from perdure.engine.steps import Registry
 from perdure.engine.steps.actions import Actions
@@ -126,9 +127,15 @@ class Composed(NamedTuple):
 def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = False) -> Composed:
     """A node that calls these steps, with its services; a recorder calls none, and leaves all tasks scheduled."""
     principals, recorded, published = Principals(KnownKeys(around.store)), RecordedCalls(), PublishedVersions()
-    plans = Plans()
-    circle = _Circle()
-    caches = (recorded.on_changed, published.on_changed, principals.on_changed, plans.on_changed, circle.changed)
+    circle, unseen, plans = _Circle(), Unseen(around.store), Plans()
+    caches = (
+        recorded.on_changed,
+        published.on_changed,
+        principals.on_changed,
+        plans.on_changed,
+        unseen.on_changed,
+        circle.changed,
+    )
     parts = _parts(around, circle, caches)
     calls = Calls(parts, recorded)
     documents = Documents(registry)
@@ -138,11 +145,11 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
     open_runs = OpenRuns(parts.store, parts.clock, parts.quotas)
     admitting = StartRules(limits, open_runs)
     scheduled = ScheduledRuns(parts, workflows, admitting)
-    runs, finding = Runs(parts, workflows, admitting, idempotency), Finding(around.store)
+    runs, finding = Runs(parts, workflows, admitting, idempotency, unseen), Finding(around.store, unseen)
     chances = Chances(parts, workflows, admitting, idempotency, runs)
-    queries = Queries(around.store)
+    queries = Queries(around.store, unseen)
     records = RunRecords(around.store, queries, documents)
-    jobs = BulkWorker(parts, Commanded(runs, chances))
+    jobs = BulkWorker(parts, Commanded(runs, chances), unseen)
     schedules = Schedules(parts, workflows, scheduled, idempotency)
     services = Services(
         runs=runs,
@@ -152,7 +159,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         access=Access(parts, principals, plans),
         queries=queries,
         task_tokens=TaskTokens(parts, idempotency),
-        event_log=EventLog(parts),
+        event_log=EventLog(parts, unseen),
         finding=finding,
         bulk=BulkCommands(parts, finding, jobs.go_on),
         idempotency=idempotency,
@@ -171,7 +178,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
 
 
 def _tasks(parts: NodeParts, circle: _Circle, registry: Registry) -> Tasks:
-    sandbox = SandboxSteps(parts.store)
+    sandbox = SandboxSteps(parts.store, actions_of(registry).values())
     return Tasks(registry, circle.complete, parts.sender.send, parts.clock, parts.limits, sandbox)
 
 

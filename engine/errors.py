@@ -5,12 +5,15 @@ PerdureError
 │   ├── Invalid             VALIDATION_ERROR   a field is wrong; the message names field, problem and what is accepted
 │   ├── NotFound            NOT_FOUND
 │   ├── Conflict            CONFLICT           the state does not allow it
+│   │   ├── KeyReused                          the idempotency key belongs to another request
+│   │   └── TooSoon                            not yet: so many seconds later it does
 │   ├── NotWaiting          NOT_WAITING        no wait that the call could mean has opened
 │   ├── AmbiguousWait       AMBIGUOUS_WAIT     several waits are open; `details["waits"]` lists them
 │   ├── UnnamedWait         NAME_THE_WAIT      the workflow wants every resume to name its wait; `details` likewise
 │   ├── WaitExpired         WAIT_EXPIRED       that wait timed out or was cancelled
 │   └── PreconditionFailed  PRECONDITION_FAILED  it is no longer what the caller has seen
 ├── Unauthorized            UNAUTHORIZED       there is no key, or it is unknown, revoked or expired
+│   └── NoKey                                  there is none
 ├── RateLimited             RATE_LIMITED       somebody asks for too much at once; nothing was done
 ├── Unavailable             UNAVAILABLE        nothing was done; repeat the call later
 └── EngineFailed            UNAVAILABLE        a commit failed and may be durable or not: the engine has stopped
@@ -57,6 +60,18 @@ class Conflict(Refused):
     code = "CONFLICT"
 
 
+class KeyReused(Conflict):
+    """The idempotency key was used for another request."""
+
+
+class TooSoon(Conflict):
+    """The state does not allow it yet; repeat the call after so many seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class NotWaiting(Refused):
     """No wait that the call could mean has opened."""
 
@@ -91,6 +106,10 @@ class Unauthorized(PerdureError):
     """There is no key, or it is unknown, revoked or expired; a key may end while its request is under way."""
 
     code = "UNAUTHORIZED"
+
+
+class NoKey(Unauthorized):
+    """The request carries no key."""
 
 
 class RateLimited(PerdureError):

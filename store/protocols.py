@@ -63,15 +63,12 @@ class LogReader(Protocol):
         self, *, kind: StreamKind | None = None, after: bytes = b"", limit: int = 1000
     ) -> list[StreamRow]:
         """Streams by ascending id above `after`."""
-        ...
 
     async def streams_of(self, stream_ids: Sequence[bytes]) -> dict[bytes, StreamRow]:
         """These streams by id; those that do not exist are left out."""
-        ...
 
     async def events(self, stream_id: bytes, *, after: int = 0, limit: int | None = None) -> list[StoredEvent]:
         """Events of a stream with a seq above `after`, ascending."""
-        ...
 
     async def last_events(self, stream_id: bytes, limit: int) -> list[StoredEvent]:
         """The last events of a stream, ascending."""
@@ -175,6 +172,10 @@ class Catalog(Protocol):
         ...
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None: ...
+    async def restricted_workflows(self, organization_id: bytes) -> list[WorkflowRow]:
+        """The workflows of an organization that not everybody in it sees, in any order."""
+        ...
+
     async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
         """These workflows by id; those that do not exist are left out."""
         ...
@@ -298,7 +299,6 @@ class Executions(Protocol):
 
     async def process_ids_of(self, execution_ids: Sequence[bytes]) -> dict[bytes, str]:
         """The chosen process ids of executions; those that chose none are left out."""
-        ...
 
     async def idempotency_of(
         self, organization_id: bytes, workspace_id: bytes, keys: Sequence[str]

@@ -224,6 +224,10 @@ workflows = Table(
     sqlite_with_rowid=False,
 )
 
+# Those that not everybody sees: few, if any.
+RESTRICTED: Final = text("visibility <> 'tenant'")
+Index("workflows_restricted", workflows.c.organization_id, workflows.c.workflow_id, sqlite_where=RESTRICTED)
+
 # With a row id: definitions are large, and a tree of large keys is deep.
 workflow_versions = Table(
     "workflow_versions",

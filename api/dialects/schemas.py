@@ -8,13 +8,13 @@ what may have members that are not named says so by its base. Each dialect has i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from perdure.api.http.problems import STATUS
-from perdure.api.validation import Request, Uuid
+from perdure.api.validation import VERSION_MAX, Request, Uuid
 from perdure.engine.services.access import SCOPES
 from perdure.engine.services.runs import TERMINATION_REASON
 
@@ -43,8 +43,6 @@ Yes: TypeAlias = Annotated[bool, msgspec.Meta(extra_json_schema={"const": True})
 RunStatus: TypeAlias = Literal["pending", "running", "waiting", "completed", "failed", "timed_out", "terminated"]
 TriggerType: TypeAlias = Literal["REQUEST", "SCHEDULE", "WEBHOOK", "FORM", "MANUAL"]
 Scope: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(SCOPES)})]
-VERSION_MAX: Final = 2**31 - 1
-
 Version: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=VERSION_MAX)]
 Code: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATUS)})]
 No: TypeAlias = Annotated[bool, msgspec.Meta(extra_json_schema={"const": False})]

@@ -84,11 +84,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     `prefix` is where it is mounted: a path belongs to the dialect with the longest prefix that it begins with.
     `error_schema` is the type of what `error_envelope` makes, and `error_code_at` where the code stands in that;
-    `error_codes` are its words for our codes, where they differ. `casing` is that of the members of a refusal's
+    `error_codes` are its words for our codes, where they differ, and `error_codes_of` for errors of some types, where
+    one code of ours is two of its. `casing` is that of the members of a refusal's
     details; bodies are cased by their types. `request_id_headers` are names besides `X-Request-Id` under which a
     caller may name a request, and is told its name. `deprecation` holds for all routes that say none. `tags` are the
     headings of the document, each with what it is about; a route that names none has the first. `document_prefix`
     is what the document puts in front of the names of its operations and types, so that they are no other dialect's.
+    `field_names` are its words for what services call otherwise, beside those that the types of its requests say.
     """
 
     name: str
@@ -97,12 +99,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     error_schema: type[msgspec.Struct]
     error_code_at: Sequence[str] = ("error", "code")
     error_codes: Mapping[str, str] = {}
+    error_codes_of: Mapping[type[PerdureError], str] = {}
     casing: Callable[[str], str] = as_written
     scope_spelling: ScopeSpelling = ScopeSpelling()
     request_id_headers: Sequence[str] = ()
     deprecation: Deprecation | None = None
     tags: Mapping[str, str]
     document_prefix: str = ""
+    field_names: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         """Raises `ValueError` unless the prefix is of whole segments: `/v1` would be the beginning of `/v10`, too."""
@@ -114,9 +118,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """The dialect's word for a code of ours."""
         return self.error_codes.get(code, code)
 
+    def codes(self, code: str) -> tuple[str, ...]:
+        """All of the dialect's words for a code of ours."""
+        return (self.code(code), *(word for kind, word in self.error_codes_of.items() if kind.code == code))
+
     def refusal(self, error: PerdureError) -> dict[str, Any]:
         """The body of a refusal."""
-        return self.error_envelope(self.code(error.code), error.message, self._cased(error.details))
+        own = (self.error_codes_of[kind] for kind in type(error).__mro__ if kind in self.error_codes_of)
+        return self.error_envelope(next(own, self.code(error.code)), error.message, self._cased(error.details))
 
     def _cased(self, value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.datastructures import Headers
 
-from perdure.engine.errors import Invalid, Unauthorized
+from perdure.engine.errors import Invalid, NoKey, Unauthorized
 
 HOLD_DEFAULT_MS: Final = 2000
 HOLD_MAX_S: Final = 30
@@ -34,7 +34,7 @@ def api_key(headers: Headers) -> str:
             raise Unauthorized("Authorization: it must be Bearer KEY; or send the key as x-api-key")
         keys.add(bearer["key"])
     if not keys:
-        raise Unauthorized("there is no key; send one as x-api-key: KEY, or as Authorization: Bearer KEY")
+        raise NoKey("there is no key; send one as x-api-key: KEY, or as Authorization: Bearer KEY")
     if len(keys) > 1:
         raise Unauthorized("there are two different keys; send one, as x-api-key or as Authorization: Bearer KEY")
     return keys.pop()

@@ -29,7 +29,8 @@ def position(name: str, text: str | None) -> bytes | None:
     value = id_of(name, text)
     if not ids.is_version_7(value):
         raise Invalid(
-            f"{name}: {shown(text)} is not accepted; it must be a UUID of version 7, as lastKey has it", {"field": name}
+            f"{name}: {shown(text)} is not accepted; it must be a UUID of version 7, as the page before had it",
+            {"field": name},
         )
     return value
 

@@ -16,7 +16,16 @@ from starlette.responses import Response
 
 from perdure.api.http.dialect import Dialect
 from perdure.engine.core.transitions import TERMINAL
-from perdure.engine.errors import EngineFailed, Invalid, NotFound, PerdureError, RateLimited, Unauthorized, Unavailable
+from perdure.engine.errors import (
+    EngineFailed,
+    Invalid,
+    NotFound,
+    PerdureError,
+    RateLimited,
+    TooSoon,
+    Unauthorized,
+    Unavailable,
+)
 from perdure.store.errors import StoreError
 
 _log = structlog.get_logger("perdure.api")
@@ -120,7 +129,7 @@ def headers_of(error: PerdureError) -> dict[str, str]:
     headers = {}
     if error.code in RETRY_AFTER_S and error.details.get("status") not in TERMINAL:  # what has ended stays as it is
         headers["Retry-After"] = str(RETRY_AFTER_S[error.code])
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | TooSoon):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="perdure"'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
+from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -25,6 +26,7 @@ from perdure.api.http.headers import idempotency_key, one_key
 from perdure.api.http.json_body import JSON, parse_object, read_body
 from perdure.api.http.problems import json_response, no_such_method, refusal
 from perdure.api.http.rate_limits import RateLimits
+from perdure.api.http.spelling import names_of_members, respell
 from perdure.api.http.throttle import Throttle
 from perdure.api.settings import Settings
 from perdure.api.validation import QUERY, Request, id_of, read
@@ -288,7 +290,11 @@ class Endpoint:
                 principal.caller.grant.check(self._served.engine.clock)
             body = _body(route, given)
             call = RouteCall(self._served, request, principal, path, parameters, query, body, given)
-            return await self._answer_once(route, call)
+            try:
+                return await self._answer_once(route, call)
+            except PerdureError as error:
+                respell(error, names_of(route))
+                raise
 
     async def _answer_once(self, route: Route, call: RouteCall[Any, Any]) -> Reply:
         """Answer a call, or if it was answered before under its idempotency key, in the way of a repetition."""
@@ -352,6 +358,13 @@ def _tagged(request: HttpRequest, answer: Reply, headers: Mapping[str, str]) -> 
     if is_known(request.headers, headers["ETag"]):
         return Response(None, NOT_MODIFIED, headers)
     return Response(content, answer.status, headers, media_type=JSON)
+
+
+@lru_cache(maxsize=512)
+def names_of(route: Route) -> Mapping[str, str]:
+    """The names in this route's requests of what services name as this code does, where they differ."""
+    body = route.body if route.body is not None and issubclass(route.body, Request) else None
+    return {**route.dialect.field_names, **names_of_members(route.query), **names_of_members(body)}
 
 
 def _decoded(name: str, value: str) -> str:

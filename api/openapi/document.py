@@ -12,7 +12,6 @@ import msgspec
 
 from perdure.api.dialects.process.schemas import Resume
 from perdure.api.dialects.resource.access.schemas import NewKey
-from perdure.api.dialects.schemas import VERSION_MAX
 from perdure.api.http.dialect import Dialect, Dialects
 from perdure.api.http.headers import REQUEST_ID
 from perdure.api.http.json_body import JSON, YAML
@@ -22,6 +21,7 @@ from perdure.api.openapi import descriptions as words
 from perdure.api.openapi import snippets
 from perdure.api.openapi.schemas import Schema, coded, named, parameters_of, schemas_of
 from perdure.api.settings import SOURCES
+from perdure.api.validation import VERSION_MAX
 from perdure.engine.services.access import SCOPES
 
 OPENAPI: Final = "3.1.1"

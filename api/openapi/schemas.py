@@ -47,7 +47,7 @@ def parameters_of(query: type[msgspec.Struct]) -> list[tuple[str, Schema, bool]]
 
 def coded(dialect: Dialect, codes: Iterable[str]) -> Schema:
     """The schema of a dialect's refusal that has one of these codes."""
-    found: Schema = {"enum": list(dict.fromkeys(dialect.code(code) for code in codes))}
+    found: Schema = {"enum": list(dict.fromkeys(word for code in codes for word in dialect.codes(code)))}
     for member in reversed(dialect.error_code_at):
         found = {"properties": {member: found}}
     refusal = named(dialect.error_schema.__name__, dialect.document_prefix)

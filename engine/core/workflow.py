@@ -118,7 +118,10 @@ class Definition(msgspec.Struct, frozen=True, gc=False):
 
 
 class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
-    """Create a workflow with its first version; `owner` is the user who makes it, if that is anybody."""
+    """Create a workflow with its first version; `owner` is the user who makes it, if that is anybody.
+
+    If it `is_paused`, no run of it starts until it is resumed.
+    """
 
     workspace: str
     name: str
@@ -128,6 +131,7 @@ class CreateWorkflow(msgspec.Struct, frozen=True, gc=False):
     schedules: tuple[schedules.ScheduleSpec, ...] = ()
     sharing: Sharing | None = None
     owner: str = ""
+    is_paused: bool = False
 
 
 class ChangeWorkflow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -316,9 +320,7 @@ def decide(
         case CreateWorkflow():
             if state.status != "new":
                 return Rejection("CONFLICT", "the workflow exists already")
-            _create(draft, command)
-            for spec in command.schedules:
-                scheduling.add(turn, spec)
+            _create(turn, command)
         case ChangeWorkflow():
             refused = _change(draft, command)
             if refused is None and command.schedules is not None:
@@ -335,8 +337,9 @@ def decide(
     return refused or turn.decided()
 
 
-def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
-    """Make a workflow and its first version."""
+def _create(turn: scheduling.Turn[WorkflowState], command: CreateWorkflow) -> None:
+    """Make a workflow and its first version, with its schedules."""
+    draft = turn.draft
     payload: dict[str, Any] = {"name": command.name}
     if command.description is not None:
         payload["description"] = command.description
@@ -347,6 +350,10 @@ def _create(draft: Draft[WorkflowState], command: CreateWorkflow) -> None:
     sharing = command.sharing or Sharing("tenant")
     if command.owner or sharing != draft.state.sharing:
         draft.emit(VisibilityChanged(sharing.visibility, sharing.users, sharing.roles, command.owner))
+    for spec in command.schedules:
+        scheduling.add(turn, spec)
+    if command.is_paused:
+        scheduling.pause(turn, schedules.PauseWorkflow())
 
 
 def _add(draft: Draft[WorkflowState], number: int, given: Definition, *, is_published: bool) -> None:

@@ -68,7 +68,8 @@ class Grant(msgspec.Struct, eq=False):
 class IdempotencyClaim(NamedTuple):
     """The idempotency key that a request came with, and the digest of the request.
 
-    `organization_id` is whose it is, if not of the organization that the command is about.
+    `organization_id` is whose it is, if not of the organization that the command is about. `beside` is another claim of
+    the same request: it has both, or neither.
     """
 
     workspace_id: bytes
@@ -76,6 +77,7 @@ class IdempotencyClaim(NamedTuple):
     salt: bytes
     request_digest: bytes
     organization_id: bytes | None = None
+    beside: IdempotencyClaim | None = None
 
 
 class Terms(NamedTuple):

@@ -23,7 +23,10 @@ from perdure.engine.services.workflows import Applied, Saved, Workflows
 
 
 class Authored(NamedTuple):
-    """A workflow as it is to be written; what is null stays as it is."""
+    """A workflow as it is to be written; what is null stays as it is. `is_paused` counts where it is made.
+
+    `based_on` is the version that the document was made from, by whoever changes a part of it.
+    """
 
     document: GivenDocument | None = None
     name: str | None = None
@@ -33,6 +36,8 @@ class Authored(NamedTuple):
     mock_payload: Any = None
     sharing: Sharing | None = None
     summary: str | None = None
+    is_paused: bool = False
+    based_on: int | None = None
 
 
 class Authoring:
@@ -63,6 +68,7 @@ class Authoring:
             schedules=() if main is None else (main,),
             sharing=wanted.sharing,
             summary=wanted.summary,
+            is_paused=wanted.is_paused,
         )
 
     async def apply(self, caller: Caller, wanted: Authored) -> Applied:
@@ -77,7 +83,7 @@ class Authoring:
         main = await self._main_spec(caller, document)
 
         async def edit(workflow_id: bytes) -> EditSchedules | None:
-            return await self._main_edit(caller, workflow_id, schedule_of(document))
+            return await self._main_edit(caller, workflow_id, document)
 
         return await self._workflows.apply(
             caller,
@@ -94,7 +100,7 @@ class Authoring:
         """Authored what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
         edit = None
         if wanted.document is not None:
-            edit = await self._main_edit(caller, workflow_id, schedule_of(wanted.document))
+            edit = await self._main_edit(caller, workflow_id, wanted.document)
         return await self._workflows.change(
             caller,
             workflow_id,
@@ -107,6 +113,7 @@ class Authoring:
             schedules=edit,
             sharing=wanted.sharing,
             summary=wanted.summary,
+            based_on=wanted.based_on,
         )
 
     async def restore(self, caller: Caller, workflow_id: bytes, version: int) -> Saved:
@@ -118,28 +125,36 @@ class Authoring:
         edit = None
         if row.source is not None:
             given = GivenDocument(row.format, decode_json(row.source))
-            edit = await self._main_edit(caller, workflow_id, schedule_of(given))
+            edit = await self._main_edit(caller, workflow_id, given)
         return await self._workflows.restore(caller, workflow_id, version, edit)
 
     async def _main_spec(self, caller: Caller, document: GivenDocument) -> ScheduleSpec | None:
         """The main schedule that a document asks for. Raises `Invalid`, with every problem of the document."""
         try:
             main = schedule_of(document)
-            return None if main is None else self._schedules.spec(main, field="trigger.", is_main=True)
+            return None if main is None else self._spec(document, main)
         except Invalid:
             await self._documents.compiled(caller, document, is_draft=True)
             raise
 
-    async def _main_edit(
-        self, caller: Caller, workflow_id: bytes, wanted: GivenSchedule | None
-    ) -> EditSchedules | None:
+    async def _main_edit(self, caller: Caller, workflow_id: bytes, document: GivenDocument) -> EditSchedules | None:
+        await self._main_spec(caller, document)
+        wanted = schedule_of(document)
         rows = await self._schedules.rows(caller, workflow_id)
         main = next((row for row in rows if row.is_main), None)
         if main is not None:
-            return EditSchedules(edited=(await self._schedules.edit_of(main, wanted, field="trigger."),))
+            return EditSchedules(edited=(await self._schedules.edit_of(main, wanted, field=_field(document)),))
         if wanted is None:
             return None
-        return EditSchedules(added=(self._schedules.spec(wanted, field="trigger.", is_main=True),))
+        return EditSchedules(added=(self._spec(document, wanted),))
+
+    def _spec(self, document: GivenDocument, wanted: GivenSchedule) -> ScheduleSpec:
+        return self._schedules.spec(wanted, field=_field(document), is_main=True)
+
+
+def _field(document: GivenDocument) -> str:
+    """Where a document has its schedule."""
+    return "" if document.format == "service" else "trigger."
 
 
 def schedule_of(given: GivenDocument) -> GivenSchedule | None:

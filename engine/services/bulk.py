@@ -42,12 +42,12 @@ class BulkCommands:
 
     async def count(self, caller: Caller, order: BulkOrder) -> Counted:
         """How many runs a job would be about now. Raises `Invalid`, `NotFound` (the workflow)."""
-        return await self._finding.count(await self._wanted(caller, order), looks_max=COUNT_LOOKS_MAX)
+        return await self._finding.count(caller, await self._wanted(caller, order), looks_max=COUNT_LOOKS_MAX)
 
     async def start(self, caller: Caller, order: BulkOrder) -> BulkRow:
         """Start a job; it is on disk when this returns. Raises `Invalid`, `NotFound` (the workflow)."""
         wanted = await self._wanted(caller, order)
-        counted = await self._finding.count(wanted, looks_max=EXPECTED_LOOKS_MAX)
+        counted = await self._finding.count(caller, wanted, looks_max=EXPECTED_LOOKS_MAX)
         bulk_id = self._node.processor.new_id()
         payload: dict[str, Any] = {"filters": dict(order.filters)}
         if order.reason is not None:

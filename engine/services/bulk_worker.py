@@ -11,6 +11,7 @@ import structlog
 
 from perdure.engine.core import bulk, ids
 from perdure.engine.errors import Conflict, PerdureError, RateLimited, Unavailable
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import KEY_ACTOR, Caller, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.stream_types import STREAM_TYPES
@@ -18,9 +19,11 @@ from perdure.engine.services.bulk import narrowed
 from perdure.engine.services.bulk_actions import BulkAction, BulkItem, Commanded, action_of
 from perdure.engine.services.run_filters import Given, run_filter
 from perdure.engine.services.sending import send
+from perdure.engine.services.unseen import NONE, Unseen
 from perdure.store.errors import StoreError
-from perdure.store.records import BulkRow
+from perdure.store.records import ApiKeyRow, BulkRow
 from perdure.store.run_filter import RunFilter
+from perdure.store.viewer import Viewer
 
 _log = structlog.get_logger("perdure.bulk")
 
@@ -64,8 +67,9 @@ class _Outcome(NamedTuple):
 class BulkWorker:
     """Does the bulk jobs of a node's store. `begin` takes up those that are under way."""
 
-    def __init__(self, node: NodeParts, commanded: Commanded) -> None:
+    def __init__(self, node: NodeParts, commanded: Commanded, unseen: Unseen) -> None:
         self._node = node
+        self._unseen = unseen
         self._store = node.store
         self._commanded = commanded
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
@@ -150,8 +154,9 @@ class BulkWorker:
                 found = await self._store.find_executions(
                     order.wanted, newest_first=False, beyond=beyond, limit=RUNS_IN_A_TURN
                 )
-                if found.rows:
-                    runs = tuple(ids.text(row.execution_id) for row in found.rows)
+                unseen = await self._unseen_by(order.caller)
+                if rows := [row for row in found.rows if row.workflow_id not in unseen]:
+                    runs = tuple(ids.text(row.execution_id) for row in rows)
                     await self._finish(bulk_id, order, await self._send(order, bulk_id, bulk.BeginTurn(runs)), runs)
                 if found.is_end:
                     await self._send(order, bulk_id, bulk.CompleteBulk())
@@ -232,12 +237,21 @@ class BulkWorker:
 
     async def _is_good(self, caller: Caller) -> bool:
         """Whether the key that asked for the job may still act; who acts without a key always may."""
-        key = caller.actor.removeprefix(KEY_ACTOR)
-        if key == caller.actor or not ids.is_id(key):
+        if not _has_key(caller):
             return True
-        row = await self._store.api_key(ids.parse(key))
-        now = self._node.clock.now()
+        row, now = await self._key(caller), self._node.clock.now()
         return row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
+
+    async def _unseen_by(self, caller: Caller) -> frozenset[bytes]:
+        """The workflows whose runs whoever asked may not see: the job touches none of them."""
+        row = await self._key(caller) if _has_key(caller) else None
+        if row is None:
+            return NONE
+        viewer = Viewer(row.user_id, tuple(sorted(decode_json(row.role_ids))), caller.actor)
+        return await self._unseen.by_viewer(caller.organization_id, viewer)
+
+    async def _key(self, caller: Caller) -> ApiKeyRow | None:
+        return await self._store.api_key(ids.parse(caller.actor.removeprefix(KEY_ACTOR)))
 
     async def _send(self, order: _Order, bulk_id: bytes, command: bulk.BulkCommand) -> Any:
         """Record what the node does with a job: as itself, not as who asked."""
@@ -252,3 +266,8 @@ class BulkWorker:
             await woken.wait()
         finally:
             handle.cancel()
+
+
+def _has_key(caller: Caller) -> bool:
+    key = caller.actor.removeprefix(KEY_ACTOR)
+    return key != caller.actor and ids.is_id(key)

@@ -63,8 +63,9 @@ class Documents:
 
     @property
     def actions(self) -> Mapping[str, ActionForm]:
-        """By name, what steps of documents can do."""
-        return action_forms(self.registry)
+        """By name, what steps of documents can do: what a step that is registered does, of the catalog too."""
+        registered = frozenset(self.registry.names())
+        return {name: form for name, form in action_forms(self.registry).items() if form.name in registered}
 
     def outline(self, row: WorkflowVersionRow) -> DocumentOutline:
         """The outline of a version, as `outline_of` has it."""
@@ -88,16 +89,7 @@ class Documents:
 
     def compile(self, given: GivenDocument, *, is_draft: bool = False, is_standalone: bool = False) -> CompiledDocument:
         """Compile a document. Raises `Invalid`, with every problem in `details["errors"]`."""
-        check_format(given.format)
-        options = DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone)
-        found = trigger_problems(given.format, given.document)
-        try:
-            compiled = compile_document(given.format, given.document, options)
-        except DocumentError as error:
-            found = [*(each for each in found if each.path not in _places(error.problems)), *error.problems]
-        if found:
-            raise refused(found, "definition" if given.format == "asl" else given.format)
-        return compiled
+        return compile_given(given, DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone))
 
     async def convert(self, caller: Caller, given: GivenDocument, target: str) -> Any:
         """The document in another format: as it is, or the definition that it compiles to, projected."""
@@ -113,8 +105,19 @@ class Documents:
         return PROJECTIONS[target](self.compile(given, is_standalone=True).definition)
 
 
-def _places(problems: Sequence[Problem]) -> set[str]:
-    return {problem.path for problem in problems}
+def compile_given(given: GivenDocument, options: DocumentOptions) -> CompiledDocument:
+    """Compile a document, and look at its trigger. Raises `Invalid`, with every problem in `details["errors"]`."""
+    check_format(given.format)
+    what = "definition" if given.format == "asl" else given.format
+    found = trigger_problems(given.format, given.document)
+    try:
+        compiled = compile_document(given.format, given.document, options)
+    except DocumentError as error:
+        places = {problem.path for problem in error.problems}
+        raise refused([*(each for each in found if each.path not in places), *error.problems], what) from None
+    if found:
+        raise refused(found, what)
+    return compiled
 
 
 def shown_as(row: WorkflowVersionRow, name: str) -> Any:

@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from perdure.engine.core import ids
 from perdure.engine.core.transitions import TERMINAL
-from perdure.engine.errors import Invalid, NotFound, Unavailable
+from perdure.engine.errors import Invalid, Unavailable
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.watch import Watch
+from perdure.engine.services.unseen import Unseen
 from perdure.store.records import ExecutionRow, StoredEvent
 
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -42,9 +42,10 @@ class RunEvents(NamedTuple):
 class EventLog:
     """Pages of events, limited to what a caller may see."""
 
-    def __init__(self, node: NodeParts) -> None:
+    def __init__(self, node: NodeParts, unseen: Unseen) -> None:
         self._node = node
         self._store = node.store
+        self._unseen = unseen
 
     # --- one run -------------------------------------------------------------------------------------------------
 
@@ -67,9 +68,8 @@ class EventLog:
         with self._node.processor.watchers.watch(execution_id) as watch:
             while True:
                 watch.clear()
-                run = await self._store.execution(execution_id)  # first: what had ended then is on the page
-                if run is None or run.workspace_id != caller.workspace_id:
-                    raise NotFound(f"there is no execution {ids.text(execution_id)}")
+                # First: what had ended then is on the page.
+                run = await self._unseen.check(caller, await self._store.execution(execution_id), execution_id)
                 page = await self._run_page(execution_id, after, limit, types, newest_first=newest_first)
                 is_over = run.status in TERMINAL
                 if page.events or is_over or not await self._wait(caller, watch, deadline):
@@ -125,7 +125,7 @@ class EventLog:
                     limit=min(AT_ONCE, limit + 1),
                 )
                 is_full = len(found.events) == min(AT_ONCE, limit + 1)
-                for stored in found.events:
+                for stored in await self._seen(caller, found.events):
                     yield stored
                 position, is_end = found.position, found.is_end
 
@@ -133,6 +133,18 @@ class EventLog:
         if is_cut:
             return EventPage(events, events[-1].position, has_more=True)
         return EventPage(events, position, has_more=not is_end)
+
+    async def _seen(self, caller: Caller, events: list[StoredEvent]) -> list[StoredEvent]:
+        """The events of these that are not of a workflow that the caller may not see, or of a run of one."""
+        unseen = await self._unseen.by(caller)
+        if not unseen:
+            return events
+        hidden = set(unseen)
+        for stream_id in {stored.row.stream_id for stored in events}:
+            run = await self._store.execution(stream_id)
+            if run is not None and run.workflow_id in unseen:
+                hidden.add(stream_id)
+        return [stored for stored in events if stored.row.stream_id not in hidden]
 
     # --- both ----------------------------------------------------------------------------------------------------
 

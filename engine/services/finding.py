@@ -10,6 +10,7 @@ from perdure.engine.core import ids
 from perdure.engine.errors import NotFound
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
+from perdure.engine.services.unseen import Unseen
 from perdure.store.protocols import Store
 from perdure.store.records import CountRow, ExecutionRow
 from perdure.store.run_filter import TIME_BYTES, RunFilter
@@ -44,22 +45,57 @@ class Counted(NamedTuple):
 class Finding:
     """Reads of many runs, limited to the caller's workspace."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unseen: Unseen | None = None) -> None:
         self._store = store
+        self._unseen = unseen or Unseen(store)
 
     async def page(
-        self, caller: Caller, given: Given, *, sort: Sort = "newest", after: str | None = None, limit: int = 20
+        self,
+        caller: Caller,
+        given: Given,
+        *,
+        sort: Sort = "newest",
+        after: str | None = None,
+        name: str = "after",
+        limit: int = 20,
     ) -> PageOfRuns:
-        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow)."""
+        """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow).
+
+        `name` is what the caller calls `after`.
+        """
         wanted = await self.wanted(caller, given)
-        beyond = None if after is None else position_of(after, given, sort)
+        beyond = None if after is None else position_of(after, given, sort, name)
         found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=limit + 1)
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
             position, is_end = rows[-1].execution_id, False
-        elif not is_end:
+        if unseen := await self._unseen.by(caller):
+            rows = [row for row in rows if row.workflow_id not in unseen]
+        if not is_end:
             position = own_position(position, rows, beyond, is_newest_first=sort == "newest")
         return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
+
+    async def page_at(self, caller: Caller, given: Given, *, offset: int, limit: int = 20) -> PageOfRuns:
+        """A page of runs, newest first, beyond so many of them; each costs more than the one before.
+
+        It is full unless there are no more, or it takes more looks than a count. Raises what `page` does.
+        """
+        wanted, unseen = await self.wanted(caller, given), await self._unseen.by(caller)
+        rows, left, beyond, is_end, looks = list[ExecutionRow](), offset, None, False, 0
+        while len(rows) <= limit and not is_end and looks < COUNT_LOOKS_MAX:
+            most = min(COUNT_AT_ONCE, left + limit + 1 - len(rows))
+            found = await self._store.find_executions(wanted, beyond=beyond, limit=most)
+            seen = [row for row in found.rows if row.workflow_id not in unseen]
+            rows += seen[left:]
+            left -= min(left, len(seen))
+            beyond, is_end, looks = found.position, found.is_end, looks + 1
+        page = rows[:limit]
+        if len(rows) > limit:
+            return PageOfRuns(await self._shown(page), cursor(given, "newest", page[-1].execution_id))
+        if is_end or beyond is None:
+            return PageOfRuns(await self._shown(page), None)
+        position = own_position(beyond, page, None, is_newest_first=True)
+        return PageOfRuns(await self._shown(page), cursor(given, "newest", position))
 
     async def wanted(self, caller: Caller, given: Given) -> RunFilter:
         """What the filters mean in the caller's workspace. Raises `Invalid`, `NotFound` (the workflow)."""
@@ -72,14 +108,17 @@ class Finding:
         """How many runs there are by workflow and status. Raises `NotFound` (the workflow)."""
         if workflow_id is not None:
             await self._check(caller, workflow_id)
-        return await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        rows = await self._store.execution_counts(caller.workspace_id, workflow_id=workflow_id)
+        unseen = await self._unseen.by(caller)
+        return [row for row in rows if row.workflow_id not in unseen] if unseen else rows
 
-    async def count(self, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
+    async def count(self, caller: Caller, wanted: RunFilter, *, looks_max: int = COUNT_LOOKS_MAX) -> Counted:
         """Count what a filter lets through, a bounded piece at a time, and so many pieces at the most."""
         total, beyond = 0, None
+        unseen = await self._unseen.by(caller)
         for _ in range(looks_max):
             found = await self._store.find_executions(wanted, beyond=beyond, limit=COUNT_AT_ONCE)
-            total += len(found.rows)
+            total += sum(row.workflow_id not in unseen for row in found.rows)
             if found.is_end:
                 return Counted(total, is_exact=True)
             beyond = found.position

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from perdure.engine.errors import Conflict, Unavailable
+from perdure.engine.errors import KeyReused, Unavailable
 from perdure.engine.log.codec import decode_json
 from perdure.engine.log.digests import is_same_request, request_digest
 from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
@@ -51,7 +51,7 @@ class Idempotency:
         """Answer a request once: with what it was answered before, or else with what `attempt` comes to.
 
         An answer and its claim come to disk together, or neither does. So who loses the claim has been given no answer,
-        and finds the winner's: it was the same request, or another one, which is a `Conflict`. Raises `Unavailable`,
+        and finds the winner's: it was the same request, or another one, which is a `KeyReused`. Raises `Unavailable`,
         with what `busy` says, after too many turns, and whatever `attempt` raises.
         """
         for _ in range(turns_max):
@@ -76,7 +76,7 @@ class Idempotency:
         return await self.run_once(caller, idempotency, attempt)
 
     async def _lookup(self, caller: Caller, idempotency: IdempotencyKey | None) -> Answered | None:
-        """The answer that this request got before. Raises `Conflict` if the key belongs to another request."""
+        """The answer that this request got before. Raises `KeyReused` if the key belongs to another request."""
         if idempotency is None:
             return None
         row = await self._kept.get((caller.organization_id, caller.workspace_id, idempotency.key))
@@ -86,7 +86,7 @@ class Idempotency:
         position = await self._node.store.position()
         if not is_same_request(row.salt, row.request_digest, idempotency.request):
             message = "Idempotency-Key: it was used for another request; a new request needs a new key"
-            raise Conflict(message, position=position)
+            raise KeyReused(message, position=position)
         return Answered(decode_json(row.answer), row.stream_id, position)
 
     def _claim(self, caller: Caller, idempotency: IdempotencyKey | None) -> IdempotencyClaim | None:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any, Final
-
-import jsonschema_rs
-import msgspec
+from typing import Any
 
 from perdure.engine.errors import Invalid
+from perdure.engine.language.model.schemas import SchemaRefused, schema_of
 from perdure.engine.shown import shown
-
-SCHEMAS_MAX: Final = 256
-"""So many schemas are kept as they were compiled."""
-
-PROBLEMS_MAX: Final = 100
-"""So many problems of an input are told at a time."""
 
 
 class ProcessIdNoText(Invalid):
@@ -51,31 +42,15 @@ def check_input(run_input: Any, schema: Any) -> None:
     """Raise `InputRefused`, with every problem by its place, unless an input fits a JSON Schema (null: all do)."""
     if schema is None:
         return
-    text = msgspec.json.encode(schema, order="deterministic")
-    found = []
-    for error in _validator(text).iter_errors(run_input):
-        pointer = "".join(f"/{_escaped(str(part))}" for part in error.instance_path)
-        found.append({"path": pointer, "message": error.message})
-        if len(found) == PROBLEMS_MAX:
-            break
-    if found:
+    try:
+        problems = schema_of(schema).problems(run_input)
+    except SchemaRefused as refused:  # of a version from before such schemas were refused
+        problems = [("", f"it cannot be checked: the schema {refused.why}")]
+    if problems:
+        found = [{"path": path, "message": message} for path, message in problems]
         first = f"input{found[0]['path']}: {found[0]['message']}"
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise InputRefused(f"{first}{more}; see the workflow's inputSchema", {"field": "input", "errors": found})
-
-
-@lru_cache(maxsize=SCHEMAS_MAX)
-def _validator(schema: bytes) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(msgspec.json.decode(schema), retriever=_nowhere)
-
-
-def _nowhere(uri: str) -> Any:
-    message = f"{uri}: a schema stands by itself, and nothing is fetched"
-    raise ValueError(message)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def check_source(payload: Mapping[str, Any], sources: Sequence[str]) -> None:

@@ -9,11 +9,11 @@ from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded
 from perdure.engine.core.refs import Ref, resolve, seq_of
 from perdure.engine.core.transitions import TERMINAL
-from perdure.engine.errors import NotFound
 from perdure.engine.log.codec import EXECUTION, decode_json
 from perdure.engine.runtime.callers import KEY_ACTOR, Caller
 from perdure.engine.runtime.workers.places import kinds_of, limit_in_force
 from perdure.engine.services.pauses import PauseView, view_of
+from perdure.engine.services.unseen import Unseen, filled
 from perdure.store.protocols import Catalog, Store
 from perdure.store.records import ExecutionRow, WaitRow, WorkflowRow, WorkflowVersionRow
 
@@ -47,8 +47,9 @@ class ExecutionView(NamedTuple):
 class Queries:
     """Reads of executions, limited to what a caller may see."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unseen: Unseen | None = None) -> None:
         self._store = store
+        self._unseen = unseen or Unseen(store)
 
     async def execution(self, caller: Caller, execution_id: bytes) -> ExecutionView:
         """One execution of the caller's workspace. Raises `NotFound`."""
@@ -60,10 +61,7 @@ class Queries:
 
     async def row(self, caller: Caller, execution_id: bytes) -> ExecutionRow:
         """The row of an execution of the caller's workspace, without its values. Raises `NotFound`."""
-        row = await self._store.execution(execution_id)
-        if row is None or row.workspace_id != caller.workspace_id:
-            raise NotFound(f"there is no execution {ids.text(execution_id)}")
-        return row
+        return await self._unseen.check(caller, await self._store.execution(execution_id), execution_id)
 
     async def queue(self, execution_id: bytes) -> PlaceInLine | None:
         """Where an execution stands in line; null if it does not."""
@@ -119,7 +117,13 @@ class Queries:
             scope = {"organization_id": caller.organization_id}
         else:
             scope = {"workspace_id": caller.workspace_id}
-        rows = await self._store.execution_page(**scope, before=before, limit=limit + 1)
+        unseen = await self._unseen.by(caller)
+
+        async def read(last: ExecutionRow | None, most: int) -> list[ExecutionRow]:
+            below = before if last is None else last.execution_id
+            return await self._store.execution_page(**scope, before=below, limit=most)
+
+        rows = await filled(read, (lambda row: row.workflow_id not in unseen) if unseen else None, limit + 1)
         return rows[:limit], len(rows) > limit
 
     async def process_ids(self, rows: Sequence[ExecutionRow]) -> dict[bytes, str]:
@@ -199,9 +203,18 @@ class Queries:
         limit: int = 100,
     ) -> list[tuple[WaitRow, str]]:
         """Open waits of the caller's workspace, each with its process id."""
-        rows = await self._store.open_waits(
-            caller.workspace_id, execution_id=execution_id, workflow_id=workflow_id, after=after, limit=limit
-        )
+        unseen = await self._unseen.by(caller)
+
+        async def read(last: WaitRow | None, most: int) -> list[WaitRow]:
+            return await self._store.open_waits(
+                caller.workspace_id,
+                execution_id=execution_id,
+                workflow_id=workflow_id,
+                after=after if last is None else last.wait_id,
+                limit=most,
+            )
+
+        rows = await filled(read, (lambda row: row.workflow_id not in unseen) if unseen else None, limit)
         names = await self._store.process_ids_of([row.execution_id for row in rows])
         return [(row, names.get(row.execution_id, ids.text(row.execution_id))) for row in rows]
 

@@ -191,19 +191,22 @@ def cursor(given: Given, sort: Sort, position: bytes) -> str:
     return urlsafe_b64encode(_CURSOR_VERSION + _digest(given, sort) + position).rstrip(b"=").decode()
 
 
-def position_of(text: str, given: Given, sort: Sort) -> bytes:
-    """The position that a cursor goes on beyond. Raises `Invalid` for one of another filter, or none of ours."""
+def position_of(text: str, given: Given, sort: Sort, name: str = "after") -> bytes:
+    """The position that a cursor goes on beyond. Raises `Invalid` for one of another filter, or none of ours.
+
+    `name` is what it is called, as a parameter and in the `meta` of a page.
+    """
     try:
         raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
     except ValueError:
         raw = b""
     head = len(_CURSOR_VERSION) + _DIGEST_BYTES
     if len(raw) != head + _ID_BYTES or not raw.startswith(_CURSOR_VERSION):
-        message = f"after: {shown(text)} is not accepted; it must be `after` of the `meta` of a page"
-        raise Invalid(message, {"field": "after"})
+        message = f"{name}: {shown(text)} is not accepted; it must be `{name}` of the `meta` of a page"
+        raise Invalid(message, {"field": name})
     if raw[len(_CURSOR_VERSION) : head] != _digest(given, sort):
-        message = "after: it belongs to a page of other filters, or sorted the other way; send the same with it"
-        raise Invalid(message, {"field": "after"})
+        message = f"{name}: it belongs to a page of other filters, or sorted the other way; send the same with it"
+        raise Invalid(message, {"field": name})
     return raw[head:]
 
 

@@ -74,6 +74,7 @@ class RunRecord(NamedTuple):
     `error`: of one that did not end well.
     `suspended`: it waits for somebody or was paused, and nothing else of it goes on.
     `queue_position`: its place in line, from 1; null if it does not queue.
+    `started_at`: when it entered its first state; null if it still waits for its turn, or ended before that.
     `truncated`: it has more steps than are here.
     """
 
@@ -88,6 +89,7 @@ class RunRecord(NamedTuple):
     suspended: bool
     queue_position: int | None
     truncated: bool
+    started_at: int | None
 
     @property
     def version(self) -> int:
@@ -100,19 +102,16 @@ class RunRecord(NamedTuple):
         return self.row.trigger_type
 
     @property
-    def started_at(self) -> int:
-        """When it was started."""
-        return self.row.created_at
-
-    @property
     def ended_at(self) -> int | None:
         """When it ended; null if it has not."""
         return self.row.ended_at
 
     @property
     def duration_ms(self) -> int | None:
-        """The time from its start to its end."""
-        return None if self.row.ended_at is None else self.row.ended_at - self.row.created_at
+        """The time from its first state to its end; none if it never had its turn."""
+        if self.row.ended_at is None:
+            return None
+        return 0 if self.started_at is None else self.row.ended_at - self.started_at
 
 
 class StepPage(NamedTuple):
@@ -237,7 +236,16 @@ def _record(view: ExecutionView, read: ReadRun, queue_position: int | None) -> R
         suspended=row.status == "waiting" or (row.paused_at is not None and row.status not in TERMINAL),
         queue_position=queue_position,
         truncated=steps.truncated,
+        started_at=_started_at(row, read.timeline),
     )
+
+
+def _started_at(row: ExecutionRow, timeline: Timeline) -> int | None:
+    """When a run entered its first state; if the events that tell are not among those read: when it was made."""
+    if row.status == "pending" or (timeline.is_whole and not timeline.visits):
+        return None
+    first = timeline.visits[0].entered_at if timeline.is_whole else None
+    return row.created_at if first is None else first
 
 
 def _error(view: ExecutionView, steps: Sequence[StepRecord]) -> RunError | None:

@@ -26,6 +26,8 @@ from perdure.engine.services.inputs import InputRefused, check_input
 from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.sending import ask, refused, send
 from perdure.engine.services.starting import Start, check_process_id, implied
+from perdure.engine.services.succession import Succession
+from perdure.engine.services.unseen import Unseen
 from perdure.engine.services.workflows import Published, Workflows
 
 TERMINATION_REASON: Final = "Workflow execution terminated by user."
@@ -37,17 +39,26 @@ _RESUME_BUSY: Final = "the execution changes too fast to be resumed; repeat the 
 class Runs:
     """Commands about executions."""
 
-    def __init__(self, node: NodeParts, workflows: Workflows, starting: StartRules, memory: Idempotency) -> None:
+    def __init__(
+        self,
+        node: NodeParts,
+        workflows: Workflows,
+        starting: StartRules,
+        memory: Idempotency,
+        unseen: Unseen | None = None,
+    ) -> None:
         self._limits, self._open_runs = starting
         self._node = node
         self._store = node.store
         self._workflows = workflows
         self._idempotency = memory
+        self._succession = Succession(node)
+        self._unseen = unseen or Unseen(node.store)
         self._named = BatchedLookups(self._store.process_ids_named)
 
     # --- trigger -------------------------------------------------------------------------------------------------
 
-    async def trigger(
+    async def trigger(  # noqa: PLR0913 all that a run is started with
         self,
         caller: Caller,
         workflow_id: bytes,
@@ -57,16 +68,18 @@ class Runs:
         process_id: str | None = None,
         trigger: str = "REQUEST",
         is_test: bool = False,
+        apart_ms: int = 0,
         idempotency: IdempotencyKey | None = None,
     ) -> Answered:
         """Start an execution; the answer is its id as text.
 
         The same process id with the same workflow (and version, if given) and input gives the first execution, for
-        ever. Raises `Conflict` if the process id or idempotency key belongs to another request.
+        ever. Raises `Conflict` if the process id or idempotency key belongs to another request, and `TooSoon` if a run
+        of the workflow was started less than `apart_ms` ago, whoever started that.
         """
         if process_id is not None:
             check_process_id(process_id)
-        request = _Trigger(workflow_id, version, run_input, process_id, trigger, is_test)
+        request = _Trigger(workflow_id, version, run_input, process_id, trigger, is_test, apart_ms)
         return await self._idempotency.run_once(
             caller, idempotency, lambda claim: self._try_trigger(caller, request, claim), busy=_TRIGGER_BUSY
         )
@@ -95,9 +108,12 @@ class Runs:
     async def _start(
         self, caller: Caller, found: Published, request: _Trigger, claim: IdempotencyClaim | None
     ) -> Answered | None:
-        """Start the execution; null if its process id or idempotency key was claimed before."""
+        """Start the execution; null if its process id, idempotency key or turn was claimed before."""
         start = Start(found, request.input, request.process_id, request.trigger, request.is_test)
         start = await self._limits.limited(caller, start)
+        if request.apart_ms:
+            turn = await self._succession.claim(caller, request.workflow_id, request.apart_ms)
+            claim = turn if claim is None else claim._replace(beside=turn)
         execution_id = self._node.processor.new_id()
         bind_execution(ids.text(execution_id), request.process_id)
         reply = await send(
@@ -278,14 +294,16 @@ class Runs:
     async def find(self, caller: Caller, process_id: str) -> bytes:
         """The execution that a process id, chosen or implied, names in the caller's workspace. Raises `NotFound`."""
         row = await self._named.get((caller.organization_id, caller.workspace_id, process_id))
-        if row is not None:
+        unseen = await self._unseen.by(caller)
+        if row is not None and row.workflow_id not in unseen:
             bind_execution(ids.text(row.stream_id), process_id)
             return row.stream_id
         name = process_id.removeprefix("exec_").removeprefix("run_")  # as dialects write ids of runs
-        if ids.is_id(name):
+        if row is None and ids.is_id(name):
             execution_id = ids.parse(name)
             execution = await self._store.execution(execution_id)
-            if execution is not None and execution.workspace_id == caller.workspace_id:
+            is_here = execution is not None and execution.workspace_id == caller.workspace_id
+            if execution is not None and is_here and execution.workflow_id not in unseen:
                 bind_execution(name)
                 return execution_id
         raise NotFound(f"there is no process {process_id!r}")
@@ -317,3 +335,4 @@ class _Trigger(NamedTuple):
     process_id: str | None
     trigger: str
     is_test: bool
+    apart_ms: int

@@ -27,24 +27,12 @@ from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
 from perdure.engine.services.settings import changed_version
+from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
 from perdure.engine.yaml_text import looks_like_json, read_yaml
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
 """So many runnable versions are kept at hand."""
-
-SEVERAL_WAITS: Final = (
-    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
-    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
-    'again), or set settings.resume to "named"'
-)
-
-
-_SAME_NAME: Final = (
-    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
-    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
-)
-
 
 EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
 """Gives the change of a workflow's schedules, by its id."""
@@ -123,6 +111,7 @@ class Workflows:
         schedules: Sequence[ScheduleSpec] = (),
         sharing: workflow.Sharing | None = None,
         summary: str | None = None,
+        is_paused: bool = False,
     ) -> Saved:
         """Create a workflow with its first version; `settings` are as `engine.services.settings` reads them.
 
@@ -137,14 +126,10 @@ class Workflows:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.home_workspace_id)
         command = workflow.CreateWorkflow(
-            workspace,
-            name,
-            description,
-            given,
-            is_published,
-            tuple(schedules),
+            *(workspace, name, description, given, is_published, tuple(schedules)),
             sharing=sharing,
             owner=caller.user_id or "",
+            is_paused=is_paused,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
         return await self._saved(caller, workflow_id)
@@ -163,13 +148,17 @@ class Workflows:
         schedules: EditSchedules | None = None,
         sharing: workflow.Sharing | None = None,
         summary: str | None = None,
+        based_on: int | None = None,
     ) -> Saved:
         """Change what is given; another definition or setting makes the next version, which keeps the rest.
 
-        So does the same definition, given again, if a name in it means another workflow by now.
+        So does the same definition, given again, if a name in it means another workflow by now. Raises `Conflict` if
+        what is given is `based_on` another version than the latest.
         """
         row = await self.workflow(caller, workflow_id)
         latest = await self.version(caller, workflow_id, row.latest_version)
+        if based_on not in (None, latest.version):
+            raise Conflict("the workflow was changed by somebody else meanwhile; read it again")
         return await self._change(
             caller,
             (row, latest),
@@ -370,7 +359,7 @@ class Workflows:
         found += await self._calls.warnings(
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
-        found += [Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
+        found += [Problem("", SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
         return Saved(row, version, found)
 
     async def _namesakes(self, row: WorkflowRow) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +33,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     `examples`: of its config.
     `step`: the registered step that does it; None if the machine does it itself.
     `has_effects`: whether it may change something outside.
+    `reads`: of one that may, whether a call with this config changes nothing; None: any call may change something.
+    `undone`: what a call with this config gives in a sandbox, where it is not made; None: an empty object.
     `connection_types`: those of the connections that it can use.
     `is_summary`: whether it makes a summary; `needs_delivery`: whether a step that `delivers` must follow it then.
     `text_field`: the member of its config with the text that it delivers.
@@ -49,6 +51,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Example, ...] = ()
     step: str | None = None
     has_effects: bool = False
+    reads: Callable[[Any], bool] | None = None
+    undone: Callable[[Any], Any] | None = None
     connection_types: tuple[str, ...] = ()
     is_summary: bool = False
     needs_delivery: bool = False
@@ -70,6 +74,14 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     def required(self) -> tuple[str, ...]:
         """The members that its config must have."""
         return tuple(self.config.source.get("required", ()))
+
+    def changes(self, given: Any) -> bool:
+        """Whether a call with this config may change something outside."""
+        return self.has_effects and not (self.reads is not None and self.reads(given))
+
+    def empty_success(self, given: Any) -> Any:
+        """The least that a call with this config gives if it succeeds."""
+        return {} if self.undone is None else self.undone(given)
 
     def document(self) -> dict[str, Any]:
         """Give it as JSON, as `GET /v1/actions` does."""

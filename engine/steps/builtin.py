@@ -22,12 +22,12 @@ def builtin_steps(client: http.HttpClient) -> Registry:
     """The built-in steps. `client` sends for `http_request`; whoever made it closes it."""
     registry = Registry()
 
-    @registry.step(HTTP_REQUEST.name)
+    @registry.step(HTTP_REQUEST.name, has_effects=HTTP_REQUEST.has_effects)
     async def http_request(value: Any, context: StepContext) -> Any:
         return await http.call(client, value, context)
 
-    registry.step(TRANSFORM.name)(transform)
-    registry.step(LOG.name)(log)
+    registry.step(TRANSFORM.name, has_effects=TRANSFORM.has_effects)(transform)
+    registry.step(LOG.name, has_effects=LOG.has_effects)(log)
     registry.step(WEBHOOK_REPLY.name, has_effects=WEBHOOK_REPLY.has_effects)(webhook_reply)
     return registry.as_builtin()
 

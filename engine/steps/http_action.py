@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ from perdure.engine.steps.actions import Action, Example
 from perdure.engine.steps.schemas import ConfigSchema
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods of requests that change nothing outside."""
 BODIES: Final = ("body", "json", "form", "multipart", "xml", "text")
 """The members that hold a body; a request has one of them at most."""
 TIMEOUT_S: Final = 30.0
@@ -141,6 +144,20 @@ CONFIG: Final = {
     "allOf": _ONE_BODY,
 }
 
+
+def _reads(given: Any) -> bool:
+    """Whether a request, in this action's words or in those of States' `http:invoke`, is one that only reads."""
+    members = given if isinstance(given, Mapping) else {}
+    return str(members.get("method", members.get("Method", "GET"))).upper() in READING
+
+
+def _undone(given: Any) -> Any:
+    """An answer without a body, in the words of the request."""
+    if isinstance(given, Mapping) and "ApiEndpoint" in given:
+        return {"StatusCode": 200, "StatusText": "OK", "Headers": {}, "ResponseBody": None}
+    return {"status": 200, "headers": {}, "body": None}
+
+
 HTTP_REQUEST: Final = Action(
     name="http_request",
     title="HTTP request",
@@ -206,5 +223,7 @@ HTTP_REQUEST: Final = Action(
     ),
     step="http_request",
     has_effects=True,
+    reads=_reads,
+    undone=_undone,
     connection_types=("api_key", "bearer", "basic", "oauth2_client"),
 )

@@ -78,6 +78,6 @@ def cursor_of(after: str | None, filters: Given, sort: Sort) -> str | None:
     try:
         position_of(after, filters, sort)
     except Invalid as error:
-        problem = error.message.replace("`after` of the `meta` of a page", "what the page before said, or a run's id")
+        problem = error.message.replace("what the `meta` of a page has", "what the page before said, or a run's id")
         raise click.UsageError(f"--{problem}") from None
     return after

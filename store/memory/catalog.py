@@ -7,7 +7,7 @@ from itertools import islice
 
 from perdure.store.memory.tables import Index, MemoryTable
 from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
-from perdure.store.viewer import Viewer, sees
+from perdure.store.viewer import TENANT, Viewer, sees
 
 
 class MemoryCatalog:
@@ -81,6 +81,10 @@ class MemoryCatalog:
 
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         return self._workflows.rows.get((workflow_id,))
+
+    async def restricted_workflows(self, organization_id: bytes) -> list[WorkflowRow]:
+        rows = self._workflows.rows.values()
+        return [row for row in rows if row.organization_id == organization_id and row.visibility != TENANT]
 
     async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
         rows = (self._workflows.rows.get((workflow_id,)) for workflow_id in workflow_ids)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select
 from perdure.store.records import ApiKeyRow, OrganizationRow, WorkflowRow, WorkflowVersionRow, WorkspaceRow
 from perdure.store.schema import (
     IS_OPERATOR,
+    RESTRICTED,
     api_keys,
     key_uses,
     organizations,
@@ -62,6 +63,7 @@ _OPERATOR_BELOW: Final = _OPERATOR.where(api_keys.c.organization_id < bindparam(
 _OPERATOR_ABOVE: Final = _OPERATOR.where(api_keys.c.organization_id > bindparam("besides"))
 _WORKFLOW: Final = select(workflows).where(workflows.c.workflow_id == bindparam("id"))
 _WORKFLOWS_OF: Final = select(workflows).where(workflows.c.workflow_id.in_(bindparam("ids", expanding=True)))
+_RESTRICTED: Final = select(workflows).where(RESTRICTED, workflows.c.organization_id == bindparam("id"))
 _VERSIONS: Final = select(workflow_versions).where(workflow_versions.c.workflow_id == bindparam("id"))
 _ALL_VERSIONS: Final = _VERSIONS.order_by(workflow_versions.c.version)
 _VERSION: Final = _VERSIONS.where(workflow_versions.c.version == bindparam("version"))
@@ -183,6 +185,9 @@ class SqlCatalog(SqlSession):
     async def workflow(self, workflow_id: bytes) -> WorkflowRow | None:
         row = await self._one(_WORKFLOW, id=workflow_id)
         return None if row is None else WorkflowRow._make(row)
+
+    async def restricted_workflows(self, organization_id: bytes) -> list[WorkflowRow]:
+        return [WorkflowRow._make(row) for row in await self._all(_RESTRICTED, id=organization_id)]
 
     async def workflows_of(self, workflow_ids: Sequence[bytes]) -> dict[bytes, WorkflowRow]:
         found: dict[bytes, WorkflowRow] = {}

@@ -37,6 +37,7 @@ async def paths_of_one(api: Api) -> list[str]:
     return [
         *(f"/v1/workflows/{workflow}", f"/v1/workflows/{workflow}/schedules/{schedule}", f"/v1/bulk/{job['id']}"),
         *("/v1/organization", f"/v1/organizations/{own}", f"/v1/keys/{key}"),
+        *(f"/api/v1/workflows/{workflow}", f"/api/v1/runs/{run}"),
         f"{PROCESS}/getWorkflowExecutionById?workflow_id={workflow}&workflow_execution_id={run}",
         f"{PROCESS}/getWorkflowById?workflow_id={workflow}&workflow_version=1",
         f"{PROCESS}/getWorkflowSchemaById?workflow_id={workflow}&workflow_version=1",

@@ -8,9 +8,12 @@ import pytest
 
 from perdure.api.app import ROUTES
 from perdure.api.http.routing import ANY_KEY, Route
+from perdure.api.validation import members
 from perdure.engine.services.access import SCOPES
 from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
+from tests.api.hostile.probing import asked
 
+STEPS = {"name": "mine", "steps": [{"id": "a", "type": "transform", "config": {"b": 1}}]}
 PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))
 
 
@@ -26,6 +29,8 @@ class Owned(NamedTuple):
     organization_id: str
     schedule_id: str
     token: str
+    run_id: str
+    approval_id: str
     secrets: tuple[str, ...]
 
 
@@ -43,7 +48,8 @@ async def owned(api: Api) -> Owned:
     body = {"action": "terminate", "filter": {"process_id_prefix": "nobody's"}}
     job = (await api.ok("POST", "/v1/bulk", json=body))["data"]["id"]
     places = (item["organization_id"], item["workspace_id"])
-    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], job, schedule_id, *places)
+    approval_id, run_id = await asked(api)
+    ids = (workflow_id, execution_id, wait["wait_id"], key["id"], job, schedule_id, run_id, approval_id, *places)
     return Owned(
         workflow_id,
         execution_id,
@@ -54,6 +60,8 @@ async def owned(api: Api) -> Owned:
         item["organization_id"],
         schedule_id,
         await api.token_of(execution_id),
+        run_id,
+        approval_id,
         (*ids, "secret", "SECRET"),
     )
 
@@ -65,14 +73,16 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "workflow_version": "1",
         "name": "log" if "actions" in route.path else "mine",
         "id": _id(route, mine),
+        "approvalId": mine.approval_id,
+        "n": "1",
     }
     path = route.path
     for name, value in values.items():
         path = path.replace(f"{{{name}}}", str(value))
     query = {
-        name: values[name]
-        for name in route.query.__struct_fields__
-        if name in values and not (name == "process_id" and route.method == "POST")
+        member.encode_name: values[member.name]
+        for member in members(route.query)
+        if member.name in values and not (member.name == "process_id" and route.method == "POST")
     }
     bodies = {
         f"{PROCESS}/resumeWorkflow/{{process_id}}": APPROVED,
@@ -101,12 +111,18 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/clock/accept": {},
         "/v1/organization": {"settings": {"concurrencyLimit": 7}},
         "/v1/organizations/{id}": {"plan": "business"},
+        "/api/v1/workflows": STEPS,
+        "/api/v1/workflows/{id}": {"name": "taken"} if route.method == "PATCH" else STEPS,
+        "/api/v1/runs/{id}/retry": {"input": {}},
+        "/api/v1/runs/{id}/approvals/{approvalId}": {"decision": "approve"},
     }
     return path, query, bodies.get(route.path) if route.body else None
 
 
 def _id(route: Route, mine: Owned) -> str:
     others = {"keys": mine.key_id, "bulk": mine.bulk_id, "organizations": mine.organization_id}
+    if route.path.startswith("/api/v1/runs/"):
+        return mine.run_id
     return others.get(route.path.split("/")[2], mine.workflow_id)
 
 
@@ -126,6 +142,7 @@ LISTS = {
     "/v1/executions",
     "/v1/executions/counts",
     "/v1/bulk",
+    "/api/v1/workflows",
 }
 PLACELESS = {
     *("/v1/actions", "/v1/actions/{name}", "/v1/test-state"),
@@ -156,6 +173,7 @@ async def test_what_is_another_s_is_not_there(
         assert response.status_code == 404, response.text
     told = response.text
     echoed = {mine.process_id, mine.workflow_id, mine.workflow_execution_id, mine.key_id, mine.bulk_id}
+    echoed |= {mine.run_id, mine.approval_id}
     echoed |= {mine.organization_id}
     hidden = [secret for secret in mine.secrets if secret not in echoed and secret != "SECRET"]
     if response.is_success:
@@ -174,6 +192,8 @@ async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -
         await api.set_aside(mine.process_id)
     if route.path.endswith("/redrive"):
         await api.ok("POST", f"/v1/executions/{mine.process_id}/terminate", json={})
+    if route.path.endswith("/restore"):  # the latest version is no earlier one
+        await api.ok("PATCH", f"/v1/workflows/{mine.workflow_id}", json={"definition": ENDING})
     response = await ask(api, route, mine, api.key)
     assert response.is_success, response.text
 
@@ -188,7 +208,8 @@ async def test_organization_view_widens_two_lists(api: Api, path: str) -> None:
     wide = await api.new_key(*PLAIN, "organization.view", workspace="other")
     assert (await api.ok("GET", f"{PROCESS}/{path}", key=narrow))["count"] == 0
     page = await api.ok("GET", f"{PROCESS}/{path}", key=wide)
-    assert [item["workflow_id"] for item in page["items"]] == [mine.workflow_id]
+    assert mine.workflow_id in [item["workflow_id"] for item in page["items"]]
+    assert len(page["items"]) == 2  # and what asks for an approval
     assert "the secret workflow" in str(page)
     for route in ROUTES:
         if route.scope not in (None, "operator") and path not in route.path and route.path not in LISTS | PLACELESS:

@@ -20,7 +20,7 @@ from perdure.api.openapi import document
 from perdure.api.openapi.descriptions import ANSWER_HEADERS, CODES, PARAMETERS, REQUEST_HEADERS, in_snake_case
 from perdure.api.openapi.document import examples, name_of
 from tests.api.conftest import Api
-from tests.api.record_examples import ORDER, OWN, Story
+from tests.api.record_examples import OWN, STORIES, Story
 
 DOCUMENT = document(ROUTES)
 
@@ -93,12 +93,12 @@ def test_all_words_are_needed() -> None:
     assert told == set(ANSWER_HEADERS)
 
 
-async def test_examples_answer_as_the_document_says(api: Api) -> None:
+@pytest.mark.parametrize("order", STORIES, ids=lambda order: order[0])
+async def test_examples_answer_as_the_document_says(api: Api, order: tuple[str, ...]) -> None:
     """Each route's example is sent, and gets the answer that stands beside it; the answer has the declared type."""
-    assert set(examples()) == {name_of(route) for route in ROUTES} - set(OWN)
     story = Story(api)
     by_name = {name_of(route): route for route in ROUTES}
-    for name in ORDER:
+    for name in order:
         status, answer = await story.tell(name, examples()[name])
         assert status == by_name[name].status, answer
         assert answer == examples()[name]["answer"], "python -m tests.api.record_examples writes them anew"
@@ -106,6 +106,13 @@ async def test_examples_answer_as_the_document_says(api: Api) -> None:
         root = {"$ref": content["schema"]["$ref"], "components": DOCUMENT["components"]}
         validator_for(root).validate(answer)
         assert content["example"] == answer
+
+
+def test_every_route_has_an_example() -> None:
+    """But those that are about the document itself; and each is told in one story."""
+    told = [name for order in STORIES for name in order]
+    assert len(set(told)) == len(told)
+    assert set(examples()) == set(told) == {name_of(route) for route in ROUTES} - set(OWN)
 
 
 async def test_the_document_is_served(api: Api) -> None:

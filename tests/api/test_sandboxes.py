@@ -377,3 +377,14 @@ async def test_a_token_is_good_on_its_own_side(api: Api) -> None:
     _, token = await api.token(WITH_TOKEN, key=key)
     assert (await api.post(f"/v1/tasks/{token}/success", json={"output": 1})).status_code == 404
     await api.ok("POST", f"/v1/tasks/{token}/success", json={"output": 1}, key=key)
+
+
+async def test_what_changes_nothing_is_said_by_the_catalog(api: Api) -> None:
+    """A step of the catalog without effects is called, and a request that changes something is not."""
+    key = await sandbox_key(api)
+    for resource, given, output in (
+        ("webhook_reply", {"body": 7}, {"status": 200, "headers": {}, "body": 7}),
+        ("http_request", {"url": "http://10.0.0.1/", "method": "POST"}, NO_BODY),
+    ):
+        run = await api.trigger(await api.workflow(task(resource, Parameters=given)), key=key)
+        assert (await shown(api, run, key=key))["workflow_output_payload"] == output

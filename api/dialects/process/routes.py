@@ -10,10 +10,8 @@ from perdure.api.dialects.process import runs, schemas, workflows
 from perdure.api.dialects.process.dialect import route
 from perdure.api.dialects.run_commands import RESUME_REFUSALS, resumed, terminated
 from perdure.api.http.routing import Reply, Route, RouteCall
-from perdure.api.validation import DIGITS_MAX
-from perdure.engine.errors import Invalid
+from perdure.api.validation import version_number
 from perdure.engine.services.inputs import check_source, chosen_process_id
-from perdure.engine.shown import shown
 
 
 async def trigger(call: RouteCall[schemas.TriggerQuery, dict[str, Any] | None]) -> Reply:
@@ -41,14 +39,7 @@ async def trigger(call: RouteCall[schemas.TriggerQuery, dict[str, Any] | None]) 
 
 
 def _version(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX and 1 <= int(text) <= common.VERSION_MAX):
-        raise Invalid(
-            f"workflow_version: {shown(text)} is not accepted; it must be an integer from 1 to {common.VERSION_MAX}",
-            {"field": "workflow_version"},
-        )
-    return int(text)
+    return None if text is None else version_number("workflow_version", text)
 
 
 async def resume(call: RouteCall[common.ResumeQuery, schemas.Resume]) -> Reply:

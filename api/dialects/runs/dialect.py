@@ -21,6 +21,7 @@ RUNS_API: Final = Dialect(
     error_schema=Refusal,
     casing=camel_case,
     scope_spelling=RUNS_WORDS,
+    field_names={"after": "cursor", "trigger.cron_expression": "trigger.cron"},
     tags={
         WORKFLOWS: "Workflows as lists of steps: drafts, activated, paused, archived, and their versions.",
         RUNS: "Runs with their steps, attempts, approvals and logs.",

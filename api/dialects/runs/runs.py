@@ -27,7 +27,7 @@ async def run_workflow(call: RouteCall[schemas.RunStartQuery, schemas.RunStart |
     body, services = call.body or schemas.RunStart(), call.engine.services
     workflow_id, is_test = call.path_id("id"), call.query.test
     run_input: Any = body.input
-    if call.body is None:
+    if run_input is UNSET:
         run_input = await services.workflows.input_unsaid(call.caller, workflow_id, None, is_test=is_test)
     answered = await services.runs.trigger(
         call.caller,
@@ -164,7 +164,12 @@ ROUTES: Final[Sequence[Route]] = (
         refusals=CHANGED,
         headers=("Idempotency-Key",),
     ),
-    route(*(RUNS, "GET", "runs/{id}", "runs.view", get_run), answer=common.Data[schemas.RunShown], refusals=FOUND),
+    route(
+        *(RUNS, "GET", "runs/{id}", "runs.view", get_run),
+        is_of_one=True,
+        answer=common.Data[schemas.RunShown],
+        refusals=FOUND,
+    ),
     route(
         *(RUNS, "GET", "runs", "runs.view", list_runs),
         query=schemas.StepRunsQuery,

@@ -154,16 +154,16 @@ class StepVersionShown(Shape, frozen=True, rename="camel"):
 
 
 class RunStart(Request, frozen=True, rename="camel"):
-    """The input of a run; `idempotencyKey` is as the header of that name, and means the same if both are there."""
+    """The input of a run, an empty object if none is given; `idempotencyKey` is as the header of that name."""
 
-    input: JsonObject = msgspec.field(default_factory=dict)
+    input: JsonObject | UnsetType = UNSET
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
 
     not_yet: ClassVar = {"connectionId": "it comes with connections"}
 
 
 class RunStartQuery(Request, frozen=True):
-    """`test`: a draft runs, too; without a body the mock payload is the input."""
+    """`test`: a draft runs, too; if no input is given, it is the mock payload."""
 
     test: bool = False
 

@@ -8,10 +8,12 @@ from typing import Any, Final
 from perdure.api.dialects.schemas import Shape
 from perdure.api.dialects.spellings import SERVICE_PREFIX
 from perdure.api.http.dialect import Dialect
-from perdure.api.http.routing import Route
+from perdure.api.http.routing import Reply, Route
+from perdure.engine.errors import KeyReused, NoKey
 
 WORKFLOWS: Final = "Service API: workflows"
 RUNS: Final = "Service API: runs"
+STEP_TYPES: Final = "Service API: step types"
 
 
 class ServiceError(Shape, frozen=True):
@@ -43,19 +45,31 @@ SERVICE: Final = Dialect(
     error_schema=ServiceRefusal,
     error_codes={
         "VALIDATION_ERROR": "validation_failed",
+        "UNAUTHORIZED": "invalid_api_key",
         "FORBIDDEN": "insufficient_scope",
         "NOT_FOUND": "not_found",
+        "METHOD_NOT_ALLOWED": "method_not_allowed",
         "CONFLICT": "conflict",
+        "PRECONDITION_FAILED": "precondition_failed",
+        "PAYLOAD_TOO_LARGE": "payload_too_large",
         "RATE_LIMITED": "rate_limit_exceeded",
         "INTERNAL_ERROR": "internal_error",
+        "UNAVAILABLE": "unavailable",
     },
+    error_codes_of={NoKey: "missing_authorization", KeyReused: "idempotency_key_conflict"},
     scope_spelling=SERVICE_PREFIX,
     request_id_headers=("Request-Id",),
     tags={
         WORKFLOWS: "Workflows as their steps, on a schedule or started by hand.",
         RUNS: "Runs of workflows.",
+        STEP_TYPES: "What a step can do.",
     },
 )
+
+
+def data(value: Any, *, status: int = 200, meta: Mapping[str, Any] | None = None, position: int | None = None) -> Reply:
+    """A success: `{"data", "meta"?}`."""
+    return Reply({"data": value} if meta is None else {"data": value, "meta": meta}, status, position=position)
 
 
 def route(tag: str, method: str, path: str, scope: str, handler: Any, **more: Any) -> Route:

@@ -154,11 +154,15 @@ class Batch:
         claims: list[Claim] = []
         if request.process_id is not None:
             claims.append(request.process_id)
-        if request.idempotency is not None:
-            workspace_id, key, salt, digest, organization_id = request.idempotency
-            whose = organization_id or request.organization_id
+        for claim in request.remembered:
+            whose = claim.organization_id or request.organization_id
             kept = encode_json(answer).decode()
-            claims.append(IdempotencyRow(whose, workspace_id, key, request.stream_id, salt, digest, kept, now))
+            claims.append(
+                IdempotencyRow(
+                    *(whose, claim.workspace_id, claim.key, request.stream_id),
+                    *(claim.salt, claim.request_digest, kept, now),
+                )
+            )
         self._claimed.update(dict.fromkeys(request.claim_keys(), hot))
         return claims
 

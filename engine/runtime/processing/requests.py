@@ -91,13 +91,20 @@ class CommandRequest(msgspec.Struct, eq=False):
         """Whether the request has a claim."""
         return self.process_id is not None or self.idempotency is not None or bool(self.places)
 
+    @property
+    def remembered(self) -> Sequence[IdempotencyClaim]:
+        """The claims that its answer is kept under."""
+        if self.idempotency is None:
+            return ()
+        beside = self.idempotency.beside
+        return (self.idempotency,) if beside is None else (self.idempotency, beside)
+
     def claim_keys(self) -> list[tuple[str, bytes, str]]:
         """The request's claims as keys to compare with other requests'."""
         keys = [("place", key, str(place)) for key, place in self.places]
         if self.process_id is not None:
             keys.append(("process", self.process_id.workspace_id, self.process_id.process_id))
-        if self.idempotency is not None:
-            keys.append(("idempotency", self.idempotency.workspace_id, self.idempotency.key))
+        keys += [("idempotency", claim.workspace_id, claim.key) for claim in self.remembered]
         return keys
 
 

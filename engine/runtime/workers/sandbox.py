@@ -7,39 +7,29 @@ step; what it does not say is an empty success.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 
 from perdure.engine.core import ids
 from perdure.engine.core.state import State
 from perdure.engine.log.codec import decode_json
 from perdure.engine.steps import Step, StepContext
-from perdure.engine.steps.catalog import LOG, TRANSFORM
-from perdure.engine.steps.http_action import HTTP_REQUEST
+from perdure.engine.steps.actions import Action, action_of
 from perdure.store.protocols import Catalog
 from perdure.store.records import WorkflowVersionRow
-
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_HARMLESS: Final = frozenset({TRANSFORM.name, LOG.name})
-
-
-def has_effects(step: Step, given: Any) -> bool:
-    """Whether a call of a step may change something outside: any may but requests that read, and what only computes."""
-    if step.name == HTTP_REQUEST.name:
-        members = given if isinstance(given, Mapping) else {}
-        return str(members.get("method", members.get("Method", "GET"))).upper() not in _READING
-    return step.name not in _HARMLESS and step.has_effects
 
 
 class SandboxSteps:
     """Stands in for the steps that a run in a sandbox must not call."""
 
-    def __init__(self, store: Catalog) -> None:
+    def __init__(self, store: Catalog, actions: Iterable[Action]) -> None:
         self._store = store
+        self._actions = {action.step: action for action in actions}
 
     def instead_of(self, step: Step, given: Any, state: State) -> Step | None:
         """The step that is called in place of one; null: it is called itself."""
-        if state.live is None or not has_effects(step, given):
+        action = self._actions.get(step.name) or action_of(step)
+        if state.live is None or not action.changes(given):
             return None
 
         async def simulated(given: Any, context: StepContext) -> Any:
@@ -51,7 +41,7 @@ class SandboxSteps:
             for name in (context.state, _step_id(version, context.state)):
                 if name in mocked:
                     return mocked[name]
-            return _empty_success(step, given)
+            return action.empty_success(given)
 
         return Step(step.name, simulated, is_async=True, wants_context=True)
 
@@ -68,12 +58,3 @@ def _step_id(version: WorkflowVersionRow, state: str) -> str | None:
     outline = {} if version.outline is None else decode_json(version.outline)
     found = outline.get("states", {}).get(state)
     return found if isinstance(found, str) else None
-
-
-def _empty_success(step: Step, given: Any) -> Any:
-    """The least that a step gives if it succeeds: of a request an answer without a body."""
-    if step.name != HTTP_REQUEST.name:
-        return {}
-    if isinstance(given, Mapping) and "ApiEndpoint" in given:
-        return {"StatusCode": 200, "StatusText": "OK", "Headers": {}, "ResponseBody": None}
-    return {"status": 200, "headers": {}, "body": None}

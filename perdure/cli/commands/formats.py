@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,21 @@ def _told(refused: CommandFailed) -> list[dict[str, Any]]:
 def _compiled(name: str, document: DocumentText, steps: str | None) -> Any:
     """The document of a file, compiled. Raises `NotValid`."""
     from perdure.engine.errors import Invalid  # noqa: PLC0415 as above
-    from perdure.engine.services.documents import Documents, GivenDocument  # noqa: PLC0415 as above
+    from perdure.engine.language.formats.documents import DocumentOptions  # noqa: PLC0415 as above
+    from perdure.engine.services.documents import GivenDocument, compile_given  # noqa: PLC0415 as above
 
     try:
-        return Documents(_registry(steps)).compile(GivenDocument(name, document.value), is_standalone=True)
+        return compile_given(GivenDocument(name, document.value), DocumentOptions(_actions(steps), is_standalone=True))
     except Invalid as error:
         raise NotValid(document, error.details["errors"]) from None
 
 
-def _registry(steps: str | None) -> Any:
-    """The steps that are there: a registry of one's own, or an empty one. Raises `CommandNotRun`."""
-    from perdure.engine.steps import Registry, load_registry  # noqa: PLC0415 as above
+def _actions(steps: str | None) -> Mapping[str, Any]:
+    """What steps can do: the catalog, and what a registry of one's own has. Raises `CommandNotRun`."""
+    from perdure.engine.steps import load_registry  # noqa: PLC0415 as above
+    from perdure.engine.steps.action_forms import action_forms  # noqa: PLC0415 as above
 
     try:
-        return load_registry(steps) if steps else Registry()
+        return action_forms(load_registry(steps) if steps else None)
     except ValueError as error:
         raise CommandNotRun(f"steps: {error}") from None

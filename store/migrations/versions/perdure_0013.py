@@ -15,3 +15,11 @@ def upgrade() -> None:
     op.add_column("workflow_versions", sa.Column("format", sa.Text(), nullable=False, server_default="asl"))
     for name in ("source", "outline", "summary"):
         op.add_column("workflow_versions", sa.Column(name, sa.Text(), nullable=True))
+    where = sa.text("visibility <> 'tenant'")
+    op.create_index(
+        "workflows_restricted",
+        "workflows",
+        ["organization_id", "workflow_id"],
+        sqlite_where=where,
+        postgresql_where=where,
+    )

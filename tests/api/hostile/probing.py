@@ -21,6 +21,16 @@ BODIES = [route for route in ROUTES if route.body is not None]
 QUERIES = [route for route in ROUTES if route.query.__struct_fields__]
 
 
+async def asked(api: Api) -> tuple[str, str]:
+    """An approval that is open, and the run that asks for it."""
+    steps = [{"id": "ask", "type": "approval", "config": {"title": "t"}}]
+    made = await api.ok("POST", "/api/v1/workflows", json={"name": "asks", "steps": steps, "status": "active"})
+    run = (await api.ok("POST", f"/api/v1/workflows/{made['data']['id']}/run"))["data"]["runId"]
+    await api.settled()
+    shown = (await api.ok("GET", f"/api/v1/runs/{run}"))["data"]
+    return shown["approvals"][0]["id"], run
+
+
 def resolved(value: dict[str, Any]) -> dict[str, Any]:
     """A component, where there is only a reference to one."""
     while "$ref" in value:
@@ -53,6 +63,8 @@ class Probe(NamedTuple):
     schedule_id: str
     ended_id: str
     bulk_id: str
+    approval_id: str
+    asked_id: str
 
     @classmethod
     async def made(cls, api: Api) -> Probe:
@@ -70,8 +82,9 @@ class Probe(NamedTuple):
         await api.terminate(ended_id)
         bulk = {"action": "terminate", "filter": {"workflow_id": workflow_id, "state": "Nowhere"}}
         bulk_id = (await api.ok("POST", "/v1/bulk", json=bulk))["data"]["id"]
-        await api.settled()
-        return cls(api, workflow_id, process_id, key_id, token, made["data"]["id"], ended_id, bulk_id)
+        approval_id, asked_id = await asked(api)
+        schedule_id = made["data"]["id"]
+        return cls(api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, approval_id, asked_id)
 
     def own(self, route: Route) -> dict[str, Any]:
         """The members of a right body that must be as they are here."""
@@ -81,9 +94,12 @@ class Probe(NamedTuple):
         return {"workflow_id": self.workflow_id} if name == "Toggle" else {}
 
     def url(self, route: Route) -> str:
-        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id}
+        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id, "/api/v1/runs": self.asked_id}
+        begun = [each for each in own if route.path.startswith(f"{each}/")]
         values = {
-            "id": own.get("/".join(route.path.split("/")[:3]), self.workflow_id),
+            "id": own[begun[0]] if begun else self.workflow_id,
+            "approvalId": self.approval_id,
+            "n": "1",
             "workflow_id": self.workflow_id,
             "workflow_version": "1",
             "process_id": self.ended_id if route.path.endswith("/redrive") else self.process_id,

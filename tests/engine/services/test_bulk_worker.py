@@ -26,6 +26,7 @@ from perdure.engine.services.access import SCOPES
 from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.bulk_actions import Commanded
 from perdure.engine.services.bulk_worker import COMMANDS_AT_ONCE, JOBS_AT_ONCE, KEY_PREFIX, BulkWorker
+from perdure.engine.services.unseen import Unseen
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
 from perdure.store.records import BulkRow
@@ -101,7 +102,8 @@ async def crash(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     await engine.node.jobs.close()
     monkeypatch.undo()
     monkeypatch.setattr("perdure.engine.services.bulk_worker.RUNS_IN_A_TURN", 3)
-    worker = BulkWorker(engine.node.parts, Commanded(engine.services.runs, engine.services.chances))
+    unseen = Unseen(engine.store)
+    worker = BulkWorker(engine.node.parts, Commanded(engine.services.runs, engine.services.chances), unseen)
     engine.node.jobs = worker
     worker.begin()
     await worker.settle()

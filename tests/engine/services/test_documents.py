@@ -14,15 +14,22 @@ from perdure.engine.core import workflow as w
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller, Grant
 from perdure.engine.services.authoring import Authored
-from perdure.engine.services.documents import GivenDocument, outline_of, shown_as
+from perdure.engine.services.documents import Documents, GivenDocument, outline_of, shown_as
 from perdure.engine.services.sending import send
 from perdure.engine.services.workflows import Saved
+from perdure.engine.steps import Registry
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
 
 LOG = {"id": "note", "type": "log", "config": {"message": "{{input.who}}"}}
 NAP = {"id": "nap", "type": "wait", "config": {"duration": 5}}
 STEPS = {"name": "Notes", "steps": [LOG, NAP]}
+SERVICE = {
+    "name": "Notes",
+    "cron_expression": "0 9 * * *",
+    "timezone": "UTC",
+    "steps": [{"step_type": "log", "step_config": {"message": "a"}}],
+}
 WHO = {"type": "object", "required": ["who"], "properties": {"who": {"type": "string"}, "n": {"type": "integer"}}}
 
 
@@ -60,6 +67,23 @@ async def test_a_version_is_shown_as_it_was_written(engine: Engine) -> None:
     kinds = [step["step_type"] for step in shown_as(row, "service")["steps"]]
     assert "log" in kinds
     assert "Wait" in kinds
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GivenDocument("steps", STEPS),
+        GivenDocument("service", SERVICE),
+        GivenDocument("graph", {"nodes": [LOG], "edges": []}),
+    ],
+    ids=lambda given: given.format,
+)
+async def test_an_action_that_nobody_registered_is_refused(engine: Engine, given: GivenDocument) -> None:
+    """Though it is in the catalog: the problem is told when the document is given, and not by a run that calls it."""
+    caller = await person(engine, "ann", 1)
+    with pytest.raises(Invalid, match="log"):
+        await Documents(Registry()).compiled(caller, given)
+    assert (await engine.services.documents.compiled(caller, given)).text
 
 
 async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> None:

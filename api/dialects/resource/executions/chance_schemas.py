@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from perdure.api.dialects.schemas import VERSION_MAX, Count, Instant, Number, RunStatus, Shape
-from perdure.api.validation import Request, Uuid
+from perdure.api.dialects.schemas import Count, Instant, Number, RunStatus, Shape
+from perdure.api.validation import VERSION_MAX, Request, Uuid
 from perdure.engine.services.chances import REASON_MAX
 
 Reason: TypeAlias = Annotated[str, msgspec.Meta(max_length=REASON_MAX)]
