@@ -79,7 +79,7 @@ class Documents:
         return await apart_if_bulky(caller.workspace_id, size, self._compiled, given, is_draft)
 
     def _compiled(self, given: GivenDocument, is_draft: bool) -> CompiledText:  # noqa: FBT001 called by position
-        document = _decoded(given.document)
+        document = decoded(given.document)
         made = self.compile(GivenDocument(given.format, document), is_draft=is_draft)
         encoded = encode_json(made.definition)
         source = None
@@ -165,7 +165,8 @@ def refused(problems: Sequence[Problem], what: str) -> Invalid:
     return Invalid(f"{what}: {first}{more}", {"errors": errors})
 
 
-def _decoded(document: Any) -> Any:
+def decoded(document: Any) -> Any:
+    """A document that may be JSON or YAML text, as a JSON value. Raises `Invalid`."""
     if not isinstance(document, str | bytes):
         return document
     if not looks_like_json(document):

@@ -38,7 +38,7 @@ def convert(file: str, source: str | None, target: str, path: str | None, steps:
     from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 the help needs no language
 
     document, found = GivenFile(file, source).read()
-    compiled = _compiled(found, document, steps)
+    compiled = compiled_file(found, document, steps)
     made = document.value if found == target else PROJECTIONS[target](compiled.definition)
     if path is None:
         output.document(made)
@@ -67,7 +67,7 @@ def validate(file: GivenFile, steps: str | None, *, as_json: bool) -> None:
     """
     document, name = file.read()
     try:
-        warnings = _compiled(name, document, steps).warnings
+        warnings = compiled_file(name, document, steps).warnings
     except CommandFailed as refused:
         if as_json:
             output.document({"valid": False, "problems": _told(refused), "warnings": []})
@@ -94,7 +94,7 @@ def _told(refused: CommandFailed) -> list[dict[str, Any]]:
     return refused.problems if isinstance(refused, NotValid) else []
 
 
-def _compiled(name: str, document: DocumentText, steps: str | None) -> Any:
+def compiled_file(name: str, document: DocumentText, steps: str | None) -> Any:
     """The document of a file, compiled. Raises `NotValid`."""
     from perdure.engine.errors import Invalid  # noqa: PLC0415 as above
     from perdure.engine.language.formats.documents import DocumentOptions  # noqa: PLC0415 as above
