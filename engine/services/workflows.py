@@ -24,23 +24,12 @@ from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
+from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
 from perdure.engine.services.writing import Writing, Written, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
 """So many runnable versions are kept at hand."""
-
-SEVERAL_WAITS: Final = (
-    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
-    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
-    'again), or set settings.resume to "named"'
-)
-
-_SAME_NAME: Final = (
-    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
-    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
-)
-
 
 EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
 """Gives the change of a workflow's schedules, by its id."""
@@ -322,7 +311,7 @@ class Workflows:
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
         found += [
-            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+            Problem("", SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
         ]
         return Saved(row, version, found)
 
