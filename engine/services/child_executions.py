@@ -31,13 +31,12 @@ from perdure.engine.runtime.processing.requests import ClaimConflict, CommandRep
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.services.calls import Calls, named
+from perdure.engine.services.calls import Calls, author_of, named
 from perdure.engine.services.documents import input_schema_of
 from perdure.engine.services.inputs import check_input
 from perdure.engine.services.open_runs import StartRules
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.starting import Start, check_process_id, implied
-from perdure.engine.services.unseen import seeing_as
 from perdure.engine.services.workflows import Published, Workflows
 from perdure.engine.steps import StepFailed
 from perdure.engine.steps.executions import (
@@ -197,8 +196,12 @@ class ChildExecutions:
             raise StepFailed(LIMIT_EXCEEDED, said, is_retryable=False)
         wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
-        caller = _acting(hot)
-        found = await self._target(hot, caller, wish.target, await self._called(hot, wanted.parent))
+        caller, called = _acting(hot), await self._called(hot, wanted.parent)
+        if called is None:
+            state: State = hot.state
+            author = await author_of(self._store, ids.parse(state.workflow), state.workflow_version)
+            caller = caller._replace(author=author)
+        found = await self._target(caller, wish.target, called)
         too_many = await self._open_runs.why_not(caller, found.version)
         if too_many is not None:
             raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {too_many.reason}.")
@@ -239,19 +242,14 @@ class ChildExecutions:
         calls = await self._calls.recorded(ids.parse(state.workflow), state.workflow_version)
         return calls.get(parent.state)
 
-    async def _target(self, hot: HotStream, caller: Caller, target: str, called: Called | None) -> Published:
+    async def _target(self, caller: Caller, target: str, called: Called | None) -> Published:
         """The version of a workflow of the parent's workspace that is meant: the `called` one, whatever its name is.
 
-        What was not settled when the calling version was published is looked up with the eyes of who made that
-        version: nobody reaches what is not shown to them by calling it.
+        That was found by whoever published the parent's version; any other is found by whoever wrote it.
         """
         if called is not None:
             said = f"{target!r} means the workflow that had this name when the calling version was published"
             return await self._runnable(caller, ids.parse(called.workflow), called.version, said)
-        state: State = hot.state
-        calling = await self._store.workflow_version(ids.parse(state.workflow), state.workflow_version)
-        if calling is not None:
-            caller = await seeing_as(self._store, caller, calling.created_by)
         for name, version in readings_of(target):
             rows = await named(self._store, caller, name)
             if len(rows) > 1:

@@ -14,8 +14,7 @@ import msgspec
 from perdure.engine.core import ids
 from perdure.engine.core.workflow import VisibilityChanged
 from perdure.engine.errors import NotFound
-from perdure.engine.log.codec import decode_json
-from perdure.engine.runtime.callers import KEY_ACTOR, Caller, Grant
+from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.store.protocols import Catalog
@@ -83,17 +82,6 @@ class Unseen:
 
     async def _read(self, organization_id: bytes) -> _Restricted:
         return _Restricted(await self._store.restricted_workflows(organization_id), {})
-
-
-async def seeing_as(store: Catalog, caller: Caller, actor: str) -> Caller:
-    """The caller with the eyes of an actor that the log names: of its key's user and roles, if it is a key."""
-    key = actor.removeprefix(KEY_ACTOR)
-    if key == actor or not ids.is_id(key):
-        return caller
-    key_id = ids.parse(key)
-    row = await store.api_key(key_id)
-    user_id, roles = (None, "[]") if row is None else (row.user_id, row.role_ids)
-    return caller._replace(actor=actor, grant=Grant(key_id), user_id=user_id, role_ids=frozenset(decode_json(roles)))
 
 
 async def filled(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
@@ -12,20 +11,20 @@ from msgspec.structs import replace
 
 from perdure.engine.core import ids, workflow
 from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
-from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
+from perdure.engine.core.settings import VersionSettings, version_settings
 from perdure.engine.errors import Conflict, NotFound
 from perdure.engine.language import Machine, Problem, opens_several_waits, warnings
-from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
+from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.changes import changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
-from perdure.engine.services.settings import changed_version
+from perdure.engine.services.writing import Writing, Written, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
@@ -71,16 +70,6 @@ class Applied(NamedTuple):
     outcome: Literal["created", "changed", "unchanged"]
 
 
-class _Written(NamedTuple):
-    """A version as somebody wrote it; settings that are not named stay as they are."""
-
-    definition: Any
-    mock_payload: Any = None
-    settings: Mapping[str, Any] | None = None
-    summary: str | None = None
-    is_draft: bool = False
-
-
 class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published]):
     """Versions that can be run."""
 
@@ -99,7 +88,7 @@ class Workflows:
     def __init__(self, node: NodeParts, documents: Documents, calls: Calls, published: PublishedVersions) -> None:
         self._node = node
         self._store = node.store
-        self._documents = documents
+        self._writing = Writing(documents, node.limits)
         self._calls = calls
         self._published = published
         # Names are unique over streams, which no stream's state can say: one at a time.
@@ -129,8 +118,8 @@ class Workflows:
         `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        written = _Written(definition, mock_payload, settings, summary, is_draft=not is_published)
-        given, told = await self._definition(caller, written, VERSION_DEFAULTS)
+        written = Written(definition, mock_payload, settings, summary, is_draft=not is_published)
+        given, told = await self._writing.definition(caller, written, None)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.home_workspace_id)
@@ -200,18 +189,18 @@ class Workflows:
         """Change a workflow that was read, with its latest version; what is not given is taken from there."""
         row, latest = seen
         workflow_id = row.workflow_id
-        current = _as_definition(latest)
+        current = definition_of(latest)
         stays_draft = latest.published_at is None if is_published is None else not is_published
         changed, told = None, list[Problem]()
         if definition is not None:
-            written = _Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
-            changed, told = await self._definition(caller, written, current.settings)
+            written = Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            changed, told = await self._writing.definition(caller, written, current)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
-        elif settings and (wanted := self._settings(current.settings, settings)) != current.settings:
+        elif settings and (wanted := self._writing.settings(current.settings, settings)) != current.settings:
             changed = replace(current, settings=wanted, summary=summary)
-        if changed is None and is_published and latest.published_at is None and current.source is not None:
-            await self._documents.compiled(caller, GivenDocument(current.source.format, current.source.text))
+        if definition is None and is_published and latest.published_at is None:
+            await self._writing.check_publishable(caller, current)
         own = CallingWorkflow(workflow_id, row.name if name is None else name)
         if changed is not None:
             changed = await self._with_calls(caller, changed, own)
@@ -233,7 +222,7 @@ class Workflows:
 
     async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
         """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
-        made, found = await self._definition(caller, _Written(given, is_draft=is_draft), VERSION_DEFAULTS)
+        made, found = await self._writing.definition(caller, Written(given, is_draft=is_draft), None)
         more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
         return [*found, *more]
 
@@ -277,9 +266,6 @@ class Workflows:
             )
             return Applied(saved, "created")
 
-    def _settings(self, current: VersionSettings, given: Mapping[str, Any] | None) -> VersionSettings:
-        return changed_version(current, given, self._node.limits)
-
     async def _apply(
         self,
         caller: Caller,
@@ -292,9 +278,9 @@ class Workflows:
         edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        had = _as_definition(before)
-        written = _Written(definition, settings=settings, is_draft=not is_published)
-        wanted, _ = await self._definition(caller, written, had.settings)
+        had = definition_of(before)
+        written = Written(definition, settings=settings, is_draft=not is_published)
+        wanted, _ = await self._writing.definition(caller, written, had)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
@@ -319,31 +305,6 @@ class Workflows:
         await self.workflow(caller, workflow_id)
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
-
-    async def _definition(
-        self, caller: Caller, written: _Written, current: VersionSettings
-    ) -> tuple[workflow.Definition, list[Problem]]:
-        """What is stored of a definition, and warnings about the document that it is compiled from.
-
-        Raises `Invalid` with every problem in it, and `RateLimited`.
-        """
-        definition, mock = written.definition, None
-        if written.mock_payload is not None:
-            mock = encode_json(written.mock_payload).decode()
-        if isinstance(definition, GivenDocument) and definition.format != "asl":
-            made = await self._documents.compiled(caller, definition, is_draft=written.is_draft)
-            settings = self._settings(self._settings(current, made.settings), written.settings)
-            given = workflow.Definition(
-                made.text, made.sha256, mock, settings, source=made.source, summary=written.summary
-            )
-            return given, list(made.warnings)
-        if isinstance(definition, GivenDocument):
-            definition = definition.document
-        size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
-        check_bulky(caller.workspace_id, size)
-        encoded = await apart_if_bulky(caller.workspace_id, size, self._documents.encoded, definition)
-        digest, settings = hashlib.sha256(encoded).hexdigest(), self._settings(current, written.settings)
-        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary), []
 
     async def saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         """A workflow as it is after its last change, with warnings about its latest version. Raises `NotFound`."""
@@ -410,19 +371,22 @@ class Workflows:
     ) -> Saved:
         """Make an earlier version the next one again: what it was written as, and its settings.
 
-        It is published if the latest one is. Raises `NotFound`, and `Conflict` if it is the latest version already.
+        It is published if the latest one is. Raises `NotFound`, `Conflict` if it is the latest version already, and
+        `Invalid` if it was a draft that cannot be published.
         """
         row = await self.workflow(caller, workflow_id)
         wanted = await self.version(caller, workflow_id, version)
         if version == row.latest_version:
             raise Conflict(f"version {version} is the latest one already")
         latest = await self.version(caller, workflow_id, row.latest_version)
-        given = replace(_as_definition(wanted), summary=f"restored from version {version}")
+        given = replace(definition_of(wanted), summary=f"restored from version {version}")
         given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, row.name))
         was_published = latest.published_at is not None
+        if was_published and wanted.published_at is None:
+            await self._writing.check_publishable(caller, given)
         command = workflow.ChangeWorkflow(
             version=latest.version,
-            current=_as_definition(latest),
+            current=definition_of(latest),
             was_published=was_published,
             definition=given,
             schedules=schedules,
@@ -485,18 +449,3 @@ def _warned(text: str, settings: VersionSettings) -> list[Problem]:
     if settings.resume == "any" and opens_several_waits(definition):
         found.append(Problem("", SEVERAL_WAITS))
     return found
-
-
-def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
-    """A version as the command that follows it carries it."""
-    source = None
-    if row.source is not None:
-        source = workflow.SourceText(row.format, row.source, row.outline or "")
-    return workflow.Definition(
-        row.definition,
-        row.definition_digest.hex(),
-        row.mock_payload,
-        version_settings(row.settings),
-        source=source,
-        summary=row.summary,
-    )
