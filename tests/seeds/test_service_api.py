@@ -20,7 +20,7 @@ import pytest
 from tests.seeds.service_steps import NAMES
 
 HERE: Final = Path(__file__).parent
-SEEDS: Final = Path(os.environ.get("PERDURE_SEEDS", "/work/shared/seeds"))
+SEEDS: Final = Path(__file__).resolve().parents[2].parent / "shared" / "seeds"
 KEY: Final = "pk_the_service_api_of_the_seed"
 BASE: Final = "/api/v1/services/workflows"
 NOT_THERE: Final = "01977420-dc00-7000-8000-000000000001"
