@@ -215,7 +215,7 @@ class Workflows:
         more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
         return [*found, *more]
 
-    async def apply(
+    async def apply(  # noqa: PLR0913 as `create`
         self,
         caller: Caller,
         name: str,
@@ -226,6 +226,7 @@ class Workflows:
         settings: Mapping[str, Any] | None = None,
         schedules: Sequence[ScheduleSpec] = (),
         edit: EditOf | None = None,
+        summary: str | None = None,
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
@@ -241,9 +242,8 @@ class Workflows:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
-                return await self._apply(
-                    caller, in_use[0], definition, description, settings, is_published=is_published, edit=edit
-                )
+                written = Written(definition, settings=settings, summary=summary, is_draft=not is_published)
+                return await self._apply(caller, in_use[0], written, description, edit)
             saved = await self.create(
                 caller,
                 name,
@@ -252,6 +252,7 @@ class Workflows:
                 is_published=is_published,
                 settings=settings,
                 schedules=schedules,
+                summary=summary,
             )
             return Applied(saved, "created")
 
@@ -259,24 +260,22 @@ class Workflows:
         self,
         caller: Caller,
         row: WorkflowRow,
-        definition: Any,
+        written: Written,
         description: str | None,
-        settings: Mapping[str, Any] | None,
-        *,
-        is_published: bool,
         edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = definition_of(before)
-        written = Written(definition, settings=settings, is_draft=not is_published)
+        is_published = not written.is_draft
         wanted, _ = await self._writing.definition(caller, written, had)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
             (row, before),
             description=None if description == row.description else description,
-            definition=definition if is_published or is_new else None,
-            settings=settings,
+            definition=written.definition if is_published or is_new else None,
+            settings=written.settings,
+            summary=written.summary,
             is_published=is_published if is_published or is_new else None,
             schedules=await edit(row.workflow_id) if edit is not None and is_new else None,
         )
