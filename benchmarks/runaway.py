@@ -108,7 +108,12 @@ async def measure(path: Path, runaway: dict[str, Any] | None, limits: Limits, se
             await asyncio.sleep(EVERY_S)
         await asyncio.gather(*jobs)
         counts = await store.paused_counts()
-        rows = [] if workflow is None else await store.execution_page(workflow_id=workflow, limit=100_000)
+        of = None if workflow is None else await store.workflow(workflow)
+        rows = (
+            []
+            if of is None
+            else await store.execution_page(workflow_id=of.workflow_id, workspace_id=of.workspace_id, limit=100_000)
+        )
         events, status = sum(row.seq for row in rows), rows[-1].status if rows else "none"
         stopped = f"paused by {next(iter(counts))}" if counts else status
     return Beside(latencies, len(rows), events, stopped)

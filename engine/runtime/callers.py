@@ -100,6 +100,7 @@ class Caller(NamedTuple):
     `grant` is looked at again when a command is decided; without one nothing can end. `user_id` and `role_ids` are of
     the person that the key is of, if it is anybody's. `live_workspace_id` is set for a caller in a sandbox: the
     workspace that it is paired with, whose workflows it sees. `terms` are those of the request that is under way.
+    A run acts by no key, and looks at workflows as its `author` does.
     """
 
     organization_id: bytes
@@ -109,6 +110,7 @@ class Caller(NamedTuple):
     user_id: str | None = None
     role_ids: frozenset[str] = frozenset()
     live_workspace_id: bytes | None = None
+    author: Viewer | None = None
     terms: Terms = NO_TERMS
 
     @property
@@ -119,7 +121,7 @@ class Caller(NamedTuple):
     @property
     def viewer(self) -> Viewer | None:
         """The caller as somebody who looks at workflows; null: who acts by no key sees all of them."""
-        return None if self.grant is None else Viewer(self.user_id, tuple(sorted(self.role_ids)), self.actor)
+        return self.author if self.grant is None else Viewer(self.user_id, tuple(sorted(self.role_ids)), self.actor)
 
     def sees(self, row: WorkflowRow) -> bool:
         """Whether the caller may know of a workflow."""

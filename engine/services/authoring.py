@@ -97,7 +97,7 @@ class Authoring:
         )
 
     async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:
-        """Authored what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
+        """Change what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
         edit = None
         if wanted.document is not None:
             edit = await self._main_edit(caller, workflow_id, wanted.document)

@@ -14,7 +14,7 @@ from perdure.engine.core.versions import Called
 from perdure.engine.core.workflow import WorkflowState
 from perdure.engine.language import Problem, executions_of
 from perdure.engine.log.codec import decode_json
-from perdure.engine.runtime.callers import Caller
+from perdure.engine.runtime.callers import KEY_ACTOR, Caller
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.changes import changes_workflow
@@ -23,6 +23,7 @@ from perdure.engine.services.cache import Cache
 from perdure.engine.steps.executions import readings_of
 from perdure.store.protocols import Store
 from perdure.store.records import NewEvent, WorkflowRow
+from perdure.store.viewer import Viewer
 
 WORKFLOWS_MAX: Final = 1024
 """The calls of so many workflows are kept at hand."""
@@ -122,6 +123,20 @@ class Calls:
                 )
                 found.append(Problem(pointer, message))
         return found
+
+
+async def author_of(store: Store, workflow_id: bytes, version: int) -> Viewer | None:
+    """Whoever wrote a version, as somebody who looks at workflows: by their key, as it is now; null if it was none.
+
+    A run finds the workflows that they may see, whoever runs it, and whoever owns the workflow that it is of.
+    """
+    row = await store.workflow_version(workflow_id, version)
+    if row is None or not row.created_by.startswith(KEY_ACTOR):
+        return None
+    key = await store.api_key(ids.parse(row.created_by.removeprefix(KEY_ACTOR)))
+    if key is None:
+        return Viewer(None, (), row.created_by)
+    return Viewer(key.user_id, tuple(sorted(decode_json(key.role_ids))), row.created_by)
 
 
 async def named(store: Store, caller: Caller, name: str) -> list[WorkflowRow]:

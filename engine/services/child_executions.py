@@ -31,7 +31,7 @@ from perdure.engine.runtime.processing.requests import ClaimConflict, CommandRep
 from perdure.engine.runtime.streams.fold import StreamFold
 from perdure.engine.runtime.streams.loader import Loader
 from perdure.engine.runtime.streams.stream import HotStream
-from perdure.engine.services.calls import Calls, named
+from perdure.engine.services.calls import Calls, author_of, named
 from perdure.engine.services.documents import input_schema_of
 from perdure.engine.services.inputs import check_input
 from perdure.engine.services.open_runs import StartRules
@@ -196,8 +196,12 @@ class ChildExecutions:
             raise StepFailed(LIMIT_EXCEEDED, said, is_retryable=False)
         wish = wanted_by(wanted.parameters, self._node.limits.payload_max_bytes)
         _check_name(wish)
-        caller = _acting(hot)
-        found = await self._target(caller, wish.target, await self._called(hot, wanted.parent))
+        caller, called = _acting(hot), await self._called(hot, wanted.parent)
+        if called is None:
+            state: State = hot.state
+            author = await author_of(self._store, ids.parse(state.workflow), state.workflow_version)
+            caller = caller._replace(author=author)
+        found = await self._target(caller, wish.target, called)
         too_many = await self._open_runs.why_not(caller, found.version)
         if too_many is not None:
             raise StepFailed(LIMIT_EXCEEDED, f"The child is not started: {too_many.reason}.")
@@ -239,7 +243,10 @@ class ChildExecutions:
         return calls.get(parent.state)
 
     async def _target(self, caller: Caller, target: str, called: Called | None) -> Published:
-        """The version of a workflow of the parent's workspace that is meant: the `called` one, whatever its name is."""
+        """The version of a workflow of the parent's workspace that is meant: the `called` one, whatever its name is.
+
+        That was found by whoever published the parent's version; any other is found by whoever wrote it.
+        """
         if called is not None:
             said = f"{target!r} means the workflow that had this name when the calling version was published"
             return await self._runnable(caller, ids.parse(called.workflow), called.version, said)

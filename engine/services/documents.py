@@ -11,9 +11,10 @@ import msgspec
 
 from perdure.engine.core.workflow import SourceText
 from perdure.engine.errors import Invalid
-from perdure.engine.language import Problem
+from perdure.engine.language import Problem, problems, steps_of, unsupported
 from perdure.engine.language.formats.documents import DocumentOptions, compile_document
 from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError, DocumentOutline
+from perdure.engine.language.formats.later import not_yet
 from perdure.engine.language.formats.projections import PROJECTIONS
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
@@ -90,6 +91,26 @@ class Documents:
     def compile(self, given: GivenDocument, *, is_draft: bool = False, is_standalone: bool = False) -> CompiledDocument:
         """Compile a document. Raises `Invalid`, with every problem in `details["errors"]`."""
         return compile_given(given, DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone))
+
+    def encoded(self, definition: Any) -> bytes:
+        """A definition in Amazon States Language as it is stored. Raises `Invalid`, with every problem."""
+        if isinstance(definition, str | bytes) and not looks_like_json(definition):
+            definition = read_yaml(definition)
+        found = problems(definition)
+        if not found:
+            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
+            found = [*unsupported(definition), *self._unserved(definition)]
+        if found:
+            raise refused(found, "definition")
+        return encode_json(definition)
+
+    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
+        known = ", ".join(sorted(self.registry.names()))
+        return [
+            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
+            for pointer, name in steps_of(definition)
+            if self.registry.get(name) is None
+        ]
 
     async def convert(self, caller: Caller, given: GivenDocument, target: str) -> Any:
         """The document in another format: as it is, or the definition that it compiles to, projected."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
@@ -12,27 +11,36 @@ from msgspec.structs import replace
 
 from perdure.engine.core import ids, workflow
 from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
-from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
-from perdure.engine.errors import Conflict, Invalid, NotFound
-from perdure.engine.language import Machine, Problem, opens_several_waits, problems, steps_of, unsupported, warnings
-from perdure.engine.language.formats.later import not_yet
-from perdure.engine.log.codec import decode_json, encode_json
+from perdure.engine.core.settings import VersionSettings, version_settings
+from perdure.engine.errors import Conflict, NotFound
+from perdure.engine.language import Machine, Problem, opens_several_waits, warnings
+from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.node import NodeParts
-from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
+from perdure.engine.runtime.streams.bulky import apart_if_bulky
 from perdure.engine.runtime.streams.changes import changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
-from perdure.engine.services.settings import changed_version
-from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
-from perdure.engine.yaml_text import looks_like_json, read_yaml
+from perdure.engine.services.writing import Writing, Written, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
 """So many runnable versions are kept at hand."""
+
+SEVERAL_WAITS: Final = (
+    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
+    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
+    'again), or set settings.resume to "named"'
+)
+
+_SAME_NAME: Final = (
+    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
+    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
+)
+
 
 EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
 """Gives the change of a workflow's schedules, by its id."""
@@ -62,16 +70,6 @@ class Applied(NamedTuple):
     outcome: Literal["created", "changed", "unchanged"]
 
 
-class _Written(NamedTuple):
-    """A version as somebody wrote it; settings that are not named stay as they are."""
-
-    definition: Any
-    mock_payload: Any = None
-    settings: Mapping[str, Any] | None = None
-    summary: str | None = None
-    is_draft: bool = False
-
-
 class PublishedVersions(Cache[tuple[bytes, bytes, int | None, bool], Published]):
     """Versions that can be run."""
 
@@ -90,7 +88,7 @@ class Workflows:
     def __init__(self, node: NodeParts, documents: Documents, calls: Calls, published: PublishedVersions) -> None:
         self._node = node
         self._store = node.store
-        self._documents = documents
+        self._writing = Writing(documents, node.limits)
         self._calls = calls
         self._published = published
         # Names are unique over streams, which no stream's state can say: one at a time.
@@ -120,8 +118,8 @@ class Workflows:
         `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        written = _Written(definition, mock_payload, settings, summary, is_draft=not is_published)
-        given = await self._definition(caller, written, VERSION_DEFAULTS)
+        written = Written(definition, mock_payload, settings, summary, is_draft=not is_published)
+        given, told = await self._writing.definition(caller, written, None)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.home_workspace_id)
@@ -132,7 +130,7 @@ class Workflows:
             is_paused=is_paused,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        return await self._saved(caller, workflow_id)
+        return await self._saved(caller, workflow_id, told)
 
     async def change(  # noqa: PLR0913 all that can be changed of a workflow at once
         self,
@@ -191,18 +189,18 @@ class Workflows:
         """Change a workflow that was read, with its latest version; what is not given is taken from there."""
         row, latest = seen
         workflow_id = row.workflow_id
-        current = _as_definition(latest)
+        current = definition_of(latest)
         stays_draft = latest.published_at is None if is_published is None else not is_published
-        changed = None
+        changed, told = None, list[Problem]()
         if definition is not None:
-            written = _Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
-            changed = await self._definition(caller, written, current.settings)
+            written = Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            changed, told = await self._writing.definition(caller, written, current)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
-        elif settings and (wanted := self._settings(current.settings, settings)) != current.settings:
+        elif settings and (wanted := self._writing.settings(current.settings, settings)) != current.settings:
             changed = replace(current, settings=wanted, summary=summary)
-        if changed is None and is_published and latest.published_at is None and current.source is not None:
-            await self._documents.compiled(caller, GivenDocument(current.source.format, current.source.text))
+        if definition is None and is_published and latest.published_at is None:
+            await self._writing.check_publishable(caller, current)
         own = CallingWorkflow(workflow_id, row.name if name is None else name)
         if changed is not None:
             changed = await self._with_calls(caller, changed, own)
@@ -220,7 +218,13 @@ class Workflows:
             sharing=sharing,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        return await self._saved(caller, workflow_id)
+        return await self._saved(caller, workflow_id, told)
+
+    async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
+        """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
+        made, found = await self._writing.definition(caller, Written(given, is_draft=is_draft), None)
+        more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
+        return [*found, *more]
 
     async def apply(
         self,
@@ -243,7 +247,7 @@ class Workflows:
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
             rows = await self._store.workflows_named(caller.home_workspace_id, name)
-            in_use = [row for row in rows if row.status != "archived"]
+            in_use = [row for row in rows if row.status != "archived" and caller.sees(row)]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
@@ -262,9 +266,6 @@ class Workflows:
             )
             return Applied(saved, "created")
 
-    def _settings(self, current: VersionSettings, given: Mapping[str, Any] | None) -> VersionSettings:
-        return changed_version(current, given, self._node.limits)
-
     async def _apply(
         self,
         caller: Caller,
@@ -277,9 +278,9 @@ class Workflows:
         edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
-        had = _as_definition(before)
-        written = _Written(definition, settings=settings, is_draft=not is_published)
-        wanted = await self._definition(caller, written, had.settings)
+        had = definition_of(before)
+        written = Written(definition, settings=settings, is_draft=not is_published)
+        wanted, _ = await self._writing.definition(caller, written, had)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
@@ -305,68 +306,33 @@ class Workflows:
         await send(self._node, caller, "workflow", workflow_id, workflow.ArchiveWorkflow())
         return await self.workflow(caller, workflow_id)
 
-    async def _definition(self, caller: Caller, written: _Written, current: VersionSettings) -> workflow.Definition:
-        """What is stored of a definition. Raises `Invalid` with every problem in it, and `RateLimited`."""
-        definition, mock = written.definition, None
-        if written.mock_payload is not None:
-            mock = encode_json(written.mock_payload).decode()
-        if isinstance(definition, GivenDocument) and definition.format != "asl":
-            made = await self._documents.compiled(caller, definition, is_draft=written.is_draft)
-            settings = self._settings(self._settings(current, made.settings), written.settings)
-            return workflow.Definition(
-                made.text, made.sha256, mock, settings, source=made.source, summary=written.summary
-            )
-        if isinstance(definition, GivenDocument):
-            definition = definition.document
-        size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
-        check_bulky(caller.workspace_id, size)
-        encoded = await apart_if_bulky(caller.workspace_id, size, self._encoded, definition)
-        digest, settings = hashlib.sha256(encoded).hexdigest(), self._settings(current, written.settings)
-        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary)
-
-    def _encoded(self, definition: Any) -> bytes:
-        """A definition as it is stored. Raises `Invalid`."""
-        if isinstance(definition, str | bytes) and not looks_like_json(definition):
-            definition = read_yaml(definition)
-        found = problems(definition)
-        if not found:
-            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
-            found = [*unsupported(definition), *self._unserved(definition)]
-        if found:
-            errors = [{"path": problem.path, "message": problem.message} for problem in found]
-            first = f"{found[0].path or '/'}: {found[0].message}"
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            raise Invalid(f"definition: {first}{more}", {"errors": errors})
-        return encode_json(definition)
-
-    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
-        registry = self._documents.registry
-        known = ", ".join(sorted(registry.names()))
-        return [
-            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
-            for pointer, name in steps_of(definition)
-            if registry.get(name) is None
-        ]
-
     async def saved(self, caller: Caller, workflow_id: bytes) -> Saved:
         """A workflow as it is after its last change, with warnings about its latest version. Raises `NotFound`."""
         return await self._saved(caller, workflow_id)
 
-    async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+    async def _saved(self, caller: Caller, workflow_id: bytes, told: Sequence[Problem] = ()) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        found = await apart_if_bulky(caller.workspace_id, len(version.definition), _warnings, version)
+        settings = version_settings(version.settings)
+        found = [
+            *told,
+            *await apart_if_bulky(caller.workspace_id, len(version.definition), _warned, version.definition, settings),
+        ]
         found += await self._calls.warnings(
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
-        found += [Problem("", SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(row)]
+        found += [
+            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+        ]
         return Saved(row, version, found)
 
-    async def _namesakes(self, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one."""
+    async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
+        """Another workflow in use that has this one's name, if there is one that the caller sees."""
         rows = await self._store.workflows_named(row.workspace_id, row.name)
         others = [
-            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
+            each.workflow_id
+            for each in rows
+            if each.workflow_id != row.workflow_id and each.status != "archived" and caller.sees(each)
         ]
         return others[:1]
 
@@ -407,19 +373,22 @@ class Workflows:
     ) -> Saved:
         """Make an earlier version the next one again: what it was written as, and its settings.
 
-        It is published if the latest one is. Raises `NotFound`, and `Conflict` if it is the latest version already.
+        It is published if the latest one is. Raises `NotFound`, `Conflict` if it is the latest version already, and
+        `Invalid` if it was a draft that cannot be published.
         """
         row = await self.workflow(caller, workflow_id)
         wanted = await self.version(caller, workflow_id, version)
         if version == row.latest_version:
             raise Conflict(f"version {version} is the latest one already")
         latest = await self.version(caller, workflow_id, row.latest_version)
-        given = replace(_as_definition(wanted), summary=f"restored from version {version}")
+        given = replace(definition_of(wanted), summary=f"restored from version {version}")
         given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, row.name))
         was_published = latest.published_at is not None
+        if was_published and wanted.published_at is None:
+            await self._writing.check_publishable(caller, given)
         command = workflow.ChangeWorkflow(
             version=latest.version,
-            current=_as_definition(latest),
+            current=definition_of(latest),
             was_published=was_published,
             definition=given,
             schedules=schedules,
@@ -476,24 +445,9 @@ class Workflows:
         return found
 
 
-def _warnings(version: WorkflowVersionRow) -> list[Problem]:
-    definition = decode_json(version.definition)
+def _warned(text: str, settings: VersionSettings) -> list[Problem]:
+    definition = decode_json(text)
     found = warnings(definition)
-    if version_settings(version.settings).resume == "any" and opens_several_waits(definition):
+    if settings.resume == "any" and opens_several_waits(definition):
         found.append(Problem("", SEVERAL_WAITS))
     return found
-
-
-def _as_definition(row: WorkflowVersionRow) -> workflow.Definition:
-    """A version as the command that follows it carries it."""
-    source = None
-    if row.source is not None:
-        source = workflow.SourceText(row.format, row.source, row.outline or "")
-    return workflow.Definition(
-        row.definition,
-        row.definition_digest.hex(),
-        row.mock_payload,
-        version_settings(row.settings),
-        source=source,
-        summary=row.summary,
-    )

@@ -1,7 +1,8 @@
 """Shows a definition in another format than it was written in: as a graph, a list of steps, or service steps.
 
-A projection is for reading. The graph comes back as the same definition; of the lists, each step is a state: a Task as
-the action that it calls, any other state as its type, with the state's own fields as its config.
+A projection is for reading. As Amazon States Language it is what may be written by hand. The graph comes back as the
+same definition; of the lists, each step is a state: a Task as the action that it calls, any other state as its type,
+with the state's own fields as its config.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from perdure.engine.language.formats.by_hand import by_hand
 from perdure.engine.language.formats.graph_states import graph_of
 from perdure.engine.language.model.resources import Resource, parse_resource
 from perdure.engine.language.values import Json
@@ -35,7 +37,7 @@ def service_of_definition(definition: Mapping[str, Json]) -> dict[str, Json]:
 
 PROJECTIONS: Final[Mapping[str, Callable[[Mapping[str, Json]], dict[str, Json]]]] = MappingProxyType(
     {
-        "asl": dict,
+        "asl": by_hand,
         "graph": graph_of,
         "steps": steps_of_definition,
         "service": service_of_definition,

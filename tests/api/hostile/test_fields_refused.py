@@ -17,6 +17,12 @@ from perdure.api.openapi.schemas import parameters_of
 from tests.api.conftest import APPROVED, ENDING, Api
 from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, message_of, resolved
 
+SERVICE_STEPS: dict[str, Any] = {
+    "name": "n",
+    "schedule": "0 9 * * *",
+    "timezone": "UTC",
+    "steps": [{"type": "log", "config": {"message": "m"}}],
+}
 STEPS: dict[str, Any] = {
     "name": "n",
     "description": "d",
@@ -30,6 +36,11 @@ RIGHT: dict[str, Any] = {
     "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
     "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
+    "DocumentCheck": {"document": ENDING, "format": "asl", "is_draft": True},
+    "Conversion": {"document": ENDING, "from": "asl", "to": "graph"},
+    "Execute": {"input": {}, "process_id": "p", "version": 1},
+    "Decision": {"decision": "approve", "comment": "c"},
+    "RetryRequest": {"input": {}, "reason": "r"},
     "NewSchedule": {"cron_expression": "0 9 * * *", "timezone": "UTC", "overlap": "skip", "input": {}},
     "Toggle": {"workflow_id": "018bcfe5-6800-7000-8000-000000000000", "workflow_version": 1, "action": "PAUSE"},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w", "mode": "live"},
@@ -59,6 +70,8 @@ RIGHT: dict[str, Any] = {
     },
     "StepWorkflow": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
     "StepWorkflowChange": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
+    "ServiceWorkflow": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
+    "ServiceWorkflowChange": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
     "RunStart": {"input": {}, "idempotencyKey": "k"},
     "CancelRun": {"reason": "r"},
     "RetryRun": {"reason": "r", "input": {}},

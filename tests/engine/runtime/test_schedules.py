@@ -14,6 +14,7 @@ from perdure.engine.core import ids
 from perdure.engine.core.schedules import ScheduledRunRefused, SlotDecided
 from perdure.engine.errors import Conflict, Invalid, NotFound
 from perdure.engine.runtime.callers import IdempotencyKey
+from perdure.engine.services.documents import GivenDocument
 from perdure.engine.services.schedule_views import ScheduleView
 from perdure.engine.services.schedules import GivenSchedule
 from perdure.engine.services.slots import utc
@@ -71,7 +72,10 @@ class Scheduled:
 
     async def runs(self) -> list[ExecutionRow]:
         """The runs, the oldest first."""
-        return (await self.bench.store.execution_page(workflow_id=self.workflow_id, limit=5000))[::-1]
+        row = await self.bench.store.workflow(self.workflow_id)
+        assert row is not None
+        of = {"workflow_id": self.workflow_id, "workspace_id": row.workspace_id}
+        return (await self.bench.store.execution_page(**of, limit=5000))[::-1]
 
     async def restart(self, away: int) -> float:
         """Nobody serves the store for a while; the seconds of work that the next start then takes, till it rests."""
@@ -246,6 +250,28 @@ async def test_a_run_that_cannot_start_is_refused_with_its_reason(bench: Bench) 
     assert isinstance(refused.event, ScheduledRunRefused)
     assert (refused.event.code, "is a draft" in (refused.payload or {})["reason"]) == ("CONFLICT", True)
     assert (view.row.starting, view.row.last_run_id) == (0, None)
+
+
+async def test_a_run_whose_input_does_not_fit_is_refused_with_its_reason(bench: Bench) -> None:
+    """No run is started; the schedule goes on, and its input is looked at again at each slot."""
+    scheduled = await Scheduled.made(bench)
+    caller, services = await scheduled.engine._caller(), scheduled.engine.services
+    fits = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    steps = [{"id": "nap", "type": "wait", "config": {"duration": 1}}]
+    document = GivenDocument("steps", {"name": "fits", "steps": steps, "inputSchema": fits})
+    specs = [services.schedules.spec(EACH_MINUTE._replace(input=given)) for given in ({"n": "many"}, {"n": 7})]
+    saved = await services.workflows.create(caller, "fits", document, schedules=specs)
+    scheduled.workflow_id = saved.workflow.workflow_id
+    await scheduled.push(2 * MINUTE, by=MINUTE)
+    refused = [
+        (decision.event.code, "input/n" in (decision.payload or {})["reason"])
+        for view in await scheduled.views()
+        for decision in view.decisions
+        if isinstance(decision.event, ScheduledRunRefused)
+    ]
+    assert refused == [("VALIDATION_ERROR", True)] * 2
+    assert len(await scheduled.runs()) == 2
+    assert [view.row.starting for view in await scheduled.views()] == [0, 0]
 
 
 async def test_a_schedule_begins_and_ends(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from perdure.engine.core import ids
 from perdure.engine.core import workflow as w
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller, Grant
+from perdure.engine.services.access import Person
 from perdure.engine.services.authoring import Authored
 from perdure.engine.services.documents import Documents, GivenDocument, outline_of, shown_as
 from perdure.engine.services.sending import send
@@ -102,6 +103,115 @@ async def test_an_earlier_version_is_restored_as_the_next(engine: Engine) -> Non
     assert ([row.version for row in page], has_more) == ([1], False)
 
 
+async def test_what_leaves_as_states_is_taken_as_states(engine: Engine) -> None:
+    """Though the document has times in milliseconds, and a schema for the output, at any depth."""
+    caller, workflows = await person(engine, "ann", 1), engine.services.workflows
+    call = {
+        "type": "log",
+        "config": {"message": "a"},
+        "errorHandling": "retry",
+        "retryConfig": {"maxAttempts": 3, "backoffMs": 200, "multiplier": 2, "maxDelayMs": 900},
+        "timeoutMs": 1_500,
+    }
+    inner = {"collection": "{{ input.items }}", "steps": [{"id": "each", **call}]}
+    branches = [[{"id": "left", **call}], [{"id": "right", **call, "retryConfig": {"backoffMs": 1_100}}]]
+    document = {
+        **STEPS,
+        "steps": [
+            {"id": "call", **call},
+            {"id": "loop", "type": "loop", "config": inner},
+            {"id": "both", "type": "parallel", "config": {"branches": branches}},
+        ],
+        "outputSchema": {"type": "object"},
+        "settings": {"timeoutMs": 60_500},
+    }
+    saved = await workflows.create(caller, "Notes", GivenDocument("steps", document))
+    assert "OutputSchema" in saved.version.definition
+    definition = shown_as(saved.version, "asl")
+    again = await workflows.create(caller, "By hand", definition)
+    assert shown_as(again.version, "asl") == definition
+    retriers = [retrier for retrier in definition["States"]["call"]["Retry"] if retrier["MaxAttempts"]]
+    assert retriers == [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2, "IntervalSeconds": 1, "BackoffRate": 1}]
+
+
+ASTRAY = {"id": "astray", "type": "wait", "config": {"duration": 1}}
+DRAFT = GivenDocument(
+    "graph", {"nodes": [{"id": "in", "type": "trigger"}, LOG, ASTRAY], "edges": [{"source": "in", "target": "note"}]}
+)
+WHOLE = GivenDocument(
+    "graph", {"nodes": [{"id": "in", "type": "trigger"}, LOG], "edges": [{"source": "in", "target": "note"}]}
+)
+
+PUBLISHING: dict[str, Callable[[Engine, Caller, bytes], Awaitable[Any]]] = {
+    "status": lambda engine, caller, name: engine.services.workflows.change(caller, name, is_published=True),
+    "status and settings": lambda engine, caller, name: engine.services.workflows.change(
+        caller, name, is_published=True, settings={"timeoutMs": 5}
+    ),
+    "document": lambda engine, caller, name: engine.services.workflows.change(
+        caller, name, definition=DRAFT, is_published=True
+    ),
+    "apply": lambda engine, caller, _: engine.services.workflows.apply(caller, "Notes", DRAFT),
+    "authoring": lambda engine, caller, name: engine.services.authoring.change(
+        caller, name, Authored(is_published=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", PUBLISHING)
+async def test_what_only_a_draft_may_hold_is_not_published(engine: Engine, way: str) -> None:
+    """By no way: a node that nothing leads to is a problem then."""
+    caller = await person(engine, "ann", 1)
+    saved = await engine.services.workflows.create(caller, "Notes", DRAFT, is_published=False)
+    with pytest.raises(Invalid, match="astray"):
+        await PUBLISHING[way](engine, caller, saved.workflow.workflow_id)
+    row = await engine.services.workflows.version(caller, saved.workflow.workflow_id, 1)
+    assert row.published_at is None
+
+
+async def test_a_draft_is_restored_as_a_draft_alone(engine: Engine) -> None:
+    """In the place of a published version it would be published; in that of a draft it is a draft again."""
+    caller, workflows = await person(engine, "ann", 1), engine.services.workflows
+    saved = await workflows.create(caller, "Notes", DRAFT, is_published=False)
+    workflow_id = saved.workflow.workflow_id
+    await workflows.change(caller, workflow_id, definition=WHOLE, is_published=True)
+    with pytest.raises(Invalid, match="astray"):
+        await workflows.restore(caller, workflow_id, 1)
+    await workflows.change(caller, workflow_id, definition=GivenDocument("steps", STEPS), is_published=False)
+    assert (await workflows.restore(caller, workflow_id, 1)).version.published_at is None
+
+
+async def test_another_document_takes_its_settings_with_it(engine: Engine) -> None:
+    """What the one before had in it and it does not say is at its default again, unless it was set beside it."""
+    caller, workflows = await person(engine, "ann", 1), engine.services.workflows
+    had = {**STEPS, "settings": {"timeoutMs": 5_000, "concurrencyLimit": 3}}
+    beside = {"resume": "named"}
+    saved = await workflows.create(caller, "Notes", GivenDocument("steps", had), settings=beside)
+    workflow_id = saved.workflow.workflow_id
+
+    async def left(document: Any, settings: Any = None) -> dict[str, Any]:
+        made = await workflows.change(caller, workflow_id, definition=document, settings=settings)
+        found: dict[str, Any] = msgspec.json.decode(made.version.settings)
+        return found
+
+    assert await left(GivenDocument("steps", {**STEPS, "settings": {"concurrencyLimit": 4}})) == {
+        "concurrencyLimit": 4,
+        **beside,
+    }
+    assert await left(GivenDocument("steps", had), {"timeoutMs": 9_000}) == {
+        "timeoutMs": 9_000,
+        "concurrencyLimit": 3,
+        **beside,
+    }
+    assert await left(GivenDocument("steps", STEPS)) == {"timeoutMs": 9_000, **beside}
+    await left(GivenDocument("steps", had))
+    ending = {"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}
+    assert await left(ending) == beside
+    applied = await workflows.apply(caller, "Notes", GivenDocument("steps", had))
+    assert msgspec.json.decode(applied.saved.version.settings) == {"timeoutMs": 5_000, "concurrencyLimit": 3, **beside}
+    applied = await workflows.apply(caller, "Notes", GivenDocument("steps", STEPS))
+    assert msgspec.json.decode(applied.saved.version.settings) == beside
+
+
 async def test_the_same_document_changes_nothing(engine: Engine) -> None:
     """Given again, applied again: no version is made of it."""
     caller = await person(engine, "ann", 1)
@@ -170,6 +280,62 @@ async def test_a_sandbox_sees_the_workflows_of_its_pair(engine: Engine) -> None:
     assert (await engine.services.queries.workflow_page(sandbox, limit=9))[0] == [saved.workflow]
     with pytest.raises(NotFound):
         await engine.services.workflows.workflow(live._replace(workspace_id=b"s" * 16), saved.workflow.workflow_id)
+
+
+ENDING = {"StartAt": "a", "States": {"a": {"Type": "Succeed"}}}
+
+
+def calling(target: str) -> dict[str, Any]:
+    """A definition that starts a workflow: by what stands in it, or by what its input says."""
+    given = {"StateMachineArn": target, "Input": {}} if target else {"StateMachineArn.$": "$.target", "Input": {}}
+    sync = "arn:aws:states:::states:startExecution.sync:2"
+    return {"StartAt": "Call", "States": {"Call": {"Type": "Task", "Resource": sync, "Parameters": given, "End": True}}}
+
+
+async def keyed(engine: Engine, user: str, roles: Sequence[str] = ()) -> Caller:
+    """Somebody with a key that is in the store."""
+    access = engine.services.access
+    made = await access.make_key(
+        await access.default_caller("cli:test"), user, ("workflows.view",), person=Person(user, roles)
+    )
+    principal = await access.principal(made.text)
+    assert principal is not None
+    return principal.caller
+
+
+async def test_a_child_is_found_by_the_eyes_of_who_wrote_the_call(engine: Engine) -> None:
+    """By its id, by its name, or by what the input says: what its author may not see is not there, whoever runs it."""
+    ann, bob = await keyed(engine, "ann"), await keyed(engine, "bob", ["ops"])
+    workflows, runs = engine.services.workflows, engine.services.runs
+    secret = await workflows.create(ann, "Secret", ENDING, sharing=w.Sharing("private"))
+    for_ops = await workflows.create(ann, "For ops", ENDING, sharing=w.Sharing("shared", roles=("ops",)))
+    hidden, shared = ids.text(secret.workflow.workflow_id), ids.text(for_ops.workflow.workflow_id)
+
+    async def status(author: Caller, runner: Caller, definition: Any, given: Any) -> tuple[str, str | None]:
+        made = await workflows.create(author, f"by {author.user_id}", definition)
+        answered = await runs.trigger(runner, made.workflow.workflow_id, given)
+        ended = await engine.result(str(answered.answer), timeout=5)
+        return ended.status, ended.error
+
+    for target in (hidden, "Secret"):
+        for definition, given in ((calling(target), {}), (calling(""), {"target": target})):
+            for runner in (ann, bob):
+                refused = await status(bob, runner, definition, given)
+                assert refused == ("failed", "StepFunctions.StateMachineDoesNotExistException")
+                assert await status(ann, runner, definition, given) == ("completed", None)
+    for target in (shared, "For ops"):
+        for definition, given in ((calling(target), {}), (calling(""), {"target": target})):
+            assert await status(bob, ann, definition, given) == ("completed", None)
+
+
+async def test_a_name_that_somebody_has_for_themselves_is_free_for_others(engine: Engine) -> None:
+    """To apply a definition under it makes one's own workflow, and nothing tells of the other."""
+    ann, bob = await keyed(engine, "ann"), await keyed(engine, "bob")
+    workflows = engine.services.workflows
+    await workflows.create(ann, "Mine", ENDING, sharing=w.Sharing("private"))
+    made = await workflows.apply(bob, "Mine", ENDING)
+    assert (made.outcome, made.saved.warnings) == ("created", [])
+    assert (await workflows.apply(bob, "Mine", ENDING)).outcome == "unchanged"
 
 
 # --- input -------------------------------------------------------------------------------------------------------
