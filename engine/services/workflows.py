@@ -24,23 +24,12 @@ from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
+from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
 from perdure.engine.services.writing import Writing, Written, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
 """So many runnable versions are kept at hand."""
-
-SEVERAL_WAITS: Final = (
-    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
-    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
-    'again), or set settings.resume to "named"'
-)
-
-_SAME_NAME: Final = (
-    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
-    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
-)
-
 
 EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
 """Gives the change of a workflow's schedules, by its id."""
@@ -246,8 +235,8 @@ class Workflows:
         what `create` does.
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.home_workspace_id, name)
-            in_use = [row for row in rows if row.status != "archived" and caller.sees(row)]
+            rows = await self._store.workflows_named(caller.home_workspace_id, name, caller.viewer)
+            in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
@@ -322,17 +311,15 @@ class Workflows:
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
         found += [
-            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+            Problem("", SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
         ]
         return Saved(row, version, found)
 
     async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one that the caller sees."""
-        rows = await self._store.workflows_named(row.workspace_id, row.name)
+        """Another workflow in use that has this one's name, if the caller sees one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name, caller.viewer)
         others = [
-            each.workflow_id
-            for each in rows
-            if each.workflow_id != row.workflow_id and each.status != "archived" and caller.sees(each)
+            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
         ]
         return others[:1]
 

@@ -206,8 +206,10 @@ def call_documents(client: Any) -> None:
         client.restore_version(blank.id, 2)
     applied = client.apply_document("steps", {"steps": [{**nodes[0], "config": {"message": "m"}}]})
     assert (applied.outcome, applied.format, applied.nodes[0]["type"]) == ("created", "steps", "trigger")
-    checked = client.validate_workflow({"nodes": nodes, "edges": [{"source": "x"}]}, written_as="graph")
-    assert (checked.valid, [each.path for each in checked.problems]) == (False, ["/edges/0/source", "/edges/0/target"])
+    checked = client.validate_workflow(
+        {"nodes": nodes, "edges": [{"source": "note", "target": "x"}]}, written_as="graph"
+    )
+    assert (checked.valid, [each.path for each in checked.problems]) == (False, ["/edges/0/target"])
     assert client.convert_workflow(APPROVAL, written_as="asl", to="graph").document["nodes"]
 
 

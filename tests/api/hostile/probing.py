@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 import httpx2
-from jsonschema_rs import validator_for
+import msgspec
+from jsonschema_rs import Validator, validator_for
 
 from perdure.api.app import ROUTES
 from perdure.api.dialects.process.dialect import PROCESS
@@ -33,8 +35,13 @@ def resolved(value: dict[str, Any]) -> dict[str, Any]:
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
     """Whether the document says that a value is accepted."""
-    root = {**schema, "components": DOCUMENT["components"]}
-    return bool(validator_for(root, validate_formats=True).is_valid(value))
+    return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
+
+
+@cache
+def _validator(schema: bytes) -> Validator:
+    root = {**msgspec.json.decode(schema), "components": DOCUMENT["components"]}
+    return validator_for(root, validate_formats=True)
 
 
 def body_schema(route: Route) -> dict[str, Any]:
@@ -154,3 +161,10 @@ class Probe(NamedTuple):
 def message_of(response: httpx2.Response) -> str:
     body = response.json()
     return str(body.get("message") or body["error"]["message"])
+
+
+def details_of(response: httpx2.Response) -> dict[str, Any]:
+    """The details of a refusal; of one that lists them the first."""
+    details = response.json()["error"].get("details", {})
+    found: dict[str, Any] = details[0] if isinstance(details, list) else details
+    return found
