@@ -25,7 +25,7 @@ from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
 from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
-from perdure.engine.services.writing import Writing, Written, definition_of
+from perdure.engine.services.writing import Writing, WrittenVersion, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
@@ -107,7 +107,7 @@ class Workflows:
         `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        written = Written(definition, mock_payload, settings, summary, is_draft=not is_published)
+        written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=not is_published)
         given, told = await self._writing.definition(caller, written, None)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
@@ -182,7 +182,7 @@ class Workflows:
         stays_draft = latest.published_at is None if is_published is None else not is_published
         changed, told = None, list[Problem]()
         if definition is not None:
-            written = Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=stays_draft)
             changed, told = await self._writing.definition(caller, written, current)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
@@ -211,7 +211,7 @@ class Workflows:
 
     async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
         """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
-        made, found = await self._writing.definition(caller, Written(given, is_draft=is_draft), None)
+        made, found = await self._writing.definition(caller, WrittenVersion(given, is_draft=is_draft), None)
         more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
         return [*found, *more]
 
@@ -242,7 +242,7 @@ class Workflows:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
-                written = Written(definition, settings=settings, summary=summary, is_draft=not is_published)
+                written = WrittenVersion(definition, settings=settings, summary=summary, is_draft=not is_published)
                 return await self._apply(caller, in_use[0], written, description, edit)
             saved = await self.create(
                 caller,
@@ -260,7 +260,7 @@ class Workflows:
         self,
         caller: Caller,
         row: WorkflowRow,
-        written: Written,
+        written: WrittenVersion,
         description: str | None,
         edit: EditOf | None,
     ) -> Applied:
