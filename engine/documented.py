@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from perdure.engine.compose import Services
 from perdure.engine.core import ids
 from perdure.engine.errors import Invalid
 from perdure.engine.history.approvals import Approval
 from perdure.engine.history.step_records import StepRecord
 from perdure.engine.language import warnings
 from perdure.engine.log.codec import decode_json
-from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.processing import incoming
+from perdure.engine.second_chances import Embedded
 from perdure.engine.services.documents import Format, GivenDocument, check_format, decoded, shown_as
 
 DEFINITION_MAX: Final = 16 * 1024 * 1024
@@ -21,14 +20,6 @@ DEFINITION_MAX: Final = 16 * 1024 * 1024
 
 _TELLING: Final[Mapping[str, str]] = {"steps": "steps", "nodes": "graph"}
 """Members that no definition in Amazon States Language has, and the format that has them."""
-
-
-class Embedded(Protocol):
-    """An engine that these calls belong to."""
-
-    services: Services
-
-    async def _caller(self) -> Caller: ...
 
 
 class Documented:

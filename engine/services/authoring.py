@@ -94,6 +94,7 @@ class Authoring:
             settings=wanted.settings,
             schedules=() if main is None else (main,),
             edit=None if document.format == "asl" else edit,
+            summary=wanted.summary,
         )
 
     async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:

@@ -25,7 +25,7 @@ from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
 from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
-from perdure.engine.services.writing import Writing, Written, definition_of
+from perdure.engine.services.writing import Writing, WrittenVersion, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
@@ -107,7 +107,7 @@ class Workflows:
         `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        written = Written(definition, mock_payload, settings, summary, is_draft=not is_published)
+        written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=not is_published)
         given, told = await self._writing.definition(caller, written, None)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
@@ -182,7 +182,7 @@ class Workflows:
         stays_draft = latest.published_at is None if is_published is None else not is_published
         changed, told = None, list[Problem]()
         if definition is not None:
-            written = Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=stays_draft)
             changed, told = await self._writing.definition(caller, written, current)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
@@ -211,11 +211,11 @@ class Workflows:
 
     async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
         """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
-        made, found = await self._writing.definition(caller, Written(given, is_draft=is_draft), None)
+        made, found = await self._writing.definition(caller, WrittenVersion(given, is_draft=is_draft), None)
         more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
         return [*found, *more]
 
-    async def apply(
+    async def apply(  # noqa: PLR0913 as `create`
         self,
         caller: Caller,
         name: str,
@@ -226,6 +226,7 @@ class Workflows:
         settings: Mapping[str, Any] | None = None,
         schedules: Sequence[ScheduleSpec] = (),
         edit: EditOf | None = None,
+        summary: str | None = None,
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
@@ -241,9 +242,8 @@ class Workflows:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
-                return await self._apply(
-                    caller, in_use[0], definition, description, settings, is_published=is_published, edit=edit
-                )
+                written = WrittenVersion(definition, settings=settings, summary=summary, is_draft=not is_published)
+                return await self._apply(caller, in_use[0], written, description, edit)
             saved = await self.create(
                 caller,
                 name,
@@ -252,6 +252,7 @@ class Workflows:
                 is_published=is_published,
                 settings=settings,
                 schedules=schedules,
+                summary=summary,
             )
             return Applied(saved, "created")
 
@@ -259,24 +260,22 @@ class Workflows:
         self,
         caller: Caller,
         row: WorkflowRow,
-        definition: Any,
+        written: WrittenVersion,
         description: str | None,
-        settings: Mapping[str, Any] | None,
-        *,
-        is_published: bool,
         edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = definition_of(before)
-        written = Written(definition, settings=settings, is_draft=not is_published)
+        is_published = not written.is_draft
         wanted, _ = await self._writing.definition(caller, written, had)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
             (row, before),
             description=None if description == row.description else description,
-            definition=definition if is_published or is_new else None,
-            settings=settings,
+            definition=written.definition if is_published or is_new else None,
+            settings=written.settings,
+            summary=written.summary,
             is_published=is_published if is_published or is_new else None,
             schedules=await edit(row.workflow_id) if edit is not None and is_new else None,
         )

@@ -96,7 +96,7 @@ async def test_a_draft_may_be_empty_and_is_not_published_so(api: Api) -> None:
 
 
 async def test_a_trigger_of_the_graph_is_the_schedule(api: Api) -> None:
-    """It comes with it, and goes with it; applied by name it is refused."""
+    """It comes with it, and goes with it; applied by name, too."""
     scheduled = {"nodes": [DAILY, *NODES], "edges": [{"source": "t", "target": "a"}, *EDGES]}
     saved = await made(api, **scheduled, status="published")
     assert (saved["trigger_type"], saved["cron_expression"], saved["timezone"]) == (
@@ -105,8 +105,11 @@ async def test_a_trigger_of_the_graph_is_the_schedule(api: Api) -> None:
     changed = (await api.ok("PATCH", f"{PATH}/{saved['id']}", json={"nodes": NODES, "edges": EDGES}))["data"]
     assert changed["trigger_type"] == "manual"
     body = {name: {**GRAPH, **scheduled}[name] for name in ("nodes", "edges", "variables")}
-    error = await refused(api, "PUT", f"{PATH}/by-name/other", body)
-    assert error["details"]["field"] == "trigger"
+    applied = (await api.ok("PUT", f"{PATH}/by-name/other", json={**body, "change_summary": "daily"}))["data"]
+    assert (applied["cron_expression"], applied["change_summary"]) == ("0 9 * * *", "daily")
+    body |= {"nodes": NODES, "edges": EDGES}
+    applied = (await api.ok("PUT", f"{PATH}/by-name/other", json=body))["data"]
+    assert (applied["outcome"], applied["trigger_type"], applied["change_summary"]) == ("changed", "manual", None)
 
 
 async def test_who_sees_a_workflow_is_changed(api: Api) -> None:

@@ -114,7 +114,7 @@ EDGES: Final = [{"source": "start", "target": "greet"}, {"source": "greet", "tar
 
 @pytest.fixture
 def asked(server: str) -> Asked:
-    """The seed's base address, asked with a key that may do everything."""
+    """The document's base address, asked with a key that may do everything."""
     return Asked(f"{server}/v1")
 
 
@@ -145,7 +145,7 @@ def finished(asked: Asked, execution_id: str) -> dict[str, Any]:
     return eventually(look)
 
 
-# --- the table is the seed's -------------------------------------------------------------------------------------
+# --- the table is the document's -------------------------------------------------------------------------------------
 
 
 def test_the_table_has_every_endpoint_of_the_seed() -> None:
@@ -287,7 +287,7 @@ def test_a_repeated_execute_starts_nothing_more(asked: Asked) -> None:
 
 
 def test_executions_of_a_workflow_are_filtered(asked: Asked) -> None:
-    """By each of the seed's words and by time; a wait is `running`, and what was ended from outside has `failed`."""
+    """By each word of the document and by time; a wait is `running`, and what was ended from outside has `failed`."""
     workflow_id = graph(asked, "filtered")
     done = asked.ok("POST", f"/workflows/{workflow_id}/execute", 201, json=EXECUTE)["data"]["execution_id"]
     started = datetime.fromisoformat(finished(asked, done)["started_at"])
@@ -340,7 +340,7 @@ def test_executions_are_paged_in_both_ways(asked: Asked) -> None:
 
 
 def test_every_error_code_is_told(asked: Asked, server: str) -> None:
-    """In the seed's envelope, with its status; a defect of ours has its place in the document alone."""
+    """In the document's envelope, with its status; a defect of ours has its place in the document alone."""
     narrow = asked.ok("POST", "/keys", 201, json={"name": "narrow", "scopes": ["runs.view"]})["data"]["key"]
     nobody = "018bcfe5-6800-7000-8000-000000000000"
     answers = {

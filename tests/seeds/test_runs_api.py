@@ -57,7 +57,7 @@ RETRYING: Final = {
     "errorHandling": "retry",
     "retryConfig": {"maxAttempts": 3, "backoffMs": 1000},
 }
-"""The seed's step; what it does is not said there."""
+"""The document's step; what it does is not said there."""
 QUICK: Final = {"maxAttempts": 3, "backoffMs": 1}
 TIMED: Final = {"settings": {"timeoutMs": 300000}}
 ONE_BY_ONE: Final = {"settings": {"concurrencyLimit": 1}}
