@@ -299,8 +299,11 @@ def ways_on(
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
     for called in node.tasks:
-        simulated = [c.TaskSuccess({}, is_simulated=True)] if called.state in SIMULATED else []
-        for outcome in (c.TaskSuccess({}), c.TaskSuccess({"again": 1}), c.TaskFailure("NoMoney", "empty"), *simulated):
+        outcomes: list[c.TaskSuccess | c.TaskFailure] = [c.TaskSuccess({}), c.TaskSuccess({"again": 1})]
+        outcomes.append(c.TaskFailure("NoMoney", "empty"))
+        if called.state in SIMULATED:
+            outcomes.append(c.TaskSuccess({}, is_simulated=True))
+        for outcome in outcomes:
             yield c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome), START
         yield c.ChildStarted(called.scope, called.seq, {"started": 1}), START
         if is_crowded:
