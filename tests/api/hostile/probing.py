@@ -60,6 +60,7 @@ class Probe(NamedTuple):
     schedule_id: str
     ended_id: str
     bulk_id: str
+    organization_id: str
     approval: tuple[str, str]
 
     @classmethod
@@ -79,8 +80,10 @@ class Probe(NamedTuple):
         bulk = {"action": "terminate", "filter": {"workflow_id": workflow_id, "state": "Nowhere"}}
         bulk_id = (await api.ok("POST", "/v1/bulk", json=bulk))["data"]["id"]
         await api.settled()
-        schedule_id = made["data"]["id"]
-        return cls(api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, await api.approval())
+        schedule_id, own = made["data"]["id"], (await api.ok("GET", "/v1/organization"))["data"]["id"]
+        return cls(
+            api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, own, await api.approval()
+        )
 
     def own(self, route: Route) -> dict[str, Any]:
         """The members of a right body that must be as they are here."""
@@ -90,7 +93,12 @@ class Probe(NamedTuple):
         return {"workflow_id": self.workflow_id} if name == "Toggle" else {}
 
     def url(self, route: Route) -> str:
-        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id, "/api/v1/runs": self.approval[0]}
+        own = {
+            "/v1/organizations": self.organization_id,
+            "/v1/keys": self.key_id,
+            "/v1/bulk": self.bulk_id,
+            "/api/v1/runs": self.approval[0],
+        }
         begun = [each for each in own if route.path.startswith(f"{each}/")]
         values = {
             "id": own[begun[0]] if begun else self.workflow_id,

@@ -106,7 +106,7 @@ class RunWhole(RunFound, frozen=True, kw_only=True):
     logs_truncated: bool
 
 
-class DecisionWord(Request, frozen=True):
+class ApprovalRequest(Request, frozen=True):
     """The answer to an approval."""
 
     decision: Annotated[Literal["approve", "reject"], msgspec.Meta(extra={"accepts": "'approve' or 'reject'"})]
