@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import cli, finding, latency, loop, over_http, records, runaway, throughput, timers, wide
+from benchmarks import cli, dialects, finding, latency, loop, over_http, records, runaway, throughput, timers, wide
 from perdure.engine.runtime.tuning import tune_interpreter
 
 BENCHMARKS: dict[str, Callable[[], int]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], int]] = {
     "pages": over_http.page,
     "finding": finding.main,
     "records": records.main,
+    "dialects": dialects.main,
     "runaway": runaway.main,
     "cli": cli.main,
 }

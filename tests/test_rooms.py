@@ -38,6 +38,7 @@ ROOMS = {
         audit services
         compose database views
         following second_chances
+        documented
         embedded
         testing
     """,

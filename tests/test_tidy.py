@@ -79,6 +79,9 @@ TWICE = (
             "api/client/results.py",
             "api/client/action_results.py",
             "api/client/chance_results.py",
+            "api/client/document_results.py",
+            "api/client/documents.py",
+            "api/client/execution_results.py",
             "api/client/key_results.py",
             "api/client/many_results.py",
             "api/client/pause_results.py",
@@ -89,7 +92,7 @@ TWICE = (
         "the client imports nothing of the server, and names its results as the API's document names the schemas",
     ),
     (
-        ("api/client/errors.py", "engine/errors.py", "engine/services/access.py", "api/http/problems.py"),
+        ("api/client/errors.py", "engine/errors.py", "engine/services/principals.py", "api/http/problems.py"),
         (),
         "a client raises, under the same names, what an embedded engine raises and the server answers",
     ),

@@ -85,7 +85,7 @@ class RunWhole(RunFound, frozen=True, kw_only=True):
     logs_truncated: bool
 
 
-class Retried(Result, frozen=True):
+class RetriedRun(Result, frozen=True):
     """The run that goes on: the same one (redrive), or another one that was made from it (rerun, fork)."""
 
     kind: str

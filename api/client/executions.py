@@ -108,7 +108,7 @@ class ExecutionCalls:
         run_input: Any = UNSET,
         reason: str | None = None,
         idempotency_key: str | None = None,
-    ) -> Call[results.Retried]:
+    ) -> Call[results.RetriedRun]:
         """Take a run up again where it failed; from a step, or with another input, another run is made of it.
 
         Raises `NotFound`, `Conflict`, `Invalid` (the step, or the input, does not fit).
@@ -118,7 +118,7 @@ class ExecutionCalls:
         values = {"process_id": process_id}
         path = f"{_RUN}/retry"
         return Call(
-            "POST", path, results.Retried, "data", values=values, body=body, idempotency_key=idempotency_key or True
+            "POST", path, results.RetriedRun, "data", values=values, body=body, idempotency_key=idempotency_key or True
         )
 
 

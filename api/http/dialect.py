@@ -179,9 +179,9 @@ class Dialects:
     def scope_pattern(self, scopes: Sequence[str]) -> str:
         """A regular expression for these scopes of ours, in any spelling."""
         spellings = [dialect.scope_spelling for dialect in self.all]
-        prefixes = "|".join(re.escape(each.prefix) for each in spellings if each.prefix)
+        prefixes = "|".join(dict.fromkeys(re.escape(each.prefix) for each in spellings if each.prefix))
         ours = f"{f'({prefixes})?' if prefixes else ''}({'|'.join(map(re.escape, scopes))})"
-        words = [re.escape(word) for each in spellings for word in each.words]
+        words = list(dict.fromkeys(re.escape(word) for each in spellings for word in each.words))
         return f"^({'|'.join([ours, *words])})$" if words else f"^{ours}$"
 
 

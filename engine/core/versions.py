@@ -1,15 +1,19 @@
-"""The event that says what a version of a workflow is: its definition, its settings, and what the names in it mean.
+"""Events that say what a version of a workflow is (its definition, settings, what its names mean), and who sees it.
 
 It stands apart from `engine.core.workflow`, whose decisions know the language, so that who reads a log need not.
 """
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 from perdure.engine.core.events import Event
 from perdure.engine.core.refs import Ref
 from perdure.engine.core.settings import VersionSettings
+
+Visibility: TypeAlias = Literal["private", "tenant", "shared"]
 
 
 class Called(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -54,3 +58,15 @@ class VersionAdded(Event, frozen=True):
     calls: dict[str, Called] = msgspec.field(default_factory=dict)
     source: VersionSource | None = None
     summary: Ref | None = None
+
+
+class VisibilityChanged(Event, frozen=True):
+    """The change of who sees the workflow: everybody in its workspace (`tenant`), its owner alone, or those named.
+
+    `owner` is the user who made it, if its maker's key was anybody's.
+    """
+
+    visibility: Visibility
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    owner: str = ""

@@ -25,9 +25,7 @@ from perdure.engine.core.draft import Draft
 from perdure.engine.core.events import Event, Recorded
 from perdure.engine.core.refs import Ref, ref
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings
-from perdure.engine.core.versions import Called, VersionAdded, VersionSource
-
-Visibility: TypeAlias = Literal["private", "tenant", "shared"]
+from perdure.engine.core.versions import Called, VersionAdded, VersionSource, Visibility, VisibilityChanged
 
 # --- events ------------------------------------------------------------------------------------------------------
 
@@ -54,18 +52,6 @@ class WorkflowDescribed(Event, frozen=True):
 
     name: Ref | None = None
     description: Ref | None = None
-
-
-class VisibilityChanged(Event, frozen=True):
-    """The change of who sees the workflow: everybody in its workspace (`tenant`), its owner alone, or those named.
-
-    `owner` is the user who made it, if its maker's key was anybody's.
-    """
-
-    visibility: Visibility
-    users: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    owner: str = ""
 
 
 class WorkflowArchived(Event, frozen=True):

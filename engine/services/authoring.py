@@ -94,6 +94,7 @@ class Authoring:
             settings=wanted.settings,
             schedules=() if main is None else (main,),
             edit=None if document.format == "asl" else edit,
+            summary=wanted.summary,
         )
 
     async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:
@@ -138,6 +139,7 @@ class Authoring:
             raise
 
     async def _main_edit(self, caller: Caller, workflow_id: bytes, document: GivenDocument) -> EditSchedules | None:
+        await self._main_spec(caller, document)
         wanted = schedule_of(document)
         rows = await self._schedules.rows(caller, workflow_id)
         main = next((row for row in rows if row.is_main), None)

@@ -80,7 +80,7 @@ class Documents:
         return await apart_if_bulky(caller.workspace_id, size, self._compiled, given, is_draft)
 
     def _compiled(self, given: GivenDocument, is_draft: bool) -> CompiledText:  # noqa: FBT001 called by position
-        document = _decoded(given.document)
+        document = decoded(given.document)
         made = self.compile(GivenDocument(given.format, document), is_draft=is_draft)
         encoded = encode_json(made.definition)
         source = None
@@ -90,18 +90,7 @@ class Documents:
 
     def compile(self, given: GivenDocument, *, is_draft: bool = False, is_standalone: bool = False) -> CompiledDocument:
         """Compile a document. Raises `Invalid`, with every problem in `details["errors"]`."""
-        check_format(given.format)
-        options = DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone)
-        found = trigger_problems(given.format, given.document)
-        what = "definition" if given.format == "asl" else given.format
-        try:
-            compiled = compile_document(given.format, given.document, options)
-        except DocumentError as error:
-            others = [each for each in found if each.path not in _places(error.problems)]
-            raise refused([*others, *error.problems], what) from None
-        if found:
-            raise refused(found, what)
-        return compiled
+        return compile_given(given, DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone))
 
     def encoded(self, definition: Any) -> bytes:
         """A definition in Amazon States Language as it is stored. Raises `Invalid`, with every problem."""
@@ -137,8 +126,19 @@ class Documents:
         return PROJECTIONS[target](self.compile(given, is_standalone=True).definition)
 
 
-def _places(problems: Sequence[Problem]) -> set[str]:
-    return {problem.path for problem in problems}
+def compile_given(given: GivenDocument, options: DocumentOptions) -> CompiledDocument:
+    """Compile a document, and look at its trigger. Raises `Invalid`, with every problem in `details["errors"]`."""
+    check_format(given.format)
+    what = "definition" if given.format == "asl" else given.format
+    found = trigger_problems(given.format, given.document)
+    try:
+        compiled = compile_document(given.format, given.document, options)
+    except DocumentError as error:
+        places = {problem.path for problem in error.problems}
+        raise refused([*(each for each in found if each.path not in places), *error.problems], what) from None
+    if found:
+        raise refused(found, what)
+    return compiled
 
 
 def shown_as(row: WorkflowVersionRow, name: str) -> Any:
@@ -186,7 +186,8 @@ def refused(problems: Sequence[Problem], what: str) -> Invalid:
     return Invalid(f"{what}: {first}{more}", {"errors": errors})
 
 
-def _decoded(document: Any) -> Any:
+def decoded(document: Any) -> Any:
+    """A document that may be JSON or YAML text, as a JSON value. Raises `Invalid`."""
     if not isinstance(document, str | bytes):
         return document
     if not looks_like_json(document):

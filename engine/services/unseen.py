@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from perdure.engine.core import ids
-from perdure.engine.core.workflow import VisibilityChanged
+from perdure.engine.core.versions import VisibilityChanged
 from perdure.engine.errors import NotFound
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.streams.stream import HotStream

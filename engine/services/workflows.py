@@ -24,23 +24,12 @@ from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
 from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
-from perdure.engine.services.writing import Writing, Written, definition_of
+from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
+from perdure.engine.services.writing import Writing, WrittenVersion, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
 """So many runnable versions are kept at hand."""
-
-SEVERAL_WAITS: Final = (
-    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
-    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
-    'again), or set settings.resume to "named"'
-)
-
-_SAME_NAME: Final = (
-    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
-    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
-)
-
 
 EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
 """Gives the change of a workflow's schedules, by its id."""
@@ -118,7 +107,7 @@ class Workflows:
         `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        written = Written(definition, mock_payload, settings, summary, is_draft=not is_published)
+        written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=not is_published)
         given, told = await self._writing.definition(caller, written, None)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
@@ -193,7 +182,7 @@ class Workflows:
         stays_draft = latest.published_at is None if is_published is None else not is_published
         changed, told = None, list[Problem]()
         if definition is not None:
-            written = Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=stays_draft)
             changed, told = await self._writing.definition(caller, written, current)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
@@ -222,11 +211,11 @@ class Workflows:
 
     async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
         """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
-        made, found = await self._writing.definition(caller, Written(given, is_draft=is_draft), None)
+        made, found = await self._writing.definition(caller, WrittenVersion(given, is_draft=is_draft), None)
         more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
         return [*found, *more]
 
-    async def apply(
+    async def apply(  # noqa: PLR0913 as `create`
         self,
         caller: Caller,
         name: str,
@@ -237,6 +226,7 @@ class Workflows:
         settings: Mapping[str, Any] | None = None,
         schedules: Sequence[ScheduleSpec] = (),
         edit: EditOf | None = None,
+        summary: str | None = None,
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
@@ -246,15 +236,14 @@ class Workflows:
         what `create` does.
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.home_workspace_id, name)
-            in_use = [row for row in rows if row.status != "archived" and caller.sees(row)]
+            rows = await self._store.workflows_named(caller.home_workspace_id, name, caller.viewer)
+            in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
-                return await self._apply(
-                    caller, in_use[0], definition, description, settings, is_published=is_published, edit=edit
-                )
+                written = WrittenVersion(definition, settings=settings, summary=summary, is_draft=not is_published)
+                return await self._apply(caller, in_use[0], written, description, edit)
             saved = await self.create(
                 caller,
                 name,
@@ -263,6 +252,7 @@ class Workflows:
                 is_published=is_published,
                 settings=settings,
                 schedules=schedules,
+                summary=summary,
             )
             return Applied(saved, "created")
 
@@ -270,24 +260,22 @@ class Workflows:
         self,
         caller: Caller,
         row: WorkflowRow,
-        definition: Any,
+        written: WrittenVersion,
         description: str | None,
-        settings: Mapping[str, Any] | None,
-        *,
-        is_published: bool,
         edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = definition_of(before)
-        written = Written(definition, settings=settings, is_draft=not is_published)
+        is_published = not written.is_draft
         wanted, _ = await self._writing.definition(caller, written, had)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
             (row, before),
             description=None if description == row.description else description,
-            definition=definition if is_published or is_new else None,
-            settings=settings,
+            definition=written.definition if is_published or is_new else None,
+            settings=written.settings,
+            summary=written.summary,
             is_published=is_published if is_published or is_new else None,
             schedules=await edit(row.workflow_id) if edit is not None and is_new else None,
         )
@@ -322,17 +310,15 @@ class Workflows:
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
         found += [
-            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+            Problem("", SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
         ]
         return Saved(row, version, found)
 
     async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one that the caller sees."""
-        rows = await self._store.workflows_named(row.workspace_id, row.name)
+        """Another workflow in use that has this one's name, if the caller sees one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name, caller.viewer)
         others = [
-            each.workflow_id
-            for each in rows
-            if each.workflow_id != row.workflow_id and each.status != "archived" and caller.sees(each)
+            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
         ]
         return others[:1]
 

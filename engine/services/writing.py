@@ -20,7 +20,7 @@ from perdure.engine.services.settings import changed_version
 from perdure.store.records import WorkflowVersionRow
 
 
-class Written(NamedTuple):
+class WrittenVersion(NamedTuple):
     """A version as somebody wrote it; settings that are not named stay as they are."""
 
     definition: Any
@@ -38,7 +38,7 @@ class Writing:
         self._limits = limits
 
     async def definition(
-        self, caller: Caller, written: Written, before: workflow.Definition | None
+        self, caller: Caller, written: WrittenVersion, before: workflow.Definition | None
     ) -> tuple[workflow.Definition, list[Problem]]:
         """What is stored of a definition that comes after another one, if there is one; and warnings about it.
 

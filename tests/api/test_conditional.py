@@ -24,6 +24,9 @@ async def tag(api: Api, path: str, **more: Any) -> str:
     return str(response.headers["etag"])
 
 
+SERVICE = "/api/v1/services/workflows"
+
+
 async def paths_of_one(api: Api) -> list[str]:
     """A path of each route that shows one thing."""
     workflow = await api.workflow()
@@ -37,7 +40,8 @@ async def paths_of_one(api: Api) -> list[str]:
     return [
         *(f"/v1/workflows/{workflow}", f"/v1/workflows/{workflow}/schedules/{schedule}", f"/v1/bulk/{job['id']}"),
         *("/v1/organization", f"/v1/organizations/{own}", f"/v1/keys/{key}"),
-        *(f"/api/v1/workflows/{workflow}", f"/api/v1/runs/{run}"),
+        *(f"/api/v1/workflows/{workflow}", f"/api/v1/runs/{run}", f"/v1/executions/{run}"),
+        *(f"{SERVICE}/workflows/{workflow}", f"{SERVICE}/runs/{run}"),
         f"{PROCESS}/getWorkflowExecutionById?workflow_id={workflow}&workflow_execution_id={run}",
         f"{PROCESS}/getWorkflowById?workflow_id={workflow}&workflow_version=1",
         f"{PROCESS}/getWorkflowSchemaById?workflow_id={workflow}&workflow_version=1",

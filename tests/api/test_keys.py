@@ -109,11 +109,9 @@ async def test_every_route_asks_for_its_scope(api: Api, route: Any) -> None:
     without = await api.new_key(*(scope for scope in SCOPES if scope not in (route.scope, "operator")))
     refused = await api.send(route.method, path, key=without)
     assert refused.status_code == 403
-    assert refused.json()["error"] == {
-        **refused.json()["error"],
-        "code": "FORBIDDEN",
-        "details": {"scope": route.scope},
-    }
+    error, details = refused.json()["error"], {"scope": route.scope}
+    assert error["code"] == route.dialect.code("FORBIDDEN")
+    assert error["details"] in (details, [details])
     assert route.scope in refused.text
     alone = await api.new_key(route.scope)
     assert (await api.send(route.method, path, key=alone)).status_code not in (401, 403)

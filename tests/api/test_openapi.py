@@ -90,7 +90,7 @@ def test_all_words_are_needed() -> None:
     assert set(PARAMETERS) <= named | {in_snake_case(name) for name in named}
     assert set(CODES) == set(STATUS) - {"METHOD_NOT_ALLOWED"}
     told = {name for each in schemas(DOCUMENT) for name in each.get("headers", {}) if "$ref" in each["headers"][name]}
-    assert told == set(ANSWER_HEADERS)
+    assert told - echoed == set(ANSWER_HEADERS)
 
 
 @pytest.mark.parametrize("order", STORIES, ids=lambda order: order[0])

@@ -19,7 +19,7 @@ ASKED = [
     for route in ROUTES
     if route.scope in PLAIN
     and not route.path.startswith((*ELSEWHERE, "/v1/tasks", "/v1/workflows/by-name"))
-    and not route.path.endswith("/action-catalog")
+    and not route.path.endswith(("/action-catalog", "/workflows/validate", "/workflows/convert"))
 ]
 LISTED = LISTS | {"/api/v1/runs", f"{SERVICE}/runs"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cli, latency, loop, over_http, records, throughput, timers, wide
+from benchmarks import cli, dialects, latency, loop, over_http, records, throughput, timers, wide
 from perdure.engine.database import open_store
 from perdure.store.memory import MemoryStore
 from perdure.store.protocols import PLACES, Store, WriterPlace
@@ -103,3 +103,14 @@ async def test_reading_a_run_by_its_steps_is_measured() -> None:
     found = await records.measure(20)
     assert all(cost.ms > 0 for cost in found.values())
     assert found["all: RunRecords.of"].ms > found["put together to steps"].ms
+
+
+async def test_dialects_are_measured_beside_each_other() -> None:
+    """A short run starts runs through each of them in each round, and reads one through each."""
+    started = await dialects.starts(total=10, rounds=2, connections=5)
+    assert started.keys() == dialects.STARTS.keys()
+    assert all(len(each.answers) == 10 for rounds in started.values() for each in rounds.own)
+    assert all(rounds.ratio > 0 for rounds in started.values())
+    read = await dialects.reads(steps=20, times=2)
+    assert len(read["runs"].answers[0]["data"]["steps"]) == 20
+    assert len(read["service"].answers[0]["data"]["steps"]) == 20

@@ -281,10 +281,11 @@ def test_a_format_that_is_not_clear_must_be_said(perdure: Perdure, folder: Path)
     perdure("workflows", "create", "either.json", "--format", "service")
 
 
-def test_a_server_is_given_definitions(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would keep as something else than it is, is refused, saying how it goes."""
+def test_a_server_is_given_documents(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps them as they are written, as a database does."""
     monkeypatch.setenv("PERDURE_SERVER", served)
     monkeypatch.setenv("PERDURE_KEY", KEY)
     for command in ("create", "apply"):
-        told = perdure("workflows", command, "invoice.steps.json", exits=2).stderr
-        assert "perdure workflows convert FILE --from steps --to asl" in told
+        workflow_id = perdure("workflows", command, "invoice.steps.json").stdout.splitlines()[0]
+        shown = perdure("workflows", "show", workflow_id, "--format", "steps", "--json").stdout
+        assert json.loads(shown)["steps"]

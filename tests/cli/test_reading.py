@@ -258,7 +258,7 @@ def test_what_is_not_there(perdure: Perdure, command: list[str], says: str) -> N
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["history", "--after", "x"], "--after: 'x' is not accepted; it must be what the page before said"),
+        (["history", "--after", "x"], "--after: 'x' is not accepted; it must be `after` of the `meta` of a page"),
         (["history", "--status", "done"], "'done' is not accepted; it must be one or several of pending, running"),
         (["history", "--from", "soon"], "'soon' is not accepted; it must be a time such as"),
         (["history", "--error", ""], "must be the name of an error"),

@@ -20,7 +20,7 @@ import pytest
 from tests.seeds.service_steps import NAMES
 
 HERE: Final = Path(__file__).parent
-SEEDS: Final = Path(os.environ.get("PERDURE_SEEDS", "/work/shared/seeds"))
+SEEDS: Final = Path(__file__).resolve().parents[2].parent / "shared" / "seeds"
 KEY: Final = "pk_the_service_api_of_the_seed"
 BASE: Final = "/api/v1/services/workflows"
 NOT_THERE: Final = "01977420-dc00-7000-8000-000000000001"
@@ -134,7 +134,7 @@ class Service:
         return error
 
     def key(self, *scopes: str) -> str:
-        """A key with these scopes, in the seed's spelling."""
+        """A key with these scopes, in the document's spelling."""
         made = self.ok("POST", "/v1/keys", 201, json={"name": "k", "scopes": scopes, "mode": "live"})
         return str(made["data"]["key"])
 
@@ -181,7 +181,7 @@ def seed() -> str:
     return found[0].read_text(encoding="utf-8")
 
 
-# --- the table is the seed's -------------------------------------------------------------------------------------
+# --- the table is the document's -------------------------------------------------------------------------------------
 
 
 def test_the_table_has_every_route_and_scope_of_the_seed() -> None:
@@ -257,7 +257,7 @@ def ended(service: Service, run_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("route", [*ROUTES, *IMPLIED])
 def test_a_route_needs_its_scope_and_no_other(service: Service, route: str) -> None:
-    """A key with all others is 403; one with this alone, in the seed's spelling, may. Without a key it is 401."""
+    """A key with all others is 403; one with this alone, in the document's spelling, may. Without a key it is 401."""
     scope = {**ROUTES, **IMPLIED}[route]
     method, _, path = route.partition(" ")
     workflow_id = service.workflow()

@@ -44,11 +44,11 @@ Description: TypeAlias = Annotated[
 Definition: TypeAlias = Annotated[
     dict[str, Any], msgspec.Meta(extra={"accepts": "an object in Amazon States Language"})
 ]
-Nodes: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of nodes {id, type, config}"})]
+GraphNodes: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of nodes {id, type, config}"})]
 Edges: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of edges {source, target}"})]
 Variables: TypeAlias = Annotated[dict[str, Any], msgspec.Meta(extra={"accepts": "an object of default values"})]
-Steps: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of steps {id, type, config}"})]
-Visibility: TypeAlias = Annotated[
+StepList: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of steps {id, type, config}"})]
+VisibilityWord: TypeAlias = Annotated[
     Literal["private", "tenant", "shared"], msgspec.Meta(extra={"accepts": "'private', 'tenant' or 'shared'"})
 ]
 People: TypeAlias = Annotated[list[PersonId], msgspec.Meta(max_length=100)]

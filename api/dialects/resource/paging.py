@@ -10,7 +10,7 @@ from perdure.engine.shown import shown
 
 
 class PagePlace(NamedTuple):
-    """Where a page is: beyond a cursor (empty: the first of those that are asked for so), else by its number."""
+    """The place of a page: beyond a cursor (empty: the first of those that are asked for so), else by its number."""
 
     page: int
     cursor: str | None

@@ -213,7 +213,7 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(RUNS, "POST", "runs/{id}/approvals/{approvalId}", "runs.resume", decide_approval),
         body=schemas.ApprovalDecided,
-        answer=common.Data[schemas.ApprovalShown],
+        answer=common.Data[schemas.RunApproval],
         refusals=frozenset({"NOT_FOUND", "CONFLICT", "WAIT_EXPIRED"}),
         headers=("Idempotency-Key",),
     ),

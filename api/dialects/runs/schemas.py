@@ -247,7 +247,7 @@ class AnswerShown(Shape, frozen=True):
     comment: str | None
 
 
-class ApprovalShown(Shape, frozen=True, rename="camel"):
+class RunApproval(Shape, frozen=True, rename="camel"):
     """Something that a run has asked people."""
 
     id: Uuid
@@ -287,7 +287,7 @@ class RunShown(Shape, frozen=True, rename="camel"):
     output: Any
     error: RunFault | None
     steps: list[StepShown]
-    approvals: list[ApprovalShown]
+    approvals: list[RunApproval]
     started_at: Instant | None
     completed_at: Instant | None
     duration_ms: Count | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def convert(file: str, source: str | None, target: str, path: str | None, steps:
     from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 the help needs no language
 
     document, found = GivenFile(file, source).read()
-    compiled = _compiled(found, document, steps)
+    compiled = compiled_file(found, document, steps)
     made = document.value if found == target else PROJECTIONS[target](compiled.definition)
     if path is None:
         output.document(made)
@@ -66,7 +67,7 @@ def validate(file: GivenFile, steps: str | None, *, as_json: bool) -> None:
     """
     document, name = file.read()
     try:
-        warnings = _compiled(name, document, steps).warnings
+        warnings = compiled_file(name, document, steps).warnings
     except CommandFailed as refused:
         if as_json:
             output.document({"valid": False, "problems": _told(refused), "warnings": []})
@@ -93,22 +94,24 @@ def _told(refused: CommandFailed) -> list[dict[str, Any]]:
     return refused.problems if isinstance(refused, NotValid) else []
 
 
-def _compiled(name: str, document: DocumentText, steps: str | None) -> Any:
+def compiled_file(name: str, document: DocumentText, steps: str | None) -> Any:
     """The document of a file, compiled. Raises `NotValid`."""
     from perdure.engine.errors import Invalid  # noqa: PLC0415 as above
-    from perdure.engine.services.documents import Documents, GivenDocument  # noqa: PLC0415 as above
+    from perdure.engine.language.formats.documents import DocumentOptions  # noqa: PLC0415 as above
+    from perdure.engine.services.documents import GivenDocument, compile_given  # noqa: PLC0415 as above
 
     try:
-        return Documents(_registry(steps)).compile(GivenDocument(name, document.value), is_standalone=True)
+        return compile_given(GivenDocument(name, document.value), DocumentOptions(_actions(steps), is_standalone=True))
     except Invalid as error:
         raise NotValid(document, error.details["errors"]) from None
 
 
-def _registry(steps: str | None) -> Any:
-    """The steps that are there: a registry of one's own, or an empty one. Raises `CommandNotRun`."""
-    from perdure.engine.steps import Registry, load_registry  # noqa: PLC0415 as above
+def _actions(steps: str | None) -> Mapping[str, Any]:
+    """What steps can do: the catalog, and what a registry of one's own has. Raises `CommandNotRun`."""
+    from perdure.engine.steps import load_registry  # noqa: PLC0415 as above
+    from perdure.engine.steps.action_forms import action_forms  # noqa: PLC0415 as above
 
     try:
-        return load_registry(steps) if steps else Registry()
+        return action_forms(load_registry(steps) if steps else None)
     except ValueError as error:
         raise CommandNotRun(f"steps: {error}") from None

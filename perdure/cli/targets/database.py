@@ -49,11 +49,12 @@ from perdure.engine.core import ids
 from perdure.engine.core.pause_events import Clocks
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.services.access import SCOPES, MadeKey, Principal
+from perdure.engine.services.access import SCOPES
 from perdure.engine.services.authoring import Authored
 from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.documents import GivenDocument
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
+from perdure.engine.services.principals import MadeKey, Principal
 from perdure.engine.services.run_filters import Given
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry, load_registry

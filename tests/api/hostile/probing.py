@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 import httpx2
-from jsonschema_rs import validator_for
+import msgspec
+from jsonschema_rs import Validator, validator_for
 
 from perdure.api.app import ROUTES
 from perdure.api.dialects.process.dialect import PROCESS
@@ -33,8 +35,13 @@ def resolved(value: dict[str, Any]) -> dict[str, Any]:
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
     """Whether the document says that a value is accepted."""
-    root = {**schema, "components": DOCUMENT["components"]}
-    return bool(validator_for(root, validate_formats=True).is_valid(value))
+    return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
+
+
+@cache
+def _validator(schema: bytes) -> Validator:
+    root = {**msgspec.json.decode(schema), "components": DOCUMENT["components"]}
+    return validator_for(root, validate_formats=True)
 
 
 def body_schema(route: Route) -> dict[str, Any]:
@@ -53,6 +60,7 @@ class Probe(NamedTuple):
     schedule_id: str
     ended_id: str
     bulk_id: str
+    organization_id: str
     approval: tuple[str, str]
 
     @classmethod
@@ -72,8 +80,10 @@ class Probe(NamedTuple):
         bulk = {"action": "terminate", "filter": {"workflow_id": workflow_id, "state": "Nowhere"}}
         bulk_id = (await api.ok("POST", "/v1/bulk", json=bulk))["data"]["id"]
         await api.settled()
-        schedule_id = made["data"]["id"]
-        return cls(api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, await api.approval())
+        schedule_id, own = made["data"]["id"], (await api.ok("GET", "/v1/organization"))["data"]["id"]
+        return cls(
+            api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, own, await api.approval()
+        )
 
     def own(self, route: Route) -> dict[str, Any]:
         """The members of a right body that must be as they are here."""
@@ -83,7 +93,12 @@ class Probe(NamedTuple):
         return {"workflow_id": self.workflow_id} if name == "Toggle" else {}
 
     def url(self, route: Route) -> str:
-        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id, "/api/v1/runs": self.approval[0]}
+        own = {
+            "/v1/organizations": self.organization_id,
+            "/v1/keys": self.key_id,
+            "/v1/bulk": self.bulk_id,
+            "/api/v1/runs": self.approval[0],
+        }
         begun = [each for each in own if route.path.startswith(f"{each}/")]
         values = {
             "id": own[begun[0]] if begun else self.workflow_id,

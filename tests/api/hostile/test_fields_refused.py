@@ -39,7 +39,7 @@ RIGHT: dict[str, Any] = {
     "DocumentCheck": {"document": ENDING, "format": "asl", "is_draft": True},
     "Conversion": {"document": ENDING, "from": "asl", "to": "graph"},
     "Execute": {"input": {}, "process_id": "p", "version": 1},
-    "Decision": {"decision": "approve", "comment": "c"},
+    "ApprovalRequest": {"decision": "approve", "comment": "c"},
     "RetryRequest": {"input": {}, "reason": "r"},
     "NewSchedule": {"cron_expression": "0 9 * * *", "timezone": "UTC", "overlap": "skip", "input": {}},
     "Toggle": {"workflow_id": "018bcfe5-6800-7000-8000-000000000000", "workflow_version": 1, "action": "PAUSE"},

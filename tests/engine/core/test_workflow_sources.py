@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from perdure.engine.core import workflow as w
-from perdure.engine.core.versions import VersionAdded, VersionSource
+from perdure.engine.core.versions import VersionAdded, VersionSource, VisibilityChanged
 
 from .test_workflow import CREATE, DRAFT, FIRST, Stream
 
@@ -81,9 +81,9 @@ def test_a_published_draft_keeps_its_document() -> None:
 def test_a_workflow_is_everybodys_unless_something_is_said() -> None:
     """No event says what was so before there was one; a maker who is somebody is recorded, though."""
     assert Stream(CREATE).state.sharing == w.Sharing("tenant")
-    assert not any(isinstance(event, w.VisibilityChanged) for event in Stream(CREATE).new)
+    assert not any(isinstance(event, VisibilityChanged) for event in Stream(CREATE).new)
     stream = Stream(replace(CREATE, owner="u-1"))
-    assert stream.new[-1] == w.VisibilityChanged("tenant", owner="u-1")
+    assert stream.new[-1] == VisibilityChanged("tenant", owner="u-1")
     assert stream.state.owner == "u-1"
 
 
@@ -92,7 +92,7 @@ def test_a_change_of_who_sees_it_is_an_event_and_leaves_the_owner() -> None:
     stream = Stream(replace(CREATE, owner="u-1", sharing=w.Sharing("private")))
     shared = w.Sharing("shared", ("u-2",), ("auditors",))
     stream.send(change(sharing=shared))
-    assert stream.new == [w.VisibilityChanged("shared", ("u-2",), ("auditors",))]
+    assert stream.new == [VisibilityChanged("shared", ("u-2",), ("auditors",))]
     assert (stream.state.sharing, stream.state.owner, stream.state.latest) == (shared, "u-1", 1)
     assert stream.send(change(sharing=shared)).new == []
 

@@ -12,6 +12,7 @@ import pytest
 from perdure.engine.errors import Invalid
 from perdure.engine.runtime.streams import loader
 from perdure.engine.runtime.streams.bulky import IN_LOOP_MAX
+from perdure.engine.services import documents
 from perdure.engine.services import workflows as catalog
 
 from .conftest import Bench, eventually
@@ -38,7 +39,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[Spied]:
 
         monkeypatch.setattr(module, name, call)
 
-    spy(catalog, "problems")
+    spy(documents, "problems")
     spy(catalog, "warnings")
     spy(loader, "compile_machine")
     return seen

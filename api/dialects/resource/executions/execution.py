@@ -70,7 +70,7 @@ async def list_executions_of_workflow(call: RouteCall[Any, None]) -> Reply:
     return await found_page(call, {**filters_of(call.query), "workflow_id": workflow_id})
 
 
-async def decide_approval(call: RouteCall[Any, schemas.Decision]) -> Reply:
+async def decide_approval(call: RouteCall[Any, schemas.ApprovalRequest]) -> Reply:
     """Answer a question to people: it is counted once, however often it is sent, and shown as it is then."""
     services = call.engine.services
     decided = await services.approvals.decide(
@@ -126,7 +126,7 @@ ROUTES: Final[Sequence[Route]] = (
     ),
     route(
         *(EXECUTIONS, "POST", f"{PREFIX}/approvals/{{approval_id}}", "runs.resume", decide_approval),
-        body=schemas.Decision,
+        body=schemas.ApprovalRequest,
         headers=("Idempotency-Key",),
         answer=common.Data[schemas.ApprovalShown],
         refusals=frozenset({"NOT_FOUND", "CONFLICT", "WAIT_EXPIRED"}),
@@ -137,7 +137,7 @@ ROUTES: Final[Sequence[Route]] = (
         body=schemas.RetryRequest,
         is_body_optional=True,
         headers=("Idempotency-Key",),
-        answer=common.Data[schemas.Retried],
+        answer=common.Data[schemas.RetriedRun],
         refusals=frozenset({"NOT_FOUND", "CONFLICT"}),
         tells_position=True,
     ),

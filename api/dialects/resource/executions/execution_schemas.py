@@ -106,7 +106,7 @@ class RunWhole(RunFound, frozen=True, kw_only=True):
     logs_truncated: bool
 
 
-class Decision(Request, frozen=True):
+class ApprovalRequest(Request, frozen=True):
     """The answer to an approval."""
 
     decision: Annotated[Literal["approve", "reject"], msgspec.Meta(extra={"accepts": "'approve' or 'reject'"})]
@@ -121,7 +121,7 @@ class RetryRequest(Request, frozen=True):
     reason: Reason | None = None
 
 
-class Retried(Shape, frozen=True):
+class RetriedRun(Shape, frozen=True):
     """The run that goes on: the same one (`redrive`), or another one that was made from it."""
 
     kind: Literal["redrive", "rerun", "fork"]

@@ -14,14 +14,14 @@ from perdure.api.dialects.resource.fields import (
     Description,
     DocumentFormat,
     Edges,
+    GraphNodes,
     Name,
-    Nodes,
     People,
-    Steps,
+    StepList,
     Summary,
     TriggeredBy,
     Variables,
-    Visibility,
+    VisibilityWord,
     WorkflowStatus,
 )
 from perdure.api.dialects.resource.workflows.schedule_schemas import CronText, ScheduleList, WholeList, Zone
@@ -46,26 +46,26 @@ class Named(Request, frozen=True):
     name: Name
 
 
-Published: TypeAlias = Annotated[
+PublishedOrDraft: TypeAlias = Annotated[
     Literal["published", "draft"], msgspec.Meta(extra={"accepts": "'published' or 'draft' (DELETE archives)"})
 ]
 
 
-class Written(Request, frozen=True):
+class WrittenWorkflow(Request, frozen=True):
     """A workflow as it is written: as a `definition` in Amazon States Language, as a graph, or as a list of `steps`."""
 
     definition: Definition | UnsetType = UNSET
-    nodes: Nodes | UnsetType = UNSET
+    nodes: GraphNodes | UnsetType = UNSET
     edges: Edges | UnsetType = UNSET
     variables: Variables | UnsetType = UNSET
-    steps: Steps | UnsetType = UNSET
+    steps: StepList | UnsetType = UNSET
     change_summary: Summary | None = None
 
 
-class Shared(Written, frozen=True):
+class Shared(WrittenWorkflow, frozen=True):
     """A workflow as it is written, and who sees it: its workspace (`tenant`), its maker, or those who are named."""
 
-    visibility: Visibility | UnsetType = UNSET
+    visibility: VisibilityWord | UnsetType = UNSET
     shared_user_ids: People | UnsetType = UNSET
     shared_role_ids: People | UnsetType = UNSET
 
@@ -75,7 +75,7 @@ class NewWorkflow(Shared, frozen=True, kw_only=True):
 
     name: Name
     description: Description | None = None
-    status: Published | UnsetType = UNSET
+    status: PublishedOrDraft | UnsetType = UNSET
     settings: RunSettings = RunSettings()
     trigger_type: TriggeredBy | None = None
     cron_expression: CronText | None = None
@@ -84,11 +84,11 @@ class NewWorkflow(Shared, frozen=True, kw_only=True):
     mock_payload: dict[str, Any] | None = None
 
 
-class AppliedWorkflow(Written, frozen=True):
+class AppliedWorkflow(WrittenWorkflow, frozen=True):
     """The definition that the workflow of a name is to have; what is not said stays as it is."""
 
     description: Description | None = None
-    status: Published = "published"
+    status: PublishedOrDraft = "published"
     settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
 
     not_yet: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -101,7 +101,7 @@ class WorkflowChange(Shared, frozen=True):
 
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
-    status: Published | msgspec.UnsetType = msgspec.UNSET
+    status: PublishedOrDraft | msgspec.UnsetType = msgspec.UNSET
 
     settings: RunSettings | msgspec.UnsetType = msgspec.UNSET
     trigger_type: TriggeredBy | msgspec.UnsetType = msgspec.UNSET

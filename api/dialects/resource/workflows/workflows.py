@@ -28,9 +28,8 @@ from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import read
 from perdure.engine.core import ids
 from perdure.engine.core.settings import version_settings
-from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import decode_json
-from perdure.engine.services.authoring import Authored, schedule_of
+from perdure.engine.services.authoring import Authored
 from perdure.engine.services.documents import shown_as
 from perdure.engine.services.idempotency import Answered
 from perdure.engine.services.settings import all_members
@@ -79,16 +78,16 @@ async def apply_workflow(call: RouteCall[Any, schemas.AppliedWorkflow]) -> Reply
     """Create the workflow of that name, or its next version if anything differs; sent again it changes nothing."""
     body, name = call.body, read(schemas.Named, {"name": call.path["name"]}).name
     document, settings = needed_document(body, name), _given(body.settings)
-    if schedule_of(document) is not None:
-        message = "trigger: what is applied by name has no schedule in it; give it one where the workflow is changed"
-        raise Invalid(message, {"field": "trigger"})
-    applied = await call.engine.services.workflows.apply(
+    applied = await call.engine.services.authoring.apply(
         call.caller,
-        name,
-        document.document if document.format == "asl" else document,
-        description=body.description,
-        is_published=body.status == "published",
-        settings=None if settings is None else given_settings(settings),
+        Authored(
+            document=document,
+            name=name,
+            description=body.description,
+            is_published=body.status == "published",
+            settings=None if settings is None else given_settings(settings),
+            summary=body.change_summary,
+        ),
     )
     return data({**await saved_json(call, applied.saved), "outcome": applied.outcome})
 

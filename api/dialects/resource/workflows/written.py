@@ -20,7 +20,9 @@ SCHEDULE: Final = ("trigger_type", "cron_expression", "timezone", "schedules")
 _ONE_WAY: Final = "a workflow is written in one way: as a definition, as nodes and edges, or as steps"
 
 
-def document_of(body: schemas.Written, name: str, shown_graph: Mapping[str, Any] | None = None) -> GivenDocument | None:
+def document_of(
+    body: schemas.WrittenWorkflow, name: str, shown_graph: Mapping[str, Any] | None = None
+) -> GivenDocument | None:
     """The document that a request gives of the workflow of this name, null if none.
 
     `shown_graph`: the graph of the version before, of which members that are not given stay. Raises `Invalid`.
@@ -36,7 +38,7 @@ def document_of(body: schemas.Written, name: str, shown_graph: Mapping[str, Any]
     return None if isinstance(body.definition, UnsetType) else GivenDocument("asl", body.definition)
 
 
-def needed_document(body: schemas.Written, name: str) -> GivenDocument:
+def needed_document(body: schemas.WrittenWorkflow, name: str) -> GivenDocument:
     """The document that a request must give. Raises `Invalid`."""
     document = document_of(body, name)
     if document is None:
