@@ -132,3 +132,10 @@ def test_names_are_kept_in_a_text(names: tuple[str, ...]) -> None:
 def test_who_is_nobody_in_particular_sees_no_more_than_everybody(viewer: Viewer) -> None:
     """No empty name, no several names in one, and no user who is named as the key that made a workflow."""
     assert {row.visibility for row in ROWS if sees(viewer, row)} == {"tenant"}
+
+
+async def test_the_workflows_that_not_everybody_sees_are_found(filled: Store) -> None:
+    """Those of an organization that are private or shared, and no others; another organization has none."""
+    found = await filled.restricted_workflows(ORG)
+    assert sorted(found) == sorted(row for row in ROWS if row.visibility != "tenant")
+    assert await filled.restricted_workflows(uid(999_999)) == []
