@@ -102,7 +102,7 @@ async def reads(steps: int = 1000, times: int = 40) -> dict[str, Measured]:
         started = await server.send([request("POST", STARTS[PROCESS].format(id=workflow))], 1)
         run = started.answers[0]["looply_execution_id"]
         read = {name: request("GET", path.format(id=run, of=workflow)) for name, path in READS.items()}
-        while (await server.send([read["runs"]], 1)).answers[0]["data"]["status"] != "completed":
+        while (await server.send([read["runs"]], 1)).answers[0]["data"]["status"] != "completed":  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         return {name: await server.send([each] * times, 1) for name, each in read.items()}
 
