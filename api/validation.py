@@ -27,9 +27,6 @@ DIGITS_MAX: Final = 19
 VERSION_MAX: Final = 2**31 - 1
 INSTANT_MAX: Final = 253_402_300_799_999
 
-ID_PREFIXES: Final = frozenset({"wf", "run", "exec", "conn", "tbl", "agent", "form", "cred", "whk", "evt"})
-"""What ids may begin with, before `_`; it is taken and ignored."""
-
 UUID_FORM: Final = "a UUID such as 018bcfe5-6800-7000-8000-000000000000"
 
 Uuid: TypeAlias = Annotated[str, msgspec.Meta(extra={"accepts": UUID_FORM}, extra_json_schema={"format": "uuid"})]
@@ -227,7 +224,7 @@ def _joined(name: str, member: str) -> str:
 def id_of(name: str, text: str) -> bytes:
     """The id that a text shows, with or without a prefix such as `run_`. Raises `Invalid`, naming the field."""
     try:
-        return ids.parse(plain_id(text))
+        return ids.parse(ids.unprefixed(text))
     except ValueError:
         raise Invalid(f"{name}: {shown(text)} is not accepted; it must be {UUID_FORM}", {"field": name}) from None
 
@@ -238,12 +235,6 @@ def version_number(name: str, text: str) -> int:
         message = f"{name}: {shown(text)} is not accepted; it must be an integer from 1 to {VERSION_MAX}"
         raise Invalid(message, {"field": name})
     return int(text)
-
-
-def plain_id(text: str) -> str:
-    """An id without the prefix that says of what it is, if it has one that some dialect writes."""
-    prefix, _, rest = text.partition("_")
-    return rest if prefix in ID_PREFIXES else text
 
 
 def milliseconds(name: str, instant: datetime) -> int:

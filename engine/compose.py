@@ -36,7 +36,7 @@ from perdure.engine.runtime.workers.suspects import Suspects
 from perdure.engine.runtime.workers.tasks import Complete, TaskRunner, Tasks
 from perdure.engine.runtime.workers.timers import Timers
 from perdure.engine.runtime.workers.turns import Send
-from perdure.engine.services.access import Access, Plans, Principals
+from perdure.engine.services.access import Access
 from perdure.engine.services.approvals import Approvals
 from perdure.engine.services.authoring import Authoring
 from perdure.engine.services.bulk import BulkCommands
@@ -52,6 +52,7 @@ from perdure.engine.services.finding import Finding
 from perdure.engine.services.idempotency import Idempotency
 from perdure.engine.services.known_keys import KnownKeys
 from perdure.engine.services.open_runs import OpenRuns, StartRules
+from perdure.engine.services.principals import Plans, Principals
 from perdure.engine.services.queries import Queries
 from perdure.engine.services.quotas import QuotasInForce
 from perdure.engine.services.retries import RunRetries
@@ -155,7 +156,7 @@ def compose(around: Surroundings, registry: Registry, *, is_recorder: bool = Fal
         runs=runs,
         workflows=workflows,
         documents=documents,
-        authoring=Authoring(workflows, schedules),
+        authoring=Authoring(workflows, schedules, documents),
         access=Access(parts, principals, plans),
         queries=queries,
         task_tokens=TaskTokens(parts, idempotency),

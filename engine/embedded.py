@@ -6,13 +6,14 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self, get_args
+from typing import Any, Self, get_args
 
 from perdure.engine.compose import Composed, Surroundings, compose
 from perdure.engine.core import ids
 from perdure.engine.core.events import Recorded, ResumeRule
 from perdure.engine.core.pause_events import Clocks
 from perdure.engine.database import open_store
+from perdure.engine.documented import Documented, given_document
 from perdure.engine.errors import EngineFailed, Invalid
 from perdure.engine.following import ExecutionFollower
 from perdure.engine.limits import DEFAULT_LIMITS, Limits
@@ -21,6 +22,8 @@ from perdure.engine.runtime.clock import Clock, SystemClock
 from perdure.engine.runtime.processing import incoming
 from perdure.engine.runtime.telemetry.metrics import Metrics
 from perdure.engine.second_chances import SecondChances, keyed
+from perdure.engine.services.authoring import Authored
+from perdure.engine.services.documents import Format
 from perdure.engine.services.runs import TERMINATION_REASON
 from perdure.engine.steps import Registry
 from perdure.engine.steps.builtin import builtin_steps
@@ -39,11 +42,8 @@ from perdure.engine.views import (
 )
 from perdure.store.protocols import Store, WriterPlace
 
-DEFINITION_MAX: Final = 16 * 1024 * 1024
-"""Bytes of JSON that a definition may have which is given as an object."""
 
-
-class Engine(SecondChances):
+class Engine(SecondChances, Documented):
     """A durable state-machine engine. Open it with `Engine.open`.
 
     Every call that changes something returns after the change is on disk. What it raises is in `engine.errors`.
@@ -227,42 +227,33 @@ class Engine(SecondChances):
         """A value of the caller's, copied: what it does with its own afterwards is no business of the run's."""
         return incoming.json_value(field, value, self.node.limits.payload_max_bytes)
 
-    def _definition(self, name: str, definition: Any, description: str | None) -> Any:
-        """A definition of the caller's, likewise; a text is read later."""
-        incoming.texts(name=name, description=description)
-        if isinstance(definition, str | bytes):
-            return definition
-        return incoming.json_value("definition", definition, DEFINITION_MAX)
-
     async def create_workflow(
         self,
         name: str,
         definition: Any,
         *,
+        format: Format = "asl",  # noqa: A002 everybody's word
         description: str | None = None,
         resume: ResumeRule | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Workflow:
         """Create and publish a workflow from an Amazon States Language definition (an object, or JSON or YAML text).
 
-        `settings` are rules for its runs, as the API has them (`{"timeoutMs": 60000}`); `resume` is one of them: if
-        "named", a resume must say which wait it means. Raises `engine.errors.Invalid`, with every problem in
-        `details["errors"]`.
+        With a `format` (`steps`, `graph`, `service`) it is a document of that. `settings` are rules for its runs, as
+        the API has them (`{"timeoutMs": 60000}`); `resume` is one of them: if "named", a resume must say which wait it
+        means. Raises `engine.errors.Invalid`, with every problem in `details["errors"]`.
         """
-        saved = await self.services.workflows.create(
-            await self._caller(),
-            name,
-            self._definition(name, definition, description),
-            description=description,
-            settings=_settings(resume, settings),
-        )
-        return workflow_of(saved)
+        incoming.texts(name=name, description=description)
+        given, rules = given_document(definition, format), _settings(resume, settings)
+        wanted = Authored(given, name, description, is_published=True, settings=rules)
+        return workflow_of(await self.services.authoring.create(await self._caller(), wanted))
 
     async def apply_workflow(
         self,
         name: str,
         definition: Any,
         *,
+        format: Format = "asl",  # noqa: A002 likewise
         description: str | None = None,
         draft: bool = False,
         resume: ResumeRule | None = None,
@@ -273,15 +264,10 @@ class Engine(SecondChances):
         Applied again it changes nothing, so a program may do so at each start. Raises `Invalid` as `create_workflow`
         does, `Conflict` if several workflows have the name.
         """
-        applied = await self.services.workflows.apply(
-            await self._caller(),
-            name,
-            self._definition(name, definition, description),
-            description=description,
-            is_published=not draft,
-            settings=_settings(resume, settings),
-        )
-        return workflow_of(applied.saved)
+        incoming.texts(name=name, description=description)
+        given, rules = given_document(definition, format), _settings(resume, settings)
+        wanted = Authored(given, name, description, is_published=not draft, settings=rules)
+        return workflow_of((await self.services.authoring.apply(await self._caller(), wanted)).saved)
 
     async def trigger(
         self,

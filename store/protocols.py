@@ -206,8 +206,8 @@ class Catalog(Protocol):
         """
         ...
 
-    async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
-        """The workflows of a workspace with exactly this name, the newest two at most.
+    async def workflows_named(self, workspace_id: bytes, name: str, viewer: Viewer | None = None) -> list[WorkflowRow]:
+        """The workflows of a workspace with exactly this name that a viewer sees, the newest two at most.
 
         Archived ones only if there are no others. Two are enough to see that the name says too little.
         """

@@ -6,6 +6,7 @@ Paths, modules, tests, pages and their sections, wherever they are cited in a pa
 from __future__ import annotations
 
 import ast
+import io
 import re
 import tokenize
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.test_tidy import module_at
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("engine", "store", "api", "perdure/cli", "tests", "benchmarks")
@@ -25,6 +28,11 @@ PATH = re.compile(rf"(?<![\w./*-])(?P<path>(?:{'|'.join(ROOMS)})/[\w./-]*\w/?)(?
 MODULE = re.compile(rf"(?<![\w./*-])(?P<name>(?:{'|'.join(ROOMS)})(?:\.(?!md\b)[A-Za-z_]\w*)+)(?![\w/-])")
 BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 NEIGHBOUR = re.compile(r"`(?P<name>[\w-]+\.py)`")
+COMMENT = re.compile(
+    r"""\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?P<comment>\#[^\n]*)""",
+    re.DOTALL,
+)
+"""A comment, or a string, in which a # begins none."""
 CITED_PAGE = re.compile(r"(?<![\w/-])(?P<page>[\w./-]*\w\.md)\b`?(?:,\s+\"(?P<section>[^\"]+)\")?")
 
 
@@ -55,20 +63,29 @@ def _sources() -> Iterator[Path]:
 
 def _told(path: Path) -> Iterator[Text]:
     """The docstrings and comments of a module, comments that follow one another as one."""
-    name = path.relative_to(ROOT).as_posix()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        value = getattr(node, "value", None)
-        if isinstance(node, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str):
-            yield Text(name, node.lineno, value.value)
-    with path.open("rb") as file:
-        comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+    module = module_at(path)
+    name = module.path.as_posix()
+    for node in module.of(ast.Expr):
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield Text(name, node.lineno, node.value.value)
+    comments = list(_comments(path.read_text(encoding="utf-8")))
     block: list[str] = []
-    for place, token in enumerate(comments):
-        block.append(token.string.lstrip("# "))
-        following = comments[place + 1] if place + 1 < len(comments) else None
-        if following is None or following.start[0] != token.start[0] + 1:
-            yield Text(name, token.start[0] - len(block) + 1, "\n".join(block))
+    for place, (line, words) in enumerate(comments):
+        block.append(words.lstrip("# "))
+        following = comments[place + 1][0] if place + 1 < len(comments) else None
+        if following != line + 1:
+            yield Text(name, line - len(block) + 1, "\n".join(block))
             block = []
+
+
+def _comments(source: str) -> Iterator[tuple[int, str]]:
+    """Each comment with its line; as `tokenize` has them, and a hundred times as fast."""
+    line = place = 0
+    for found in COMMENT.finditer(source):
+        if found["comment"]:
+            line += source.count("\n", place, found.start())
+            place = found.start()
+            yield line + 1, found["comment"]
 
 
 @cache
@@ -86,9 +103,8 @@ def report(problems: list[str]) -> None:
 @cache
 def names_in(path: Path) -> frozenset[str]:
     """What a module defines or imports at its top, and the tests in it."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
-    for node in tree.body:
+    for node in module_at(path).tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -184,6 +200,22 @@ def test_dialects_go_by_their_names() -> None:
 
 def _numbered(words: str) -> re.Match[str] | None:
     return re.search(r"\bseed[s_ ]*`?0\d\d|`0\d\d_\*`|\bseed's\b", words, re.IGNORECASE)
+
+
+STRINGS = r"""
+s = 'it # is' "none" # "one"
+t = r"#\"#" #two
+u = '''it's
+# none'''; '\\' # it's three
+# four"""
+
+
+def test_comments_are_found_as_python_finds_them() -> None:
+    """Whatever strings are around them."""
+    for source in (STRINGS, Path(__file__).read_text(encoding="utf-8")):
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        found = [(each.start[0], each.string) for each in tokens if each.type == tokenize.COMMENT]
+        assert list(_comments(source)) == found
 
 
 # --- decision records ------------------------------------------------------------------------------------------------

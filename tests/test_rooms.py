@@ -38,6 +38,7 @@ ROOMS = {
         audit services
         compose database views
         following second_chances
+        documented
         embedded
         testing
     """,
@@ -242,7 +243,7 @@ def test_the_api_does_not_reach_into_the_node() -> None:
         [
             f"{module.path}:{node.lineno}: must not look into {ast.unparse(node)}: ask Engine for what all may see"
             for module in modules("api", "perdure/cli")
-            for node in ast.walk(module.tree)
-            if isinstance(node, ast.Attribute) and node.attr == "node"
+            for node in module.of(ast.Attribute)
+            if node.attr == "node"
         ]
     )

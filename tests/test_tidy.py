@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pytest
 
@@ -78,6 +79,9 @@ TWICE = (
             "api/client/results.py",
             "api/client/action_results.py",
             "api/client/chance_results.py",
+            "api/client/document_results.py",
+            "api/client/documents.py",
+            "api/client/execution_results.py",
             "api/client/key_results.py",
             "api/client/many_results.py",
             "api/client/pause_results.py",
@@ -88,7 +92,7 @@ TWICE = (
         "the client imports nothing of the server, and names its results as the API's document names the schemas",
     ),
     (
-        ("api/client/errors.py", "engine/errors.py", "engine/services/access.py", "api/http/problems.py"),
+        ("api/client/errors.py", "engine/errors.py", "engine/services/principals.py", "api/http/problems.py"),
         (),
         "a client raises, under the same names, what an embedded engine raises and the server answers",
     ),
@@ -145,44 +149,72 @@ TWICE = (
 )
 
 
+KINDS = (
+    *(ast.Attribute, ast.Call, ast.Expr),
+    *(ast.AsyncFunctionDef, ast.ClassDef, ast.FunctionDef),
+    *(ast.Import, ast.ImportFrom),
+)
+"""The kinds of nodes that anybody asks for."""
+
+Kind = TypeVar("Kind", bound=ast.AST)
+
+
 class Module(NamedTuple):
-    """A source file, read and parsed; `path` is relative to the project."""
+    """A source file, read, parsed and walked through once; `path` is relative to the project."""
 
     path: Path
     lines: int
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
+
+    def of(self, kind: type[Kind]) -> Iterator[Kind]:
+        """The nodes of this kind, which is one of KINDS, at any depth."""
+        return (node for node in self.nodes if isinstance(node, kind))
 
     @property
     def calls(self) -> Iterator[ast.Call]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
+        return self.of(ast.Call)
 
     @property
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-        return (node for node in ast.walk(self.tree) if isinstance(node, kinds))
+        yield from self.of(ast.FunctionDef)
+        yield from self.of(ast.AsyncFunctionDef)
+
+    @property
+    def documented(self) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+        """What may have a docstring."""
+        yield self.tree
+        yield from self.of(ast.ClassDef)
+        yield from self.functions
 
     @property
     def imports(self) -> Iterator[tuple[int, str]]:
         """The line and the full name of everything imported, for type checking alone included."""
         package = self.path.with_suffix("").parts[:-1]
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                base = package[: len(package) - node.level + 1] if node.level else ()
-                start = ".".join([*base, *filter(None, [node.module])])
-                yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
+        for plain in self.of(ast.Import):
+            yield from ((plain.lineno, alias.name) for alias in plain.names)
+        for node in self.of(ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join([*base, *filter(None, [node.module])])
+            yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
+
+
+@cache
+def module_at(path: Path) -> Module:
+    """Read a file, once for all who look at it."""
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source, str(path))
+    nodes = tuple(node for node in ast.walk(tree) if isinstance(node, KINDS))
+    return Module(path.relative_to(ROOT), source.count("\n"), tree, nodes)
 
 
 def modules(*folders: str) -> list[Module]:
     """Read the Python files in these folders of the project, so far as there are any."""
-    found = []
+    found: list[Module] = []
     for folder in folders:
         place = ROOT / folder
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            if path.exists():
-                source = path.read_text(encoding="utf-8")
-                found.append(Module(path.relative_to(ROOT), source.count("\n"), ast.parse(source, str(path))))
+        paths = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        found += [module_at(path) for path in paths if path.exists()]
     return found
 
 
@@ -214,16 +246,16 @@ def test_the_core_makes_nothing_that_the_collector_looks_at() -> None:
 
 def slots_of(path: str, name: str) -> set[str]:
     """Return what stands in the `__slots__` of a class."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+    classes = [
+        node for node in module_at(ROOT / path).tree.body if isinstance(node, ast.ClassDef) and node.name == name
+    ]
     slots = [node.value for node in classes[0].body if isinstance(node, ast.Assign)]
     return set(ast.literal_eval(slots[0]))
 
 
-def written(tree: ast.Module) -> Iterator[ast.Attribute]:
+def written(module: Module) -> Iterator[ast.Attribute]:
     """Yield every attribute that is assigned to, or deleted."""
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
-    return (node for node in nodes if isinstance(node.ctx, ast.Store | ast.Del))
+    return (node for node in module.of(ast.Attribute) if isinstance(node.ctx, ast.Store | ast.Del))
 
 
 def test_a_hot_stream_is_written_by_itself_alone() -> None:
@@ -234,7 +266,7 @@ def test_a_hot_stream_is_written_by_itself_alone() -> None:
         [
             f"{module.path}:{target.lineno}: must not assign to {ast.unparse(target)}: give HotStream a method for it"
             for module in modules(*SHIPPED)
-            for target in written(module.tree)
+            for target in written(module)
             if target.attr in slots and ast.unparse(target.value).split(".")[-1] == "hot"
         ]
     )
@@ -363,8 +395,7 @@ def test_docstrings_have_one_form() -> None:
         [
             f"{module.path}:{getattr(node, 'lineno', 1)}: {advice}"
             for module in modules("engine", "store", "api", "perdure/cli")
-            for node in ast.walk(module.tree)
-            if isinstance(node, ast.AsyncFunctionDef | ast.ClassDef | ast.FunctionDef | ast.Module)
+            for node in module.documented
             for pattern, advice in (
                 (section, "write what a section says as a sentence: `name`: what it is; Raises X: when"),
                 (re.compile(r"(?<!`)``(?!`)"), "use `single` backquotes"),

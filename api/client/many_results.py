@@ -7,27 +7,42 @@ from typing import TypeAlias
 from msgspec import UNSET, UnsetType
 
 from perdure.api.client.pause_results import PauseOfRun
-from perdure.api.client.results import After, Page, Result
+from perdure.api.client.results import After, Page, PagePlaced, Result
 
 
 class RunFound(Result, frozen=True):
-    """A run of a page that was asked for by filter. `error` may stand in its events instead."""
+    """A run of a page that was asked for by filter. `error` may stand in its events instead.
 
+    `status` is pending, running, completed or failed, `status_detail` the engine's word, which is one of several for
+    it. `id` is `execution_id`, `started_at` `created_at`, and `completed_at` `ended_at`, however it ended.
+    """
+
+    id: str
     execution_id: str
     process_id: str
     workflow_id: str
     workflow_name: str | None
     workflow_version: int
     status: str
+    status_detail: str
     state: str | None
     trigger: str
     error: str | None
+    started_at: str
+    completed_at: str | None
     created_at: str
     modified_at: str
     modified_by: str | None
     ended_at: str | None
     parent_execution_id: str | None
     pause: PauseOfRun | None
+
+
+class AfterCursor(PagePlaced, frozen=True, kw_only=True):
+    """`after`, and `next_cursor`: what asks for the next page, if there may be more; `total` may be too small."""
+
+    after: str | None
+    total_is_exact: bool | UnsetType = UNSET
 
 
 class WorkflowTotals(Result, frozen=True):
@@ -92,5 +107,5 @@ class BulkWhole(BulkListed, frozen=True):
     failures: list[BulkFailure]
 
 
-FoundPage: TypeAlias = Page[RunFound, After]
+FoundPage: TypeAlias = Page[RunFound, AfterCursor]
 BulkPage: TypeAlias = Page[BulkListed, After]

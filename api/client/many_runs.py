@@ -17,8 +17,9 @@ _BULK = "/v1/bulk"
 class ManyRunCalls:
     """Calls about many runs.
 
-    `filters` have the names that the API gives them: `workflow_id`, `status` (several are separated by commas),
-    `state`, `trigger`, `process_id_prefix`, `error`, `from` and `to` (times in ISO 8601). A run must match all of them.
+    `filters` have the names that the API gives them: `workflow_id`, `status` (several are separated by commas; in the
+    API's words or the engine's), `status_detail` (the engine's words alone), `state`, `trigger`, `process_id_prefix`,
+    `error`, `from` and `to` (times in ISO 8601). A run must match all of them.
     """
 
     @Operation

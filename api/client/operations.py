@@ -8,7 +8,9 @@ import uuid
 from typing import Final
 
 from perdure.api.client.addresses import Address, parse
+from perdure.api.client.documents import DocumentCalls
 from perdure.api.client.exchange import ClientSettings, Outside, Retries
+from perdure.api.client.executions import ExecutionCalls
 from perdure.api.client.many_runs import ManyRunCalls
 from perdure.api.client.runs import RunCalls
 from perdure.api.client.schedules import ScheduleCalls
@@ -23,7 +25,7 @@ IDLE_MAX_S: Final = 4.0
 OUTSIDE: Final = Outside(time.monotonic, random.random, lambda: uuid.uuid4().hex)
 
 
-class Operations(RunCalls, ManyRunCalls, WorkflowCalls, ScheduleCalls, ServerCalls):
+class Operations(RunCalls, ExecutionCalls, ManyRunCalls, WorkflowCalls, DocumentCalls, ScheduleCalls, ServerCalls):
     """A method for each route of the server."""
 
     def __init__(

@@ -278,6 +278,10 @@ class WorkflowShown(Result, frozen=True):
     created_by: str
     updated_at: str
     updated_by: str | None
+    visibility: str
+    shared_user_ids: list[str]
+    shared_role_ids: list[str]
+    owner_user_id: str | None
 
 
 class QuotasShown(Result, frozen=True, rename="camel"):
@@ -301,10 +305,19 @@ class SettingsShown(Result, frozen=True, rename="camel"):
     quotas: QuotasShown
 
 
-class WorkflowWhole(WorkflowShown, frozen=True):
-    """A workflow with its latest version, or with the one that was asked for: `shown_version`."""
+class WorkflowWhole(WorkflowShown, frozen=True, kw_only=True):
+    """A workflow with its latest version, or with the one that was asked for: `shown_version`.
 
-    definition: JsonObject
+    `nodes`, `edges`, `variables`: as written, or as what was is shown. `definition`, `document`: see `workflow`.
+    """
+
+    format: str
+    nodes: list[Any]
+    edges: list[Any]
+    variables: JsonObject
+    definition: JsonObject | UnsetType = UNSET
+    document: JsonObject | UnsetType = UNSET
+    change_summary: str | None
     mock_payload: JsonObject | None
     shown_version: int
     published_at: str | None
@@ -318,24 +331,31 @@ class Warned(Result, frozen=True):
     message: str
 
 
-class WorkflowSaved(WorkflowWhole, frozen=True):
+class WorkflowSaved(WorkflowWhole, frozen=True, kw_only=True):
     """A workflow after a change."""
 
     warnings: list[Warned]
 
 
-class WorkflowApplied(WorkflowSaved, frozen=True):
+class WorkflowApplied(WorkflowSaved, frozen=True, kw_only=True):
     """A workflow after a definition was applied: created, changed or unchanged."""
 
     outcome: str
 
 
-class Numbered(Result, frozen=True):
-    """The number of a page, and the number of items on all pages."""
+class NextCursor(Result, frozen=True):
+    """`next_cursor`: what asks for the next page, if there is one."""
 
-    page: int
     limit: int
-    total: int
+    has_more: bool
+    next_cursor: str | None
+
+
+class PagePlaced(NextCursor, frozen=True, kw_only=True):
+    """A page that was asked for by its number has that, and the number of items on all pages."""
+
+    page: int | UnsetType = UNSET
+    total: int | UnsetType = UNSET
 
 
 class StateTried(Result, frozen=True):
@@ -468,7 +488,7 @@ class ClockAnswer(Result, frozen=True):
     step_ms: int
 
 
-WorkflowPage: TypeAlias = Page[WorkflowShown, Numbered]
+WorkflowPage: TypeAlias = Page[WorkflowShown, PagePlaced]
 KeyPage: TypeAlias = Page[KeyShown, After]
 WaitPage: TypeAlias = Page[WaitShown, After]
 RunEvents: TypeAlias = Page[EventStored, AfterSeq]

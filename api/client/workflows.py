@@ -140,9 +140,18 @@ class WorkflowCalls:
     # --- views ---------------------------------------------------------------------------------------------------
 
     @Operation
-    def workflow(self, workflow_id: str, *, version: int | None = None) -> Call[results.WorkflowWhole]:
-        """A workflow with its definition: the latest version, or another one. Raises `NotFound`."""
-        values, query = {"id": workflow_id}, {"version": version}
+    def workflow(
+        self,
+        workflow_id: str,
+        *,
+        version: int | None = None,
+        expand: Literal["definition", "document"] = "definition",
+    ) -> Call[results.WorkflowWhole]:
+        """A workflow with its latest version, or another one. Raises `NotFound`.
+
+        It comes with the `definition` that it was written as or compiled to, or with the `document` as it was written.
+        """
+        values, query = {"id": workflow_id}, {"version": version, "expand": expand}
         return Call("GET", _ONE, results.WorkflowWhole, "data", values=values, query=query, is_safe=True)
 
     @Operation
@@ -161,13 +170,13 @@ class WorkflowCalls:
     def iter_workflows(
         self, *, status: Literal["draft", "published", "paused", "archived"] | None = None, search: str | None = None
     ) -> Walk[results.WorkflowShown]:
-        """All workflows, newest first. Pages are numbered: one that is made meanwhile may show another one twice."""
+        """All workflows, newest first: each that is there at the start once."""
 
         def then(page: results.WorkflowPage) -> Call[results.WorkflowPage] | None:
-            meta = page.meta
-            return _workflows(meta.page + 1, 100, status, search) if meta.page * meta.limit < meta.total else None
+            following = page.meta.next_cursor
+            return None if following is None else _workflows(None, 100, status, search, following)
 
-        return Walk(_workflows(1, 100, status, search), lambda page: page.data, then)
+        return Walk(_workflows(None, 100, status, search, ""), lambda page: page.data, then)
 
     @Operation
     def workflow_version(self, workflow_id: str, version: int) -> Call[results.VersionItem]:
@@ -196,8 +205,10 @@ class WorkflowCalls:
         return Walk(_versions(None, 30), lambda page: page.items, then)
 
 
-def _workflows(page: int, limit: int | None, status: str | None, search: str | None) -> Call[results.WorkflowPage]:
-    query = {"page": page, "limit": limit, "status": status, "search": search}
+def _workflows(
+    page: int | None, limit: int | None, status: str | None, search: str | None, cursor: str | None = None
+) -> Call[results.WorkflowPage]:
+    query = {"page": page, "limit": limit, "status": status, "search": search, "cursor": cursor}
     return Call("GET", "/v1/workflows", results.WorkflowPage, query=query, is_safe=True)
 
 

@@ -89,3 +89,12 @@ RESOURCE_WORDS: Final = StatusWords(_FOUR, has_detail=True)
 
 SERVICE_WORDS: Final = StatusWords({**_FOUR, "pending": "queued"}, has_detail=True)
 """The service API."""
+
+TRIGGERS: Final[Mapping[str, str]] = {
+    "REQUEST": "api",
+    "SCHEDULE": "schedule",
+    "WEBHOOK": "webhook",
+    "FORM": "form",
+    "MANUAL": "manual",
+}
+"""What started a run, by our word."""

@@ -10,7 +10,8 @@ from perdure.api.http.headers import api_key
 from perdure.api.http.throttle import Throttle
 from perdure.engine.errors import Unauthorized
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.services.access import Access, Principal, has_form
+from perdure.engine.services.access import Access, has_form
+from perdure.engine.services.principals import Principal
 
 NOBODY: Final = Principal(Caller(b"", b"", "nobody:"), frozenset())
 """Who asks what everybody may: it sees nothing of anybody's."""

@@ -33,8 +33,8 @@ from perdure.api.validation import QUERY, Request, id_of, read
 from perdure.engine.embedded import Engine
 from perdure.engine.errors import Invalid, PerdureError, Unauthorized, Unavailable
 from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey, Terms
-from perdure.engine.services.access import Principal
 from perdure.engine.services.idempotency import Answered
+from perdure.engine.services.principals import Principal
 from perdure.engine.services.sending import ClaimLost, StreamMoved
 from perdure.engine.shown import shown_name
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 _RANDOM_BITS = 74
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _TEXT = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_PREFIX = re.compile(r"(?:wf|run|exec|conn|tbl|agent|form|cred|whk|evt)_(?=[0-9a-fA-F]{8}-)")
 
 
 class IdGenerator:
@@ -77,6 +78,12 @@ def parse(value: str) -> bytes:
 def is_id(value: str) -> bool:
     """Whether a text has the form of an id."""
     return _TEXT.fullmatch(value) is not None
+
+
+def unprefixed(value: str) -> str:
+    """A text without the prefix that some put before an id to say of what it is (`wf_`, `exec_`), if it has one."""
+    bare = _PREFIX.sub("", value, count=1) if _PREFIX.match(value) else value
+    return bare if is_id(bare) else value
 
 
 def is_version_7(value: bytes) -> bool:

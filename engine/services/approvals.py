@@ -18,8 +18,8 @@ from perdure.engine.language.instants import format_instant
 from perdure.engine.runtime.callers import Caller, IdempotencyClaim, IdempotencyKey
 from perdure.engine.runtime.node import NodeParts
 from perdure.engine.runtime.processing.requests import ClaimConflict
-from perdure.engine.services.access import Forbidden
 from perdure.engine.services.idempotency import Answered, Idempotency
+from perdure.engine.services.principals import Forbidden
 from perdure.engine.services.run_records import RunRecords
 from perdure.engine.services.sending import send
 from perdure.engine.shown import shown

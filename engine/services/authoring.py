@@ -7,26 +7,19 @@ main schedule; another document in its place changes or removes that, and leaves
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
 from perdure.engine.core.schedules import EditSchedules, ScheduleSpec
 from perdure.engine.core.workflow import Sharing
 from perdure.engine.errors import Invalid
-from perdure.engine.language.values import Json
 from perdure.engine.log.codec import decode_json
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.services.documents import GivenDocument
+from perdure.engine.services.document_triggers import NOT_YET, not_yet, trigger_place
+from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.schedules import GivenSchedule, Schedules
-from perdure.engine.services.workflows import Saved, Workflows
-
-NOT_YET: Final = {
-    "webhook": "they come with webhooks",
-    "form": "they come with forms",
-    "event": "they come with webhooks",
-}
-"""Triggers of documents that start no run yet, and why."""
+from perdure.engine.services.workflows import Applied, Saved, Workflows
 
 
 class Authored(NamedTuple):
@@ -50,9 +43,10 @@ class Authored(NamedTuple):
 class Authoring:
     """Workflows written as documents, limited to what a caller may see."""
 
-    def __init__(self, workflows: Workflows, schedules: Schedules) -> None:
+    def __init__(self, workflows: Workflows, schedules: Schedules, documents: Documents) -> None:
         self._workflows = workflows
         self._schedules = schedules
+        self._documents = documents
 
     async def create(self, caller: Caller, wanted: Authored) -> Saved:
         """Create a workflow; it needs a name and a document. It is a draft unless it `is_published`.
@@ -62,7 +56,7 @@ class Authoring:
         if wanted.name is None or wanted.document is None:
             message = "a workflow needs a name and a document"
             raise ValueError(message)
-        main = schedule_of(wanted.document)
+        main = await self._main_spec(caller, wanted.document)
         return await self._workflows.create(
             caller,
             wanted.name,
@@ -71,14 +65,40 @@ class Authoring:
             is_published=bool(wanted.is_published),
             mock_payload=wanted.mock_payload,
             settings=wanted.settings,
-            schedules=() if main is None else (self._spec(wanted.document, main),),
+            schedules=() if main is None else (main,),
             sharing=wanted.sharing,
             summary=wanted.summary,
             is_paused=wanted.is_paused,
         )
 
+    async def apply(self, caller: Caller, wanted: Authored) -> Applied:
+        """Make a document that of the workflow of its name: create it, or its next version if anything differs.
+
+        A document that is there already changes nothing, its schedule neither. Raises what `Workflows.apply` does.
+        """
+        if wanted.name is None or wanted.document is None:
+            message = "a workflow needs a name and a document"
+            raise ValueError(message)
+        document = wanted.document
+        main = await self._main_spec(caller, document)
+
+        async def edit(workflow_id: bytes) -> EditSchedules | None:
+            return await self._main_edit(caller, workflow_id, document)
+
+        return await self._workflows.apply(
+            caller,
+            wanted.name,
+            document,
+            description=wanted.description,
+            is_published=bool(wanted.is_published),
+            settings=wanted.settings,
+            schedules=() if main is None else (main,),
+            edit=None if document.format == "asl" else edit,
+            summary=wanted.summary,
+        )
+
     async def change(self, caller: Caller, workflow_id: bytes, wanted: Authored) -> Saved:
-        """Authored what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
+        """Change what is given; another document makes the next version. Raises `Invalid`, `NotFound`, `Conflict`."""
         edit = None
         if wanted.document is not None:
             edit = await self._main_edit(caller, workflow_id, wanted.document)
@@ -109,7 +129,17 @@ class Authoring:
             edit = await self._main_edit(caller, workflow_id, given)
         return await self._workflows.restore(caller, workflow_id, version, edit)
 
+    async def _main_spec(self, caller: Caller, document: GivenDocument) -> ScheduleSpec | None:
+        """The main schedule that a document asks for. Raises `Invalid`, with every problem of the document."""
+        try:
+            main = schedule_of(document)
+            return None if main is None else self._spec(document, main)
+        except Invalid:
+            await self._documents.compiled(caller, document, is_draft=True)
+            raise
+
     async def _main_edit(self, caller: Caller, workflow_id: bytes, document: GivenDocument) -> EditSchedules | None:
+        await self._main_spec(caller, document)
         wanted = schedule_of(document)
         rows = await self._schedules.rows(caller, workflow_id)
         main = next((row for row in rows if row.is_main), None)
@@ -141,21 +171,12 @@ def schedule_of(given: GivenDocument) -> GivenSchedule | None:
         if not isinstance(cron, str) or not isinstance(zone, str | None):
             return None
         return GivenSchedule(cron=cron, timezone=zone or UNSET)
-    trigger = _trigger(given.format, document)
+    place = trigger_place(given.format, document)
+    trigger: Mapping[str, Any] = {} if place is None else place.members
     kind = trigger.get("type", "api")
     if isinstance(kind, str) and kind in NOT_YET:
-        message = f"trigger: {kind!r} is not there yet ({NOT_YET[kind]}); it must be 'api' or 'schedule'"
-        raise Invalid(message, {"field": "trigger.type"})
+        raise Invalid(f"trigger: {not_yet(kind)}", {"field": "trigger.type"})
     return _scheduled(trigger) if kind == "schedule" else None
-
-
-def _trigger(name: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The trigger of a document of steps, or that of a graph: the config of its one node of that type."""
-    found: Json = document.get("trigger") if name == "steps" else None
-    if name == "graph" and isinstance(document.get("nodes"), list):
-        nodes = [node for node in document["nodes"] if isinstance(node, dict) and node.get("type") == "trigger"]
-        found = next((node.get("config") or node.get("data") for node in nodes), None)
-    return found if isinstance(found, dict) else {}
 
 
 def _scheduled(trigger: Mapping[str, Any]) -> GivenSchedule | None:

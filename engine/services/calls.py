@@ -148,7 +148,7 @@ async def named(store: Store, caller: Caller, name: str) -> list[WorkflowRow]:
         row = await store.workflow(ids.parse(name))
         if row is not None and caller.sees(row):
             return [row]
-    return [row for row in await store.workflows_named(caller.home_workspace_id, name) if caller.sees(row)]
+    return await store.workflows_named(caller.home_workspace_id, name, caller.viewer)
 
 
 async def _executions_of(caller: Caller, definition: str) -> list[tuple[str, str, str]]:

@@ -11,13 +11,15 @@ import msgspec
 
 from perdure.engine.core.workflow import SourceText
 from perdure.engine.errors import Invalid
-from perdure.engine.language import Problem
+from perdure.engine.language import Problem, problems, steps_of, unsupported
 from perdure.engine.language.formats.documents import DocumentOptions, compile_document
 from perdure.engine.language.formats.flow import ActionForm, CompiledDocument, DocumentError, DocumentOutline
+from perdure.engine.language.formats.later import not_yet
 from perdure.engine.language.formats.projections import PROJECTIONS
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
+from perdure.engine.services.document_triggers import trigger_problems
 from perdure.engine.shown import shown
 from perdure.engine.steps import Registry
 from perdure.engine.steps.action_forms import action_forms
@@ -78,7 +80,7 @@ class Documents:
         return await apart_if_bulky(caller.workspace_id, size, self._compiled, given, is_draft)
 
     def _compiled(self, given: GivenDocument, is_draft: bool) -> CompiledText:  # noqa: FBT001 called by position
-        document = _decoded(given.document)
+        document = decoded(given.document)
         made = self.compile(GivenDocument(given.format, document), is_draft=is_draft)
         encoded = encode_json(made.definition)
         source = None
@@ -88,12 +90,27 @@ class Documents:
 
     def compile(self, given: GivenDocument, *, is_draft: bool = False, is_standalone: bool = False) -> CompiledDocument:
         """Compile a document. Raises `Invalid`, with every problem in `details["errors"]`."""
-        check_format(given.format)
-        options = DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone)
-        try:
-            return compile_document(given.format, given.document, options)
-        except DocumentError as error:
-            raise refused(error.problems, "definition" if given.format == "asl" else given.format) from None
+        return compile_given(given, DocumentOptions(self.actions, is_draft=is_draft, is_standalone=is_standalone))
+
+    def encoded(self, definition: Any) -> bytes:
+        """A definition in Amazon States Language as it is stored. Raises `Invalid`, with every problem."""
+        if isinstance(definition, str | bytes) and not looks_like_json(definition):
+            definition = read_yaml(definition)
+        found = problems(definition)
+        if not found:
+            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
+            found = [*unsupported(definition), *self._unserved(definition)]
+        if found:
+            raise refused(found, "definition")
+        return encode_json(definition)
+
+    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
+        known = ", ".join(sorted(self.registry.names()))
+        return [
+            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
+            for pointer, name in steps_of(definition)
+            if self.registry.get(name) is None
+        ]
 
     async def convert(self, caller: Caller, given: GivenDocument, target: str) -> Any:
         """The document in another format: as it is, or the definition that it compiles to, projected."""
@@ -107,6 +124,21 @@ class Documents:
 
     def _converted(self, given: GivenDocument, target: str) -> Any:
         return PROJECTIONS[target](self.compile(given, is_standalone=True).definition)
+
+
+def compile_given(given: GivenDocument, options: DocumentOptions) -> CompiledDocument:
+    """Compile a document, and look at its trigger. Raises `Invalid`, with every problem in `details["errors"]`."""
+    check_format(given.format)
+    what = "definition" if given.format == "asl" else given.format
+    found = trigger_problems(given.format, given.document)
+    try:
+        compiled = compile_document(given.format, given.document, options)
+    except DocumentError as error:
+        places = {problem.path for problem in error.problems}
+        raise refused([*(each for each in found if each.path not in places), *error.problems], what) from None
+    if found:
+        raise refused(found, what)
+    return compiled
 
 
 def shown_as(row: WorkflowVersionRow, name: str) -> Any:
@@ -154,7 +186,8 @@ def refused(problems: Sequence[Problem], what: str) -> Invalid:
     return Invalid(f"{what}: {first}{more}", {"errors": errors})
 
 
-def _decoded(document: Any) -> Any:
+def decoded(document: Any) -> Any:
+    """A document that may be JSON or YAML text, as a JSON value. Raises `Invalid`."""
     if not isinstance(document, str | bytes):
         return document
     if not looks_like_json(document):

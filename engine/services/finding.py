@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from perdure.engine.core import ids
-from perdure.engine.errors import NotFound
+from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.services.run_filters import STATUSES, Given, Sort, cursor, position_of, run_filter
 from perdure.engine.services.unseen import Unseen
@@ -18,6 +18,10 @@ from perdure.store.run_filter import TIME_BYTES, RunFilter
 COUNT_AT_ONCE: Final = 1000
 COUNT_LOOKS_MAX: Final = 200
 """So many pages a count looks at: beyond that it says how many there are at least."""
+
+
+OFFSET_MAX: Final = 10_000
+"""So many runs may come before a page that is asked for by its number; a cursor goes further, and costs less."""
 
 
 class FoundRun(NamedTuple):
@@ -33,6 +37,14 @@ class PageOfRuns(NamedTuple):
 
     items: list[FoundRun]
     after: str | None
+
+
+class NumberedRuns(NamedTuple):
+    """A page of runs that was asked for by its number; `after` asks for the next."""
+
+    items: list[FoundRun]
+    after: str | None
+    total: Counted
 
 
 class Counted(NamedTuple):
@@ -56,15 +68,15 @@ class Finding:
         *,
         sort: Sort = "newest",
         after: str | None = None,
-        name: str = "after",
         limit: int = 20,
+        field: str = "after",
     ) -> PageOfRuns:
         """A page of the runs that the filters let through. Raises `Invalid`, `NotFound` (the workflow).
 
-        `name` is what the caller calls `after`.
+        `field` is what the caller sent `after` as.
         """
         wanted = await self.wanted(caller, given)
-        beyond = None if after is None else position_of(after, given, sort, name)
+        beyond = None if after is None else position_of(after, given, sort, field)
         found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=limit + 1)
         rows, position, is_end = found.rows[:limit], found.position, found.is_end
         if len(found.rows) > limit:
@@ -75,8 +87,24 @@ class Finding:
             position = own_position(position, rows, beyond, is_newest_first=sort == "newest")
         return PageOfRuns(await self._shown(rows), None if is_end else cursor(given, sort, position))
 
-    async def page_at(self, caller: Caller, given: Given, *, offset: int, limit: int = 20) -> PageOfRuns:
-        """A page of runs, newest first, beyond so many of them; each costs more than the one before.
+    async def numbered(
+        self, caller: Caller, given: Given, *, sort: Sort = "newest", offset: int, limit: int = 20
+    ) -> NumberedRuns:
+        """The runs beyond so many of them, and how many there are in all.
+
+        Raises `Invalid` (at most `OFFSET_MAX` come before a page), `NotFound` (the workflow).
+        """
+        if offset > OFFSET_MAX:
+            message = f"page: at most {OFFSET_MAX:,} runs may come before a page; a cursor goes on further"
+            raise Invalid(message, {"field": "page", "limit": OFFSET_MAX})
+        total = await self._total(caller, await self.wanted(caller, given), given)
+        page = await self.page_at(caller, given, sort=sort, offset=offset, limit=limit)
+        return NumberedRuns(page.items, page.after, total)
+
+    async def page_at(
+        self, caller: Caller, given: Given, *, sort: Sort = "newest", offset: int, limit: int = 20
+    ) -> PageOfRuns:
+        """A page of runs beyond so many of them; each costs more than the one before.
 
         It is full unless there are no more, or it takes more looks than a count. Raises what `page` does.
         """
@@ -84,18 +112,18 @@ class Finding:
         rows, left, beyond, is_end, looks = list[ExecutionRow](), offset, None, False, 0
         while len(rows) <= limit and not is_end and looks < COUNT_LOOKS_MAX:
             most = min(COUNT_AT_ONCE, left + limit + 1 - len(rows))
-            found = await self._store.find_executions(wanted, beyond=beyond, limit=most)
+            found = await self._store.find_executions(wanted, newest_first=sort == "newest", beyond=beyond, limit=most)
             seen = [row for row in found.rows if row.workflow_id not in unseen]
             rows += seen[left:]
             left -= min(left, len(seen))
             beyond, is_end, looks = found.position, found.is_end, looks + 1
         page = rows[:limit]
         if len(rows) > limit:
-            return PageOfRuns(await self._shown(page), cursor(given, "newest", page[-1].execution_id))
+            return PageOfRuns(await self._shown(page), cursor(given, sort, page[-1].execution_id))
         if is_end or beyond is None:
             return PageOfRuns(await self._shown(page), None)
-        position = own_position(beyond, page, None, is_newest_first=True)
-        return PageOfRuns(await self._shown(page), cursor(given, "newest", position))
+        position = own_position(beyond, page, None, is_newest_first=sort == "newest")
+        return PageOfRuns(await self._shown(page), cursor(given, sort, position))
 
     async def wanted(self, caller: Caller, given: Given) -> RunFilter:
         """What the filters mean in the caller's workspace. Raises `Invalid`, `NotFound` (the workflow)."""
@@ -103,6 +131,15 @@ class Finding:
         for workflow_id in wanted.values.get("workflow_id", ()):
             await self._check(caller, workflow_id)
         return wanted
+
+    async def _total(self, caller: Caller, wanted: RunFilter, given: Given) -> Counted:
+        """How many runs a filter lets through: read where they are counted, if no more than that is asked for."""
+        if given.keys() - {"workflow_id", "status"}:
+            return await self.count(caller, wanted)
+        (workflow_id,) = wanted.values.get("workflow_id", (None,))
+        statuses = wanted.values.get("status", STATUSES)
+        rows = await self.counts(caller, workflow_id=workflow_id)
+        return Counted(sum(row.total for row in rows if row.status in statuses), is_exact=True)
 
     async def counts(self, caller: Caller, *, workflow_id: bytes | None = None) -> list[CountRow]:
         """How many runs there are by workflow and status. Raises `NotFound` (the workflow)."""

@@ -6,7 +6,8 @@ the memory of this one.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from array import array
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
@@ -61,30 +62,36 @@ class RequestCounts(Protocol):
 class _Window:
     """Requests of the last `length_ms`, in steps of `grain_ms`: those of a step leave together, never too early."""
 
-    __slots__ = ("_grain_ms", "_length_ms", "_steps", "count")
+    __slots__ = ("_counts", "_ends", "_grain_ms", "_length_ms", "count")
 
     def __init__(self, length_ms: int, grain_ms: int) -> None:
         self._length_ms, self._grain_ms = length_ms, grain_ms
-        self._steps: deque[list[int]] = deque()  # each of the instant of its last moment, and how many came in it
+        # By step: its last moment, and how many came in it. As arrays, since a day of many organizations is long.
+        self._ends, self._counts = array("q"), array("I")
         self.count = 0
 
     def pass_to(self, now: int) -> None:
         """Let go of what is too old."""
-        while self._steps and self._steps[0][0] + self._length_ms <= now:
-            self.count -= self._steps.popleft()[1]
+        old = 0
+        while old < len(self._ends) and self._ends[old] + self._length_ms <= now:
+            old += 1
+        if old:
+            self.count -= sum(self._counts[:old])
+            del self._ends[:old], self._counts[:old]
 
     def add(self, now: int) -> None:
         """Count a request."""
         end = now - now % self._grain_ms + self._grain_ms - 1
-        if not self._steps or self._steps[-1][0] != end:
-            self._steps.append([end, 0])
-        self._steps[-1][1] += 1
+        if not self._ends or self._ends[-1] != end:
+            self._ends.append(end)
+            self._counts.append(0)
+        self._counts[-1] += 1
         self.count += 1
 
     def free_in(self, now: int, limit: int) -> int:
         """After how many ms more than now may be sent. A plan may have become smaller than what was counted."""
         left = self.count
-        for end, count in self._steps:
+        for end, count in zip(self._ends, self._counts, strict=True):
             left -= count
             if left < limit:
                 return end + self._length_ms - now

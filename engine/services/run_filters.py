@@ -83,6 +83,11 @@ def _instant(text: str) -> int:
     return found
 
 
+def _id(text: str) -> bytes:
+    """An id, with or without a prefix such as `wf_`."""
+    return ids.parse(ids.unprefixed(text))
+
+
 def _sized(length_max: int) -> dict[str, Any]:
     return {"minLength": 1, "maxLength": length_max}
 
@@ -98,7 +103,7 @@ _TIME: Final = "a time such as 2030-01-31T12:00:00Z, from 1970 on"
 _MOMENT: Final = {"format": "date-time", "pattern": "^(19[7-9]|2)[0-9]"}
 
 FILTERS: Final = (
-    Filter("workflow_id", "Only runs of this workflow.", _UUID, ids.parse, "workflow_id", schema={"format": "uuid"}),
+    Filter("workflow_id", "Only runs of this workflow.", _UUID, _id, "workflow_id", schema={"format": "uuid"}),
     Filter(
         "status",
         "Only runs with this status; several are separated by commas.",
@@ -191,10 +196,10 @@ def cursor(given: Given, sort: Sort, position: bytes) -> str:
     return urlsafe_b64encode(_CURSOR_VERSION + _digest(given, sort) + position).rstrip(b"=").decode()
 
 
-def position_of(text: str, given: Given, sort: Sort, name: str = "after") -> bytes:
+def position_of(text: str, given: Given, sort: Sort, field: str = "after") -> bytes:
     """The position that a cursor goes on beyond. Raises `Invalid` for one of another filter, or none of ours.
 
-    `name` is what it is called, as a parameter and in the `meta` of a page.
+    `field` is what the caller sent it as.
     """
     try:
         raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
@@ -202,11 +207,12 @@ def position_of(text: str, given: Given, sort: Sort, name: str = "after") -> byt
         raw = b""
     head = len(_CURSOR_VERSION) + _DIGEST_BYTES
     if len(raw) != head + _ID_BYTES or not raw.startswith(_CURSOR_VERSION):
-        message = f"{name}: {shown(text)} is not accepted; it must be `{name}` of the `meta` of a page"
-        raise Invalid(message, {"field": name})
+        last = "after" if field == "after" else f"next_{field}"
+        message = f"{field}: {shown(text)} is not accepted; it must be `{last}` of the `meta` of a page"
+        raise Invalid(message, {"field": field})
     if raw[len(_CURSOR_VERSION) : head] != _digest(given, sort):
-        message = f"{name}: it belongs to a page of other filters, or sorted the other way; send the same with it"
-        raise Invalid(message, {"field": name})
+        message = f"{field}: it belongs to a page of other filters, or sorted the other way; send the same with it"
+        raise Invalid(message, {"field": field})
     return raw[head:]
 
 

@@ -30,6 +30,9 @@ EVENTS_MAX: Final = 20_000
 LISTED_EVENTS_MAX: Final = 200
 """So many events of each run of a page are read, the last ones."""
 
+LINES_MAX: Final = 1_000
+"""So many lines of its log a run is shown with, the last ones."""
+
 OUTLINES_MAX: Final = 512
 
 WaitingKind: TypeAlias = Literal["approval", "wait", "pause"]
@@ -130,6 +133,14 @@ class LinePage(NamedTuple):
     truncated: bool
 
 
+class WholeRun(NamedTuple):
+    """A run with lines of its log, in order; `is_cut`: there are more before or among them."""
+
+    record: RunRecord
+    lines: tuple[LogLine, ...]
+    is_cut: bool
+
+
 class ReadRun(NamedTuple):
     """The events of a run, folded."""
 
@@ -153,6 +164,16 @@ class RunRecords:
         read = await self.read(view.row)
         line = None if view.row.status != "pending" else await self._queries.queue(execution_id)
         return _record(view, read, None if line is None else line.position)
+
+    async def whole(self, caller: Caller, execution_id: bytes, *, lines_max: int = LINES_MAX) -> WholeRun:
+        """One run with the last lines of its log, read at once. Raises `NotFound`."""
+        view = await self._queries.execution(caller, execution_id)
+        read = await self.read(view.row)
+        line = None if view.row.status != "pending" else await self._queries.queue(execution_id)
+        lines = log_lines(read.timeline, read.placed)
+        is_cut = len(lines) > lines_max or not read.timeline.is_whole
+        record = _record(view, read, None if line is None else line.position)
+        return WholeRun(record, tuple(lines[-lines_max:]), is_cut)
 
     async def many(self, rows: Sequence[ExecutionRow]) -> list[RunRecord]:
         """Runs of a page, each with what its last events tell (`LISTED_EVENTS_MAX`): all of a short one.

@@ -300,7 +300,7 @@ class Runs:
         if row is not None and row.workflow_id not in unseen:
             bind_execution(ids.text(row.stream_id), process_id)
             return row.stream_id
-        name = process_id.removeprefix("exec_").removeprefix("run_")  # as dialects write ids of runs
+        name = ids.unprefixed(process_id)
         if row is None and ids.is_id(name):
             execution_id = ids.parse(name)
             execution = await self._store.execution(execution_id)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
@@ -22,25 +22,17 @@ from perdure.engine.runtime.streams.changes import changes_workflow
 from perdure.engine.runtime.streams.stream import HotStream
 from perdure.engine.services.cache import Cache
 from perdure.engine.services.calls import CallingWorkflow, Calls
-from perdure.engine.services.documents import Documents
+from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.sending import send
-from perdure.engine.services.writing import Writing, Written, definition_of
+from perdure.engine.services.workflow_warnings import SAME_NAME, SEVERAL_WAITS
+from perdure.engine.services.writing import Writing, WrittenVersion, definition_of
 from perdure.store.records import NewEvent, WorkflowRow, WorkflowVersionRow
 
 PUBLISHED_MAX: Final = 1024
 """So many runnable versions are kept at hand."""
 
-SEVERAL_WAITS: Final = (
-    "a run can open more than one wait, and a resume that names none ends whichever is open, so that an answer that is "
-    "sent twice may answer the next question too: name the wait in every resume (state, or wait_id where a state asks "
-    'again), or set settings.resume to "named"'
-)
-
-
-_SAME_NAME: Final = (
-    "another workflow is named {!r} too ({}), so that neither can be called by its name; to make the next version of "
-    "one, apply the definition (PUT /v1/workflows/by-name/NAME, perdure workflows apply)"
-)
+EditOf: TypeAlias = Callable[[bytes], Awaitable[EditSchedules | None]]
+"""Gives the change of a workflow's schedules, by its id."""
 
 
 class Published(NamedTuple):
@@ -115,8 +107,8 @@ class Workflows:
         `details["errors"]`.
         """
         workflow_id = self._node.processor.new_id()
-        written = Written(definition, mock_payload, settings, summary, is_draft=not is_published)
-        given = await self._writing.definition(caller, written, None)
+        written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=not is_published)
+        given, told = await self._writing.definition(caller, written, None)
         if is_published:
             given = await self._with_calls(caller, given, CallingWorkflow(workflow_id, name))
         workspace = ids.text(caller.home_workspace_id)
@@ -127,7 +119,7 @@ class Workflows:
             is_paused=is_paused,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        return await self._saved(caller, workflow_id)
+        return await self._saved(caller, workflow_id, told)
 
     async def change(  # noqa: PLR0913 all that can be changed of a workflow at once
         self,
@@ -188,10 +180,10 @@ class Workflows:
         workflow_id = row.workflow_id
         current = definition_of(latest)
         stays_draft = latest.published_at is None if is_published is None else not is_published
-        changed = None
+        changed, told = None, list[Problem]()
         if definition is not None:
-            written = Written(definition, mock_payload, settings, summary, is_draft=stays_draft)
-            changed = await self._writing.definition(caller, written, current)
+            written = WrittenVersion(definition, mock_payload, settings, summary, is_draft=stays_draft)
+            changed, told = await self._writing.definition(caller, written, current)
             if changed.mock_payload is None:
                 changed = replace(changed, mock_payload=current.mock_payload)
         elif settings and (wanted := self._writing.settings(current.settings, settings)) != current.settings:
@@ -215,9 +207,15 @@ class Workflows:
             sharing=sharing,
         )
         await send(self._node, caller, "workflow", workflow_id, command)
-        return await self._saved(caller, workflow_id)
+        return await self._saved(caller, workflow_id, told)
 
-    async def apply(
+    async def check(self, caller: Caller, given: GivenDocument, *, is_draft: bool = False) -> list[Problem]:
+        """Warnings about a document that is not kept. Raises `Invalid` with every problem, as `create` does."""
+        made, found = await self._writing.definition(caller, WrittenVersion(given, is_draft=is_draft), None)
+        more = await apart_if_bulky(caller.workspace_id, len(made.text), _warned, made.text, made.settings)
+        return [*found, *more]
+
+    async def apply(  # noqa: PLR0913 as `create`
         self,
         caller: Caller,
         name: str,
@@ -226,23 +224,26 @@ class Workflows:
         description: str | None = None,
         is_published: bool = True,
         settings: Mapping[str, Any] | None = None,
+        schedules: Sequence[ScheduleSpec] = (),
+        edit: EditOf | None = None,
+        summary: str | None = None,
     ) -> Applied:
         """Make this the definition of the workflow of that name: create it, or its next version if anything differs.
 
-        Applied again it changes nothing, unless a name in it means another workflow by now; a draft that was applied
-        before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and what
-        `create` does.
+        `schedules` are those of a workflow that is created, `edit` gives the change of those of one whose definition
+        changes. Applied again it changes nothing, unless a name in it means another workflow by now; a draft that was
+        applied before is published if it is not to be one. Raises `Conflict` if several workflows have the name, and
+        what `create` does.
         """
         async with self._applying.setdefault((caller.home_workspace_id, name), asyncio.Lock()):
-            rows = await self._store.workflows_named(caller.home_workspace_id, name)
-            in_use = [row for row in rows if row.status != "archived" and caller.sees(row)]
+            rows = await self._store.workflows_named(caller.home_workspace_id, name, caller.viewer)
+            in_use = [row for row in rows if row.status != "archived"]
             if len(in_use) > 1:
                 named = ", ".join(ids.text(row.workflow_id) for row in in_use)
                 raise Conflict(f"several workflows are named {name!r} ({named}): rename or archive all but one")
             if in_use:
-                return await self._apply(
-                    caller, in_use[0], definition, description, settings, is_published=is_published
-                )
+                written = WrittenVersion(definition, settings=settings, summary=summary, is_draft=not is_published)
+                return await self._apply(caller, in_use[0], written, description, edit)
             saved = await self.create(
                 caller,
                 name,
@@ -250,6 +251,8 @@ class Workflows:
                 description=description,
                 is_published=is_published,
                 settings=settings,
+                schedules=schedules,
+                summary=summary,
             )
             return Applied(saved, "created")
 
@@ -257,24 +260,24 @@ class Workflows:
         self,
         caller: Caller,
         row: WorkflowRow,
-        definition: Any,
+        written: WrittenVersion,
         description: str | None,
-        settings: Mapping[str, Any] | None,
-        *,
-        is_published: bool,
+        edit: EditOf | None,
     ) -> Applied:
         before = await self.version(caller, row.workflow_id, row.latest_version)
         had = definition_of(before)
-        written = Written(definition, settings=settings, is_draft=not is_published)
-        wanted = await self._writing.definition(caller, written, had)
+        is_published = not written.is_draft
+        wanted, _ = await self._writing.definition(caller, written, had)
         is_new = (wanted.sha256, wanted.settings, wanted.source) != (had.sha256, had.settings, had.source)
         saved = await self._change(
             caller,
             (row, before),
             description=None if description == row.description else description,
-            definition=definition if is_published or is_new else None,
-            settings=settings,
+            definition=written.definition if is_published or is_new else None,
+            settings=written.settings,
+            summary=written.summary,
             is_published=is_published if is_published or is_new else None,
+            schedules=await edit(row.workflow_id) if edit is not None and is_new else None,
         )
         is_same = (saved.workflow, saved.version) == (row, before)
         return Applied(saved, "unchanged" if is_same else "changed")
@@ -295,25 +298,27 @@ class Workflows:
         """A workflow as it is after its last change, with warnings about its latest version. Raises `NotFound`."""
         return await self._saved(caller, workflow_id)
 
-    async def _saved(self, caller: Caller, workflow_id: bytes) -> Saved:
+    async def _saved(self, caller: Caller, workflow_id: bytes, told: Sequence[Problem] = ()) -> Saved:
         row = await self.workflow(caller, workflow_id)
         version = await self.version(caller, workflow_id, row.latest_version)
-        found = await apart_if_bulky(caller.workspace_id, len(version.definition), _warnings, version)
+        settings = version_settings(version.settings)
+        found = [
+            *told,
+            *await apart_if_bulky(caller.workspace_id, len(version.definition), _warned, version.definition, settings),
+        ]
         found += await self._calls.warnings(
             caller, version.definition, CallingWorkflow(workflow_id, row.name), version.version
         )
         found += [
-            Problem("", _SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
+            Problem("", SAME_NAME.format(row.name, ids.text(each))) for each in await self._namesakes(caller, row)
         ]
         return Saved(row, version, found)
 
     async def _namesakes(self, caller: Caller, row: WorkflowRow) -> list[bytes]:
-        """Another workflow in use that has this one's name, if there is one that the caller sees."""
-        rows = await self._store.workflows_named(row.workspace_id, row.name)
+        """Another workflow in use that has this one's name, if the caller sees one."""
+        rows = await self._store.workflows_named(row.workspace_id, row.name, caller.viewer)
         others = [
-            each.workflow_id
-            for each in rows
-            if each.workflow_id != row.workflow_id and each.status != "archived" and caller.sees(each)
+            each.workflow_id for each in rows if each.workflow_id != row.workflow_id and each.status != "archived"
         ]
         return others[:1]
 
@@ -426,9 +431,9 @@ class Workflows:
         return found
 
 
-def _warnings(version: WorkflowVersionRow) -> list[Problem]:
-    definition = decode_json(version.definition)
+def _warned(text: str, settings: VersionSettings) -> list[Problem]:
+    definition = decode_json(text)
     found = warnings(definition)
-    if version_settings(version.settings).resume == "any" and opens_several_waits(definition):
+    if settings.resume == "any" and opens_several_waits(definition):
         found.append(Problem("", SEVERAL_WAITS))
     return found

@@ -10,19 +10,17 @@ from msgspec.structs import fields, replace
 
 from perdure.engine.core import workflow
 from perdure.engine.core.settings import VERSION_DEFAULTS, VersionSettings, version_settings
-from perdure.engine.language import Problem, problems, steps_of, unsupported
-from perdure.engine.language.formats.later import not_yet
+from perdure.engine.language import Problem
 from perdure.engine.limits import Limits
 from perdure.engine.log.codec import decode_json, encode_json
 from perdure.engine.runtime.callers import Caller
 from perdure.engine.runtime.streams.bulky import apart_if_bulky, check_bulky
-from perdure.engine.services.documents import Documents, GivenDocument, refused
+from perdure.engine.services.documents import Documents, GivenDocument
 from perdure.engine.services.settings import changed_version
-from perdure.engine.yaml_text import looks_like_json, read_yaml
 from perdure.store.records import WorkflowVersionRow
 
 
-class Written(NamedTuple):
+class WrittenVersion(NamedTuple):
     """A version as somebody wrote it; settings that are not named stay as they are."""
 
     definition: Any
@@ -40,9 +38,9 @@ class Writing:
         self._limits = limits
 
     async def definition(
-        self, caller: Caller, written: Written, before: workflow.Definition | None
-    ) -> workflow.Definition:
-        """What is stored of a definition that comes after another one, if there is one.
+        self, caller: Caller, written: WrittenVersion, before: workflow.Definition | None
+    ) -> tuple[workflow.Definition, list[Problem]]:
+        """What is stored of a definition that comes after another one, if there is one; and warnings about it.
 
         Raises `Invalid` with every problem in it, and `RateLimited`.
         """
@@ -52,16 +50,17 @@ class Writing:
         if isinstance(definition, GivenDocument) and definition.format != "asl":
             made = await self._documents.compiled(caller, definition, is_draft=written.is_draft)
             settings = self.settings(self.settings(_left(before), made.settings), written.settings)
-            return workflow.Definition(
+            given = workflow.Definition(
                 made.text, made.sha256, mock, settings, source=made.source, summary=written.summary
             )
+            return given, list(made.warnings)
         if isinstance(definition, GivenDocument):
             definition = definition.document
         size = len(definition if isinstance(definition, str | bytes) else encode_json(definition))
         check_bulky(caller.workspace_id, size)
-        encoded = await apart_if_bulky(caller.workspace_id, size, self._encoded, definition)
+        encoded = await apart_if_bulky(caller.workspace_id, size, self._documents.encoded, definition)
         digest, settings = hashlib.sha256(encoded).hexdigest(), self.settings(_left(before), written.settings)
-        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary)
+        return workflow.Definition(encoded.decode(), digest, mock, settings, summary=written.summary), []
 
     def settings(self, current: VersionSettings, given: Mapping[str, Any] | None) -> VersionSettings:
         """Settings with these members changed. Raises `Invalid`."""
@@ -71,27 +70,6 @@ class Writing:
         """Raise `Invalid`, with every problem, if a draft holds what only a draft may."""
         if draft.source is not None:
             await self._documents.compiled(caller, GivenDocument(draft.source.format, draft.source.text))
-
-    def _encoded(self, definition: Any) -> bytes:
-        """A definition as it is stored. Raises `Invalid`."""
-        if isinstance(definition, str | bytes) and not looks_like_json(definition):
-            definition = read_yaml(definition)
-        found = problems(definition)
-        if not found:
-            definition = decode_json(definition) if isinstance(definition, str | bytes) else definition
-            found = [*unsupported(definition), *self._unserved(definition)]
-        if found:
-            raise refused(found, "definition")
-        return encode_json(definition)
-
-    def _unserved(self, definition: Mapping[str, Any]) -> list[Problem]:
-        registry = self._documents.registry
-        known = ", ".join(sorted(registry.names()))
-        return [
-            Problem(pointer, not_yet(name) or f"no step {name!r} is registered; there are: {known}")
-            for pointer, name in steps_of(definition)
-            if registry.get(name) is None
-        ]
 
 
 def definition_of(row: WorkflowVersionRow) -> workflow.Definition:

@@ -15,7 +15,7 @@ from yarl import URL
 from perdure.engine.steps.addresses import IpAddress, denial, literal_address
 from perdure.engine.steps.http_messages import HttpRequest, HttpResponse, read_request, redirected, result_of
 from perdure.engine.steps.http_pages import all_pages
-from perdure.engine.steps.http_plans import RateLimits
+from perdure.engine.steps.http_plans import HostLimits
 from perdure.engine.steps.http_pools import Lookups, Pools
 from perdure.engine.steps.registry import StepContext, StepFailed
 from perdure.engine.steps.values import text_of
@@ -52,13 +52,13 @@ class HttpClient:
         *,
         allow_private: bool = False,
         resolver: AbstractResolver | None = None,
-        rates: RateLimits | None = None,
+        rates: HostLimits | None = None,
     ) -> None:
         self._allow_private = allow_private
         self._resolver = resolver
         self._pools = Pools(self._open)
         self._lookups = Lookups()
-        self._rates = rates or RateLimits()
+        self._rates = rates or HostLimits()
         self._is_closed = False
 
     async def close(self) -> None:

@@ -79,7 +79,7 @@ def read_rate_limit(value: Any) -> RateLimit:
     return RateLimit(whole_of(given["requests"], "rateLimit.requests", RATE_MAX), float(seconds))
 
 
-class RateLimits:
+class HostLimits:
     """Gives requests their turns, by workspace and host. It knows this process's requests, and no other's.
 
     A turn is given for an instant, and none before an earlier one; so any limit that a request names holds with all

@@ -2,6 +2,7 @@
 
 from perdure.engine.testing.answers import Answer, Failed, Succeeded, TaskRequest, Unanswered
 from perdure.engine.testing.clock import START, ManualClock
+from perdure.engine.testing.documents import definition_of
 from perdure.engine.testing.mocks import BadMock, Mock, NotMocked
 from perdure.engine.testing.scenario import (
     EXECUTION,
@@ -38,6 +39,7 @@ __all__ = [
     "Succeeded",
     "TaskRequest",
     "Unanswered",
+    "definition_of",
     "due",
     "failed",
     "given",

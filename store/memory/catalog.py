@@ -122,9 +122,10 @@ class MemoryCatalog:
         page = [row for row in found if before is None or row.workflow_id < before]
         return page[offset : offset + limit], len(found)
 
-    async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
+    async def workflows_named(self, workspace_id: bytes, name: str, viewer: Viewer | None = None) -> list[WorkflowRow]:
         ids = reversed(self._workflows_named.all((workspace_id, name)))
         rows = [self._workflows.rows[workflow_id,] for workflow_id in ids]
+        rows = [row for row in rows if viewer is None or sees(viewer, row)]
         return ([row for row in rows if row.status != "archived"] or rows)[:2]
 
     async def workflow_version_page(

@@ -123,7 +123,13 @@ _NAMED: Final = (
     .order_by(workflows.c.workflow_id.desc())
     .limit(2)
 )
-_NAMED_IN_USE: Final = _NAMED.where(workflows.c.status != "archived")
+
+
+@lru_cache(maxsize=64)
+def _named(roles: int | None) -> tuple[Statement, Statement]:
+    """The queries for those of a name that are in use, and for all."""
+    seen = _NAMED if roles is None else _NAMED.where(_seen_by(roles))
+    return seen.where(workflows.c.status != "archived"), seen
 
 
 class SqlCatalog(SqlSession):
@@ -226,9 +232,10 @@ class SqlCatalog(SqlSession):
         counted = await self._all(count, **{name: value for name, value in given.items() if name != "before"})
         return [WorkflowRow._make(row) for row in rows], counted[0][0]
 
-    async def workflows_named(self, workspace_id: bytes, name: str) -> list[WorkflowRow]:
-        rows = await self._all(_NAMED_IN_USE, id=workspace_id, name=name)
-        rows = rows or await self._all(_NAMED, id=workspace_id, name=name)
+    async def workflows_named(self, workspace_id: bytes, name: str, viewer: Viewer | None = None) -> list[WorkflowRow]:
+        in_use, of_any_status = _named(None if viewer is None else len(viewer.role_ids))
+        given = {"id": workspace_id, "name": name, **(_viewer_values(viewer) if viewer else {})}
+        rows = await self._all(in_use, **given) or await self._all(of_any_status, **given)
         return [WorkflowRow._make(row) for row in rows]
 
     async def workflow_version_page(

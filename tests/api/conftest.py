@@ -62,6 +62,10 @@ WITH_TOKEN: dict[str, Any] = {
         },
     },
 }
+APPROVAL_STEPS: list[dict[str, Any]] = [
+    {"id": "ask", "type": "approval", "config": {"title": "Pay it?", "approvers": []}},
+    {"id": "note", "type": "log", "config": {"message": "approved: {{ steps.ask.output.approved }}"}},
+]
 APPROVED = {"payload": {"source": "SAP", "approved": True}}
 
 
@@ -149,6 +153,16 @@ class Api:
         execution_id = await self.trigger(await self.workflow(definition or WITH_TOKEN, key=key), key=key)
         await self.settled()
         return execution_id, await self.token_of(execution_id)
+
+    async def approval(self, *, key: str = KEY) -> tuple[str, str]:
+        """A run that asks for an approval, and the id of that."""
+        body = {"name": "approval", "steps": APPROVAL_STEPS, "status": "published"}
+        workflow_id = (await self.ok("POST", "/v1/workflows", json=body, key=key))["data"]["id"]
+        run = await self.ok("POST", f"/v1/workflows/{workflow_id}/execute", key=key)
+        execution_id = str(run["data"]["execution_id"])
+        await self.settled()
+        shown = await self.ok("GET", f"/v1/executions/{execution_id}", key=key)
+        return execution_id, str(shown["data"]["approvals"][0]["id"])
 
     async def token_of(self, execution_id: str) -> str:
         """The last task token that a run handed out."""

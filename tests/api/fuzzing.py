@@ -28,13 +28,20 @@ from schemathesis.generation.overrides import Override
 
 from perdure.api.app import ROUTES
 from perdure.api.openapi import document
+from perdure.api.openapi.descriptions import in_snake_case
 from perdure.api.settings import Settings
 from perdure.engine import Engine
 from perdure.engine.core import ids
+from perdure.engine.services.plans import PLANS
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
 from tests.api.conftest import ENDING, KEY, TWO_QUESTIONS, WAITING, Api
 
+ASKING: list[dict[str, Any]] = [{"id": "ask", "type": "approval", "config": {"title": "{{ input.a }}", "required": 2}}]
+WORKING: list[dict[str, Any]] = [
+    {"id": "each", "type": "loop", "config": {"collection": [1, 2], "steps": [{"id": "a", "type": "transform"}]}},
+    {"id": "wait", "type": "wait", "config": {"duration": 10}},
+]
 HELD_S = 0.05
 HELD_MS = 31_000
 BASE = "http://perdure.test"
@@ -83,14 +90,27 @@ class Fuzzed(Api):
             "key": [key["id"] for key in keys if key["name"] != "bootstrap"],
             "state": ["Ask", "First", "Second"],
         }
+        asking = [await self.asking(each) for each in (ASKING, WORKING, ASKING)]
+        self.known["workflow_id"] += [each for each, _, _ in asking]
+        self.known["workflow_execution_id"] += [each for _, each, _ in asking]
+        self.known["approval_id"] = [each for _, _, each in asking if each]
         self.known["token"] = [(await self.token())[1] for _ in range(3)]
         await self.settled()
+
+    async def asking(self, steps: list[dict[str, Any]]) -> tuple[str, str, str]:
+        """A workflow of steps, a run of it, and an approval that this asks for, if it does."""
+        body = {"name": "steps", "steps": steps, "status": "active"}
+        made = (await self.ok("POST", "/api/v1/workflows", json=body))["data"]["id"]
+        run = (await self.ok("POST", f"/api/v1/workflows/{made}/run"))["data"]["runId"]
+        await self.settled()
+        approvals = (await self.ok("GET", f"/api/v1/runs/{run}"))["data"]["approvals"]
+        return made, run, approvals[0]["id"] if approvals else ""
 
     def aim(self, case: Any) -> None:
         """Let what names something by a well-formed id mostly name what is there."""
         for container in (case.path_parameters, case.query):
             for name in list(container or {}):
-                pool = self.known.get(("key" if "keys" in case.path else "workflow_id") if name == "id" else name)
+                pool = self.known.get(_pool(case.path, name))
                 if not pool or not isinstance(container[name], str) or self.chance.random() < 0.2:
                     continue
                 if name in ("process_id", "state", "token") or _is_id(container[name]):
@@ -99,6 +119,10 @@ class Fuzzed(Api):
         body = case.body
         if isinstance(body, dict) and isinstance(body.get("definition"), dict) and self.chance.random() < 0.7:
             case.body = {**body, "definition": self.chance.choice([WAITING, ENDING, TWO_QUESTIONS])}
+        if isinstance(body, dict) and body.get("plan") in list(PLANS):  # a smaller one would end all that follows
+            case.body = {**body, "plan": "unlimited"}
+        if isinstance(body, dict) and isinstance(body.get("steps"), list) and self.chance.random() < 0.7:
+            case.body = {**body, "steps": self.chance.choice([ASKING, WORKING])}
 
     async def check(self, case: Any) -> None:
         """Send a request, and hold the answer and the store against what was promised."""
@@ -157,6 +181,13 @@ class Fuzzed(Api):
             told.setdefault(name.decode(), []).append(value.decode())
         content = b"".join(message.get("body", b"") for message in answer[1:])
         return Response(answer[0]["status"], told, content, request, 0.0, verify=False)
+
+
+def _pool(path: str, name: str) -> str:
+    """What a parameter is about, by its name in this code."""
+    if name != "id":
+        return in_snake_case(name)
+    return "key" if "keys" in path else "workflow_execution_id" if "/runs" in path else "workflow_id"
 
 
 def _raw(text: str | bytes) -> bytes:

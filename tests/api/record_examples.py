@@ -64,6 +64,14 @@ ORDER = (
     "POST /v1/workflows/{id}/schedules/{schedule_id}/run-now",
     "POST /v2/workflows/toggleScheduledWorkflow",
     "DELETE /v1/workflows/{id}/schedules/{schedule_id}",
+    "POST /v1/workflows/validate",
+    "POST /v1/workflows/convert",
+    "POST /v1/workflows/{id}/execute",
+    "GET /v1/executions/{process_id}",
+    "GET /v1/workflows/{id}/executions",
+    "POST /v1/executions/{process_id}/retry",
+    "GET /v1/workflows/{id}/versions",
+    "POST /v1/workflows/{id}/versions/{version}/restore",
     "POST /v1/executions/{process_id}/redrive",
     "POST /v1/executions/{process_id}/rerun",
     "POST /v1/executions/{process_id}/fork",
@@ -71,6 +79,7 @@ ORDER = (
     "POST /v1/workflows/{id}/pause",
     "POST /v1/workflows/{id}/resume",
     "DELETE /v1/workflows/{id}",
+    "POST /v1/executions/{process_id}/approvals/{approval_id}",
     "POST /v1/tasks/{token}/heartbeat",
     "POST /v1/tasks/{token}/success",
     "POST /v1/tasks/{token}/failure",
@@ -120,7 +129,22 @@ RUNS_ORDER = (
     "DELETE /api/v1/workflows/{id}",
 )
 
-STORIES = (ORDER, RUNS_ORDER)
+SERVICE_ORDER = (
+    "GET /api/v1/services/workflows/action-catalog",
+    "POST /api/v1/services/workflows/workflows",
+    "GET /api/v1/services/workflows/workflows",
+    "GET /api/v1/services/workflows/workflows/{id}",
+    "POST /api/v1/services/workflows/workflows/{id}/run",
+    "GET /api/v1/services/workflows/runs",
+    "GET /api/v1/services/workflows/workflows/{id}/runs",
+    "GET /api/v1/services/workflows/runs/{run_id}",
+    "PATCH /api/v1/services/workflows/workflows/{id}",
+    "POST /api/v1/services/workflows/workflows/{id}/pause",
+    "POST /api/v1/services/workflows/workflows/{id}/resume",
+    "DELETE /api/v1/services/workflows/workflows/{id}",
+)
+
+STORIES = (ORDER, RUNS_ORDER, SERVICE_ORDER)
 """All of them, each told to an app of its own: what is added to one changes no id in another."""
 
 
@@ -140,6 +164,9 @@ class Story:
             execution_id, _ = await self._api.token()
             await self._api.set_aside(execution_id)
             self._shown = {execution_id: example["path"]["process_id"]}
+        if "{approval_id}" in name:
+            execution_id, approval_id = await self._api.approval()
+            self._shown = {execution_id: example["path"]["process_id"], approval_id: example["path"]["approval_id"]}
         if name.startswith("POST /v1/executions/") and name.endswith("/pause"):
             # And the two after it are about the same run.
             execution_id, _ = await self._api.token()

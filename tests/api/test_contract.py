@@ -55,8 +55,9 @@ def test_every_route_is_in_the_page() -> None:
     made = {f"{route.method} {route.path}" for route in ROUTES if route.status != 200}
     schedules = "POST /v1/workflows/{id}/schedules"
     things = {"POST /v1/workflows", schedules, f"{schedules}/{{schedule_id}}/run-now", "POST /v1/keys"}
-    runs = {"POST /api/v1/workflows", "POST /api/v1/workflows/{id}/run"}
-    assert made == {*things, *runs, "POST /v1/bulk"}
+    runs = {"POST /api/v1/workflows", "POST /api/v1/workflows/{id}/run", "POST /v1/workflows/{id}/execute"}
+    service = {f"POST /api/v1/services/workflows/{path}" for path in ("workflows", "workflows/{id}/run")}
+    assert made == {*things, *runs, *service, "POST /v1/bulk"}
 
 
 def test_every_code_is_in_the_page() -> None:

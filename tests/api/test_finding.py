@@ -55,7 +55,7 @@ async def test_each_filter_lets_through_what_it_says(api: Api, runs: dict[str, s
 
 async def test_a_run_is_shown_as_it_is(api: Api, runs: dict[str, str]) -> None:
     """With its names, and an error that the definition has."""
-    (shown,) = (await api.ok("GET", PATH, params={"status": "failed"}))["data"]
+    (shown,) = (await api.ok("GET", PATH, params={"status_detail": "failed"}))["data"]
 
     assert {name: shown[name] for name in ("process_id", "workflow_name", "status", "state", "error", "trigger")} == {
         "process_id": "C-1",
@@ -78,7 +78,7 @@ async def test_pages_go_on_where_they_ended(api: Api, runs: dict[str, str], sort
         page = await api.ok("GET", PATH, params={**query, **({} if after is None else {"after": after})})
         names += [each["process_id"] for each in page["data"]]
         after = page["meta"]["after"]
-        assert page["meta"] == {"limit": 1, "has_more": after is not None, "after": after}
+        assert page["meta"] == {"limit": 1, "has_more": after is not None, "after": after, "next_cursor": after}
         if after is None:
             break
         cursors.append(after)
@@ -101,7 +101,11 @@ async def test_a_cursor_belongs_to_its_filters(api: Api, runs: dict[str, str]) -
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("status", "done", "status: 'done' is not accepted; it must be one or several of pending, running, waiting,"),
+        ("status", "done", "status: 'done' is not accepted; it must be one or several of pending, running, completed,"),
+        ("status_detail", "suspended", "it must be one or several of pending, running, waiting, completed, failed,"),
+        ("page", "502", "page: at most 10,000 runs may come before a page; a cursor goes on further"),
+        ("page", "0", "page: '0' is not accepted; it must be an integer from 1 to"),
+        ("cursor", "x", "cursor: 'x' is not accepted; it must be `next_cursor` of the `meta` of a page"),
         ("status", "failed,", "status: '' is not accepted; it must be one or several of"),
         ("workflow_id", "7", "workflow_id: '7' is not accepted; it must be a UUID"),
         ("state", "", "state: '' is not accepted; it must be the name of a state, of 1 to 80 characters"),

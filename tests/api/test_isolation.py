@@ -11,8 +11,13 @@ from perdure.api.http.routing import ANY_KEY, Route
 from perdure.api.validation import members
 from perdure.engine.services.access import SCOPES
 from tests.api.conftest import APPROVED, ENDING, PROCESS, WITH_TOKEN, Api
-from tests.api.hostile.probing import asked
 
+SERVICE = "/api/v1/services/workflows"
+SERVICE_STEPS = {
+    "name": "mine",
+    "trigger_type": "manual",
+    "steps": [{"type": "log", "config": {"message": "m"}}],
+}
 STEPS = {"name": "mine", "steps": [{"id": "a", "type": "transform", "config": {"b": 1}}]}
 PLAIN = tuple(scope for scope in SCOPES if scope not in ("operator", "organization.view"))
 
@@ -48,7 +53,7 @@ async def owned(api: Api) -> Owned:
     body = {"action": "terminate", "filter": {"process_id_prefix": "nobody's"}}
     job = (await api.ok("POST", "/v1/bulk", json=body))["data"]["id"]
     places = (item["organization_id"], item["workspace_id"])
-    approval_id, run_id = await asked(api)
+    run_id, approval_id = await api.approval()
     ids = (workflow_id, execution_id, wait["wait_id"], key["id"], job, schedule_id, run_id, approval_id, *places)
     return Owned(
         workflow_id,
@@ -71,6 +76,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
     values = {
         **mine._asdict(),
         "workflow_version": "1",
+        "version": "1",
+        "approval_id": mine.wait_id,
         "name": "log" if "actions" in route.path else "mine",
         "id": _id(route, mine),
         "approvalId": mine.approval_id,
@@ -96,6 +103,11 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/executions/{process_id}/unpause": {},
         "/v1/workflows": {"name": "mine", "definition": ENDING},
         "/v1/workflows/{id}": {"name": "taken"},
+        "/v1/workflows/validate": {"document": ENDING},
+        "/v1/workflows/convert": {"document": ENDING, "from": "asl", "to": "graph"},
+        "/v1/workflows/{id}/execute": {"input": {}},
+        "/v1/executions/{process_id}/approvals/{approval_id}": {"decision": "approve"},
+        "/v1/executions/{process_id}/retry": {},
         "/v1/workflows/{id}/schedules": {"interval": {"value": 1, "unit": "days"}},
         "/v1/workflows/{id}/schedules/{schedule_id}": {"overlap": "skip"},
         f"{PROCESS}/toggleScheduledWorkflow": {
@@ -113,6 +125,8 @@ def request_for(route: Route, mine: Owned) -> tuple[str, dict[str, Any], Any]:
         "/v1/organizations/{id}": {"plan": "business"},
         "/api/v1/workflows": STEPS,
         "/api/v1/workflows/{id}": {"name": "taken"} if route.method == "PATCH" else STEPS,
+        f"{SERVICE}/workflows": SERVICE_STEPS,
+        f"{SERVICE}/workflows/{{id}}": {"name": "taken"},
         "/api/v1/runs/{id}/retry": {"input": {}},
         "/api/v1/runs/{id}/approvals/{approvalId}": {"decision": "approve"},
     }
@@ -143,9 +157,11 @@ LISTS = {
     "/v1/executions/counts",
     "/v1/bulk",
     "/api/v1/workflows",
+    f"{SERVICE}/workflows",
 }
 PLACELESS = {
-    *("/v1/actions", "/v1/actions/{name}", "/v1/test-state"),
+    f"{SERVICE}/action-catalog",
+    *("/v1/actions", "/v1/actions/{name}", "/v1/test-state", "/v1/workflows/validate", "/v1/workflows/convert"),
     *("/v1/workflows/by-name/{name}", "/v1/organization", "/v1/organizations/{id}", "/v1/me"),
 }
 """Routes that ask for nothing that anybody else has: a workflow under a name, the organization, are its own."""
@@ -190,8 +206,15 @@ async def test_the_request_of_the_matrix_is_a_real_one(api: Api, route: Route) -
     mine = await owned(api)
     if route.path.endswith("/release"):
         await api.set_aside(mine.process_id)
-    if route.path.endswith("/redrive"):
+    if "{version}" in route.path:
+        await api.ok("PATCH", f"/v1/workflows/{mine.workflow_id}", json={"definition": ENDING})
+    if "{approval_id}" in route.path:
+        run, approval = await api.approval()
+        mine = mine._replace(process_id=run, wait_id=approval)
+    if route.path.endswith(("/redrive", "/retry")):
         await api.ok("POST", f"/v1/executions/{mine.process_id}/terminate", json={})
+    if route.path.startswith(SERVICE) and route.path.endswith("/run"):  # one has begun a moment ago
+        await api.push(30_000)
     if route.path.endswith("/restore"):  # the latest version is no earlier one
         await api.ok("PATCH", f"/v1/workflows/{mine.workflow_id}", json={"definition": ENDING})
     response = await ask(api, route, mine, api.key)

@@ -14,7 +14,7 @@ from perdure.api.http.problems import STATUS, as_problem, headers_of, status_of
 from perdure.engine import errors
 from perdure.engine.core.transitions import TERMINAL
 from perdure.engine.errors import AmbiguousWait, EngineFailed, PerdureError
-from perdure.engine.services.access import Forbidden
+from perdure.engine.services.principals import Forbidden
 from perdure.store.errors import CommitUnknown, StoreFull, StoreUnavailable
 from tests.api.conftest import ENDING, PROCESS, Api
 

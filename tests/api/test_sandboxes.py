@@ -17,7 +17,7 @@ from perdure.engine.core import ids
 from perdure.engine.services.access import BEYOND_SANDBOX, SCOPES
 from perdure.engine.steps import Registry
 from perdure.engine.testing import ManualClock
-from tests.api.conftest import ENDING, KEY, PROCESS, SLEEPING, WAITING, WITH_TOKEN, Api, Start
+from tests.api.conftest import ENDING, KEY, PROCESS, SLEEPING, WAITING, WITH_TOKEN, Api, Start, eventually
 from tests.api.test_isolation import Owned, ask, owned
 from tests.present import present
 
@@ -388,3 +388,18 @@ async def test_what_changes_nothing_is_said_by_the_catalog(api: Api) -> None:
     ):
         run = await api.trigger(await api.workflow(task(resource, Parameters=given)), key=key)
         assert (await shown(api, run, key=key))["workflow_output_payload"] == output
+
+
+@pytest.mark.parametrize("name", ["log", "transform", "http_request"])
+async def test_a_step_of_one_s_own_is_simulated_whatever_its_name(start: Start, name: str) -> None:
+    """One that has the name of a step of ours that changes nothing may change something itself."""
+    called, registry = list[Any](), Registry()
+    registry.step(name)(called.append)
+    api = await start(steps=registry)
+    workflow_id = await api.workflow(task(name, Parameters={"url": "https://example.com", "value": 1}))
+    key = await sandbox_key(api)
+    run = await api.trigger(workflow_id, key=key)
+    assert (await shown(api, run, key=key))["status"] == "completed"
+    assert called == []
+    await api.trigger(workflow_id)
+    await eventually(lambda: called)

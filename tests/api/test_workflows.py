@@ -10,7 +10,7 @@ import pytest
 
 from perdure.engine import language
 from perdure.engine.runtime.streams.bulky import IN_LOOP_MAX
-from perdure.engine.services import workflows as catalog
+from perdure.engine.services import documents
 from tests.api.conftest import ENDING, PROCESS, WAITING, Api
 
 UNKNOWN = "01977420-0000-7000-8000-000000000000"
@@ -63,21 +63,6 @@ async def test_what_is_wrong_is_named(api: Api, fields: dict[str, Any], says: st
     assert response.status_code == 400
     assert response.json()["error"]["message"].startswith(says)
     assert (await api.ok("GET", "/v1/workflows"))["meta"]["total"] == 0
-
-
-@pytest.mark.parametrize(
-    ("fields", "name"),
-    [
-        ({"nodes": []}, "nodes"),
-    ],
-)
-async def test_a_feature_to_come_is_refused_by_name(api: Api, fields: dict[str, Any], name: str) -> None:
-    """Never accepted and ignored."""
-    response = await api.post("/v1/workflows", json={**NEW, **fields})
-    assert response.status_code == 400
-    message = response.json()["error"]["message"]
-    assert message.startswith(f"{name}: ")
-    assert "not supported yet" in message
 
 
 SET = {"timeoutMs": 60_000, "concurrencyLimit": 3, "concurrencyKey": "$.customer", "concurrencyCounts": "active"}
@@ -461,7 +446,7 @@ async def test_an_apply_that_takes_long_holds_up_no_other(api: Api, monkeypatch:
         assert "Comment" not in definition or gate.wait(10)
         return problems(definition)
 
-    monkeypatch.setattr(catalog, "problems", slow)
+    monkeypatch.setattr(documents, "problems", slow)
     path, other = "/v1/workflows/by-name/one", await api.new_key(organization="B")
     large = {"Comment": "a" * IN_LOOP_MAX, "StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
     small = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}

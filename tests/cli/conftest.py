@@ -85,6 +85,7 @@ FILES: dict[str, Any] = {
     "invoice.json": {"amount": 120},
     "approval.json": {"source": "TEAMS", "approved": True},
     "mock.json": {"Charge": {"receipt": 7}},
+    "answers.json": {"ask": {"approved": True, "approvedBy": "ann"}, "book": "done"},
 }
 
 

@@ -94,6 +94,66 @@ def test_steps_of_ones_own_are_known(perdure: Perdure, folder: Path) -> None:
     assert "steps:" in perdure(*command, "--steps", "own_steps_of_formats:nothing", exits=2).stderr
 
 
+# --- triggers ----------------------------------------------------------------------------------------------------
+
+
+def with_trigger(folder: Path, trigger: dict[str, Any]) -> None:
+    """Write the steps, with a trigger and a name of their own."""
+    (folder / "triggered.json").write_text(json.dumps({**STEPS, "name": "triggered", "trigger": trigger}))
+
+
+def test_a_trigger_that_comes_later_is_refused_by_name(perdure: Perdure, folder: Path) -> None:
+    """By every command that takes a document, each time with its place."""
+    with_trigger(folder, {"type": "webhook", "provider": "stripe"})
+    for command in ("validate", "create", "apply"):
+        told = perdure("workflows", command, "triggered.json", exits=1).stderr
+        assert "/trigger/type: 'webhook' is not there yet (they come with webhooks)" in told
+
+
+def test_a_calendar_that_means_nothing_is_a_problem_among_the_others(perdure: Perdure, folder: Path) -> None:
+    """Cron expression and time zone are told with their places, and what else is wrong with them."""
+    trigger = {"type": "schedule", "cron": "99 * * * *", "timezone": "Europe/Berlln"}
+    bad = {"id": "b", "type": "lgo", "config": {}}
+    graph = {
+        "nodes": [{"id": "t", "type": "trigger", "config": trigger}, {**bad, "type": "log", "config": {"mesage": ""}}],
+        "edges": [{"source": "t", "target": "b"}],
+    }
+    (folder / "graph.json").write_text(json.dumps(graph))
+    with_trigger(folder, trigger)
+    steps = json.loads((folder / "triggered.json").read_text())
+    (folder / "triggered.json").write_text(json.dumps({**steps, "steps": [*steps["steps"], bad]}))
+    for command, path, places in (
+        ("validate", "triggered.json", ("/trigger/cron", "/trigger/timezone", "/steps/3/type")),
+        ("create", "triggered.json", ("/trigger/cron", "/trigger/timezone", "/steps/3/type")),
+        ("apply", "graph.json", ("/nodes/0/config/cron", "/nodes/0/config/timezone", "/nodes/1/config/mesage")),
+    ):
+        told = perdure("workflows", command, path, exits=1).stderr
+        assert all(f"{place}: " in told for place in places), told
+        assert "Did you mean 'Europe/Berlin'" in told
+
+
+def test_a_schedule_in_a_document_starts_the_workflow(perdure: Perdure, folder: Path) -> None:
+    """Created or applied into a database it is made; the next version changes it, and the same one does not."""
+    with_trigger(folder, {"type": "schedule", "cron": "0 9 * * 1", "timezone": "Europe/Berlin"})
+    for command in ("apply", "apply"):
+        perdure("workflows", command, "triggered.json")
+        (found,) = perdure.json("schedules", "list", "triggered")["items"]
+        assert (found["cron_expression"], found["timezone"]) == ("0 9 * * 1", "Europe/Berlin")
+    with_trigger(folder, {"type": "schedule", "interval": {"value": 2, "unit": "hours"}})
+    perdure("workflows", "apply", "triggered.json")
+    (found,) = perdure.json("schedules", "list", "triggered")["items"]
+    assert found["interval"] == {"value": 2, "unit": "hours"}
+    with_trigger(folder, {"type": "schedule", "cron": "0 9 * * 1"})
+    perdure("workflows", "create", "triggered.json", "--name", "another")
+    assert perdure.json("schedules", "list", "another")["items"]
+
+
+def test_the_format_is_told_by_the_members(perdure: Perdure) -> None:
+    """`validate` and `convert` guess it, as `create` does."""
+    assert "is valid" in perdure("workflows", "validate", "invoice.steps.json").stdout
+    assert "States" in perdure("workflows", "convert", "invoice.steps.json", "--to", "asl").stdout
+
+
 # --- lines -------------------------------------------------------------------------------------------------------
 
 JSON_TEXT = b"""{
@@ -221,10 +281,11 @@ def test_a_format_that_is_not_clear_must_be_said(perdure: Perdure, folder: Path)
     perdure("workflows", "create", "either.json", "--format", "service")
 
 
-def test_a_server_is_given_definitions(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would keep as something else than it is, is refused, saying how it goes."""
+def test_a_server_is_given_documents(perdure: Perdure, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps them as they are written, as a database does."""
     monkeypatch.setenv("PERDURE_SERVER", served)
     monkeypatch.setenv("PERDURE_KEY", KEY)
     for command in ("create", "apply"):
-        told = perdure("workflows", command, "invoice.steps.json", exits=2).stderr
-        assert "perdure workflows convert FILE --from steps --to asl" in told
+        workflow_id = perdure("workflows", command, "invoice.steps.json").stdout.splitlines()[0]
+        shown = perdure("workflows", "show", workflow_id, "--format", "steps", "--json").stdout
+        assert json.loads(shown)["steps"]

@@ -132,3 +132,26 @@ def test_a_file_with_a_byte_order_mark_is_read(perdure: Perdure, folder: Path) -
     """Some editors write one in front of JSON; it is no part of it."""
     (folder / "bom.json").write_bytes(b"\xef\xbb\xbf" + (folder / "charge.asl.json").read_bytes())
     assert perdure.json("simulate", "bom.json", "--mock", "mock.json")["status"] == "SUCCEEDED"
+
+
+def test_a_document_of_steps_is_simulated(perdure: Perdure, folder: Path) -> None:
+    """Its format is guessed or said, its steps are mocked by their ids, and its problems are told with their lines."""
+    found = perdure.json("simulate", "invoice.steps.json", "--input", '{"amount": 50}', "--mock", "answers.json")
+    assert (found["status"], found["output"]) == ("SUCCEEDED", "done")
+    (folder / "bad.json").write_text(json.dumps({"name": "x", "steps": [{"id": "a", "type": "lgo"}]}))
+    assert "line 1: /steps/0/type: " in perdure("simulate", "bad.json", "--format", "steps", exits=1).stderr
+
+
+def test_steps_of_ones_own_are_known_to_a_simulation(
+    perdure: Perdure, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a registry is named."""
+    (folder / "simulated_steps.py").write_text(
+        "from perdure.steps import Registry\nregistry = Registry()\n"
+        "@registry.step('charge')\ndef charge(value):\n    return value\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    (folder / "own.json").write_text(json.dumps({"name": "x", "steps": [{"id": "c", "type": "charge", "config": {}}]}))
+    (folder / "m.json").write_text(json.dumps({"c": 7}))
+    found = perdure.json("simulate", "own.json", "--mock", "m.json", "--steps", "simulated_steps:registry")
+    assert found["output"] == 7

@@ -560,8 +560,8 @@ def restore(connection, original):
         "INSERT INTO execution_counts SELECT workspace_id, workflow_id, status, 1, 1 FROM execution_counts",
         (
             "INSERT INTO workflow_versions SELECT workflow_id, 2, organization_id, workspace_id, definition,"
-            " definition_digest, mock_payload, created_at, created_by, published_at, resume, settings"
-            " FROM workflow_versions"
+            " definition_digest, mock_payload, created_at, created_by, published_at, resume, settings, format, source,"
+            " outline, summary FROM workflow_versions"
         ),
         "UPDATE events SET recorded_at = recorded_at + 1, hash = randomblob(32)",
         (

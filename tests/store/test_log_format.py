@@ -71,6 +71,7 @@ WORDS = {
     "OrganizationSettings": "*settings of an organization*",
     "Quotas": "*quotas*",
     "Visibility": '`"private"` or `"tenant"` or `"shared"`',
+    "PlanName": '`"free"` or `"starter"` or `"pro"` or `"business"` or `"unlimited"`',
     "CountsRule": '`"all"` or `"active"`',
     "ResumeRule": '`"any"` or `"named"`',
     "Timing": "*timing*",

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from perdure.api.dialects.schemas import (
     Count,
@@ -43,6 +44,19 @@ Description: TypeAlias = Annotated[
 Definition: TypeAlias = Annotated[
     dict[str, Any], msgspec.Meta(extra={"accepts": "an object in Amazon States Language"})
 ]
+GraphNodes: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of nodes {id, type, config}"})]
+Edges: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of edges {source, target}"})]
+Variables: TypeAlias = Annotated[dict[str, Any], msgspec.Meta(extra={"accepts": "an object of default values"})]
+StepList: TypeAlias = Annotated[list[Any], msgspec.Meta(extra={"accepts": "a list of steps {id, type, config}"})]
+VisibilityWord: TypeAlias = Annotated[
+    Literal["private", "tenant", "shared"], msgspec.Meta(extra={"accepts": "'private', 'tenant' or 'shared'"})
+]
+People: TypeAlias = Annotated[list[PersonId], msgspec.Meta(max_length=100)]
+Summary: TypeAlias = Annotated[
+    str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*\Z", extra={"accepts": "a text of at most 500 characters"})
+]
+DocumentFormat: TypeAlias = Literal["asl", "graph", "service", "steps"]
+CursorText: TypeAlias = Annotated[str, msgspec.Meta(max_length=128)]
 ScopeName: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ""})]
 """A scope in any dialect's spelling; the document shows those of the server's dialects."""
 Moment: TypeAlias = Annotated[datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -61,6 +75,21 @@ class Numbered(Shape, frozen=True):
     page: Number
     limit: Number
     total: Count
+
+
+class NextCursor(Shape, frozen=True):
+    """`next_cursor`: what asks for the next page as `cursor`, if there is one."""
+
+    limit: Number
+    has_more: bool
+    next_cursor: str | None
+
+
+class PagePlaced(NextCursor, frozen=True, kw_only=True):
+    """A page by its number has that, and the number of items on all pages; a cursor goes on from it, too."""
+
+    page: Number | UnsetType = UNSET
+    total: Count | UnsetType = UNSET
 
 
 class After(Shape, frozen=True):

@@ -10,6 +10,7 @@ from perdure.api.dialects.resource.executions import (
     bulk,
     chances,
     events,
+    execution,
     executions,
     finding,
     pauses,
@@ -17,12 +18,13 @@ from perdure.api.dialects.resource.executions import (
     tasks,
     waits,
 )
-from perdure.api.dialects.resource.workflows import actions, schedules, trials, workflows
+from perdure.api.dialects.resource.workflows import actions, documents, schedules, trials, workflows
 from perdure.api.http.routing import Route
 
 ROUTES: Final[Sequence[Route]] = (
-    *(*executions.ROUTES, *events.ROUTES, *workflows.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
-    *finding.ROUTES,
+    *(*executions.ROUTES, *events.ROUTES, *documents.NAMED_ROUTES, *workflows.ROUTES),
+    *(*documents.ROUTES, *schedules.ROUTES, *keys.ROUTES, *waits.ROUTES),
+    *(*finding.ROUTES, *execution.ROUTES),
     *bulk.ROUTES,
     *(*chances.ROUTES, *tasks.ROUTES, *organizations.ROUTES, *releases.ROUTES, *pauses.ROUTES),
     *(*trials.ROUTES, *clock.ROUTES, *actions.ROUTES),

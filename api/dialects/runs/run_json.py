@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from perdure.api.dialects.status_words import RUNS_WORDS
+from perdure.api.dialects.status_words import RUNS_WORDS, TRIGGERS
 from perdure.api.http.instants import iso
 from perdure.engine.core import ids
 from perdure.engine.history.approvals import Approval
@@ -13,15 +12,6 @@ from perdure.engine.history.error_codes import StepError
 from perdure.engine.history.log_lines import LogLine
 from perdure.engine.history.step_records import StepAttempt, StepRecord
 from perdure.engine.services.run_records import RunRecord
-
-TRIGGERS: Final[Mapping[str, str]] = {
-    "REQUEST": "api",
-    "SCHEDULE": "schedule",
-    "WEBHOOK": "webhook",
-    "FORM": "form",
-    "MANUAL": "manual",
-}
-"""What started a run, by our word."""
 
 
 def run_json(run: RunRecord) -> dict[str, Any]:

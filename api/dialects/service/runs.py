@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from perdure.api.dialects import schemas as common
-from perdure.api.dialects.runs.run_json import TRIGGERS
 from perdure.api.dialects.service import schemas
 from perdure.api.dialects.service.dialect import RUNS, data, route
 from perdure.api.dialects.service.pages import page_meta, start_of
 from perdure.api.dialects.service.workflows import CHANGED, FOUND
-from perdure.api.dialects.status_words import SERVICE_WORDS
+from perdure.api.dialects.status_words import SERVICE_WORDS, TRIGGERS
 from perdure.api.http.instants import iso_seconds
 from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.api.validation import id_of
@@ -62,7 +61,7 @@ async def _page(call: RouteCall[Any, None], workflow_id: bytes | None) -> Reply:
         **({} if query.status is None else {"status": SERVICE_WORDS.meant(query.status)}),
     }
     if offset is None:
-        page = await services.finding.page(call.caller, given, after=query.cursor, name="cursor", limit=query.limit)
+        page = await services.finding.page(call.caller, given, after=query.cursor, limit=query.limit, field="cursor")
     else:
         page = await services.finding.page_at(call.caller, given, offset=offset, limit=query.limit)
     runs = await services.records.many([found.row for found in page.items])

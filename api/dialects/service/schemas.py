@@ -30,7 +30,7 @@ WorkflowName: TypeAlias = Annotated[
 About: TypeAlias = Annotated[
     str, msgspec.Meta(max_length=500, pattern=r"^[^\x00]*\Z", extra={"accepts": "a text of at most 500 characters"})
 ]
-Steps: TypeAlias = Annotated[
+ServiceSteps: TypeAlias = Annotated[
     list[Any],
     msgspec.Meta(
         min_length=1,
@@ -39,7 +39,7 @@ Steps: TypeAlias = Annotated[
         extra={"accepts": f"a list of 1 to {STEPS_MAX} steps, each of them {{step_type, step_config}}"},
     ),
 ]
-Cron: TypeAlias = Annotated[
+CronText: TypeAlias = Annotated[
     str,
     msgspec.Meta(min_length=1, max_length=200, extra={"accepts": "a cron expression of 5 fields such as 0 9 * * *"}),
 ]
@@ -57,7 +57,7 @@ Offset: TypeAlias = Annotated[
         },
     ),
 ]
-Person: TypeAlias = Annotated[
+PersonName: TypeAlias = Annotated[
     str,
     msgspec.Meta(
         min_length=1,
@@ -67,7 +67,7 @@ Person: TypeAlias = Annotated[
     ),
 ]
 People: TypeAlias = Annotated[
-    list[Person],
+    list[PersonName],
     msgspec.Meta(max_length=SHARED_MAX, extra={"accepts": f"a list of at most {SHARED_MAX:,} ids"}),
 ]
 TriggerKind: TypeAlias = Literal["schedule", "manual"]
@@ -113,11 +113,11 @@ class ServiceWorkflow(Request, frozen=True):
     """A workflow: its steps in order, and when they run. `schedule` is another name of `cron_expression`."""
 
     name: WorkflowName
-    steps: Steps
+    steps: ServiceSteps
     description: About | None = None
     trigger_type: TriggerKind = "schedule"
-    cron_expression: Cron | None = None
-    schedule: Cron | None = None
+    cron_expression: CronText | None = None
+    schedule: CronText | None = None
     timezone: Zone = "UTC"
     status: ActiveOrPaused = "active"
     visibility: VisibleTo = "tenant"
@@ -131,11 +131,11 @@ class ServiceWorkflowChange(Request, frozen=True):
     """The members to be changed; the rest stays."""
 
     name: WorkflowName | UnsetType = UNSET
-    steps: Steps | UnsetType = UNSET
+    steps: ServiceSteps | UnsetType = UNSET
     description: About | UnsetType | None = UNSET
     trigger_type: TriggerKind | UnsetType = UNSET
-    cron_expression: Cron | UnsetType | None = UNSET
-    schedule: Cron | UnsetType | None = UNSET
+    cron_expression: CronText | UnsetType | None = UNSET
+    schedule: CronText | UnsetType | None = UNSET
     timezone: Zone | UnsetType = UNSET
     status: ActiveOrPaused | UnsetType = UNSET
     visibility: VisibleTo | UnsetType = UNSET
@@ -288,3 +288,9 @@ class StepTypeShown(Shape, frozen=True):
     is_summary: bool
     needs_delivery: bool
     available: bool
+
+
+class StepTypesListed(Shape, frozen=True):
+    """Step types."""
+
+    data: list[StepTypeShown]

@@ -11,7 +11,7 @@ from perdure.api.http.routing import Reply, Route, RouteCall
 from perdure.engine.language.formats.later import not_yet
 
 
-class StepType(NamedTuple):
+class PromisedStep(NamedTuple):
     """A step type that this API names: what it is for, and what its config has at least."""
 
     name: str
@@ -22,14 +22,18 @@ class StepType(NamedTuple):
 
 
 OWN: Final = (
-    StepType("send_email", "Send an email", "delivery", ("to", "subject")),
-    StepType("create_notification", "Create a notification", "delivery"),
-    StepType("send_invoice_reminder", "Send an invoice reminder", "invoices"),
-    StepType("generate_recurring_invoice", "Generate a recurring invoice", "invoices"),
-    StepType("mark_invoices_overdue", "Mark invoices overdue", "invoices"),
-    StepType("invoicing_ar_summary", "Summarize accounts receivable", "summaries", ("date_range",), is_summary=True),
-    StepType("forms_submission_digest", "Summarize form submissions", "summaries", ("date_range",), is_summary=True),
-    StepType("payments_summary", "Summarize payments", "summaries", ("date_range",), is_summary=True),
+    PromisedStep("send_email", "Send an email", "delivery", ("to", "subject")),
+    PromisedStep("create_notification", "Create a notification", "delivery"),
+    PromisedStep("send_invoice_reminder", "Send an invoice reminder", "invoices"),
+    PromisedStep("generate_recurring_invoice", "Generate a recurring invoice", "invoices"),
+    PromisedStep("mark_invoices_overdue", "Mark invoices overdue", "invoices"),
+    PromisedStep(
+        "invoicing_ar_summary", "Summarize accounts receivable", "summaries", ("date_range",), is_summary=True
+    ),
+    PromisedStep(
+        "forms_submission_digest", "Summarize form submissions", "summaries", ("date_range",), is_summary=True
+    ),
+    PromisedStep("payments_summary", "Summarize payments", "summaries", ("date_range",), is_summary=True),
 )
 """Those that the API promises, in its order. They are listed before they can be run, and not as if they could."""
 
@@ -44,7 +48,7 @@ async def list_step_types(call: RouteCall[schemas.StepTypesQuery, None]) -> Repl
     return data([*own, *(known[name] for name in others)])
 
 
-def _later(wanted: StepType) -> dict[str, Any]:
+def _later(wanted: PromisedStep) -> dict[str, Any]:
     """A step type that cannot be run yet: it says so, and with what it comes."""
     return {
         "step_type": wanted.name,
@@ -62,6 +66,6 @@ ROUTES: Final[Sequence[Route]] = (
     route(
         *(STEP_TYPES, "GET", "action-catalog", "workflows.view", list_step_types),
         query=schemas.StepTypesQuery,
-        answer=schemas.ServiceData[list[schemas.StepTypeShown]],
+        answer=schemas.StepTypesListed,
     ),
 )

@@ -53,6 +53,9 @@ from perdure.engine.language.values import Json, shown
 NODES_MAX: Final = 1_000
 EDGES_MAX: Final = 5_000
 
+_END: Final = "(end)"
+"""The one state of a draft without nodes."""
+
 _DOCUMENT: Final = (
     "name",
     "description",
@@ -97,21 +100,39 @@ def compile_graph(
     `actions`: what a node of type action can do.
     `has_credentials`: whether `credentials.NAME` may stand in templates.
     `is_standalone`: whether the definition says itself how long a run may take; else the workflow's settings do.
-    `is_draft`: whether nodes that nothing leads to are warnings, and left out.
+    `is_draft`: whether nodes that nothing leads to are warnings, and left out; one with no nodes at all is accepted.
 
     Raises DocumentError, with every problem that is found; nothing else, whatever it is given.
     """
     diagnostics = Diagnostics()
     members = members_of(document, diagnostics, "a graph")
     members.check(_DOCUMENT)
-    nodes = _nodes(members, actions, diagnostics)
+    is_blank = is_draft and members.get("nodes") == []
+    nodes = {} if is_blank else _nodes(members, actions, diagnostics)
     edges = _edges(members, nodes, diagnostics)
     if diagnostics.problems:
         raise DocumentError(diagnostics.problems)
+    if is_blank:
+        return _blank(members, diagnostics)
     if _is_definition(nodes, edges):
         return _restored(members, nodes, edges, diagnostics)
     options = BuildOptions(actions, {}, has_credentials, is_standalone=is_standalone)
     return _compiled(members, nodes, edges, options, diagnostics, is_draft=is_draft)
+
+
+def _blank(members: Members, diagnostics: Diagnostics) -> CompiledDocument:
+    """Compile a draft that has no node yet: a machine that ends as soon as it begins."""
+    settings, schemas = settings_of(members), schemas_of(members)
+    if diagnostics.problems:
+        raise DocumentError(diagnostics.problems)
+    warning = Problem("/nodes", "there is no node yet: a run of it ends at once, and it cannot be published")
+    return CompiledDocument(
+        definition={"StartAt": _END, "States": {_END: {"Type": "Succeed"}}},
+        settings=settings,
+        input_schema=schemas.input,
+        output_schema=schemas.output,
+        warnings=(warning,),
+    )
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from perdure.cli import output
-from perdure.cli.document_text import FORMATS, DocumentText, read_document
+from perdure.cli.document_text import FORMATS, DocumentText, GivenFile, a_file
 from perdure.cli.options import ExampledCommand, as_json, steps
 from perdure.cli.runner import CommandFailed, CommandNotRun
 
@@ -23,11 +23,13 @@ from perdure.cli.runner import CommandFailed, CommandNotRun
     ],
 )
 @click.argument("file")
-@click.option("--from", "source", type=click.Choice(FORMATS), required=True, help="The format of FILE.")
+@click.option(
+    "--from", "source", type=click.Choice(FORMATS), help="The format of FILE.  [default: what its members say, or asl]"
+)
 @click.option("--to", "target", type=click.Choice(FORMATS), required=True, help="What to make of it.")
 @click.option("--output", "path", metavar="FILE", help="Where to write it.  [default: stdout]")
 @steps
-def convert(file: str, source: str, target: str, path: str | None, steps: str | None) -> None:
+def convert(file: str, source: str | None, target: str, path: str | None, steps: str | None) -> None:
     """Convert FILE, a document in JSON or YAML (`-`: stdin), to Amazon States Language, or to a view of that.
 
     A graph comes back as the same definition. A list of steps, of either kind, shows its states for reading. What is
@@ -35,9 +37,9 @@ def convert(file: str, source: str, target: str, path: str | None, steps: str | 
     """
     from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 the help needs no language
 
-    document = read_document(file, "FILE")
-    compiled = _compiled(source, document, steps)
-    made = document.value if source == target else PROJECTIONS[target](compiled.definition)
+    document, found = GivenFile(file, source).read()
+    compiled = compiled_file(found, document, steps)
+    made = document.value if found == target else PROJECTIONS[target](compiled.definition)
     if path is None:
         output.document(made)
         return
@@ -51,22 +53,21 @@ def convert(file: str, source: str, target: str, path: str | None, steps: str | 
 @click.command(
     cls=ExampledCommand,
     examples=[
-        "perdure workflows validate invoice.steps.json --format steps",
+        "perdure workflows validate invoice.steps.json",
         "perdure workflows validate invoice.asl.yaml --format asl --json",
     ],
 )
-@click.argument("file")
-@click.option("--format", "name", type=click.Choice(FORMATS), required=True, help="The format of FILE.")
+@a_file
 @steps
 @as_json
-def validate(file: str, name: str, steps: str | None, *, as_json: bool) -> None:
+def validate(file: GivenFile, steps: str | None, *, as_json: bool) -> None:
     """Validate FILE, a document in JSON or YAML (`-`: stdin): exit status 1, with every problem, if it is not valid.
 
     Steps of your own are known if --steps names them.
     """
-    document = read_document(file, "FILE")
+    document, name = file.read()
     try:
-        warnings = _compiled(name, document, steps).warnings
+        warnings = compiled_file(name, document, steps).warnings
     except CommandFailed as refused:
         if as_json:
             output.document({"valid": False, "problems": _told(refused), "warnings": []})
@@ -77,7 +78,7 @@ def validate(file: str, name: str, steps: str | None, *, as_json: bool) -> None:
         return
     for warning in shown:
         output.say(f"warning: {warning['path'] or '/'}: {warning['message']}")
-    output.line(f"{file} is valid")
+    output.line(f"{file.path} is valid")
 
 
 class NotValid(CommandFailed):
@@ -93,26 +94,24 @@ def _told(refused: CommandFailed) -> list[dict[str, Any]]:
     return refused.problems if isinstance(refused, NotValid) else []
 
 
-def _compiled(name: str, document: DocumentText, steps: str | None) -> Any:
+def compiled_file(name: str, document: DocumentText, steps: str | None) -> Any:
     """The document of a file, compiled. Raises `NotValid`."""
-    from perdure.engine.language.formats.documents import DocumentOptions, compile_document  # noqa: PLC0415 as above
-    from perdure.engine.language.formats.flow import DocumentError  # noqa: PLC0415 as above
+    from perdure.engine.errors import Invalid  # noqa: PLC0415 as above
+    from perdure.engine.language.formats.documents import DocumentOptions  # noqa: PLC0415 as above
+    from perdure.engine.services.documents import GivenDocument, compile_given  # noqa: PLC0415 as above
 
     try:
-        return compile_document(name, document.value, DocumentOptions(_actions(steps), is_standalone=True))
-    except DocumentError as error:
-        raise NotValid(document, [{"path": each.path, "message": each.message} for each in error.problems]) from None
+        return compile_given(GivenDocument(name, document.value), DocumentOptions(_actions(steps), is_standalone=True))
+    except Invalid as error:
+        raise NotValid(document, error.details["errors"]) from None
 
 
 def _actions(steps: str | None) -> Mapping[str, Any]:
     """What steps can do: the catalog, and what a registry of one's own has. Raises `CommandNotRun`."""
-    from perdure.engine.steps.action_forms import ACTION_FORMS, action_forms  # noqa: PLC0415 as above
-
-    if not steps:
-        return ACTION_FORMS
-    from perdure.engine.steps import load_registry  # noqa: PLC0415 only --steps needs it
+    from perdure.engine.steps import load_registry  # noqa: PLC0415 as above
+    from perdure.engine.steps.action_forms import action_forms  # noqa: PLC0415 as above
 
     try:
-        return action_forms(load_registry(steps))
+        return action_forms(load_registry(steps) if steps else None)
     except ValueError as error:
         raise CommandNotRun(f"steps: {error}") from None

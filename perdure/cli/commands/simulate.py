@@ -9,9 +9,10 @@ import click
 
 from perdure.cli import output
 from perdure.cli.arguments import parse_json, read_file, read_json, read_object
+from perdure.cli.commands.formats import compiled_file
 from perdure.cli.commands.trial import TrialOptions, try_state
-from perdure.cli.document_text import read_document
-from perdure.cli.options import ExampledCommand, as_json
+from perdure.cli.document_text import GivenFile, a_file
+from perdure.cli.options import ExampledCommand, as_json, steps
 from perdure.cli.output import compact, instant
 from perdure.cli.runner import CommandFailed
 from perdure.cli.step_lines import steps_json, steps_table
@@ -31,18 +32,20 @@ STUCK_MAX: Final = 20
         "perdure simulate charge.asl.json --input @invoice.json --mock mock.json",
         "perdure simulate charge.asl.json --input @invoice.json --mock mock.json --json",
         """perdure simulate charge.asl.json --state Charge --input @invoice.json --mock mock.json""",
+        """perdure simulate invoice.steps.json --input '{"amount": 50}' --mock answers.json""",
     ],
 )
-@click.argument("definition", metavar="DEFINITION")
+@a_file
 @click.option("--input", "given", metavar="JSON|@FILE", default="{}", help="The run's input.  [default: {}]")
 @click.option("--mock", metavar="FILE", help="What Task states give: a JSON object, see above.")
 @click.option("--state", metavar="NAME", help="Try out this one state by itself instead of the whole run.")
 @click.option("--context", metavar="JSON|@FILE", help="With --state: the whole context object.")
 @click.option("--variables", metavar="JSON|@FILE", help="With --state: the variables that it sees.")
 @click.option("--retry-count", metavar="N", default=0, help="With --state: how often it was tried again.")
+@steps
 @as_json
-def simulate(
-    definition: str,
+def simulate(  # noqa: PLR0913 click gives each option as an argument
+    file: GivenFile,
     given: str,
     mock: str | None,
     state: str | None,
@@ -50,15 +53,18 @@ def simulate(
     variables: str | None,
     retry_count: int,
     *,
+    steps: str | None,
     as_json: bool,
 ) -> None:
-    """Run a definition (a file, or `-`) to its end in virtual time: no database, and a year takes a millisecond.
+    """Run a definition in FILE (`-`: stdin) to its end in virtual time: no database, and a year takes a millisecond.
 
-    The mock is a JSON object from the name of a Task state to what that gives, a step, a wait, a task token and a child
-    alike: its result, or {"result": …}, or {"error": …, "cause": …}, or a list of such outcomes, one an attempt, the
+    A document of steps or a graph is compiled first; its Task states are named as its steps. The mock is a JSON object
+    from the name of a Task state to what that gives, a step, a wait, a task token, an approval and a child alike: its
+    result, or {"result": …}, or {"error": …, "cause": …}, or a list of such outcomes, one an attempt, the
     last for all further ones. Exit status 1 if the run fails or gets stuck.
     """
-    source = read_document(definition, "DEFINITION").value
+    definition = file.path
+    source = _definition(file, steps)
     if not isinstance(source, dict):
         raise CommandFailed(f"{definition} is not valid", ["/: a definition is a JSON object"])
     mocked = _given_mock(mock)
@@ -85,6 +91,12 @@ def simulate(
     else:
         _print(shown)
     _judge(simulation)
+
+
+def _definition(file: GivenFile, steps: str | None) -> Any:
+    """The definition in a file; what is of another format is compiled to one. Raises `CommandFailed`."""
+    document, form = file.read()
+    return document.value if form == "asl" else compiled_file(form, document, steps).definition
 
 
 def _given_mock(path: str | None) -> Any:

@@ -49,10 +49,12 @@ from perdure.engine.core import ids
 from perdure.engine.core.pause_events import Clocks
 from perdure.engine.embedded import Engine
 from perdure.engine.runtime.callers import Caller
-from perdure.engine.services.access import SCOPES, MadeKey, Principal
+from perdure.engine.services.access import SCOPES
+from perdure.engine.services.authoring import Authored
 from perdure.engine.services.bulk import BulkOrder
 from perdure.engine.services.documents import GivenDocument
 from perdure.engine.services.inputs import ProcessIdNoText, ProcessIdsDiffer, chosen_process_id, said_beside
+from perdure.engine.services.principals import MadeKey, Principal
 from perdure.engine.services.run_filters import Given
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry, load_registry
@@ -128,15 +130,14 @@ class Direct:
 
         async def create(engine: Engine, caller: Caller) -> dict[str, Any]:
             body = read(NewWorkflow, given)
-            saved = await engine.services.workflows.create(
-                caller,
-                body.name,
-                body.definition if written_as == "asl" else GivenDocument(written_as, definition),
+            wanted = Authored(
+                GivenDocument(written_as, body.definition if written_as == "asl" else definition),
+                name=body.name,
                 description=body.description,
                 is_published=not is_draft,
                 settings=given_settings(body.settings),
             )
-            return _saved(saved)
+            return _saved(await engine.services.authoring.create(caller, wanted))
 
         return dict(self._do(create, makes=True))
 
@@ -154,14 +155,14 @@ class Direct:
             stated = definition if written_as == "asl" else {}
             given = {"definition": stated, "description": description, "settings": settings}
             body = read(AppliedWorkflow, given)
-            applied = await engine.services.workflows.apply(
-                caller,
-                read(Named, {"name": name}).name,
-                body.definition if written_as == "asl" else GivenDocument(written_as, definition),
+            wanted = Authored(
+                GivenDocument(written_as, body.definition if written_as == "asl" else definition),
+                name=read(Named, {"name": name}).name,
                 description=body.description,
                 is_published=not is_draft,
                 settings=settings,
             )
+            applied = await engine.services.authoring.apply(caller, wanted)
             return {**_saved(applied.saved), "outcome": applied.outcome}
 
         return dict(self._do(apply, makes=True))

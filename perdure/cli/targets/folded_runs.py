@@ -68,7 +68,7 @@ def drawn(client: Client, told: Sequence[EventStored]) -> str:
     recorded = [_recorded(event) for event in told]
     started: Any = recorded[0].event
     version = client.workflow(started.workflow, version=started.workflow_version)
-    return mermaid_run(version.definition, recorded)
+    return mermaid_run(version.definition or {}, recorded)
 
 
 def _pause(row: ExecutionRow, recorded: Sequence[Recorded]) -> PauseView | None:

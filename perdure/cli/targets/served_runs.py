@@ -13,7 +13,7 @@ from perdure.api.client.results import EventStored, WorkflowShown
 from perdure.cli.filter_options import cursor_of
 from perdure.cli.runner import CommandFailed
 from perdure.cli.targets.run_reader import ListedStatus
-from perdure.cli.targets.server import Remote
+from perdure.cli.targets.server import Remote, as_sent
 from perdure.engine.services.run_filters import Given, Sort
 
 ITEMS_AT_ONCE: Final = 100
@@ -59,10 +59,10 @@ class ServedRuns(Remote):
         has_more = True
         while has_more and len(items) < limit:
             at_once = min(ITEMS_AT_ONCE, limit - len(items))
-            page = self.client.find_executions(given, sort=sort, after=after, limit=at_once)
-            items += [{name: to_builtins(getattr(item, name)) for name in _RUN} for item in page.data]
+            page = self.client.find_executions(as_sent(given), sort=sort, after=after, limit=at_once)
+            items += [{**to_builtins(item), "status": item.status_detail} for item in page.data]
             after, has_more = page.meta.after, page.meta.has_more
-        return {"items": items, "after": after}
+        return {"items": [{name: item[name] for name in _RUN} for item in items], "after": after}
 
     def counts(self, workflow: str | None) -> dict[str, Any]:
         workflow_id = None if workflow is None else self.workflow_id(workflow)
@@ -102,7 +102,7 @@ class ServedRuns(Remote):
             number += 1
             found = self.client.workflows(page=number, limit=ITEMS_AT_ONCE, status=status, search=search)
             items += found.data
-            total = found.meta.total
+            total = found.meta.total or 0
         cut = items[start % ITEMS_AT_ONCE :][:limit]
         return {"items": [_workflow(each) for each in cut], "total": total, "page": page}
 
@@ -119,6 +119,9 @@ class ServedRuns(Remote):
     def document(self, wanted: str, version: int | None, form: str) -> Any:
         from perdure.engine.language.formats.projections import PROJECTIONS  # noqa: PLC0415 no other command needs it
 
+        shown = self.client.workflow(self.workflow_id(wanted), version=version, expand="document")
+        if shown.format == form:
+            return shown.document
         return PROJECTIONS[form](self.workflow(wanted, version)["definition"])
 
     def bulk_jobs(self, limit: int, after: str | None) -> dict[str, Any]:

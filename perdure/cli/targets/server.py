@@ -55,6 +55,10 @@ def _failure(error: ClientError) -> CommandFailed:
     return kind(headline(error.message, error.details), problems(error.details))
 
 
+_TAKEN: Final = {"graph": ("nodes", "edges", "variables"), "steps": ("steps",)}
+"""The members of documents that a server is sent."""
+
+
 class Remote:
     """A server. Implements `Target`."""
 
@@ -79,7 +83,9 @@ class Remote:
         settings: dict[str, Any],
         written_as: str,
     ) -> dict[str, Any]:
-        _check_written(written_as)
+        if written_as != "asl":
+            members = _written(written_as, definition, description, settings, is_draft=is_draft)
+            return _members(self.client.write_workflow(name, members), _SAVED)
         made = self.client.create_workflow(
             name, definition, description=description, is_draft=is_draft, settings=settings
         )
@@ -95,7 +101,9 @@ class Remote:
         settings: dict[str, Any],
         written_as: str,
     ) -> dict[str, Any]:
-        _check_written(written_as)
+        if written_as != "asl":
+            members = _written(written_as, definition, description, settings, is_draft=is_draft)
+            return _members(self.client.apply_document(name, members), (*_SAVED, "outcome"))
         made = self.client.apply_workflow(
             name, definition, description=description, is_draft=is_draft, settings=settings
         )
@@ -193,7 +201,7 @@ class Remote:
     ) -> dict[str, Any]:
         wanted = {**filters, **({} if workflow is None else {"workflow_id": self.workflow_id(workflow)})}
         payload = arguments.get("payload", msgspec.UNSET)
-        asked = self.client.start_bulk(action, wanted, reason=reason, payload=payload, is_dry_run=is_dry_run)
+        asked = self.client.start_bulk(action, as_sent(wanted), reason=reason, payload=payload, is_dry_run=is_dry_run)
         return {name: value for name, value in _members(asked).items() if value is not msgspec.UNSET}
 
     def stop_bulk(self, bulk_id: str, reason: str | None) -> dict[str, Any]:
@@ -274,13 +282,27 @@ class Remote:
         return [each.process_id for each in page.items if each.process_id != each.workflow_execution_id]
 
 
-def _check_written(written_as: str) -> None:
-    """Refuse what a server would keep as something else than it is. Raises `CommandNotRun`."""
-    if written_as != "asl":
+def _written(
+    written_as: str, document: Any, description: str | None, settings: dict[str, Any], *, is_draft: bool
+) -> dict[str, Any]:
+    """The members of the API that a document is sent as. Raises `CommandNotRun` for one with more than those."""
+    taken = _TAKEN.get(written_as, ())
+    given = document if isinstance(document, dict) else {}
+    more = sorted(given.keys() - {*taken, "name", "description"})
+    if not taken or more:
+        what = f"{written_as} with {', '.join(more)}" if taken else written_as
         raise CommandNotRun(
-            f"--format: a server is given definitions in Amazon States Language from here, and not {written_as}",
+            f"--format: a server is given definitions, {' and '.join(_TAKEN)} from here, and not {what}",
             [f"perdure workflows convert FILE --from {written_as} --to asl makes one", "--database takes all formats"],
         )
+    members = {name: given[name] for name in taken if name in given}
+    members |= {"status": "draft" if is_draft else "published", **({"settings": settings} if settings else {})}
+    return members if description is None else {**members, "description": description}
+
+
+def as_sent(filters: Given) -> dict[str, str]:
+    """Filters as the API has them: the command line has the engine's words for what a run is, whatever it asks."""
+    return {"status_detail" if name == "status" else name: text for name, text in filters.items()}
 
 
 def _members(result: msgspec.Struct, names: tuple[str, ...] | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +52,8 @@ def test_every_route_has_a_method_and_every_answer_its_type(client: Any, token: 
     """The calls of all methods are the routes of the document, no more and no fewer; results are as it describes."""
     call_everything(client, token)
     call_schedules(client, client.apply_workflow("timed", APPROVAL).id)
+    call_documents(client)
+    call_executions(client)
     called = {(call.method, call.path) for call in client.calls}
     assert called == {(route.method, route.path) for route in ROUTES} | BESIDE_THE_DOCUMENT
     answers = {(route.method, route.path): route.answer for route in ROUTES}
@@ -188,6 +191,57 @@ def call_second_chances(client: Any) -> None:
     client.terminate("R3")
 
 
+def call_documents(client: Any) -> None:
+    """A workflow is written as a graph and as steps, checked, converted, changed and restored."""
+    nodes = [{"id": "note", "type": "log", "config": {"message": "{{ variables.who }}"}}]
+    blank = client.write_workflow("graph", {"nodes": [], "edges": []})
+    assert (blank.status, blank.nodes, blank.format, blank.definition) == ("draft", [], "graph", msgspec.UNSET)
+    members = {"nodes": nodes, "variables": {"who": "x"}, "status": "published", "change_summary": "a node"}
+    changed = client.rewrite_workflow(blank.id, members)
+    assert (changed.nodes, changed.variables, changed.change_summary) == (nodes, {"who": "x"}, "a node")
+    assert client.workflow(blank.id, expand="document").document["nodes"] == nodes
+    assert [each.version for each in client.iter_versions_of(blank.id)] == [2, 1]
+    assert client.versions_of(blank.id, limit=1).meta.next_cursor == "2"
+    with pytest.raises(Conflict, match="latest one already"):
+        client.restore_version(blank.id, 2)
+    applied = client.apply_document("steps", {"steps": [{**nodes[0], "config": {"message": "m"}}]})
+    assert (applied.outcome, applied.format, applied.nodes[0]["type"]) == ("created", "steps", "trigger")
+    checked = client.validate_workflow(
+        {"nodes": nodes, "edges": [{"source": "note", "target": "x"}]}, written_as="graph"
+    )
+    assert (checked.valid, [each.path for each in checked.problems]) == (False, ["/edges/0/target"])
+    assert client.convert_workflow(APPROVAL, written_as="asl", to="graph").document["nodes"]
+
+
+def call_executions(client: Any) -> None:
+    """A run is started by its workflow, approved, looked at and retried."""
+    steps = [{"id": "ask", "type": "approval", "config": {"title": "Pay {{ input.amount }}?"}}]
+    workflow_id = client.write_workflow("to approve", {"steps": steps, "status": "published"}).id
+    run = client.execute(workflow_id, {"amount": 7}, process_id="E-1", version=1)
+    assert (run.process_id, run.status) == ("E-1", "running")
+    (asked,) = eventually(lambda: client.run("E-1").approvals)
+    assert (asked.title, asked.status) == ("Pay 7?", "pending")
+    answered = client.decide_approval("E-1", asked.id, "approve", comment="fine")
+    assert (answered.status, answered.answers[0].comment) == ("approved", "fine")
+    eventually(lambda: client.run("E-1").completed_at)
+    shown = client.run("E-1")
+    assert (shown.status, shown.status_detail, shown.failure) == ("completed", "completed", None)
+    assert "Run completed" in [line.message for line in shown.logs]
+    again = client.retry("E-1", run_input={"amount": 8}, reason="once more")
+    assert again.kind == "rerun"
+    assert [each.id for each in client.iter_runs_of(workflow_id)] == [again.execution_id, run.execution_id]
+    assert client.runs_of(workflow_id, {"status": "completed"}, limit=1).data[0].process_id == "E-1"
+
+
+def eventually(look: Any) -> Any:
+    """What a look gives, as soon as it is anything."""
+    deadline = time.monotonic() + 20
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
 def call_about_many(client: Any, workflow_id: str) -> None:
     """Runs are found by filter, counted, and changed in bulk."""
     call_bulk(client, workflow_id)
@@ -242,8 +296,9 @@ def test_what_a_newer_server_adds_is_ignored() -> None:
     """Unknown members at any depth, and words that nobody knows yet."""
     page = b'{"data":[{"id":"i","name":"n","description":null,"status":"sleeping","version":1,"trigger_type":"moon",'
     page += b'"cron_expression":null,"timezone":null,'
-    page += b'"created_at":"","created_by":"","updated_at":"","updated_by":null,"mood":{"x":1}}],"extra":[],'
-    page += b'"meta":{"page":1,"limit":1,"total":1,"more":true},"success":true}'
+    page += b'"created_at":"","created_by":"","updated_at":"","updated_by":null,"mood":{"x":1},'
+    page += b'"visibility":"moon","shared_user_ids":[],"shared_role_ids":[],"owner_user_id":null}],"extra":[],'
+    page += b'"meta":{"limit":1,"has_more":false,"next_cursor":null,"more":true},"success":true}'
     reply = Client.workflows(None).reply
     assert decoder(reply, None).decode(page).data[0].status == "sleeping"
 

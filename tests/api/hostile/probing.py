@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 import httpx2
-from jsonschema_rs import validator_for
+import msgspec
+from jsonschema_rs import Validator, validator_for
 
 from perdure.api.app import ROUTES
 from perdure.api.dialects.process.dialect import PROCESS
@@ -21,16 +23,6 @@ BODIES = [route for route in ROUTES if route.body is not None]
 QUERIES = [route for route in ROUTES if route.query.__struct_fields__]
 
 
-async def asked(api: Api) -> tuple[str, str]:
-    """An approval that is open, and the run that asks for it."""
-    steps = [{"id": "ask", "type": "approval", "config": {"title": "t"}}]
-    made = await api.ok("POST", "/api/v1/workflows", json={"name": "asks", "steps": steps, "status": "active"})
-    run = (await api.ok("POST", f"/api/v1/workflows/{made['data']['id']}/run"))["data"]["runId"]
-    await api.settled()
-    shown = (await api.ok("GET", f"/api/v1/runs/{run}"))["data"]
-    return shown["approvals"][0]["id"], run
-
-
 def resolved(value: dict[str, Any]) -> dict[str, Any]:
     """A component, where there is only a reference to one."""
     while "$ref" in value:
@@ -43,8 +35,13 @@ def resolved(value: dict[str, Any]) -> dict[str, Any]:
 
 def accepts(schema: dict[str, Any], value: Any) -> bool:
     """Whether the document says that a value is accepted."""
-    root = {**schema, "components": DOCUMENT["components"]}
-    return bool(validator_for(root, validate_formats=True).is_valid(value))
+    return bool(_validator(msgspec.json.encode(schema)).is_valid(value))
+
+
+@cache
+def _validator(schema: bytes) -> Validator:
+    root = {**msgspec.json.decode(schema), "components": DOCUMENT["components"]}
+    return validator_for(root, validate_formats=True)
 
 
 def body_schema(route: Route) -> dict[str, Any]:
@@ -63,8 +60,7 @@ class Probe(NamedTuple):
     schedule_id: str
     ended_id: str
     bulk_id: str
-    approval_id: str
-    asked_id: str
+    approval: tuple[str, str]
 
     @classmethod
     async def made(cls, api: Api) -> Probe:
@@ -82,9 +78,9 @@ class Probe(NamedTuple):
         await api.terminate(ended_id)
         bulk = {"action": "terminate", "filter": {"workflow_id": workflow_id, "state": "Nowhere"}}
         bulk_id = (await api.ok("POST", "/v1/bulk", json=bulk))["data"]["id"]
-        approval_id, asked_id = await asked(api)
+        await api.settled()
         schedule_id = made["data"]["id"]
-        return cls(api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, approval_id, asked_id)
+        return cls(api, workflow_id, process_id, key_id, token, schedule_id, ended_id, bulk_id, await api.approval())
 
     def own(self, route: Route) -> dict[str, Any]:
         """The members of a right body that must be as they are here."""
@@ -94,20 +90,28 @@ class Probe(NamedTuple):
         return {"workflow_id": self.workflow_id} if name == "Toggle" else {}
 
     def url(self, route: Route) -> str:
-        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id, "/api/v1/runs": self.asked_id}
+        own = {"/v1/keys": self.key_id, "/v1/bulk": self.bulk_id, "/api/v1/runs": self.approval[0]}
         begun = [each for each in own if route.path.startswith(f"{each}/")]
         values = {
             "id": own[begun[0]] if begun else self.workflow_id,
-            "approvalId": self.approval_id,
+            "approvalId": self.approval[1],
             "n": "1",
             "workflow_id": self.workflow_id,
             "workflow_version": "1",
-            "process_id": self.ended_id if route.path.endswith("/redrive") else self.process_id,
+            "process_id": self.process_of(route),
+            "approval_id": self.approval[1],
+            "version": "1",
             "schedule_id": self.schedule_id,
             "token": self.token,
             "name": "a%20name",
         }
         return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
+
+    def process_of(self, route: Route) -> str:
+        """The run that a request is about: one that has ended, that asks for an approval, or any other."""
+        if route.path.endswith(("/redrive", "/retry")):
+            return self.ended_id
+        return self.approval[0] if "/approvals/" in route.path else self.process_id
 
     def left(self) -> Any:
         """All rows and events that there are."""
@@ -157,3 +161,10 @@ class Probe(NamedTuple):
 def message_of(response: httpx2.Response) -> str:
     body = response.json()
     return str(body.get("message") or body["error"]["message"])
+
+
+def details_of(response: httpx2.Response) -> dict[str, Any]:
+    """The details of a refusal; of one that lists them the first."""
+    details = response.json()["error"].get("details", {})
+    found: dict[str, Any] = details[0] if isinstance(details, list) else details
+    return found

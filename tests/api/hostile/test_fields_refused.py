@@ -15,8 +15,14 @@ from perdure.api.http.routing import Route
 from perdure.api.openapi.document import name_of
 from perdure.api.openapi.schemas import parameters_of
 from tests.api.conftest import APPROVED, ENDING, Api
-from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, message_of, resolved
+from tests.api.hostile.probing import BODIES, QUERIES, Probe, accepts, body_schema, details_of, message_of, resolved
 
+SERVICE_STEPS: dict[str, Any] = {
+    "name": "n",
+    "schedule": "0 9 * * *",
+    "timezone": "UTC",
+    "steps": [{"type": "log", "config": {"message": "m"}}],
+}
 STEPS: dict[str, Any] = {
     "name": "n",
     "description": "d",
@@ -30,6 +36,11 @@ RIGHT: dict[str, Any] = {
     "NewWorkflow": {"name": "n", "definition": ENDING, "description": "d", "settings": {}, "mock_payload": {}},
     "WorkflowChange": {"name": "n", "definition": ENDING, "description": "d", "status": "draft"},
     "AppliedWorkflow": {"definition": ENDING, "description": "d", "status": "draft", "settings": {"resume": "any"}},
+    "DocumentCheck": {"document": ENDING, "format": "asl", "is_draft": True},
+    "Conversion": {"document": ENDING, "from": "asl", "to": "graph"},
+    "Execute": {"input": {}, "process_id": "p", "version": 1},
+    "Decision": {"decision": "approve", "comment": "c"},
+    "RetryRequest": {"input": {}, "reason": "r"},
     "NewSchedule": {"cron_expression": "0 9 * * *", "timezone": "UTC", "overlap": "skip", "input": {}},
     "Toggle": {"workflow_id": "018bcfe5-6800-7000-8000-000000000000", "workflow_version": 1, "action": "PAUSE"},
     "NewKey": {"name": "n", "scopes": ["runs.view"], "organization": "o", "workspace": "w", "mode": "live"},
@@ -59,6 +70,8 @@ RIGHT: dict[str, Any] = {
     },
     "StepWorkflow": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
     "StepWorkflowChange": {**STEPS, "status": "draft", "changeSummary": "s", "variables": {"v": 1}},
+    "ServiceWorkflow": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
+    "ServiceWorkflowChange": {**SERVICE_STEPS, "description": "d", "status": "paused", "visibility": "tenant"},
     "RunStart": {"input": {}, "idempotencyKey": "k"},
     "CancelRun": {"reason": "r"},
     "RetryRun": {"reason": "r", "input": {}},
@@ -159,6 +172,8 @@ async def test_the_request_that_is_made_wrong_is_right(api: Api, route: Route) -
     assert accepts(body_schema(route), right(route))
     if route.path.endswith("/release"):
         await api.set_aside(probe.process_id)
+    if route.path == "/api/v1/services/workflows/workflows/{id}/run":  # others have begun a moment ago
+        await api.push(30_000)
     if route.path.endswith("/restore"):  # the latest version is no earlier one
         await api.ok("PATCH", f"/v1/workflows/{probe.workflow_id}", json={"definition": ENDING})
     response = await api.send(route.method, probe.url(route), json={**right(route), **probe.own(route)})
@@ -175,7 +190,7 @@ async def test_a_wrong_value_is_refused_by_the_name_of_its_field(
     assert wrong
     for value in wrong:
         response = await probe.refused(route, 400, json=changed(right(route), place, value))
-        details = response.json()["error"]["details"]
+        details = details_of(response)
         told = details["field"] if "field" in details else message_of(response).split(":")[0]
         assert told.startswith(".".join(place)), (value, response.text)
         assert told.partition(":")[0] in message_of(response)
@@ -190,7 +205,7 @@ async def test_an_unknown_or_a_missing_field_is_named(api: Api, route: Route) ->
     for name in ("zzz", "Name", "payload ", "__proto__", "", "n" * 300, "\0", "constructor", "名前"):
         response = await probe.refused(route, 400, json={**right(route), name: 1})
         assert "there is no such field" in message_of(response)
-        assert response.json()["error"]["details"]["field"] is not None
+        assert details_of(response)["field"] is not None
     for name in resolved(body_schema(route)).get("required", []):
         body = {member: value for member, value in right(route).items() if member != name}
         response = await probe.refused(route, 400, json=body)
@@ -211,7 +226,7 @@ async def test_a_wrong_parameter_is_refused_by_its_name(
             probe_url = f"{name}={quote(text, safe='')}&{required}"
             response = await asked(probe, route, probe_url, more)
             assert message_of(response).startswith(f"{name}: "), (text, response.text)
-            assert response.json()["error"]["details"]["field"] == name
+            assert details_of(response)["field"] == name
     response = await asked(probe, route, f"{name}=1&{required}&{name}=2", more)
     assert message_of(response).startswith(f"{name}: it is there twice")
     for text in ("%ff", "%ed%a0%80", "%c0%af"):

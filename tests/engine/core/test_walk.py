@@ -197,10 +197,13 @@ PAUSED = {
     "ask beside pause",
     "charge in turn",
 }
-"""These are paused at every place; all of them are by `dev.py walk`, which takes a minute."""
+"""These are paused at every place; all of them are by `dev.py walk`, which takes minutes."""
 
 CROWDED = {"Charge"}
 """Where a state of this name is, steps wait for a place now and then."""
+
+SIMULATED = {"Do"}
+"""A step of a state of this name may be in a sandbox, and not be called."""
 
 MANY_VISITS = 3
 """A loop is followed so far."""
@@ -269,11 +272,11 @@ NOTHING = Node(initial_state(), {})
 
 
 def ways_on(
-    node: Node, machine: Machine, redrives: int, *, is_forked: bool, may_pause: bool
+    node: Node, machine: Machine, redrives: int, *, is_forked: bool, may_pause: bool, is_thorough: bool
 ) -> Iterator[tuple[c.Command, int]]:
     """Every command that anybody could send, sensible or not, and the hour at which it comes."""
     yield from ways_for_tasks_and_timers(node, is_crowded=not CROWDED.isdisjoint(machine.states))
-    yield from ways_for_waits(node, machine)
+    yield from ways_for_waits(node, machine, is_thorough=is_thorough)
     yield c.Terminate("enough"), START
     yield from ((command, START) for command in (c.Recover(died=True), c.Recover(died=False), c.Advance()))
     for scope in node.state.frames:
@@ -296,7 +299,8 @@ def ways_on(
 
 def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple[c.Command, int]]:
     for called in node.tasks:
-        for outcome in (c.TaskSuccess({}), c.TaskSuccess({"again": 1}), c.TaskFailure("NoMoney", "empty")):
+        simulated = [c.TaskSuccess({}, is_simulated=True)] if called.state in SIMULATED else []
+        for outcome in (c.TaskSuccess({}), c.TaskSuccess({"again": 1}), c.TaskFailure("NoMoney", "empty"), *simulated):
             yield c.CompleteTask(called.scope, called.state, called.seq, called.attempt, called.visit, outcome), START
         yield c.ChildStarted(called.scope, called.seq, {"started": 1}), START
         if is_crowded:
@@ -307,13 +311,17 @@ def ways_for_tasks_and_timers(node: Node, *, is_crowded: bool) -> Iterator[tuple
         yield c.FireTimer(timer), LATE
 
 
-def ways_for_waits(node: Node, machine: Machine) -> Iterator[tuple[c.Command, int]]:
+def ways_for_waits(node: Node, machine: Machine, *, is_thorough: bool) -> Iterator[tuple[c.Command, int]]:
+    """What is refused is sent once, unless the walk is thorough: neither its payload nor its holding is looked at."""
     waits = tuple(wait.id for wait in node.waits)
     for wait in (None, "unknown", *waits):
         for state in (None, *states_of(machine), "Nowhere"):
-            for payload in ({}, {"again": 1}):
-                yield c.Resume(payload, wait, state), START
-            yield c.Resume({}, wait, state, may_hold=True), START
+            yield c.Resume({}, wait, state), START
+            word, may_be_held = told(node, c.Resume({}, wait, state, may_hold=True), machine)
+            if is_thorough or word == "restarted":
+                yield c.Resume({"again": 1}, wait, state), START
+            if is_thorough or word == "restarted" or may_be_held:
+                yield c.Resume({}, wait, state, may_hold=True), START
     for wait in ("unknown", *waits):
         yield c.AnswerTask(wait, c.TaskSuccess({})), START
         yield c.AnswerTask(wait, c.TaskFailure("NoMoney", None)), START
@@ -413,7 +421,7 @@ def is_wait(state: Any) -> bool:
 
 
 def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: Node, machine: Machine) -> None:
-    """What is promised of every single move."""
+    """What is promised of every single move; what leads nowhere leaves a place that was looked at on the way there."""
     names = [type(step.recorded.event).__name__ for step in outcome.steps]
     if node.state.is_over and isinstance(command, c.RedriveExecution):
         check_redrive(node, names, outcome)
@@ -421,16 +429,9 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         assert after.state.status == node.state.status, "the end is not final"
         assert set(names) <= {"ResultIgnored", "CommandRefused"}
         assert not getattr(outcome, "effects", ())
-    if after.state.is_over:
-        assert not after.state.frames
-        assert all(wait.outcome for wait in after.waits), "a wait is open after the end"
+    if after is not node:
+        check_place(after)
     assert names.count("WaitResumed") <= 1
-    assert {wait.id for wait in after.waits if wait.outcome is None} == {wait for wait, _ in after.state.open_waits()}
-    if after.state.limits and not after.state.is_over and after.state.status == "running":
-        is_stopped = after.state.is_overdue or after.state.pause is not None
-        assert after.state.places or is_stopped, "it goes on without a place"
-    if not after.state.is_over and after.state.seq:
-        check_state(after.state)
     if isinstance(command, c.Resume):
         word = outcome.answer if isinstance(outcome, Decision) else outcome.code
         is_early = isinstance(outcome, Rejection) and outcome.is_early
@@ -438,6 +439,19 @@ def check(node: Node, command: c.Command, outcome: Decision | Rejection, after: 
         assert ("WaitResumed" in names) == (word == "restarted")
     elif "WaitResumed" in names and not isinstance(command, c.AnswerTask):
         pytest.fail("something else than a resume has ended a wait")
+
+
+def check_place(node: Node) -> None:
+    """What is promised wherever a move leads."""
+    state = node.state
+    assert {wait.id for wait in node.waits if wait.outcome is None} == {wait for wait, _ in state.open_waits()}
+    if state.is_over:
+        assert not state.frames
+        assert all(wait.outcome for wait in node.waits), "a wait is open after the end"
+        return
+    if state.limits and state.status == "running":
+        assert state.places or state.is_overdue or state.pause is not None, "it goes on without a place"
+    check_state(state)
 
 
 def check_fork(node: Node, outcome: Decision | Rejection, after: Node) -> None:
@@ -465,20 +479,22 @@ def check_redrive(node: Node, names: list[str], outcome: Decision | Rejection) -
         assert set(outcome.steps[0].state.ended_waits) == set(node.state.ended_waits)
 
 
-def walk(machine: Machine, name: str, *, may_pause: bool = True) -> tuple[int, set[tuple[str, str, str]]]:
+def walk(machine: Machine, name: str, *, is_thorough: bool = True) -> tuple[int, set[tuple[str, str, str]]]:
     """Go everywhere; give the number of places, and the moves of the table that were made."""
-    redrives, is_forked = int(name in REDRIVEN), name in FORKED
+    redrives, is_forked, may_pause = int(name in REDRIVEN), name in FORKED, is_thorough or name in PAUSED
     trigger = c.Trigger(WORKSPACE, WORKFLOW, 1, "0" * 64, "REQUEST", {"items": ["ask", 1]})
     if name in TIMED:
         trigger = replace(trigger, settings=TIMED[name])
     if name in IN_TURN:
         trigger = replace(trigger, settings=IN_TURN[name], limits=(TURN,))
     outcome, start = send(NOTHING, trigger, START, machine)
+    check_place(start)
     moves = set(moves_of(NOTHING, outcome))
     waiting, seen = deque([start]), {start.key()}
     while waiting:
         node = waiting.popleft()
-        for command, now in ways_on(node, machine, redrives, is_forked=is_forked, may_pause=may_pause):
+        ways = ways_on(node, machine, redrives, is_forked=is_forked, may_pause=may_pause, is_thorough=is_thorough)
+        for command, now in ways:
             # A fork is another run: nothing of this one is moved by it.
             place = NOTHING if isinstance(command, c.ForkExecution) else node
             outcome, after = send(place, command, now, machine)
@@ -488,8 +504,8 @@ def walk(machine: Machine, name: str, *, may_pause: bool = True) -> tuple[int, s
                 check_fork(node, outcome, after)
             moves.update(moves_of(place, outcome))
             is_new = after is not node and after is not NOTHING and many_visits(after.state) <= MANY_VISITS
-            if is_new and after.key() not in seen:
-                seen.add(after.key())
+            if is_new and (key := after.key()) not in seen:
+                seen.add(key)
                 waiting.append(after)
     return len(seen), moves
 
@@ -516,7 +532,7 @@ def walked() -> dict[str, tuple[int, set[tuple[str, str, str]]]]:
         name: walk(
             compile_machine({"StartAt": next(iter(states)), "States": states, **limit(name)}),
             name,
-            may_pause=name in PAUSED,
+            is_thorough=False,
         )
         for name, states in DEFINITIONS.items()
     }

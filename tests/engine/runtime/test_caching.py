@@ -11,8 +11,9 @@ from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict, Unauthorized, Unavailable
 from perdure.engine.runtime.processing import facts
-from perdure.engine.services.access import SCOPES, Principal
+from perdure.engine.services.access import SCOPES
 from perdure.engine.services.cache import Cache
+from perdure.engine.services.principals import Principal
 from perdure.engine.views import Execution, Workflow
 from perdure.store.errors import StoreUnavailable
 from tests.engine.runtime.conftest import WAITING, Bench, eventually

@@ -111,7 +111,7 @@ async def test_how_many_states_a_run_passes_in_a_row_is_a_setting(bench: Bench) 
     assert sizes[:2] == [1 + 5, 5]
 
 
-EACH = 5_000
+EACH = 2_000
 ENDS: dict[str, dict[str, Any]] = {
     "waits": {"Type": "Task", "Resource": "wait_for_resume", "End": True},
     "timed waits": {"Type": "Task", "Resource": "wait_for_resume", "TimeoutSeconds": 3600, "End": True},

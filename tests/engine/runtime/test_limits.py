@@ -17,7 +17,8 @@ from perdure.engine.core.schedules import EditSchedules, RunNow
 from perdure.engine.errors import Invalid
 from perdure.engine.log.codec import EXECUTION
 from perdure.engine.runtime.processing.requests import Accepted
-from perdure.engine.services.access import SCOPES, Principal
+from perdure.engine.services.access import SCOPES
+from perdure.engine.services.principals import Principal
 from perdure.engine.services.queries import PlaceInLine, QueuedFor
 from perdure.engine.services.schedules import GivenSchedule
 from perdure.engine.services.sending import send

@@ -14,7 +14,8 @@ from perdure.engine.limits import Limits
 from perdure.engine.runtime.processing import facts
 from perdure.engine.runtime.processing.quotas import Ceiling, RunQuotas
 from perdure.engine.services import quotas as service
-from perdure.engine.services.access import SCOPES, Principal
+from perdure.engine.services.access import SCOPES
+from perdure.engine.services.principals import Principal
 from perdure.engine.services.quotas import QuotasInForce
 from perdure.store.errors import StoreUnavailable
 from tests.engine.runtime.conftest import WAITING, Bench, eventually, rest

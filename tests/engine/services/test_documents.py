@@ -13,9 +13,9 @@ from perdure.engine.core import ids
 from perdure.engine.core import workflow as w
 from perdure.engine.errors import Invalid, NotFound
 from perdure.engine.runtime.callers import Caller, Grant
-from perdure.engine.services.access import Person
 from perdure.engine.services.authoring import Authored
 from perdure.engine.services.documents import Documents, GivenDocument, outline_of, shown_as
+from perdure.engine.services.principals import Person
 from perdure.engine.services.sending import send
 from perdure.engine.services.workflows import Saved
 from perdure.engine.steps import Registry

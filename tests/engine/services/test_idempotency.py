@@ -79,7 +79,9 @@ async def test_a_first_request_is_sent_with_its_claim(kept: Kept) -> None:
     send = sender(ANSWER)
     assert await once(kept).run_once(CALLER, KEY, send) == ANSWER
     salt = b"x" * 16
-    assert send.claims == [IdempotencyClaim(CALLER.workspace_id, "k-1", salt, request_digest(salt, REQUEST))]
+    assert send.claims == [
+        IdempotencyClaim(CALLER.workspace_id, "k-1", salt, request_digest(salt, REQUEST), CALLER.organization_id)
+    ]
 
 
 async def test_without_a_key_nothing_is_looked_up_or_claimed(kept: Kept) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from perdure.engine import Engine
 from perdure.engine.errors import Invalid
-from perdure.engine.services.access import SCOPES, Principal
+from perdure.engine.services.access import SCOPES
 from perdure.engine.services.inputs import (
     ProcessIdNoText,
     ProcessIdsDiffer,
@@ -16,6 +16,7 @@ from perdure.engine.services.inputs import (
     chosen_process_id,
     said_beside,
 )
+from perdure.engine.services.principals import Principal
 from perdure.engine.testing import ManualClock
 from perdure.store.memory import MemoryStore
 

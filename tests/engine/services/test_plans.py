@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,3 +114,19 @@ def test_a_larger_plan_allows_more() -> None:
     bounded = [limits for limits in PLANS.values() if limits is not None]
     assert bounded == sorted(bounded)
     assert [plan for plan, limits in PLANS.items() if limits is None] == ["unlimited"]
+
+
+def test_a_day_of_an_organization_takes_little_memory() -> None:
+    """Ten thousand of them that send something in every minute fit into memory with the rest of a server."""
+    clock = ManualClock()
+    counts = Windows(clock)
+    many = [number.to_bytes(16, "big") for number in range(10)]
+    tracemalloc.start()
+    try:
+        for _ in range(DAY_MS // MINUTE_MS):
+            clock.push(MINUTE_MS)
+            assert all(counts.take(each, PlanLimits(600, 200_000)).is_taken for each in many)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held / len(many) < 24 * 1024

@@ -12,9 +12,9 @@ from perdure.engine import Engine
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict, Invalid, NotFound, WaitExpired
 from perdure.engine.runtime.callers import Caller, IdempotencyKey
-from perdure.engine.services.access import Forbidden
 from perdure.engine.services.approvals import Approvals
 from perdure.engine.services.documents import GivenDocument
+from perdure.engine.services.principals import Forbidden
 from perdure.engine.services.retries import RunRetries
 from perdure.engine.services.run_records import RunRecord, RunRecords
 from perdure.engine.testing import ManualClock

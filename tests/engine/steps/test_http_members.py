@@ -14,7 +14,7 @@ from perdure.engine.steps.catalog import BY_NAME
 from perdure.engine.steps.http import HttpClient
 from perdure.engine.steps.http_messages import HttpResponse, following, read_request
 from perdure.engine.steps.http_pages import ITEMS_SIZE_MAX, next_link
-from perdure.engine.steps.http_plans import HOSTS_MAX, TURN_MAX_S, RateLimit, RateLimits
+from perdure.engine.steps.http_plans import HOSTS_MAX, TURN_MAX_S, HostLimits, RateLimit
 from tests.engine.steps.test_http import Server, ask, client, failure, other, server
 
 __all__ = ["client", "other", "server"]
@@ -274,7 +274,7 @@ class Time:
 async def test_so_many_requests_of_a_workspace_to_a_host_in_any_span() -> None:
     """The others wait, each for its turn; other hosts and workspaces do not."""
     time = Time()
-    rates, limit, sent = RateLimits(time.read, time.sleep), RateLimit(3, 10), list[float]()
+    rates, limit, sent = HostLimits(time.read, time.sleep), RateLimit(3, 10), list[float]()
     for _ in range(8):
         await rates.turn("w", "h", limit)
         sent.append(time.now)
@@ -290,7 +290,7 @@ async def test_so_many_requests_of_a_workspace_to_a_host_in_any_span() -> None:
 async def test_a_turn_that_comes_too_late_is_refused_and_left_to_others() -> None:
     """The step fails, and may be retried."""
     time = Time()
-    rates = RateLimits(time.read, time.sleep)
+    rates = HostLimits(time.read, time.sleep)
     await rates.turn("w", "h", RateLimit(1, 3600))
     for _ in range(2):
         with pytest.raises(StepFailed) as refused:
@@ -303,7 +303,7 @@ async def test_a_turn_that_comes_too_late_is_refused_and_left_to_others() -> Non
 async def test_hosts_whose_turns_are_long_over_are_forgotten() -> None:
     """So that memory is bounded, and no limit is lost."""
     time = Time()
-    rates = RateLimits(time.read, time.sleep)
+    rates = HostLimits(time.read, time.sleep)
     for number in range(HOSTS_MAX):
         await rates.turn("w", str(number), RateLimit(1, 1))
     time.now = 4_000
@@ -315,7 +315,7 @@ async def test_hosts_whose_turns_are_long_over_are_forgotten() -> None:
 async def test_requests_with_a_limit_are_held_back_by_host(server: Server) -> None:
     """Pages count as the requests that they are."""
     time = Time()
-    client = HttpClient(allow_private=True, rates=RateLimits(time.read, time.sleep))
+    client = HttpClient(allow_private=True, rates=HostLimits(time.read, time.sleep))
     server.answers["/list"] = pages_by_cursor
     plan = {"type": "cursor", "itemsPath": "data", "cursorPath": "meta.next", "cursorParam": "after"}
     try:

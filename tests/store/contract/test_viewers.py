@@ -68,6 +68,14 @@ async def test_a_viewer_is_listed_what_they_see(filled: Store, viewer: Viewer) -
 
 
 @pytest.mark.parametrize("viewer", VIEWERS)
+async def test_a_name_means_what_a_viewer_sees(filled: Store, viewer: Viewer) -> None:
+    """However many newer ones of the name are not for them."""
+    seen = [row for row in reversed(ROWS) if sees(viewer, row)]
+    assert await filled.workflows_named(WORKSPACE, ROWS[0].name, viewer) == seen[:2]
+    assert await filled.workflows_named(WORKSPACE, ROWS[0].name) == ROWS[-1:-3:-1]
+
+
+@pytest.mark.parametrize("viewer", VIEWERS)
 async def test_a_page_goes_on_below_a_workflow(filled: Store, viewer: Viewer) -> None:
     """Pages by id meet, and the number stays that of all."""
     seen = [row for row in reversed(ROWS) if sees(viewer, row)]

@@ -16,8 +16,8 @@ from perdure.api.validation import id_of, milliseconds
 from perdure.engine.core import ids
 from perdure.engine.errors import Conflict
 from perdure.engine.log.codec import decode_json
-from perdure.engine.services.access import Person
 from perdure.engine.services.idempotency import Answered
+from perdure.engine.services.principals import Person
 from perdure.store.records import ApiKeyRow
 
 

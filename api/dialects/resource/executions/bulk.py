@@ -31,7 +31,7 @@ async def start_bulk(call: RouteCall[Any, schemas.NewBulk]) -> Reply:
     body = call.body
     call.principal.require(action_of(body.action).scope)
     arguments = {} if body.payload is msgspec.UNSET else {"payload": body.payload}
-    order = BulkOrder(body.action, schemas.filters_of(body.filter), body.reason, arguments)
+    order = BulkOrder(body.action, schemas.filters_of(body.filter, "filter."), body.reason, arguments)
     if body.dry_run:
         counted = await call.engine.services.bulk.count(call.caller, order)
         shown = {"dry_run": True, "action": body.action, "matching": counted.total, "is_exact": counted.is_exact}

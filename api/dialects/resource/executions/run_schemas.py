@@ -8,18 +8,43 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from perdure.api.dialects.resource.fields import CursorText, PagePlaced
 from perdure.api.dialects.schemas import Count, Instant, Number, RunStatus, Shape, TriggerType, Version
-from perdure.api.http.paging import LIMIT_DEFAULT, WideLimit
+from perdure.api.dialects.status_words import RESOURCE_WORDS
+from perdure.api.http.paging import LIMIT_DEFAULT, PageNumber, WideLimit
 from perdure.api.validation import Request, Uuid
 from perdure.engine.core.pause_events import Quota
+from perdure.engine.errors import Invalid
 from perdure.engine.services.bulk import REASON_MAX
 from perdure.engine.services.bulk_actions import ACTIONS
-from perdure.engine.services.run_filters import FILTERS, Filter, Sort
+from perdure.engine.services.run_filters import BY_NAME, FILTERS, STATUSES, Filter, Sort
+from perdure.engine.shown import shown
+from perdure.engine.suggestions import did_you_mean
 
-FIELD_OF: Final[Mapping[str, str]] = {
-    each.name: f"{each.name}_" if each.name == "from" else each.name for each in FILTERS
-}
+ExecutionStatus: TypeAlias = Literal["pending", "running", "completed", "failed"]
+DETAIL: Final = "status_detail"
+FIELD_OF: Final[Mapping[str, str]] = {name: f"{name}_" if name == "from" else name for name in (*BY_NAME, DETAIL)}
 """The member of a query that has a filter: words of Python's cannot be one."""
+
+
+_WORDS: Final = ", ".join(RESOURCE_WORDS.accepted)
+_ONE: Final = f"({'|'.join(RESOURCE_WORDS.accepted)})"
+API_FILTERS: Final = (
+    *(
+        each._replace(
+            words="Only runs with this status, as it is shown or in detail; several are separated by commas.",
+            accepts=f"one or several of {_WORDS}",
+            schema={"pattern": f"^{_ONE}(,{_ONE})*$"},
+        )
+        if each.name == "status"
+        else each
+        for each in FILTERS
+    ),
+    BY_NAME["status"]._replace(
+        name=DETAIL, words="Only runs with this `status_detail`; several are separated by commas. Not with `status`."
+    ),
+)
+"""The filters as this API has them: `status` in its own words, and ours by another name."""
 
 
 def _text_of(each: Filter) -> Any:
@@ -28,16 +53,18 @@ def _text_of(each: Filter) -> Any:
 
 
 class Sorted(Request, frozen=True):
-    """A page of runs, and its order; `after` is that of the page before."""
+    """A page of runs, and its order: by its number, or beyond a cursor, which may be sent as `after`, too."""
 
     sort: Sort = "newest"
     limit: WideLimit = LIMIT_DEFAULT
+    page: PageNumber | None = None
+    cursor: CursorText | None = None
     after: Annotated[str, msgspec.Meta(max_length=128)] | None = None
 
 
 RunsQuery: Final = msgspec.defstruct(
     "RunsQuery",
-    [(FIELD_OF[each.name], _text_of(each), None) for each in FILTERS],
+    [(FIELD_OF[each.name], _text_of(each), None) for each in API_FILTERS],
     bases=(Sorted,),
     frozen=True,
     kw_only=True,
@@ -48,12 +75,48 @@ RunsQuery: Final = msgspec.defstruct(
 )
 
 
-def filters_of(query: Any) -> dict[str, str]:
-    """The filters that a query gives, by name."""
-    found = {name: getattr(query, field) for name, field in FIELD_OF.items()}
-    return {
-        name: ",".join(text) if isinstance(text, list) else text for name, text in found.items() if text is not None
+RunsOfWorkflowQuery: Final = msgspec.defstruct(
+    "RunsOfWorkflowQuery",
+    [(FIELD_OF[each.name], _text_of(each), None) for each in API_FILTERS if each.name != "workflow_id"],
+    bases=(Sorted,),
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    rename={field: name for name, field in FIELD_OF.items()},
+    namespace={"__doc__": "A page of a workflow's runs that all the filters let through."},
+    module=__name__,
+)
+
+
+def filters_of(query: Any, within: str = "") -> dict[str, str]:
+    """The filters that a query gives, by name, as the engine has them; `within` is said before their names.
+
+    Raises `Invalid`, naming the field.
+    """
+    given = {name: getattr(query, field, None) for name, field in FIELD_OF.items()}
+    found = {
+        name: ",".join(text) if isinstance(text, list) else text for name, text in given.items() if text is not None
     }
+    detail = found.pop(DETAIL, None)
+    if detail is not None and "status" in found:
+        field = f"{within}{DETAIL}"
+        message = f"{field}: it cannot be sent together with status, which takes the same words, and this API's own"
+        raise Invalid(message, {"field": field})
+    if detail is not None:
+        return {**found, "status": _words_of_ours(detail, f"{within}{DETAIL}")}
+    if "status" not in found:
+        return found
+    return {**found, "status": RESOURCE_WORDS.meant(found["status"], field=f"{within}status")}
+
+
+def _words_of_ours(text: str, field: str) -> str:
+    """Statuses in our words, separated by commas. Raises `Invalid`."""
+    for word in text.split(","):
+        if word not in STATUSES:
+            near, names = did_you_mean(word, STATUSES), ", ".join(STATUSES)
+            message = f"{field}: {shown(word)} is not accepted; it must be one or several of {names}.{near}"
+            raise Invalid(message, {"field": field})
+    return text
 
 
 class PauseOfRun(Shape, frozen=True):
@@ -66,17 +129,25 @@ class PauseOfRun(Shape, frozen=True):
 
 
 class RunFound(Shape, frozen=True):
-    """A run. `error` is a reserved name, or one that the definition has; any other is in the run's events."""
+    """A run. `error` is a reserved name, or one that the definition has; any other is in the run's events.
 
+    `id` is `execution_id`, `started_at` is `created_at`, and `completed_at` is `ended_at`, however it ended.
+    `status_detail`: our word, which is one of several for a `status`.
+    """
+
+    id: Uuid
     execution_id: Uuid
     process_id: str
     workflow_id: Uuid
     workflow_name: str | None
     workflow_version: Version
-    status: RunStatus
+    status: ExecutionStatus
+    status_detail: RunStatus
     state: str | None
     trigger: TriggerType
     error: str | None
+    started_at: Instant
+    completed_at: Instant | None
     created_at: Instant
     modified_at: Instant
     modified_by: str | None
@@ -85,12 +156,14 @@ class RunFound(Shape, frozen=True):
     pause: PauseOfRun | None
 
 
-class AfterCursor(Shape, frozen=True):
-    """`after`: what asks for the next page, if there may be more. A page may be short, or empty, and have one."""
+class AfterCursor(PagePlaced, frozen=True, kw_only=True):
+    """`after`, and `next_cursor`: what asks for the next page, if there may be more. A page may be short, or empty.
 
-    limit: Number
-    has_more: bool
+    `total_is_exact`: else there are more than `total`, and they were too many to be counted.
+    """
+
     after: str | None
+    total_is_exact: bool | UnsetType = UNSET
 
 
 class CountsQuery(Request, frozen=True):
@@ -126,7 +199,7 @@ def _member_of(each: Filter) -> Any:
 
 RunFilters: Final = msgspec.defstruct(
     "RunFilters",
-    [(FIELD_OF[each.name], _member_of(each), None) for each in FILTERS],
+    [(FIELD_OF[each.name], _member_of(each), None) for each in API_FILTERS],
     bases=(Request,),
     frozen=True,
     kw_only=True,
