@@ -21,11 +21,15 @@ BUSY: Final = "too many requests carry this idempotency key at once; repeat the 
 
 
 class Answered(NamedTuple):
-    """A stored answer (mostly one word), the execution that it is about, and the log's position when it was read."""
+    """A stored answer (mostly one word), the execution that it is about, and the log's position when it was read.
+
+    `workflow_version`: of a run that was started just now, which version of its workflow it is of.
+    """
 
     answer: Any
     execution_id: bytes
     position: int
+    workflow_version: int | None = None
 
 
 Attempt: TypeAlias = Callable[[IdempotencyClaim | None], Awaitable[Answered | None]]

@@ -126,7 +126,9 @@ class Runs:
             process_id=start.claim(caller, execution_id, self._node.random(16)),
             remembered=claim,
         )
-        return None if isinstance(reply, ClaimConflict) else Answered(reply.answer, execution_id, reply.position)
+        if isinstance(reply, ClaimConflict):
+            return None
+        return Answered(reply.answer, execution_id, reply.position, found.version.version)
 
     async def _check_open_runs(self, caller: Caller, found: Published) -> None:
         """Raise `Conflict` if the workflow has as many open runs as any may have."""

@@ -36,12 +36,14 @@ async def run_workflow(call: RouteCall[schemas.RunStartQuery, schemas.RunStart |
         is_test=is_test,
         idempotency=call.idempotency(_without_key(call.given or {}), body.idempotency_key),
     )
-    row = await services.queries.row(call.caller, answered.execution_id)
+    version = answered.workflow_version
+    if version is None:  # it was started before, by the same request
+        version = (await services.queries.row(call.caller, answered.execution_id)).workflow_version
     started = {
         "runId": answered.answer,
         "status": "pending",
-        "workflowId": ids.text(row.workflow_id),
-        "workflowVersion": row.workflow_version,
+        "workflowId": ids.text(workflow_id),
+        "workflowVersion": version,
     }
     return data(started, status=201, position=answered.position)
 
